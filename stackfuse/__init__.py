@@ -1,0 +1,27 @@
+"""Stack Keras models and scikit-learn estimators, and bake the whole stack into one Keras graph."""
+
+from stackfuse._checks import CannotFuse, NotConvertible, ParityError
+from stackfuse._meta import FusionClassifier, FusionRegressor
+from stackfuse._oof import OutOfFold, out_of_fold
+from stackfuse._stacking import StackingClassifier, StackingRegressor
+from stackfuse._wrappers import KerasClassifier, KerasRegressor
+from stackfuse.export import ExportReport, export, to_keras
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CannotFuse",
+    "ExportReport",
+    "FusionClassifier",
+    "FusionRegressor",
+    "KerasClassifier",
+    "KerasRegressor",
+    "NotConvertible",
+    "OutOfFold",
+    "ParityError",
+    "StackingClassifier",
+    "StackingRegressor",
+    "export",
+    "out_of_fold",
+    "to_keras",
+]

@@ -1,0 +1,158 @@
+"""Validation that the whole package shares: the exceptions, and what a target may be."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _num_samples, assert_all_finite
+
+Task = Literal["regression", "multioutput", "binary", "multiclass", "multilabel"]
+
+
+class CannotFuse(ValueError):
+    """An engine declines a model, and says why; ``engine="auto"`` then runs the loop."""
+
+
+class NotConvertible(TypeError):
+    """An estimator that cannot become part of a Keras graph; the message says why."""
+
+
+class ParityError(RuntimeError):
+    """A graph that does not reproduce the estimator it was made from; nothing is written."""
+
+
+def check_same_length(**arrays) -> None:
+    """Raise unless all arrays that are not None have one number of rows.
+
+    Raises
+    ------
+    ValueError
+        Naming every array with its number of rows.
+
+    Examples
+    --------
+    >>> check_same_length(X=[[1.0], [2.0]], y=[0, 1, 1])
+    Traceback (most recent call last):
+        ...
+    ValueError: Found input variables with inconsistent numbers of samples: X has 2 rows, y has 3.
+    """
+    lengths = {name: _num_samples(a) for name, a in arrays.items() if a is not None}
+    if len(set(lengths.values())) > 1:
+        first, *rest = (f"{name} has {n}" for name, n in lengths.items())
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            + ", ".join([f"{first} rows", *rest])
+            + "."
+        )
+
+
+def check_target(y, *, classifier: bool, owner) -> np.ndarray:
+    """Return y as an array that an estimator can be trained on.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        The target.
+    classifier : bool
+        Whether y holds classes.
+    owner : estimator
+        Named in the messages.
+
+    Returns
+    -------
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+
+    Raises
+    ------
+    ValueError
+        If y is missing, empty, holds NaN, infinity or (for a classifier) a single class or
+        continuous values.
+    """
+    name = type(owner).__name__
+    if y is None:
+        raise ValueError(
+            f"{name} requires y to be passed, but the target y is None: call fit(X, y)."
+        )
+    y = np.asarray(y)
+    if y.shape[0] == 0:
+        raise ValueError(f"{name}: y is empty; at least one sample is needed.")
+    _refuse_missing(y)
+    if not classifier:
+        if y.dtype.kind not in "buif":
+            try:
+                y = y.astype(np.float64)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{name} needs a numeric y, got dtype {y.dtype}: {error}. "
+                    "For class labels use the classifier of the same name."
+                ) from error
+            _refuse_missing(y)
+        return y
+    kind = type_of_target(y, input_name="y", raise_unknown=True)
+    if kind.startswith("continuous"):
+        raise ValueError(
+            f"Unknown label type: {name} got a {kind} y (for example {y.ravel()[0]!r}). "
+            "Pass class labels, or use the regressor of the same name."
+        )
+    if kind != "multilabel-indicator" and np.unique(y).size < 2:
+        raise ValueError(
+            f"{name} needs at least two classes in y, but y holds one class only: {y.ravel()[0]!r}."
+        )
+    return y
+
+
+def _refuse_missing(y: np.ndarray) -> None:
+    """Raise if y holds None, NaN or infinity, naming the first rows."""
+    if y.dtype.kind == "f":
+        bad = ~np.isfinite(y)
+    elif y.dtype.kind == "O":
+        # NaN is the one value that differs from itself.
+        bad = np.array([value is None or value != value for value in y.ravel()]).reshape(y.shape)
+    else:
+        return
+    rows = np.flatnonzero(bad.reshape(len(y), -1).any(axis=1))
+    if not rows.size:
+        return
+    shown = ", ".join(map(str, rows[:5])) + (", ..." if rows.size > 5 else "")
+    advice = (
+        f"{rows.size} of {len(y)} rows have a missing or infinite target (rows {shown}): "
+        "drop them before fit."
+    )
+    if y.dtype.kind == "f":
+        try:  # scikit-learn's own wording comes first: users and tools search for it
+            assert_all_finite(y, input_name="y")
+        except ValueError as error:
+            raise ValueError(f"{str(error).splitlines()[0]} {advice}") from None
+    raise ValueError(f"Input y contains NaN or None. {advice}")
+
+
+def task_of(y: np.ndarray, *, classifier: bool) -> Task:
+    """Return the task that a checked target sets.
+
+    Examples
+    --------
+    >>> task_of(np.array(["a", "b", "c"]), classifier=True)
+    'multiclass'
+    >>> task_of(np.array([[0.5, 1.0], [2.0, 3.5]]), classifier=False)
+    'multioutput'
+    """
+    if not classifier:
+        return "multioutput" if y.ndim == 2 and y.shape[1] > 1 else "regression"
+    kind = type_of_target(y)
+    tasks: dict[str, Task] = {
+        "binary": "binary",
+        "multiclass": "multiclass",
+        "multilabel-indicator": "multilabel",
+    }
+    if kind not in tasks:
+        raise ValueError(
+            f"y is a {kind} target. Supported are one column of labels and a 0/1 indicator matrix."
+        )
+    return tasks[kind]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names quoted and joined for a message: ``'a', 'b' or 'c'``."""
+    quoted = [repr(name) for name in names]
+    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))

@@ -1,0 +1,96 @@
+"""From a ``cv`` argument to index arrays: drawn once, checked before anything is fitted."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+
+class Fold(NamedTuple):
+    """Rows to train on and rows to predict, as index arrays."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def draw_folds(cv, X, y, *, groups=None, classifier: bool, split_params=None) -> list[Fold]:
+    """Draw the folds of a cross-validation and check them.
+
+    Parameters
+    ----------
+    cv : int, splitter, iterable of (train, test) or None
+        As everywhere in scikit-learn. The test sets need not cover all rows, and may overlap.
+        A splitter is copied, so that its random state stays as the caller left it.
+    X, y : array-like of shape (n_samples, ...)
+        The training rows.
+    groups : array-like of shape (n_samples,), default=None
+        Passed to the splitter.
+    classifier : bool
+        Whether an integer stands for stratified folds.
+    split_params : dict, default=None
+        Routed metadata for the splitter; holds the groups in place of `groups`.
+
+    Returns
+    -------
+    folds : list of Fold
+
+    Raises
+    ------
+    ValueError
+        If a fold is empty, repeats or exceeds the rows, trains on a row that it predicts, or
+        trains a classifier on a single class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.zeros((4, 1)), np.array([0, 1, 0, 1])
+    >>> [fold.test.tolist() for fold in draw_folds(2, X, y, classifier=True)]
+    [[0, 1], [2, 3]]
+    """
+    splitter = deepcopy(check_cv(cv, y=y, classifier=classifier))
+    params = split_params or ({} if groups is None else {"groups": groups})
+    folds = [
+        Fold(_indices(train), _indices(test)) for train, test in splitter.split(X, y, **params)
+    ]
+    _check(folds, np.asarray(y), classifier)
+    return folds
+
+
+def whole(n_samples: int) -> Fold:
+    """Return the fold that trains on every row and predicts none: the refit."""
+    return Fold(np.arange(n_samples), np.arange(0))
+
+
+def _indices(rows) -> np.ndarray:
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.intp)
+
+
+def _check(folds: Sequence[Fold], y: np.ndarray, classifier: bool) -> None:
+    if not folds:
+        raise ValueError("cv yields no folds: at least one (train, test) pair is needed.")
+    n_samples = len(y)
+    for k, (train, test) in enumerate(folds):
+        for name, rows in (("training", train), ("test", test)):
+            if rows.size == 0:
+                raise ValueError(f"cv: fold {k} has no {name} rows.")
+            if rows.min() < 0 or rows.max() >= n_samples:
+                raise ValueError(
+                    f"cv: fold {k} has {name} rows outside 0..{n_samples - 1} "
+                    f"({rows.min()} to {rows.max()})."
+                )
+        if np.unique(test).size != test.size:
+            raise ValueError(f"cv: fold {k} predicts a row twice.")
+        leaked = np.intersect1d(train, test)
+        if leaked.size:
+            raise ValueError(
+                f"cv: fold {k} trains on {leaked.size} of the rows that it predicts "
+                f"(row {leaked[0]}, for example): out-of-fold predictions would leak."
+            )
+        if classifier and y.ndim == 1 and np.unique(y[train]).size < 2:
+            raise ValueError(
+                f"cv: fold {k} trains on one class only ({y[train[0]]!r}). "
+                "Use StratifiedKFold, or fewer folds."
+            )

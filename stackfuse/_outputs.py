@@ -1,0 +1,226 @@
+"""How a network's last layer encodes a target: units, link, loss, and the way back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stackfuse._checks import Task
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The meaning of a network's output.
+
+    Attributes
+    ----------
+    task : {"regression", "multioutput", "binary", "multiclass", "multilabel"}
+    n_units : int
+        Width of the last layer.
+    logits : bool
+        Whether the outputs still have to pass a sigmoid or softmax.
+    sparse : bool
+        Whether the loss takes class numbers instead of one column per class.
+    """
+
+    task: Task
+    n_units: int
+    logits: bool
+    sparse: bool
+
+    def encode(self, y: np.ndarray, dtype: str) -> np.ndarray:
+        """Return y in the form that the loss compares with the network's outputs.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Class numbers 0 .. n_classes - 1, indicators, or numbers.
+        dtype : str
+            The dtype of the network's outputs.
+
+        Returns
+        -------
+        encoded : ndarray of shape (n_samples,) if the loss is sparse, else (n_samples, n_units)
+        """
+        if self.sparse:
+            return y.astype(np.int32)
+        if self.task in ("binary", "multiclass") and self.n_units > 1:
+            return np.eye(self.n_units, dtype=dtype)[y]
+        return y.reshape(len(y), -1).astype(dtype)
+
+    def predict(self, outputs):
+        """Turn a network's outputs into probabilities or numbers; written in ``keras.ops``.
+
+        Parameters
+        ----------
+        outputs : tensor of shape (n_samples, n_units)
+            What the network computed.
+
+        Returns
+        -------
+        predictions : tensor of shape (n_samples, n_classes) or (n_samples, n_outputs)
+        """
+        from keras import ops
+
+        if self.task in ("regression", "multioutput"):
+            return outputs
+        if self.task == "multilabel" or self.n_units == 1:
+            probabilities = ops.sigmoid(outputs) if self.logits else outputs
+            if self.task == "multilabel":
+                return probabilities
+            return ops.concatenate([1 - probabilities, probabilities], axis=-1)
+        return ops.softmax(outputs) if self.logits else outputs
+
+
+def read_outputs(
+    model, task: Task, n_outputs: int, row_shape: tuple[int, ...], loss: Any = None
+) -> Outputs:
+    """Find out what the outputs of a model mean.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built.
+    task : str
+        The task that y sets.
+    n_outputs : int
+        Number of classes, labels or target columns.
+    row_shape : tuple of int
+        The shape of one row of X.
+    loss : str, callable, keras.losses.Loss or None, default=None
+        What the model is going to be trained with; by default what it was compiled with.
+
+    Raises
+    ------
+    ValueError
+        If the number of units, the last activation or the loss do not fit the target.
+    """
+    n_units = _n_units(model, row_shape)
+    activation = last_activation(model)
+    regression = task in ("regression", "multioutput")
+    if n_units not in ((1, 2) if task == "binary" else (n_outputs,)):
+        raise ValueError(
+            f"The network has {n_units} output units, but y has {n_outputs} "
+            f"{_noun(task)}. End it with {_advice(task, n_outputs)}."
+        )
+    loss = getattr(model, "loss", None) if loss is None else loss
+    sparse = _is_sparse(loss)
+    if regression:
+        return Outputs(task, n_units, logits=False, sparse=False)
+    fitting = "sigmoid" if task == "multilabel" or n_units == 1 else "softmax"
+    if activation not in (fitting, "linear", None):
+        raise ValueError(
+            f"The network ends in {n_units} units with activation {activation!r}, which gives "
+            f"neither probabilities nor logits of the {n_outputs} {_noun(task)}. "
+            f"End it with {_advice(task, n_outputs)}, or with activation=None for logits."
+        )
+    from_logits = _from_logits(loss)
+    if activation is None and loss is None:
+        raise ValueError(
+            "The network's last activation cannot be read, so its outputs may be probabilities "
+            "or logits. Pass loss=, for example "
+            "loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+        )
+    logits = bool(from_logits) if activation is None else activation == "linear"
+    if loss is not None and from_logits is not None and from_logits != logits:
+        raise ValueError(
+            f"The loss {_name(loss)!r} has from_logits={from_logits}, but the network's last "
+            f"activation is {activation!r}. Pass loss=None to have a fitting one chosen."
+        )
+    if sparse and (n_units == 1 or task == "multilabel"):
+        raise ValueError(
+            f"The loss {_name(loss)!r} needs one unit per class, but the network ends in "
+            f"{n_units} units for {n_outputs} {_noun(task)}. Use 'binary_crossentropy'."
+        )
+    # No loss yet means that default_loss will be asked, which is sparse wherever it can be.
+    sparse = sparse or (loss is None and task != "multilabel" and n_units > 1)
+    return Outputs(task, n_units, logits=logits, sparse=sparse)
+
+
+def default_loss(outputs: Outputs) -> Any:
+    """Return the loss of a network that was given none."""
+    import keras
+
+    if outputs.task in ("regression", "multioutput"):
+        return "mean_squared_error"
+    if outputs.sparse:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=outputs.logits)
+    return keras.losses.BinaryCrossentropy(from_logits=outputs.logits)
+
+
+def last_activation(model) -> str | None:
+    """Return the name of the activation of a model's output, or None where it cannot be read.
+
+    ``"linear"`` stands for none; a name that the network's author made up is returned as it is.
+    """
+    import keras
+
+    try:
+        operation = model.outputs[0]._keras_history.operation
+    except (AttributeError, IndexError, TypeError):  # a subclassed model keeps no graph
+        return None
+    if isinstance(operation, keras.Model):
+        return last_activation(operation)
+    if isinstance(operation, keras.layers.Softmax):
+        return "softmax"
+    while isinstance(operation, keras.layers.Wrapper):
+        operation = operation.layer
+    if isinstance(operation, keras.layers.Dropout | keras.layers.Reshape | keras.layers.Flatten):
+        return None
+    activation = getattr(operation, "activation", None)
+    return getattr(activation, "__name__", None)
+
+
+def _n_units(model, row_shape: tuple[int, ...]) -> int:
+    if hasattr(model, "output_shape"):
+        shape = model.output_shape
+    else:  # subclassed
+        shape = model.compute_output_shape((None, *row_shape))
+    if isinstance(shape, dict) or (shape and isinstance(shape[0], tuple)):
+        raise ValueError(
+            f"The model {model.name!r} has {len(shape)} outputs; one output is supported."
+        )
+    if len(shape) != 2 or shape[1] is None:
+        raise ValueError(
+            f"The model {model.name!r} has outputs of shape {shape}, but one row of units per "
+            "sample, (None, n_units), is needed. Flatten or pool before the last Dense layer."
+        )
+    return int(shape[1])
+
+
+def _noun(task: Task) -> str:
+    return {"multilabel": "labels", "regression": "column", "multioutput": "columns"}.get(
+        task, "classes"
+    )
+
+
+def _advice(task: Task, n_outputs: int) -> str:
+    if task == "binary":
+        return "Dense(1, activation='sigmoid') or Dense(2, activation='softmax')"
+    activation = {"multiclass": ", activation='softmax'", "multilabel": ", activation='sigmoid'"}
+    return f"Dense({n_outputs}{activation.get(task, '')})"
+
+
+def _name(loss) -> str:
+    if isinstance(loss, str):
+        return loss
+    return getattr(loss, "name", None) or getattr(loss, "__name__", type(loss).__name__)
+
+
+def _is_sparse(loss) -> bool:
+    return loss is not None and _name(loss).lower().startswith("sparse")
+
+
+def _from_logits(loss) -> bool | None:
+    """Whether a loss expects logits; None for a loss of which that is not known."""
+    import keras
+
+    if isinstance(loss, str):
+        loss = keras.losses.get(loss)
+    if isinstance(loss, type):
+        loss = loss()
+    if isinstance(loss, keras.losses.Loss):
+        # Stock losses other than the cross-entropies compare with probabilities.
+        stock = type(loss).__module__.startswith("keras.")
+        return loss.get_config().get("from_logits", False if stock else None)
+    return False if getattr(loss, "__module__", "").startswith("keras.") else None

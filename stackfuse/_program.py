@@ -1,0 +1,335 @@
+"""Compiled training and prediction, shared by all models of one architecture.
+
+Compiling and tracing a small network costs more than training it, and TensorFlow never gives the
+memory back. So one compiled model is kept for each architecture: to train a model, its state (the
+weights, the counters of its random layers, the optimizer's variables) is copied in, and copied out
+again when it is trained. The arithmetic is that of a fresh fit, bit for bit. A model whose
+configuration does not say all about it (a subclass, a custom object, a layer that keeps state
+outside its variables) is compiled and trained by itself.
+"""
+
+import json
+import math
+import random
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import count
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+#: Programs kept at a time; the one used longest ago goes first.
+MAX_PROGRAMS = 16
+
+#: Rows that one call of a compiled prediction takes at most.
+PREDICT_ROWS = 8192
+
+#: Layers with state that is neither configuration nor a variable, and those that hold code.
+_OPAQUE = {
+    "Discretization",
+    "HashedCrossing",
+    "Hashing",
+    "IntegerLookup",
+    "Lambda",
+    "Normalization",
+    "StringLookup",
+    "TextVectorization",
+    "TFSMLayer",
+}
+
+_programs: "OrderedDict[str, Program]" = OrderedDict()
+_lock = threading.RLock()
+_functions: "weakref.WeakKeyDictionary[Any, Callable]" = weakref.WeakKeyDictionary()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed what builders, initializers and random layers draw from, then put it back as it was.
+
+    Keras takes the seed of every initializer and random layer that has none from Python's
+    ``random``. Models built here equal those built after ``keras.utils.set_random_seed(seed)``.
+    """
+    with _lock:
+        python_state, numpy_state = random.getstate(), np.random.get_state()
+        random.seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+class Program:
+    """One compiled model, which trains and predicts for every model of its architecture."""
+
+    def __init__(self, model):
+        import keras
+        import tensorflow as tf
+
+        with seeded(0):  # its own weights are never used
+            twin = keras.models.clone_model(model)
+            twin.compile_from_config(model.get_compile_config())
+        self.model = twin
+        self._infer = tf.function(
+            lambda trainable, fixed, x: twin.stateless_call(trainable, fixed, x, training=False)[0],
+            reduce_retracing=True,
+        )
+
+    @classmethod
+    def of(cls, model) -> "Program | None":
+        """Return the program of a compiled model, or None if it has to train by itself."""
+        key = architecture(model)
+        if key is None:
+            return None
+        with _lock:
+            if key not in _programs:
+                _programs[key] = cls(model)
+                if len(_programs) > MAX_PROGRAMS:
+                    _programs.popitem(last=False)
+            _programs.move_to_end(key)
+            return _programs[key]
+
+    @contextmanager
+    def training(self, model) -> Iterator[Any]:
+        """Lend the compiled model with the given model's state, and hand the state back."""
+        with _lock:
+            _copy_state(model, self.model)
+            yield self.model
+            _copy_state(self.model, model)
+
+    def infer(self, model, x):
+        """Return the outputs of the given model, computed by this program."""
+        return self._infer(
+            [variable.value for variable in model.trainable_variables],
+            [variable.value for variable in model.non_trainable_variables],
+            x,
+        )
+
+
+def train(
+    model,
+    x: np.ndarray,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None,
+    *,
+    epochs: int,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    validation_data: tuple | None,
+    callbacks: Sequence,
+    verbose: int,
+    **fit_params,
+) -> dict[str, list]:
+    """Train a compiled model and return its history.
+
+    In epoch e (from 0) the rows come in the order
+    ``numpy.random.default_rng([seed, e]).permutation(len(x))``, or as they are if not `shuffle`;
+    all else is ``model.fit``.
+    """
+    program = None if any(map(_touches_model, callbacks)) else Program.of(model)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    with program.training(model) if program else nullcontext(model) as trained:
+        arrays = (x, y) if sample_weight is None else (x, y, sample_weight)
+        first_epoch = fit_params.get("initial_epoch", 0)
+        trained.fit(
+            _batches(arrays, batch_size, seed if shuffle else None, first_epoch),
+            steps_per_epoch=math.ceil(len(x) / batch_size),
+            epochs=epochs,
+            shuffle=False,
+            validation_data=validation_data,
+            validation_batch_size=None if validation_data is None else PREDICT_ROWS,
+            callbacks=list(callbacks),
+            verbose=verbose,
+            **fit_params,
+        )
+        history = {name: list(values) for name, values in trained.history.history.items()}
+        if program:
+            trained.history = None
+    if program is None:
+        model.history = None  # it would keep every callback alive
+    _check_finite(model, history)
+    return history
+
+
+def predict(model, x: np.ndarray, finish: Callable, name: str) -> np.ndarray:
+    """Return ``finish(model(x))``, compiled, in batches.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any built model.
+    x : ndarray of shape (n_samples, ...)
+        In the dtype of the model's input.
+    finish : callable
+        From the tensor of outputs to the tensor of predictions.
+    name : str
+        What tells this `finish` from others on the same model.
+    """
+    function = _function_of(model, finish, name)
+    parts = [
+        function(x[start : start + PREDICT_ROWS]).numpy()
+        for start in range(0, len(x), PREDICT_ROWS)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _function_of(model, finish: Callable, name: str) -> Callable:
+    """Return the compiled function of a model, made at the first call."""
+    import tensorflow as tf
+
+    functions = _functions.setdefault(model, {})
+    if name not in functions:
+        program = Program.of(model) if model.compiled else None
+        own = weakref.ref(model)  # the cache's values must not keep its keys alive
+        if program:
+            functions[name] = lambda x: finish(program.infer(own(), tf.convert_to_tensor(x)))
+        else:
+            compiled = tf.function(
+                lambda x: finish(own()(x, training=False)), reduce_retracing=True
+            )
+            functions[name] = lambda x: compiled(tf.convert_to_tensor(x))
+    return functions[name]
+
+
+def architecture(model) -> str | None:
+    """Return what identifies a compiled model's computation, or None where that is not known."""
+    if not model.compiled or not all(map(_is_stock, model._flatten_layers())):
+        return None
+    try:
+        compiled = model.get_compile_config()
+        config = _anonymous(model.get_config(), {})
+    except (TypeError, ValueError, NotImplementedError):  # something that cannot be serialised
+        return None
+    if not _is_transparent([config, compiled]):
+        return None
+    optimizer = compiled["optimizer"]
+    optimizer["config"] = {k: v for k, v in optimizer["config"].items() if k != "name"}
+    variables = [(list(v.shape), str(v.dtype), v.trainable) for v in model.variables]
+    return json.dumps([type(model).__name__, config, compiled, variables], sort_keys=True)
+
+
+def _is_stock(layer) -> bool:
+    """Whether a layer, and every function that it was given, comes from Keras."""
+    functions = (value for value in vars(layer).values() if isinstance(value, FunctionType))
+    return all(
+        (item.__module__ or "").startswith("keras.") for item in (type(layer), *functions)
+    )
+
+
+def _anonymous(config, names: dict[str, int]):
+    """Replace the names of layers by numbers: Keras counts them on with every model built."""
+
+    def number(name):
+        return names.setdefault(name, len(names))
+
+    if isinstance(config, list | tuple):
+        return [_anonymous(item, names) for item in config]
+    if not isinstance(config, dict):
+        return config
+    is_layer = "layers" in config or str(config.get("module")).startswith(
+        ("keras.layers", "keras.src.ops", "keras.src.models")
+    )
+    result = {}
+    for key, value in config.items():
+        if key == "name" and ("layers" in config or "inbound_nodes" in config):
+            value = number(value)
+        elif key == "keras_history":
+            value = [number(value[0]), *value[1:]]
+        elif key in ("input_layers", "output_layers"):
+            value = _anonymous_ends(value, number)
+        elif key == "config" and is_layer and isinstance(value, dict) and "name" in value:
+            value = _anonymous({**value, "name": number(value["name"])}, names)
+        else:
+            value = _anonymous(value, names)
+        result[key] = value
+    return result
+
+
+def _anonymous_ends(value, number: Callable[[str], int]):
+    """Number the layers in the lists (or dicts) of a graph's inputs and outputs."""
+    if isinstance(value, dict):
+        return {key: _anonymous_ends(item, number) for key, item in value.items()}
+    if len(value) == 3 and isinstance(value[0], str) and isinstance(value[1], int):
+        return [number(value[0]), *value[1:]]
+    return [_anonymous_ends(item, number) for item in value]
+
+
+def _is_transparent(config) -> bool:
+    """Whether a configuration names stock Keras objects only, and none that hides state."""
+    if isinstance(config, list | tuple):
+        return all(map(_is_transparent, config))
+    if not isinstance(config, dict):
+        return True
+    if config.get("class_name") in _OPAQUE:
+        return False
+    if "module" in config and "class_name" in config:
+        if not str(config["module"]).startswith("keras") or config.get("registered_name"):
+            return False
+    return all(map(_is_transparent, config.values()))
+
+
+def _touches_model(callback) -> bool:
+    """Whether a callback may change the model in ways that its variables do not show."""
+    import keras
+
+    stock = type(callback).__module__.startswith("keras.")
+    return not stock or isinstance(callback, keras.callbacks.LambdaCallback)
+
+
+def _copy_state(source, target) -> None:
+    """Copy weights, random counters and the optimizer's variables from model to model."""
+    for owner, receiver in ((source, target), (source.optimizer, target.optimizer)):
+        for mine, theirs in zip(owner.variables, receiver.variables, strict=True):
+            theirs.assign(mine.value)
+
+
+def _check_finite(model, history: dict[str, list]) -> None:
+    """Raise if training diverged; a ReLU can hide that from the loss, so the weights are read."""
+    broken = [v.path for v in model.weights if not np.isfinite(v.numpy().astype(np.float64)).all()]
+    losses = history.get("loss", [])
+    if broken or not np.isfinite(losses).all():
+        bad = next((k for k, loss in enumerate(losses) if not np.isfinite(loss)), None)
+        what = f"the loss is {losses[bad]} in epoch {bad}" if bad is not None else ""
+        where = f"weights {broken[0]!r} are not finite" if broken else ""
+        raise FloatingPointError(
+            f"Training {model.name!r} diverged: {' and '.join(filter(None, [what, where]))}. "
+            "Scale the inputs (StandardScaler), or lower optimizer__learning_rate."
+        )
+
+
+def _batches(arrays: tuple, batch_size: int, seed: int | None, first_epoch: int):
+    """Return an endless dataset of batches, epoch after epoch.
+
+    One iterator for the whole training, because starting one takes longer than an epoch over a
+    few hundred rows. No batch reaches across two epochs. The arrays are copied into TensorFlow
+    once.
+    """
+    import tensorflow as tf
+
+    tensors = tuple(tf.convert_to_tensor(array) for array in arrays)
+    n_rows = len(arrays[0])
+
+    def orders() -> Iterator[np.ndarray]:
+        for epoch in count(first_epoch):
+            if seed is None:
+                yield np.arange(n_rows)
+            else:
+                yield np.random.default_rng([seed, epoch]).permutation(n_rows)
+
+    dataset = (
+        tf.data.Dataset.from_generator(orders, output_signature=tf.TensorSpec((n_rows,), tf.int64))
+        .flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
+        .map(lambda rows: tuple(tf.gather(tensor, rows) for tensor in tensors))
+        .prefetch(4)
+    )
+    options = tf.data.Options()
+    # Rewriting so short a pipeline would cost more than it saves.
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)

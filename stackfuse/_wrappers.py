@@ -1,0 +1,320 @@
+"""KerasClassifier and KerasRegressor: a function that builds a network, made an estimator."""
+
+import copy
+import difflib
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+from stackfuse._checks import listed
+from stackfuse._network import (
+    NetworkClassifier,
+    NetworkEstimator,
+    NetworkRegressor,
+    _fresh_optimizer,
+)
+
+#: What stackfuse itself hands to ``model.fit``, with what to use instead.
+_OWNED_BY_FIT = {
+    "x": "fit(X, y)",
+    "y": "fit(X, y)",
+    "sample_weight": "fit(X, y, sample_weight=...)",
+    "class_weight": "class_weight=",
+    "callbacks": "callbacks=",
+    "validation_split": "validation_split=",
+    "validation_data": "validation_split=",
+    "validation_batch_size": "batch_size=",
+    "steps_per_epoch": "batch_size=",
+}
+
+_ROUTES = ("model", "optimizer", "compile", "fit")
+
+
+class _Builder(NetworkEstimator):
+    """The parameters of the two wrappers, and how they become a network."""
+
+    def __init__(
+        self,
+        model,
+        *,
+        optimizer="adam",
+        loss=None,
+        metrics=None,
+        epochs=1,
+        batch_size=32,
+        validation_split=0.0,
+        callbacks=None,
+        class_weight=None,
+        shuffle=True,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        **builder_and_routed_params,
+    ):
+        self.model = model
+        self.optimizer = optimizer
+        self.loss = loss
+        self.metrics = metrics
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.validation_split = validation_split
+        self.callbacks = callbacks
+        self.class_weight = class_weight
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        vars(self).update(builder_and_routed_params)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return all parameters, the builder's and the routed ones included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Has no effect: no parameter is an estimator.
+
+        Returns
+        -------
+        params : dict of str to object
+        """
+        return super().get_params(deep=False) | self._extra_params()
+
+    def set_params(self, **params) -> "_Builder":
+        """Set parameters, the builder's and the routed ones included.
+
+        Parameters
+        ----------
+        **params : dict
+            For example ``epochs=5, units=64, optimizer__learning_rate=0.01``.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If nothing takes a name; the message lists the nearest ones.
+        """
+        own = set(self._get_param_names())
+        self._check_names(params.get("model", self.model), set(params) - own)
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def _extra_params(self) -> dict[str, Any]:
+        """Return the parameters that are not in the constructor's signature."""
+        own = set(self._get_param_names())
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in own and not name.startswith("_") and not name.endswith("_")
+        }
+
+    def _routed(self, route: str) -> dict[str, Any]:
+        prefix = f"{route}__"
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self._extra_params().items()
+            if name.startswith(prefix)
+        }
+
+    def _check_names(self, builder, names) -> None:
+        """Raise if neither the builder nor Keras takes one of these parameters."""
+        if not names:
+            return
+        import keras
+
+        arguments, any_name = _arguments(builder)
+        takers = {
+            "model": arguments,
+            "compile": set(inspect.signature(keras.Model.compile).parameters) - {"self"},
+            "fit": set(inspect.signature(keras.Model.fit).parameters) - {"self"},
+        }
+        for name in sorted(names):
+            route, _, routed = name.partition("__")
+            if routed and route in _ROUTES:
+                if route == "fit" and routed in _OWNED_BY_FIT:
+                    raise ValueError(f"{name} is not available: use {_OWNED_BY_FIT[routed]}.")
+                # An optimizer's own arguments are checked by its constructor.
+                if route == "optimizer" or routed in takers[route] or (any_name and route == "model"):
+                    continue
+            elif any_name or name in arguments:
+                continue
+            known = [*self._get_param_names(), *arguments, *takers["fit"], *takers["compile"]]
+            known += [f"{r}__{k}" for r, keys in takers.items() for k in keys]
+            known.append("optimizer__learning_rate")
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f" Did you mean {listed(near)}?" if near else ""
+            what = f"builder {getattr(builder, '__name__', builder)!r}"
+            raise ValueError(
+                f"Invalid parameter {name!r} for estimator {type(self).__name__}: it is none of "
+                f"its own, and the {what} takes {sorted(arguments) or 'no arguments'}.{hint}"
+            )
+
+    def _build(self, X, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
+        import keras
+
+        extra = self._extra_params()
+        self._check_names(self.model, extra)
+        if isinstance(self.model, keras.Model):
+            return copy.deepcopy(self.model), False
+        if isinstance(self.model, str | os.PathLike):
+            return keras.models.load_model(self.model), False
+        if not callable(self.model):
+            raise TypeError(
+                "model must be a function that returns a keras.Model, a keras.Model or a path to "
+                f"a .keras file, got {self.model!r}."
+            )
+        arguments = {name: value for name, value in extra.items() if "__" not in name}
+        arguments |= self._routed("model")
+        named = inspect.signature(self.model).parameters
+        offered = {"meta": meta, "compile_kwargs": compile_kwargs}
+        arguments |= {name: value for name, value in offered.items() if name in named}
+        network = self.model(**arguments)
+        if not isinstance(network, keras.Model):
+            raise TypeError(
+                f"The builder {_name_of(self.model)} must return a keras.Model, but it returned "
+                f"{network!r}. Does it end in `return model`?"
+            )
+        return network, "compile_kwargs" in named
+
+    def _compile_kwargs(self) -> dict[str, Any]:
+        return {
+            **super()._compile_kwargs(),
+            "optimizer": _fresh_optimizer(self.optimizer, self._routed("optimizer")),
+            **self._routed("compile"),
+        }
+
+    def _refuse_second_compile(self) -> None:
+        defaults = {"optimizer": "adam", "loss": None, "metrics": None}
+        given = [name for name, value in defaults.items() if getattr(self, name) != value]
+        given += [f"optimizer__{name}" for name in self._routed("optimizer")]
+        given += [f"compile__{name}" for name in self._routed("compile")]
+        if given:
+            raise ValueError(
+                f"{listed(given)} would have no effect, because the model comes compiled. Let the "
+                "builder return it uncompiled, or take an argument `compile_kwargs` and call "
+                "model.compile(**compile_kwargs)."
+            )
+
+    def _fit_params(self, n_samples: int) -> dict[str, Any]:
+        return self._routed("fit")
+
+
+def _arguments(builder) -> tuple[set[str], bool]:
+    """Return the names that a builder takes, and whether it takes any name at all."""
+    if not isinstance(builder, Callable) or hasattr(builder, "layers"):
+        return set(), False
+    parameters = inspect.signature(builder).parameters.values()
+    names = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    return names - {"meta", "compile_kwargs"}, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _name_of(builder) -> str:
+    return getattr(builder, "__name__", repr(builder))
+
+
+class KerasClassifier(_Builder, NetworkClassifier):
+    """A Keras network as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    model : callable, keras.Model or path
+        A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict:
+        ``n_features_in_``, ``X_shape_``, ``X_dtype_``, ``classes_``, ``n_classes_``,
+        ``n_outputs_``, ``target_type_``), ``compile_kwargs``, and arguments of its own. Of a
+        ``keras.Model``, or one loaded from a path, a copy is trained on from its weights.
+    optimizer : str, class or keras.optimizers.Optimizer, default="adam"
+        Copied for every fit.
+    loss : str, callable or keras.losses.Loss, default=None
+        By default the cross-entropy that fits the last layer: binary after one unit or for a
+        multilabel y, sparse categorical otherwise; from logits where the last layer has no
+        activation.
+    metrics : list, default=None
+        As in ``model.compile``.
+    epochs : int, default=1
+    batch_size : int, default=32
+    validation_split : float, default=0.0
+        Fraction of the training rows held out, stratified, for validation and early stopping.
+    callbacks : list of keras.callbacks.Callback, default=None
+        Copied for every fit.
+    class_weight : dict of label to float or "balanced", default=None
+    shuffle : bool, default=True
+        In epoch e the rows come in the order
+        ``numpy.random.default_rng([seed, e]).permutation(n_samples)``, where seed is
+        `random_state`.
+    warm_start : bool, default=False
+        Whether another fit trains on from where the last one ended.
+    random_state : int, RandomState or None, default=None
+        Seed of the initial weights, of dropout and of shuffling. With the same integer two fits
+        are equal bit by bit, and start from the weights that the builder gives after
+        ``keras.utils.set_random_seed``. No global generator is touched.
+    verbose : int, default=0
+        As in ``model.fit``.
+    **builder_and_routed_params
+        Arguments of the builder (``units=64`` or ``model__units=64``), and settings for Keras:
+        ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__initial_epoch``, ...
+
+    Attributes
+    ----------
+    model_ : keras.Model
+        The trained network.
+    classes_ : ndarray of shape (n_classes,)
+    history_ : dict of str to list of float
+        Loss and metrics per epoch.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import keras, stackfuse as sf
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> def build(meta, units=16):
+    ...     return keras.Sequential([
+    ...         keras.Input((meta["n_features_in_"],)),
+    ...         keras.layers.Dense(units, activation="relu"),
+    ...         keras.layers.Dense(meta["n_classes_"], activation="softmax"),
+    ...     ])
+    >>> network = sf.KerasClassifier(build, units=32, epochs=30, random_state=0)
+    >>> network.fit(X, y).predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+
+class KerasRegressor(_Builder, NetworkRegressor):
+    """A Keras network as a scikit-learn regressor.
+
+    Parameters are those of :class:`KerasClassifier`; the default loss is the mean squared error,
+    and a `class_weight` is not available.
+
+    Parameters
+    ----------
+    model : callable, keras.Model or path
+        See :class:`KerasClassifier`; ``meta["n_outputs_"]`` is the number of target columns.
+    optimizer, loss, metrics, epochs, batch_size, validation_split, callbacks, class_weight, \
+shuffle, warm_start, random_state, verbose
+        See :class:`KerasClassifier`.
+    **builder_and_routed_params
+        See :class:`KerasClassifier`.
+
+    Attributes
+    ----------
+    model_ : keras.Model
+        The trained network.
+    history_ : dict of str to list of float
+        Loss and metrics per epoch.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import keras, stackfuse as sf
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> def build(meta):
+    ...     return keras.Sequential([keras.Input((meta["n_features_in_"],)), keras.layers.Dense(1)])
+    >>> sf.KerasRegressor(build, random_state=0).fit(X, y).predict(X[:2]).shape
+    (2,)
+    """

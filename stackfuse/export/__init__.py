@@ -1,0 +1,1 @@
+ExportReport = export = to_keras = None
