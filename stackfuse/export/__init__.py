@@ -1,1 +1,7 @@
-ExportReport = export = to_keras = None
+"""The fitted stack as ONE Keras graph, and the graph as a file that needs no stackfuse."""
+
+from stackfuse.export import _compose, _linear, _neural, _preprocessing, _trees  # noqa: F401
+from stackfuse.export._formats import ExportReport, export
+from stackfuse.export._graph import to_keras
+
+__all__ = ["ExportReport", "export", "to_keras"]

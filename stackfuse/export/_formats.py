@@ -1,0 +1,295 @@
+"""From a graph to a file: written whole or not at all, and never without having been checked."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import uuid
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils.validation import _num_samples
+
+from stackfuse._checks import listed
+from stackfuse.export._graph import (
+    TOLERANCE,
+    check_parity,
+    expected_outputs,
+    run,
+    sample_rows,
+    to_keras,
+)
+
+#: The file inside an export that says what it is.
+MANIFEST = "stackfuse.json"
+
+#: Rows with their expected outputs that travel with the file.
+GOLDEN_ROWS = 8
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written and how it was checked.
+
+    Attributes
+    ----------
+    path : Path
+    format : str
+    outputs : dict of str to tuple
+        Name and shape of the graph's outputs; None stands for the number of rows.
+    n_rows : int
+        Rows on which the file was compared with the estimator; 0 with ``verify=False``.
+    max_difference : float or None
+        Largest absolute difference of probabilities, decisions or predictions. No label differs.
+    n_bytes : int
+        Size on disk.
+    """
+
+    path: Path
+    format: str
+    outputs: dict[str, tuple]
+    n_rows: int
+    max_difference: float | None
+    n_bytes: int
+
+    def __str__(self) -> str:
+        checked = "not verified (verify=False)"
+        if self.max_difference is not None:
+            checked = f"largest difference {self.max_difference:.1e} over {self.n_rows} rows"
+        return f"{self.path} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {checked}"
+
+
+def export(
+    stack,
+    path: str | os.PathLike,
+    *,
+    format: str | None = None,
+    verify: Any = None,
+) -> ExportReport:
+    """Write a fitted stack to one file that loads without stackfuse.
+
+    The file is read back and compared with the stack before it is put in its place.
+
+    Parameters
+    ----------
+    stack : fitted estimator
+        A stack, or whatever :func:`to_keras` takes.
+    path : path
+        Where to write; an earlier export there is replaced.
+    format : {"keras", "saved_model"}, default=None
+        By default ``"keras"`` for a path that ends in ``.keras``, ``"saved_model"`` for one
+        without an ending: a directory for TensorFlow Serving.
+    verify : array-like of shape (n_samples, ...) or False, default=None
+        The rows to compare on; by default training rows that the stack has kept. The first
+        eight of them and their expected outputs travel with the file. False skips the check, and
+        the report says so.
+
+    Returns
+    -------
+    report : ExportReport
+
+    Raises
+    ------
+    NotConvertible
+        If some estimator has no exact counterpart in a Keras graph.
+    ParityError
+        If graph and stack disagree; nothing is written then.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> import stackfuse as sf
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = LogisticRegression(max_iter=1000).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = sf.export(model, os.path.join(folder, "iris.keras"), verify=X)
+    >>> report.n_rows, report.max_difference < 1e-12
+    (150, True)
+    """
+    target = Path(path)
+    form = _FORMATS[_format_of(target, format)]
+    graph = to_keras(stack)
+    rows = _rows_to_verify(stack, verify)
+    expected = None
+    if rows is not None:
+        expected = expected_outputs(stack, rows)
+        rows = np.asarray(rows, np.float64)
+        check_parity(expected, run(graph, rows), what="The graph")
+    manifest = _manifest(stack, graph, rows, expected)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
+    try:
+        form.write(graph, draft, json.dumps(manifest, indent=1))
+        parity = None
+        if rows is not None:
+            parity = check_parity(expected, run(form.load(draft), rows), what="The file")
+        _put_in_place(draft, target)
+    finally:
+        _remove(draft)
+    return ExportReport(
+        path=target,
+        format=form.name,
+        outputs={name: tuple(tensor.shape) for name, tensor in graph.output.items()},
+        n_rows=0 if parity is None else parity.n_rows,
+        max_difference=None if parity is None else parity.max_difference,
+        n_bytes=_size(target),
+    )
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How a graph is written and read back."""
+
+    name: str
+    suffix: str
+    write: Callable[[Any, Path, str], None]
+    load: Callable[[Path], Callable]
+
+
+def _write_keras(graph, path: Path, manifest: str) -> None:
+    graph.save(path)
+    # Keras ignores members that it does not know.
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(MANIFEST, (1980, 1, 1, 0, 0, 0)), manifest)
+
+
+def _load_keras(path: Path) -> Callable:
+    import keras
+
+    return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def _write_saved_model(graph, path: Path, manifest: str) -> None:
+    graph.export(path, format="tf_saved_model", verbose=False)
+    extra = path / "assets.extra"  # the place that TensorFlow keeps for others' files
+    extra.mkdir()
+    (extra / MANIFEST).write_text(manifest)
+
+
+def _load_saved_model(path: Path) -> Callable:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+    serving = loaded.signatures["serving_default"]
+    # The loaded object must outlive its functions.
+    return lambda x, keep=loaded: serving(x=tf.constant(x))
+
+
+_FORMATS = {
+    form.name: form
+    for form in (
+        _Format("keras", ".keras", _write_keras, _load_keras),
+        _Format("saved_model", "", _write_saved_model, _load_saved_model),
+    )
+}
+
+
+def _format_of(path: Path, format: str | None) -> str:
+    if format is not None:
+        if format not in _FORMATS:
+            raise ValueError(f"format must be {listed(list(_FORMATS))}, got {format!r}.")
+        wanted = _FORMATS[format].suffix
+        if wanted and path.suffix != wanted:
+            raise ValueError(f"A path for format={format!r} must end in {wanted!r}, got {path}.")
+        return format
+    for form in _FORMATS.values():
+        if path.suffix == form.suffix:
+            return form.name
+    raise ValueError(
+        f"The ending of {str(path)!r} names no format. Use .keras, or a path without an ending "
+        "for a SavedModel directory."
+    )
+
+
+def _rows_to_verify(stack, verify):
+    """Return the rows to compare on, or None if that was switched off."""
+    if verify is False:
+        return None
+    if verify is None:
+        verify = sample_rows(stack)
+        if verify is None:
+            raise ValueError(
+                f"A {type(stack).__name__} keeps no rows to compare the file on: pass "
+                "verify=X_sample, some rows of X (or verify=False to go without the check)."
+            )
+    if _num_samples(verify) == 0:
+        raise ValueError("verify holds no rows.")
+    return verify
+
+
+def _manifest(stack, graph, rows, expected) -> dict[str, Any]:
+    """Return what travels with the file: names, versions, and rows to check it on."""
+    manifest: dict[str, Any] = {
+        "manifest_version": 1,
+        "estimator": type(stack).__name__,
+        "inputs": {"x": {"shape": list(graph.inputs[0].shape), "dtype": graph.inputs[0].dtype}},
+        "outputs": {
+            name: {"shape": list(tensor.shape), "dtype": str(tensor.dtype)}
+            for name, tensor in graph.output.items()
+        },
+        "classes": np.asarray(stack.classes_).tolist() if is_classifier(stack) else None,
+        "feature_names": _feature_names(stack),
+        "versions": {
+            "python": platform.python_version(),
+            **{
+                name: importlib.metadata.version(name)
+                for name in ("stackfuse", "keras", "tensorflow", "scikit-learn", "numpy")
+            },
+        },
+        "tolerance": TOLERANCE,
+        "golden": None,
+    }
+    if rows is not None:
+        manifest["golden"] = {
+            "x": rows[:GOLDEN_ROWS].tolist(),
+            "expected": {name: y[:GOLDEN_ROWS].tolist() for name, y in expected.items()},
+        }
+    return manifest
+
+
+def _feature_names(stack) -> list[str] | None:
+    names = getattr(stack, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    """Move a finished file or directory to its place, on the disk for good."""
+    for file in [draft] if draft.is_file() else [p for p in draft.rglob("*") if p.is_file()]:
+        _sync(file)
+    if target.is_dir():
+        # A directory cannot be replaced in one step: the old one steps aside first.
+        aside = target.with_name(f"{draft.name}-old")
+        target.rename(aside)
+        draft.rename(target)
+        shutil.rmtree(aside)
+    else:
+        os.replace(draft, target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return sum(file.stat().st_size for file in files)
