@@ -77,6 +77,8 @@ def check_target(y, *, classifier: bool, owner) -> np.ndarray:
     y = np.asarray(y)
     if y.shape[0] == 0:
         raise ValueError(f"{name}: y is empty; at least one sample is needed.")
+    if y.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: y has dtype {y.dtype}.")
     _refuse_missing(y)
     if not classifier:
         if y.dtype.kind not in "buif":
@@ -92,12 +94,13 @@ def check_target(y, *, classifier: bool, owner) -> np.ndarray:
     kind = type_of_target(y, input_name="y", raise_unknown=True)
     if kind.startswith("continuous"):
         raise ValueError(
-            f"Unknown label type: {name} got a {kind} y (for example {y.ravel()[0]!r}). "
+            f"Unknown label type: {name} got a {kind} y (for example {y.ravel().tolist()[0]!r}). "
             "Pass class labels, or use the regressor of the same name."
         )
     if kind != "multilabel-indicator" and np.unique(y).size < 2:
         raise ValueError(
-            f"{name} needs at least two classes in y, but y holds one class only: {y.ravel()[0]!r}."
+            f"{name} needs at least two classes in y, but y holds one class only: "
+            f"{y.ravel().tolist()[0]!r}."
         )
     return y
 

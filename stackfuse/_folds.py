@@ -91,6 +91,6 @@ def _check(folds: Sequence[Fold], y: np.ndarray, classifier: bool) -> None:
             )
         if classifier and y.ndim == 1 and np.unique(y[train]).size < 2:
             raise ValueError(
-                f"cv: fold {k} trains on one class only ({y[train[0]]!r}). "
+                f"cv: fold {k} trains on one class only ({y[train].tolist()[0]!r}). "
                 "Use StratifiedKFold, or fewer folds."
             )

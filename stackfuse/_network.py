@@ -269,7 +269,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``, in the dtype of the network (float32 by default).
+            In the order of ``classes_``, float64.
         """
         return self._predict_numbers(X)
 
@@ -325,7 +325,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         Returns
         -------
         predictions : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            As many axes as the y of fit, in the dtype of the network (float32 by default).
+            As many axes as the y of fit, float64.
         """
         numbers = self._predict_numbers(X)
         return numbers[:, 0] if self._y_is_column else numbers

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.utils import indexable
 from sklearn.utils.validation import column_or_1d
 
 from stackfuse._checks import check_same_length, check_target, listed, task_of
@@ -137,6 +138,7 @@ def out_of_fold(
     1  0.97  0.03   0.0
     """
     check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
+    (X,) = indexable(X)
     if classifier is None:
         classifier = any(is_classifier(estimator) for _, estimator in estimators)
     y = check_target(y, classifier=classifier, owner=estimators[0][1])

@@ -58,18 +58,20 @@ class Outputs:
 
         Returns
         -------
-        predictions : tensor of shape (n_samples, n_classes) or (n_samples, n_outputs)
+        predictions : tensor of shape (n_samples, n_classes) or (n_samples, n_outputs), float64
+            Probabilities of single-label classes sum to one as exactly as float64 allows.
         """
         from keras import ops
 
         if self.task in ("regression", "multioutput"):
-            return outputs
+            return ops.cast(outputs, "float64")
         if self.task == "multilabel" or self.n_units == 1:
-            probabilities = ops.sigmoid(outputs) if self.logits else outputs
+            probabilities = ops.cast(ops.sigmoid(outputs) if self.logits else outputs, "float64")
             if self.task == "multilabel":
                 return probabilities
             return ops.concatenate([1 - probabilities, probabilities], axis=-1)
-        return ops.softmax(outputs) if self.logits else outputs
+        probabilities = ops.cast(ops.softmax(outputs) if self.logits else outputs, "float64")
+        return probabilities / ops.sum(probabilities, axis=-1, keepdims=True)
 
 
 def read_outputs(

@@ -12,7 +12,7 @@ from sklearn.base import TransformerMixin
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import Bunch, _safe_indexing
+from sklearn.utils import Bunch, _safe_indexing, indexable
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -115,6 +115,7 @@ class _Stacking(CallbackSupportMixin, TransformerMixin):
         check_same_length(
             X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight")
         )
+        (X,) = indexable(X)
         bases = self._bases()
         y, classes = self._encode(y)
         self._validate_final_estimator()

@@ -47,7 +47,7 @@ def _outputs(estimator, x):
             f"but the graph gives it {x.shape[1:]}."
         )
     y = network(ops.cast(x, inputs.dtype), training=False)
-    return ops.cast(estimator.outputs_.predict(y), "float64")
+    return estimator.outputs_.predict(y)
 
 
 def isolated(model):
@@ -75,7 +75,7 @@ def isolated(model):
 
     def quiet(layer):
         if isinstance(layer, noise):
-            return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy)
+            return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name)
         return layer
 
     copy = keras.models.clone_model(copy, clone_function=quiet)

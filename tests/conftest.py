@@ -1,0 +1,28 @@
+"""Small data and small networks for all tests."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.preprocessing import StandardScaler
+
+
+@pytest.fixture(scope="session")
+def iris():
+    """Return 150 rows of 4 features, 3 classes, in a random order."""
+    X, y = load_iris(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    return StandardScaler().fit_transform(X)[order], y[order]
+
+
+@pytest.fixture(scope="session")
+def cancer():
+    """Return 200 rows of 30 features, 2 classes with string labels."""
+    X, y = load_breast_cancer(return_X_y=True)
+    return StandardScaler().fit_transform(X)[:200], np.array(["malignant", "benign"])[y[:200]]
+
+
+@pytest.fixture(scope="session")
+def diabetes():
+    """Return 200 rows of 10 features and a number around 150."""
+    X, y = load_diabetes(return_X_y=True)
+    return X[:200] * 20, y[:200]

@@ -1,0 +1,408 @@
+import pickle
+import random
+
+import joblib
+import numpy as np
+import pytest
+from cases import build_classifier, build_regressor, build_sigmoid
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import stackfuse as sf
+from stackfuse import _program
+
+META = {"n_features_in_": 4, "X_shape_": (150, 4), "n_classes_": 3, "n_outputs_": 3}
+
+
+def plain_keras(X, y, *, epochs, batch_size=32, seed=None, **fit_params):
+    """Train the small network with nothing but Keras and return its predictions."""
+    import keras
+
+    keras.utils.set_random_seed(1 if seed is None else seed)
+    model = build_classifier(META)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    X = X.astype("float32")
+    for epoch in range(epochs):
+        order = np.arange(len(X))
+        if seed is not None:
+            order = np.random.default_rng([seed, epoch]).permutation(len(X))
+        model.fit(X[order], y[order], batch_size=batch_size, shuffle=False, verbose=0, **fit_params)
+    return model.predict(X, verbose=0)
+
+
+@pytest.mark.parametrize("batch_size", [32, 50])
+def test_fit_equals_plain_keras_with_the_documented_order(iris, batch_size):
+    X, y = iris
+    ours = sf.KerasClassifier(build_classifier, epochs=3, batch_size=batch_size, random_state=7)
+    wanted = plain_keras(X, y, epochs=3, batch_size=batch_size, seed=7)
+    assert_allclose(ours.fit(X, y).predict_proba(X), wanted, atol=1e-6)
+
+
+def test_fit_without_shuffling_equals_one_call_of_model_fit(iris):
+    import keras
+
+    X, y = iris
+    keras.utils.set_random_seed(1)
+    model = build_classifier(META)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    history = model.fit(X.astype("float32"), y, epochs=3, shuffle=False, verbose=0)
+    ours = sf.KerasClassifier(build_classifier, epochs=3, shuffle=False, random_state=1).fit(X, y)
+    assert_allclose(ours.predict_proba(X), model.predict(X, verbose=0), atol=1e-6)
+    assert_allclose(ours.history_["loss"], history.history["loss"], rtol=1e-6)
+
+
+def test_sample_and_class_weights_equal_those_of_keras(iris):
+    import keras
+
+    X, y = iris
+    sample_weight = np.random.default_rng(0).uniform(size=len(y)).astype("float32")
+    class_weight = {0: 1.0, 1: 2.0, 2: 0.5}
+    keras.utils.set_random_seed(1)
+    model = build_classifier(META)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    by_class = np.array([class_weight[label] for label in y], "float32")
+    model.fit(
+        X.astype("float32"),
+        y,
+        sample_weight=sample_weight * by_class,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+    )
+    ours = sf.KerasClassifier(
+        build_classifier, epochs=2, shuffle=False, class_weight=class_weight, random_state=1
+    ).fit(X, y, sample_weight=sample_weight)
+    assert_allclose(ours.predict_proba(X), model.predict(X, verbose=0), atol=1e-6)
+
+
+def test_random_state_makes_fits_bit_equal_and_touches_no_global_state(iris):
+    X, y = iris
+    python_state, numpy_state = random.getstate(), np.random.get_state()[1].copy()
+    first, second = (
+        sf.KerasClassifier(build_classifier, dropout=0.3, epochs=2, random_state=0).fit(X, y)
+        for _ in range(2)
+    )
+    assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+    assert random.getstate() == python_state
+    assert_array_equal(np.random.get_state()[1], numpy_state)
+    other = clone(first).set_params(random_state=1).fit(X, y)
+    assert np.abs(other.predict_proba(X) - first.predict_proba(X)).max() > 1e-3
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adagrad", "ftrl", "nadam"])
+def test_a_shared_program_equals_a_model_compiled_for_itself(iris, optimizer, monkeypatch):
+    X, y = iris
+    settings = {"dropout": 0.3, "epochs": 2, "optimizer": optimizer}
+    networks = [sf.KerasClassifier(build_classifier, random_state=k, **settings) for k in (0, 1, 0)]
+    shared = [network.fit(X, y).predict_proba(X) for network in networks]
+    monkeypatch.setattr(_program, "architecture", lambda model: None)
+    alone = [clone(network).fit(X, y).predict_proba(X) for network in networks]
+    assert_array_equal(shared, alone)
+
+
+def test_fits_of_one_architecture_share_one_program(iris):
+    X, y = iris
+    _program._programs.clear()
+    for k in range(3):
+        sf.KerasClassifier(build_classifier, units=8, random_state=k).fit(X, y)
+    assert len(_program._programs) == 1
+    sf.KerasClassifier(build_classifier, units=9).fit(X, y)
+    sf.KerasClassifier(build_classifier, units=8, optimizer__learning_rate=0.1).fit(X, y)
+    assert len(_program._programs) == 3
+
+
+def test_a_custom_activation_or_callback_has_a_model_of_its_own(iris):
+    import keras
+
+    X, y = iris
+
+    def build(meta, slope):
+        def relu(x):
+            return keras.ops.maximum(x, slope * x)
+
+        return keras.Sequential(
+            [
+                keras.Input((4,)),
+                keras.layers.Dense(8, activation=relu),
+                keras.layers.Dense(3, activation="softmax"),
+            ]
+        )
+
+    first = sf.KerasClassifier(build, slope=0.0, random_state=0).fit(X, y).predict_proba(X)
+    second = sf.KerasClassifier(build, slope=0.9, random_state=0).fit(X, y).predict_proba(X)
+    assert np.abs(first - second).max() > 1e-3
+
+    class Freeze(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.layers[1].trainable = False
+
+    _program._programs.clear()
+    sf.KerasClassifier(build_classifier, callbacks=[Freeze()]).fit(X, y)
+    assert not _program._programs
+
+
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.parametrize("build", [build_sigmoid, build_classifier])
+def test_binary_outputs(cancer, build, logits):
+    X, y = cancer
+    network = sf.KerasClassifier(build, logits=logits, epochs=8, random_state=0).fit(X, y)
+    proba = network.predict_proba(X)
+    assert proba.shape == (200, 2)
+    assert proba.dtype == np.float64
+    assert_allclose(proba.sum(axis=1), 1, rtol=1e-14)
+    assert_array_equal(network.classes_, ["benign", "malignant"])
+    assert_array_equal(network.predict(X), network.classes_[proba.argmax(axis=1)])
+    assert network.score(X, y) > 0.85
+
+
+@pytest.mark.parametrize(
+    "loss", ["sparse_categorical_crossentropy", "categorical_crossentropy", "mse", None]
+)
+def test_labels_are_encoded_for_the_loss(iris, loss):
+    X, y = iris
+    labels = np.array(["setosa", "versicolor", "virginica"])[y]
+    network = sf.KerasClassifier(
+        build_classifier, units=16, loss=loss, epochs=30, optimizer__learning_rate=0.01
+    )
+    assert network.set_params(random_state=0).fit(X, labels).score(X, labels) > 0.8
+
+
+def test_multilabel(iris):
+    X, y = iris
+    Y = np.column_stack([y == 0, y > 0, y == 2]).astype(int)
+    network = sf.KerasClassifier(build_sigmoid, epochs=20, random_state=0).fit(X, Y)
+    assert network.predict_proba(X).shape == (150, 3)
+    assert_array_equal(network.predict(X), network.predict_proba(X) > 0.5)
+    assert network.predict(X).mean(axis=0)[1] > 0.5
+
+
+def test_regression_with_one_and_two_columns(diabetes):
+    X, y = diabetes
+    one = sf.KerasRegressor(build_regressor, epochs=20, optimizer__learning_rate=0.1)
+    assert one.set_params(random_state=0).fit(X, y).predict(X).shape == (200,)
+    assert one.score(X, y) > 0.3
+    two = sf.KerasRegressor(build_regressor, epochs=1).fit(X, np.column_stack([y, -y]))
+    assert two.predict(X).shape == (200, 2)
+    assert clone(one).fit(X, y[:, None]).predict(X).shape == (200, 1)
+
+
+def test_every_parameter_survives_clone_and_pickle(iris, tmp_path):
+    import keras
+
+    X, y = iris
+    network = sf.KerasClassifier(
+        build_classifier,
+        units=5,
+        model__dropout=0.1,
+        optimizer="sgd",
+        optimizer__learning_rate=0.5,
+        callbacks=[keras.callbacks.EarlyStopping("loss", patience=1)],
+        class_weight="balanced",
+        epochs=3,
+        random_state=0,
+    )
+    twin = clone(network)
+    assert twin.get_params().keys() == network.get_params().keys()
+    assert twin.epochs == 3
+    assert twin.units == 5
+    assert twin.callbacks[0] is not network.callbacks[0]
+    proba = network.fit(X, y).predict_proba(X)
+    assert_array_equal(twin.fit(X, y).predict_proba(X), proba)
+    assert float(network.model_.optimizer.learning_rate.numpy()) == 0.5
+    assert network.model_.layers[1].units == 5
+    assert_array_equal(pickle.loads(pickle.dumps(network)).predict_proba(X), proba)
+    joblib.dump(network, tmp_path / "network.joblib")
+    assert_array_equal(joblib.load(tmp_path / "network.joblib").predict_proba(X), proba)
+
+
+def test_cross_validation_trains_all_epochs(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, units=16, epochs=30, random_state=0)
+    network.set_params(optimizer__learning_rate=0.02)
+    assert cross_val_score(network, X, y, cv=3).mean() > 0.9
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), network), {"kerasclassifier__epochs": [1, 30]}, cv=3
+    )
+    assert search.fit(X, y).best_params_ == {"kerasclassifier__epochs": 30}
+
+
+def test_membership():
+    classifier, regressor = sf.KerasClassifier(build_classifier), sf.KerasRegressor(build_regressor)
+    assert is_classifier(classifier)
+    assert not is_regressor(classifier)
+    assert is_regressor(regressor)
+    assert hasattr(classifier, "predict_proba")
+    assert not hasattr(regressor, "predict_proba")
+
+
+def test_compiled_models_keep_their_own_optimizer_and_loss(iris):
+    import keras
+
+    X, y = iris
+
+    def build(meta):
+        model = build_classifier(meta)
+        model.compile(keras.optimizers.SGD(0.25), "sparse_categorical_crossentropy")
+        return model
+
+    network = sf.KerasClassifier(build, random_state=0).fit(X, y)
+    assert isinstance(network.model_.optimizer, keras.optimizers.SGD)
+    with pytest.raises(ValueError, match="'optimizer__learning_rate' would have no effect"):
+        sf.KerasClassifier(build, optimizer__learning_rate=0.1).fit(X, y)
+
+
+def test_the_builder_may_compile_with_compile_kwargs(iris):
+    X, y = iris
+
+    def build(meta, compile_kwargs):
+        model = build_classifier(meta)
+        model.compile(**{**compile_kwargs, "loss": "sparse_categorical_crossentropy"})
+        return model
+
+    network = sf.KerasClassifier(build, optimizer="sgd", optimizer__learning_rate=0.5).fit(X, y)
+    assert float(network.model_.optimizer.learning_rate.numpy()) == 0.5
+
+
+def test_a_given_model_is_copied_and_trained_on(iris, tmp_path):
+    X, y = iris
+    given = build_classifier(META)
+    before = [weight.copy() for weight in given.get_weights()]
+    network = sf.KerasClassifier(given, epochs=2, random_state=0).fit(X, y)
+    for old, same, new in zip(before, given.get_weights(), network.model_.get_weights()):
+        assert_array_equal(old, same)
+        assert np.abs(old - new).max() > 0
+    given.save(tmp_path / "given.keras")
+    loaded = sf.KerasClassifier(tmp_path / "given.keras", epochs=2, random_state=0).fit(X, y)
+    assert_allclose(loaded.predict_proba(X), network.predict_proba(X), atol=1e-6)
+
+
+def test_warm_start_goes_on_where_the_last_fit_ended(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, shuffle=False, random_state=0, warm_start=True)
+    for _ in range(3):
+        network.fit(X, y)
+    once = sf.KerasClassifier(build_classifier, shuffle=False, random_state=0, epochs=3).fit(X, y)
+    assert_array_equal(network.predict_proba(X), once.predict_proba(X))
+
+
+def test_early_stopping_on_a_split_of_its_own(iris):
+    import keras
+
+    X, y = iris
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
+    network = sf.KerasClassifier(
+        build_classifier,
+        epochs=200,
+        validation_split=0.3,
+        callbacks=[stop],
+        optimizer__learning_rate=0.1,
+        random_state=0,
+    ).fit(X, y)
+    losses = network.history_["val_loss"]
+    assert 3 <= len(losses) < 200
+    assert int(np.argmin(losses)) == len(losses) - 3
+    assert stop.model is None  # the callback passed in was not used
+
+
+def test_images_and_a_batch_larger_than_one_call(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(30, 4, 4)).astype("float32")
+    y = (X.mean(axis=(1, 2)) > 0).astype(int)
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(X, y)
+    whole = network.predict_proba(X)
+    monkeypatch.setattr(_program, "PREDICT_ROWS", 7)
+    assert_allclose(network.predict_proba(X), whole, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"unit": 3}, "Did you mean 'units'"),
+        ({"epoch": 3}, "Did you mean 'epochs'"),
+        ({"model__dropuot": 0.1}, "Did you mean 'model__dropout'"),
+        ({"fit__validation_data": 1}, "use validation_split="),
+        ({"optimizer": 3}, "optimizer must be a name"),
+        ({"validation_split": 1.5}, r"must lie in \[0, 1\)"),
+        ({"loss": "binary_crossentropy", "logits": True}, "from_logits=False"),
+    ],
+)
+def test_wrong_parameters(iris, params, message):
+    with pytest.raises(ValueError, match=message):
+        sf.KerasClassifier(build_classifier, **params).fit(*iris)
+
+
+def test_set_params_refuses_what_nobody_takes():
+    network = sf.KerasClassifier(build_classifier)
+    with pytest.raises(ValueError, match=r"Invalid parameter 'widht'"):
+        network.set_params(widht=3)
+    assert network.set_params(units=3).get_params()["units"] == 3
+
+
+def test_wrong_networks(iris):
+    import keras
+
+    X, y = iris
+
+    def ends_in(units, activation):
+        def build():
+            layers = [keras.Input((4,)), keras.layers.Dense(units, activation=activation)]
+            return keras.Sequential(layers)
+
+        return sf.KerasClassifier(build)
+
+    with pytest.raises(ValueError, match="has 2 output units, but y has 3 classes"):
+        ends_in(2, "softmax").fit(X, y)
+    with pytest.raises(ValueError, match="activation 'relu', which gives neither"):
+        ends_in(3, "relu").fit(X, y)
+    with pytest.raises(ValueError, match="activation 'sigmoid', which gives neither"):
+        ends_in(3, "sigmoid").fit(X, y)
+    with pytest.raises(TypeError, match="must return a keras.Model, but it returned None"):
+        sf.KerasClassifier(lambda: None).fit(X, y)
+    with pytest.raises(TypeError, match="model must be a function"):
+        sf.KerasClassifier(3).fit(X, y)
+
+
+def test_wrong_data(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier)
+    with pytest.raises(ValueError, match="X has 150 rows, y has 149"):
+        network.fit(X, y[:-1])
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        network.fit(X, np.where(y == 1, np.nan, y))
+    with pytest.raises(ValueError, match="one class only: 0"):
+        network.fit(X, np.zeros(150, int))
+    with pytest.raises(ValueError, match="Unknown label type"):
+        network.fit(X, y + 0.5)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        network.fit(np.where(X > 2, np.nan, X), y)
+    with pytest.raises(ValueError, match="cannot represent"):
+        network.fit(X * 1e300, y)
+    with pytest.raises(ValueError, match="cannot represent"):
+        network.fit((X * 1000).astype(int) + 2**40 + 1, y)
+    network.fit(X, y)
+    with pytest.raises(ValueError, match="expecting 4 features"):
+        network.predict(X[:, :3])
+
+
+def test_divergence_is_an_error_also_where_a_relu_hides_it(iris):
+    X, y = iris
+    with pytest.raises(FloatingPointError, match="diverged"):
+        sf.KerasClassifier(
+            build_classifier, optimizer="sgd", optimizer__learning_rate=1e38, epochs=3
+        ).fit(X, y)
+
+
+def test_voting_and_calibration(iris):
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.ensemble import VotingClassifier
+
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, units=16, epochs=15, random_state=0)
+    vote = VotingClassifier([("net", network), ("lr", LogisticRegression())], voting="soft")
+    assert vote.fit(X, y).score(X, y) > 0.8
+    calibrated = CalibratedClassifierCV(network, cv=3).fit(X, y)
+    assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1)
+    assert cross_val_predict(network, X, y, cv=3, method="predict_proba").shape == (150, 3)
