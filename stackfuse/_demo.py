@@ -1,4 +1,4 @@
-"""The main job on real data: train a stack, search its meta-learner, export it, load it anywhere."""
+"""The main job on real data: train a stack, search its meta-learner, export it, load it."""
 
 import subprocess
 import sys
@@ -101,7 +101,8 @@ def run(folder: Path) -> int:
     step(f"Digits: {len(X_train)} rows to train on, {len(X_test)} held out, 10 classes.")
 
     step("Fitting the stack: two Keras networks and a forest, out-of-fold over 3 folds.")
-    stack = make_stack().set_params(verbose=1).fit(X_train, y_train)
+    stack = make_stack()
+    stack.set_params(verbose=1).fit(X_train, y_train)
 
     step(f"Searching {len(META_LEARNERS)} meta-learners with GridSearchCV over 3 outer folds.")
     search = GridSearchCV(

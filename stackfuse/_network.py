@@ -45,7 +45,7 @@ class NetworkEstimator(BaseEstimator):
     optimizer: Any = "adam"
     loss: Any = None
     metrics: Any = None
-    epochs: int = 1
+    epochs: Any = 1
     batch_size: int = 32
     validation_split: float = 0.0
     callbacks: Any = None
@@ -56,7 +56,9 @@ class NetworkEstimator(BaseEstimator):
     verbose: int = 0
 
     @abstractmethod
-    def _build(self, X, y: np.ndarray, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
+    def _build(
+        self, X, y: np.ndarray, meta: dict[str, Any], compile_kwargs: dict[str, Any]
+    ) -> tuple[Any, bool]:
         """Return a network for this data, and whether it made use of the `compile_kwargs`."""
 
     @abstractmethod
@@ -179,9 +181,7 @@ class NetworkEstimator(BaseEstimator):
         if not self.validation_split:
             return x, target, weights, None
         if not 0 < self.validation_split < 1:
-            raise ValueError(
-                f"validation_split must lie in [0, 1), got {self.validation_split!r}."
-            )
+            raise ValueError(f"validation_split must lie in [0, 1), got {self.validation_split!r}.")
         train_rows, held_out = train_test_split(
             np.arange(len(x)),
             test_size=self.validation_split,

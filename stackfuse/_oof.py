@@ -1,10 +1,7 @@
 """Out-of-fold predictions: every row predicted by estimators that did not see it."""
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,10 +129,10 @@ def out_of_fold(
     >>> import stackfuse as sf
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
     >>> oof = sf.out_of_fold([("lr", LogisticRegression(max_iter=1000))], X, y, cv=3)
-    >>> oof.to_frame().round(2).head(2)
+    >>> oof.to_frame().round(1).head(2)
        lr_0  lr_1  lr_2
-    0  0.98  0.02   0.0
-    1  0.97  0.03   0.0
+    0   1.0   0.0   0.0
+    1   1.0   0.0   0.0
     """
     check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
     (X,) = indexable(X)
@@ -262,20 +259,23 @@ def assemble(
     mask = count > 0
     matrices, columns, scores, histories = [], [], {}, {}
     for name, method, fit in zip(names, methods, fits):
-        total, tables = None, []
+        blocks, tables = [], []
         for k, (fold, estimator, prediction) in enumerate(
             zip(folds, fit.estimators, fit.predictions)
         ):
             block = as_block(prediction, estimator, method, n_classes)
             _check_block(block, name, k, len(fold.test))
-            total = np.zeros((len(y), block.shape[1])) if total is None else total
-            total[fold.test] += block
+            blocks.append(block)
             table = aligned(_as_table(prediction), estimator, method, n_classes)
             tables.append(_scores(table, y[fold.test], method, classes))
+        width = blocks[0].shape[1]
+        matrix = np.zeros((len(y), width))
+        for fold, block in zip(folds, blocks):
+            matrix[fold.test] += block
         with np.errstate(invalid="ignore"):
-            matrices.append(total / count[:, None])  # 0 / 0 is the NaN of a row never predicted
-        first = 1 if method == "predict_proba" and n_classes == 2 and total.shape[1] == 1 else 0
-        columns += [Column(name, method, first + j) for j in range(total.shape[1])]
+            matrices.append(matrix / count[:, None])  # 0 / 0 is the NaN of a row never predicted
+        first = 1 if method == "predict_proba" and n_classes == 2 and width == 1 else 0
+        columns += [Column(name, method, first + j) for j in range(width)]
         scores[name] = {metric: np.array([t[metric] for t in tables]) for metric in tables[0]}
         histories[name] = fit.histories[: len(folds)]
     return OutOfFold(

@@ -43,7 +43,7 @@ _OPAQUE = {
 
 _programs: "OrderedDict[str, Program]" = OrderedDict()
 _lock = threading.RLock()
-_functions: "weakref.WeakKeyDictionary[Any, Callable]" = weakref.WeakKeyDictionary()
+_functions: "weakref.WeakKeyDictionary[Any, dict[str, Callable]]" = weakref.WeakKeyDictionary()
 
 
 @contextmanager
@@ -186,14 +186,12 @@ def _function_of(model, finish: Callable, name: str) -> Callable:
 
     functions = _functions.setdefault(model, {})
     if name not in functions:
-        program = Program.of(model) if model.compiled else None
-        own = weakref.ref(model)  # the cache's values must not keep its keys alive
+        program = Program.of(model)
+        own: Any = weakref.proxy(model)  # the cache's values must not keep its keys alive
         if program:
-            functions[name] = lambda x: finish(program.infer(own(), tf.convert_to_tensor(x)))
+            functions[name] = lambda x: finish(program.infer(own, tf.convert_to_tensor(x)))
         else:
-            compiled = tf.function(
-                lambda x: finish(own()(x, training=False)), reduce_retracing=True
-            )
+            compiled = tf.function(lambda x: finish(own(x, training=False)), reduce_retracing=True)
             functions[name] = lambda x: compiled(tf.convert_to_tensor(x))
     return functions[name]
 
@@ -218,9 +216,7 @@ def architecture(model) -> str | None:
 def _is_stock(layer) -> bool:
     """Whether a layer, and every function that it was given, comes from Keras."""
     functions = (value for value in vars(layer).values() if isinstance(value, FunctionType))
-    return all(
-        (item.__module__ or "").startswith("keras.") for item in (type(layer), *functions)
-    )
+    return all((item.__module__ or "").startswith("keras.") for item in (type(layer), *functions))
 
 
 def _anonymous(config, names: dict[str, int]):
@@ -253,7 +249,7 @@ def _anonymous(config, names: dict[str, int]):
 
 
 def _anonymous_ends(value, number: Callable[[str], int]):
-    """Number the layers in the lists (or dicts) of a graph's inputs and outputs."""
+    """Replace the names of layers in the lists (or dicts) of a graph's inputs and outputs."""
     if isinstance(value, dict):
         return {key: _anonymous_ends(item, number) for key, item in value.items()}
     if len(value) == 3 and isinstance(value[0], str) and isinstance(value[1], int):
@@ -316,16 +312,19 @@ def _batches(arrays: tuple, batch_size: int, seed: int | None, first_epoch: int)
     tensors = tuple(tf.convert_to_tensor(array) for array in arrays)
     n_rows = len(arrays[0])
 
-    def orders() -> Iterator[np.ndarray]:
+    def orders():
         for epoch in count(first_epoch):
             if seed is None:
                 yield np.arange(n_rows)
             else:
                 yield np.random.default_rng([seed, epoch]).permutation(n_rows)
 
+    def batches(order: Any):
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+
     dataset = (
         tf.data.Dataset.from_generator(orders, output_signature=tf.TensorSpec((n_rows,), tf.int64))
-        .flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
+        .flat_map(batches)
         .map(lambda rows: tuple(tf.gather(tensor, rows) for tensor in tensors))
         .prefetch(4)
     )

@@ -65,7 +65,7 @@ class _Builder(NetworkEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
-        vars(self).update(builder_and_routed_params)
+        self.__dict__.update(builder_and_routed_params)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return all parameters, the builder's and the routed ones included.
@@ -139,7 +139,11 @@ class _Builder(NetworkEstimator):
                 if route == "fit" and routed in _OWNED_BY_FIT:
                     raise ValueError(f"{name} is not available: use {_OWNED_BY_FIT[routed]}.")
                 # An optimizer's own arguments are checked by its constructor.
-                if route == "optimizer" or routed in takers[route] or (any_name and route == "model"):
+                if (
+                    route == "optimizer"
+                    or routed in takers[route]
+                    or (any_name and route == "model")
+                ):
                     continue
             elif any_name or name in arguments:
                 continue

@@ -50,10 +50,10 @@ def test_groups_reach_the_splitter():
 
 def test_the_splitter_stays_as_it_was():
     random_state = np.random.RandomState(0)
-    before = random_state.get_state()[1].copy()
+    before = random_state.get_state(legacy=False)["state"]["key"].copy()
     cv = KFold(3, shuffle=True, random_state=random_state)
     first, second = (draw_folds(cv, X, Y, classifier=True) for _ in range(2))
-    assert_array_equal(random_state.get_state()[1], before)
+    assert_array_equal(random_state.get_state(legacy=False)["state"]["key"], before)
     assert_array_equal(first[0].test, second[0].test)
 
 

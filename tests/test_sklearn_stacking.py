@@ -6,7 +6,7 @@ import pytest
 from sklearn.ensemble import tests
 
 pytestmark = [
-    pytest.mark.filterwarnings("default"),  # scikit-learn's tests are not written for "error"
+    pytest.mark.filterwarnings("ignore"),  # scikit-learn lets its tests warn
 ]
 
 _path = Path(tests.__path__[0]) / "test_stacking.py"
@@ -14,5 +14,7 @@ _source = _path.read_text()
 _changed = _source.replace("    StackingClassifier,\n    StackingRegressor,\n", "", 1)
 assert _changed != _source
 exec(
-    compile("from stackfuse import StackingClassifier, StackingRegressor\n" + _changed, _path, "exec")
+    compile(
+        "from stackfuse import StackingClassifier, StackingRegressor\n" + _changed, _path, "exec"
+    )
 )

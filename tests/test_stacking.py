@@ -29,7 +29,9 @@ BASES = [("lr", LogisticRegression()), ("tree", DecisionTreeClassifier(random_st
 def out_of_fold_features(estimator):
     """Say which checks demand that fit_transform returns what transform returns, and why not."""
     reason = "fit_transform returns out-of-fold features, so that no row sees its own label"
-    return dict.fromkeys(("check_transformer_general", "check_transformer_data_not_an_array"), reason)
+    return dict.fromkeys(
+        ("check_transformer_general", "check_transformer_data_not_an_array"), reason
+    )
 
 
 @parametrize_with_checks(
@@ -60,9 +62,7 @@ def test_equals_scikit_learn(iris, passthrough, stack_method):
 def test_regressor_equals_scikit_learn(diabetes):
     X, y = diabetes
     bases = [("ridge", Ridge()), ("knn", KNeighborsRegressor())]
-    ours, theirs = (
-        package.StackingRegressor(bases, cv=4).fit(X, y) for package in (sf, ensemble)
-    )
+    ours, theirs = (package.StackingRegressor(bases, cv=4).fit(X, y) for package in (sf, ensemble))
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-12)
 
 
@@ -77,9 +77,7 @@ def test_keras_and_scikit_learn_bases(iris):
     assert stack.oof_.predictions.shape == (150, 9)
     assert len(stack.oof_.histories["net"]) == 3
     assert len(stack.oof_.histories["net"][0]["loss"]) == 20
-    assert_array_equal(
-        clone(stack).fit(X, labels).predict_proba(X), stack.predict_proba(X)
-    )
+    assert_array_equal(clone(stack).fit(X, labels).predict_proba(X), stack.predict_proba(X))
 
 
 def test_the_meta_learner_is_trained_on_the_out_of_fold_predictions(iris):
@@ -265,11 +263,15 @@ def test_wrong_parameters_are_told_before_anything_is_fitted(iris, change, error
 )
 def test_wrong_data_is_told_before_anything_is_fitted(iris, X, y, message):
     X_iris, y_iris = iris
-    y = {
-        "one class": np.zeros(150, int),
-        "nan": np.where(y_iris == 2, np.nan, y_iris),
-        "continuous": y_iris + 0.5,
-    }.get(y) if isinstance(y, str) else y_iris[y]
+    y = (
+        {
+            "one class": np.zeros(150, int),
+            "nan": np.where(y_iris == 2, np.nan, y_iris),
+            "continuous": y_iris + 0.5,
+        }.get(y)
+        if isinstance(y, str)
+        else y_iris[y]
+    )
     Counting.n_fits = 0
     with pytest.raises(ValueError, match=message):
         sf.StackingClassifier([("counting", Counting())], cv=3).fit(X_iris[X], y)

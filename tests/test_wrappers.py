@@ -81,14 +81,17 @@ def test_sample_and_class_weights_equal_those_of_keras(iris):
 
 def test_random_state_makes_fits_bit_equal_and_touches_no_global_state(iris):
     X, y = iris
-    python_state, numpy_state = random.getstate(), np.random.get_state()[1].copy()
+    python_state, numpy_state = (
+        random.getstate(),
+        np.random.get_state(legacy=False)["state"]["key"].copy(),
+    )
     first, second = (
         sf.KerasClassifier(build_classifier, dropout=0.3, epochs=2, random_state=0).fit(X, y)
         for _ in range(2)
     )
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
     assert random.getstate() == python_state
-    assert_array_equal(np.random.get_state()[1], numpy_state)
+    assert_array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_state)
     other = clone(first).set_params(random_state=1).fit(X, y)
     assert np.abs(other.predict_proba(X) - first.predict_proba(X)).max() > 1e-3
 
@@ -359,7 +362,7 @@ def test_wrong_networks(iris):
         ends_in(3, "relu").fit(X, y)
     with pytest.raises(ValueError, match="activation 'sigmoid', which gives neither"):
         ends_in(3, "sigmoid").fit(X, y)
-    with pytest.raises(TypeError, match="must return a keras.Model, but it returned None"):
+    with pytest.raises(TypeError, match=r"must return a keras\.Model, but it returned None"):
         sf.KerasClassifier(lambda: None).fit(X, y)
     with pytest.raises(TypeError, match="model must be a function"):
         sf.KerasClassifier(3).fit(X, y)

@@ -45,9 +45,9 @@ class Engine(Protocol):
         folds: Sequence[Fold],
         *,
         method: str,
-        fit_params: dict[str, Any],
-        seeds: Sequence[int | None],
-        watch: Watch,
+        fit_params: dict[str, Any] | None = None,
+        seeds: Sequence[int | None] | None = None,
+        watch: Watch | None = None,
     ) -> FoldFits:
         """Fit a clone of the estimator on each fold's training rows and predict its test rows.
 
@@ -59,11 +59,11 @@ class Engine(Protocol):
         folds : sequence of Fold
         method : str
             The prediction method, such as ``"predict_proba"``.
-        fit_params : dict
+        fit_params : dict, default=None
             Passed to fit; what has one entry per row of X is cut to the fold.
-        seeds : sequence of (int or None)
+        seeds : sequence of (int or None), default=None
             One per fold; see :func:`replica`.
-        watch : callable
+        watch : callable, default=None
             Entered around each fit.
 
         Returns

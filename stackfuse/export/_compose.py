@@ -48,7 +48,9 @@ def _meta_features(stack, x):
     classes = getattr(stack, "classes_", None)
     if isinstance(classes, list):
         raise NotConvertible("Stacks with a multilabel target have no counterpart yet.")
-    replicas = stack._replicas() if hasattr(stack, "_replicas") else [[e] for e in stack.estimators_]
+    replicas = (
+        stack._replicas() if hasattr(stack, "_replicas") else [[e] for e in stack.estimators_]
+    )
     blocks = []
     for estimators, method in zip(replicas, stack.stack_method_):
         votes = [_block(e, x, method, classes) for e in estimators]
@@ -63,10 +65,11 @@ def _block(estimator, x, method: str, classes):
     from keras import ops
 
     y = convert(estimator, x, method)
-    known = getattr(estimator, "classes_", None)
-    if method == "predict_proba" and classes is not None and len(known) != len(classes):
+    if method == "predict_proba" and len(estimator.classes_) != len(classes):
         # A fold without some class: its column is zero.
-        y = ops.matmul(y, np.eye(len(classes))[np.asarray(known, int)])
+        y = ops.matmul(y, np.eye(len(classes))[np.asarray(estimator.classes_, int)])
     if len(y.shape) == 1:
         return ops.reshape(y, (-1, 1))
-    return y[:, 1:] if method == "predict_proba" and classes is not None and len(classes) == 2 else y
+    return (
+        y[:, 1:] if method == "predict_proba" and classes is not None and len(classes) == 2 else y
+    )

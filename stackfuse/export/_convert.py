@@ -43,7 +43,11 @@ def _convert(estimator, x, method: str) -> Any:
 
 def _refusal(estimator) -> str:
     known = sorted(
-        {c.__name__ for c in _convert.registry if c is not object and not c.__name__.startswith("_")}
+        {
+            c.__name__
+            for c in _convert.registry
+            if c is not object and not c.__name__.startswith("_")
+        }
     )
     return (
         f"{type(estimator).__name__} cannot be converted to a Keras graph. "

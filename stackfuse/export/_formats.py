@@ -118,7 +118,7 @@ def export(
     form = _FORMATS[_format_of(target, format)]
     graph = to_keras(stack)
     rows = _rows_to_verify(stack, verify)
-    expected = None
+    expected: dict[str, np.ndarray] = {}
     if rows is not None:
         expected = expected_outputs(stack, rows)
         rows = np.asarray(rows, np.float64)

@@ -100,7 +100,7 @@ def output_methods(estimator) -> dict[str, str]:
 
 def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
     """Return what the graph must return for X, by the estimator's own methods."""
-    expected = {
+    expected: dict[str, np.ndarray] = {
         name: np.asarray(getattr(estimator, method)(X), np.float64)
         for name, method in output_methods(estimator).items()
         if name != "label"
@@ -108,7 +108,8 @@ def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
     if is_classifier(estimator):
         labels = np.asarray(estimator.predict(X))
         classes = np.asarray(estimator.classes_)
-        expected["label"] = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
+        label = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
+        expected["label"] = np.asarray(label, np.int64)
     return expected
 
 

@@ -39,6 +39,7 @@ from stackfuse.export._convert import (
 )
 
 _LARGEST = np.finfo(np.float64).max
+_SMALLEST = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,6 @@ def _leaf_values(x, trees: Sequence[_Tree]):
     -------
     values : KerasTensor of shape (batch, n_trees, n_values), float64
     """
-    import keras
     from keras import ops
 
     n_features = x.shape[1]
@@ -283,7 +283,10 @@ def _pack(trees: Sequence[_Tree], n_features: int):
         is_leaf = left < 0
         feature = np.where(is_leaf, 0, tree.feature[order])
         feature = feature + np.where(is_leaf | tree.missing_left[order], 0, n_features)
-        threshold = np.where(is_leaf, np.inf, np.minimum(tree.threshold[order], _LARGEST))
+        threshold = np.minimum(tree.threshold[order], _LARGEST)
+        # TensorFlow takes denormal numbers for 0, and 0 must stay above a negative threshold.
+        threshold = np.where((threshold < 0) & (threshold > -_SMALLEST), -_SMALLEST, threshold)
+        threshold = np.where(is_leaf, np.inf, threshold)
         child = np.where(is_leaf, np.arange(len(order)), place[left]) + offset
         tables.append(np.column_stack([feature, threshold, child]))
         values.append(tree.value[order])

@@ -1,0 +1,464 @@
+"""What both stacks do: train the bases out-of-fold, the meta-learner on them, and predict."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import TransformerMixin
+from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import Bunch, _safe_indexing, indexable
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _raise_for_params,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _check_method_params,
+    _num_samples,
+    check_is_fitted,
+    has_fit_parameter,
+)
+
+from stackfuse._checks import check_same_length
+from stackfuse._folds import draw_folds, whole
+from stackfuse._oof import (
+    Column,
+    OutOfFold,
+    as_block,
+    assemble,
+    fold_seeds,
+    response_method,
+)
+from stackfuse.engines import FoldFits, derived_seed, engine_named, replica
+
+#: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
+SAMPLE_ROWS = 64
+
+
+def final_has(method: str):
+    """Return the check whether a stack's meta-learner, fitted or not, has a method."""
+
+    def check(stack) -> bool:
+        final = getattr(stack, "final_estimator_", stack.final_estimator)
+        getattr(stack._default_final() if final is None else final, method)
+        return True
+
+    return check
+
+
+class Stack(CallbackSupportMixin, TransformerMixin):
+    """What the two stacks do differently from scikit-learn's, whose classes they also inherit."""
+
+    def __init__(
+        self,
+        estimators,
+        final_estimator=None,
+        *,
+        cv=None,
+        stack_method="auto",
+        n_jobs=None,
+        passthrough=False,
+        verbose=0,
+        refit=True,
+        engine="auto",
+        memory=None,
+        on_error="raise",
+        random_state=None,
+    ):
+        self.estimators = estimators
+        self.final_estimator = final_estimator
+        self.cv = cv
+        self.stack_method = stack_method
+        self.n_jobs = n_jobs
+        self.passthrough = passthrough
+        self.verbose = verbose
+        self.refit = refit
+        self.engine = engine
+        self.memory = memory
+        self.on_error = on_error
+        self.random_state = random_state
+
+    @staticmethod
+    @abstractmethod
+    def _default_final():
+        """Return the meta-learner that ``final_estimator=None`` stands for."""
+
+    @abstractmethod
+    def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
+        """Check y; return what the estimators are trained on, and the classes of a single label."""
+
+    def fit(self, X, y, *, groups=None, **fit_params):
+        """Train the bases out-of-fold, the meta-learner on their predictions, and refit the bases.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target.
+        groups : array-like of shape (n_samples,), default=None
+            Passed to the splitter.
+        **fit_params : dict
+            ``sample_weight``, passed to all bases and the meta-learner; other metadata where
+            scikit-learn's metadata routing is enabled.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            Before anything is fitted: if X, y, the folds or an estimator cannot be used.
+        """
+        with self._shown_progress():
+            return self._fit(X, y, groups, fit_params)
+
+    @with_callbacks
+    def _fit(self, X, y, groups, fit_params):
+        _raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
+        check_same_length(X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight"))
+        (X,) = indexable(X)
+        bases = self._bases()
+        y, classes = self._encode(y)
+        self._validate_final_estimator()
+        self._check_options()
+        self._check_weights(bases, fit_params)
+        methods = [response_method(name, base, self.stack_method) for name, base in bases]
+        base_params, split_params = self._route(bases, groups, fit_params)
+        self.stack_method_ = methods
+        context = self._init_callback_context(max_subtasks=len(bases) + 1)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        if self.cv == "prefit":
+            self.oof_ = self._collect_prefit(bases, methods, X, classes)
+        else:
+            folds = draw_folds(
+                self.cv,
+                X,
+                y,
+                classifier=hasattr(self, "classes_"),
+                split_params=split_params,
+            )
+            fits = self._fit_bases(bases, methods, X, y, folds, base_params, context)
+            names = [name for name, _ in bases]
+            self.oof_ = assemble(names, methods, fits, folds, y, classes)
+        self._name_estimators(bases)
+
+        self._fit_final(X, y, fit_params, context)
+        self._sample_X = _safe_indexing(X, _spread(_num_samples(X), SAMPLE_ROWS))
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        return self
+
+    def _fit_bases(self, bases, methods, X, y, folds, base_params, context) -> list[FoldFits]:
+        """Fit every base on every fold and, to keep, on all rows."""
+        engine = engine_named(self.engine)
+        everything = [whole(len(y))] if self.refit else []
+        fits = []
+        for (name, base), method in zip(bases, methods):
+            jobs = [*folds, *everything]
+            task = context.subcontext(task_name=f"base {name}", max_subtasks=len(jobs))
+            task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            fits.append(
+                engine.fit_folds(
+                    base,
+                    X,
+                    y,
+                    jobs,
+                    method=method,
+                    fit_params=base_params[name],
+                    seeds=fold_seeds(self.random_state, name, len(jobs)),
+                    watch=lambda k, fitted, task=task: self._watched(task, k, len(folds), fitted),
+                )
+            )
+            task.call_on_fit_task_end(estimator=self, X=X, y=y)
+        if self.refit:
+            self.estimators_ = [fit.estimators[-1] for fit in fits]
+        else:
+            self.fold_estimators_ = [fit.estimators for fit in fits]
+        return fits
+
+    def _collect_prefit(self, bases, methods, X, classes) -> OutOfFold:
+        """Take the bases as they are; their predictions stand in for out-of-fold ones."""
+        self.estimators_ = []
+        columns, blocks = [], []
+        for (name, base), method in zip(bases, methods):
+            check_is_fitted(base)
+            self.estimators_.append(base)
+            block = as_block(getattr(base, method)(X), base, method, _count(classes))
+            blocks.append(block)
+            columns += [Column(name, method, j) for j in range(block.shape[1])]
+        n_samples = _num_samples(X)
+        return OutOfFold(
+            np.hstack(blocks), np.ones(n_samples, bool), columns, [], {}, classes_=classes
+        )
+
+    def _fit_final(self, X, y, fit_params, context) -> None:
+        """Fit the meta-learner on the rows that have out-of-fold predictions."""
+        rows = np.flatnonzero(self.oof_.mask)
+        table = self._with_passthrough(
+            self.oof_.predictions[rows], _safe_indexing(X, rows) if self.passthrough else None
+        )
+        seed = None if self.random_state is None else derived_seed(self.random_state, "final")
+        self.final_estimator_ = replica(self.final_estimator_, seed)
+        params = _check_method_params(X, fit_params, indices=rows)
+        with self._task(context, "meta-learner", self.final_estimator_):
+            self.final_estimator_.fit(table, _safe_indexing(y, rows), **params)
+
+    # ------------------------------------------------------------------ predicting
+
+    def transform(self, X):
+        """Return the bases' predictions for X, the columns that the meta-learner sees.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
+            In float64, followed by X itself with ``passthrough=True``.
+        """
+        check_is_fitted(self)
+        n_classes = _count(self.oof_.classes_)
+        blocks = []
+        for replicas, method in zip(self._replicas(), self.stack_method_):
+            votes = [as_block(getattr(e, method)(X), e, method, n_classes) for e in replicas]
+            blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
+        return self._with_passthrough(np.hstack(blocks), X)
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit, and return the out-of-fold predictions of X: no row is predicted by its own model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        **fit_params : dict
+            See :meth:`fit`.
+
+        Returns
+        -------
+        predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
+            NaN in rows that no fold predicts.
+        """
+        self.fit(X, y, **fit_params)
+        return self._with_passthrough(self.oof_.predictions, X)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns that :meth:`transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of X's columns, used with ``passthrough=True``.
+
+        Returns
+        -------
+        names : ndarray of str
+        """
+        check_is_fitted(self, "n_features_in_")
+        input_features = _check_feature_names_in(
+            self, input_features, generate_names=self.passthrough
+        )
+        prefix = type(self).__name__.lower()
+        names = []
+        for name, columns in self._columns_by_base():
+            several = len(columns) > 1
+            names += [f"{prefix}_{name}{j if several else ''}" for j in range(len(columns))]
+        if self.passthrough:
+            return np.concatenate((names, input_features))
+        return np.asarray(names, dtype=object)
+
+    @property
+    def n_features_in_(self):
+        """Number of features seen during fit."""
+        try:
+            check_is_fitted(self)
+        except NotFittedError as error:
+            raise AttributeError(
+                f"{type(self).__name__} object has no attribute n_features_in_"
+            ) from error
+        return self._replicas()[0][0].n_features_in_
+
+    def _replicas(self) -> list[list]:
+        """Return the fitted estimators that stand for each base: the refitted, or one per fold."""
+        if hasattr(self, "estimators_"):
+            return [[estimator] for estimator in self.estimators_]
+        return self.fold_estimators_
+
+    def _columns_by_base(self) -> Iterator[tuple[str, list[Column]]]:
+        for name, base in self.estimators:
+            if not _is_dropped(base):
+                yield name, [column for column in self.oof_.columns if column.estimator == name]
+
+    def _with_passthrough(self, predictions: np.ndarray, X):
+        if not self.passthrough:
+            return predictions
+        if scipy.sparse.issparse(X):
+            return scipy.sparse.hstack([predictions, X], format=X.format)
+        if np.ndim(X) > 2:
+            raise ValueError(
+                f"passthrough=True appends the columns of X, but X has shape {np.shape(X)}. "
+                "Use passthrough=False."
+            )
+        return np.hstack([predictions, X])
+
+    @available_if(final_has("predict"))
+    def predict(self, X, **predict_params):
+        """Return the meta-learner's prediction for X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+        **predict_params : dict
+            Passed to the meta-learner's ``predict``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        check_is_fitted(self)
+        return super().predict(X, **predict_params)
+
+    # ------------------------------------------------------------------ checking
+
+    def _bases(self) -> list[tuple[str, Any]]:
+        """Return the names and estimators that are not dropped."""
+        names, estimators = self._validate_estimators()
+        for name, estimator in zip(names, estimators):
+            if isinstance(estimator, type):
+                raise TypeError(
+                    f"Base estimator {name!r} is the class {estimator.__name__}: "
+                    f"pass an instance, {estimator.__name__}()."
+                )
+            if not _is_dropped(estimator) and not hasattr(estimator, "fit"):
+                raise TypeError(
+                    f"Base estimator {name!r} has no fit method, got {estimator!r}. Wrap a "
+                    "function that builds a Keras model: sf.KerasClassifier(build)."
+                )
+        return [(n, e) for n, e in zip(names, estimators) if not _is_dropped(e)]
+
+    def _check_options(self) -> None:
+        if self.memory is not None:
+            raise ValueError("memory must be None: storing the fits on disk is not available yet.")
+        if self.on_error != "raise":
+            raise ValueError(f"on_error must be 'raise', got {self.on_error!r}.")
+        if self.n_jobs not in (None, 1):
+            raise ValueError(f"n_jobs must be None or 1, got {self.n_jobs!r}.")
+
+    def _check_weights(self, bases, fit_params) -> None:
+        """Raise, before anything is fitted, for estimators that cannot take sample weights."""
+        if fit_params.get("sample_weight") is None or _routing_enabled():
+            return
+        for name, estimator in [*bases, ("final_estimator", self.final_estimator_)]:
+            if not has_fit_parameter(estimator, "sample_weight"):
+                raise TypeError(
+                    f"Underlying estimator {name} ({type(estimator).__name__}) does not support "
+                    "sample weights. Leave sample_weight out, or enable scikit-learn's metadata "
+                    "routing and set_fit_request on the estimators that take it."
+                )
+
+    def _route(self, bases, groups, fit_params):
+        """Return the fit parameters of each base, and the splitter's."""
+        if not _routing_enabled():
+            split_params = {} if groups is None else {"groups": groups}
+            return {name: fit_params for name, _ in bases}, split_params
+        if groups is not None:
+            fit_params = {**fit_params, "groups": groups}
+        routed = process_routing(self, "fit", **fit_params)
+        return {name: routed[name]["fit"] for name, _ in bases}, routed["splitter"]["split"]
+
+    def get_metadata_routing(self):
+        """Return where metadata goes: to the bases, the meta-learner and the splitter.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        router = super().get_metadata_routing()
+        splits = MethodMapping().add(caller="fit", callee="split")
+        splitter = self.cv if hasattr(self.cv, "get_metadata_routing") else _NoSplitter()
+        return router.add(splitter=splitter, method_mapping=splits)
+
+    def _name_estimators(self, bases) -> None:
+        fitted = dict(zip((name for name, _ in bases), self._replicas()))
+        self.named_estimators_ = Bunch()
+        for name, _ in self.estimators:
+            if name not in fitted:
+                self.named_estimators_[name] = "drop"
+                continue
+            self.named_estimators_[name] = fitted[name][0] if self.refit else fitted[name]
+            if hasattr(fitted[name][0], "feature_names_in_"):
+                self.feature_names_in_ = fitted[name][0].feature_names_in_
+
+    # ------------------------------------------------------------------ progress
+
+    @contextmanager
+    def _shown_progress(self) -> Iterator[None]:
+        """Show a progress bar with ``verbose=1``, unless the caller set up callbacks."""
+        if not self.verbose or hasattr(self, "_skl_callbacks"):
+            yield
+            return
+        self.set_callbacks(ProgressBar())
+        try:
+            yield
+        finally:
+            self.set_callbacks()
+
+    def _watched(self, task, k: int, n_folds: int, estimator):
+        return self._task(task, f"fold {k}" if k < n_folds else "all rows", estimator)
+
+    @contextmanager
+    def _task(self, parent, name: str, estimator) -> Iterator[None]:
+        """Report one fit as a task, and let the estimator report its own below it."""
+        context = parent.subcontext(task_name=name)
+        if hasattr(estimator, "set_callbacks"):
+            with context.propagate_callback_context(estimator):
+                context.call_on_fit_task_begin(estimator=self)
+                yield
+        else:
+            context.call_on_fit_task_begin(estimator=self)
+            yield
+        context.call_on_fit_task_end(estimator=self)
+
+
+class _NoSplitter:
+    """Stands in for a cv that takes no metadata, such as a number of folds."""
+
+    def get_metadata_routing(self):
+        return MetadataRouter(owner=self)
+
+
+def check_final(final_estimator, kind: str, example: str) -> None:
+    """Raise unless the meta-learner is None or an estimator instance."""
+    is_class = isinstance(final_estimator, type)
+    if final_estimator is None or (hasattr(final_estimator, "fit") and not is_class):
+        return
+    fusion = (
+        "sf.FusionClassifier('dense')" if kind == "classifier" else "sf.FusionRegressor('dense')"
+    )
+    raise TypeError(
+        f"final_estimator must be a {kind}, such as {example} or {fusion}, got {final_estimator!r}."
+    )
+
+
+def _is_dropped(estimator) -> bool:
+    return isinstance(estimator, str) and estimator == "drop"
+
+
+def _count(classes: Sequence | np.ndarray | None) -> int | None:
+    return None if classes is None else len(classes)
+
+
+def _spread(n_rows: int, n_wanted: int) -> np.ndarray:
+    """Return evenly spread row numbers."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_wanted)).astype(np.intp))

@@ -1,0 +1,446 @@
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from cases import (
+    CLASSIFIERS,
+    REGRESSORS,
+    SCALERS,
+    build_classifier,
+    build_regressor,
+    build_sigmoid,
+    name,
+)
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+)
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+import stackfuse as sf
+from stackfuse import _selfcheck
+from stackfuse.export import _formats, _graph
+
+BASES = [
+    ("net", sf.KerasClassifier(build_classifier, dropout=0.3, epochs=3)),
+    ("logits", sf.KerasClassifier(build_classifier, logits=True, epochs=3)),
+    ("trees", ExtraTreesClassifier(5)),
+]
+
+
+@pytest.fixture(scope="module")
+def stack(iris):
+    return sf.StackingClassifier(BASES, LogisticRegression(), cv=3, random_state=0).fit(*iris)
+
+
+def reloaded(estimator, path, X):
+    """Export, read the file with nothing but Keras, and return the outputs for X."""
+    import keras
+
+    sf.export(estimator, path, verify=X)
+    outputs = keras.models.load_model(path, safe_mode=True)(np.asarray(X, np.float64))
+    return {key: np.asarray(value) for key, value in outputs.items()}
+
+
+@pytest.mark.parametrize("data", ["iris", "cancer"])
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=name)
+def test_classifiers(data, classifier, request, tmp_path):
+    X, y = request.getfixturevalue(data)
+    model = clone(classifier).fit(X[::2], y[::2])
+    got = reloaded(model, tmp_path / "model.keras", X)
+    assert_array_equal(model.classes_[got["label"]], model.predict(X))
+    if hasattr(model, "predict_proba"):
+        assert_allclose(got["probabilities"], model.predict_proba(X), atol=1e-13)
+    else:
+        decision = model.decision_function(X)
+        assert_allclose(got["decision"], decision, atol=1e-12 * np.abs(decision).max())
+    assert set(got) == {"label", "probabilities" if "probabilities" in got else "decision"}
+
+
+@pytest.mark.parametrize(
+    ("regressor", "columns"),
+    [(regressor, 1) for regressor in REGRESSORS]
+    + [(r, 2) for r in REGRESSORS if name(r) in ("LinearRegression", "Ridge", "FusionRegressor")],
+    ids=str,
+)
+def test_regressors(diabetes, regressor, columns, tmp_path):
+    X, y = diabetes
+    y = y if columns == 1 else np.column_stack([y, y**2])
+    model = clone(regressor).fit(X[::2], y[::2])
+    got = reloaded(model, tmp_path / "model.keras", X)
+    assert_allclose(got["prediction"], model.predict(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("scaler", SCALERS, ids=str)
+def test_scalers(iris, scaler, tmp_path):
+    X, _ = iris
+    got = reloaded(clone(scaler).fit(X[::2]), tmp_path / "scaler.keras", X * 3)
+    assert_allclose(got["features"], scaler.fit(X[::2]).transform(X * 3), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DecisionTreeClassifier(random_state=0),
+        RandomForestClassifier(5, random_state=0),
+        GradientBoostingClassifier(n_estimators=5, random_state=0),
+        HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=3),
+    ],
+    ids=name,
+)
+@pytest.mark.parametrize("digits", [1, 17])
+def test_rows_on_the_thresholds_of_trees(iris, model, digits):
+    """Rows on each threshold, one float above and one below, in float32 and in float64."""
+    X, y = iris
+    X = X.round(digits)
+    model = clone(model).fit(X, y)
+    if hasattr(model, "_predictors"):
+        nodes = [tree.nodes for stage in model._predictors for tree in stage]
+        edges = [
+            (n["feature_idx"], n["num_threshold"]) for ns in nodes for n in ns if not n["is_leaf"]
+        ]
+    else:
+        trees = np.ravel(getattr(model, "estimators_", [model]))
+        edges = [
+            (f, t)
+            for tree in trees
+            for f, t in zip(tree.tree_.feature, tree.tree_.threshold)
+            if f >= 0
+        ]
+    rows = []
+    for feature, threshold in edges:
+        values = [threshold, *np.nextafter(threshold, [-np.inf, np.inf])]
+        as_float32 = np.float32(threshold)
+        infinities = np.array([-np.inf, np.inf], np.float32)
+        values += [as_float32, *np.nextafter(as_float32, infinities)]
+        for value in values:
+            if 0 < abs(value) < 1e-30:
+                continue  # TensorFlow takes denormal numbers for 0
+            row = X[len(rows) % len(X)].copy()
+            row[feature] = value
+            rows.append(row)
+    rows = np.array(rows)
+    got = _graph.run(sf.to_keras(model), rows)
+    assert_array_equal(got["label"], model.predict(rows))
+    assert_allclose(got["probabilities"], model.predict_proba(rows), atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("model", "seen"),
+    [
+        (DecisionTreeClassifier(random_state=0), True),
+        (RandomForestClassifier(5, random_state=0), True),
+        (HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=3), True),
+        (HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=3), False),
+    ],
+    ids=str,
+)
+def test_missing_values(iris, model, seen):
+    X, y = iris
+    holes = np.where(np.random.default_rng(0).uniform(size=X.shape) < 0.3, np.nan, X)
+    model = clone(model).fit(holes if seen else X, y)
+    got = _graph.run(sf.to_keras(model), holes)
+    assert_allclose(got["probabilities"], model.predict_proba(holes), atol=1e-14)
+
+
+def test_gradient_boosting_with_an_exponential_loss_and_from_zero(cancer, diabetes, tmp_path):
+    X, y = cancer
+    model = GradientBoostingClassifier(loss="exponential", n_estimators=5, init="zero").fit(X, y)
+    got = reloaded(model, tmp_path / "model.keras", X)
+    assert_allclose(got["probabilities"], model.predict_proba(X), atol=1e-14)
+    with pytest.raises(sf.NotConvertible, match=r"with init=Ridge\(\)"):
+        sf.to_keras(GradientBoostingRegressor(init=Ridge(), n_estimators=2).fit(*diabetes))
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        LogisticRegression(),
+        RandomForestClassifier(5, random_state=0),
+        HistGradientBoostingClassifier(max_iter=5),
+        RidgeClassifier(),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        sf.FusionClassifier(epochs=3, random_state=0),
+        sf.KerasClassifier(build_classifier, epochs=3, random_state=0),
+    ],
+    ids=name,
+)
+@pytest.mark.parametrize("data", ["iris", "cancer"])
+def test_stacks(data, final, request, tmp_path):
+    X, y = request.getfixturevalue(data)
+    stack = sf.StackingClassifier(BASES, final, cv=3, random_state=0).fit(X, y)
+    got = reloaded(stack, tmp_path / "stack.keras", X)
+    assert_array_equal(stack.classes_[got["label"]], stack.predict(X))
+    if "probabilities" in got:
+        assert_allclose(got["probabilities"], stack.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"passthrough": True},
+        {"refit": False},
+        {"stack_method": "predict"},
+        {"final_estimator": RidgeClassifier()},
+    ],
+    ids=str,
+)
+def test_stacks_with_options(iris, settings, tmp_path):
+    X, y = iris
+    stack = sf.StackingClassifier(BASES, cv=3, random_state=0).set_params(**settings).fit(X, y)
+    got = reloaded(stack, tmp_path / "stack.keras", X)
+    assert_array_equal(got["label"], stack.predict(X))
+
+
+def test_fold_models_that_lack_a_class(tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    y = np.array([0, 1] * 19 + [2, 2])
+    folds = [(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))]
+    stack = sf.StackingClassifier([("lr", LogisticRegression())], cv=folds, refit=False).fit(X, y)
+    got = reloaded(stack, tmp_path / "stack.keras", X)
+    assert_allclose(got["probabilities"], stack.predict_proba(X), atol=1e-13)
+
+
+def test_stacks_inside_pipelines_inside_stacks_and_searches(iris, tmp_path):
+    X, y = iris
+    inner = sf.StackingClassifier(BASES[2:], cv=2, random_state=0)
+    bases = [("inner", make_pipeline(StandardScaler(), inner)), ("lr", LogisticRegression())]
+    search = GridSearchCV(sf.StackingClassifier(bases, cv=2), {"lr__C": [0.1, 1]}, cv=2).fit(X, y)
+    got = reloaded(search, tmp_path / "search.keras", X)
+    assert_allclose(got["probabilities"], search.predict_proba(X), atol=1e-13)
+    theirs = StackingClassifier([("f", FrozenEstimator(search))], cv="prefit").fit(X, y)
+    got = reloaded(theirs, tmp_path / "theirs.keras", X)
+    assert_allclose(got["probabilities"], theirs.predict_proba(X), atol=1e-13)
+
+
+def test_regression_stack(diabetes, tmp_path):
+    X, y = diabetes
+    network = sf.KerasRegressor(build_regressor, epochs=3)
+    for target in (y, np.column_stack([y, -y])):
+        bases = [("net", network), ("ridge", Ridge())]
+        stack = sf.StackingRegressor(bases, Ridge(), cv=3, random_state=0).fit(X, target)
+        got = reloaded(stack, tmp_path / "stack.keras", X)
+        assert_allclose(got["prediction"], stack.predict(X), rtol=1e-5)
+        assert got["prediction"].shape == target.shape
+
+
+def test_images_and_multilabel(tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 4, 4))
+    y = (X.mean(axis=(1, 2)) > 0).astype(int)
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(X, y)
+    got = reloaded(network, tmp_path / "net.keras", X)
+    assert_allclose(got["probabilities"], network.predict_proba(X), atol=1e-6)
+    Y = np.column_stack([y, 1 - y, y])
+    network = sf.KerasClassifier(build_sigmoid, random_state=0).fit(X.reshape(40, 16), Y)
+    got = reloaded(network, tmp_path / "labels.keras", X.reshape(40, 16))
+    assert_array_equal(got["label"], network.predict(X.reshape(40, 16)))
+
+
+def test_networks_are_frozen_in_inference_mode(iris, stack):
+    X, _ = iris
+    graph = sf.to_keras(stack)
+    assert not graph.trainable_variables
+    assert_allclose(graph(X, training=True)["probabilities"], stack.predict_proba(X), atol=1e-6)
+
+
+def test_the_estimator_is_left_as_it_was(iris, stack):
+    X, _ = iris
+    names = [network.model_.name for network in stack.estimators_[:2]]
+    before = stack.predict_proba(X)
+    sf.to_keras(stack)
+    assert_array_equal(stack.predict_proba(X), before)
+    assert [network.model_.name for network in stack.estimators_[:2]] == names
+    assert stack.estimators_[0].model_.trainable_variables
+
+
+def test_report_and_manifest(iris, stack, tmp_path):
+    X, y = iris
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    labels = np.array(["setosa", "versicolor", "virginica"])[y]
+    stack = clone(stack).fit(frame, labels)
+    path = tmp_path / "deep" / "stack.keras"
+    report = sf.export(stack, path, verify=frame)
+    assert report.path == path
+    assert report.n_rows == 150
+    assert 0 <= (report.max_difference or 0) < 1e-5
+    assert report.n_bytes == path.stat().st_size
+    assert report.outputs == {"probabilities": (None, 3), "label": (None,)}
+    assert "largest difference" in str(report)
+    manifest = json.loads(zipfile.ZipFile(path).read("stackfuse.json"))
+    assert manifest["classes"] == ["setosa", "versicolor", "virginica"]
+    assert manifest["feature_names"] == list("abcd")
+    assert manifest["versions"]["stackfuse"] == sf.__version__
+    assert manifest["golden"]["x"] == frame[:8].to_numpy().tolist()
+    assert (
+        manifest["golden"]["expected"]["probabilities"] == stack.predict_proba(frame[:8]).tolist()
+    )
+    assert manifest["golden"]["expected"]["label"] == y[:8].tolist()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_stack_keeps_rows_to_verify_on(stack, tmp_path):
+    assert sf.export(stack, tmp_path / "stack.keras").n_rows == 64
+    with pytest.raises(ValueError, match="pass verify=X_sample"):
+        sf.export(stack.estimators_[2], tmp_path / "trees.keras")
+    report = sf.export(stack.estimators_[2], tmp_path / "trees.keras", verify=False)
+    assert "not verified" in str(report)
+
+
+def test_saved_model_with_named_outputs(iris, stack, tmp_path):
+    import tensorflow as tf
+
+    X, _ = iris
+    path = tmp_path / "served"
+    for _ in range(2):  # the second export replaces the first
+        report = sf.export(stack, path, verify=X)
+    assert report.format == "saved_model"
+    loaded = tf.saved_model.load(path)
+    got = loaded.signatures["serving_default"](x=tf.constant(X))
+    assert_allclose(got["probabilities"], stack.predict_proba(X), atol=1e-6)
+    assert_array_equal(got["label"], stack.predict(X))
+    manifest = json.loads((path / "assets.extra" / "stackfuse.json").read_text())
+    assert manifest["classes"] == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.slow
+def test_a_process_without_stackfuse_reproduces_the_stack(iris, stack, tmp_path):
+    X, _ = iris
+    path, rows = tmp_path / "stack.keras", tmp_path / "rows.npz"
+    sf.export(stack, path)
+    expected = {"probabilities": stack.predict_proba(X), "label": stack.predict(X)}
+    np.savez(rows, x=X, **expected)
+    command = [sys.executable, "-I", _selfcheck.__file__, path, rows]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "150 held-out rows: label differs by 0" in process.stdout
+    expected["probabilities"] = expected["probabilities"] + np.eye(150, 3) * 1e-4
+    np.savez(rows, x=X, **expected)
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode != 0
+    assert "MISMATCH: probabilities may differ by 1e-05 at most" in process.stderr
+
+
+def test_disagreement_is_told_and_nothing_is_written(iris, stack, tmp_path, monkeypatch):
+    X, _ = iris
+    path = tmp_path / "stack.keras"
+    sf.export(stack, path)
+    before = path.read_bytes()
+    expected = _graph.expected_outputs(stack, X)
+    expected["probabilities"][7, 1] += 0.25
+    monkeypatch.setattr(_formats, "expected_outputs", lambda *_: expected)
+    with pytest.raises(
+        sf.ParityError, match=r"'probabilities' differs in 1 of 150 rows, by up to 0.25 .*row 7"
+    ):
+        sf.export(stack, path, verify=X)
+    expected["probabilities"][7, 1] -= 0.25
+    expected["label"][3] += 1
+    with pytest.raises(sf.ParityError, match=r"'label' differs in 1 of 150 rows.*first in row 3"):
+        sf.export(stack, path, verify=X)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_changed_on_the_way_to_the_disk_is_told(iris, tmp_path, monkeypatch):
+    import keras
+
+    X, y = iris
+    model = LogisticRegression().fit(X, y)
+    load = keras.models.load_model
+
+    def broken(*args, **kwargs):
+        graph = load(*args, **kwargs)
+        graph.set_weights([weight * 1.5 for weight in graph.get_weights()])
+        return graph
+
+    monkeypatch.setattr(keras.models, "load_model", broken)
+    with pytest.raises(sf.ParityError, match="The file disagrees"):
+        sf.export(model, tmp_path / "model.keras", verify=X)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_subclass_that_predicts_differently_is_refused(diabetes):
+    class Shifted(Ridge):
+        def predict(self, X):
+            return super().predict(X) + 100
+
+    class Same(Ridge):
+        pass
+
+    with pytest.raises(sf.NotConvertible, match="Shifted overrides predict of Ridge"):
+        sf.to_keras(Shifted().fit(*diabetes))
+    assert sf.to_keras(Same().fit(*diabetes)).output_names == ["prediction"]
+
+
+def test_what_cannot_be_converted_is_named(iris, tmp_path):
+    import keras
+
+    X, y = iris
+    knn = sf.StackingClassifier([("knn", KNeighborsClassifier())], cv=3).fit(X, y)
+    with pytest.raises(sf.NotConvertible, match="KNeighborsClassifier cannot be converted"):
+        sf.to_keras(knn)
+    with pytest.raises(sf.NotConvertible, match="OneHotEncoder cannot be converted"):
+        sf.to_keras(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(y[:, None], y))
+
+    @keras.saving.register_keras_serializable("tests")
+    class Twice(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    def custom(layer):
+        def build():
+            inputs = keras.Input((4,))
+            return keras.Model(inputs, keras.layers.Dense(3, "softmax")(layer(inputs)))
+
+        return sf.KerasClassifier(build).fit(X, y)
+
+    with pytest.raises(sf.NotConvertible, match="Twice, which only loads where its code is"):
+        sf.to_keras(custom(Twice()))
+    with pytest.raises(sf.NotConvertible, match="a Lambda layer 'doubled'"):
+        sf.to_keras(custom(keras.layers.Lambda(lambda x: 2 * x, name="doubled")))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "error", "message"),
+    [
+        (sf.StackingClassifier(BASES), NotFittedError, "StackingClassifier instance is not fitted"),
+        (LogisticRegression(), NotFittedError, "LogisticRegression instance is not fitted"),
+        ("stack", TypeError, "to_keras takes a fitted estimator, got 'stack'"),
+        (LogisticRegression, TypeError, "got the class LogisticRegression"),
+    ],
+    ids=str,
+)
+def test_wrong_estimators(estimator, error, message):
+    with pytest.raises(error, match=message):
+        sf.to_keras(estimator)
+
+
+@pytest.mark.parametrize(
+    ("path", "format", "message"),
+    [
+        ("stack.h5", None, "names no format. Use .keras"),
+        ("stack.keras", "hdf5", "format must be 'keras' or 'saved_model'"),
+        ("stack", "keras", "must end in '.keras'"),
+    ],
+)
+def test_wrong_formats(stack, tmp_path, path, format, message):
+    with pytest.raises(ValueError, match=message):
+        sf.export(stack, tmp_path / path, format=format)
+    assert not list(tmp_path.iterdir())
