@@ -2,13 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 from sklearn.base import TransformerMixin
-from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import Bunch, _safe_indexing, indexable
 from sklearn.utils.metadata_routing import (
@@ -37,6 +36,7 @@ from stackfuse._oof import (
     fold_seeds,
     response_method,
 )
+from stackfuse._progress import shown, task
 from stackfuse.engines import FoldFits, derived_seed, engine_named, replica
 
 #: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
@@ -119,7 +119,7 @@ class Stack(CallbackSupportMixin, TransformerMixin):
         ValueError
             Before anything is fitted: if X, y, the folds or an estimator cannot be used.
         """
-        with self._shown_progress():
+        with shown(self):
             return self._fit(X, y, groups, fit_params)
 
     @with_callbacks
@@ -161,12 +161,16 @@ class Stack(CallbackSupportMixin, TransformerMixin):
     def _fit_bases(self, bases, methods, X, y, folds, base_params, context) -> list[FoldFits]:
         """Fit every base on every fold and, to keep, on all rows."""
         engine = engine_named(self.engine)
-        everything = [whole(len(y))] if self.refit else []
+        jobs = [*folds, whole(len(y))] if self.refit else folds
+        titles = [f"fold {k}" for k in range(len(folds))] + ["all rows"]
         fits = []
         for (name, base), method in zip(bases, methods):
-            jobs = [*folds, *everything]
-            task = context.subcontext(task_name=f"base {name}", max_subtasks=len(jobs))
-            task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            part = context.subcontext(task_name=f"base {name}", max_subtasks=len(jobs))
+            part.call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+            def watch(k: int, inner, part=part):
+                return task(part, titles[k], owner=self, inner=inner)
+
             fits.append(
                 engine.fit_folds(
                     base,
@@ -176,10 +180,10 @@ class Stack(CallbackSupportMixin, TransformerMixin):
                     method=method,
                     fit_params=base_params[name],
                     seeds=fold_seeds(self.random_state, name, len(jobs)),
-                    watch=lambda k, fitted, task=task: self._watched(task, k, len(folds), fitted),
+                    watch=watch,
                 )
             )
-            task.call_on_fit_task_end(estimator=self, X=X, y=y)
+            part.call_on_fit_task_end(estimator=self, X=X, y=y)
         if self.refit:
             self.estimators_ = [fit.estimators[-1] for fit in fits]
         else:
@@ -210,7 +214,7 @@ class Stack(CallbackSupportMixin, TransformerMixin):
         seed = None if self.random_state is None else derived_seed(self.random_state, "final")
         self.final_estimator_ = replica(self.final_estimator_, seed)
         params = _check_method_params(X, fit_params, indices=rows)
-        with self._task(context, "meta-learner", self.final_estimator_):
+        with task(context, "meta-learner", owner=self, inner=self.final_estimator_):
             self.final_estimator_.fit(table, _safe_indexing(y, rows), **params)
 
     # ------------------------------------------------------------------ predicting
@@ -399,36 +403,6 @@ class Stack(CallbackSupportMixin, TransformerMixin):
             self.named_estimators_[name] = fitted[name][0] if self.refit else fitted[name]
             if hasattr(fitted[name][0], "feature_names_in_"):
                 self.feature_names_in_ = fitted[name][0].feature_names_in_
-
-    # ------------------------------------------------------------------ progress
-
-    @contextmanager
-    def _shown_progress(self) -> Iterator[None]:
-        """Show a progress bar with ``verbose=1``, unless the caller set up callbacks."""
-        if not self.verbose or hasattr(self, "_skl_callbacks"):
-            yield
-            return
-        self.set_callbacks(ProgressBar())
-        try:
-            yield
-        finally:
-            self.set_callbacks()
-
-    def _watched(self, task, k: int, n_folds: int, estimator):
-        return self._task(task, f"fold {k}" if k < n_folds else "all rows", estimator)
-
-    @contextmanager
-    def _task(self, parent, name: str, estimator) -> Iterator[None]:
-        """Report one fit as a task, and let the estimator report its own below it."""
-        context = parent.subcontext(task_name=name)
-        if hasattr(estimator, "set_callbacks"):
-            with context.propagate_callback_context(estimator):
-                context.call_on_fit_task_begin(estimator=self)
-                yield
-        else:
-            context.call_on_fit_task_begin(estimator=self)
-            yield
-        context.call_on_fit_task_end(estimator=self)
 
 
 class _NoSplitter:

@@ -1,0 +1,42 @@
+"""Progress: every fit inside a fit is a task of scikit-learn's callbacks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sklearn.callback import ProgressBar
+
+
+@contextmanager
+def shown(estimator) -> Iterator[None]:
+    """Show progress bars with ``verbose=1``, unless the caller has set up callbacks."""
+    if not estimator.verbose or hasattr(estimator, "_skl_callbacks"):
+        yield
+        return
+    estimator.set_callbacks(ProgressBar())
+    try:
+        yield
+    finally:
+        estimator.set_callbacks()
+
+
+@contextmanager
+def task(context, name: str, *, owner, inner) -> Iterator[None]:
+    """Report the fit of an inner estimator as a task of its owner.
+
+    Parameters
+    ----------
+    context : sklearn.callback.CallbackContext
+        The task that this one is a part of.
+    name : str
+    owner, inner : estimator
+        The inner estimator reports its own tasks below this one, if it knows how to.
+    """
+    part = context.subcontext(task_name=name)
+    if hasattr(inner, "set_callbacks"):
+        with part.propagate_callback_context(inner):
+            part.call_on_fit_task_begin(estimator=owner)
+            yield
+    else:
+        part.call_on_fit_task_begin(estimator=owner)
+        yield
+    part.call_on_fit_task_end(estimator=owner)
