@@ -1,6 +1,7 @@
 """Stack Keras models and scikit-learn estimators, and bake the whole stack into one Keras graph."""
 
 from stackfuse._checks import CannotFuse, NotConvertible, ParityError
+from stackfuse._inputs import MultiInput
 from stackfuse._meta import FusionClassifier, FusionRegressor
 from stackfuse._oof import OutOfFold, out_of_fold
 from stackfuse._stacking import StackingClassifier, StackingRegressor
@@ -16,6 +17,7 @@ __all__ = [
     "FusionRegressor",
     "KerasClassifier",
     "KerasRegressor",
+    "MultiInput",
     "NotConvertible",
     "OutOfFold",
     "ParityError",

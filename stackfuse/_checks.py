@@ -47,7 +47,7 @@ def check_same_length(**arrays) -> None:
         )
 
 
-def check_target(y, *, classifier: bool, owner) -> np.ndarray:
+def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.ndarray:
     """Return y as an array that an estimator can be trained on.
 
     Parameters
@@ -58,6 +58,8 @@ def check_target(y, *, classifier: bool, owner) -> np.ndarray:
         Whether y holds classes.
     owner : estimator
         Named in the messages.
+    one_class : bool, default=False
+        Whether a single class is enough, because more are known.
 
     Returns
     -------
@@ -97,7 +99,7 @@ def check_target(y, *, classifier: bool, owner) -> np.ndarray:
             f"Unknown label type: {name} got a {kind} y (for example {y.ravel().tolist()[0]!r}). "
             "Pass class labels, or use the regressor of the same name."
         )
-    if kind != "multilabel-indicator" and np.unique(y).size < 2:
+    if not one_class and kind != "multilabel-indicator" and np.unique(y).size < 2:
         raise ValueError(
             f"{name} needs at least two classes in y, but y holds one class only: "
             f"{y.ravel().tolist()[0]!r}."

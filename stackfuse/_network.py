@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.model_selection import train_test_split
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.utils import check_random_state, compute_sample_weight
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -20,11 +21,13 @@ from sklearn.utils.validation import (
 )
 
 from stackfuse._checks import Task, check_same_length, check_target, task_of
+from stackfuse._inputs import MultiInput, Rows, check_multi_input, check_numeric, row_shapes
 from stackfuse._outputs import default_loss, read_outputs
 from stackfuse._program import predict, seeded, train
+from stackfuse._progress import epochs_as_tasks
 
 
-class NetworkEstimator(BaseEstimator):
+class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     """Base of the estimators that train one Keras network.
 
     Attributes
@@ -62,20 +65,22 @@ class NetworkEstimator(BaseEstimator):
         """Return a network for this data, and whether it made use of the `compile_kwargs`."""
 
     @abstractmethod
-    def _encode(self, y) -> tuple[np.ndarray, Task, dict[str, Any]]:
+    def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
         """Return y as numbers, the task, and what the builder is told of the target."""
 
-    def fit(self, X, y, sample_weight=None):
-        """Train a new network.
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Train a new network, or with ``warm_start=True`` the present one further.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            One row per sample; rows may have any number of axes.
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            One row per sample; the rows of an array may have any number of axes.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, indicators or numbers.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows' losses.
+        groups : array-like of shape (n_samples,), default=None
+            With `validation_split`, rows of one group are held out together.
 
         Returns
         -------
@@ -88,61 +93,116 @@ class NetworkEstimator(BaseEstimator):
         FloatingPointError
             If the training diverged.
         """
-        check_same_length(X=X, y=y, sample_weight=sample_weight)
-        X = self._check_rows(X, reset=True)
-        y_numbers, task, told = self._encode(y)
+        reset = not (self.warm_start and hasattr(self, "model_"))
+        return self._train(X, y, sample_weight, groups, reset=reset)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train the present network for one more epoch; the first call builds it.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        classes : array-like of shape (n_classes,), default=None
+            All labels that later calls may bring; by default those of the first y. Not used by
+            regressors.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : estimator
+        """
+        reset = not hasattr(self, "model_")
+        return self._train(X, y, sample_weight, None, reset=reset, epochs=1, classes=classes)
+
+    def initialize(self, X, y):
+        """Build and compile the network without training it.
+
+        A network that was trained elsewhere predicts after this; X and y tell the shapes and the
+        classes.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+
+        Returns
+        -------
+        self : estimator
+        """
+        return self._train(X, y, None, None, reset=True, epochs=0)
+
+    @with_callbacks
+    def _train(
+        self, X, y, sample_weight, groups, *, reset: bool, epochs: int | None = None, classes=None
+    ):
+        check_same_length(X=X, y=y, sample_weight=sample_weight, groups=groups)
+        X = self._check_rows(X, reset=reset)
+        numbers, task, told = self._encode(y, reset=reset, classes=classes)
         weights = self._weights(X, y, sample_weight)
-        seed = self._seed()
-        network, outputs = self._network(X, y_numbers, task, told, seed)
-        x = _cast(X, network)
-        target = outputs.encode(y_numbers, network.compute_dtype)
-        fit_params = {
+        if reset:
+            self._run_seed = self._seed()
+            self.model_, self.outputs_ = self._network(X, numbers, task, told)
+            self.history_ = {}
+        rows = Rows(X, self.model_)
+        target = self.outputs_.encode(numbers, self.model_.compute_dtype)
+        settings: dict[str, Any] = {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
             "verbose": self.verbose,
-            **self._fit_params(len(x)),
+            **self._fit_params(len(rows)),
         }
-        strata = y_numbers if task in ("binary", "multiclass") else None
-        x, target, weights, validation_data = self._hold_out(x, target, weights, strata, seed)
-        self.history_ = train(
-            network,
-            x,
-            target,
-            weights,
-            seed=seed,
-            validation_data=validation_data,
-            callbacks=[copy.deepcopy(callback) for callback in self.callbacks or ()],
-            **fit_params,
-        )
-        self.model_, self.outputs_ = network, outputs
+        settings["epochs"] = settings["epochs"] if epochs is None else epochs
+        strata = numbers if task in ("binary", "multiclass") else None
+        kept, held_out = self._hold_out(len(rows), strata, groups)
+        validation = None
+        if held_out is not None:
+            validation = _part(X, target, weights, held_out, self.model_)
+            rows, target, weights = _part(X, target, weights, kept, self.model_)
+        context = self._init_callback_context(max_subtasks=settings["epochs"])
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        if settings["epochs"]:
+            callbacks = [copy.deepcopy(callback) for callback in self.callbacks or ()]
+            if hasattr(self, "_skl_callbacks"):
+                callbacks.append(epochs_as_tasks(self, context, X, y))
+            history = train(
+                self.model_,
+                rows,
+                target,
+                weights,
+                first_epoch=len(next(iter(self.history_.values()), [])),
+                seed=self._run_seed,
+                validation=validation,
+                callbacks=callbacks,
+                **settings,
+            )
+            for name, values in history.items():
+                self.history_.setdefault(name, []).extend(values)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
-    def _network(self, X, y: np.ndarray, task: Task, told: dict[str, Any], seed: int):
-        """Return a compiled network, new or (warm start) the trained one, and its outputs."""
-        if self.warm_start and hasattr(self, "model_"):
-            network = self.model_
-            return network, read_outputs(network, task, told["n_outputs_"], self.X_shape_)
+    def _network(self, X, y: np.ndarray, task: Task, told: dict[str, Any]):
+        """Return a new compiled network and what its outputs mean."""
+        n_outputs = told["n_outputs_"]
         meta = {
             "n_features_in_": self.n_features_in_,
-            "X_shape_": X.shape,
-            "X_dtype_": X.dtype,
+            "X_shape_": _shape(X),
+            "X_dtype_": getattr(X, "dtype", None),
             **told,
         }
         compile_kwargs = self._compile_kwargs()
-        with seeded(seed):
+        with seeded(self._run_seed):
             network, took_kwargs = self._build(X, y, meta, compile_kwargs)
             if not network.built:
-                network(np.zeros((1, *X.shape[1:]), network.compute_dtype))
+                network(Rows(X, network)[slice(0, 1)])
             if network.compiled and network.loss is not None:
                 if not took_kwargs:
                     self._refuse_second_compile()
-                return network, read_outputs(network, task, told["n_outputs_"], self.X_shape_)
-            outputs = read_outputs(
-                network, task, told["n_outputs_"], self.X_shape_, compile_kwargs["loss"]
-            )
-            if compile_kwargs["loss"] is None:
-                compile_kwargs["loss"] = default_loss(outputs)
+                return network, read_outputs(network, task, n_outputs, self.X_shape_)
+            loss = compile_kwargs["loss"]
+            outputs = read_outputs(network, task, n_outputs, self.X_shape_, loss)
+            compile_kwargs["loss"] = default_loss(outputs) if loss is None else loss
             network.compile(**compile_kwargs)
         return network, outputs
 
@@ -176,48 +236,52 @@ class NetworkEstimator(BaseEstimator):
         by_class = compute_sample_weight(self.class_weight, y).astype(np.float32)
         return by_class if sample_weight is None else by_class * sample_weight
 
-    def _hold_out(self, x, target, weights, strata, seed: int):
-        """Split the validation rows off the training rows."""
+    def _hold_out(self, n_rows: int, strata, groups):
+        """Return the rows to train on, and those to validate on or None."""
         if not self.validation_split:
-            return x, target, weights, None
+            return np.arange(n_rows), None
         if not 0 < self.validation_split < 1:
             raise ValueError(f"validation_split must lie in [0, 1), got {self.validation_split!r}.")
-        train_rows, held_out = train_test_split(
-            np.arange(len(x)),
-            test_size=self.validation_split,
-            random_state=seed % 2**32,
-            stratify=strata,
-        )
-        train_rows.sort()
-        held_out.sort()
-        validation_data = (x[held_out], target[held_out])
-        if weights is not None:
-            validation_data += (weights[held_out],)
-            weights = weights[train_rows]
-        return x[train_rows], target[train_rows], weights, validation_data
-
-    def _check_rows(self, X, *, reset: bool) -> np.ndarray:
-        """Return X as a numeric array whose rows have the shape that was seen in fit."""
-        X = validate_data(self, X, reset=reset, dtype="numeric", allow_nd=True)
-        if X.dtype.kind not in "buif":
-            raise ValueError(
-                f"{type(self).__name__} needs numbers, but X has dtype {X.dtype}. Encode text and "
-                "category columns first, for example with a ColumnTransformer."
+        seed = self._run_seed % 2**32
+        if groups is not None:
+            splitter = GroupShuffleSplit(1, test_size=self.validation_split, random_state=seed)
+            kept, held_out = next(splitter.split(np.arange(n_rows), groups=groups))
+        else:
+            kept, held_out = train_test_split(
+                np.arange(n_rows),
+                test_size=self.validation_split,
+                random_state=seed,
+                stratify=strata,
             )
+        return np.sort(kept), np.sort(held_out)
+
+    def _check_rows(self, X, *, reset: bool):
+        """Return X as numeric arrays whose rows have the shape that was seen in fit."""
+        if isinstance(X, MultiInput):
+            X = check_multi_input(X, self)
+            if reset:
+                self.n_features_in_ = len(X.arrays)
+        else:
+            X = validate_data(
+                self, X, reset=reset, dtype="numeric", allow_nd=True, accept_sparse="csr"
+            )
+            check_numeric(X, self)
         if reset:
-            self.X_shape_ = X.shape[1:]
-        elif X.shape[1:] != self.X_shape_:
+            self.X_shape_ = row_shapes(X)
+        elif row_shapes(X) != self.X_shape_:
             raise ValueError(
-                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted on rows "
-                f"of shape {self.X_shape_}."
+                f"X has rows of shape {row_shapes(X)}, but {type(self).__name__} was fitted on "
+                f"rows of shape {self.X_shape_}."
             )
         return X
 
-    def _predict_numbers(self, X) -> np.ndarray:
-        """Return the network's predictions: probabilities per class, or numbers."""
+    def _predict_numbers(self, X, finish: str = "predict"):
+        """Return what the network's outputs mean for X: probabilities per class, or numbers."""
         check_is_fitted(self, "model_")
-        x = _cast(self._check_rows(X, reset=False), self.model_)
-        return predict(self.model_, x, self.outputs_.predict, repr(self.outputs_))
+        rows = Rows(self._check_rows(X, reset=False), self.model_)
+        return predict(
+            self.model_, rows, getattr(self.outputs_, finish), f"{finish} {self.outputs_}"
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -235,29 +299,51 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         The labels in sorted order; for a multilabel target the column numbers.
     """
 
-    def _encode(self, y) -> tuple[np.ndarray, Task, dict[str, Any]]:
-        y = check_target(y, classifier=True, owner=self)
+    def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
+        known = classes if reset else self.classes_
+        y = check_target(y, classifier=True, owner=self, one_class=known is not None)
         task = task_of(y, classifier=True)
         if task == "multilabel":
-            classes, numbers = np.arange(y.shape[1]), y
+            found, numbers = np.arange(y.shape[1]), y
         else:
-            classes, numbers = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        if self.warm_start and not np.array_equal(getattr(self, "classes_", classes), classes):
-            raise ValueError(
-                f"warm_start=True: y has the classes {classes}, but the network was fitted on "
-                f"{self.classes_}. Set warm_start=False to begin anew."
-            )
-        self.classes_ = classes
+            y = column_or_1d(y, warn=True)
+            found = np.unique(y if known is None else np.asarray(known))
+            unknown = np.setdiff1d(y, found)
+            if unknown.size:
+                raise ValueError(
+                    f"y holds the labels {unknown[:5].tolist()}, but {type(self).__name__} knows "
+                    f"{found.tolist()} only. Name all labels in the first call, "
+                    "partial_fit(X, y, classes=...), or fit anew with warm_start=False."
+                )
+            task = "binary" if len(found) == 2 else "multiclass"
+            numbers = np.searchsorted(found, y)
+        if reset:
+            self.classes_ = found
         return (
             numbers,
             task,
             {
                 "target_type_": "multilabel-indicator" if task == "multilabel" else task,
-                "classes_": classes,
-                "n_classes_": len(classes),
-                "n_outputs_": len(classes),
+                "classes_": found,
+                "n_classes_": len(found),
+                "n_outputs_": len(found),
             },
         )
+
+    def decision_function(self, X) -> np.ndarray:
+        """Return log-odds: of the second of two classes, of each label, or of each class.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+            Where the network ends in logits, these; otherwise logarithms of probabilities.
+        """
+        decision = self._predict_numbers(X, "decide")
+        return decision[:, 0] if self.outputs_.task == "binary" else decision
 
     def predict_proba(self, X) -> np.ndarray:
         """Return the probability of each class.
@@ -298,7 +384,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 class NetworkRegressor(RegressorMixin, NetworkEstimator):
     """Base of the regressors that train one Keras network."""
 
-    def _encode(self, y) -> tuple[np.ndarray, Task, dict[str, Any]]:
+    def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
         y = check_target(y, classifier=False, owner=self)
         if y.ndim > 2:
             raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
@@ -336,31 +422,16 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         return tags
 
 
-def _cast(X: np.ndarray, model) -> np.ndarray:
-    """Return X in the dtype of the model's input; refuse if that changes a value for the worse."""
-    inputs = getattr(model, "inputs", None)
-    if inputs and len(inputs) > 1:
-        raise ValueError(
-            f"The model {model.name!r} has {len(inputs)} inputs; models with one are supported."
-        )
-    dtype = np.dtype(inputs[0].dtype if inputs else model.compute_dtype)
-    if X.dtype == dtype:
-        return X
-    with np.errstate(over="ignore"):
-        x = X.astype(dtype)
-    if X.dtype.kind == "f" and dtype.kind == "f":
-        changed = ~np.isfinite(x)  # X itself is finite
-    elif dtype.kind == "b" or X.dtype.kind == "b":
-        changed = np.zeros(1, bool)
-    else:
-        changed = x.astype(X.dtype) != X
-    if changed.any():
-        value = X[changed][0]
-        raise ValueError(
-            f"X has dtype {X.dtype} and holds {value!r}, which the model's input dtype {dtype} "
-            f"cannot represent. Rescale X, cast it yourself, or declare keras.Input(dtype=...)."
-        )
-    return x
+def _part(X, target, weights, rows: np.ndarray, model) -> tuple:
+    """Return some rows of what a network is trained on."""
+    return Rows(X[rows], model), target[rows], None if weights is None else weights[rows]
+
+
+def _shape(X):
+    """Return the shape of X; of several inputs, by name."""
+    if isinstance(X, MultiInput):
+        return {name: array.shape for name, array in X.arrays.items()}
+    return X.shape
 
 
 def _fresh_optimizer(optimizer, config: dict[str, Any]):

@@ -73,10 +73,34 @@ class Outputs:
         probabilities = ops.cast(ops.softmax(outputs) if self.logits else outputs, "float64")
         return probabilities / ops.sum(probabilities, axis=-1, keepdims=True)
 
+    def decide(self, outputs):
+        """Turn a classifier's outputs into log-odds; written in ``keras.ops``.
 
-def read_outputs(
-    model, task: Task, n_outputs: int, row_shape: tuple[int, ...], loss: Any = None
-) -> Outputs:
+        Parameters
+        ----------
+        outputs : tensor of shape (n_samples, n_units)
+
+        Returns
+        -------
+        decision : tensor of shape (n_samples, n_columns), float64
+            One column for two classes; else one per class or label.
+        """
+        from keras import ops
+
+        if self.logits:
+            logits = ops.cast(outputs, "float64")
+        else:
+            tiny = np.full(1, np.finfo(np.float64).tiny)
+            p = ops.cast(outputs, "float64")
+            logits = ops.log(ops.maximum(p, tiny))
+            if self.task == "multilabel" or self.n_units == 1:
+                logits = logits - ops.log(ops.maximum(1 - p, tiny))
+        if self.task == "binary" and self.n_units == 2:
+            return logits[:, 1:] - logits[:, :1]
+        return logits
+
+
+def read_outputs(model, task: Task, n_outputs: int, row_shape: Any, loss: Any = None) -> Outputs:
     """Find out what the outputs of a model mean.
 
     Parameters
@@ -173,7 +197,7 @@ def last_activation(model) -> str | None:
     return getattr(activation, "__name__", None)
 
 
-def _n_units(model, row_shape: tuple[int, ...]) -> int:
+def _n_units(model, row_shape: Any) -> int:
     if hasattr(model, "output_shape"):
         shape = model.output_shape
     else:  # subclassed

@@ -16,11 +16,14 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import count
+from itertools import count, islice
+from operator import itemgetter
 from types import FunctionType
 from typing import Any
 
 import numpy as np
+
+from stackfuse._inputs import Rows, input_structure
 
 #: Programs kept at a time; the one used longest ago goes first.
 MAX_PROGRAMS = 16
@@ -69,16 +72,12 @@ class Program:
 
     def __init__(self, model):
         import keras
-        import tensorflow as tf
 
         with seeded(0):  # its own weights are never used
             twin = keras.models.clone_model(model)
             twin.compile_from_config(model.get_compile_config())
         self.model = twin
-        self._infer = tf.function(
-            lambda trainable, fixed, x: twin.stateless_call(trainable, fixed, x, training=False)[0],
-            reduce_retracing=True,
-        )
+        self._functions: dict[str, Callable] = {}
 
     @classmethod
     def of(cls, model) -> "Program | None":
@@ -98,102 +97,150 @@ class Program:
     def training(self, model) -> Iterator[Any]:
         """Lend the compiled model with the given model's state, and hand the state back."""
         with _lock:
-            _copy_state(model, self.model)
+            copy_state(model, self.model)
             yield self.model
-            _copy_state(self.model, model)
+            copy_state(self.model, model)
 
-    def infer(self, model, x):
-        """Return the outputs of the given model, computed by this program."""
-        return self._infer(
-            [variable.value for variable in model.trainable_variables],
-            [variable.value for variable in model.non_trainable_variables],
-            x,
-        )
+    def predictor(self, finish: Callable, name: str) -> Callable:
+        """Return the compiled function (weights, other variables, x) -> finished outputs."""
+        if name not in self._functions:
+            twin = self.model
+
+            def compute(trainable, fixed, x):
+                return finish(twin.stateless_call(trainable, fixed, x, training=False)[0])
+
+            self._functions[name] = _compiled(
+                compute,
+                _specs(twin.trainable_variables),
+                _specs(twin.non_trainable_variables),
+                _input_specs(twin),
+            )
+        return self._functions[name]
 
 
 def train(
     model,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Rows,
+    y,
     sample_weight: np.ndarray | None,
     *,
     epochs: int,
+    first_epoch: int = 0,
     batch_size: int,
     shuffle: bool,
     seed: int,
-    validation_data: tuple | None,
+    validation: tuple | None,
     callbacks: Sequence,
-    verbose: int,
+    verbose: int | str,
     **fit_params,
 ) -> dict[str, list]:
     """Train a compiled model and return its history.
 
-    In epoch e (from 0) the rows come in the order
+    In epoch e the rows come in the order
     ``numpy.random.default_rng([seed, e]).permutation(len(x))``, or as they are if not `shuffle`;
     all else is ``model.fit``.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled.
+    x : Rows
+    y : ndarray or tuple of ndarray
+        One array per output of the model.
+    sample_weight : ndarray of shape (n_samples,) or None
+    epochs, first_epoch : int
+        How many epochs to train, and the number of the first one.
+    validation : tuple (Rows, y, sample_weight) or None
     """
     program = None if any(map(_touches_model, callbacks)) else Program.of(model)
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     with program.training(model) if program else nullcontext(model) as trained:
-        arrays = (x, y) if sample_weight is None else (x, y, sample_weight)
-        first_epoch = fit_params.get("initial_epoch", 0)
+        orders = _orders(len(x), seed if shuffle else None, first_epoch)
+        if validation is not None:
+            fit_params["validation_data"] = _one_pass(*validation)
         trained.fit(
-            _batches(arrays, batch_size, seed if shuffle else None, first_epoch),
+            _batches(x, y, sample_weight, batch_size, orders),
             steps_per_epoch=math.ceil(len(x) / batch_size),
-            epochs=epochs,
+            initial_epoch=first_epoch,
+            epochs=first_epoch + epochs,
             shuffle=False,
-            validation_data=validation_data,
-            validation_batch_size=None if validation_data is None else PREDICT_ROWS,
             callbacks=list(callbacks),
             verbose=verbose,
             **fit_params,
         )
         history = {name: list(values) for name, values in trained.history.history.items()}
-        if program:
-            trained.history = None
-    if program is None:
-        model.history = None  # it would keep every callback alive
+        trained.history = None  # it would keep every callback alive
     _check_finite(model, history)
     return history
 
 
-def predict(model, x: np.ndarray, finish: Callable, name: str) -> np.ndarray:
+def predict(model, x: Rows, finish: Callable, name: str) -> np.ndarray:
     """Return ``finish(model(x))``, compiled, in batches.
 
     Parameters
     ----------
     model : keras.Model
         Any built model.
-    x : ndarray of shape (n_samples, ...)
-        In the dtype of the model's input.
+    x : Rows
     finish : callable
-        From the tensor of outputs to the tensor of predictions.
+        From the model's outputs to the tensor of predictions.
     name : str
         What tells this `finish` from others on the same model.
     """
     function = _function_of(model, finish, name)
     parts = [
-        function(x[start : start + PREDICT_ROWS]).numpy()
-        for start in range(0, len(x), PREDICT_ROWS)
+        function(x[slice(start, start + PREDICT_ROWS)]) for start in range(0, len(x), PREDICT_ROWS)
     ]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return np.concatenate([part.numpy() for part in parts])
 
 
 def _function_of(model, finish: Callable, name: str) -> Callable:
     """Return the compiled function of a model, made at the first call."""
-    import tensorflow as tf
-
     functions = _functions.setdefault(model, {})
     if name not in functions:
         program = Program.of(model)
         own: Any = weakref.proxy(model)  # the cache's values must not keep its keys alive
         if program:
-            functions[name] = lambda x: finish(program.infer(own, tf.convert_to_tensor(x)))
+            function = program.predictor(finish, name)
+            functions[name] = lambda x: function(
+                [variable.value for variable in own.trainable_variables],
+                [variable.value for variable in own.non_trainable_variables],
+                x,
+            )
         else:
-            compiled = tf.function(lambda x: finish(own(x, training=False)), reduce_retracing=True)
-            functions[name] = lambda x: compiled(tf.convert_to_tensor(x))
+            functions[name] = _compiled(
+                lambda x: finish(own(x, training=False)), _input_specs(model)
+            )
     return functions[name]
+
+
+def _compiled(function: Callable, *specs) -> Callable:
+    """Return a function as one graph for any number of rows."""
+    import tensorflow as tf
+
+    if specs[-1] is None:  # a subclassed model does not say what it takes
+        return tf.function(function, reduce_retracing=True)
+    return tf.function(function, input_signature=specs)
+
+
+def _specs(variables) -> list:
+    import tensorflow as tf
+
+    return [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
+
+
+def _input_specs(model):
+    """Return the specs of a model's inputs in their structure, or None where they are unknown."""
+    import keras
+    import tensorflow as tf
+
+    structure = input_structure(model)
+    if structure is None:
+        return None
+    if isinstance(structure, list):
+        structure = tuple(structure)
+    return keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), structure)
 
 
 def architecture(model) -> str | None:
@@ -275,11 +322,11 @@ def _touches_model(callback) -> bool:
     """Whether a callback may change the model in ways that its variables do not show."""
     import keras
 
-    stock = type(callback).__module__.startswith("keras.")
+    stock = type(callback).__module__.startswith(("keras.", "stackfuse."))
     return not stock or isinstance(callback, keras.callbacks.LambdaCallback)
 
 
-def _copy_state(source, target) -> None:
+def copy_state(source, target) -> None:
     """Copy weights, random counters and the optimizer's variables from model to model."""
     for owner, receiver in ((source, target), (source.optimizer, target.optimizer)):
         for mine, theirs in zip(owner.variables, receiver.variables, strict=True):
@@ -300,35 +347,68 @@ def _check_finite(model, history: dict[str, list]) -> None:
         )
 
 
-def _batches(arrays: tuple, batch_size: int, seed: int | None, first_epoch: int):
-    """Return an endless dataset of batches, epoch after epoch.
+def _orders(n_rows: int, seed: int | None, first_epoch: int) -> Callable:
+    """Return a function that yields the order of the rows, epoch after epoch."""
 
-    One iterator for the whole training, because starting one takes longer than an epoch over a
-    few hundred rows. No batch reaches across two epochs. The arrays are copied into TensorFlow
-    once.
-    """
-    import tensorflow as tf
-
-    tensors = tuple(tf.convert_to_tensor(array) for array in arrays)
-    n_rows = len(arrays[0])
-
-    def orders():
+    def orders() -> Iterator[np.ndarray]:
         for epoch in count(first_epoch):
             if seed is None:
                 yield np.arange(n_rows)
             else:
                 yield np.random.default_rng([seed, epoch]).permutation(n_rows)
 
-    def batches(order: Any):
+    return orders
+
+
+def _one_pass(x: Rows, y, sample_weight: np.ndarray | None):
+    """Return a dataset of the rows as they are, once."""
+    import tensorflow as tf
+
+    orders = _orders(len(x), None, 0)
+    dataset = _batches(x, y, sample_weight, PREDICT_ROWS, lambda: islice(orders(), 1))
+    n_batches = math.ceil(len(x) / PREDICT_ROWS)
+    return dataset.apply(tf.data.experimental.assert_cardinality(n_batches))
+
+
+def _batches(x: Rows, y, sample_weight: np.ndarray | None, batch_size: int, orders: Callable):
+    """Return a dataset of batches of the rows in the given orders.
+
+    One iterator serves the whole training, because starting one takes longer than an epoch over
+    a few hundred rows. No batch reaches across two epochs. The arrays are copied into TensorFlow
+    once; what is sparse or mapped from a file is read batch by batch.
+    """
+    import keras
+    import tensorflow as tf
+
+    rest = (y,) if sample_weight is None else (y, sample_weight)
+
+    def row_numbers() -> Iterator[np.ndarray]:
+        for order in orders():
+            for start in range(0, len(order), batch_size):
+                yield order[start : start + batch_size]
+
+    def gathered() -> Iterator[tuple]:
+        for rows in row_numbers():
+            yield (x[rows], *keras.tree.map_structure(itemgetter(rows), rest))
+
+    def split(order: Any):
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
 
-    dataset = (
-        tf.data.Dataset.from_generator(orders, output_signature=tf.TensorSpec((n_rows,), tf.int64))
-        .flat_map(batches)
-        .map(lambda rows: tuple(tf.gather(tensor, rows) for tensor in tensors))
-        .prefetch(4)
-    )
+    if x.is_lazy:
+        like = (x[slice(0, 1)], *keras.tree.map_structure(lambda array: array[:1], rest))
+        spec = keras.tree.map_structure(
+            lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), like
+        )
+        dataset = tf.data.Dataset.from_generator(gathered, output_signature=spec)
+    else:
+        tensors = keras.tree.map_structure(tf.convert_to_tensor, (x[slice(None)], *rest))
+        spec = tf.TensorSpec((len(x),), tf.int64)
+        dataset = (
+            tf.data.Dataset.from_generator(orders, output_signature=spec)
+            .flat_map(split)
+            .map(lambda rows: keras.tree.map_structure(lambda t: tf.gather(t, rows), tensors))
+        )
     options = tf.data.Options()
     # Rewriting so short a pipeline would cost more than it saves.
     options.experimental_optimization.apply_default_optimizations = False
-    return dataset.with_options(options)
+    return dataset.prefetch(4).with_options(options)

@@ -98,8 +98,9 @@ class _Builder(NetworkEstimator):
         ValueError
             If nothing takes a name; the message lists the nearest ones.
         """
-        own = set(self._get_param_names())
-        self._check_names(params.get("model", self.model), set(params) - own)
+        builder = params.get("model", self.model)
+        if callable(builder):  # whatever else it is, fit will say
+            self._check_names(builder, set(params) - set(self._get_param_names()))
         for name, value in params.items():
             setattr(self, name, value)
         return self

@@ -409,3 +409,159 @@ def test_voting_and_calibration(iris):
     calibrated = CalibratedClassifierCV(network, cv=3).fit(X, y)
     assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1)
     assert cross_val_predict(network, X, y, cv=3, method="predict_proba").shape == (150, 3)
+
+
+def test_partial_fit_equals_as_many_epochs_of_fit(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, dropout=0.2, random_state=0)
+    for _ in range(3):
+        network.partial_fit(X, y)
+    once = sf.KerasClassifier(build_classifier, dropout=0.2, random_state=0, epochs=3).fit(X, y)
+    assert_array_equal(network.predict_proba(X), once.predict_proba(X))
+    assert network.history_ == once.history_
+
+
+def test_partial_fit_on_parts_that_lack_classes(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, random_state=0)
+    network.partial_fit(X[y == 0], y[y == 0], classes=[0, 1, 2])
+    network.partial_fit(X[y > 0], y[y > 0])
+    assert network.predict_proba(X).shape == (150, 3)
+    with pytest.raises(
+        ValueError, match=r"the labels \[7\], but KerasClassifier knows \[0, 1, 2\]"
+    ):
+        network.partial_fit(X, np.where(y == 2, 7, y))
+
+
+def test_a_trained_model_predicts_as_it_is(iris):
+    X, y = iris
+    given = build_classifier(META)
+    wanted = given.predict(X.astype("float32"), verbose=0)
+    network = sf.KerasClassifier(given)
+    assert_allclose(network.initialize(X, y).predict_proba(X), wanted, atol=1e-6)
+    assert_allclose(network.set_params(epochs=0).fit(X, y).predict_proba(X), wanted, atol=1e-6)
+    assert network.history_ == {}
+
+
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.parametrize("build", [build_sigmoid, build_classifier])
+def test_decision_function_of_two_classes_is_the_log_odds(cancer, build, logits):
+    X, y = cancer
+    network = sf.KerasClassifier(build, logits=logits, random_state=0).fit(X, y)
+    p = network.predict_proba(X)
+    assert_allclose(network.decision_function(X), np.log(p[:, 1] / p[:, 0]), atol=1e-4)
+
+
+def test_decision_function_of_several_classes(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(X, y)
+    assert_allclose(network.decision_function(X), np.log(network.predict_proba(X)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64", "bool"])
+def test_dtypes_of_x(iris, dtype):
+    X, y = iris
+    X = (X * 2).round().astype(dtype)
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(X, y)
+    wanted = clone(network).fit(X.astype("float32"), y)
+    assert_array_equal(network.predict_proba(X), wanted.predict_proba(X.astype("float32")))
+
+
+def test_frames_are_checked_by_name(iris):
+    import pandas as pd
+
+    X, y = iris
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(frame, y)
+    assert list(network.feature_names_in_) == list("abcd")
+    assert_array_equal(network.predict_proba(frame), clone(network).fit(X, y).predict_proba(X))
+    with pytest.raises(ValueError, match="feature names should match"):
+        network.predict(frame[list("bacd")])
+    with pytest.raises(ValueError, match="X has dtype object"):
+        network.fit(frame.assign(a=pd.Categorical(["x", "y", "z"] * 50)), y)
+
+
+def test_polars_frames(iris):
+    polars = pytest.importorskip("polars", reason="polars is optional, and not installed")
+    X, y = iris
+    frame = polars.DataFrame(X, schema=list("abcd"))
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(frame, y)
+    assert list(network.feature_names_in_) == list("abcd")
+    assert_array_equal(network.predict_proba(frame), clone(network).fit(X, y).predict_proba(X))
+
+
+def test_sparse_and_mapped_rows_are_read_batch_by_batch(iris, tmp_path):
+    from scipy.sparse import csr_array
+
+    X, y = iris
+    X = np.where(np.abs(X) < 0.5, 0, X)
+    network = sf.KerasClassifier(build_classifier, epochs=3, validation_split=0.2, random_state=0)
+    wanted = network.fit(X, y).predict_proba(X)
+    history = network.history_
+    np.save(tmp_path / "x.npy", X)
+    for rows in (csr_array(X), np.load(tmp_path / "x.npy", mmap_mode="r")):
+        assert_array_equal(network.fit(rows, y).predict_proba(rows), wanted)
+        assert network.history_ == history
+
+
+def test_held_out_rows_are_stratified_or_grouped(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, validation_split=0.3, random_state=0)
+    network._run_seed = 0
+    kept, held_out = network._hold_out(150, y, None)
+    assert_array_equal(np.bincount(y[held_out]), [15, 15, 15])
+    assert_array_equal(np.sort(np.r_[kept, held_out]), np.arange(150))
+    groups = np.arange(150) % 10
+    kept, held_out = network._hold_out(150, y, groups)
+    assert not set(groups[kept]) & set(groups[held_out])
+    assert "val_loss" in network.fit(X, y, groups=groups).history_
+
+
+def test_callbacks_of_scikit_learn_see_one_task_per_epoch(iris, capsys):
+    from sklearn.callback import ProgressBar, ScoringMonitor
+
+    X, y = iris
+    monitor = ScoringMonitor(scoring="neg_log_loss")
+    network = sf.KerasClassifier(build_classifier, epochs=4, random_state=0)
+    network.set_callbacks(monitor, ProgressBar()).fit(X, y)
+    (log,) = (
+        monitor.get_logs().values()
+        if hasattr(monitor.get_logs(), "values")
+        else [monitor.get_logs()]
+    )
+    scores = log.data_as_pandas
+    assert "KerasClassifier" in capsys.readouterr().out
+    wanted = []
+    for epochs in range(1, 5):
+        twin = sf.KerasClassifier(build_classifier, epochs=epochs, random_state=0).fit(X, y)
+        wanted.append(-float(np.log(twin.predict_proba(X)[np.arange(150), y]).mean() * -1))
+    assert_allclose(scores["neg_log_loss"].to_numpy()[:4], wanted, rtol=1e-6)
+
+
+def test_metadata_routing(iris):
+    from sklearn import config_context
+
+    X, y = iris
+    weight = np.random.default_rng(0).uniform(size=150)
+    with config_context(enable_metadata_routing=True):
+        network = sf.KerasClassifier(build_classifier, random_state=0)
+        pipe = make_pipeline(StandardScaler(), network.set_fit_request(sample_weight=True))
+        weighted = pipe.fit(X, y, sample_weight=weight).predict_proba(X)
+    wanted = clone(network).fit(StandardScaler().fit_transform(X), y, weight)
+    assert_array_equal(weighted, wanted.predict_proba(StandardScaler().fit_transform(X)))
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_200_fits(iris):
+    """Plain Keras grows by about 1,140 MB here, and never gives it back."""
+    import resource
+
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, random_state=0)
+    for _ in range(10):
+        clone(network).fit(X, y).predict(X)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(200):
+        clone(network).fit(X, y).predict(X)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < 50, f"{grown:.0f} MB"

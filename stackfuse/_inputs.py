@@ -1,0 +1,225 @@
+"""What a network reads: several inputs as one array-like, and rows cast to the network's dtypes."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils.validation import check_array
+
+from stackfuse._checks import check_same_length, listed
+
+
+class MultiInput:
+    """Several arrays over the same rows, for networks with several inputs.
+
+    It is indexed, split and counted like an array, so that scikit-learn's cross-validation,
+    searches and ``train_test_split`` work on it.
+
+    Parameters
+    ----------
+    **arrays : array-like of shape (n_samples, ...)
+        By the name of the network's input.
+
+    Attributes
+    ----------
+    arrays : dict of str to array
+    shape : tuple of int
+        Number of rows and of inputs.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> from sklearn.model_selection import train_test_split
+    >>> X = sf.MultiInput(image=np.zeros((10, 8, 8)), table=np.arange(30).reshape(10, 3))
+    >>> X[:4]
+    MultiInput(image=(4, 8, 8), table=(4, 3))
+    >>> X["table"][0]
+    array([0, 1, 2])
+    >>> first, second = train_test_split(X, test_size=0.5, random_state=0)
+    >>> len(first), len(second)
+    (5, 5)
+    """
+
+    def __init__(self, **arrays):
+        if not arrays:
+            raise ValueError("MultiInput needs at least one array: MultiInput(image=images, ...).")
+        check_same_length(**arrays)
+        self.arrays = {
+            name: array if hasattr(array, "shape") else np.asarray(array)
+            for name, array in arrays.items()
+        }
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and of inputs."""
+        return len(self), len(self.arrays)
+
+    @property
+    def ndim(self) -> int:
+        """Always 2."""
+        return 2
+
+    def __len__(self) -> int:
+        return int(next(iter(self.arrays.values())).shape[0])
+
+    def __getitem__(self, key):
+        """Return one array by its name, or the rows that an index selects."""
+        if isinstance(key, str):
+            if key not in self.arrays:
+                raise KeyError(f"{key!r} is none of the inputs {listed(list(self.arrays))}.")
+            return self.arrays[key]
+        if isinstance(key, tuple):  # X[rows, ...]
+            key = key[0]
+        if isinstance(key, int | np.integer):
+            key = [key]
+        return MultiInput(**{name: _rows_of(array, key) for name, array in self.arrays.items()})
+
+    def __repr__(self) -> str:
+        shapes = (f"{name}={tuple(array.shape)}" for name, array in self.arrays.items())
+        return f"MultiInput({', '.join(shapes)})"
+
+
+def _rows_of(array, key):
+    return array.iloc[key] if hasattr(array, "iloc") else array[key]
+
+
+def check_multi_input(X: MultiInput, owner) -> MultiInput:
+    """Return the inputs as finite numeric arrays.
+
+    Raises
+    ------
+    ValueError
+        Naming the input that is not.
+    """
+    checked = {}
+    for name, array in X.arrays.items():
+        array = check_array(
+            array,
+            accept_sparse="csr",
+            dtype="numeric",
+            allow_nd=True,
+            ensure_2d=False,
+            input_name=f"X[{name!r}]",
+            estimator=owner,
+        )
+        checked[name] = check_numeric(array, owner, f"X[{name!r}]")
+    return MultiInput(**checked)
+
+
+def check_numeric(array, owner, name: str = "X"):
+    """Return the array if it holds real numbers.
+
+    Raises
+    ------
+    ValueError
+        For text, dates and mixtures, some of which scikit-learn's own check lets through.
+    """
+    if array.dtype.kind not in "buif":
+        raise ValueError(
+            f"{type(owner).__name__} needs numbers, but {name} has dtype {array.dtype}. Encode "
+            "text and category columns first, for example with a ColumnTransformer."
+        )
+    return array
+
+
+class Rows:
+    """The rows of X, in the structure and the dtypes that a network takes.
+
+    Sparse matrices and memory maps stay as they are until a batch of them is asked for.
+    """
+
+    def __init__(self, X, model):
+        self.model = model
+        self.X = X
+        self.structure = input_structure(model)
+        names = _input_names(self.structure)
+        if isinstance(X, MultiInput):
+            if set(names) != set(X.arrays):
+                raise ValueError(
+                    f"The model {model.name!r} has the inputs {names}, but X has "
+                    f"{list(X.arrays)}. Name the keras.Input layers as the arrays."
+                )
+        elif len(names) > 1:
+            arguments = ", ".join(f"{name}=..." for name in names)
+            raise ValueError(
+                f"The model {model.name!r} has {len(names)} inputs, but X is one array. "
+                f"Pass X = sf.MultiInput({arguments})."
+            )
+        arrays = X.arrays.values() if isinstance(X, MultiInput) else [X]
+        self.is_lazy = any(map(_is_lazy, arrays))
+
+    def __len__(self) -> int:
+        return int(self.X.shape[0])
+
+    def __getitem__(self, rows):
+        """Return some rows: an array, or arrays in the structure of the model's input."""
+        if isinstance(self.structure, dict):
+            return {name: self._input(name, t.dtype, rows) for name, t in self.structure.items()}
+        if isinstance(self.structure, list | tuple):
+            return tuple(self._input(t.name, t.dtype, rows) for t in self.structure)
+        if self.structure is None:
+            return self._input("X", self.model.compute_dtype, rows)
+        return self._input(self.structure.name, self.structure.dtype, rows)
+
+    def _input(self, name: str, dtype: str, rows) -> np.ndarray:
+        if not isinstance(self.X, MultiInput):
+            return _cast(_select(self.X, rows), dtype, "X", self.model)
+        return _cast(_select(self.X[name], rows), dtype, f"X[{name!r}]", self.model)
+
+
+def input_structure(model):
+    """Return the symbolic inputs of a model in their structure, or None where it has none.
+
+    One tensor, or a list or dict of tensors; a subclassed model has none.
+    """
+    import keras
+
+    if not getattr(model, "inputs", None):
+        return None
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def _input_names(structure) -> list[str]:
+    if isinstance(structure, dict):
+        return list(structure)
+    if structure is None:
+        return []
+    return [t.name for t in (structure if isinstance(structure, list | tuple) else [structure])]
+
+
+def row_shapes(X) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+    """Return the shape of one row; of several inputs, by name."""
+    if isinstance(X, MultiInput):
+        return {name: tuple(array.shape[1:]) for name, array in X.arrays.items()}
+    return tuple(X.shape[1:])
+
+
+def _is_lazy(array) -> bool:
+    return scipy.sparse.issparse(array) or isinstance(array, np.memmap)
+
+
+def _select(array, rows) -> np.ndarray:
+    part = array[rows]
+    return part.toarray() if scipy.sparse.issparse(part) else np.asarray(part)
+
+
+def _cast(array: np.ndarray, dtype: Any, name: str, model) -> np.ndarray:
+    """Return the array in another dtype; refuse if that changes a value for the worse."""
+    wanted = np.dtype(dtype if dtype != "bfloat16" else "float32")
+    if array.dtype == wanted:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(wanted)
+    if array.dtype.kind == "f" and wanted.kind == "f":
+        changed = ~np.isfinite(cast)  # the array itself is finite
+    elif "b" in (array.dtype.kind, wanted.kind):
+        return cast
+    else:
+        changed = cast.astype(array.dtype) != array
+    if changed.any():
+        raise ValueError(
+            f"{name} has dtype {array.dtype} and holds {array[changed][0].item()!r}, which the "
+            f"input of model {model.name!r}, {wanted}, cannot represent. Rescale it, cast it "
+            "yourself, or declare keras.Input(dtype=...)."
+        )
+    return cast

@@ -1,0 +1,93 @@
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import GridSearchCV, cross_val_predict, train_test_split
+
+import stackfuse as sf
+
+
+@pytest.fixture
+def mixed():
+    rng = np.random.default_rng(0)
+    image, table = rng.normal(size=(60, 4, 4)), rng.normal(size=(60, 3))
+    y = ((image.mean(axis=(1, 2)) + table[:, 0]) > 0).astype(int)
+    return sf.MultiInput(image=image, table=table), y
+
+
+def build(meta, as_dict=False, units=4):
+    import keras
+
+    image = keras.Input((4, 4), name="image")
+    table = keras.Input((3,), name="table")
+    both = keras.layers.Concatenate()([keras.layers.Flatten()(image), table])
+    hidden = keras.layers.Dense(units, activation="relu")(both)
+    outputs = keras.layers.Dense(meta["n_classes_"], activation="softmax")(hidden)
+    inputs = {"image": image, "table": table} if as_dict else [image, table]
+    return keras.Model(inputs, outputs)
+
+
+def test_it_indexes_splits_and_counts_like_an_array(mixed):
+    X, y = mixed
+    assert len(X) == 60
+    assert X.shape == (60, 2)
+    assert_array_equal(X[[3, 1]]["table"], X["table"][[3, 1]])
+    assert_array_equal(X[y == 1]["image"], X["image"][y == 1])
+    first, second, y_first, y_second = train_test_split(X, y, test_size=0.25, random_state=0)
+    rows, _ = train_test_split(np.arange(60), test_size=0.25, random_state=0)
+    assert_array_equal(first["table"], X["table"][rows])
+    assert len(second) == len(y_second) == 15
+    assert repr(X) == "MultiInput(image=(60, 4, 4), table=(60, 3))"
+
+
+def test_frames_as_inputs():
+    X = sf.MultiInput(a=pd.DataFrame({"x": [1, 2, 3]}), b=[[1], [2], [3]])
+    assert_array_equal(X[1:]["a"]["x"], [2, 3])
+    assert_array_equal(X[1:]["b"], [[2], [3]])
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_training_equals_plain_keras(mixed, as_dict):
+    import keras
+
+    X, y = mixed
+    network = sf.KerasClassifier(build, as_dict=as_dict, epochs=3, shuffle=False, random_state=0)
+    keras.utils.set_random_seed(0)
+    model = build({"n_classes_": 2}, as_dict)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    inputs = {"image": X["image"].astype("float32"), "table": X["table"].astype("float32")}
+    inputs = inputs if as_dict else list(inputs.values())
+    model.fit(inputs, y, epochs=3, shuffle=False, verbose=0)
+    wanted = model.predict(inputs, verbose=0)
+    np.testing.assert_allclose(network.fit(X, y).predict_proba(X), wanted, atol=1e-6)
+
+
+def test_cross_validation_and_search(mixed):
+    X, y = mixed
+    network = sf.KerasClassifier(build, epochs=5, random_state=0)
+    assert cross_val_predict(network, X, y, cv=3, method="predict_proba").shape == (60, 2)
+    search = GridSearchCV(network, {"units": [2, 16]}, cv=2).fit(X, y)
+    assert search.predict(X).shape == (60,)
+    stack = sf.StackingClassifier([("net", network)], cv=2, random_state=0).fit(X, y)
+    assert stack.predict_proba(X).shape == (60, 2)
+
+
+def test_wrong_inputs(mixed):
+    X, y = mixed
+    with pytest.raises(ValueError, match="a has 3 rows, b has 2"):
+        sf.MultiInput(a=[1, 2, 3], b=[1, 2])
+    with pytest.raises(ValueError, match="at least one array"):
+        sf.MultiInput()
+    with pytest.raises(KeyError, match="'text' is none of the inputs 'image' or 'table'"):
+        X["text"]
+    with pytest.raises(ValueError, match=r"has 2 inputs, but X is one array.*MultiInput\(image="):
+        sf.KerasClassifier(build).fit(X["table"], y)
+    renamed = sf.MultiInput(picture=X["image"], table=X["table"])
+    with pytest.raises(ValueError, match=r"\['image', 'table'\], but X has \['picture', 'table'\]"):
+        sf.KerasClassifier(build).fit(renamed, y)
+    broken = sf.MultiInput(image=X["image"], table=X["table"] * np.nan)
+    with pytest.raises(ValueError, match=r"Input X\['table'\] contains NaN"):
+        sf.KerasClassifier(build).fit(broken, y)
+    network = sf.KerasClassifier(build).fit(X, y)
+    with pytest.raises(ValueError, match="X has rows of shape"):
+        network.predict(sf.MultiInput(image=X["image"][:, :2], table=X["table"]))
