@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from stackfuse._checks import Task, check_same_length, check_target, task_of
+from stackfuse._checks import Task, check_same_length, check_target, listed, task_of
 from stackfuse._inputs import MultiInput, Rows, check_multi_input, check_numeric, row_shapes
 from stackfuse._outputs import default_loss, read_outputs
 from stackfuse._program import predict, seeded, train
@@ -137,50 +137,102 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self, X, y, sample_weight, groups, *, reset: bool, epochs: int | None = None, classes=None
     ):
         check_same_length(X=X, y=y, sample_weight=sample_weight, groups=groups)
+        if reset:  # should this fit fail, no half of an earlier one stays
+            for name in ("model_", "outputs_", "history_", "classes_", "_optimizer_state"):
+                vars(self).pop(name, None)
         X = self._check_rows(X, reset=reset)
         numbers, task, told = self._encode(y, reset=reset, classes=classes)
         weights = self._weights(X, y, sample_weight)
         if reset:
             self._run_seed = self._seed()
+            self._built_from = self._building()
             self.model_, self.outputs_ = self._network(X, numbers, task, told)
             self.history_ = {}
-        rows = Rows(X, self.model_)
-        target = self.outputs_.encode(numbers, self.model_.compute_dtype)
+            self._optimizer_state = []
+        else:
+            self._check_same_building()
+        settings = self._settings(len(numbers), epochs)
+        context = self._init_callback_context(max_subtasks=settings["epochs"])
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        if settings["epochs"]:
+            try:
+                self._run(X, numbers, task, weights, groups, settings, context, y)
+            except BaseException:
+                if reset:
+                    del self.model_
+                raise
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        return self
+
+    def _settings(self, n_samples: int, epochs: int | None) -> dict[str, Any]:
+        """Return what ``model.fit`` is told of epochs, batches and output."""
         settings: dict[str, Any] = {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
             "verbose": self.verbose,
-            **self._fit_params(len(rows)),
+            **self._fit_params(n_samples),
         }
-        settings["epochs"] = settings["epochs"] if epochs is None else epochs
+        if epochs is not None:
+            settings["epochs"] = epochs
+        if settings["batch_size"] is None:
+            settings["batch_size"] = 32  # as in Keras
+        for name, least in (("epochs", 0), ("batch_size", 1)):
+            value = settings[name]
+            if not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+        return settings
+
+    def _run(self, X, numbers, task: Task, weights, groups, settings, context, y) -> None:
+        """Train the network and add to its history."""
+        target = self.outputs_.encode(numbers, self.model_.variable_dtype)
         strata = numbers if task in ("binary", "multiclass") else None
-        kept, held_out = self._hold_out(len(rows), strata, groups)
-        validation = None
+        kept, held_out = self._hold_out(len(numbers), strata, groups)
+        rows, validation = Rows(X, self.model_), None
         if held_out is not None:
             validation = _part(X, target, weights, held_out, self.model_)
             rows, target, weights = _part(X, target, weights, kept, self.model_)
-        context = self._init_callback_context(max_subtasks=settings["epochs"])
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        if settings["epochs"]:
-            callbacks = [copy.deepcopy(callback) for callback in self.callbacks or ()]
-            if hasattr(self, "_skl_callbacks"):
-                callbacks.append(epochs_as_tasks(self, context, X, y))
-            history = train(
-                self.model_,
-                rows,
-                target,
-                weights,
-                first_epoch=len(next(iter(self.history_.values()), [])),
-                seed=self._run_seed,
-                validation=validation,
-                callbacks=callbacks,
-                **settings,
+        callbacks = self.callbacks or ()
+        if not isinstance(callbacks, list | tuple):
+            callbacks = [callbacks]
+        callbacks = [copy.deepcopy(callback) for callback in callbacks]
+        if hasattr(self, "_skl_callbacks"):
+            callbacks.append(epochs_as_tasks(self, context, X, y))
+        history = train(
+            self.model_,
+            rows,
+            target,
+            weights,
+            optimizer_state=self._optimizer_state,
+            first_epoch=len(next(iter(self.history_.values()), [])),
+            seed=self._run_seed,
+            validation=validation,
+            callbacks=callbacks,
+            **settings,
+        )
+        for name, values in history.items():
+            self.history_.setdefault(name, []).extend(values)
+
+    def _building(self) -> dict[str, Any]:
+        """Return the parameters that a network is built and compiled from."""
+        later = {"epochs", "batch_size", "validation_split", "callbacks", "class_weight", "shuffle"}
+        later |= {"warm_start", "random_state", "verbose"}
+        return {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in later and not name.startswith("fit__")
+        }
+
+    def _check_same_building(self) -> None:
+        """Raise if a parameter that the present network does not follow has changed."""
+        now, then = self._building(), self._built_from
+        changed = [k for k in {**then, **now} if now.get(k) is not then.get(k)]
+        changed = [k for k in changed if not np.array_equal(now.get(k), then.get(k))]
+        if changed:
+            raise ValueError(
+                f"The network is trained on, but {listed(changed)} changed since it was built and "
+                "would have no effect. Call fit with warm_start=False to build it anew."
             )
-            for name, values in history.items():
-                self.history_.setdefault(name, []).extend(values)
-        context.call_on_fit_task_end(estimator=self, X=X, y=y)
-        return self
 
     def _network(self, X, y: np.ndarray, task: Task, told: dict[str, Any]):
         """Return a new compiled network and what its outputs mean."""
@@ -194,14 +246,18 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         compile_kwargs = self._compile_kwargs()
         with seeded(self._run_seed):
             network, took_kwargs = self._build(X, y, meta, compile_kwargs)
-            if not network.built:
-                network(Rows(X, network)[slice(0, 1)])
+            shape = _output_shape(network, X)
+            if network.compiled and not took_kwargs:
+                self._refuse_second_compile()
+                if network.loss is None:
+                    raise ValueError(
+                        "The builder compiled the model without a loss. Pass one to "
+                        "model.compile, or return the model uncompiled."
+                    )
             if network.compiled and network.loss is not None:
-                if not took_kwargs:
-                    self._refuse_second_compile()
-                return network, read_outputs(network, task, n_outputs, self.X_shape_)
+                return network, read_outputs(network, task, n_outputs, shape)
             loss = compile_kwargs["loss"]
-            outputs = read_outputs(network, task, n_outputs, self.X_shape_, loss)
+            outputs = read_outputs(network, task, n_outputs, shape, loss)
             compile_kwargs["loss"] = default_loss(outputs) if loss is None else loss
             network.compile(**compile_kwargs)
         return network, outputs
@@ -282,6 +338,13 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return predict(
             self.model_, rows, getattr(self.outputs_, finish), f"{finish} {self.outputs_}"
         )
+
+    def __getstate__(self):
+        optimizer = getattr(getattr(self, "model_", None), "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            # Keras warns when it loads an optimizer that had no variables yet.
+            optimizer.build(self.model_.trainable_variables)
+        return super().__getstate__()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -422,6 +485,16 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         return tags
 
 
+def _output_shape(network, X) -> tuple:
+    """Return the shape of a network's outputs; it is called on a row where it does not say."""
+    if network.built and hasattr(network, "output_shape"):
+        return network.output_shape
+    import keras
+
+    outputs = network(Rows(X, network)[slice(0, 1)], training=False)
+    return keras.tree.map_structure(lambda tensor: (None, *tensor.shape[1:]), outputs)
+
+
 def _part(X, target, weights, rows: np.ndarray, model) -> tuple:
     """Return some rows of what a network is trained on."""
     return Rows(X[rows], model), target[rows], None if weights is None else weights[rows]
@@ -446,6 +519,15 @@ def _fresh_optimizer(optimizer, config: dict[str, Any]):
         raise ValueError(
             f"optimizer must be a name, a keras.optimizers class or an instance, got {optimizer!r}."
         )
-    settings = optimizer.get_config() | config
-    settings.pop("name", None)
-    return type(optimizer).from_config(settings)
+    try:
+        settings = optimizer.get_config() | config
+        # One name for all: TensorFlow keeps something for every name it has seen, for good.
+        settings["name"] = type(optimizer).__name__.lower()
+        if getattr(optimizer, "_exclude_from_weight_decay_cache", None) is not None:
+            raise TypeError("its configuration does not hold exclude_from_weight_decay")
+        return type(optimizer).from_config(settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The optimizer {type(optimizer).__name__} cannot be copied for a fit: {error}. Pass a "
+            "name and optimizer__ parameters, or let the builder make it and compile the model."
+        ) from error

@@ -1,0 +1,160 @@
+"""What a model computes, read from its configuration, and whether that says all about it."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from types import FunctionType, MethodType
+from typing import Any
+
+#: Layers with state that is neither configuration nor a variable, and those that hold code.
+_OPAQUE = {
+    "Discretization",
+    "HashedCrossing",
+    "Hashing",
+    "IntegerLookup",
+    "Lambda",
+    "Normalization",
+    "StringLookup",
+    "TextVectorization",
+    "TFSMLayer",
+}
+
+#: Parts of a configuration that are values and not objects of some module.
+_VALUES = {"__keras_tensor__", "__numpy__", "__tensor__", "__tuple__", "__ellipsis__", "__bytes__"}
+
+
+def architecture(model) -> str | None:
+    """Return what identifies a compiled model's computation, or None where that is not known."""
+    if not model.compiled or next(foreign_parts(model), None):
+        return None
+    if getattr(model.optimizer, "_exclude_from_weight_decay", None) or getattr(
+        model.optimizer, "_exclude_from_weight_decay_pattern", None
+    ):
+        return None  # the optimizer's configuration does not tell
+    try:
+        compiled = model.get_compile_config()
+        config = _anonymous(model.get_config(), {})
+    except (TypeError, ValueError, NotImplementedError):  # something that cannot be serialised
+        return None
+    if any(name in _OPAQUE for name in _class_names(config)) or next(_foreign([compiled]), None):
+        return None
+    variables = [(list(v.shape), str(v.dtype), v.trainable) for v in model.variables]
+    parts = [type(model).__name__, config, _plain_names(compiled), variables]
+    return json.dumps(parts, sort_keys=True)
+
+
+def foreign_parts(model) -> Iterator[str]:
+    """Yield what in a model does not come from Keras itself, in words.
+
+    Layers, functions given to layers, methods put in place of a layer's own, and any object that
+    the model's configuration names.
+    """
+    for layer in model._flatten_layers():
+        if not _from_keras(type(layer)):
+            yield f"a {type(layer).__name__}"
+        for name, value in vars(layer).items():
+            if isinstance(value, FunctionType | MethodType) and not _from_keras(value):
+                yield f"the function {value.__name__!r} as {name} of {layer.name!r}"
+    if _from_keras(type(model)):
+        yield from _foreign(_config_of(model))
+
+
+def _from_keras(item) -> bool:
+    return (item.__module__ or "").startswith("keras.")
+
+
+def _config_of(model) -> Any:
+    try:
+        return model.get_config()
+    except (TypeError, ValueError, NotImplementedError) as error:
+        return {"module": "?", "class_name": f"part without configuration ({error})"}
+
+
+def _dicts(config) -> Iterator[dict]:
+    """Yield all dicts in a configuration."""
+    if isinstance(config, dict):
+        yield config
+        config = list(config.values())
+    if isinstance(config, list | tuple):
+        for item in config:
+            yield from _dicts(item)
+
+
+def _class_names(config) -> Iterator[str]:
+    return (part["class_name"] for part in _dicts(config) if "class_name" in part)
+
+
+def _foreign(config) -> Iterator[str]:
+    for part in _dicts(config):
+        name = part.get("class_name")
+        if name is None or ("module" not in part and name in _VALUES):
+            continue
+        module = str(part.get("module"))
+        registered = part.get("registered_name")
+        if not module.startswith("keras") or (registered and registered != name):
+            yield f"a {part.get('config') if name == 'function' else name}"
+
+
+def _plain_names(config):
+    """Drop the numbers that Keras counts up in the names of optimizers and metrics."""
+    if isinstance(config, list | tuple):
+        return [_plain_names(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    result = {key: _plain_names(value) for key, value in config.items()}
+    if "class_name" in result and isinstance(result.get("config"), dict):
+        name = result["config"].get("name")
+        if isinstance(name, str):
+            result["config"]["name"] = plain_name(name, result["class_name"])
+    return result
+
+
+def plain_name(name: str, class_name: str) -> str:
+    """Return a name without the number that Keras adds to a class's default name.
+
+    Examples
+    --------
+    >>> plain_name("auc_12", "AUC"), plain_name("recall_at_5", "Recall")
+    ('auc', 'recall_at_5')
+    """
+    stem, _, number = name.rpartition("_")
+    same = stem.replace("_", "") == class_name.lower()
+    return stem if number.isdigit() and same else name
+
+
+def _anonymous(config, names: dict[str, int]):
+    """Replace the names of layers by numbers: Keras counts them on with every model built."""
+
+    def number(name):
+        return names.setdefault(name, len(names))
+
+    if isinstance(config, list | tuple):
+        return [_anonymous(item, names) for item in config]
+    if not isinstance(config, dict):
+        return config
+    is_layer = "layers" in config or re.match(
+        r"keras\.(layers|src\.ops|src\.models)", str(config.get("module"))
+    )
+    result = {}
+    for key, value in config.items():
+        if key == "name" and ("layers" in config or "inbound_nodes" in config):
+            value = number(value)
+        elif key == "keras_history":
+            value = [number(value[0]), *value[1:]]
+        elif key in ("input_layers", "output_layers"):
+            value = _anonymous_ends(value, number)
+        elif key == "config" and is_layer and isinstance(value, dict) and "name" in value:
+            value = _anonymous({**value, "name": number(value["name"])}, names)
+        else:
+            value = _anonymous(value, names)
+        result[key] = value
+    return result
+
+
+def _anonymous_ends(value, number: Callable[[str], int]):
+    """Replace the names of layers in the lists (or dicts) of a graph's inputs and outputs."""
+    if isinstance(value, dict):
+        return {key: _anonymous_ends(item, number) for key, item in value.items()}
+    if len(value) == 3 and isinstance(value[0], str) and isinstance(value[1], int):
+        return [number(value[0]), *value[1:]]
+    return [_anonymous_ends(item, number) for item in value]
