@@ -1,6 +1,6 @@
 """Stack Keras models and scikit-learn estimators, and bake the whole stack into one Keras graph."""
 
-from stackfuse._checks import CannotFuse, NotConvertible, ParityError
+from stackfuse._checks import NotConvertible, ParityError
 from stackfuse._inputs import MultiInput
 from stackfuse._meta import FusionClassifier, FusionRegressor
 from stackfuse._oof import OutOfFold, out_of_fold
@@ -11,7 +11,6 @@ from stackfuse.export import ExportReport, export, to_keras
 __version__ = "0.1.0"
 
 __all__ = [
-    "CannotFuse",
     "ExportReport",
     "FusionClassifier",
     "FusionRegressor",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
@@ -20,7 +21,16 @@ _OPAQUE = {
 }
 
 #: Parts of a configuration that are values and not objects of some module.
-_VALUES = {"__keras_tensor__", "__numpy__", "__tensor__", "__tuple__", "__ellipsis__", "__bytes__"}
+_VALUES = {
+    "__bytes__",
+    "__complex__",
+    "__ellipsis__",
+    "__keras_tensor__",
+    "__numpy__",
+    "__slice__",
+    "__tensor__",
+    "__tuple__",
+}
 
 
 def architecture(model) -> str | None:
@@ -31,11 +41,13 @@ def architecture(model) -> str | None:
         model.optimizer, "_exclude_from_weight_decay_pattern", None
     ):
         return None  # the optimizer's configuration does not tell
-    try:
-        compiled = model.get_compile_config()
-        config = _anonymous(model.get_config(), {})
-    except (TypeError, ValueError, NotImplementedError):  # something that cannot be serialised
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of lambdas, which are refused below
+        try:
+            compiled = model.get_compile_config()
+            config = _anonymous(model.get_config(), {})
+        except (TypeError, ValueError, NotImplementedError):  # what cannot be serialised
+            return None
     if any(name in _OPAQUE for name in _class_names(config)) or next(_foreign([compiled]), None):
         return None
     variables = [(list(v.shape), str(v.dtype), v.trainable) for v in model.variables]
@@ -65,7 +77,9 @@ def _from_keras(item) -> bool:
 
 def _config_of(model) -> Any:
     try:
-        return model.get_config()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of lambdas, which are reported as what they are
+            return model.get_config()
     except (TypeError, ValueError, NotImplementedError) as error:
         return {"module": "?", "class_name": f"part without configuration ({error})"}
 

@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _num_samples, assert_all_finite
 
 Task = Literal["regression", "multioutput", "binary", "multiclass", "multilabel"]
-
-
-class CannotFuse(ValueError):
-    """An engine declines a model, and says why; ``engine="auto"`` then runs the loop."""
 
 
 class NotConvertible(TypeError):
@@ -112,8 +109,7 @@ def _refuse_missing(y: np.ndarray) -> None:
     if y.dtype.kind == "f":
         bad = ~np.isfinite(y)
     elif y.dtype.kind == "O":
-        # NaN is the one value that differs from itself.
-        bad = np.array([value is None or value != value for value in y.ravel()]).reshape(y.shape)
+        bad = np.asarray(pd.isna(y))
     else:
         return
     rows = np.flatnonzero(bad.reshape(len(y), -1).any(axis=1))

@@ -15,7 +15,9 @@ class Fold(NamedTuple):
     test: np.ndarray
 
 
-def draw_folds(cv, X, y, *, groups=None, classifier: bool, split_params=None) -> list[Fold]:
+def draw_folds(
+    cv, X, y, *, classifier: bool, split_params: dict | None = None, random_state: int | None = None
+) -> list[Fold]:
     """Draw the folds of a cross-validation and check them.
 
     Parameters
@@ -25,12 +27,12 @@ def draw_folds(cv, X, y, *, groups=None, classifier: bool, split_params=None) ->
         A splitter is copied, so that its random state stays as the caller left it.
     X, y : array-like of shape (n_samples, ...)
         The training rows.
-    groups : array-like of shape (n_samples,), default=None
-        Passed to the splitter.
     classifier : bool
         Whether an integer stands for stratified folds.
     split_params : dict, default=None
-        Routed metadata for the splitter; holds the groups in place of `groups`.
+        What the splitter is told besides X and y, such as the groups.
+    random_state : int, default=None
+        Seeds a splitter that shuffles and has no random state of its own.
 
     Returns
     -------
@@ -50,7 +52,10 @@ def draw_folds(cv, X, y, *, groups=None, classifier: bool, split_params=None) ->
     [[0, 1], [2, 3]]
     """
     splitter = deepcopy(check_cv(cv, y=y, classifier=classifier))
-    params = split_params or ({} if groups is None else {"groups": groups})
+    if random_state is not None and getattr(splitter, "random_state", 0) is None:
+        if getattr(splitter, "shuffle", True):
+            splitter.random_state = random_state
+    params = split_params or {}
     folds = [
         Fold(_indices(train), _indices(test)) for train, test in splitter.split(X, y, **params)
     ]

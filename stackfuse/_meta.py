@@ -5,12 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._network import (
-    NetworkClassifier,
-    NetworkEstimator,
-    NetworkRegressor,
-    _fresh_optimizer,
-)
+from stackfuse._kinds import NetworkClassifier, NetworkRegressor
+from stackfuse._network import NetworkEstimator, fresh_optimizer
 from stackfuse.fusion import fusion_named
 
 #: Gradient steps that a head takes where the number of epochs is not given.
@@ -51,6 +47,11 @@ class _Fusion(NetworkEstimator):
         import keras
 
         strategy = fusion_named(self.fusion)
+        if isinstance(self.hidden_units, int):
+            raise ValueError(
+                f"hidden_units must be a sequence of widths, got {self.hidden_units}: "
+                f"use hidden_units=({self.hidden_units},)."
+            )
         if X.ndim != 2:
             raise ValueError(
                 f"{type(self).__name__} combines predictions, a table with two axes; "
@@ -78,7 +79,7 @@ class _Fusion(NetworkEstimator):
         settings = {"learning_rate": self.learning_rate}
         return {
             **super()._compile_kwargs(),
-            "optimizer": _fresh_optimizer(self.optimizer, settings),
+            "optimizer": fresh_optimizer(self.optimizer, settings),
         }
 
     def _fit_params(self, n_samples: int) -> dict[str, Any]:

@@ -9,18 +9,17 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.utils import check_random_state, compute_sample_weight
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
-    column_or_1d,
     validate_data,
 )
 
-from stackfuse._checks import Task, check_same_length, check_target, listed, task_of
+from stackfuse._checks import Task, check_same_length, listed
 from stackfuse._inputs import MultiInput, Rows, check_multi_input, check_numeric, row_shapes
 from stackfuse._outputs import default_loss, read_outputs
 from stackfuse._program import predict, seeded, train
@@ -139,7 +138,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         check_same_length(X=X, y=y, sample_weight=sample_weight, groups=groups)
         if reset:  # should this fit fail, no half of an earlier one stays
             for name in ("model_", "outputs_", "history_", "classes_", "_optimizer_state"):
-                vars(self).pop(name, None)
+                self.__dict__.pop(name, None)
         X = self._check_rows(X, reset=reset)
         numbers, task, told = self._encode(y, reset=reset, classes=classes)
         weights = self._weights(X, y, sample_weight)
@@ -226,8 +225,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _check_same_building(self) -> None:
         """Raise if a parameter that the present network does not follow has changed."""
         now, then = self._building(), self._built_from
-        changed = [k for k in {**then, **now} if now.get(k) is not then.get(k)]
-        changed = [k for k in changed if not np.array_equal(now.get(k), then.get(k))]
+        changed = [k for k in {**then, **now} if not _same(now.get(k), then.get(k))]
         if changed:
             raise ValueError(
                 f"The network is trained on, but {listed(changed)} changed since it was built and "
@@ -264,7 +262,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _compile_kwargs(self) -> dict[str, Any]:
         return {
-            "optimizer": _fresh_optimizer(self.optimizer, {}),
+            "optimizer": fresh_optimizer(self.optimizer, {}),
             "loss": self.loss,
             "metrics": copy.deepcopy(self.metrics),
         }
@@ -289,6 +287,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             )
         if self.class_weight is None:
             return sample_weight
+        if not hasattr(self, "classes_"):
+            raise ValueError(f"{type(self).__name__} has no classes, so class_weight must be None.")
         by_class = compute_sample_weight(self.class_weight, y).astype(np.float32)
         return by_class if sample_weight is None else by_class * sample_weight
 
@@ -353,136 +353,10 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return tags
 
 
-class NetworkClassifier(ClassifierMixin, NetworkEstimator):
-    """Base of the classifiers that train one Keras network.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels in sorted order; for a multilabel target the column numbers.
-    """
-
-    def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
-        known = classes if reset else self.classes_
-        y = check_target(y, classifier=True, owner=self, one_class=known is not None)
-        task = task_of(y, classifier=True)
-        if task == "multilabel":
-            found, numbers = np.arange(y.shape[1]), y
-        else:
-            y = column_or_1d(y, warn=True)
-            found = np.unique(y if known is None else np.asarray(known))
-            unknown = np.setdiff1d(y, found)
-            if unknown.size:
-                raise ValueError(
-                    f"y holds the labels {unknown[:5].tolist()}, but {type(self).__name__} knows "
-                    f"{found.tolist()} only. Name all labels in the first call, "
-                    "partial_fit(X, y, classes=...), or fit anew with warm_start=False."
-                )
-            task = "binary" if len(found) == 2 else "multiclass"
-            numbers = np.searchsorted(found, y)
-        if reset:
-            self.classes_ = found
-        return (
-            numbers,
-            task,
-            {
-                "target_type_": "multilabel-indicator" if task == "multilabel" else task,
-                "classes_": found,
-                "n_classes_": len(found),
-                "n_outputs_": len(found),
-            },
-        )
-
-    def decision_function(self, X) -> np.ndarray:
-        """Return log-odds: of the second of two classes, of each label, or of each class.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
-            Where the network ends in logits, these; otherwise logarithms of probabilities.
-        """
-        decision = self._predict_numbers(X, "decide")
-        return decision[:, 0] if self.outputs_.task == "binary" else decision
-
-    def predict_proba(self, X) -> np.ndarray:
-        """Return the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``, float64.
-        """
-        return self._predict_numbers(X)
-
-    def predict(self, X) -> np.ndarray:
-        """Return the most probable class; the first of equals.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
-        """
-        probabilities = self.predict_proba(X)
-        if self.outputs_.task == "multilabel":
-            return (probabilities > 0.5).astype(int)
-        return self.classes_[probabilities.argmax(axis=1)]
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
-
-class NetworkRegressor(RegressorMixin, NetworkEstimator):
-    """Base of the regressors that train one Keras network."""
-
-    def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
-        y = check_target(y, classifier=False, owner=self)
-        if y.ndim > 2:
-            raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
-        self._y_is_column = y.ndim == 1
-        task = task_of(y, classifier=False)
-        return (
-            y,
-            task,
-            {
-                "target_type_": "continuous" if task == "regression" else "continuous-multioutput",
-                "classes_": None,
-                "n_classes_": None,
-                "n_outputs_": 1 if y.ndim == 1 else y.shape[1],
-            },
-        )
-
-    def predict(self, X) -> np.ndarray:
-        """Return the predicted numbers.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-
-        Returns
-        -------
-        predictions : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            As many axes as the y of fit, float64.
-        """
-        numbers = self._predict_numbers(X)
-        return numbers[:, 0] if self._y_is_column else numbers
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return one is other or one == other
 
 
 def _output_shape(network, X) -> tuple:
@@ -507,7 +381,7 @@ def _shape(X):
     return X.shape
 
 
-def _fresh_optimizer(optimizer, config: dict[str, Any]):
+def fresh_optimizer(optimizer, config: dict[str, Any]):
     """Return a new optimizer from a name, a class or an instance that stays as it is."""
     import keras
 

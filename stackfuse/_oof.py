@@ -134,6 +134,8 @@ def out_of_fold(
     0   1.0   0.0   0.0
     1   1.0   0.0   0.0
     """
+    if not estimators:
+        raise ValueError("estimators is empty: pass a list of (name, estimator).")
     check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
     (X,) = indexable(X)
     if classifier is None:
@@ -143,7 +145,10 @@ def out_of_fold(
     if classifier and task_of(y, classifier=True) != "multilabel":
         classes, y = np.unique(column_or_1d(y), return_inverse=True)
     methods = [response_method(name, estimator, stack_method) for name, estimator in estimators]
-    folds = draw_folds(cv, X, y, groups=groups, classifier=classifier)
+    split_params = {} if groups is None else {"groups": groups}
+    folds = draw_folds(
+        cv, X, y, classifier=classifier, split_params=split_params, random_state=random_state
+    )
     fit_params = {} if sample_weight is None else {"sample_weight": np.asarray(sample_weight)}
     trainer = engine_named(engine)
     fits = [
@@ -177,6 +182,9 @@ def response_method(name: str, estimator, stack_method: str) -> str:
     ValueError
         If the estimator does not have it.
     """
+    if stack_method not in ("auto", *METHODS):
+        options = listed(["auto", *METHODS])
+        raise ValueError(f"stack_method must be {options}, got {stack_method!r}.")
     wanted = METHODS if stack_method == "auto" else (stack_method,)
     for method in wanted:
         if hasattr(estimator, method):
@@ -190,7 +198,7 @@ def response_method(name: str, estimator, stack_method: str) -> str:
     )
 
 
-def as_block(prediction, estimator, method: str, n_classes: int | None) -> np.ndarray:
+def as_block(prediction, estimator, method: str, labels: np.ndarray | None) -> np.ndarray:
     """Return one estimator's predictions as columns of the meta-learner's table.
 
     Parameters
@@ -200,8 +208,9 @@ def as_block(prediction, estimator, method: str, n_classes: int | None) -> np.nd
     estimator : fitted estimator
         Its ``classes_`` tell which classes the columns stand for.
     method : str
-    n_classes : int or None
-        Number of classes of a single-label target; None for any other target.
+    labels : ndarray of shape (n_classes,) or None
+        All classes of a single-label target, as the estimator was told them; None for any other
+        target.
 
     Returns
     -------
@@ -210,27 +219,59 @@ def as_block(prediction, estimator, method: str, n_classes: int | None) -> np.nd
     """
     if isinstance(prediction, list):
         return np.hstack([column[:, 1:] for column in prediction]).astype(np.float64)
-    prediction = aligned(np.asarray(prediction), estimator, method, n_classes)
+    prediction = aligned(np.asarray(prediction), estimator, method, labels)
     block = prediction.reshape(len(prediction), -1)
-    if method == "predict_proba" and n_classes == 2 and block.shape[1] == 2:
+    if method == "predict_proba" and labels is not None and len(labels) == block.shape[1] == 2:
         block = block[:, 1:]
-    return block.astype(np.float64)
+    try:
+        return block.astype(np.float64)
+    except ValueError as error:
+        value = block.tolist()[0][0]
+        raise ValueError(
+            f"{type(estimator).__name__}.{method} returned {value!r}, which is no number: "
+            "use stack_method='predict_proba'."
+        ) from error
 
 
-def aligned(prediction: np.ndarray, estimator, method: str, n_classes: int | None) -> np.ndarray:
+def aligned(
+    prediction: np.ndarray, estimator, method: str, labels: np.ndarray | None
+) -> np.ndarray:
     """Return predictions with one column for every class, also those the estimator never saw."""
     known = getattr(estimator, "classes_", None)
-    if n_classes is None or known is None or method == "predict" or len(known) == n_classes:
+    if labels is None or known is None or method == "predict" or len(known) == len(labels):
         return prediction
     if method != "predict_proba":
         raise ValueError(
-            f"{type(estimator).__name__} was trained on a fold with {len(known)} of {n_classes} "
-            f"classes, and the columns of {method} cannot be matched. Use "
-            "stack_method='predict_proba', or stratified folds."
+            f"{type(estimator).__name__} was trained on {len(known)} of {len(labels)} classes, "
+            f"and the columns of {method} cannot be matched. Use stack_method='predict_proba', "
+            "or stratified folds."
         )
-    full = np.zeros((len(prediction), n_classes), prediction.dtype)
-    full[:, np.asarray(known, int)] = prediction
+    full = np.zeros((len(prediction), len(labels)), prediction.dtype)
+    full[:, class_places(estimator, labels)] = prediction
     return full
+
+
+def class_places(estimator, labels: np.ndarray) -> np.ndarray:
+    """Return the places of an estimator's classes among all classes.
+
+    Raises
+    ------
+    ValueError
+        If it knows a class that is none of them.
+    """
+    known = np.asarray(estimator.classes_)
+    if not np.isin(known, labels).all():
+        raise ValueError(
+            f"{type(estimator).__name__} was trained on the classes {known.tolist()}, which are "
+            f"not all among {np.asarray(labels).tolist()}."
+        )
+    return np.searchsorted(labels, known)
+
+
+def columns_of(name: str, method: str, width: int, n_classes: int | None) -> list[Column]:
+    """Say what the columns of one base estimator's block stand for."""
+    first = 1 if method == "predict_proba" and n_classes == 2 and width == 1 else 0
+    return [Column(name, method, first + j) for j in range(width)]
 
 
 def assemble(
@@ -252,21 +293,26 @@ def assemble(
         Class numbers where `classes` are given.
     classes : ndarray or None
     """
-    n_classes = None if classes is None else len(classes)
+    labels = None if classes is None else np.arange(len(classes))
     count = np.zeros(len(y), int)
     for fold in folds:
         count[fold.test] += 1
     mask = count > 0
+    if classes is not None and "predict" in methods and count.max() > 1:
+        raise ValueError(
+            "Some rows are predicted several times, and class numbers cannot be averaged. Use "
+            "stack_method='predict_proba', or folds that do not overlap."
+        )
     matrices, columns, scores, histories = [], [], {}, {}
     for name, method, fit in zip(names, methods, fits):
         blocks, tables = [], []
         for k, (fold, estimator, prediction) in enumerate(
             zip(folds, fit.estimators, fit.predictions)
         ):
-            block = as_block(prediction, estimator, method, n_classes)
+            block = as_block(prediction, estimator, method, labels)
             _check_block(block, name, k, len(fold.test))
             blocks.append(block)
-            table = aligned(_as_table(prediction), estimator, method, n_classes)
+            table = aligned(_as_table(prediction), estimator, method, labels)
             tables.append(_scores(table, y[fold.test], method, classes))
         width = blocks[0].shape[1]
         matrix = np.zeros((len(y), width))
@@ -274,8 +320,7 @@ def assemble(
             matrix[fold.test] += block
         with np.errstate(invalid="ignore"):
             matrices.append(matrix / count[:, None])  # 0 / 0 is the NaN of a row never predicted
-        first = 1 if method == "predict_proba" and n_classes == 2 and width == 1 else 0
-        columns += [Column(name, method, first + j) for j in range(width)]
+        columns += columns_of(name, method, width, None if classes is None else len(classes))
         scores[name] = {metric: np.array([t[metric] for t in tables]) for metric in tables[0]}
         histories[name] = fit.histories[: len(folds)]
     return OutOfFold(

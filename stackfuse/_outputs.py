@@ -100,7 +100,7 @@ class Outputs:
         return logits
 
 
-def read_outputs(model, task: Task, n_outputs: int, row_shape: Any, loss: Any = None) -> Outputs:
+def read_outputs(model, task: Task, n_outputs: int, shape: Any, loss: Any = None) -> Outputs:
     """Find out what the outputs of a model mean.
 
     Parameters
@@ -111,8 +111,8 @@ def read_outputs(model, task: Task, n_outputs: int, row_shape: Any, loss: Any = 
         The task that y sets.
     n_outputs : int
         Number of classes, labels or target columns.
-    row_shape : tuple of int
-        The shape of one row of X.
+    shape : tuple
+        Of the model's outputs.
     loss : str, callable, keras.losses.Loss or None, default=None
         What the model is going to be trained with; by default what it was compiled with.
 
@@ -121,7 +121,7 @@ def read_outputs(model, task: Task, n_outputs: int, row_shape: Any, loss: Any = 
     ValueError
         If the number of units, the last activation or the loss do not fit the target.
     """
-    n_units = _n_units(model, row_shape)
+    n_units = _n_units(model, shape)
     activation = last_activation(model)
     regression = task in ("regression", "multioutput")
     if n_units not in ((1, 2) if task == "binary" else (n_outputs,)):
@@ -133,6 +133,12 @@ def read_outputs(model, task: Task, n_outputs: int, row_shape: Any, loss: Any = 
     sparse = _is_sparse(loss)
     if regression:
         return Outputs(task, n_units, logits=False, sparse=False)
+    if task == "multilabel" and activation == "softmax":
+        raise ValueError(
+            f"y is a 0/1 matrix: {n_outputs} labels, of which a row may have several; but the "
+            "network ends in a softmax over classes. If y is one-hot, pass the classes: "
+            "y.argmax(axis=1). If it is not, end the network with activation='sigmoid'."
+        )
     fitting = "sigmoid" if task == "multilabel" or n_units == 1 else "softmax"
     if activation not in (fitting, "linear", None):
         raise ValueError(
@@ -197,11 +203,7 @@ def last_activation(model) -> str | None:
     return getattr(activation, "__name__", None)
 
 
-def _n_units(model, row_shape: Any) -> int:
-    if hasattr(model, "output_shape"):
-        shape = model.output_shape
-    else:  # subclassed
-        shape = model.compute_output_shape((None, *row_shape))
+def _n_units(model, shape: Any) -> int:
     if isinstance(shape, dict) or (shape and isinstance(shape[0], tuple)):
         raise ValueError(
             f"The model {model.name!r} has {len(shape)} outputs; one output is supported."

@@ -164,8 +164,9 @@ def train(
         fit_params["steps_per_epoch"] = n_batches(len(x), batch_size)
     if validation is not None:
         as_they_are = EpochOrders(len(validation[0]), None, 0)
+        held_out, target, weight = validation
         fit_params["validation_data"] = batches(
-            *validation, PREDICT_ROWS, as_they_are, endless=False
+            held_out, target, weight, PREDICT_ROWS, as_they_are, endless=False
         )
 
     def fit(trained) -> dict[str, list]:

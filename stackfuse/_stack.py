@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -23,7 +22,6 @@ from sklearn.utils.validation import (
     _check_method_params,
     _num_samples,
     check_is_fitted,
-    has_fit_parameter,
 )
 
 from stackfuse._checks import check_same_length
@@ -33,10 +31,18 @@ from stackfuse._oof import (
     OutOfFold,
     as_block,
     assemble,
+    columns_of,
     fold_seeds,
     response_method,
 )
 from stackfuse._progress import shown, task
+from stackfuse._stack_checks import (
+    check_coverage,
+    check_weights,
+    is_dropped,
+    named_bases,
+    relabelled,
+)
 from stackfuse.engines import FoldFits, derived_seed, engine_named, replica
 
 #: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
@@ -56,6 +62,8 @@ def final_has(method: str):
 
 class Stack(CallbackSupportMixin, TransformerMixin):
     """What the two stacks do differently from scikit-learn's, whose classes they also inherit."""
+
+    FITTED = ("estimators_", "fold_estimators_", "named_estimators_", "feature_names_in_", "oof_")
 
     def __init__(
         self,
@@ -126,12 +134,17 @@ class Stack(CallbackSupportMixin, TransformerMixin):
     def _fit(self, X, y, groups, fit_params):
         _raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
         check_same_length(X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight"))
+        for name in self.FITTED:  # an earlier fit may have had other options
+            self.__dict__.pop(name, None)
         (X,) = indexable(X)
-        bases = self._bases()
+        bases = named_bases(*self._validate_estimators())
         y, classes = self._encode(y)
+        bases = [(name, relabelled(base, classes)) for name, base in bases]
         self._validate_final_estimator()
+        self.final_estimator_ = relabelled(self.final_estimator_, classes)
         self._check_options()
-        self._check_weights(bases, fit_params)
+        if fit_params.get("sample_weight") is not None and not _routing_enabled():
+            check_weights([*bases, ("final_estimator", self.final_estimator_)])
         methods = [response_method(name, base, self.stack_method) for name, base in bases]
         base_params, split_params = self._route(bases, groups, fit_params)
         self.stack_method_ = methods
@@ -147,7 +160,9 @@ class Stack(CallbackSupportMixin, TransformerMixin):
                 y,
                 classifier=hasattr(self, "classes_"),
                 split_params=split_params,
+                random_state=self.random_state,
             )
+            check_coverage(folds, y, classes, averaged=not self.refit, methods=methods)
             fits = self._fit_bases(bases, methods, X, y, folds, base_params, context)
             names = [name for name, _ in bases]
             self.oof_ = assemble(names, methods, fits, folds, y, classes)
@@ -160,7 +175,7 @@ class Stack(CallbackSupportMixin, TransformerMixin):
 
     def _fit_bases(self, bases, methods, X, y, folds, base_params, context) -> list[FoldFits]:
         """Fit every base on every fold and, to keep, on all rows."""
-        engine = engine_named(self.engine)
+        engine = engine_named(self.engine, self.n_jobs)
         jobs = [*folds, whole(len(y))] if self.refit else folds
         titles = [f"fold {k}" for k in range(len(folds))] + ["all rows"]
         fits = []
@@ -197,9 +212,9 @@ class Stack(CallbackSupportMixin, TransformerMixin):
         for (name, base), method in zip(bases, methods):
             check_is_fitted(base)
             self.estimators_.append(base)
-            block = as_block(getattr(base, method)(X), base, method, _count(classes))
+            block = as_block(getattr(base, method)(X), base, method, classes)
             blocks.append(block)
-            columns += [Column(name, method, j) for j in range(block.shape[1])]
+            columns += columns_of(name, method, block.shape[1], _count(classes))
         n_samples = _num_samples(X)
         return OutOfFold(
             np.hstack(blocks), np.ones(n_samples, bool), columns, [], {}, classes_=classes
@@ -232,10 +247,10 @@ class Stack(CallbackSupportMixin, TransformerMixin):
             In float64, followed by X itself with ``passthrough=True``.
         """
         check_is_fitted(self)
-        n_classes = _count(self.oof_.classes_)
+        labels = self._labels_of_bases()
         blocks = []
         for replicas, method in zip(self._replicas(), self.stack_method_):
-            votes = [as_block(getattr(e, method)(X), e, method, n_classes) for e in replicas]
+            votes = [as_block(getattr(e, method)(X), e, method, labels) for e in replicas]
             blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
         return self._with_passthrough(np.hstack(blocks), X)
 
@@ -299,9 +314,14 @@ class Stack(CallbackSupportMixin, TransformerMixin):
             return [[estimator] for estimator in self.estimators_]
         return self.fold_estimators_
 
+    def _labels_of_bases(self) -> np.ndarray | None:
+        """Return the classes as the bases know them: by number, unless they came fitted."""
+        classes = self.oof_.classes_
+        return classes if classes is None or not self.oof_.folds else np.arange(len(classes))
+
     def _columns_by_base(self) -> Iterator[tuple[str, list[Column]]]:
         for name, base in self.estimators:
-            if not _is_dropped(base):
+            if not is_dropped(base):
                 yield name, [column for column in self.oof_.columns if column.estimator == name]
 
     def _with_passthrough(self, predictions: np.ndarray, X):
@@ -335,41 +355,13 @@ class Stack(CallbackSupportMixin, TransformerMixin):
 
     # ------------------------------------------------------------------ checking
 
-    def _bases(self) -> list[tuple[str, Any]]:
-        """Return the names and estimators that are not dropped."""
-        names, estimators = self._validate_estimators()
-        for name, estimator in zip(names, estimators):
-            if isinstance(estimator, type):
-                raise TypeError(
-                    f"Base estimator {name!r} is the class {estimator.__name__}: "
-                    f"pass an instance, {estimator.__name__}()."
-                )
-            if not _is_dropped(estimator) and not hasattr(estimator, "fit"):
-                raise TypeError(
-                    f"Base estimator {name!r} has no fit method, got {estimator!r}. Wrap a "
-                    "function that builds a Keras model: sf.KerasClassifier(build)."
-                )
-        return [(n, e) for n, e in zip(names, estimators) if not _is_dropped(e)]
-
     def _check_options(self) -> None:
         if self.memory is not None:
             raise ValueError("memory must be None: storing the fits on disk is not available yet.")
         if self.on_error != "raise":
             raise ValueError(f"on_error must be 'raise', got {self.on_error!r}.")
-        if self.n_jobs not in (None, 1):
-            raise ValueError(f"n_jobs must be None or 1, got {self.n_jobs!r}.")
-
-    def _check_weights(self, bases, fit_params) -> None:
-        """Raise, before anything is fitted, for estimators that cannot take sample weights."""
-        if fit_params.get("sample_weight") is None or _routing_enabled():
-            return
-        for name, estimator in [*bases, ("final_estimator", self.final_estimator_)]:
-            if not has_fit_parameter(estimator, "sample_weight"):
-                raise TypeError(
-                    f"Underlying estimator {name} ({type(estimator).__name__}) does not support "
-                    "sample weights. Leave sample_weight out, or enable scikit-learn's metadata "
-                    "routing and set_fit_request on the estimators that take it."
-                )
+        if self.random_state is not None and not isinstance(self.random_state, int | np.integer):
+            raise ValueError(f"random_state must be an integer or None, got {self.random_state!r}.")
 
     def _route(self, bases, groups, fit_params):
         """Return the fit parameters of each base, and the splitter's."""
@@ -410,23 +402,6 @@ class _NoSplitter:
 
     def get_metadata_routing(self):
         return MetadataRouter(owner=self)
-
-
-def check_final(final_estimator, kind: str, example: str) -> None:
-    """Raise unless the meta-learner is None or an estimator instance."""
-    is_class = isinstance(final_estimator, type)
-    if final_estimator is None or (hasattr(final_estimator, "fit") and not is_class):
-        return
-    fusion = (
-        "sf.FusionClassifier('dense')" if kind == "classifier" else "sf.FusionRegressor('dense')"
-    )
-    raise TypeError(
-        f"final_estimator must be a {kind}, such as {example} or {fusion}, got {final_estimator!r}."
-    )
-
-
-def _is_dropped(estimator) -> bool:
-    return isinstance(estimator, str) and estimator == "drop"
 
 
 def _count(classes: Sequence | np.ndarray | None) -> int | None:

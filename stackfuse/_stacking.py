@@ -8,7 +8,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from stackfuse._checks import check_target, task_of
-from stackfuse._stack import Stack, check_final, final_has
+from stackfuse._stack import Stack, final_has
+from stackfuse._stack_checks import check_final
 
 
 class StackingClassifier(Stack, ensemble.StackingClassifier):
@@ -29,7 +30,8 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
     stack_method : {"auto", "predict_proba", "decision_function", "predict"}, default="auto"
         What the bases contribute; with "auto" the first of these that a base has.
     n_jobs : int, default=None
-        Only None and 1 are available yet.
+        Folds of scikit-learn estimators that are fitted at a time; networks, which use all cores,
+        are fitted one after another.
     passthrough : bool, default=False
         Whether the meta-learner also sees X.
     verbose : int, default=0

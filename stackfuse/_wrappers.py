@@ -8,12 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stackfuse._checks import listed
-from stackfuse._network import (
-    NetworkClassifier,
-    NetworkEstimator,
-    NetworkRegressor,
-    _fresh_optimizer,
-)
+from stackfuse._kinds import NetworkClassifier, NetworkRegressor
+from stackfuse._network import NetworkEstimator, fresh_optimizer
 
 #: What stackfuse itself hands to ``model.fit``, with what to use instead.
 _OWNED_BY_FIT = {
@@ -189,7 +185,7 @@ class _Builder(NetworkEstimator):
     def _compile_kwargs(self) -> dict[str, Any]:
         return {
             **super()._compile_kwargs(),
-            "optimizer": _fresh_optimizer(self.optimizer, self._routed("optimizer")),
+            "optimizer": fresh_optimizer(self.optimizer, self._routed("optimizer")),
             **self._routed("compile"),
         }
 

@@ -389,6 +389,89 @@ def test_a_subclass_that_predicts_differently_is_refused(diabetes):
     assert sf.to_keras(Same().fit(*diabetes)).output_names == ["prediction"]
 
 
+def test_custom_functions_are_refused_even_where_they_are_registered(iris):
+    import keras
+
+    X, y = iris
+
+    @keras.saving.register_keras_serializable("tests")
+    def bent(x):
+        return keras.ops.tanh(x) * 1.1
+
+    def straight(x):
+        return x
+
+    for function in (bent, straight):
+
+        def build(function=function):
+            hidden = keras.layers.Dense(4, activation=function)
+            return keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(3, "softmax")])
+
+        with pytest.raises(sf.NotConvertible, match=f"the function '{function.__name__}'"):
+            sf.to_keras(sf.KerasClassifier(build).fit(X, y))
+
+
+def test_nested_dropout_stays_asleep_and_sequences_may_have_any_length(iris):
+    import keras
+
+    X, y = iris
+
+    def build():
+        inner = keras.Sequential([keras.Input((8,)), keras.layers.Dropout(0.9)])
+        inputs = keras.Input((None, 1))
+        hidden = inner(keras.layers.LSTM(8)(inputs))
+        return keras.Model(inputs, keras.layers.Dense(3, "softmax")(hidden))
+
+    network = sf.KerasClassifier(build, random_state=0).fit(X[:, :, None], y)
+    graph = sf.to_keras(network)
+    got = graph(X[:, :, None], training=True)["probabilities"]
+    assert_allclose(got, network.predict_proba(X[:, :, None]), atol=1e-6)
+
+
+def test_searches_and_pipelines_over_images(tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 4, 4))
+    y = (X.mean(axis=(1, 2)) > 0).astype(int)
+    network = sf.KerasClassifier(build_classifier, random_state=0)
+    search = GridSearchCV(make_pipeline("passthrough", network), {"kerasclassifier__epochs": [1]})
+    got = reloaded(search.fit(X, y), tmp_path / "search.keras", X)
+    assert_allclose(got["probabilities"], search.predict_proba(X), atol=1e-6)
+    assert sf.to_keras(search).input_shape == (None, 4, 4)
+
+
+def test_exporting_touches_no_global_generator(iris, stack, tmp_path):
+    import random
+
+    before = random.getstate()
+    sf.export(stack, tmp_path / "stack.keras")
+    assert random.getstate() == before
+
+
+def test_what_is_no_export_is_never_replaced(iris, stack, tmp_path):
+    precious = tmp_path / "results" / "precious.csv"
+    precious.parent.mkdir()
+    precious.write_text("1")
+    with pytest.raises(FileExistsError, match="is no earlier export"):
+        sf.export(stack, precious.parent)
+    with pytest.raises(FileExistsError, match="is no earlier export"):
+        sf.export(stack, precious, format="saved_model")
+    with pytest.raises(ValueError, match="names no file"):
+        sf.export(stack, ".")
+    (tmp_path / "folder.keras").mkdir()
+    with pytest.raises(IsADirectoryError, match="is a directory"):
+        sf.export(stack, tmp_path / "folder.keras")
+    assert precious.read_text() == "1"
+
+
+def test_golden_rows_hold_no_missing_values(iris, tmp_path):
+    X, y = iris
+    X = np.where(np.arange(150)[:, None] % 2 == 0, np.nan, X)
+    model = HistGradientBoostingClassifier(max_iter=3).fit(X, y)
+    sf.export(model, tmp_path / "model.keras", verify=X)
+    text = zipfile.ZipFile(tmp_path / "model.keras").read("stackfuse.json").decode()
+    assert json.loads(text)["golden"]["x"] == X[1:16:2].tolist()
+    assert "NaN" not in text
+
+
 def test_what_cannot_be_converted_is_named(iris, tmp_path):
     import keras
 
@@ -422,7 +505,7 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
     [
         (sf.StackingClassifier(BASES), NotFittedError, "StackingClassifier instance is not fitted"),
         (LogisticRegression(), NotFittedError, "LogisticRegression instance is not fitted"),
-        ("stack", TypeError, "to_keras takes a fitted estimator, got 'stack'"),
+        ("stack", TypeError, "takes a fitted scikit-learn estimator, got 'stack'"),
         (LogisticRegression, TypeError, "got the class LogisticRegression"),
     ],
     ids=str,

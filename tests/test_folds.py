@@ -44,7 +44,9 @@ def test_folds_that_are_no_partition(cv):
 
 def test_groups_reach_the_splitter():
     groups = np.repeat([0, 1, 2], 4)
-    for train, test in draw_folds(GroupKFold(3), X, Y, groups=groups, classifier=True):
+    for train, test in draw_folds(
+        GroupKFold(3), X, Y, classifier=True, split_params={"groups": groups}
+    ):
         assert not set(groups[train]) & set(groups[test])
 
 

@@ -33,7 +33,7 @@ def test_it_indexes_splits_and_counts_like_an_array(mixed):
     assert X.shape == (60, 2)
     assert_array_equal(X[[3, 1]]["table"], X["table"][[3, 1]])
     assert_array_equal(X[y == 1]["image"], X["image"][y == 1])
-    first, second, y_first, y_second = train_test_split(X, y, test_size=0.25, random_state=0)
+    first, second, _, y_second = train_test_split(X, y, test_size=0.25, random_state=0)
     rows, _ = train_test_split(np.arange(60), test_size=0.25, random_state=0)
     assert_array_equal(first["table"], X["table"][rows])
     assert len(second) == len(y_second) == 15

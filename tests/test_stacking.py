@@ -234,7 +234,7 @@ class Counting(LogisticRegression):
         ({"final_estimator": Ridge()}, ValueError, "'final_estimator' parameter should be a class"),
         ({"stack_method": "decision_function"}, ValueError, "tree does not implement the method"),
         ({"estimators": [*BASES, ("x", Ridge)]}, TypeError, "'x' is the class Ridge"),
-        ({"estimators": [*BASES, ("x", len)]}, TypeError, "'x' has no fit method"),
+        ({"estimators": [*BASES, ("x", len)]}, TypeError, "'x' is no scikit-learn estimator"),
         ({"estimators": [*BASES, *BASES]}, ValueError, "not unique"),
         ({"estimators": [("a__b", Ridge())]}, ValueError, "must not contain __"),
         ({"estimators": [("a", "drop")]}, ValueError, "All estimators are dropped"),
@@ -242,6 +242,9 @@ class Counting(LogisticRegression):
         ({"engine": "fast"}, ValueError, "engine must be 'auto'"),
         ({"memory": "cache"}, ValueError, "memory must be None"),
         ({"on_error": "skip"}, ValueError, "on_error must be 'raise'"),
+        ({"stack_method": "proba"}, ValueError, "stack_method must be 'auto', 'predict_proba'"),
+        ({"random_state": np.random.RandomState(0)}, ValueError, "random_state must be an integer"),
+        ({"stack_method": "predict", "refit": False}, ValueError, "class numbers cannot be averag"),
     ],
 )
 def test_wrong_parameters_are_told_before_anything_is_fitted(iris, change, error, message):
@@ -282,3 +285,82 @@ def test_a_base_without_probabilities_gives_its_decision(iris):
     X, y = iris
     stack = sf.StackingClassifier([("ridge", RidgeClassifier())], cv=3).fit(X, y)
     assert stack.stack_method_ == ["decision_function"]
+
+
+def test_a_second_fit_forgets_the_first(iris):
+    X, y = iris
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    stack = sf.StackingClassifier(BASES, cv=3).fit(frame, y)
+    stack.set_params(refit=False).fit(X, (y + 1) % 3)
+    assert stack.score(X, (y + 1) % 3) > 0.9
+    assert not hasattr(stack, "estimators_")
+    assert not hasattr(stack, "feature_names_in_")
+    stack.set_params(refit=True).fit(X, y)
+    assert not hasattr(stack, "fold_estimators_")
+
+
+def test_prefit_bases_are_aligned_by_label(iris):
+    X, y = iris
+    for labels in (y + 1, np.array(["a", "b", "c"])[y]):
+        two = LogisticRegression().fit(X[y < 2], labels[y < 2])
+        stack = sf.StackingClassifier([("two", two)], cv="prefit").fit(X, labels)
+        assert_array_equal(stack.transform(X)[:, :2], two.predict_proba(X))
+        assert_array_equal(stack.transform(X)[:, 2], 0)
+    both = sf.StackingClassifier([("two", two)], cv="prefit").fit(X[y < 2], labels[y < 2])
+    assert both.oof_.columns[0].output == 1
+    with pytest.raises(ValueError, match=r"returned '[ab]', which is no number"):
+        both.set_params(stack_method="predict").fit(X[y < 2], labels[y < 2])
+    with pytest.raises(ValueError, match="not all among"):
+        sf.StackingClassifier([("two", two)], cv="prefit").fit(X, y)
+
+
+def test_class_weights_are_by_label(iris):
+    X, y = iris
+    labels = np.array(["a", "b", "c"])[y]
+    weight = {"a": 1.0, "b": 5.0, "c": 10.0}
+    base = LogisticRegression(class_weight=weight)
+    stack = sf.StackingClassifier([("lr", base)], base, cv=3).fit(X, labels)
+    wanted = LogisticRegression(class_weight=weight).fit(X, labels)
+    assert_allclose(stack.estimators_[0].coef_, wanted.coef_)
+    assert stack.final_estimator_.class_weight == {0: 1.0, 1: 5.0, 2: 10.0}
+    assert base.class_weight == weight
+    with pytest.raises(ValueError, match="weighs 'd', which is none of the classes"):
+        stack.set_params(lr__class_weight={"d": 1}).fit(X, labels)
+
+
+def test_a_shuffling_splitter_is_seeded_too(iris):
+    X, y = iris
+    cv = StratifiedKFold(3, shuffle=True)
+    before = np.random.get_state(legacy=False)["state"]["key"].copy()
+    first, second = (
+        sf.StackingClassifier(BASES, cv=cv, random_state=0).fit(X, y).oof_ for _ in range(2)
+    )
+    assert_array_equal(first.predictions, second.predictions)
+    assert_array_equal(np.random.get_state(legacy=False)["state"]["key"], before)
+    assert cv.random_state is None
+
+
+def test_folds_in_parallel_equal_the_loop(iris):
+    X, y = iris
+    bases = [("rf", RandomForestClassifier(5)), ("net", sf.KerasClassifier(build_classifier))]
+    loop, parallel = (
+        sf.StackingClassifier(bases, cv=3, random_state=0, n_jobs=n).fit(X, y) for n in (None, 2)
+    )
+    assert_array_equal(parallel.oof_.predictions, loop.oof_.predictions)
+    assert_array_equal(parallel.predict_proba(X), loop.predict_proba(X))
+
+
+def test_a_stack_in_a_stack_may_leave_the_meta_learner_to_default(iris):
+    X, y = iris
+    inner = sf.StackingClassifier(BASES, cv=2)
+    outer = sf.StackingClassifier([("inner", inner), *BASES], cv=2).fit(X, y)
+    assert outer.stack_method_[0] == "predict_proba"
+    assert outer.score(X, y) > 0.9
+
+
+def test_folds_that_never_predict_a_class_are_refused(iris):
+    X, y = iris
+    folds = [(np.flatnonzero(y == 0), np.flatnonzero(y > 0))]
+    folds = [(np.r_[folds[0][0], folds[0][1][:50]], folds[0][1][50:])]
+    with pytest.raises(ValueError, match="no fold predicts a row of class 0, so the meta-learner"):
+        sf.StackingClassifier(BASES, cv=folds).fit(X, y)

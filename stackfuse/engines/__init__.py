@@ -1,12 +1,44 @@
 """How the fold replicas of one base estimator are trained."""
 
+from stackfuse._checks import listed
 from stackfuse.engines._base import (
     Engine,
     FoldFits,
     SequentialEngine,
     derived_seed,
-    engine_named,
     replica,
 )
+from stackfuse.engines._joblib import JoblibEngine
 
-__all__ = ["Engine", "FoldFits", "SequentialEngine", "derived_seed", "engine_named", "replica"]
+__all__ = [
+    "Engine",
+    "FoldFits",
+    "JoblibEngine",
+    "SequentialEngine",
+    "derived_seed",
+    "engine_named",
+    "replica",
+]
+
+
+def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
+    """Return the engine of that name; an engine is returned as it is.
+
+    Parameters
+    ----------
+    engine : {"auto", "sequential"} or Engine
+        "auto" is parallel where `n_jobs` asks for it.
+    n_jobs : int, default=None
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists them all.
+    """
+    if not isinstance(engine, str):
+        return engine
+    names = ("auto", "sequential")
+    if engine not in names:
+        raise ValueError(f"engine must be {listed(names)}, got {engine!r}.")
+    parallel = engine == "auto" and n_jobs not in (None, 1)
+    return JoblibEngine(n_jobs) if parallel and n_jobs else SequentialEngine()

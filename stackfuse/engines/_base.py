@@ -10,7 +10,6 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
-from stackfuse._checks import listed
 from stackfuse._folds import Fold
 
 #: Entered around the fit of fold k, with the estimator about to be fitted: for progress.
@@ -32,6 +31,12 @@ class FoldFits(NamedTuple):
     estimators: list
     predictions: list
     histories: list
+
+    def append(self, fitted, predictions) -> None:
+        """Add the outcome of one fold."""
+        self.estimators.append(fitted)
+        self.predictions.append(predictions)
+        self.histories.append(getattr(fitted, "history_", None))
 
 
 class Engine(Protocol):
@@ -69,11 +74,6 @@ class Engine(Protocol):
         Returns
         -------
         fits : FoldFits
-
-        Raises
-        ------
-        CannotFuse
-            If the engine cannot train this estimator; the message says why.
         """
         ...
 
@@ -86,16 +86,28 @@ class SequentialEngine:
     ) -> FoldFits:
         """See :class:`Engine`."""
         fits = FoldFits([], [], [])
-        for k, (train, test) in enumerate(folds):
-            fitted = replica(estimator, seeds[k] if seeds else None)
-            params = _check_method_params(X, fit_params or {}, indices=train)
-            with watch(k, fitted) if watch else nullcontext():
-                fitted.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
-            predictions = getattr(fitted, method)(_safe_indexing(X, test)) if len(test) else None
-            fits.estimators.append(fitted)
-            fits.predictions.append(predictions)
-            fits.histories.append(getattr(fitted, "history_", None))
+        for k, fold in enumerate(folds):
+            unfitted = replica(estimator, seeds[k] if seeds else None)
+            with watch(k, unfitted) if watch else nullcontext():
+                fitted, predictions = fit_fold(unfitted, X, y, fold, method, fit_params)
+            fits.append(fitted, predictions)
         return fits
+
+
+def fit_fold(estimator, X, y, fold: Fold, method: str, fit_params: dict[str, Any] | None):
+    """Fit an estimator on a fold's training rows.
+
+    Returns
+    -------
+    estimator : fitted estimator
+        The one that was passed in.
+    predictions : ndarray or None
+        Of the fold's test rows; None if it has none.
+    """
+    train, test = fold
+    params = _check_method_params(X, fit_params or {}, indices=train)
+    estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
+    return estimator, getattr(estimator, method)(_safe_indexing(X, test)) if len(test) else None
 
 
 def replica(estimator, seed: int | None):
@@ -133,24 +145,3 @@ def derived_seed(seed: int, *path: str | int) -> int:
     """
     words = [zlib.crc32(str(part).encode()) for part in path]
     return int(np.random.SeedSequence([seed, *words]).generate_state(1)[0] >> 1)
-
-
-ENGINES: dict[str, Callable[[], Engine]] = {
-    "auto": SequentialEngine,
-    "sequential": SequentialEngine,
-}
-
-
-def engine_named(engine: str | Engine) -> Engine:
-    """Return the engine of that name; an engine is returned as it is.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name; the message lists them all.
-    """
-    if not isinstance(engine, str):
-        return engine
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be {listed(list(ENGINES))}, got {engine!r}.")
-    return ENGINES[engine]()

@@ -7,6 +7,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 
 from stackfuse._checks import NotConvertible
+from stackfuse._oof import class_places
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse.export._convert import convert, convert_type
 
@@ -27,6 +28,10 @@ def _frozen(estimator, x, method):
 
 @convert_type(GridSearchCV, RandomizedSearchCV)
 def _search(estimator, x, method):
+    if not hasattr(estimator, "best_estimator_"):
+        raise NotConvertible(
+            f"{type(estimator).__name__} with refit=False keeps no estimator to convert."
+        )
     return convert(estimator.best_estimator_, x, method)
 
 
@@ -45,7 +50,9 @@ def _meta_features(stack, x):
     """Return the table that the meta-learner sees."""
     from keras import ops
 
-    classes = getattr(stack, "classes_", None)
+    labels = classes = getattr(stack, "classes_", None)
+    if classes is not None and stack.cv != "prefit":
+        labels = np.arange(len(classes))  # the bases are told the numbers of the classes
     if isinstance(classes, list):
         raise NotConvertible("Stacks with a multilabel target have no counterpart yet.")
     replicas = (
@@ -53,23 +60,23 @@ def _meta_features(stack, x):
     )
     blocks = []
     for estimators, method in zip(replicas, stack.stack_method_):
-        votes = [_block(e, x, method, classes) for e in estimators]
+        votes = [_block(e, x, method, labels) for e in estimators]
         blocks.append(votes[0] if len(votes) == 1 else ops.mean(ops.stack(votes), axis=0))
     if stack.passthrough:
         blocks.append(ops.cast(x, "float64"))
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
 
 
-def _block(estimator, x, method: str, classes):
+def _block(estimator, x, method: str, labels: np.ndarray | None):
     """Return one base's columns, as ``stackfuse._oof.as_block`` makes them."""
     from keras import ops
 
     y = convert(estimator, x, method)
-    if method == "predict_proba" and len(estimator.classes_) != len(classes):
-        # A fold without some class: its column is zero.
-        y = ops.matmul(y, np.eye(len(classes))[np.asarray(estimator.classes_, int)])
     if len(y.shape) == 1:
         return ops.reshape(y, (-1, 1))
-    return (
-        y[:, 1:] if method == "predict_proba" and classes is not None and len(classes) == 2 else y
-    )
+    if method != "predict_proba" or labels is None:
+        return y
+    if len(estimator.classes_) != len(labels):
+        # A base that does not know some class: its column is zero.
+        return ops.matmul(y, np.eye(len(labels))[class_places(estimator, labels)])
+    return y[:, 1:] if len(labels) == 2 else y

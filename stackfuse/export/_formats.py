@@ -17,17 +17,26 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import _num_samples
 
 from stackfuse._checks import listed
+from stackfuse._program import seeded
 from stackfuse.export._graph import (
     TOLERANCE,
+    build_graph,
     check_parity,
     expected_outputs,
     run,
     sample_rows,
-    to_keras,
 )
 
 #: The file inside an export that says what it is.
 MANIFEST = "stackfuse.json"
+
+#: The directory that TensorFlow keeps for others' files in a SavedModel.
+EXTRA = "assets.extra"
+
+_FLOAT32 = (
+    "X is float32, in which scikit-learn computes some estimators; the graph computes in float64. "
+    "Fit and verify on float64."
+)
 
 #: Rows with their expected outputs that travel with the file.
 GOLDEN_ROWS = 8
@@ -116,24 +125,10 @@ def export(
     """
     target = Path(path)
     form = _FORMATS[_format_of(target, format)]
-    graph = to_keras(stack)
+    _check_target(target, form)
     rows = _rows_to_verify(stack, verify)
-    expected: dict[str, np.ndarray] = {}
-    if rows is not None:
-        expected = expected_outputs(stack, rows)
-        rows = np.asarray(rows, np.float64)
-        check_parity(expected, run(graph, rows), what="The graph")
-    manifest = _manifest(stack, graph, rows, expected)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
-    try:
-        form.write(graph, draft, json.dumps(manifest, indent=1))
-        parity = None
-        if rows is not None:
-            parity = check_parity(expected, run(form.load(draft), rows), what="The file")
-        _put_in_place(draft, target)
-    finally:
-        _remove(draft)
+    with seeded(0):  # layers draw initial weights that are never used
+        graph, parity = _write(stack, rows, form, target)
     return ExportReport(
         path=target,
         format=form.name,
@@ -142,6 +137,29 @@ def export(
         max_difference=None if parity is None else parity.max_difference,
         n_bytes=_size(target),
     )
+
+
+def _write(stack, rows, form: "_Format", target: Path):
+    """Write a stack's graph and check it; return the graph and how well the file agrees."""
+    graph = build_graph(stack, rows)
+    expected: dict[str, np.ndarray] = {}
+    if rows is not None:
+        expected = expected_outputs(stack, rows)
+        hint = _FLOAT32 if getattr(rows, "dtype", None) == np.float32 else ""
+        rows = np.asarray(rows, np.float64)
+        check_parity(expected, run(graph, rows), what="The graph", hint=hint)
+    manifest = _manifest(stack, graph, rows, expected)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
+    try:
+        form.write(graph, draft, json.dumps(manifest, indent=1, allow_nan=False))
+        parity = None
+        if rows is not None:
+            parity = check_parity(expected, run(form.load(draft), rows), what="The file")
+        _put_in_place(draft, target)
+    finally:
+        _remove(draft)
+    return graph, parity
 
 
 @dataclass(frozen=True)
@@ -169,7 +187,7 @@ def _load_keras(path: Path) -> Callable:
 
 def _write_saved_model(graph, path: Path, manifest: str) -> None:
     graph.export(path, format="tf_saved_model", verbose=False)
-    extra = path / "assets.extra"  # the place that TensorFlow keeps for others' files
+    extra = path / EXTRA
     extra.mkdir()
     (extra / MANIFEST).write_text(manifest)
 
@@ -193,6 +211,8 @@ _FORMATS = {
 
 
 def _format_of(path: Path, format: str | None) -> str:
+    if not path.name or path.name == "..":
+        raise ValueError(f"The path {str(path)!r} names no file.")
     if format is not None:
         if format not in _FORMATS:
             raise ValueError(f"format must be {listed(list(_FORMATS))}, got {format!r}.")
@@ -207,6 +227,17 @@ def _format_of(path: Path, format: str | None) -> str:
         f"The ending of {str(path)!r} names no format. Use .keras, or a path without an ending "
         "for a SavedModel directory."
     )
+
+
+def _check_target(path: Path, form: _Format) -> None:
+    """Raise if something stands at the path that is no earlier export of this format."""
+    if form.suffix and path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; a {form.name} export is one file.")
+    if not form.suffix and path.exists():
+        if not path.is_dir() or (any(path.iterdir()) and not (path / EXTRA / MANIFEST).exists()):
+            raise FileExistsError(
+                f"{path} exists and is no earlier export: it is left alone. Choose another path."
+            )
 
 
 def _rows_to_verify(stack, verify):
@@ -248,9 +279,11 @@ def _manifest(stack, graph, rows, expected) -> dict[str, Any]:
         "golden": None,
     }
     if rows is not None:
+        finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)  # JSON has no NaN
+        golden = np.flatnonzero(finite)[:GOLDEN_ROWS]
         manifest["golden"] = {
-            "x": rows[:GOLDEN_ROWS].tolist(),
-            "expected": {name: y[:GOLDEN_ROWS].tolist() for name, y in expected.items()},
+            "x": rows[golden].tolist(),
+            "expected": {name: y[golden].tolist() for name, y in expected.items()},
         }
     return manifest
 

@@ -1,14 +1,16 @@
 """From a fitted estimator to a Keras model with named outputs, and the check that both agree."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._checks import NotConvertible, ParityError
+from stackfuse._program import seeded
 from stackfuse.export._convert import convert
 from stackfuse.export._neural import check_stock
 
@@ -19,7 +21,7 @@ TOLERANCE = 1e-5
 _BATCH = 4096
 
 
-def to_keras(estimator):
+def to_keras(estimator) -> Any:
     """Bake a fitted stack, or any convertible estimator, into one Keras model.
 
     The model is made of stock Keras layers and ``keras.ops`` only. Meta-learners and scikit-learn
@@ -61,17 +63,31 @@ def to_keras(estimator):
     >>> [(name, tuple(t.shape)) for name, t in sorted(graph(X[:2]).items())]
     [('label', (2,)), ('probabilities', (2, 3))]
     """
+    with seeded(0):  # layers draw initial weights that are never used
+        return build_graph(estimator, None)
+
+
+def build_graph(estimator, rows):
+    """Return the graph of an estimator for rows of the shape that some rows have.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    rows : array-like of shape (n_samples, ...) or None
+        By default the shape is that of the rows that the estimator was fitted on.
+    """
     import keras
 
-    if not hasattr(estimator, "fit"):
-        raise TypeError(f"to_keras takes a fitted estimator, got {estimator!r}.")
     if isinstance(estimator, type):
         raise TypeError(
             f"to_keras takes a fitted estimator, got the class {estimator.__name__}: "
             f"make an instance and fit it."
         )
+    if not hasattr(estimator, "get_params"):
+        raise TypeError(f"to_keras takes a fitted scikit-learn estimator, got {estimator!r}.")
     check_is_fitted(estimator)
-    x = keras.Input(_row_shape(estimator), dtype="float64", name="x")
+    shape = _row_shape(estimator) if rows is None else np.shape(rows)[1:]
+    x = keras.Input(shape, dtype="float64", name="x")
     outputs = {
         name: keras.layers.Identity(name=name, dtype="int64" if name == "label" else "float64")(
             convert(estimator, x, method)
@@ -129,7 +145,7 @@ class Parity:
 
 
 def check_parity(
-    expected: Mapping[str, np.ndarray], got: Mapping[str, Any], *, what: str
+    expected: Mapping[str, np.ndarray], got: Mapping[str, Any], *, what: str, hint: str = ""
 ) -> Parity:
     """Compare the outputs of a graph with those of the estimator it was made from.
 
@@ -138,6 +154,8 @@ def check_parity(
     expected, got : mapping of str to array of shape (n_samples, ...)
     what : str
         Names the graph in the message.
+    hint : str, default=""
+        What may be the cause; ends the message.
 
     Returns
     -------
@@ -168,7 +186,7 @@ def check_parity(
             raise ParityError(
                 f"{what} disagrees with the estimator: {name!r} differs in {rows.size} of {n_rows} "
                 f"rows, by up to {np.nanmax(difference):.3g} (allowed: {allowed:.3g}); first in "
-                f"row {row}: {found[row]!r} instead of {wanted[row]!r}. Nothing was written."
+                f"row {row}: {found[row]!r} instead of {wanted[row]!r}. Nothing was written. {hint}"
             )
         if name != "label":
             largest = max(largest, float(difference.max(initial=0.0)))
@@ -183,10 +201,24 @@ def run(function, X: np.ndarray) -> dict[str, np.ndarray]:
 
 def _row_shape(estimator) -> tuple[int, ...]:
     """Return the shape of one row of X."""
-    sample = sample_rows(estimator)
-    if sample is not None:
-        return tuple(np.shape(sample)[1:])
-    return tuple(getattr(estimator, "X_shape_", (estimator.n_features_in_,)))
+    for part in _first_parts(estimator):
+        sample = getattr(part, "_sample_X", None)
+        if sample is not None:
+            return tuple(np.shape(sample)[1:])
+        if hasattr(part, "X_shape_") and isinstance(part.X_shape_, tuple):
+            return part.X_shape_
+    return (estimator.n_features_in_,)
+
+
+def _first_parts(estimator) -> Iterator[Any]:
+    """Yield an estimator and what inside it sees X as it is: what was searched, the first step."""
+    while estimator is not None and not isinstance(estimator, str):
+        yield estimator
+        if isinstance(estimator, Pipeline):
+            steps = [s for _, s in estimator.steps if not isinstance(s, str) and s is not None]
+            estimator = steps[0] if steps else None
+        else:
+            estimator = getattr(estimator, "best_estimator_", None)
 
 
 def sample_rows(estimator):
