@@ -16,6 +16,8 @@ _STEPS = 1000
 class _Fusion(NetworkEstimator):
     """The parameters of the two heads; all arithmetic is in float64."""
 
+    _takes_sparse = False
+
     def __init__(
         self,
         fusion="dense",
@@ -74,6 +76,11 @@ class _Fusion(NetworkEstimator):
             mean, scale = _moments(y.reshape(len(y), -1))
             outputs = _affine(scale, mean)(outputs)
         return keras.Model(table, outputs), False
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = False
+        return tags
 
     def _compile_kwargs(self) -> dict[str, Any]:
         settings = {"learning_rate": self.learning_rate}

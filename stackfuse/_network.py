@@ -43,6 +43,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         Shape of one row of X.
     """
 
+    _takes_sparse = True
+
     # What a subclass may offer as parameters; these are the values where it does not.
     optimizer: Any = "adam"
     loss: Any = None
@@ -191,10 +193,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         if held_out is not None:
             validation = _part(X, target, weights, held_out, self.model_)
             rows, target, weights = _part(X, target, weights, kept, self.model_)
-        callbacks = self.callbacks or ()
-        if not isinstance(callbacks, list | tuple):
-            callbacks = [callbacks]
-        callbacks = [copy.deepcopy(callback) for callback in callbacks]
+        callbacks = self._made_callbacks()
         if hasattr(self, "_skl_callbacks"):
             callbacks.append(epochs_as_tasks(self, context, X, y))
         history = train(
@@ -211,6 +210,13 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         )
         for name, values in history.items():
             self.history_.setdefault(name, []).extend(values)
+
+    def _made_callbacks(self) -> list:
+        """Return fresh copies of the callbacks."""
+        callbacks = self.callbacks or []
+        if not isinstance(callbacks, list | tuple):
+            callbacks = [callbacks]
+        return [copy.deepcopy(callback) for callback in callbacks]
 
     def _building(self) -> dict[str, Any]:
         """Return the parameters that a network is built and compiled from."""
@@ -319,7 +325,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 self.n_features_in_ = len(X.arrays)
         else:
             X = validate_data(
-                self, X, reset=reset, dtype="numeric", allow_nd=True, accept_sparse="csr"
+                self,
+                X,
+                reset=reset,
+                dtype="numeric",
+                allow_nd=True,
+                accept_sparse="csr" if self._takes_sparse else False,
             )
             check_numeric(X, self)
         if reset:
@@ -349,6 +360,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.sparse = self._takes_sparse
         tags.non_deterministic = self.random_state is None
         return tags
 

@@ -10,6 +10,7 @@ from typing import Any
 from stackfuse._checks import listed
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse._network import NetworkEstimator, fresh_optimizer
+from stackfuse._routing import made
 
 #: What stackfuse itself hands to ``model.fit``, with what to use instead.
 _OWNED_BY_FIT = {
@@ -22,9 +23,13 @@ _OWNED_BY_FIT = {
     "validation_data": "validation_split=",
     "validation_batch_size": "batch_size=",
     "steps_per_epoch": "batch_size=",
+    "initial_epoch": "warm_start=True or partial_fit",
 }
 
-_ROUTES = ("model", "optimizer", "compile", "fit")
+#: Parameters that may be classes with settings: ``loss__from_logits``, ``callbacks__0__patience``.
+_MADE = ("optimizer", "loss", "metrics", "callbacks")
+
+_ROUTES = ("model", "compile", "fit", *_MADE)
 
 
 class _Builder(NetworkEstimator):
@@ -135,12 +140,8 @@ class _Builder(NetworkEstimator):
             if routed and route in _ROUTES:
                 if route == "fit" and routed in _OWNED_BY_FIT:
                     raise ValueError(f"{name} is not available: use {_OWNED_BY_FIT[routed]}.")
-                # An optimizer's own arguments are checked by its constructor.
-                if (
-                    route == "optimizer"
-                    or routed in takers[route]
-                    or (any_name and route == "model")
-                ):
+                # What a class takes, its constructor says.
+                if route in _MADE or routed in takers[route] or (any_name and route == "model"):
                     continue
             elif any_name or name in arguments:
                 continue
@@ -163,7 +164,9 @@ class _Builder(NetworkEstimator):
         if isinstance(self.model, keras.Model):
             return copy.deepcopy(self.model), False
         if isinstance(self.model, str | os.PathLike):
-            return keras.models.load_model(self.model), False
+            # Of the compiled form of an old .h5 file, metrics often do not load.
+            compiled = not str(self.model).endswith((".h5", ".hdf5"))
+            return keras.models.load_model(self.model, compile=compiled), False
         if not callable(self.model):
             raise TypeError(
                 "model must be a function that returns a keras.Model, a keras.Model or a path to "
@@ -184,16 +187,26 @@ class _Builder(NetworkEstimator):
 
     def _compile_kwargs(self) -> dict[str, Any]:
         return {
-            **super()._compile_kwargs(),
             "optimizer": fresh_optimizer(self.optimizer, self._routed("optimizer")),
+            "loss": made(self.loss, self._routed("loss"), "loss"),
+            "metrics": copy.deepcopy(made(self.metrics, self._routed("metrics"), "metrics")),
             **self._routed("compile"),
         }
+
+    def _made_callbacks(self) -> list:
+        made_ones = made(self.callbacks, self._routed("callbacks"), "callbacks")
+        if isinstance(made_ones, dict):
+            made_ones = list(made_ones.values())
+        if made_ones is not None and not isinstance(made_ones, list):
+            made_ones = [made_ones]
+        return copy.deepcopy(made_ones or [])
 
     def _refuse_second_compile(self) -> None:
         defaults = {"optimizer": "adam", "loss": None, "metrics": None}
         given = [name for name, value in defaults.items() if getattr(self, name) != value]
         given += [f"optimizer__{name}" for name in self._routed("optimizer")]
-        given += [f"compile__{name}" for name in self._routed("compile")]
+        for route in ("loss", "metrics", "compile"):
+            given += [f"{route}__{name}" for name in self._routed(route)]
         if given:
             raise ValueError(
                 f"{listed(given)} would have no effect, because the model comes compiled. Let the "
@@ -230,10 +243,10 @@ class KerasClassifier(_Builder, NetworkClassifier):
         ``keras.Model``, or one loaded from a path, a copy is trained on from its weights.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
         Copied for every fit.
-    loss : str, callable or keras.losses.Loss, default=None
+    loss : str, callable, keras.losses.Loss or its class, default=None
         By default the cross-entropy that fits the last layer: binary after one unit or for a
         multilabel y, sparse categorical otherwise; from logits where the last layer has no
-        activation.
+        activation. A function of your own is given y in the shape of the outputs, classes one-hot.
     metrics : list, default=None
         As in ``model.compile``.
     epochs : int, default=1
@@ -257,7 +270,9 @@ class KerasClassifier(_Builder, NetworkClassifier):
         As in ``model.fit``.
     **builder_and_routed_params
         Arguments of the builder (``units=64`` or ``model__units=64``), and settings for Keras:
-        ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__initial_epoch``, ...
+        ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__validation_freq``, ...
+        Losses, metrics and callbacks may be classes, made with ``loss__``, ``metrics__`` and
+        ``callbacks__`` settings: ``callbacks=EarlyStopping, callbacks__patience=3``.
 
     Attributes
     ----------

@@ -758,3 +758,45 @@ def test_an_optimizer_that_cannot_be_copied_is_refused(iris):
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     with pytest.raises(ValueError, match="AdamW cannot be copied for a fit"):
         sf.KerasClassifier(build_classifier, optimizer=optimizer).fit(*iris)
+
+
+def test_losses_metrics_and_callbacks_as_classes_with_settings(iris):
+    import keras
+
+    X, y = iris
+    classes = sf.KerasClassifier(
+        build_classifier,
+        logits=True,
+        loss=keras.losses.SparseCategoricalCrossentropy,
+        loss__from_logits=True,
+        metrics=[keras.metrics.SparseTopKCategoricalAccuracy],
+        metrics__0__k=2,
+        callbacks={"stop": keras.callbacks.EarlyStopping},
+        callbacks__stop__monitor="loss",
+        callbacks__stop__patience=1,
+        epochs=3,
+        random_state=0,
+    )
+    objects = sf.KerasClassifier(
+        build_classifier,
+        logits=True,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseTopKCategoricalAccuracy(k=2)],
+        callbacks=[keras.callbacks.EarlyStopping("loss", patience=1)],
+        epochs=3,
+        random_state=0,
+    )
+    assert clone(classes).fit(X, y).history_ == objects.fit(X, y).history_
+    with pytest.raises(ValueError, match="loss__from_logits needs a class to apply to"):
+        sf.KerasClassifier(build_classifier, loss="mse", loss__from_logits=True).fit(X, y)
+
+
+def test_an_old_h5_file_is_compiled_anew(iris, tmp_path):
+    X, y = iris
+    model = build_classifier(META)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["mse"])
+    wanted = model.predict(X.astype("float32"), verbose=0)
+    model.save(tmp_path / "old.h5")
+    network = sf.KerasClassifier(tmp_path / "old.h5").initialize(X, y)
+    assert_allclose(network.predict_proba(X), wanted, atol=1e-6)
+    assert len(network.fit(X, y).history_["loss"]) == 1
