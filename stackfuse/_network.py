@@ -186,7 +186,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _run(self, X, numbers, task: Task, weights, groups, settings, context, y) -> None:
         """Train the network and add to its history."""
-        target = self.outputs_.encode(numbers, self.model_.variable_dtype)
+        target = self.outputs_.encode(numbers, _target_dtype(self.model_))
         strata = numbers if task in ("binary", "multiclass") else None
         kept, held_out = self._hold_out(len(numbers), strata, groups)
         rows, validation = Rows(X, self.model_), None
@@ -379,6 +379,13 @@ def _output_shape(network, X) -> tuple:
 
     outputs = network(Rows(X, network)[slice(0, 1)], training=False)
     return keras.tree.map_structure(lambda tensor: (None, *tensor.shape[1:]), outputs)
+
+
+def _target_dtype(model) -> str:
+    """Return the dtype of the outputs, but at least float32: a half would round the target."""
+    outputs = getattr(model, "outputs", None)
+    dtype = outputs[0].dtype if outputs else model.variable_dtype
+    return dtype if dtype == "float64" else "float32"
 
 
 def _part(X, target, weights, rows: np.ndarray, model) -> tuple:

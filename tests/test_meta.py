@@ -65,3 +65,9 @@ def test_wrong_parameters(iris):
         sf.FusionClassifier("densest").fit(X, y)
     with pytest.raises(ValueError, match=r"a table with two axes; X has shape \(150, 2, 2\)"):
         sf.FusionClassifier().fit(X.reshape(150, 2, 2), y)
+
+
+def test_the_target_keeps_its_precision():
+    X = np.arange(200.0)[:, None]
+    head = sf.FusionRegressor(random_state=0).fit(X, 1e9 + X[:, 0])  # float32 steps by 64 here
+    assert_allclose(head.predict(X) - 1e9, X[:, 0], atol=3)

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
 from stackfuse import _program
+from stackfuse._network import _target_dtype
 
 META = {"n_features_in_": 4, "X_shape_": (150, 4), "n_classes_": 3, "n_outputs_": 3}
 
@@ -680,7 +681,7 @@ def test_targets_keep_their_precision_under_mixed_precision(diabetes):
             [
                 keras.Input((10,)),
                 keras.layers.Dense(8, activation="relu", dtype="mixed_bfloat16"),
-                keras.layers.Dense(1, dtype="float32"),
+                keras.layers.Dense(1, dtype="mixed_bfloat16"),
             ]
         )
 
@@ -688,7 +689,7 @@ def test_targets_keep_their_precision_under_mixed_precision(diabetes):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         network = sf.KerasRegressor(build, loss="mae", random_state=0).initialize(X, y)
-        kept = network.outputs_.encode(y + 1000.3, network.model_.variable_dtype)
+        kept = network.outputs_.encode(y + 1000.3, _target_dtype(network.model_))
     finally:
         keras.config.set_dtype_policy(policy)
     assert len(np.unique(kept)) == len(np.unique(y))
@@ -800,3 +801,39 @@ def test_an_old_h5_file_is_compiled_anew(iris, tmp_path):
     network = sf.KerasClassifier(tmp_path / "old.h5").initialize(X, y)
     assert_allclose(network.predict_proba(X), wanted, atol=1e-6)
     assert len(network.fit(X, y).history_["loss"]) == 1
+
+
+def test_inside_scikit_learn_s_ensembles_and_tools(iris, diabetes):
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier
+    from sklearn.inspection import permutation_importance
+    from sklearn.model_selection import learning_curve
+    from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, units=16, epochs=15, random_state=0)
+    network.set_params(optimizer__learning_rate=0.02)
+    assert BaggingClassifier(network, 3, random_state=0).fit(X, y).score(X, y) > 0.9
+    assert AdaBoostClassifier(network, n_estimators=3, random_state=0).fit(X, y).score(X, y) > 0.9
+    both = MultiOutputClassifier(network).fit(X, np.column_stack([y, y == 0]))
+    assert both.predict(X).shape == (150, 2)
+    X_diabetes, y_diabetes = diabetes
+    regressor = MultiOutputRegressor(sf.KerasRegressor(build_regressor))
+    columns = np.column_stack([y_diabetes, -y_diabetes])
+    assert regressor.fit(X_diabetes, columns).predict(X_diabetes).shape == (200, 2)
+    columns = ColumnTransformer([("scaled", StandardScaler(), [0, 2])], remainder="passthrough")
+    pipe = make_pipeline(columns, network).fit(X, y)
+    importance = permutation_importance(pipe, X, y, n_repeats=3, random_state=0).importances_mean
+    assert importance[2:].max() > importance[:2].max()  # petals tell more than sepals
+    _, _, scores = learning_curve(network, X, y, train_sizes=[0.2, 1.0], cv=3)
+    assert scores[1].mean() > 0.9
+
+
+def test_in_threads_and_in_processes(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, units=4, epochs=2, random_state=0)
+    wanted = cross_val_predict(network, X, y, cv=2, method="predict_proba")
+    for backend in ("threading", "loky"):
+        with joblib.parallel_config(backend, n_jobs=2):
+            got = cross_val_predict(network, X, y, cv=2, method="predict_proba")
+        assert_allclose(got, wanted, atol=1e-6)
