@@ -55,6 +55,12 @@ class MultiInput:
         return len(self), len(self.arrays)
 
     @property
+    def columns(self) -> dict[str, list]:
+        """The column names of those inputs that are frames."""
+        frames: dict[str, Any] = {n: a for n, a in self.arrays.items() if hasattr(a, "columns")}
+        return {name: list(frame.columns) for name, frame in frames.items()}
+
+    @property
     def ndim(self) -> int:
         """Always 2."""
         return 2
@@ -93,15 +99,17 @@ def check_multi_input(X: MultiInput, owner) -> MultiInput:
     """
     checked = {}
     for name, array in X.arrays.items():
-        array = check_array(
-            array,
-            accept_sparse="csr",
-            dtype="numeric",
-            allow_nd=True,
-            ensure_2d=False,
-            input_name=f"X[{name!r}]",
-            estimator=owner,
-        )
+        try:
+            array = check_array(
+                array,
+                accept_sparse="csr",
+                dtype="numeric",
+                allow_nd=True,
+                ensure_2d=False,
+                input_name=f"X[{name!r}]",
+            )
+        except ValueError as error:
+            raise ValueError(f"{type(owner).__name__}, X[{name!r}]: {error}") from error
         checked[name] = check_numeric(array, owner, f"X[{name!r}]")
     return MultiInput(**checked)
 

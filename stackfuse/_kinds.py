@@ -21,6 +21,11 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
     def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
         known = classes if reset else self.classes_
+        if not reset and classes is not None and not np.array_equal(np.unique(classes), known):
+            raise ValueError(
+                f"classes={np.unique(classes).tolist()} differs from the classes of the first "
+                f"call, {known.tolist()}."
+            )
         y = check_target(y, classifier=True, owner=self, one_class=known is not None)
         task = task_of(y, classifier=True)
         if task == "multilabel":

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from stackfuse._inputs import MultiInput
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse._network import NetworkEstimator, fresh_optimizer
 from stackfuse.fusion import fusion_named
@@ -54,10 +55,10 @@ class _Fusion(NetworkEstimator):
                 f"hidden_units must be a sequence of widths, got {self.hidden_units}: "
                 f"use hidden_units=({self.hidden_units},)."
             )
-        if X.ndim != 2:
+        if isinstance(X, MultiInput) or X.ndim != 2:
+            given = f"is {X!r}" if isinstance(X, MultiInput) else f"has shape {X.shape}"
             raise ValueError(
-                f"{type(self).__name__} combines predictions, a table with two axes; "
-                f"X has shape {X.shape}."
+                f"{type(self).__name__} combines predictions, a table with two axes; X {given}."
             )
         table = keras.Input((X.shape[1],), dtype="float64")
         mean, scale = _moments(X)

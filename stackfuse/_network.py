@@ -320,9 +320,16 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _check_rows(self, X, *, reset: bool):
         """Return X as numeric arrays whose rows have the shape that was seen in fit."""
         if isinstance(X, MultiInput):
-            X = check_multi_input(X, self)
+            columns = X.columns
             if reset:
-                self.n_features_in_ = len(X.arrays)
+                self.n_features_in_, self._input_columns = len(X.arrays), columns
+            for name in set(columns) & set(self._input_columns):
+                if columns[name] != self._input_columns[name]:
+                    raise ValueError(
+                        f"X[{name!r}] has the columns {columns[name]}, but was fitted with "
+                        f"{self._input_columns[name]}, in this order."
+                    )
+            X = check_multi_input(X, self)
         else:
             X = validate_data(
                 self,
@@ -355,7 +362,17 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         if optimizer is not None and not optimizer.built:
             # Keras warns when it loads an optimizer that had no variables yet.
             optimizer.build(self.model_.trainable_variables)
-        return super().__getstate__()
+        state = dict(super().__getstate__())
+        if hasattr(self, "model_"):
+            # Keras saves weights only: without these, dropout would go on from anywhere.
+            state["_counters"] = [v.numpy() for v in _counters(self.model_)]
+        return state
+
+    def __setstate__(self, state):
+        counters = state.pop("_counters", [])
+        super().__setstate__(state)
+        for variable, value in zip(_counters(self.model_) if counters else [], counters):
+            variable.assign(value)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -363,6 +380,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         tags.input_tags.sparse = self._takes_sparse
         tags.non_deterministic = self.random_state is None
         return tags
+
+
+def _counters(model) -> list:
+    """Return the variables of a model that are no weights: the states of its random layers."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.utils import indexable
 from sklearn.utils.validation import column_or_1d
 
-from stackfuse._checks import check_same_length, check_target, listed, task_of
+from stackfuse._checks import check_same_length, check_target, listed, relabelled, task_of
 from stackfuse._folds import Fold, draw_folds
 from stackfuse.engines import FoldFits, derived_seed, engine_named
 
@@ -144,6 +144,7 @@ def out_of_fold(
     classes = None
     if classifier and task_of(y, classifier=True) != "multilabel":
         classes, y = np.unique(column_or_1d(y), return_inverse=True)
+        estimators = [(name, relabelled(estimator, classes)) for name, estimator in estimators]
     methods = [response_method(name, estimator, stack_method) for name, estimator in estimators]
     split_params = {} if groups is None else {"groups": groups}
     folds = draw_folds(
@@ -238,7 +239,7 @@ def aligned(
 ) -> np.ndarray:
     """Return predictions with one column for every class, also those the estimator never saw."""
     known = getattr(estimator, "classes_", None)
-    if labels is None or known is None or method == "predict" or len(known) == len(labels):
+    if labels is None or known is None or method == "predict" or np.array_equal(known, labels):
         return prediction
     if method != "predict_proba":
         raise ValueError(

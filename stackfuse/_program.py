@@ -90,7 +90,10 @@ class Program:
         """Lend the compiled model with the given state, and hand the state back."""
         with _lock:
             copy_state(model, self.model)
-            _assign(self.model.optimizer.variables, optimizer_state or self._first_optimizer_state)
+            _assign(
+                self.model.optimizer.variables,
+                optimizer_state or _built_state(model.optimizer) or self._first_optimizer_state,
+            )
             try:
                 yield self.model
             finally:
@@ -148,8 +151,8 @@ def train(
     y : ndarray of shape (n_samples, ...)
     sample_weight : ndarray of shape (n_samples,) or None
     optimizer_state : list
-        From where the optimizer goes on; holds afterwards where it got to. A model that trains by
-        itself has it in its own optimizer.
+        From where the optimizer goes on; holds afterwards where it got to. If it is empty, the
+        model's own optimizer tells, when it has been trained before.
     epochs, first_epoch : int
         How many epochs to train, and the number of the first one.
     validation : tuple (Rows, y, sample_weight) or None
@@ -184,7 +187,12 @@ def train(
         return {name: [float(value) for value in values] for name, values in history.items()}
 
     if program is None:
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        if optimizer_state:
+            _assign(model.optimizer.variables, optimizer_state)
         history = fit(model)
+        optimizer_state[:] = _values(model.optimizer.variables)
     else:
         with program.training(model, optimizer_state) as trained:
             history = fit(trained)
@@ -267,6 +275,10 @@ def _touches_model(callback) -> bool:
 def copy_state(source, target) -> None:
     """Copy weights and the counters of random layers from model to model."""
     _assign(target.variables, [variable.value for variable in source.variables])
+
+
+def _built_state(optimizer) -> list[np.ndarray]:
+    return _values(optimizer.variables) if optimizer.built else []
 
 
 def _values(variables) -> list[np.ndarray]:

@@ -24,8 +24,9 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from stackfuse._checks import check_same_length
+from stackfuse._checks import check_same_length, relabelled
 from stackfuse._folds import draw_folds, whole
+from stackfuse._inputs import MultiInput
 from stackfuse._oof import (
     Column,
     OutOfFold,
@@ -41,7 +42,6 @@ from stackfuse._stack_checks import (
     check_weights,
     is_dropped,
     named_bases,
-    relabelled,
 )
 from stackfuse.engines import FoldFits, derived_seed, engine_named, replica
 
@@ -63,7 +63,17 @@ def final_has(method: str):
 class Stack(CallbackSupportMixin, TransformerMixin):
     """What the two stacks do differently from scikit-learn's, whose classes they also inherit."""
 
-    FITTED = ("estimators_", "fold_estimators_", "named_estimators_", "feature_names_in_", "oof_")
+    FITTED = (
+        "classes_",
+        "estimators_",
+        "feature_names_in_",
+        "final_estimator_",
+        "fold_estimators_",
+        "named_estimators_",
+        "oof_",
+        "stack_method_",
+        "_sample_X",
+    )
 
     def __init__(
         self,
@@ -93,6 +103,9 @@ class Stack(CallbackSupportMixin, TransformerMixin):
         self.memory = memory
         self.on_error = on_error
         self.random_state = random_state
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_sample_X")  # what fit sets last
 
     @staticmethod
     @abstractmethod
@@ -139,10 +152,16 @@ class Stack(CallbackSupportMixin, TransformerMixin):
         (X,) = indexable(X)
         bases = named_bases(*self._validate_estimators())
         y, classes = self._encode(y)
-        bases = [(name, relabelled(base, classes)) for name, base in bases]
+        if self.cv != "prefit":
+            bases = [(name, relabelled(base, classes)) for name, base in bases]
         self._validate_final_estimator()
         self.final_estimator_ = relabelled(self.final_estimator_, classes)
         self._check_options()
+        if self.passthrough and isinstance(X, MultiInput):
+            raise ValueError(
+                "passthrough=True appends the columns of X, but X is a MultiInput. "
+                "Use passthrough=False."
+            )
         if fit_params.get("sample_weight") is not None and not _routing_enabled():
             check_weights([*bases, ("final_estimator", self.final_estimator_)])
         methods = [response_method(name, base, self.stack_method) for name, base in bases]

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from stackfuse._folds import Fold
@@ -80,35 +79,6 @@ def check_final(final_estimator, kind: str, example: str) -> None:
     raise TypeError(
         f"final_estimator must be a {kind}, such as {example} or {fusion}, got {final_estimator!r}."
     )
-
-
-def relabelled(estimator, classes: np.ndarray | None):
-    """Return an estimator whose class weights are by class number, as it is told the classes.
-
-    Raises
-    ------
-    ValueError
-        If a class weight is for a label that y does not hold.
-    """
-    if classes is None:
-        return estimator
-    weights = {
-        name: value
-        for name, value in estimator.get_params(deep=True).items()
-        if isinstance(value, dict) and (name == "class_weight" or name.endswith("__class_weight"))
-    }
-    if not weights or np.array_equal(classes, np.arange(len(classes))):
-        return estimator
-    numbers = {label: k for k, label in enumerate(classes.tolist())}
-    for name, weight in weights.items():
-        unknown = [label for label in weight if label not in numbers]
-        if unknown:
-            raise ValueError(
-                f"{name} of {type(estimator).__name__} weighs {unknown[0]!r}, which is none of the "
-                f"classes {list(numbers)}."
-            )
-        weights[name] = {numbers[label]: value for label, value in weight.items()}
-    return clone(estimator).set_params(**weights)
 
 
 def is_dropped(estimator) -> bool:

@@ -17,6 +17,7 @@ from cases import (
 )
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -158,6 +159,35 @@ def test_missing_values(iris, model, seen):
     model = clone(model).fit(holes if seen else X, y)
     got = _graph.run(sf.to_keras(model), holes)
     assert_allclose(got["probabilities"], model.predict_proba(holes), atol=1e-14)
+
+
+@pytest.mark.parametrize("path", ["model.keras", "model"])
+@pytest.mark.parametrize("scaler", SCALERS, ids=str)
+def test_compiling_moves_no_value_across_a_threshold(scaler, path, tmp_path):
+    """Histogram boosting puts thresholds on the values themselves: one last bit decides."""
+    X, y = load_breast_cancer(return_X_y=True)
+    model = HistGradientBoostingClassifier(max_iter=20)
+    model = make_pipeline(clone(scaler), StandardScaler(), model).fit(X, y)
+    report = sf.export(model, tmp_path / path, verify=X)
+    assert (report.max_difference or 0) < 1e-13
+
+
+def test_compiled_forests_below_histogram_boosting(tmp_path):
+    X, y = load_breast_cancer(return_X_y=True)
+    forest = RandomForestClassifier(30, random_state=0)
+    final = HistGradientBoostingClassifier(max_iter=20)
+    bases = [("rf", forest), ("scaled", make_pipeline(StandardScaler(), LogisticRegression()))]
+    stack = sf.StackingClassifier(bases, final, cv=2, passthrough=True, random_state=0).fit(X, y)
+    for path in ("stack.keras", "stack"):
+        assert (sf.export(stack, tmp_path / path, verify=X).max_difference or 0) < 1e-13
+
+
+def test_stacks_fitted_on_sparse_rows(iris, tmp_path):
+    from scipy.sparse import csr_matrix
+
+    X, y = iris
+    stack = sf.StackingClassifier(BASES[2:], cv=2, random_state=0).fit(csr_matrix(X), y)
+    assert sf.export(stack, tmp_path / "stack.keras").n_rows == 64
 
 
 def test_gradient_boosting_with_an_exponential_loss_and_from_zero(cancer, diabetes, tmp_path):

@@ -91,3 +91,22 @@ def test_wrong_inputs(mixed):
     network = sf.KerasClassifier(build).fit(X, y)
     with pytest.raises(ValueError, match="X has rows of shape"):
         network.predict(sf.MultiInput(image=X["image"][:, :2], table=X["table"]))
+
+
+def test_columns_of_frames_are_checked(mixed):
+    X, y = mixed
+    frame = pd.DataFrame(X["table"], columns=list("abc"))
+    network = sf.KerasClassifier(build).fit(sf.MultiInput(image=X["image"], table=frame), y)
+    with pytest.raises(ValueError, match=r"X\['table'\] has the columns \['b', 'a', 'c'\], but"):
+        network.predict(sf.MultiInput(image=X["image"], table=frame[list("bac")]))
+
+
+def test_where_several_inputs_cannot_go(mixed):
+    X, y = mixed
+    with pytest.raises(ValueError, match=r"X is a MultiInput\. Use passthrough=False"):
+        sf.StackingClassifier([("net", sf.KerasClassifier(build))], passthrough=True).fit(X, y)
+    with pytest.raises(ValueError, match="a table with two axes; X is MultiInput"):
+        sf.FusionClassifier().fit(X, y)
+    texts = sf.MultiInput(image=X["image"], table=np.full((60, 3), "x"))
+    with pytest.raises(ValueError, match=r"X\['table'\]: .*numeric"):
+        sf.KerasClassifier(build).fit(texts, y)

@@ -7,6 +7,7 @@ from sklearn import ensemble, set_config
 from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import (
     GridSearchCV,
@@ -312,6 +313,19 @@ def test_prefit_bases_are_aligned_by_label(iris):
         both.set_params(stack_method="predict").fit(X[y < 2], labels[y < 2])
     with pytest.raises(ValueError, match="not all among"):
         sf.StackingClassifier([("two", two)], cv="prefit").fit(X, y)
+    with pytest.raises(ValueError, match="not all among"):
+        sf.StackingClassifier([("two", two)], cv="prefit").fit(X[y < 2], y[y < 2])
+
+
+def test_a_failed_fit_leaves_an_unfitted_stack(iris):
+    X, y = iris
+    stack = sf.StackingClassifier(BASES, cv=3).fit(X, y)
+    with pytest.raises(ValueError, match="NaN"):
+        stack.fit(np.where(X > 2, np.nan, X), y)
+    with pytest.raises(NotFittedError, match="StackingClassifier instance is not fitted"):
+        stack.predict(X)
+    with pytest.raises(NotFittedError, match="StackingClassifier instance is not fitted"):
+        sf.to_keras(stack)
 
 
 def test_class_weights_are_by_label(iris):
@@ -325,7 +339,17 @@ def test_class_weights_are_by_label(iris):
     assert stack.final_estimator_.class_weight == {0: 1.0, 1: 5.0, 2: 10.0}
     assert base.class_weight == weight
     with pytest.raises(ValueError, match="weighs 'd', which is none of the classes"):
-        stack.set_params(lr__class_weight={"d": 1}).fit(X, labels)
+        clone(stack).set_params(lr__class_weight={"d": 1}).fit(X, labels)
+    oof = sf.out_of_fold([("lr", base)], X, labels, cv=3)
+    for train, test in StratifiedKFold(3).split(X, labels):
+        wanted = clone(base).fit(X[train], labels[train]).predict_proba(X[test])
+        assert_allclose(oof.predictions[test], wanted, rtol=1e-6)
+    search = GridSearchCV(LogisticRegression(), {"class_weight": [weight]}, cv=2)
+    with pytest.raises(ValueError, match="GridSearchCV searches class_weight by label"):
+        sf.StackingClassifier([("s", search)], cv=3).fit(X, labels)
+    fitted = LogisticRegression(class_weight=weight).fit(X, labels)
+    prefit = sf.StackingClassifier([("lr", fitted)], cv="prefit").fit(X, labels)
+    assert prefit.estimators_[0] is fitted
 
 
 def test_a_shuffling_splitter_is_seeded_too(iris):

@@ -837,3 +837,50 @@ def test_in_threads_and_in_processes(iris):
         with joblib.parallel_config(backend, n_jobs=2):
             got = cross_val_predict(network, X, y, cv=2, method="predict_proba")
         assert_allclose(got, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_training_goes_on_after_pickling_as_if_nothing_had_happened(iris, shared, monkeypatch):
+    X, y = iris
+    if not shared:
+        monkeypatch.setattr(_program, "architecture", lambda model: None)
+    network = sf.KerasClassifier(build_classifier, dropout=0.4, random_state=1)
+    for _ in range(3):
+        network = pickle.loads(pickle.dumps(network.partial_fit(X, y)))
+    once = sf.KerasClassifier(build_classifier, dropout=0.4, random_state=1, epochs=3).fit(X, y)
+    assert_array_equal(network.predict_proba(X), once.predict_proba(X))
+
+
+def test_the_optimizer_goes_on_whoever_trains(iris):
+    import keras
+
+    class Silent(keras.callbacks.Callback):
+        """Makes the model train by itself instead of in a shared program."""
+
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, warm_start=True, random_state=1)
+    for callbacks in ([Silent()], None, [Silent()]):
+        network.set_params(callbacks=callbacks).fit(X, y)
+    once = sf.KerasClassifier(build_classifier, random_state=1, epochs=3).fit(X, y)
+    assert_array_equal(network.predict_proba(X), once.predict_proba(X))
+
+
+def test_a_saved_model_goes_on_with_its_optimizer(iris, tmp_path):
+    import keras
+
+    X, y = iris
+    model = build_classifier(META)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(X.astype("float32"), y, epochs=5, verbose=0)
+    model.save(tmp_path / "model.keras")
+    ours = sf.KerasClassifier(tmp_path / "model.keras", epochs=3, shuffle=False).fit(X, y)
+    plain = keras.models.load_model(tmp_path / "model.keras")
+    plain.fit(X.astype("float32"), y, epochs=3, shuffle=False, verbose=0)
+    assert_allclose(ours.predict_proba(X), plain.predict(X, verbose=0), atol=1e-6)
+
+
+def test_partial_fit_refuses_other_classes_than_at_first(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier).partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"classes=\[0, 1\] differs from the classes of the first"):
+        network.partial_fit(X, y, classes=[0, 1])

@@ -76,7 +76,7 @@ def _block(estimator, x, method: str, labels: np.ndarray | None):
         return ops.reshape(y, (-1, 1))
     if method != "predict_proba" or labels is None:
         return y
-    if len(estimator.classes_) != len(labels):
+    if not np.array_equal(estimator.classes_, labels):
         # A base that does not know some class: its column is zero.
         return ops.matmul(y, np.eye(len(labels))[class_places(estimator, labels)])
     return y[:, 1:] if len(labels) == 2 else y

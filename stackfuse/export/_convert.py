@@ -42,16 +42,9 @@ def _convert(estimator, x, method: str) -> Any:
 
 
 def _refusal(estimator) -> str:
-    known = sorted(
-        {
-            c.__name__
-            for c in _convert.registry
-            if c is not object and not c.__name__.startswith("_")
-        }
-    )
     return (
-        f"{type(estimator).__name__} cannot be converted to a Keras graph. "
-        f"Convertible are: {', '.join(known)}."
+        f"{type(estimator).__name__} cannot be converted to a Keras graph: there is no converter "
+        "for it. The README lists what can be in an exported stack."
     )
 
 
@@ -123,6 +116,29 @@ def unsupported(estimator, method: str) -> NotConvertible:
 def constant(values) -> np.ndarray:
     """Return float64 values with at least one axis, which survive saving as they are."""
     return np.atleast_1d(np.asarray(values, np.float64))
+
+
+def held(x, *rows):
+    """Return rows of numbers as tensors of shape (batch, n), read from a frozen layer's weights.
+
+    TensorFlow rewrites arithmetic with constants when it compiles a graph: a division becomes a
+    product with the reciprocal, sums are reordered. The last bit moves, and a value that lies on a
+    tree's threshold falls to its other side. Weights are left as they are.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+        Tells the number of rows.
+    *rows : array-like of shape (n,)
+    """
+    from keras import layers, ops
+
+    table = np.vstack([np.atleast_1d(np.asarray(row, np.float64)) for row in rows])
+    layer = layers.Embedding(*table.shape, trainable=False, dtype="float64")
+    layer.build((None, None))
+    layer.set_weights([table])
+    first = ops.cast(ops.zeros_like(x[:, :1]), "int32")
+    return [ops.reshape(layer(first + k), (-1, table.shape[1])) for k in range(len(rows))]
 
 
 def first_largest(scores):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _num_samples
 
@@ -146,7 +147,7 @@ def _write(stack, rows, form: "_Format", target: Path):
     if rows is not None:
         expected = expected_outputs(stack, rows)
         hint = _FLOAT32 if getattr(rows, "dtype", None) == np.float32 else ""
-        rows = np.asarray(rows, np.float64)
+        rows = np.asarray(rows.toarray() if issparse(rows) else rows, np.float64)
         check_parity(expected, run(graph, rows), what="The graph", hint=hint)
     manifest = _manifest(stack, graph, rows, expected)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -181,8 +182,11 @@ def _write_keras(graph, path: Path, manifest: str) -> None:
 
 def _load_keras(path: Path) -> Callable:
     import keras
+    import tensorflow as tf
 
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    # Compiled, as it will be served: the graph in memory was checked eagerly.
+    return tf.function(lambda x: model(x), reduce_retracing=True)
 
 
 def _write_saved_model(graph, path: Path, manifest: str) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
-from stackfuse.export._convert import constant, convert_type, unsupported
+from stackfuse.export._convert import constant, convert_type, held, unsupported
 
 
 @convert_type(StandardScaler)
@@ -30,7 +30,8 @@ def _max_abs(estimator, x, method):
 @convert_type(MinMaxScaler)
 def _min_max(estimator, x, method):
     _check_transform(estimator, method)
-    x = x * constant(estimator.scale_) + constant(estimator.min_)
+    scale, offset = held(x, estimator.scale_, estimator.min_)
+    x = x * scale + offset
     return _clipped(x, *estimator.feature_range) if estimator.clip else x
 
 
@@ -40,8 +41,11 @@ def _check_transform(estimator, method: str) -> None:
 
 
 def _scaled(x, center: np.ndarray | None, scale: np.ndarray | None):
-    x = x if center is None else x - constant(center)
-    return x if scale is None else x / constant(scale)
+    if center is not None:
+        x = x - held(x, center)[0]
+    if scale is not None:
+        x = x / held(x, scale)[0]
+    return x
 
 
 def _clipped(x, low: float, high: float):

@@ -34,6 +34,7 @@ from stackfuse.export._convert import (
     constant,
     convert_type,
     first_largest,
+    held,
     is_positive,
     unsupported,
 )
@@ -150,7 +151,8 @@ def _histogram_classifier(estimator, x, method):
 def _mean_over_trees(values):
     from keras import ops
 
-    return ops.sum(values, axis=1) / constant(values.shape[1])
+    total = ops.sum(values, axis=1)
+    return total / held(total, np.full(values.shape[2], float(values.shape[1])))[0]
 
 
 def _boosted(estimator, x):
