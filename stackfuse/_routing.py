@@ -19,42 +19,42 @@ def made(spec: Any, settings: dict[str, Any], name: str) -> Any:
     Raises
     ------
     ValueError
-        If there are settings for what is no class.
+        If there are settings for what is no class, or no member.
 
     Examples
     --------
     >>> made([complex, 3], {"0__real": 1.0, "imag": 2.0}, "numbers")
     [(1+2j), 3]
     """
-    _check(spec, settings, name)
     if isinstance(spec, dict):
-        return {key: _member(part, settings, key, name) for key, part in spec.items()}
+        members = _members(list(spec), list(spec.values()), settings, name)
+        return dict(zip(spec, members))
     if isinstance(spec, list | tuple):
-        return [_member(part, settings, str(k), name) for k, part in enumerate(spec)]
+        return _members([str(k) for k in range(len(spec))], list(spec), settings, name)
     if isinstance(spec, type):
-        return spec(**{key: value for key, value in settings.items() if "__" not in key})
-    return spec
-
-
-def _member(part: Any, settings: dict[str, Any], key: str, name: str) -> Any:
-    own = {k for k in settings if k.startswith(f"{key}__")}
-    takes = isinstance(part, type | list | tuple | dict) or own
-    return made(part, _below(settings, key), name) if takes else part
-
-
-def _check(spec: Any, settings: dict[str, Any], name: str) -> None:
-    parts = list(spec.values()) if isinstance(spec, dict) else spec
-    parts = parts if isinstance(parts, list | tuple) else [parts]
-    if settings and not any(isinstance(part, type | list | tuple | dict) for part in parts):
+        return spec(**settings)
+    if settings:
         raise ValueError(
             f"{name}__{next(iter(settings))} needs a class to apply to, but {name} is {spec!r}: "
             f"pass the class itself, {name}=TheClass."
         )
+    return spec
 
 
-def _below(settings: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return the settings of one member: those with its prefix go before those for all."""
-    prefix = f"{key}__"
-    general = {k: v for k, v in settings.items() if "__" not in k}
-    own = {k.removeprefix(prefix): v for k, v in settings.items() if k.startswith(prefix)}
-    return general | own
+def _members(keys: list[str], parts: list, settings: dict[str, Any], name: str) -> list:
+    """Return the members of a list or dict, made."""
+    general = {key: value for key, value in settings.items() if "__" not in key}
+    own: dict[str, dict[str, Any]] = {key: {} for key in keys}
+    for setting in settings.keys() - general.keys():
+        key, _, rest = setting.partition("__")
+        if key not in own:
+            raise ValueError(f"{name}__{setting}: {name} has no member {key!r}, only {keys}.")
+        own[key][rest] = settings[setting]
+    if general and not any(isinstance(part, type) for part in parts):
+        raise ValueError(
+            f"{name}__{next(iter(general))} needs a class to apply to, but {name} holds none."
+        )
+    return [
+        made(part, (general if isinstance(part, type) else {}) | own[key], f"{name}__{key}")
+        for key, part in zip(keys, parts)
+    ]

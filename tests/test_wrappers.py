@@ -884,3 +884,19 @@ def test_partial_fit_refuses_other_classes_than_at_first(iris):
     network = sf.KerasClassifier(build_classifier).partial_fit(X, y)
     with pytest.raises(ValueError, match=r"classes=\[0, 1\] differs from the classes of the first"):
         network.partial_fit(X, y, classes=[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"callbacks__3__patience": 1}, r"callbacks has no member '3', only \['0', '1'\]"),
+        ({"callbacks__0__patience": 1}, "callbacks__0__patience needs a class to apply to"),
+        ({"callbacks": [], "callbacks__patience": 1}, "callbacks holds none"),
+    ],
+)
+def test_settings_that_apply_to_nothing(iris, settings, message):
+    import keras
+
+    callbacks = [keras.callbacks.EarlyStopping("loss"), keras.callbacks.TerminateOnNaN]
+    with pytest.raises(ValueError, match=message):
+        sf.KerasClassifier(build_classifier, **{"callbacks": callbacks, **settings}).fit(*iris)
