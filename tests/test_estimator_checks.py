@@ -28,7 +28,8 @@ def build(meta):
 def mini_batches(estimator):
     """Say which checks no estimator that trains in batches can pass."""
     reason = "a row of weight 2 is in one batch; a row given twice can be in two"
-    return {"check_sample_weight_equivalence_on_dense_data": reason}
+    kinds = ("dense", "sparse")
+    return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in kinds}
 
 
 @pytest.mark.slow
