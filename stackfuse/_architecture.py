@@ -35,7 +35,7 @@ _VALUES = {
 
 def architecture(model) -> str | None:
     """Return what identifies a compiled model's computation, or None where that is not known."""
-    if not model.compiled or next(foreign_parts(model), None):
+    if not model.compiled or next(_foreign_code(model), None):
         return None
     if getattr(model.optimizer, "_exclude_from_weight_decay", None) or getattr(
         model.optimizer, "_exclude_from_weight_decay_pattern", None
@@ -45,13 +45,13 @@ def architecture(model) -> str | None:
         warnings.simplefilter("ignore")  # of lambdas, which are refused below
         try:
             compiled = model.get_compile_config()
-            config = _anonymous(model.get_config(), {})
+            raw = model.get_config()
         except (TypeError, ValueError, NotImplementedError):  # what cannot be serialised
             return None
-    if any(name in _OPAQUE for name in _class_names(config)) or next(_foreign([compiled]), None):
+    if any(name in _OPAQUE for name in _class_names(raw)) or next(_foreign([raw, compiled]), None):
         return None
     variables = [(list(v.shape), str(v.dtype), v.trainable) for v in model.variables]
-    parts = [type(model).__name__, config, _plain_names(compiled), variables]
+    parts = [type(model).__name__, _anonymous(raw, {}), _plain_names(compiled), variables]
     return json.dumps(parts, sort_keys=True)
 
 
@@ -61,14 +61,19 @@ def foreign_parts(model) -> Iterator[str]:
     Layers, functions given to layers, methods put in place of a layer's own, and any object that
     the model's configuration names.
     """
+    yield from _foreign_code(model)
+    if _from_keras(type(model)):
+        yield from _foreign(_config_of(model))
+
+
+def _foreign_code(model) -> Iterator[str]:
+    """Yield the classes, functions and methods in a model that are not of Keras."""
     for layer in model._flatten_layers():
         if not _from_keras(type(layer)):
             yield f"a {type(layer).__name__}"
         for name, value in vars(layer).items():
             if isinstance(value, FunctionType | MethodType) and not _from_keras(value):
                 yield f"the function {value.__name__!r} as {name} of {layer.name!r}"
-    if _from_keras(type(model)):
-        yield from _foreign(_config_of(model))
 
 
 def _from_keras(item) -> bool:

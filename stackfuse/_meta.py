@@ -7,7 +7,7 @@ import numpy as np
 
 from stackfuse._inputs import MultiInput
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
-from stackfuse._network import NetworkEstimator, fresh_optimizer
+from stackfuse._network import NetworkEstimator
 from stackfuse.fusion import fusion_named
 
 #: Gradient steps that a head takes where the number of epochs is not given.
@@ -83,12 +83,8 @@ class _Fusion(NetworkEstimator):
         tags.input_tags.three_d_array = False
         return tags
 
-    def _compile_kwargs(self) -> dict[str, Any]:
-        settings = {"learning_rate": self.learning_rate}
-        return {
-            **super()._compile_kwargs(),
-            "optimizer": fresh_optimizer(self.optimizer, settings),
-        }
+    def _routed(self, route: str) -> dict[str, Any]:
+        return {"learning_rate": self.learning_rate} if route == "optimizer" else {}
 
     def _fit_params(self, n_samples: int) -> dict[str, Any]:
         if self.epochs is not None:

@@ -24,6 +24,7 @@ from stackfuse._inputs import MultiInput, Rows, check_multi_input, check_numeric
 from stackfuse._outputs import default_loss, read_outputs
 from stackfuse._program import predict, seeded, train
 from stackfuse._progress import epochs_as_tasks
+from stackfuse._routing import made
 
 
 class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
@@ -212,11 +213,11 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             self.history_.setdefault(name, []).extend(values)
 
     def _made_callbacks(self) -> list:
-        """Return fresh copies of the callbacks."""
-        callbacks = self.callbacks or []
-        if not isinstance(callbacks, list | tuple):
-            callbacks = [callbacks]
-        return [copy.deepcopy(callback) for callback in callbacks]
+        """Return fresh callbacks: made from classes, or copied."""
+        callbacks = made(self.callbacks, self._routed("callbacks"), "callbacks") or []
+        if isinstance(callbacks, dict):
+            callbacks = list(callbacks.values())
+        return copy.deepcopy(callbacks if isinstance(callbacks, list) else [callbacks])
 
     def _building(self) -> dict[str, Any]:
         """Return the parameters that a network is built and compiled from."""
@@ -266,11 +267,16 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             network.compile(**compile_kwargs)
         return network, outputs
 
+    def _routed(self, route: str) -> dict[str, Any]:
+        """Return the settings for a part of Keras: an optimizer, a loss, ``model.compile``, ..."""
+        return {}
+
     def _compile_kwargs(self) -> dict[str, Any]:
         return {
-            "optimizer": fresh_optimizer(self.optimizer, {}),
-            "loss": self.loss,
-            "metrics": copy.deepcopy(self.metrics),
+            "optimizer": fresh_optimizer(self.optimizer, self._routed("optimizer")),
+            "loss": made(self.loss, self._routed("loss"), "loss"),
+            "metrics": copy.deepcopy(made(self.metrics, self._routed("metrics"), "metrics")),
+            **self._routed("compile"),
         }
 
     def _refuse_second_compile(self) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 
 from stackfuse._checks import listed
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
-from stackfuse._network import NetworkEstimator, fresh_optimizer
-from stackfuse._routing import made
+from stackfuse._network import NetworkEstimator
 
 #: What stackfuse itself hands to ``model.fit``, with what to use instead.
 _OWNED_BY_FIT = {
@@ -184,22 +183,6 @@ class _Builder(NetworkEstimator):
                 f"{network!r}. Does it end in `return model`?"
             )
         return network, "compile_kwargs" in named
-
-    def _compile_kwargs(self) -> dict[str, Any]:
-        return {
-            "optimizer": fresh_optimizer(self.optimizer, self._routed("optimizer")),
-            "loss": made(self.loss, self._routed("loss"), "loss"),
-            "metrics": copy.deepcopy(made(self.metrics, self._routed("metrics"), "metrics")),
-            **self._routed("compile"),
-        }
-
-    def _made_callbacks(self) -> list:
-        made_ones = made(self.callbacks, self._routed("callbacks"), "callbacks")
-        if isinstance(made_ones, dict):
-            made_ones = list(made_ones.values())
-        if made_ones is not None and not isinstance(made_ones, list):
-            made_ones = [made_ones]
-        return copy.deepcopy(made_ones or [])
 
     def _refuse_second_compile(self) -> None:
         defaults = {"optimizer": "adam", "loss": None, "metrics": None}

@@ -50,11 +50,10 @@ def _meta_features(stack, x):
     """Return the table that the meta-learner sees."""
     from keras import ops
 
-    labels = classes = getattr(stack, "classes_", None)
-    if classes is not None and stack.cv != "prefit":
-        labels = np.arange(len(classes))  # the bases are told the numbers of the classes
+    classes = getattr(stack, "classes_", None)
     if isinstance(classes, list):
         raise NotConvertible("Stacks with a multilabel target have no counterpart yet.")
+    labels = _labels_of_bases(stack, classes)
     replicas = (
         stack._replicas() if hasattr(stack, "_replicas") else [[e] for e in stack.estimators_]
     )
@@ -65,6 +64,13 @@ def _meta_features(stack, x):
     if stack.passthrough:
         blocks.append(ops.cast(x, "float64"))
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
+
+
+def _labels_of_bases(stack, classes: np.ndarray | None) -> np.ndarray | None:
+    """Return the classes as the bases know them: by number, unless they came fitted."""
+    if hasattr(stack, "_labels_of_bases"):
+        return stack._labels_of_bases()
+    return classes if classes is None or stack.cv == "prefit" else np.arange(len(classes))
 
 
 def _block(estimator, x, method: str, labels: np.ndarray | None):
