@@ -58,3 +58,29 @@ def _members(keys: list[str], parts: list, settings: dict[str, Any], name: str) 
         made(part, (general if isinstance(part, type) else {}) | own[key], f"{name}__{key}")
         for key, part in zip(keys, parts)
     ]
+
+
+def fresh_optimizer(optimizer, config: dict[str, Any]):
+    """Return a new optimizer from a name, a class or an instance that stays as it is."""
+    import keras
+
+    if isinstance(optimizer, str):
+        optimizer = keras.optimizers.get(optimizer)
+    if isinstance(optimizer, type):
+        return optimizer(**config)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(
+            f"optimizer must be a name, a keras.optimizers class or an instance, got {optimizer!r}."
+        )
+    try:
+        settings = optimizer.get_config() | config
+        # One name for all: TensorFlow keeps something for every name it has seen, for good.
+        settings["name"] = type(optimizer).__name__.lower()
+        if getattr(optimizer, "_exclude_from_weight_decay_cache", None) is not None:
+            raise TypeError("its configuration does not hold exclude_from_weight_decay")
+        return type(optimizer).from_config(settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The optimizer {type(optimizer).__name__} cannot be copied for a fit: {error}. Pass a "
+            "name and optimizer__ parameters, or let the builder make it and compile the model."
+        ) from error
