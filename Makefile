@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix clean
+.PHONY: help demo test bench check fix clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: $(READY)  ## Train, search, export and verify a stack on real data
 
 test: $(READY)  ## Run the tests
 	@$(BIN)/python -m pytest
+
+bench: $(READY)  ## Measure speed against peers
+	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 check: $(READY)  ## Lint, check types and the import contract
 	@$(BIN)/ruff check .

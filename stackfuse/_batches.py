@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from itertools import count
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -43,9 +42,16 @@ def n_batches(n_rows: int, batch_size: int) -> int:
     return math.ceil(n_rows / batch_size)
 
 
+def rows_of(arrays: Any, rows):
+    """Return some rows of an array, or of each in a tuple or dict of arrays."""
+    import keras
+
+    return keras.tree.map_structure(lambda array: array[rows], arrays)
+
+
 def batches(
     x: Rows,
-    y: np.ndarray,
+    y: Any,
     sample_weight: np.ndarray | None,
     batch_size: int,
     epochs: EpochOrders,
@@ -67,13 +73,13 @@ def batches(
         for order in orders():
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
-                yield (x[rows], *map(itemgetter(rows), rest))
+                yield (x[rows], *rows_of(rest, rows))
 
     def split(order: Any):
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
 
     if x.is_lazy:
-        like = (x[slice(0, 1)], *map(itemgetter(slice(0, 1)), rest))
+        like = (x[slice(0, 1)], *rows_of(rest, slice(0, 1)))
         spec = keras.tree.map_structure(
             lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), like
         )

@@ -9,7 +9,9 @@ from sklearn.base import clone
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _num_samples, assert_all_finite
 
-Task = Literal["regression", "multioutput", "binary", "multiclass", "multilabel"]
+Task = Literal[
+    "regression", "multioutput", "binary", "multiclass", "multilabel", "multiclass-multioutput"
+]
 
 
 class NotConvertible(TypeError):
@@ -91,18 +93,28 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
                 ) from error
             _refuse_missing(y)
         return y
-    kind = type_of_target(y, input_name="y", raise_unknown=True)
+    kind = _kind_of_classes(y)
     if kind.startswith("continuous"):
         raise ValueError(
             f"Unknown label type: {name} got a {kind} y (for example {y.ravel().tolist()[0]!r}). "
             "Pass class labels, or use the regressor of the same name."
         )
-    if not one_class and kind != "multilabel-indicator" and np.unique(y).size < 2:
+    if not one_class and kind in ("binary", "multiclass") and np.unique(y).size < 2:
         raise ValueError(
             f"{name} needs at least two classes in y, but y holds one class only: "
             f"{y.ravel().tolist()[0]!r}."
         )
     return y
+
+
+def _kind_of_classes(y: np.ndarray) -> str:
+    """Return scikit-learn's name for the type of a target; its columns may differ in dtype."""
+    if y.dtype.kind == "O" and y.ndim == 2 and y.shape[1] > 1:
+        columns = [np.asarray(column.tolist()) for column in y.T]
+        kinds = {type_of_target(column, input_name="y", raise_unknown=True) for column in columns}
+        if kinds <= {"binary", "multiclass"}:
+            return "multiclass-multioutput"
+    return type_of_target(y, input_name="y", raise_unknown=True)
 
 
 def _refuse_missing(y: np.ndarray) -> None:
@@ -141,17 +153,27 @@ def task_of(y: np.ndarray, *, classifier: bool) -> Task:
     """
     if not classifier:
         return "multioutput" if y.ndim == 2 and y.shape[1] > 1 else "regression"
-    kind = type_of_target(y)
+    kind = _kind_of_classes(y)
     tasks: dict[str, Task] = {
         "binary": "binary",
         "multiclass": "multiclass",
         "multilabel-indicator": "multilabel",
+        "multiclass-multioutput": "multiclass-multioutput",
     }
     if kind not in tasks:
         raise ValueError(
-            f"y is a {kind} target. Supported are one column of labels and a 0/1 indicator matrix."
+            f"y is a {kind} target. Supported are columns of labels and a 0/1 indicator matrix."
         )
     return tasks[kind]
+
+
+def refuse_several_columns(y: np.ndarray) -> None:
+    """Raise for a target of several columns of classes, which not everything can learn."""
+    if task_of(y, classifier=True) == "multiclass-multioutput":
+        raise ValueError(
+            f"y has {y.shape[1]} columns of classes, a multiclass-multioutput target. A stack "
+            "learns one column, or a 0/1 indicator matrix: fit one stack per column."
+        )
 
 
 def relabelled(estimator, classes: np.ndarray | None):

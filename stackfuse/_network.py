@@ -19,9 +19,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from stackfuse._batches import rows_of
 from stackfuse._checks import Task, check_same_length, listed
+from stackfuse._heads import read_network
 from stackfuse._inputs import MultiInput, Rows, check_multi_input, check_numeric, row_shapes
-from stackfuse._outputs import default_loss, read_outputs
 from stackfuse._program import predict, seeded, train
 from stackfuse._progress import epochs_as_tasks
 from stackfuse._routing import fresh_optimizer, made
@@ -34,7 +35,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     ----------
     model_ : keras.Model
         The trained network.
-    outputs_ : Outputs
+    outputs_ : Outputs or Heads
         What the network's outputs mean.
     history_ : dict of str to list of float
         Loss and metrics per epoch.
@@ -226,7 +227,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return {
             name: value
             for name, value in self.get_params(deep=False).items()
-            if name not in later and not name.startswith("fit__")
+            if name not in later and not name.startswith(("fit__", "predict__"))
         }
 
     def _check_same_building(self) -> None:
@@ -241,7 +242,6 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _network(self, X, y: np.ndarray, task: Task, told: dict[str, Any]):
         """Return a new compiled network and what its outputs mean."""
-        n_outputs = told["n_outputs_"]
         meta = {
             "n_features_in_": self.n_features_in_,
             "X_shape_": _shape(X),
@@ -251,7 +251,6 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         compile_kwargs = self._compile_kwargs()
         with seeded(self._run_seed):
             network, took_kwargs = self._build(X, y, meta, compile_kwargs)
-            shape = _output_shape(network, X)
             if network.compiled and not took_kwargs:
                 self._refuse_second_compile()
                 if network.loss is None:
@@ -260,10 +259,10 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                         "model.compile, or return the model uncompiled."
                     )
             if network.compiled and network.loss is not None:
-                return network, read_outputs(network, task, n_outputs, shape)
+                return network, read_network(network, X, task, told, network.loss)
             loss = compile_kwargs["loss"]
-            outputs = read_outputs(network, task, n_outputs, shape, loss)
-            compile_kwargs["loss"] = default_loss(outputs) if loss is None else loss
+            outputs = read_network(network, X, task, told, loss)
+            compile_kwargs["loss"] = outputs.default_loss() if loss is None else loss
             network.compile(**compile_kwargs)
         return network, outputs
 
@@ -284,6 +283,10 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _fit_params(self, n_samples: int) -> dict[str, Any]:
         """Return what else goes to ``model.fit``."""
+        return {}
+
+    def _predict_params(self) -> dict[str, Any]:
+        """Return the ``batch_size`` to predict with, if it is not the default."""
         return {}
 
     def _seed(self) -> int:
@@ -360,7 +363,11 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         rows = Rows(self._check_rows(X, reset=False), self.model_)
         return predict(
-            self.model_, rows, getattr(self.outputs_, finish), f"{finish} {self.outputs_}"
+            self.model_,
+            rows,
+            getattr(self.outputs_, finish),
+            f"{finish} {self.outputs_}",
+            **self._predict_params(),
         )
 
     def __getstate__(self):
@@ -400,26 +407,17 @@ def _same(one: Any, other: Any) -> bool:
     return one is other or one == other
 
 
-def _output_shape(network, X) -> tuple:
-    """Return the shape of a network's outputs; it is called on a row where it does not say."""
-    if network.built and hasattr(network, "output_shape"):
-        return network.output_shape
-    import keras
-
-    outputs = network(Rows(X, network)[slice(0, 1)], training=False)
-    return keras.tree.map_structure(lambda tensor: (None, *tensor.shape[1:]), outputs)
-
-
 def _target_dtype(model) -> str:
     """Return the dtype of the outputs, but at least float32: a half would round the target."""
     outputs = getattr(model, "outputs", None)
-    dtype = outputs[0].dtype if outputs else model.variable_dtype
-    return dtype if dtype == "float64" else "float32"
+    dtypes = {tensor.dtype for tensor in outputs} if outputs else {model.variable_dtype}
+    return "float64" if "float64" in dtypes else "float32"
 
 
 def _part(X, target, weights, rows: np.ndarray, model) -> tuple:
     """Return some rows of what a network is trained on."""
-    return Rows(X[rows], model), target[rows], None if weights is None else weights[rows]
+    kept = rows_of(target, rows)
+    return Rows(X[rows], model), kept, None if weights is None else weights[rows]
 
 
 def _shape(X):

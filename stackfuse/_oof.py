@@ -11,7 +11,14 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.utils import indexable
 from sklearn.utils.validation import column_or_1d
 
-from stackfuse._checks import check_same_length, check_target, listed, relabelled, task_of
+from stackfuse._checks import (
+    check_same_length,
+    check_target,
+    listed,
+    refuse_several_columns,
+    relabelled,
+    task_of,
+)
 from stackfuse._folds import Fold, draw_folds
 from stackfuse.engines import FoldFits, derived_seed, engine_named
 
@@ -142,6 +149,8 @@ def out_of_fold(
         classifier = any(is_classifier(estimator) for _, estimator in estimators)
     y = check_target(y, classifier=classifier, owner=estimators[0][1])
     classes = None
+    if classifier:
+        refuse_several_columns(y)
     if classifier and task_of(y, classifier=True) != "multilabel":
         classes, y = np.unique(column_or_1d(y), return_inverse=True)
         estimators = [(name, relabelled(estimator, classes)) for name, estimator in estimators]

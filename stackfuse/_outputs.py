@@ -14,7 +14,8 @@ class Outputs:
 
     Attributes
     ----------
-    task : {"regression", "multioutput", "binary", "multiclass", "multilabel"}
+    task : str
+        What y asks for; see :func:`stackfuse._checks.task_of`.
     n_units : int
         Width of the last layer.
     logits : bool
@@ -63,6 +64,7 @@ class Outputs:
         """
         from keras import ops
 
+        outputs = _only(outputs)
         if self.task in ("regression", "multioutput"):
             return ops.cast(outputs, "float64")
         if self.task == "multilabel" or self.n_units == 1:
@@ -87,6 +89,7 @@ class Outputs:
         """
         from keras import ops
 
+        outputs = _only(outputs)
         if self.logits:
             logits = ops.cast(outputs, "float64")
         else:
@@ -99,37 +102,49 @@ class Outputs:
             return logits[:, 1:] - logits[:, :1]
         return logits
 
+    def default_loss(self) -> Any:
+        """Return the loss of a network that was given none."""
+        import keras
 
-def read_outputs(model, task: Task, n_outputs: int, shape: Any, loss: Any = None) -> Outputs:
-    """Find out what the outputs of a model mean.
+        if self.task in ("regression", "multioutput"):
+            return "mean_squared_error"
+        if self.sparse:
+            return keras.losses.SparseCategoricalCrossentropy(from_logits=self.logits)
+        return keras.losses.BinaryCrossentropy(from_logits=self.logits)
+
+
+def read_outputs(
+    name: str, task: Task, n_outputs: int, shape: Any, activation: str | None, loss: Any
+) -> Outputs:
+    """Find out what an output of a model means.
 
     Parameters
     ----------
-    model : keras.Model
-        Built.
+    name : str
+        Of the model, for the messages.
     task : str
         The task that y sets.
     n_outputs : int
         Number of classes, labels or target columns.
     shape : tuple
-        Of the model's outputs.
-    loss : str, callable, keras.losses.Loss or None, default=None
-        What the model is going to be trained with; by default what it was compiled with.
+        Of the output.
+    activation : str or None
+        See :func:`last_activation`.
+    loss : str, callable, keras.losses.Loss or None
+        What the model is trained with, if that is known.
 
     Raises
     ------
     ValueError
         If the number of units, the last activation or the loss do not fit the target.
     """
-    n_units = _n_units(model, shape)
-    activation = last_activation(model)
+    n_units = _n_units(name, shape)
     regression = task in ("regression", "multioutput")
     if n_units not in ((1, 2) if task == "binary" else (n_outputs,)):
         raise ValueError(
             f"The network has {n_units} output units, but y has {n_outputs} "
             f"{_noun(task)}. End it with {_advice(task, n_outputs)}."
         )
-    loss = getattr(model, "loss", None) if loss is None else loss
     sparse = _is_sparse(loss)
     if regression:
         return Outputs(task, n_units, logits=False, sparse=False)
@@ -169,30 +184,26 @@ def read_outputs(model, task: Task, n_outputs: int, shape: Any, loss: Any = None
     return Outputs(task, n_units, logits=logits, sparse=sparse)
 
 
-def default_loss(outputs: Outputs) -> Any:
-    """Return the loss of a network that was given none."""
-    import keras
-
-    if outputs.task in ("regression", "multioutput"):
-        return "mean_squared_error"
-    if outputs.sparse:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=outputs.logits)
-    return keras.losses.BinaryCrossentropy(from_logits=outputs.logits)
+def _only(outputs):
+    """Return the one tensor that a model with a single output returns, be it in a list or not."""
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    return outputs[0] if isinstance(outputs, list | tuple) else outputs
 
 
-def last_activation(model) -> str | None:
-    """Return the name of the activation of a model's output, or None where it cannot be read.
+def last_activation(model, k: int = 0) -> str | None:
+    """Return the name of the activation of a model's k-th output, or None if it cannot be read.
 
     ``"linear"`` stands for none; a name that the network's author made up is returned as it is.
     """
     import keras
 
     try:
-        operation = model.outputs[0]._keras_history.operation
+        operation, _, place = model.outputs[k]._keras_history
     except (AttributeError, IndexError, TypeError):  # a subclassed model keeps no graph
         return None
     if isinstance(operation, keras.Model):
-        return last_activation(operation)
+        return last_activation(operation, place)
     if isinstance(operation, keras.layers.Softmax):
         return "softmax"
     while isinstance(operation, keras.layers.Wrapper):
@@ -203,14 +214,10 @@ def last_activation(model) -> str | None:
     return getattr(activation, "__name__", None)
 
 
-def _n_units(model, shape: Any) -> int:
-    if isinstance(shape, dict) or (shape and isinstance(shape[0], tuple)):
-        raise ValueError(
-            f"The model {model.name!r} has {len(shape)} outputs; one output is supported."
-        )
+def _n_units(name: str, shape: Any) -> int:
     if len(shape) != 2 or shape[1] is None:
         raise ValueError(
-            f"The model {model.name!r} has outputs of shape {shape}, but one row of units per "
+            f"The model {name!r} has outputs of shape {shape}, but one row of units per "
             "sample, (None, n_units), is needed. Flatten or pool before the last Dense layer."
         )
     return int(shape[1])

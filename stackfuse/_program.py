@@ -101,7 +101,7 @@ class Program:
                 optimizer_state[:] = _values(self.model.optimizer.variables)
 
     def predictor(self, finish: Callable, name: str) -> Callable:
-        """Return the compiled function (variables, x) -> finished outputs."""
+        """Return the compiled function of (variables, x) to the finished outputs."""
         if name not in self._functions:
             twin = self.model
             place = {id(variable): k for k, variable in enumerate(twin.variables)}
@@ -112,7 +112,8 @@ class Program:
                 mine, rest = ([values[k] for k in places] for places in (trainable, fixed))
                 return finish(twin.stateless_call(mine, rest, x, training=False)[0])
 
-            self._functions[name] = _compiled(compute, _specs(twin.variables), _input_specs(twin))
+            like = [variable.value for variable in twin.variables]
+            self._functions[name] = _compiled(compute, like, _input_specs(twin))
         return self._functions[name]
 
 
@@ -123,7 +124,7 @@ OptimizerState = list
 def train(
     model,
     x: Rows,
-    y: np.ndarray,
+    y: Any,
     sample_weight: np.ndarray | None,
     *,
     optimizer_state: OptimizerState,
@@ -133,6 +134,7 @@ def train(
     shuffle: bool,
     seed: int,
     validation: tuple | None,
+    validation_batch_size: int | None = None,
     callbacks: Sequence,
     verbose: int | str,
     **fit_params,
@@ -148,7 +150,8 @@ def train(
     model : keras.Model
         Compiled.
     x : Rows
-    y : ndarray of shape (n_samples, ...)
+    y : ndarray of shape (n_samples, ...), or tuple or dict of these
+        In the structure of the model's outputs.
     sample_weight : ndarray of shape (n_samples,) or None
     optimizer_state : list
         From where the optimizer goes on; holds afterwards where it got to. If it is empty, the
@@ -169,7 +172,12 @@ def train(
         as_they_are = EpochOrders(len(validation[0]), None, 0)
         held_out, target, weight = validation
         fit_params["validation_data"] = batches(
-            held_out, target, weight, PREDICT_ROWS, as_they_are, endless=False
+            held_out,
+            target,
+            weight,
+            validation_batch_size or PREDICT_ROWS,
+            as_they_are,
+            endless=False,
         )
 
     def fit(trained) -> dict[str, list]:
@@ -200,7 +208,9 @@ def train(
     return history
 
 
-def predict(model, x: Rows, finish: Callable, name: str) -> np.ndarray:
+def predict(
+    model, x: Rows, finish: Callable, name: str, batch_size: int | None = None
+) -> np.ndarray | list[np.ndarray]:
     """Return ``finish(model(x))``, compiled, in batches.
 
     Parameters
@@ -212,11 +222,17 @@ def predict(model, x: Rows, finish: Callable, name: str) -> np.ndarray:
         From the model's outputs to the tensor of predictions.
     name : str
         What tells this `finish` from others on the same model.
+    batch_size : int, default=None
+        Rows per call; by default `PREDICT_ROWS`.
+
+    Returns
+    -------
+    predictions : ndarray, or list of ndarray where `finish` returns a list
     """
-    function = _function_of(model, finish, name)
-    parts = [
-        function(x[slice(start, start + PREDICT_ROWS)]) for start in range(0, len(x), PREDICT_ROWS)
-    ]
+    function, n_rows = _function_of(model, finish, name), batch_size or PREDICT_ROWS
+    parts = [function(x[slice(start, start + n_rows)]) for start in range(0, len(x), n_rows)]
+    if isinstance(parts[0], list):  # several outputs
+        return [np.concatenate([tensor.numpy() for tensor in tensors]) for tensors in zip(*parts)]
     return np.concatenate([part.numpy() for part in parts])
 
 
@@ -236,19 +252,33 @@ def _function_of(model, finish: Callable, name: str) -> Callable:
     return functions[name]
 
 
-def _compiled(function: Callable, *specs) -> Callable:
-    """Return a function as one graph for any number of rows."""
+def _compiled(function: Callable, *like) -> Callable:
+    """Return a function as one graph for any number of rows.
+
+    Called through the operation itself, because what ``tf.function`` does to its arguments takes
+    twenty times as long as a small network.
+
+    Parameters
+    ----------
+    function : callable
+    *like : structures of tf.TensorSpec or tf.Variable
+        One per argument: what it will be called with.
+    """
     import tensorflow as tf
 
-    if specs[-1] is None:  # a subclassed model does not say what it takes
+    if like[-1] is None:  # a subclassed model does not say what it takes
         return tf.function(function, reduce_retracing=True)
-    return tf.function(function, input_signature=specs)
+    graph = tf.function(function).get_concrete_function(*like)
+    dtypes = [tensor.dtype for tensor in graph.outputs]
 
+    def call(*args):
+        flat = [a.handle if isinstance(a, tf.Variable) else a for a in tf.nest.flatten(args)]
+        results = tf.raw_ops.StatefulPartitionedCall(
+            args=[*flat, *graph.captured_inputs], Tout=dtypes, f=graph
+        )
+        return tf.nest.pack_sequence_as(graph.structured_outputs, results)
 
-def _specs(variables) -> list:
-    import tensorflow as tf
-
-    return [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
+    return call
 
 
 def _input_specs(model):

@@ -7,7 +7,7 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from stackfuse._checks import check_target, task_of
+from stackfuse._checks import check_target, refuse_several_columns, task_of
 from stackfuse._stack import Stack, final_has
 from stackfuse._stack_checks import check_final
 
@@ -117,6 +117,7 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
         y = check_target(y, classifier=True, owner=self)
+        refuse_several_columns(y)
         if task_of(y, classifier=True) == "multilabel":
             self._label_encoder = [LabelEncoder().fit(label) for label in y.T]
             self.classes_ = [encoder.classes_ for encoder in self._label_encoder]

@@ -20,7 +20,6 @@ _OWNED_BY_FIT = {
     "callbacks": "callbacks=",
     "validation_split": "validation_split=",
     "validation_data": "validation_split=",
-    "validation_batch_size": "batch_size=",
     "steps_per_epoch": "batch_size=",
     "initial_epoch": "warm_start=True or partial_fit",
 }
@@ -28,7 +27,13 @@ _OWNED_BY_FIT = {
 #: Parameters that may be classes with settings: ``loss__from_logits``, ``callbacks__0__patience``.
 _MADE = ("optimizer", "loss", "metrics", "callbacks")
 
-_ROUTES = ("model", "compile", "fit", *_MADE)
+_ROUTES = ("model", "compile", "fit", "predict", *_MADE)
+
+#: Constructor parameters of scikeras that are settings for Keras.
+_BARE = {
+    "run_eagerly": ("compile", "run_eagerly"),
+    "validation_batch_size": ("fit", "validation_batch_size"),
+}
 
 
 class _Builder(NetworkEstimator):
@@ -115,10 +120,11 @@ class _Builder(NetworkEstimator):
         }
 
     def _routed(self, route: str) -> dict[str, Any]:
-        prefix = f"{route}__"
-        return {
+        prefix, extra = f"{route}__", self._extra_params()
+        bare = {_BARE[name][1]: extra[name] for name in extra if _is_bare(name, route, self.model)}
+        return bare | {
             name.removeprefix(prefix): value
-            for name, value in self._extra_params().items()
+            for name, value in extra.items()
             if name.startswith(prefix)
         }
 
@@ -133,6 +139,7 @@ class _Builder(NetworkEstimator):
             "model": arguments,
             "compile": set(inspect.signature(keras.Model.compile).parameters) - {"self"},
             "fit": set(inspect.signature(keras.Model.fit).parameters) - {"self"},
+            "predict": {"batch_size"},
         }
         for name in sorted(names):
             route, _, routed = name.partition("__")
@@ -142,7 +149,7 @@ class _Builder(NetworkEstimator):
                 # What a class takes, its constructor says.
                 if route in _MADE or routed in takers[route] or (any_name and route == "model"):
                     continue
-            elif any_name or name in arguments:
+            elif any_name or name in arguments or name in _BARE:
                 continue
             known = [*self._get_param_names(), *arguments, *takers["fit"], *takers["compile"]]
             known += [f"{r}__{k}" for r, keys in takers.items() for k in keys]
@@ -171,7 +178,8 @@ class _Builder(NetworkEstimator):
                 "model must be a function that returns a keras.Model, a keras.Model or a path to "
                 f"a .keras file, got {self.model!r}."
             )
-        arguments = {name: value for name, value in extra.items() if "__" not in name}
+        bare = {name for name in _BARE if _is_bare(name, _BARE[name][0], self.model)}
+        arguments = {n: value for n, value in extra.items() if "__" not in n and n not in bare}
         arguments |= self._routed("model")
         named = inspect.signature(self.model).parameters
         offered = {"meta": meta, "compile_kwargs": compile_kwargs}
@@ -200,6 +208,14 @@ class _Builder(NetworkEstimator):
     def _fit_params(self, n_samples: int) -> dict[str, Any]:
         return self._routed("fit")
 
+    def _predict_params(self) -> dict[str, Any]:
+        return self._routed("predict")
+
+
+def _is_bare(name: str, route: str, builder) -> bool:
+    """Whether a parameter is a setting for this part of Keras, and none of the builder's own."""
+    return _BARE.get(name, ("",))[0] == route and name not in _arguments(builder)[0]
+
 
 def _arguments(builder) -> tuple[set[str], bool]:
     """Return the names that a builder takes, and whether it takes any name at all."""
@@ -223,7 +239,8 @@ class KerasClassifier(_Builder, NetworkClassifier):
         A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict:
         ``n_features_in_``, ``X_shape_``, ``X_dtype_``, ``classes_``, ``n_classes_``,
         ``n_outputs_``, ``target_type_``), ``compile_kwargs``, and arguments of its own. Of a
-        ``keras.Model``, or one loaded from a path, a copy is trained on from its weights.
+        ``keras.Model``, or one loaded from a path, a copy is trained on from its weights. A model
+        with several outputs learns one column of y with each.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
         Copied for every fit.
     loss : str, callable, keras.losses.Loss or its class, default=None
@@ -253,7 +270,9 @@ class KerasClassifier(_Builder, NetworkClassifier):
         As in ``model.fit``.
     **builder_and_routed_params
         Arguments of the builder (``units=64`` or ``model__units=64``), and settings for Keras:
-        ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__validation_freq``, ...
+        ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__validation_freq``,
+        ``predict__batch_size``, ...; ``run_eagerly`` and ``validation_batch_size`` also by
+        themselves.
         Losses, metrics and callbacks may be classes, made with ``loss__``, ``metrics__`` and
         ``callbacks__`` settings: ``callbacks=EarlyStopping, callbacks__patience=3``.
 
@@ -261,7 +280,8 @@ class KerasClassifier(_Builder, NetworkClassifier):
     ----------
     model_ : keras.Model
         The trained network.
-    classes_ : ndarray of shape (n_classes,)
+    classes_ : ndarray of shape (n_classes,), or list of ndarray
+        Of a network with several outputs a list.
     history_ : dict of str to list of float
         Loss and metrics per epoch.
     n_features_in_ : int

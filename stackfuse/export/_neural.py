@@ -6,6 +6,7 @@ from itertools import count
 
 from stackfuse._architecture import foreign_parts
 from stackfuse._checks import NotConvertible
+from stackfuse._heads import Heads
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._convert import constant, convert_type, first_largest, unsupported
 
@@ -16,6 +17,11 @@ _numbers = count()
 def _classifier(estimator, x, method):
     from keras import ops
 
+    if isinstance(estimator.outputs_, Heads):
+        raise NotConvertible(
+            f"The network {estimator.model_.name!r} has {len(estimator.outputs_.heads)} outputs, "
+            "columns of classes, which have no counterpart yet. Export one network per column."
+        )
     probabilities = _outputs(estimator, x)
     if method == "predict_proba":
         return probabilities
