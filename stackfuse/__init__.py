@@ -1,9 +1,10 @@
 """Stack Keras models and scikit-learn estimators, and bake the whole stack into one Keras graph."""
 
+from stackfuse._assembly import out_of_fold
 from stackfuse._checks import NotConvertible, ParityError
 from stackfuse._inputs import MultiInput
 from stackfuse._meta import FusionClassifier, FusionRegressor
-from stackfuse._oof import OutOfFold, out_of_fold
+from stackfuse._oof import OutOfFold
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse._wrappers import KerasClassifier, KerasRegressor
 from stackfuse.export import ExportReport, export, to_keras

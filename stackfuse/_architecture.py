@@ -51,7 +51,7 @@ def architecture(model) -> str | None:
     if any(name in _OPAQUE for name in _class_names(raw)) or next(_foreign([raw, compiled]), None):
         return None
     variables = [(list(v.shape), str(v.dtype), v.trainable) for v in model.variables]
-    parts = [type(model).__name__, _anonymous(raw, {}), _plain_names(compiled), variables]
+    parts = [type(model).__name__, anonymous(raw), _plain_names(compiled), variables]
     return json.dumps(parts, sort_keys=True)
 
 
@@ -141,8 +141,12 @@ def plain_name(name: str, class_name: str) -> str:
     return stem if number.isdigit() and same else name
 
 
-def _anonymous(config, names: dict[str, int]):
+def anonymous(config):
     """Replace the names of layers by numbers: Keras counts them on with every model built."""
+    return _anonymous(config, {})
+
+
+def _anonymous(config, names: dict[str, int]):
 
     def number(name):
         return names.setdefault(name, len(names))

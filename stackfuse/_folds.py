@@ -1,5 +1,6 @@
 """From a ``cv`` argument to index arrays: drawn once, checked before anything is fitted."""
 
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import NamedTuple
@@ -66,6 +67,32 @@ def draw_folds(
 def whole(n_samples: int) -> Fold:
     """Return the fold that trains on every row and predicts none: the refit."""
     return Fold(np.arange(n_samples), np.arange(0))
+
+
+def tell_missing_classes(folds: Sequence[Fold], y: np.ndarray, classes: np.ndarray | None) -> None:
+    """Warn of folds that train without a class: what they predict for it is zero.
+
+    Parameters
+    ----------
+    folds : sequence of Fold
+    y : ndarray of shape (n_samples,)
+        Class numbers.
+    classes : ndarray of shape (n_classes,) or None
+        The labels; None where there are no single labels.
+    """
+    if classes is None:
+        return
+    lacking = {
+        k: classes[np.setdiff1d(np.arange(len(classes)), y[fold.train])].tolist()
+        for k, fold in enumerate(folds)
+    }
+    told = [f"fold {k} without {missing}" for k, missing in lacking.items() if missing]
+    if told:
+        warnings.warn(
+            f"cv trains {', '.join(told[:3])}{', ...' if len(told) > 3 else ''}: a base gives a "
+            "class that it has not seen probability 0. StratifiedKFold or fewer folds avoid it.",
+            stacklevel=2,
+        )
 
 
 def _indices(rows) -> np.ndarray:

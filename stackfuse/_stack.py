@@ -1,13 +1,14 @@
-"""What both stacks do: train the bases out-of-fold, the meta-learner on them, and predict."""
+"""What both stacks do to fit: the bases out-of-fold, the meta-learner on them."""
 
+import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
-import scipy.sparse
-from sklearn.base import TransformerMixin
+from sklearn.base import is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import Bunch, _safe_indexing, indexable
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -16,56 +17,38 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import (
-    _check_feature_names_in,
-    _check_method_params,
-    _num_samples,
-    check_is_fitted,
-)
+from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
+from stackfuse._assembly import FitCheck, assemble, check_averages, tell_size
+from stackfuse._bases import Fits, HowToFit, fit_bases
 from stackfuse._checks import check_same_length, relabelled
-from stackfuse._folds import draw_folds, whole
+from stackfuse._columns import as_block, columns_of, response_method
+from stackfuse._folds import Fold, draw_folds, tell_missing_classes, whole
 from stackfuse._inputs import MultiInput
-from stackfuse._oof import (
-    Column,
-    OutOfFold,
-    as_block,
-    assemble,
-    columns_of,
-    fold_seeds,
-    response_method,
-)
+from stackfuse._oof import OutOfFold
 from stackfuse._progress import shown, task
 from stackfuse._stack_checks import (
     check_coverage,
+    check_saved,
     check_weights,
-    is_dropped,
     named_bases,
+    networks_from_files,
+    tell_seen_rows,
 )
-from stackfuse.engines import FoldFits, derived_seed, engine_named, replica
+from stackfuse._stack_predict import FittedStack, chosen_columns
+from stackfuse.engines import derived_seed, replica
 
 #: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
 SAMPLE_ROWS = 64
 
 
-def final_has(method: str):
-    """Return the check whether a stack's meta-learner, fitted or not, has a method."""
-
-    def check(stack) -> bool:
-        final = getattr(stack, "final_estimator_", stack.final_estimator)
-        getattr(stack._default_final() if final is None else final, method)
-        return True
-
-    return check
-
-
-class Stack(CallbackSupportMixin, TransformerMixin):
+class Stack(CallbackSupportMixin, FittedStack):
     """What the two stacks do differently from scikit-learn's, whose classes they also inherit."""
 
     FITTED = (
         "classes_",
         "estimators_",
+        "failures_",
         "feature_names_in_",
         "final_estimator_",
         "fold_estimators_",
@@ -150,237 +133,195 @@ class Stack(CallbackSupportMixin, TransformerMixin):
         for name in self.FITTED:  # an earlier fit may have had other options
             self.__dict__.pop(name, None)
         (X,) = indexable(X)
+        how = self._how_to_fit()
+        self._check_passthrough(X)
         bases = named_bases(*self._validate_estimators())
         y, classes = self._encode(y)
-        if self.cv != "prefit":
+        prefit = isinstance(self.cv, str) and self.cv == "prefit"
+        if not prefit:
             bases = [(name, relabelled(base, classes)) for name, base in bases]
         self._validate_final_estimator()
         self.final_estimator_ = relabelled(self.final_estimator_, classes)
-        self._check_options()
-        if self.passthrough and isinstance(X, MultiInput):
-            raise ValueError(
-                "passthrough=True appends the columns of X, but X is a MultiInput. "
-                "Use passthrough=False."
-            )
+        self.failures_ = {}
         if fit_params.get("sample_weight") is not None and not _routing_enabled():
-            check_weights([*bases, ("final_estimator", self.final_estimator_)])
-        methods = [response_method(name, base, self.stack_method) for name, base in bases]
+            bases = check_weights(bases, self.final_estimator_, self.on_error, self.failures_)
+        methods = {name: response_method(name, base, self.stack_method) for name, base in bases}
         base_params, split_params = self._route(bases, groups, fit_params)
-        self.stack_method_ = methods
         context = self._init_callback_context(max_subtasks=len(bases) + 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        if self.cv == "prefit":
-            self.oof_ = self._collect_prefit(bases, methods, X, classes)
+        tell_seen_rows(bases, X, prefit=prefit)
+        if prefit:
+            self.oof_ = self._collect_prefit(bases, methods, X, y, classes)
+        else:
+            self.oof_ = self._fit_bases(
+                bases, methods, X, y, classes, how, base_params, split_params, context
+            )
+        self.stack_method_ = [methods[name] for name, _ in self._columns_by_base()]
+        self._name_estimators()
+        self._fit_final(X, fit_params, context)
+        self._sample_X = _safe_indexing(X, _spread(_num_samples(X), SAMPLE_ROWS))
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        return self
+
+    def refit_final(self, final_estimator=None, X=None, *, sample_weight=None):
+        """Train another meta-learner on the kept out-of-fold predictions; no base is fitted.
+
+        Parameters
+        ----------
+        final_estimator : estimator, default=None
+            The new meta-learner; None stands for the default one.
+        X : array-like of shape (n_samples, ...), default=None
+            The rows of fit; needed with `passthrough` only.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If X is needed, or has other rows than those of fit.
+        """
+        check_is_fitted(self)
+        if self._passes_through() and X is None:
+            raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
+        rows = self.oof_.predictions if X is None else X
+        check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
+        self.final_estimator = final_estimator
+        self._validate_final_estimator()
+        self.final_estimator_ = relabelled(self.final_estimator_, self.oof_.classes_)
+        params = {} if sample_weight is None else {"sample_weight": sample_weight}
+        self._fit_final(X, params, None)
+        return self
+
+    def _fit_bases(
+        self, bases, methods, X, y, classes, how, base_params, split_params, context
+    ) -> OutOfFold:
+        """Fit every base on every fold and, to keep, on all rows; assemble the predictions."""
+        saved = self.cv if isinstance(self.cv, OutOfFold) else None
+        if saved is not None:
+            check_saved(saved, methods, y, classes, refit=self.refit)
+            folds = []
         else:
             folds = draw_folds(
                 self.cv,
                 X,
                 y,
-                classifier=hasattr(self, "classes_"),
+                classifier=is_classifier(self),
                 split_params=split_params,
                 random_state=self.random_state,
             )
-            check_coverage(folds, y, classes, averaged=not self.refit, methods=methods)
-            fits = self._fit_bases(bases, methods, X, y, folds, base_params, context)
-            names = [name for name, _ in bases]
-            self.oof_ = assemble(names, methods, fits, folds, y, classes)
-        self._name_estimators(bases)
-
-        self._fit_final(X, y, fit_params, context)
-        self._sample_X = _safe_indexing(X, _spread(_num_samples(X), SAMPLE_ROWS))
-        context.call_on_fit_task_end(estimator=self, X=X, y=y)
-        return self
-
-    def _fit_bases(self, bases, methods, X, y, folds, base_params, context) -> list[FoldFits]:
-        """Fit every base on every fold and, to keep, on all rows."""
-        engine = engine_named(self.engine, self.n_jobs)
+            check_coverage(folds, y, classes, averaged=not self.refit, methods=methods.values())
+            check_averages(folds, list(methods.values()), classes)
+            tell_missing_classes(folds, y, classes)
+            tell_size(list(methods.values()), y, classes)
         jobs = [*folds, whole(len(y))] if self.refit else folds
-        titles = [f"fold {k}" for k in range(len(folds))] + ["all rows"]
-        fits = []
-        for (name, base), method in zip(bases, methods):
+
+        @contextmanager
+        def watch(name: str) -> Iterator[Any]:
             part = context.subcontext(task_name=f"base {name}", max_subtasks=len(jobs))
             part.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            titles = [f"fold {k}" if len(fold.test) else "all rows" for k, fold in enumerate(jobs)]
+            try:
+                yield lambda k, inner: task(part, titles[k], owner=self, inner=inner)
+            finally:
+                part.call_on_fit_task_end(estimator=self, X=X, y=y)
 
-            def watch(k: int, inner, part=part):
-                return task(part, titles[k], owner=self, inner=inner)
+        fits = fit_bases(
+            bases,
+            list(methods.values()),
+            X,
+            y,
+            jobs,
+            how=how,
+            fit_params=base_params,
+            check=FitCheck(jobs, methods, classes, constant=self.on_error == "raise"),
+            keep=self._keeps,
+            watch=watch,
+        )
+        self.failures_ |= fits.failures
+        self._keep(fits)
+        if saved is not None:
+            return saved
+        used = [methods[name] for name in fits.folds]
+        return assemble(used, fits.folds, folds, y, classes)
 
-            fits.append(
-                engine.fit_folds(
-                    base,
-                    X,
-                    y,
-                    jobs,
-                    method=method,
-                    fit_params=base_params[name],
-                    seeds=fold_seeds(self.random_state, name, len(jobs)),
-                    watch=watch,
-                )
-            )
-            part.call_on_fit_task_end(estimator=self, X=X, y=y)
+    def _keeps(self, fold: Fold) -> bool:
+        """Whether the model of a fold is needed to predict: that of all rows, or each fold's."""
+        return not self.refit or len(fold.test) == 0
+
+    def _keep(self, fits: Fits) -> None:
         if self.refit:
-            self.estimators_ = [fit.estimators[-1] for fit in fits]
+            self.estimators_ = [fit.estimators[-1] for fit in fits.folds.values()]
         else:
-            self.fold_estimators_ = [fit.estimators for fit in fits]
-        return fits
+            self.fold_estimators_ = [fit.estimators for fit in fits.folds.values()]
 
-    def _collect_prefit(self, bases, methods, X, classes) -> OutOfFold:
+    def _collect_prefit(self, bases, methods, X, y, classes) -> OutOfFold:
         """Take the bases as they are; their predictions stand in for out-of-fold ones."""
         self.estimators_ = []
         columns, blocks = [], []
-        for (name, base), method in zip(bases, methods):
+        from_files = {name for name, base in self.estimators if isinstance(base, str)}
+        for name, base in bases:
+            if name in from_files:
+                base.initialize(X, y if classes is None else classes[y])
             check_is_fitted(base)
             self.estimators_.append(base)
-            block = as_block(getattr(base, method)(X), base, method, classes)
+            block = as_block(getattr(base, methods[name])(X), base, methods[name], classes)
             blocks.append(block)
-            columns += columns_of(name, method, block.shape[1], _count(classes))
-        n_samples = _num_samples(X)
-        return OutOfFold(
-            np.hstack(blocks), np.ones(n_samples, bool), columns, [], {}, classes_=classes
-        )
+            n_classes = None if classes is None else len(classes)
+            columns += columns_of(name, methods[name], block.shape[1], n_classes)
+        mask = np.ones(_num_samples(X), bool)
+        return OutOfFold(np.hstack(blocks), mask, columns, [], {}, classes_=classes, y=y)
 
-    def _fit_final(self, X, y, fit_params, context) -> None:
+    def _fit_final(self, X, fit_params, context) -> None:
         """Fit the meta-learner on the rows that have out-of-fold predictions."""
         rows = np.flatnonzero(self.oof_.mask)
-        table = self._with_passthrough(
-            self.oof_.predictions[rows], _safe_indexing(X, rows) if self.passthrough else None
-        )
+        passed = _safe_indexing(X, rows) if self._passes_through() else None
+        table = self._with_passthrough(self.oof_.predictions[rows], passed)
         seed = None if self.random_state is None else derived_seed(self.random_state, "final")
-        self.final_estimator_ = replica(self.final_estimator_, seed)
-        params = _check_method_params(X, fit_params, indices=rows)
-        with task(context, "meta-learner", owner=self, inner=self.final_estimator_):
-            self.final_estimator_.fit(table, _safe_indexing(y, rows), **params)
-
-    # ------------------------------------------------------------------ predicting
-
-    def transform(self, X):
-        """Return the bases' predictions for X, the columns that the meta-learner sees.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-
-        Returns
-        -------
-        predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
-            In float64, followed by X itself with ``passthrough=True``.
-        """
-        check_is_fitted(self)
-        labels = self._labels_of_bases()
-        blocks = []
-        for replicas, method in zip(self._replicas(), self.stack_method_):
-            votes = [as_block(getattr(e, method)(X), e, method, labels) for e in replicas]
-            blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
-        return self._with_passthrough(np.hstack(blocks), X)
-
-    def fit_transform(self, X, y=None, **fit_params):
-        """Fit, and return the out-of-fold predictions of X: no row is predicted by its own model.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        **fit_params : dict
-            See :meth:`fit`.
-
-        Returns
-        -------
-        predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
-            NaN in rows that no fold predicts.
-        """
-        self.fit(X, y, **fit_params)
-        return self._with_passthrough(self.oof_.predictions, X)
-
-    def get_feature_names_out(self, input_features=None):
-        """Return the names of the columns that :meth:`transform` returns.
-
-        Parameters
-        ----------
-        input_features : array-like of str, default=None
-            Names of X's columns, used with ``passthrough=True``.
-
-        Returns
-        -------
-        names : ndarray of str
-        """
-        check_is_fitted(self, "n_features_in_")
-        input_features = _check_feature_names_in(
-            self, input_features, generate_names=self.passthrough
-        )
-        prefix = type(self).__name__.lower()
-        names = []
-        for name, columns in self._columns_by_base():
-            several = len(columns) > 1
-            names += [f"{prefix}_{name}{j if several else ''}" for j in range(len(columns))]
-        if self.passthrough:
-            return np.concatenate((names, input_features))
-        return np.asarray(names, dtype=object)
-
-    @property
-    def n_features_in_(self):
-        """Number of features seen during fit."""
-        try:
-            check_is_fitted(self)
-        except NotFittedError as error:
-            raise AttributeError(
-                f"{type(self).__name__} object has no attribute n_features_in_"
-            ) from error
-        return self._replicas()[0][0].n_features_in_
-
-    def _replicas(self) -> list[list]:
-        """Return the fitted estimators that stand for each base: the refitted, or one per fold."""
-        if hasattr(self, "estimators_"):
-            return [[estimator] for estimator in self.estimators_]
-        return self.fold_estimators_
-
-    def _labels_of_bases(self) -> np.ndarray | None:
-        """Return the classes as the bases know them: by number, unless they came fitted."""
-        classes = self.oof_.classes_
-        return classes if classes is None or not self.oof_.folds else np.arange(len(classes))
-
-    def _columns_by_base(self) -> Iterator[tuple[str, list[Column]]]:
-        for name, base in self.estimators:
-            if not is_dropped(base):
-                yield name, [column for column in self.oof_.columns if column.estimator == name]
-
-    def _with_passthrough(self, predictions: np.ndarray, X):
-        if not self.passthrough:
-            return predictions
-        if scipy.sparse.issparse(X):
-            return scipy.sparse.hstack([predictions, X], format=X.format)
-        if np.ndim(X) > 2:
-            raise ValueError(
-                f"passthrough=True appends the columns of X, but X has shape {np.shape(X)}. "
-                "Use passthrough=False."
-            )
-        return np.hstack([predictions, X])
-
-    @available_if(final_has("predict"))
-    def predict(self, X, **predict_params):
-        """Return the meta-learner's prediction for X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-        **predict_params : dict
-            Passed to the meta-learner's ``predict``.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        """
-        check_is_fitted(self)
-        return super().predict(X, **predict_params)
+        final = replica(self.final_estimator_, seed)
+        params = _check_method_params(self.oof_.predictions, fit_params, indices=rows)
+        target = _safe_indexing(self.oof_.y, rows)
+        if context is None:
+            final.fit(table, target, **params)
+        else:
+            with task(context, "meta-learner", owner=self, inner=final):
+                final.fit(table, target, **params)
+        self.final_estimator_ = final
 
     # ------------------------------------------------------------------ checking
 
-    def _check_options(self) -> None:
-        if self.memory is not None:
-            raise ValueError("memory must be None: storing the fits on disk is not available yet.")
-        if self.on_error != "raise":
-            raise ValueError(f"on_error must be 'raise', got {self.on_error!r}.")
-        if self.random_state is not None and not isinstance(self.random_state, int | np.integer):
-            raise ValueError(f"random_state must be an integer or None, got {self.random_state!r}.")
+    def _how_to_fit(self) -> HowToFit:
+        if isinstance(self.cv, str) and self.cv not in ("prefit", "outer"):
+            raise ValueError(f"cv must be a splitter, a number or 'prefit', got {self.cv!r}.")
+        if isinstance(self.cv, str) and self.cv == "outer":
+            raise ValueError(
+                "cv='outer' takes the folds of the stack around this one, but there is none. "
+                "Give the outermost stack a splitter."
+            )
+        return HowToFit(self.engine, self.n_jobs, self.memory, self.on_error, self.random_state)
+
+    def _check_passthrough(self, X) -> None:
+        if self.passthrough is True and isinstance(X, MultiInput):
+            raise ValueError(
+                "passthrough=True appends the columns of X, but X is a MultiInput. "
+                "Use passthrough=False, or a list of inputs."
+            )
+        if isinstance(self.passthrough, str):
+            raise ValueError(
+                f"passthrough must be True, False or a list of columns, got {self.passthrough!r}: "
+                f"use [{self.passthrough!r}]."
+            )
+        if self._passes_through() and self.passthrough is not True:
+            chosen_columns(_safe_indexing(X, [0]), self.passthrough)
+
+    def _validate_estimators(self):
+        """Check the estimators; files of Keras models become networks that are not trained."""
+        twin = copy.copy(self)
+        twin.estimators = networks_from_files(self.estimators, classifier=is_classifier(self))
+        return super(Stack, twin)._validate_estimators()
 
     def _route(self, bases, groups, fit_params):
         """Return the fit parameters of each base, and the splitter's."""
@@ -404,16 +345,23 @@ class Stack(CallbackSupportMixin, TransformerMixin):
         splitter = self.cv if hasattr(self.cv, "get_metadata_routing") else _NoSplitter()
         return router.add(splitter=splitter, method_mapping=splits)
 
-    def _name_estimators(self, bases) -> None:
-        fitted = dict(zip((name for name, _ in bases), self._replicas()))
+    def _name_estimators(self) -> None:
+        replicas = self._replicas()
+        fitted = {name: replicas[k] for k, (name, _) in enumerate(self._columns_by_base())}
         self.named_estimators_ = Bunch()
         for name, _ in self.estimators:
             if name not in fitted:
                 self.named_estimators_[name] = "drop"
                 continue
-            self.named_estimators_[name] = fitted[name][0] if self.refit else fitted[name]
+            one = hasattr(self, "estimators_")
+            self.named_estimators_[name] = fitted[name][0] if one else fitted[name]
             if hasattr(fitted[name][0], "feature_names_in_"):
                 self.feature_names_in_ = fitted[name][0].feature_names_in_
+
+    def _fit_depends_on(self) -> dict[str, Any]:
+        """Return what a fit of this stack depends on, when it is a base of another."""
+        idle = {"memory", "n_jobs", "verbose", "_skl_callbacks"}
+        return {name: value for name, value in vars(self).items() if name not in idle}
 
 
 class _NoSplitter:
@@ -421,10 +369,6 @@ class _NoSplitter:
 
     def get_metadata_routing(self):
         return MetadataRouter(owner=self)
-
-
-def _count(classes: Sequence | np.ndarray | None) -> int | None:
-    return None if classes is None else len(classes)
 
 
 def _spread(n_rows: int, n_wanted: int) -> np.ndarray:

@@ -1,12 +1,18 @@
 """What is asked of the parts of a stack before anything is fitted."""
 
+import os
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
 from stackfuse._folds import Fold
+from stackfuse._inputs import row_digests
+from stackfuse._oof import OutOfFold
+from stackfuse._wrappers import KerasClassifier, KerasRegressor
 
 
 def named_bases(names: Iterable[str], estimators: Iterable) -> list[tuple[str, Any]]:
@@ -38,7 +44,7 @@ def check_coverage(
     classes: np.ndarray | None,
     *,
     averaged: bool,
-    methods: Sequence[str],
+    methods: Iterable[str],
 ) -> None:
     """Raise if the meta-learner could not learn all classes, or class numbers were averaged."""
     if classes is None:
@@ -57,14 +63,93 @@ def check_coverage(
         )
 
 
-def check_weights(estimators: Iterable[tuple[str, Any]]) -> None:
-    """Raise for estimators that cannot take sample weights."""
-    for name, estimator in estimators:
-        if not has_fit_parameter(estimator, "sample_weight"):
+def check_weights(
+    bases: Sequence[tuple[str, Any]], final_estimator, on_error: str, failures: dict[str, str]
+) -> list[tuple[str, Any]]:
+    """Return the bases that can take sample weights.
+
+    Raises
+    ------
+    TypeError
+        If the meta-learner cannot, or a base with ``on_error="raise"``; with ``"drop"`` such bases
+        are added to the failures, and told.
+    """
+    takers = []
+    for name, estimator in [*bases, ("final_estimator", final_estimator)]:
+        if has_fit_parameter(estimator, "sample_weight"):
+            takers.append((name, estimator))
+            continue
+        cause = (
+            f"Underlying estimator {name} ({type(estimator).__name__}) does not support sample "
+            "weights"
+        )
+        if on_error == "raise" or estimator is final_estimator:
             raise TypeError(
-                f"Underlying estimator {name} ({type(estimator).__name__}) does not support "
-                "sample weights. Leave sample_weight out, or enable scikit-learn's metadata "
-                "routing and set_fit_request on the estimators that take it."
+                f"{cause}. Leave sample_weight out, drop such bases with on_error='drop', or "
+                "enable scikit-learn's metadata routing and set_fit_request on those that take it."
+            )
+        failures[name] = cause
+        warnings.warn(f"{cause}, and is dropped.", stacklevel=2)
+    if len(takers) == 1:
+        raise ValueError("No base estimator supports sample weights: leave sample_weight out.")
+    return takers[:-1]
+
+
+def networks_from_files(estimators, *, classifier: bool) -> list:
+    """Replace the paths of Keras files among the estimators by networks that are not trained."""
+    if not isinstance(estimators, list | tuple):
+        return estimators
+    wrapper = KerasClassifier if classifier else KerasRegressor
+    return [
+        (pair[0], wrapper(os.fspath(pair[1]), epochs=0))
+        if len(pair) == 2 and isinstance(pair[1], str | os.PathLike) and not is_dropped(pair[1])
+        else pair
+        for pair in estimators
+    ]
+
+
+def check_saved(
+    saved: OutOfFold,
+    methods: dict[str, str],
+    y: np.ndarray,
+    classes: np.ndarray | None,
+    *,
+    refit: bool,
+) -> None:
+    """Raise unless out-of-fold predictions are of these bases, for these rows."""
+    columns = {column.estimator: column.method for column in saved.columns}
+    if columns != methods or list(columns) != list(methods):
+        raise ValueError(
+            f"cv holds out-of-fold predictions of {columns}, but the bases are {methods}, in this "
+            "order. Pass the same names and methods."
+        )
+    now, then = (y, classes), (saved.y, saved.classes_)
+    if not all(a is b or np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(now, then)):
+        raise ValueError(
+            "cv holds out-of-fold predictions for another y. Fit on the rows, in the order, that "
+            "they were made from."
+        )
+    if not refit:
+        raise ValueError(
+            "cv holds out-of-fold predictions, but not the models of the folds: use refit=True."
+        )
+
+
+def tell_seen_rows(bases: Sequence[tuple[str, Any]], X, *, prefit: bool) -> None:
+    """Warn of fitted bases that are known to have been trained on rows of X."""
+    for name, base in bases:
+        fitted = base.estimator if isinstance(base, FrozenEstimator) else base
+        if fitted is base and not prefit:
+            continue
+        seen = getattr(fitted, "_seen_rows", None)
+        if seen is None and hasattr(fitted, "_sample_X"):
+            seen = row_digests(fitted._sample_X)
+        if seen and not set(seen).isdisjoint(row_digests(X)):
+            warnings.warn(
+                f"Base estimator {name!r} was trained on rows that now train the meta-learner: it "
+                "is better at them than at new ones, and will be trusted too much. Fit the stack "
+                "on rows that its bases have not seen.",
+                stacklevel=2,
             )
 
 

@@ -8,8 +8,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from stackfuse._checks import check_target, refuse_several_columns, task_of
-from stackfuse._stack import Stack, final_has
+from stackfuse._stack import Stack
 from stackfuse._stack_checks import check_final
+from stackfuse._stack_predict import final_has
 
 
 class StackingClassifier(Stack, ensemble.StackingClassifier):

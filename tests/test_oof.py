@@ -61,10 +61,12 @@ def test_a_class_missing_from_a_fold_has_a_column_of_zeros():
     X = np.random.default_rng(0).normal(size=(40, 2))
     y = np.array(["a", "b"] * 19 + ["c", "c"])
     folds = [(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))]
-    oof = sf.out_of_fold([("lr", LogisticRegression())], X, y, cv=folds)
+    with pytest.warns(UserWarning, match=r"cv trains fold 0 without \['c'\]: a base gives"):
+        oof = sf.out_of_fold([("lr", LogisticRegression())], X, y, cv=folds)
     assert_array_equal(oof.predictions[20:, 2], 0)
     assert (oof.predictions[:20, 2] > 0).all()
-    with pytest.raises(ValueError, match="columns of decision_function cannot be matched"):
+    unmatched = pytest.raises(ValueError, match="columns of decision_function cannot be matched")
+    with pytest.warns(UserWarning, match="without"), unmatched:
         sf.out_of_fold([("r", RidgeClassifier())], X, y, cv=folds)
 
 
@@ -114,7 +116,7 @@ def test_a_base_that_predicts_nonsense_is_named(iris):
         def predict_proba(self, X):
             return super().predict_proba(X) * np.nan
 
-    with pytest.raises(ValueError, match="'bad' predicted NaN or infinity in fold 0"):
+    with pytest.raises(ValueError, match="'bad' failed on fold 0: it predicted NaN or infini"):
         sf.out_of_fold([("bad", Broken())], X, y, cv=3)
 
 

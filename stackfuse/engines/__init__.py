@@ -5,18 +5,21 @@ from stackfuse.engines._base import (
     Engine,
     FoldFits,
     SequentialEngine,
+    Watch,
     derived_seed,
     replica,
 )
-from stackfuse.engines._joblib import JoblibEngine
+from stackfuse.engines._joblib import JoblibEngine, holds_network
 
 __all__ = [
     "Engine",
     "FoldFits",
     "JoblibEngine",
     "SequentialEngine",
+    "Watch",
     "derived_seed",
     "engine_named",
+    "holds_network",
     "replica",
 ]
 

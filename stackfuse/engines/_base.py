@@ -11,6 +11,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
 from stackfuse._folds import Fold
+from stackfuse._store import Entry, FoldFit
 
 #: Entered around the fit of fold k, with the estimator about to be fitted: for progress.
 Watch = Callable[[int, Any], AbstractContextManager]
@@ -22,7 +23,8 @@ class FoldFits(NamedTuple):
     Attributes
     ----------
     estimators : list of fitted estimators
-    predictions : list of (ndarray or None)
+        ``Forgotten`` where a stored fit holds no estimator.
+    predictions : list of (ndarray, list of ndarray or None)
         What the estimator's method returned for the fold's test rows; None if it has none.
     histories : list of (dict or None)
         ``history_`` of the estimators that keep one.
@@ -32,11 +34,10 @@ class FoldFits(NamedTuple):
     predictions: list
     histories: list
 
-    def append(self, fitted, predictions) -> None:
+    def append(self, fit: FoldFit) -> None:
         """Add the outcome of one fold."""
-        self.estimators.append(fitted)
-        self.predictions.append(predictions)
-        self.histories.append(getattr(fitted, "history_", None))
+        for values, value in zip(self, fit):
+            values.append(value)
 
 
 class Engine(Protocol):
@@ -53,6 +54,7 @@ class Engine(Protocol):
         fit_params: dict[str, Any] | None = None,
         seeds: Sequence[int | None] | None = None,
         watch: Watch | None = None,
+        entries: Sequence[Entry | None] | None = None,
     ) -> FoldFits:
         """Fit a clone of the estimator on each fold's training rows and predict its test rows.
 
@@ -70,10 +72,17 @@ class Engine(Protocol):
             One per fold; see :func:`replica`.
         watch : callable, default=None
             Entered around each fit.
+        entries : sequence of (Entry or None), default=None
+            Where each fit is stored: it is made only if it is not there.
 
         Returns
         -------
         fits : FoldFits
+
+        Raises
+        ------
+        Exception
+            What a fit raised; its attribute ``fold`` is the number of the fold.
         """
         ...
 
@@ -82,35 +91,55 @@ class SequentialEngine:
     """Fold after fold, each by the estimator's own ``fit``: the definition of correct."""
 
     def fit_folds(
-        self, estimator, X, y, folds, *, method, fit_params=None, seeds=None, watch=None
+        self,
+        estimator,
+        X,
+        y,
+        folds,
+        *,
+        method,
+        fit_params=None,
+        seeds=None,
+        watch=None,
+        entries=None,
     ) -> FoldFits:
         """See :class:`Engine`."""
+        n_folds = len(folds)
+        seeds, entries = seeds or [None] * n_folds, entries or [None] * n_folds
         fits = FoldFits([], [], [])
-        for k, fold in enumerate(folds):
-            unfitted = replica(estimator, seeds[k] if seeds else None)
+        for k in range(n_folds):
+            unfitted = replica(estimator, seeds[k], folds, k)
             with watch(k, unfitted) if watch else nullcontext():
-                fitted, predictions = fit_fold(unfitted, X, y, fold, method, fit_params)
-            fits.append(fitted, predictions)
+                fits.append(fit_fold(unfitted, X, y, folds, k, method, fit_params, entries[k]))
         return fits
 
 
-def fit_fold(estimator, X, y, fold: Fold, method: str, fit_params: dict[str, Any] | None):
-    """Fit an estimator on a fold's training rows.
+def fit_fold(
+    estimator, X, y, folds: Sequence[Fold], k: int, method: str, fit_params, entry: Entry | None
+) -> FoldFit:
+    """Fit an estimator on the training rows of fold k and predict its test rows.
 
-    Returns
-    -------
-    estimator : fitted estimator
-        The one that was passed in.
-    predictions : ndarray or None
-        Of the fold's test rows; None if it has none.
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted in place, unless the entry holds its fit already.
     """
-    train, test = fold
-    params = _check_method_params(X, fit_params or {}, indices=train)
-    estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
-    return estimator, getattr(estimator, method)(_safe_indexing(X, test)) if len(test) else None
+
+    def make() -> FoldFit:
+        train, test = folds[k]
+        params = _check_method_params(X, fit_params or {}, indices=train)
+        estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
+        predictions = getattr(estimator, method)(_safe_indexing(X, test)) if len(test) else None
+        return FoldFit(estimator, predictions, getattr(estimator, "history_", None))
+
+    try:
+        return make() if entry is None else entry.once(make)
+    except Exception as error:
+        vars(error)["fold"] = k
+        raise
 
 
-def replica(estimator, seed: int | None):
+def replica(estimator, seed: int | None, folds: Sequence[Fold] = (), k: int = 0):
     """Return a clone whose unset random states are set from the seed.
 
     Parameters
@@ -118,6 +147,10 @@ def replica(estimator, seed: int | None):
     estimator : estimator
     seed : int or None
         None leaves every parameter as it is. Random states that the user has set stay in any case.
+    folds : sequence of Fold
+    k : int
+        The fold that the replica is for. Where a part of the estimator has ``cv="outer"``, its
+        folds are the other ones, as far as they lie in the training rows of this one.
 
     Returns
     -------
@@ -125,14 +158,22 @@ def replica(estimator, seed: int | None):
         Not fitted.
     """
     twin = clone(estimator)
-    if seed is not None:
-        unset = {
-            name: derived_seed(seed, name)
-            for name, value in twin.get_params(deep=True).items()
-            if value is None and (name == "random_state" or name.endswith("__random_state"))
-        }
-        twin.set_params(**unset)
-    return twin
+    changed: dict[str, Any] = {}
+    for name, value in twin.get_params(deep=True).items():
+        own = name.rpartition("__")[2]
+        if own == "random_state" and value is None and seed is not None:
+            changed[name] = derived_seed(seed, name)
+        if own == "cv" and isinstance(value, str) and value == "outer":
+            changed[name] = _inner_folds(folds, k)
+    return twin.set_params(**changed) if changed else twin
+
+
+def _inner_folds(folds: Sequence[Fold], k: int) -> list[Fold]:
+    """Return the other folds within the training rows of fold k, as places among these rows."""
+    rows = folds[k].train
+    others = [fold for j, fold in enumerate(folds) if j != k]
+    within = [Fold(*(np.flatnonzero(np.isin(rows, part)) for part in fold)) for fold in others]
+    return [fold for fold in within if len(fold.train) and len(fold.test)]
 
 
 def derived_seed(seed: int, *path: str | int) -> int:

@@ -1,52 +1,83 @@
 """The loop over joblib: folds side by side, in whatever ``joblib.parallel_config`` names."""
 
+import sys
+import time
 from contextlib import nullcontext
 
+import joblib
+from joblib.parallel import MultiprocessingBackend, ThreadingBackend, get_active_backend
 from sklearn.utils.parallel import Parallel, delayed
 
 from stackfuse._network import NetworkEstimator
-from stackfuse.engines._base import FoldFits, SequentialEngine, fit_fold, replica
+from stackfuse.engines._base import FoldFits, fit_fold, replica
+
+#: Seconds that processes must save before networks are trained in them: each imports TensorFlow.
+WORTH_PROCESSES = 45.0
 
 
 class JoblibEngine:
-    """Folds of scikit-learn estimators in parallel; networks in the loop.
+    """Folds side by side.
 
-    TensorFlow uses all cores for one network, every further process takes seconds to import it,
-    and threads that train at once are slower and not reproducible.
+    Networks are trained one after another until it shows that processes would pay: TensorFlow uses
+    all cores for one network as it is, every further process takes many seconds to import it, and
+    threads that train at once are slower.
     """
 
     def __init__(self, n_jobs: int):
         self.n_jobs = n_jobs
 
     def fit_folds(
-        self, estimator, X, y, folds, *, method, fit_params=None, seeds=None, watch=None
+        self,
+        estimator,
+        X,
+        y,
+        folds,
+        *,
+        method,
+        fit_params=None,
+        seeds=None,
+        watch=None,
+        entries=None,
     ) -> FoldFits:
         """See :class:`stackfuse.engines.Engine`."""
-        if holds_network(estimator):
-            return SequentialEngine().fit_folds(
-                estimator,
-                X,
-                y,
-                folds,
-                method=method,
-                fit_params=fit_params,
-                seeds=seeds,
-                watch=watch,
-            )
-        outcomes = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(fit_fold)(
-                replica(estimator, seeds[k] if seeds else None), X, y, fold, method, fit_params
-            )
-            for k, fold in enumerate(folds)
+        _refuse_forks()
+        n_folds = len(folds)
+        seeds, entries = seeds or [None] * n_folds, entries or [None] * n_folds
+        twins = [replica(estimator, seeds[k], folds, k) for k in range(n_folds)]
+        jobs = [(twins[k], X, y, folds, k, method, fit_params, entries[k]) for k in range(n_folds)]
+        fits, start, n_done = FoldFits([], [], []), time.perf_counter(), 0
+        while holds_network(estimator) and n_done < len(jobs):
+            if self._processes_pay(time.perf_counter() - start, n_done, len(jobs) - n_done):
+                break
+            with watch(n_done, twins[n_done]) if watch else nullcontext():
+                fits.append(fit_fold(*jobs[n_done]))
+            n_done += 1
+        rest = Parallel(n_jobs=self.n_jobs, return_as="generator")(
+            delayed(fit_fold)(*job) for job in jobs[n_done:]
         )
-        fits = FoldFits([], [], [])
-        for k, (fitted, predictions) in enumerate(outcomes):
-            with watch(k, fitted) if watch else nullcontext():  # it is told when it is done
-                fits.append(fitted, predictions)
+        for k, fit in enumerate(rest, n_done):
+            with watch(k, fit.estimator) if watch else nullcontext():  # told when it is done
+                fits.append(fit)
         return fits
+
+    def _processes_pay(self, seconds: float, n_done: int, n_left: int) -> bool:
+        """Whether the folds that are left would be trained sooner in processes of their own."""
+        if not n_done or isinstance(get_active_backend()[0], ThreadingBackend):
+            return False
+        n_workers = min(joblib.effective_n_jobs(self.n_jobs), n_left)
+        return seconds / n_done * n_left * (1 - 1 / n_workers) > WORTH_PROCESSES
 
 
 def holds_network(estimator) -> bool:
     """Whether an estimator is, or has as a part, a network of ours."""
     parts = [estimator, *estimator.get_params(deep=True).values()]
     return any(isinstance(part, NetworkEstimator) for part in parts)
+
+
+def _refuse_forks() -> None:
+    """Raise where joblib would fork a process that TensorFlow has threads in: the child hangs."""
+    if "tensorflow" in sys.modules and isinstance(get_active_backend()[0], MultiprocessingBackend):
+        raise RuntimeError(
+            "joblib's 'multiprocessing' backend forks this process, and TensorFlow hangs in a "
+            "fork. Use joblib.parallel_config(backend='loky'), the default, or 'threading'."
+        )

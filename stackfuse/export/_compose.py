@@ -7,7 +7,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 
 from stackfuse._checks import NotConvertible
-from stackfuse._oof import class_places
+from stackfuse._columns import class_places
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse.export._convert import convert, convert_type
 

@@ -18,6 +18,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import _num_samples
 
 from stackfuse._checks import listed
+from stackfuse._files import sync
 from stackfuse._program import seeded
 from stackfuse.export._graph import (
     TOLERANCE,
@@ -300,7 +301,7 @@ def _feature_names(stack) -> list[str] | None:
 def _put_in_place(draft: Path, target: Path) -> None:
     """Move a finished file or directory to its place, on the disk for good."""
     for file in [draft] if draft.is_file() else [p for p in draft.rglob("*") if p.is_file()]:
-        _sync(file)
+        sync(file)
     if target.is_dir():
         # A directory cannot be replaced in one step: the old one steps aside first.
         aside = target.with_name(f"{draft.name}-old")
@@ -309,15 +310,7 @@ def _put_in_place(draft: Path, target: Path) -> None:
         shutil.rmtree(aside)
     else:
         os.replace(draft, target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(target.parent)
 
 
 def _remove(path: Path) -> None:

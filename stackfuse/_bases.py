@@ -1,0 +1,217 @@
+"""The fits of all base estimators: seeded, stored, watched, and what happens when one fails."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stackfuse._fingerprint import NotComparable, fingerprint
+from stackfuse._folds import Fold
+from stackfuse._store import Entry, Store, store_named
+from stackfuse.engines import (
+    Engine,
+    FoldFits,
+    Watch,
+    derived_seed,
+    engine_named,
+    holds_network,
+    replica,
+)
+
+
+@dataclass(frozen=True)
+class HowToFit:
+    """How the base estimators are fitted.
+
+    Attributes
+    ----------
+    engine : str or Engine
+    n_jobs : int or None
+    memory : str, path, joblib.Memory or None
+    on_error : {"raise", "drop"}
+    random_state : int or None
+    """
+
+    engine: str | Engine = "auto"
+    n_jobs: int | None = None
+    memory: Any = None
+    on_error: str = "raise"
+    random_state: int | None = None
+
+    def __post_init__(self):
+        if self.on_error not in ("raise", "drop"):
+            raise ValueError(f"on_error must be 'raise' or 'drop', got {self.on_error!r}.")
+        if self.random_state is not None and not isinstance(self.random_state, int | np.integer):
+            raise ValueError(f"random_state must be an integer or None, got {self.random_state!r}.")
+        engine_named(self.engine, self.n_jobs)
+        store_named(self.memory)
+
+
+@dataclass
+class Fits:
+    """What became of the base estimators.
+
+    Attributes
+    ----------
+    folds : dict of str to FoldFits
+        By the name of the base; those that failed are missing.
+    failures : dict of str to str
+        Why the others were dropped.
+    """
+
+    folds: dict[str, FoldFits] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def fit_bases(
+    bases: Sequence[tuple[str, Any]],
+    methods: Sequence[str],
+    X,
+    y: np.ndarray,
+    folds: Sequence[Fold],
+    *,
+    how: HowToFit,
+    fit_params: dict[str, dict],
+    check: Callable[[str, FoldFits], None],
+    keep: Callable[[Fold], bool] = lambda fold: False,
+    watch: Callable[[str], AbstractContextManager[Watch | None]] = lambda name: nullcontext(),
+) -> Fits:
+    """Fit every base estimator on every fold.
+
+    Parameters
+    ----------
+    bases : sequence of (str, estimator)
+    methods : sequence of str
+        What each base predicts with.
+    X, y : array-like of shape (n_samples, ...)
+    folds : sequence of Fold
+    how : HowToFit
+    fit_params : dict of str to dict
+        By the name of the base.
+    check : callable
+        Raises if the predictions of a base, given by name, cannot be used.
+    keep : callable
+        Whether the model of a fold will be needed once it has predicted.
+    watch : callable
+        From a base's name to a context around its fits, which yields a Watch; by default none.
+
+    Raises
+    ------
+    Exception
+        With ``on_error="raise"`` what a fit raised, the base and the fold named first.
+    ValueError
+        If all bases failed.
+    """
+    engine = engine_named(how.engine, how.n_jobs)
+    keys = _Keys(how, X, y)
+    done = Fits()
+    for (name, base), method in zip(bases, methods):
+        seeds = fold_seeds(how.random_state, name, len(folds))
+        entries = keys.entries(name, base, folds, seeds, method, fit_params[name], keep)
+        try:
+            with watch(name) as watched:
+                fits = engine.fit_folds(
+                    base,
+                    X,
+                    y,
+                    folds,
+                    method=method,
+                    fit_params=fit_params[name],
+                    seeds=seeds,
+                    watch=watched,
+                    entries=entries,
+                )
+            check(name, fits)
+        except Exception as error:
+            place = _place(error, folds)
+            if how.on_error == "raise":
+                _say_where(error, f"Base estimator {name!r} failed{place}")
+                raise
+            cause = str(error).partition("\n")[0]
+            done.failures[name] = f"{type(error).__name__}{place}: {cause}"
+            warnings.warn(
+                f"Base estimator {name!r} failed{place} and is dropped. {type(error).__name__}: "
+                f"{cause}",
+                stacklevel=2,
+            )
+        else:
+            done.folds[name] = fits
+    if not done.folds:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in done.failures.items())
+        raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
+    return done
+
+
+class _Keys:
+    """Finds the entries of fits in the store; what they all depend on is read once."""
+
+    def __init__(self, how: HowToFit, X, y: np.ndarray):
+        self._store: Store | None = store_named(how.memory)
+        self._data = fingerprint(X, y) if self._store else None
+
+    def entries(
+        self,
+        name: str,
+        base,
+        folds: Sequence[Fold],
+        seeds: Sequence[int | None],
+        method: str,
+        fit_params: dict[str, Any],
+        keep: Callable[[Fold], bool],
+    ) -> list[Entry | None] | None:
+        """Return the entries of one base's fits, or None if they are not stored."""
+        if self._store is None:
+            return None
+        threads = _threads_of_tensorflow() if holds_network(base) else None
+        entries: list[Entry | None] = []
+        for k, fold in enumerate(folds):
+            twin = replica(base, seeds[k], folds, k)
+            parts = (self._data, twin, fold.train, fold.test, method, fit_params, threads)
+            title = f"base estimator {name!r}{_title(fold, k)}"
+            try:
+                entries.append(self._store.entry(title, *parts, keep=keep(fold)))
+            except NotComparable as error:
+                warnings.warn(
+                    f"Base estimator {name!r} is fitted without memory: {error}.", stacklevel=2
+                )
+                return None
+        return entries
+
+
+def _threads_of_tensorflow() -> tuple[int, int]:
+    """Return the numbers of threads that networks are computed with; results depend on them."""
+    import tensorflow as tf
+
+    threading = tf.config.threading
+    return (
+        threading.get_intra_op_parallelism_threads(),
+        threading.get_inter_op_parallelism_threads(),
+    )
+
+
+def fold_seeds(random_state: int | None, name: str, n_folds: int) -> list[int | None]:
+    """Return one seed per fold for the base estimator of that name."""
+    if random_state is None:
+        return [None] * n_folds
+    return [derived_seed(random_state, name, k) for k in range(n_folds)]
+
+
+def _title(fold: Fold, k: int) -> str:
+    return f" on fold {k}" if len(fold.test) else " on all rows"
+
+
+def _place(error: Exception, folds: Sequence[Fold]) -> str:
+    """Say on which fold an error occurred, if that is known."""
+    k = vars(error).get("fold")
+    return "" if k is None else _title(folds[k], k)
+
+
+def _say_where(error: Exception, where: str) -> None:
+    """Put the place before the message of an error, which stays of its type."""
+    if error.args and isinstance(error.args[0], str):
+        error.args = (f"{where}: {error.args[0]}", *error.args[1:])
+    if where not in str(error):
+        error.add_note(where)

@@ -1,0 +1,195 @@
+"""What a fitted stack does: transform, predict, name its columns, and show itself."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import TransformerMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import _safe_indexing
+from sklearn.utils._repr_html.estimator import _VisualBlock
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from stackfuse._columns import Column, as_block
+from stackfuse._inputs import MultiInput
+from stackfuse._stack_checks import is_dropped
+
+
+def final_has(method: str):
+    """Return the check whether a stack's meta-learner, fitted or not, has a method."""
+
+    def check(stack) -> bool:
+        final = getattr(stack, "final_estimator_", stack.final_estimator)
+        getattr(stack._default_final() if final is None else final, method)
+        return True
+
+    return check
+
+
+class FittedStack(TransformerMixin):
+    """The side of a stack that is used once it is fitted."""
+
+    def transform(self, X):
+        """Return the bases' predictions for X, the columns that the meta-learner sees.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
+            In float64, followed by the passed-through columns of X.
+        """
+        check_is_fitted(self)
+        labels = self._labels_of_bases()
+        blocks = []
+        for replicas, method in zip(self._replicas(), self.stack_method_):
+            votes = [as_block(getattr(e, method)(X), e, method, labels) for e in replicas]
+            blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
+        return self._with_passthrough(np.hstack(blocks), X)
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit, and return the out-of-fold predictions of X: no row is predicted by its own model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        **fit_params : dict
+            See :meth:`fit`.
+
+        Returns
+        -------
+        predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
+            NaN in rows that no fold predicts.
+        """
+        self.fit(X, y, **fit_params)
+        return self._with_passthrough(self.oof_.predictions, X)
+
+    @available_if(final_has("predict"))
+    def predict(self, X, **predict_params):
+        """Return the meta-learner's prediction for X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+        **predict_params : dict
+            Passed to the meta-learner's ``predict``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        check_is_fitted(self)
+        return super().predict(X, **predict_params)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns that :meth:`transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of X's columns, used with `passthrough`.
+
+        Returns
+        -------
+        names : ndarray of str
+        """
+        check_is_fitted(self, "n_features_in_")
+        passed = self._passes_through()
+        input_features = _check_feature_names_in(self, input_features, generate_names=passed)
+        prefix = type(self).__name__.lower()
+        names = []
+        for name, columns in self._columns_by_base():
+            several = len(columns) > 1
+            names += [f"{prefix}_{name}{j if several else ''}" for j in range(len(columns))]
+        if not passed:
+            return np.asarray(names, dtype=object)
+        if self.passthrough is not True:
+            known = list(input_features)
+            input_features = [c if isinstance(c, str) else known[c] for c in self.passthrough]
+        return np.concatenate((names, input_features))
+
+    @property
+    def n_features_in_(self):
+        """Number of features seen during fit."""
+        try:
+            check_is_fitted(self)
+        except NotFittedError as error:
+            raise AttributeError(
+                f"{type(self).__name__} object has no attribute n_features_in_"
+            ) from error
+        return self._replicas()[0][0].n_features_in_
+
+    def _replicas(self) -> list[list]:
+        """Return the fitted estimators that stand for each base: the refitted, or one per fold."""
+        if hasattr(self, "estimators_"):
+            return [[estimator] for estimator in self.estimators_]
+        return self.fold_estimators_
+
+    def _labels_of_bases(self) -> np.ndarray | None:
+        """Return the classes as the bases know them: by number, unless they came fitted."""
+        classes = self.oof_.classes_
+        return classes if classes is None or not self.oof_.folds else np.arange(len(classes))
+
+    def _columns_by_base(self) -> Iterator[tuple[str, list[Column]]]:
+        """Yield the columns of each base that is in use."""
+        for name, base in self.estimators:
+            columns = [column for column in self.oof_.columns if column.estimator == name]
+            if columns and not is_dropped(base):
+                yield name, columns
+
+    def _passes_through(self) -> bool:
+        return self.passthrough is True or bool(self.passthrough)
+
+    def _with_passthrough(self, predictions: np.ndarray, X: Any):
+        """Return the predictions followed by the columns of X that the meta-learner sees too."""
+        if not self._passes_through():
+            return predictions
+        if self.passthrough is not True:
+            X = chosen_columns(X, self.passthrough)
+        if scipy.sparse.issparse(X):
+            return scipy.sparse.hstack([predictions, X], format=X.format)
+        if np.ndim(X) > 2:
+            raise ValueError(
+                f"passthrough=True appends the columns of X, but X has shape {np.shape(X)}. "
+                "Use passthrough=False."
+            )
+        return np.hstack([predictions, X])
+
+    def _sk_visual_block_(self):
+        """Return what a notebook shows: the bases, the folds, the meta-learner."""
+        names, estimators = zip(*self.estimators) if self.estimators else ((), ())
+        shown = [e if hasattr(e, "get_params") else str(e) for e in estimators]
+        final = self._default_final() if self.final_estimator is None else self.final_estimator
+        blocks = (
+            _VisualBlock("parallel", shown, names=names, dash_wrapped=False),
+            _VisualBlock("single", "folds", names="folds", name_details=self._folds_in_words()),
+            _VisualBlock("parallel", [final], names=["final_estimator"], dash_wrapped=False),
+        )
+        return _VisualBlock("serial", blocks, dash_wrapped=False)
+
+    def _folds_in_words(self) -> str:
+        if hasattr(self, "oof_"):
+            n_rows = int(self.oof_.mask.sum())
+            return f"cv={self.cv!r}: {len(self.oof_.folds)} folds, {n_rows} rows predicted"
+        return f"cv={self.cv!r}"
+
+
+def chosen_columns(X, columns) -> Any:
+    """Return some columns of X, by name or by number; of a MultiInput some of its inputs.
+
+    Raises
+    ------
+    ValueError
+        If X has no such column.
+    """
+    try:
+        if isinstance(X, MultiInput):
+            return np.hstack([np.asarray(X[name]) for name in columns])
+        return _safe_indexing(X, list(columns), axis=1)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"passthrough={columns!r} names columns that X lacks: {error}") from error
