@@ -51,7 +51,7 @@ def architecture(model) -> str | None:
     if any(name in _OPAQUE for name in _class_names(raw)) or next(_foreign([raw, compiled]), None):
         return None
     variables = [(list(v.shape), str(v.dtype), v.trainable) for v in model.variables]
-    parts = [type(model).__name__, anonymous(raw), _plain_names(compiled), variables]
+    parts = [type(model).__name__, anonymous(raw), plain_names(compiled), variables]
     return json.dumps(parts, sort_keys=True)
 
 
@@ -114,13 +114,13 @@ def _foreign(config) -> Iterator[str]:
             yield f"a {part.get('config') if name == 'function' else name}"
 
 
-def _plain_names(config):
+def plain_names(config):
     """Drop the numbers that Keras counts up in the names of optimizers and metrics."""
     if isinstance(config, list | tuple):
-        return [_plain_names(item) for item in config]
+        return [plain_names(item) for item in config]
     if not isinstance(config, dict):
         return config
-    result = {key: _plain_names(value) for key, value in config.items()}
+    result = {key: plain_names(value) for key, value in config.items()}
     if "class_name" in result and isinstance(result.get("config"), dict):
         name = result["config"].get("name")
         if isinstance(name, str):

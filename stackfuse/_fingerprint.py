@@ -19,7 +19,7 @@ import pandas as pd
 import scipy.sparse
 from sklearn.base import BaseEstimator
 
-from stackfuse._architecture import anonymous
+from stackfuse._architecture import anonymous, plain_names
 from stackfuse._code import loaded_globals, own_state, release_of
 
 #: Bytes of an array that are hashed at a time, so that no array is copied whole.
@@ -34,6 +34,7 @@ _NOT_CODE = {
     "__doc__",
     "__firstlineno__",
     "__module__",
+    "__slotnames__",
     "__static_attributes__",
     "__weakref__",
     "_abc_impl",
@@ -354,8 +355,10 @@ def _from_keras(thing: Any, walk: _Digester) -> bytes | None:
     import keras
 
     if isinstance(thing, keras.Model):
-        compiled = thing.get_compile_config() if thing.compiled else None
-        return walk.all("model", [type(thing), _config(thing), compiled, _values(thing.variables)])
+        state = [_config(thing), _values(thing.variables)]
+        if thing.compiled:
+            state += [plain_names(thing.get_compile_config()), _values(thing.optimizer.variables)]
+        return walk.all("model", [type(thing), *map(_listed, state)])
     if isinstance(thing, keras.layers.Layer):
         return walk.all("layer", [type(thing), _config(thing), _values(thing.variables)])
     if isinstance(thing, keras.optimizers.Optimizer):

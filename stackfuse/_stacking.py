@@ -3,11 +3,13 @@
 import numpy as np
 from sklearn import ensemble
 from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from stackfuse._checks import check_target, refuse_several_columns, task_of
+from stackfuse._columns import as_labels
 from stackfuse._stack import Stack
 from stackfuse._stack_checks import check_final
 from stackfuse._stack_predict import final_has
@@ -24,28 +26,35 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
     estimators : list of (str, estimator)
         The bases: :class:`KerasClassifier` and any scikit-learn estimator, or ``"drop"``.
     final_estimator : classifier, default=None
-        The meta-learner; by default a logistic regression. Trained in float64.
-    cv : int, splitter, iterable or "prefit", default=None
+        The meta-learner; by default a logistic regression, one per label of a multilabel target.
+        Trained in float64.
+        A path to a ``.keras`` or ``.h5`` file is a network that is used as it is.
+    cv : int, splitter, iterable, "prefit", "outer" or OutOfFold, default=None
         By default five stratified folds. The test sets need not cover all rows: the meta-learner
-        trains on those that they do cover. ``"prefit"`` takes fitted bases as they are.
+        trains on those that they do cover. ``"prefit"`` takes fitted bases as they are. A stack
+        inside a stack may have ``"outer"``: the outer folds, as far as they lie in its rows. Kept
+        out-of-fold predictions (:class:`OutOfFold`) take the place of all fits but the last ones.
     stack_method : {"auto", "predict_proba", "decision_function", "predict"}, default="auto"
         What the bases contribute; with "auto" the first of these that a base has.
     n_jobs : int, default=None
-        Folds of scikit-learn estimators that are fitted at a time; networks, which use all cores,
-        are fitted one after another.
-    passthrough : bool, default=False
-        Whether the meta-learner also sees X.
+        Folds that are fitted at a time, by joblib. Networks, which use all cores as they are, go
+        into processes only where their folds take so long that it pays.
+    passthrough : bool or list, default=False
+        Whether the meta-learner also sees X, or which of its columns, by name or number.
     verbose : int, default=0
-        With 1, fit shows progress bars.
+        With 1, fit shows progress bars: bases, folds, epochs.
     refit : bool, default=True
         Whether the bases are refitted on all rows to predict; if not, the fold models are kept
         and their predictions averaged.
     engine : {"auto", "sequential"}, default="auto"
         How the fold replicas are trained.
-    memory : None
-        Not available yet.
-    on_error : {"raise"}, default="raise"
-        What happens when a base cannot be fitted.
+    memory : str, path or joblib.Memory, default=None
+        A directory in which every fit of a base is kept, and found again whenever the same base is
+        fitted on the same data, folds and seed: by another meta-learner, in another process, or
+        after this one was killed. Only read directories that you trust: models are pickled.
+    on_error : {"raise", "drop"}, default="raise"
+        Whether a base that cannot be fitted, diverges, or predicts NaN is an error, or is left out
+        with a warning; with "drop" also a base that predicts the same for every row.
     random_state : int or None, default=None
         Seeds every estimator whose own random state is None, with one seed for each estimator
         and fold, whatever the order. By default estimators keep their own.
@@ -61,6 +70,8 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
         The fitted meta-learner.
     oof_ : OutOfFold
         The out-of-fold predictions, with scores and histories.
+    failures_ : dict of str to str
+        Why bases were left out, by name; only with ``on_error="drop"``.
     stack_method_ : list of str
         The method used of each base.
 
@@ -96,10 +107,17 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
+            In the order of ``classes_``; for a multilabel target of shape (n_samples, n_labels),
+            the probability that a row has the label.
         """
         check_is_fitted(self)
-        return super().predict_proba(X)
+        if not isinstance(self._label_encoder, list):
+            return super().predict_proba(X)
+        # scikit-learn returns the probabilities of not having the labels here.
+        probabilities = self.final_estimator_.predict_proba(self.transform(X))
+        if isinstance(probabilities, list):
+            return as_labels(probabilities, self.final_estimator_)
+        return probabilities
 
     @available_if(final_has("decision_function"))
     def decision_function(self, X):
@@ -131,6 +149,8 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
     def _validate_final_estimator(self):
         check_final(self.final_estimator, "classifier", "LogisticRegression()")
         super()._validate_final_estimator()
+        if self.final_estimator is None and isinstance(self.classes_, list):
+            self.final_estimator_ = OneVsRestClassifier(self._default_final())
 
 
 class StackingRegressor(Stack, ensemble.StackingRegressor):

@@ -92,7 +92,7 @@ class Entry:
             if not self.keep:
                 return found
             return found._replace(estimator=pickle.loads(files["estimator.pkl"]))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:  # whatever is wrong with it, it can be made again
             warnings.warn(

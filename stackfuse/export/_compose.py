@@ -61,9 +61,18 @@ def _meta_features(stack, x):
     for estimators, method in zip(replicas, stack.stack_method_):
         votes = [_block(e, x, method, labels) for e in estimators]
         blocks.append(votes[0] if len(votes) == 1 else ops.mean(ops.stack(votes), axis=0))
-    if stack.passthrough:
+    if stack.passthrough is True:
         blocks.append(ops.cast(x, "float64"))
+    elif stack.passthrough:
+        places = _places(stack, stack.passthrough, x.shape[1])
+        blocks.append(ops.take(ops.cast(x, "float64"), places, axis=1))
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
+
+
+def _places(stack, columns, n_columns: int) -> list[int]:
+    """Return the numbers of columns of X that are given by name or number."""
+    names = list(getattr(stack, "feature_names_in_", []))
+    return [names.index(c) if isinstance(c, str) else c % n_columns for c in columns]
 
 
 def _labels_of_bases(stack, classes: np.ndarray | None) -> np.ndarray | None:
