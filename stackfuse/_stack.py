@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,14 +63,14 @@ class Stack(CallbackSupportMixin, FittedStack):
         estimators,
         final_estimator=None,
         *,
-        cv=None,
+        cv: Any = None,
         stack_method="auto",
         n_jobs=None,
-        passthrough=False,
+        passthrough: bool | Sequence = False,
         verbose=0,
         refit=True,
         engine="auto",
-        memory=None,
+        memory: Any = None,
         on_error="raise",
         random_state=None,
     ):

@@ -1,3 +1,4 @@
+import joblib
 import numpy as np
 import pytest
 from cases import build_classifier
@@ -9,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 import stackfuse as sf
 from stackfuse._folds import draw_folds, whole
-from stackfuse.engines import SequentialEngine, engine_named, replica
+from stackfuse.engines import JoblibEngine, SequentialEngine, _joblib, engine_named, replica
 
 
 def test_sequential_equals_cross_val_predict(iris):
@@ -79,3 +80,47 @@ def test_replica_seeds_only_what_is_unset():
 def test_unknown_engine():
     with pytest.raises(ValueError, match="engine must be 'auto' or 'sequential', got 'fast'"):
         engine_named("fast")
+
+
+def test_networks_go_into_processes_where_that_pays(iris, monkeypatch):
+    X, y = iris
+    folds = draw_folds(4, X, y, classifier=True)
+    base = sf.KerasClassifier(build_classifier, dropout=0.2, epochs=2)
+    settings = {"method": "predict_proba", "seeds": [1, 2, 3, 4]}
+    loop = SequentialEngine().fit_folds(base, X, y, folds, **settings)
+    engine = JoblibEngine(2)
+    assert not engine._processes_pay(0.5, 1, 3)  # seconds, for so little
+    assert engine._processes_pay(100, 1, 3)
+    assert not JoblibEngine(1)._processes_pay(100, 1, 3)
+    monkeypatch.setattr(_joblib, "WORTH_PROCESSES", 0.0)
+    side_by_side = engine.fit_folds(base, X, y, folds, **settings)
+    for one, other in zip(loop.predictions, side_by_side.predictions):
+        assert_array_equal(one, other)
+    assert side_by_side.histories == loop.histories
+    with joblib.parallel_config("threading"):
+        assert not engine._processes_pay(100, 1, 3)
+
+
+def test_forks_are_refused_once_tensorflow_is_there(iris):
+    build_classifier({"n_features_in_": 4, "X_shape_": (9, 4), "n_classes_": 3})
+    with joblib.parallel_config("multiprocessing"):
+        with pytest.raises(RuntimeError, match="TensorFlow hangs in a fork"):
+            sf.StackingClassifier([("lr", LogisticRegression())], cv=2, n_jobs=2).fit(*iris)
+
+
+@pytest.mark.parametrize("engine", [SequentialEngine(), JoblibEngine(2)])
+def test_a_fit_that_fails_tells_its_fold(iris, engine):
+    X, y = iris
+    folds = draw_folds(3, X, y, classifier=True)
+    X = X.copy()
+    X[folds[0].test[0]] = np.nan  # fold 0 predicts the row, the others train on it
+    with pytest.raises(ValueError, match="NaN") as caught:
+        engine.fit_folds(Tolerant(), X, y, folds, method="predict_proba")
+    assert vars(caught.value)["fold"] in (1, 2)  # side by side, either may be the first
+
+
+class Tolerant(LogisticRegression):
+    """Predicts rows with NaN, but does not train on them."""
+
+    def predict_proba(self, X):
+        return super().predict_proba(np.nan_to_num(X))
