@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 
 from stackfuse._fingerprint import NotComparable, fingerprint
 from stackfuse._folds import Fold
-from stackfuse._store import Entry, Store, store_named
+from stackfuse._store import Entry, Forgotten, Store, store_named
 from stackfuse.engines import (
     Engine,
     FoldFits,
@@ -109,6 +111,7 @@ def fit_bases(
     keys = _Keys(how, X, y)
     done = Fits()
     for (name, base), method in zip(bases, methods):
+        base = _with_memory(base, how.memory)
         seeds = fold_seeds(how.random_state, name, len(folds))
         entries = keys.entries(name, base, folds, seeds, method, fit_params[name], keep)
         try:
@@ -138,11 +141,26 @@ def fit_bases(
                 stacklevel=2,
             )
         else:
-            done.folds[name] = fits
+            models = [
+                e if keep(fold) else Forgotten(getattr(e, "classes_", None))
+                for e, fold in zip(fits.estimators, folds)
+            ]
+            done.folds[name] = fits._replace(estimators=models)
     if not done.folds:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in done.failures.items())
         raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
     return done
+
+
+def _with_memory(base, memory):
+    """Return a base whose inner stacks keep their fits in the same place, if in none yet."""
+    if memory is None or isinstance(base, FrozenEstimator):
+        return base
+    parts = {"": base, **base.get_params(deep=True)}
+    stacks = [name for name, part in parts.items() if hasattr(part, "refit_final")]
+    names = [f"{name}__memory" if name else "memory" for name in stacks]
+    unset = {name: memory for name in names if base.get_params(deep=True)[name] is None}
+    return clone(base).set_params(**unset) if unset else base
 
 
 class _Keys:

@@ -189,11 +189,16 @@ class Stack(CallbackSupportMixin, FittedStack):
             raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
         rows = self.oof_.predictions if X is None else X
         check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
-        self.final_estimator = final_estimator
-        self._validate_final_estimator()
-        self.final_estimator_ = relabelled(self.final_estimator_, self.oof_.classes_)
-        params = {} if sample_weight is None else {"sample_weight": sample_weight}
-        self._fit_final(X, params, None)
+        before = self.final_estimator, self.final_estimator_
+        try:
+            self.final_estimator = final_estimator
+            self._validate_final_estimator()
+            self.final_estimator_ = relabelled(self.final_estimator_, self.oof_.classes_)
+            params = {} if sample_weight is None else {"sample_weight": sample_weight}
+            self._fit_final(X, params, None)
+        except BaseException:  # the stack still predicts, by the old meta-learner
+            self.final_estimator, self.final_estimator_ = before
+            raise
         return self
 
     def _fit_bases(

@@ -46,6 +46,11 @@ class Failing(LogisticRegression):
         return proba[:-1] if self.how == "short" else proba
 
 
+class FailingMeta(LogisticRegression):
+    def fit(self, X, y, sample_weight=None):
+        raise RuntimeError("I fail")
+
+
 @pytest.mark.parametrize(
     ("base", "cause"),
     [
@@ -162,6 +167,10 @@ def test_another_meta_learner_costs_no_base_fit(iris):
         stack.refit_final(final, X[:10])
     with pytest.raises(TypeError, match="final_estimator must be a classifier"):
         stack.refit_final("dense", X)
+    with pytest.raises(RuntimeError, match="I fail"):
+        stack.refit_final(FailingMeta(), X)
+    assert stack.final_estimator is final
+    assert_array_equal(stack.predict(X), wanted.predict(X))
 
 
 def test_a_stack_from_saved_predictions(iris, tmp_path):
