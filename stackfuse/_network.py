@@ -27,6 +27,17 @@ from stackfuse._program import predict, seeded, train
 from stackfuse._progress import epochs_as_tasks
 from stackfuse._routing import fresh_optimizer, made
 
+#: The attributes that fit sets, besides private ones.
+FITTED = {
+    "X_shape_",
+    "classes_",
+    "feature_names_in_",
+    "history_",
+    "model_",
+    "n_features_in_",
+    "outputs_",
+}
+
 
 class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     """Base of the estimators that train one Keras network.
@@ -227,7 +238,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return {
             name: value
             for name, value in self.get_params(deep=False).items()
-            if name not in later and not name.startswith(("fit__", "predict__"))
+            if name not in later and not name.startswith(("fit__", "predict__", "callbacks__"))
         }
 
     def _check_same_building(self) -> None:
