@@ -1,7 +1,9 @@
 """Validation that the whole package shares: the exceptions, and what a target may be."""
 
-from collections.abc import Sequence
-from typing import Literal
+import difflib
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -230,3 +232,34 @@ def listed(names: Sequence[str]) -> str:
     """Return names quoted and joined for a message: ``'a', 'b' or 'c'``."""
     quoted = [repr(name) for name in names]
     return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return the question after names that are nearly the same, or nothing.
+
+    Examples
+    --------
+    >>> near("optimzer", ["optimizer", "loss"])
+    " Did you mean 'optimizer'?"
+    """
+    found = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3)
+    return f" Did you mean {listed(found)}?" if found else ""
+
+
+def known_name(name: str, module: ModuleType, parameter: str) -> Any:
+    """Return what a part of Keras makes of a name: an optimizer, a loss or a metric.
+
+    Raises
+    ------
+    ValueError
+        With the nearest names, if there is none of this one.
+    """
+    get: Any = vars(module)["get"]
+    try:
+        return get(name)
+    except ValueError:
+        noun = module.__name__.rpartition(".")[2]
+        known = [key for key in vars(module) if key[0] != "_" and callable(vars(module)[key])]
+        raise ValueError(
+            f"{parameter}={name!r} is none of keras.{noun}.{near(name, known)}"
+        ) from None

@@ -118,8 +118,8 @@ def _hint(name: str, owner, takers: dict[str, set[str]]) -> str:
             continue
         typed[f"{route}__{key}"] = f"{route}__{key}"
         typed.setdefault(key, f"{route}__{key}")
-    near = dict.fromkeys(typed[k] for k in difflib.get_close_matches(name, typed, n=3))
-    return f" Did you mean {listed(list(near))}?" if near else ""
+    found = dict.fromkeys(typed[k] for k in difflib.get_close_matches(name, typed, n=3))
+    return f" Did you mean {listed(list(found))}?" if found else ""
 
 
 def check_complete(owner, builder, arguments: dict[str, Any]) -> None:
