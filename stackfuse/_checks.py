@@ -130,9 +130,8 @@ def _refuse_missing(y: np.ndarray) -> None:
     rows = np.flatnonzero(bad.reshape(len(y), -1).any(axis=1))
     if not rows.size:
         return
-    shown = ", ".join(map(str, rows[:5])) + (", ..." if rows.size > 5 else "")
     advice = (
-        f"{rows.size} of {len(y)} rows have a missing or infinite target (rows {shown}): "
+        f"{rows.size} of {len(y)} rows have a missing or infinite target ({_first(rows)}): "
         "drop them before fit."
     )
     if y.dtype.kind == "f":
@@ -141,6 +140,11 @@ def _refuse_missing(y: np.ndarray) -> None:
         except ValueError as error:
             raise ValueError(f"{str(error).splitlines()[0]} {advice}") from None
     raise ValueError(f"Input y contains NaN or None. {advice}")
+
+
+def _first(rows: np.ndarray) -> str:
+    """Return the first rows of some, for a message."""
+    return "rows " + ", ".join(map(str, rows[:5])) + (", ..." if rows.size > 5 else "")
 
 
 def task_of(y: np.ndarray, *, classifier: bool) -> Task:
@@ -176,6 +180,25 @@ def refuse_several_columns(y: np.ndarray) -> None:
             f"y has {y.shape[1]} columns of classes, a multiclass-multioutput target. A stack "
             "learns one column, or a 0/1 indicator matrix: fit one stack per column."
         )
+
+
+def check_finite_predictions(numbers: np.ndarray, owner) -> None:
+    """Raise if an estimator predicts NaN or infinity.
+
+    Raises
+    ------
+    FloatingPointError
+        Telling for how many rows.
+    """
+    finite = np.isfinite(numbers)
+    if finite.all():
+        return
+    rows = np.flatnonzero(~finite.all(axis=1))
+    raise FloatingPointError(
+        f"{type(owner).__name__} predicts NaN or infinity for {rows.size} of {len(numbers)} rows "
+        f"({_first(rows)}). Its network overflows on them: scale X (StandardScaler), or look for "
+        "logarithms, divisions and square roots in the model."
+    )
 
 
 def relabelled(estimator, classes: np.ndarray | None):
