@@ -52,7 +52,7 @@ def architecture(model) -> str | None:
         return None
     variables = [(list(v.shape), str(v.dtype), v.trainable) for v in model.variables]
     parts = [type(model).__name__, anonymous(raw), plain_names(compiled), variables]
-    return json.dumps(parts, sort_keys=True)
+    return json.dumps([*parts, _given_names(model)], sort_keys=True)
 
 
 def foreign_parts(model) -> Iterator[str]:
@@ -141,13 +141,28 @@ def plain_name(name: str, class_name: str) -> str:
     return stem if number.isdigit() and same else name
 
 
+def _given_names(model) -> list[str | None]:
+    """Return the names of several outputs, which losses and metrics are named after.
+
+    None stands for a name that Keras made up, which differs from model to model.
+    """
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) < 2:
+        return []
+    heads = [tensor._keras_history.operation for tensor in outputs]
+    return [None if _is_made_up(head.name, type(head).__name__) else head.name for head in heads]
+
+
+def _is_made_up(name: str, class_name: str) -> bool:
+    return plain_name(name, class_name).replace("_", "") == class_name.lower()
+
+
 def anonymous(config):
     """Replace the names of layers by numbers: Keras counts them on with every model built."""
     return _anonymous(config, {})
 
 
 def _anonymous(config, names: dict[str, int]):
-
     def number(name):
         return names.setdefault(name, len(names))
 

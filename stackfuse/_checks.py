@@ -1,7 +1,9 @@
 """Validation that the whole package shares: the exceptions, and what a target may be."""
 
-from collections.abc import Sequence
-from typing import Literal
+import difflib
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -128,9 +130,8 @@ def _refuse_missing(y: np.ndarray) -> None:
     rows = np.flatnonzero(bad.reshape(len(y), -1).any(axis=1))
     if not rows.size:
         return
-    shown = ", ".join(map(str, rows[:5])) + (", ..." if rows.size > 5 else "")
     advice = (
-        f"{rows.size} of {len(y)} rows have a missing or infinite target (rows {shown}): "
+        f"{rows.size} of {len(y)} rows have a missing or infinite target ({_first(rows)}): "
         "drop them before fit."
     )
     if y.dtype.kind == "f":
@@ -139,6 +140,11 @@ def _refuse_missing(y: np.ndarray) -> None:
         except ValueError as error:
             raise ValueError(f"{str(error).splitlines()[0]} {advice}") from None
     raise ValueError(f"Input y contains NaN or None. {advice}")
+
+
+def _first(rows: np.ndarray) -> str:
+    """Return the first rows of some, for a message."""
+    return "rows " + ", ".join(map(str, rows[:5])) + (", ..." if rows.size > 5 else "")
 
 
 def task_of(y: np.ndarray, *, classifier: bool) -> Task:
@@ -174,6 +180,25 @@ def refuse_several_columns(y: np.ndarray) -> None:
             f"y has {y.shape[1]} columns of classes, a multiclass-multioutput target. A stack "
             "learns one column, or a 0/1 indicator matrix: fit one stack per column."
         )
+
+
+def check_finite_predictions(numbers: np.ndarray, owner) -> None:
+    """Raise if an estimator predicts NaN or infinity.
+
+    Raises
+    ------
+    FloatingPointError
+        Telling for how many rows.
+    """
+    finite = np.isfinite(numbers)
+    if finite.all():
+        return
+    rows = np.flatnonzero(~finite.all(axis=1))
+    raise FloatingPointError(
+        f"{type(owner).__name__} predicts NaN or infinity for {rows.size} of {len(numbers)} rows "
+        f"({_first(rows)}). Its network overflows on them: scale X (StandardScaler), or look for "
+        "logarithms, divisions and square roots in the model."
+    )
 
 
 def relabelled(estimator, classes: np.ndarray | None):
@@ -230,3 +255,34 @@ def listed(names: Sequence[str]) -> str:
     """Return names quoted and joined for a message: ``'a', 'b' or 'c'``."""
     quoted = [repr(name) for name in names]
     return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return the question after names that are nearly the same, or nothing.
+
+    Examples
+    --------
+    >>> near("optimzer", ["optimizer", "loss"])
+    " Did you mean 'optimizer'?"
+    """
+    found = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3)
+    return f" Did you mean {listed(found)}?" if found else ""
+
+
+def known_name(name: str, module: ModuleType, parameter: str) -> Any:
+    """Return what a part of Keras makes of a name: an optimizer, a loss or a metric.
+
+    Raises
+    ------
+    ValueError
+        With the nearest names, if there is none of this one.
+    """
+    get: Any = vars(module)["get"]
+    try:
+        return get(name)
+    except ValueError:
+        noun = module.__name__.rpartition(".")[2]
+        known = [key for key in vars(module) if key[0] != "_" and callable(vars(module)[key])]
+        raise ValueError(
+            f"{parameter}={name!r} is none of keras.{noun}.{near(name, known)}"
+        ) from None

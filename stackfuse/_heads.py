@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._checks import Task
+from stackfuse._checks import Task, near
 from stackfuse._inputs import Rows
 from stackfuse._outputs import Outputs, last_activation, read_outputs
 
@@ -90,15 +90,18 @@ def read_network(model, X, task: Task, told: dict[str, Any], loss: Any) -> Outpu
     names = tuple(shapes) if isinstance(shapes, dict) else None
     if isinstance(shapes, dict):
         shapes = list(shapes.values())
+    keys = names or getattr(model, "output_names", None)
+    if keys and len(keys) != len(shapes):  # a subclassed model need not name its outputs
+        keys = None
     if len(shapes) > 1:
-        _check_order(told.get("y_columns_"), names or getattr(model, "output_names", None))
+        _check_order(told.get("y_columns_"), keys)
     activations = [last_activation(model, place) for place in places]
-    losses = _by_head(loss, len(shapes), names or getattr(model, "output_names", None))
+    losses = _by_head(loss, len(shapes), keys)
     tasks = _tasks(model.name, task, told, shapes)
     heads = tuple(
-        read_outputs(model.name, head_task, n_outputs, shape, activation, head_loss)
-        for (head_task, n_outputs), shape, activation, head_loss in zip(
-            tasks, shapes, activations, losses
+        read_outputs(what, head_task, n_outputs, shape, activation, head_loss)
+        for what, (head_task, n_outputs), shape, activation, head_loss in zip(
+            _subjects(len(shapes), keys), tasks, shapes, activations, losses
         )
     )
     if len(heads) == 1:
@@ -118,9 +121,16 @@ def _output_shapes(model, X) -> tuple[Any, list[int]]:
         number = {}
     if isinstance(structure, dict):
         tensors = list(structure.values())
-        shapes: Any = {name: (None, *tensor.shape[1:]) for name, tensor in structure.items()}
     else:
         tensors = list(structure) if isinstance(structure, list | tuple) else [structure]
+    if any(isinstance(tensor, dict | list | tuple) for tensor in tensors):
+        raise ValueError(
+            f"The model {model.name!r} returns outputs within outputs. Return one list of them, "
+            "[first, second, third], or one dict."
+        )
+    if isinstance(structure, dict):
+        shapes: Any = {name: (None, *tensor.shape[1:]) for name, tensor in structure.items()}
+    else:
         shapes = [(None, *tensor.shape[1:]) for tensor in tensors]
     return shapes, [number.get(id(tensor), k) for k, tensor in enumerate(tensors)]
 
@@ -151,15 +161,37 @@ def _tasks(name: str, task: Task, told: dict[str, Any], shapes: list) -> list[tu
     return [("binary" if n == 2 else "multiclass", n) for n in n_classes]
 
 
+def _subjects(n_heads: int, names) -> list[str]:
+    """Return what the messages call the outputs."""
+    if n_heads == 1:
+        return ["the network"]
+    return [f"the network's output {name!r}" for name in names or range(n_heads)]
+
+
 def _by_head(loss: Any, n_heads: int, names) -> list:
     """Return the loss of each head from what ``model.compile`` takes."""
     if isinstance(loss, dict):
-        return [loss.get(name) for name in names or loss]
-    if isinstance(loss, list | tuple):
-        if len(loss) != n_heads:
-            raise ValueError(f"loss lists {len(loss)} losses, but the model has {n_heads} outputs.")
-        return list(loss)
-    return [loss] * n_heads
+        names = list(names or loss)
+        unknown = [name for name in loss if name not in names]
+        if unknown:
+            raise ValueError(
+                f"loss names {unknown[0]!r}, but the model's outputs are {names}."
+                f"{near(str(unknown[0]), names)}"
+            )
+        loss = [loss.get(name) for name in names]
+    elif isinstance(loss, list | tuple):
+        names = list(names or range(n_heads))
+    else:
+        return [loss] * n_heads
+    if len(loss) != n_heads:
+        raise ValueError(f"loss lists {len(loss)} losses, but the model has {n_heads} outputs.")
+    without = [name for name, one in zip(names, loss) if one is None]
+    if without:
+        raise ValueError(
+            f"loss holds none for the model's output {without[0]!r}, which would learn nothing. "
+            "Name a loss for each output, or pass loss=None to have fitting ones chosen."
+        )
+    return list(loss)
 
 
 def _check_order(columns: list | None, names) -> None:

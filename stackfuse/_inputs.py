@@ -70,7 +70,7 @@ class MultiInput:
     def __len__(self) -> int:
         return int(next(iter(self.arrays.values())).shape[0])
 
-    def __getitem__(self, key):
+    def __getitem__(self, key) -> Any:
         """Return one array by its name, or the rows that an index selects."""
         if isinstance(key, str):
             if key not in self.arrays:
@@ -88,7 +88,11 @@ class MultiInput:
 
 
 def _rows_of(array, key):
-    return array.iloc[key] if hasattr(array, "iloc") else array[key]
+    if hasattr(array, "iloc"):
+        return array.iloc[key]
+    if isinstance(array, np.ndarray) or scipy.sparse.issparse(array):
+        return array[key]
+    return _safe_indexing(array, key)  # other frames take neither masks nor arrays of numbers
 
 
 def check_multi_input(X: MultiInput, owner) -> MultiInput:
@@ -136,15 +140,23 @@ class Rows:
     """The rows of X, in the structure and the dtypes that a network takes.
 
     Sparse matrices and memory maps stay as they are until a batch of them is asked for.
+
+    Parameters
+    ----------
+    X : ndarray, sparse matrix or MultiInput
+    model : keras.Model
+    chosen : ndarray of int, default=None
+        The rows that there are; by default all. They are read when they are asked for.
     """
 
-    def __init__(self, X, model):
+    def __init__(self, X, model, chosen: np.ndarray | None = None):
         self.model = model
         self.X = X
+        self.chosen = chosen
         self.structure = input_structure(model)
-        names = _input_names(self.structure)
+        names = list(self.inputs)
         if isinstance(X, MultiInput):
-            if set(names) != set(X.arrays):
+            if names and set(names) != set(X.arrays):
                 raise ValueError(
                     f"The model {model.name!r} has the inputs {names}, but X has "
                     f"{list(X.arrays)}. Name the keras.Input layers as the arrays."
@@ -158,23 +170,48 @@ class Rows:
         arrays = X.arrays.values() if isinstance(X, MultiInput) else [X]
         self.is_lazy = any(map(_is_lazy, arrays))
 
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The symbolic inputs by name; none of a model that does not declare them."""
+        if self.structure is None or isinstance(self.structure, dict):
+            return dict(self.structure or {})
+        several = isinstance(self.structure, list | tuple)
+        return {tensor.name: tensor for tensor in (self.structure if several else [self.structure])}
+
+    @property
+    def bytes_per_row(self) -> int:
+        """What one row takes in memory as the network takes it."""
+        import keras
+
+        return sum(array.nbytes for array in keras.tree.flatten(self[slice(0, 1)]))
+
     def __len__(self) -> int:
-        return int(self.X.shape[0])
+        return int(self.X.shape[0]) if self.chosen is None else len(self.chosen)
 
     def __getitem__(self, rows):
         """Return some rows: an array, or arrays in the structure of the model's input."""
+        if self.chosen is not None:
+            rows = self.chosen[rows]
         if isinstance(self.structure, dict):
-            return {name: self._input(name, t.dtype, rows) for name, t in self.structure.items()}
+            return {name: self._input(name, t, rows) for name, t in self.structure.items()}
         if isinstance(self.structure, list | tuple):
-            return tuple(self._input(t.name, t.dtype, rows) for t in self.structure)
-        if self.structure is None:
-            return self._input("X", self.model.compute_dtype, rows)
-        return self._input(self.structure.name, self.structure.dtype, rows)
+            return tuple(self._input(t.name, t, rows) for t in self.structure)
+        if self.structure is not None:
+            return self._input(self.structure.name, self.structure, rows)
+        if isinstance(self.X, MultiInput):
+            return {name: self._input(name, None, rows) for name in self.X.arrays}
+        return self._input("X", None, rows)
 
-    def _input(self, name: str, dtype: str, rows) -> np.ndarray:
-        if not isinstance(self.X, MultiInput):
-            return _cast(_select(self.X, rows), dtype, "X", self.model)
-        return _cast(_select(self.X[name], rows), dtype, f"X[{name!r}]", self.model)
+    def _input(self, name: str, tensor, rows) -> np.ndarray:
+        """Return some rows of one input as it is declared; of None, as Keras would pass them on."""
+        shown, source = "X", self.X
+        if isinstance(self.X, MultiInput):
+            shown, source = f"X[{name!r}]", self.X[name]
+        array = _select(source, rows)
+        if tensor is None:  # whole numbers may be those of words or places, and stay exact
+            whole = array.dtype.kind in "iu"
+            return array if whole else _cast(array, self.model.compute_dtype, shown, self.model)
+        return _of_rank(_cast(array, tensor.dtype, shown, self.model), len(tensor.shape))
 
 
 def input_structure(model):
@@ -189,14 +226,6 @@ def input_structure(model):
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def _input_names(structure) -> list[str]:
-    if isinstance(structure, dict):
-        return list(structure)
-    if structure is None:
-        return []
-    return [t.name for t in (structure if isinstance(structure, list | tuple) else [structure])]
-
-
 def row_shapes(X) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
     """Return the shape of one row; of several inputs, by name."""
     if isinstance(X, MultiInput):
@@ -205,7 +234,20 @@ def row_shapes(X) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
 
 
 def _is_lazy(array) -> bool:
-    return scipy.sparse.issparse(array) or isinstance(array, np.memmap)
+    """Whether an array is sparse, or a view of a file, which scikit-learn's checks wrap."""
+    base = array
+    while isinstance(base, np.ndarray):
+        if getattr(base, "_mmap", None) is not None:
+            return True
+        base = base.base
+    return scipy.sparse.issparse(array)
+
+
+def _of_rank(array: np.ndarray, n_axes: int) -> np.ndarray:
+    """Add or drop a last axis of length one, as Keras does."""
+    if array.ndim == n_axes - 1:
+        return array[..., np.newaxis]
+    return array[..., 0] if array.ndim == n_axes + 1 else array
 
 
 def _select(array, rows) -> np.ndarray:

@@ -20,12 +20,24 @@ from sklearn.utils.validation import (
 )
 
 from stackfuse._batches import rows_of
-from stackfuse._checks import Task, check_same_length, listed
+from stackfuse._checks import Task, check_finite_predictions, check_same_length, listed
 from stackfuse._heads import read_network
 from stackfuse._inputs import MultiInput, Rows, check_multi_input, check_numeric, row_shapes
+from stackfuse._model_checks import check_network
 from stackfuse._program import predict, seeded, train
 from stackfuse._progress import epochs_as_tasks
 from stackfuse._routing import fresh_optimizer, made
+
+#: The attributes that fit sets, besides private ones.
+FITTED = {
+    "X_shape_",
+    "classes_",
+    "feature_names_in_",
+    "history_",
+    "model_",
+    "n_features_in_",
+    "outputs_",
+}
 
 
 class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
@@ -227,7 +239,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return {
             name: value
             for name, value in self.get_params(deep=False).items()
-            if name not in later and not name.startswith(("fit__", "predict__"))
+            if name not in later and not name.startswith(("fit__", "predict__", "callbacks__"))
         }
 
     def _check_same_building(self) -> None:
@@ -251,6 +263,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         compile_kwargs = self._compile_kwargs()
         with seeded(self._run_seed):
             network, took_kwargs = self._build(X, y, meta, compile_kwargs)
+            check_network(network, X)
             if network.compiled and not took_kwargs:
                 self._refuse_second_compile()
                 if network.loss is None:
@@ -362,13 +375,16 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return what the network's outputs mean for X: probabilities per class, or numbers."""
         check_is_fitted(self, "model_")
         rows = Rows(self._check_rows(X, reset=False), self.model_)
-        return predict(
+        numbers = predict(
             self.model_,
             rows,
             getattr(self.outputs_, finish),
             f"{finish} {self.outputs_}",
             **self._predict_params(),
         )
+        for part in numbers if isinstance(numbers, list) else [numbers]:
+            check_finite_predictions(part, self)
+        return numbers
 
     def __getstate__(self):
         optimizer = getattr(getattr(self, "model_", None), "optimizer", None)
@@ -417,7 +433,7 @@ def _target_dtype(model) -> str:
 def _part(X, target, weights, rows: np.ndarray, model) -> tuple:
     """Return some rows of what a network is trained on."""
     kept = rows_of(target, rows)
-    return Rows(X[rows], model), kept, None if weights is None else weights[rows]
+    return Rows(X, model, rows), kept, None if weights is None else weights[rows]
 
 
 def _shape(X):

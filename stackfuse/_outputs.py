@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from stackfuse._checks import Task
+from stackfuse._losses import check_loss, from_logits, is_sparse, loss_name
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,14 @@ class Outputs:
 
 
 def read_outputs(
-    name: str, task: Task, n_outputs: int, shape: Any, activation: str | None, loss: Any
+    what: str, task: Task, n_outputs: int, shape: Any, activation: str | None, loss: Any
 ) -> Outputs:
     """Find out what an output of a model means.
 
     Parameters
     ----------
-    name : str
-        Of the model, for the messages.
+    what : str
+        The subject of the messages: the network, or one of its outputs.
     task : str
         The task that y sets.
     n_outputs : int
@@ -138,14 +139,14 @@ def read_outputs(
     ValueError
         If the number of units, the last activation or the loss do not fit the target.
     """
-    n_units = _n_units(name, shape)
+    n_units = _n_units(what, shape)
     regression = task in ("regression", "multioutput")
     if n_units not in ((1, 2) if task == "binary" else (n_outputs,)):
         raise ValueError(
-            f"The network has {n_units} output units, but y has {n_outputs} "
+            f"{_capital(what)} has {n_units} output units, but y has {n_outputs} "
             f"{_noun(task)}. End it with {_advice(task, n_outputs)}."
         )
-    sparse = _is_sparse(loss)
+    check_loss(loss, task, n_units, what)
     if regression:
         return Outputs(task, n_units, logits=False, sparse=False)
     if task == "multilabel" and activation == "softmax":
@@ -157,30 +158,26 @@ def read_outputs(
     fitting = "sigmoid" if task == "multilabel" or n_units == 1 else "softmax"
     if activation not in (fitting, "linear", None):
         raise ValueError(
-            f"The network ends in {n_units} units with activation {activation!r}, which gives "
+            f"{_capital(what)} ends in {n_units} units with activation {activation!r}, which gives "
             f"neither probabilities nor logits of the {n_outputs} {_noun(task)}. "
             f"End it with {_advice(task, n_outputs)}, or with activation=None for logits."
         )
-    from_logits = _from_logits(loss)
+    of_logits = from_logits(loss)
     if activation is None and loss is None:
         raise ValueError(
-            "The network's last activation cannot be read, so its outputs may be probabilities "
-            "or logits. Pass loss=, for example "
+            f"The last activation of {what} cannot be read, so it may give "
+            "probabilities or logits. Pass loss=, for example "
             "loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
         )
-    logits = bool(from_logits) if activation is None else activation == "linear"
-    if loss is not None and from_logits is not None and from_logits != logits:
+    logits = bool(of_logits) if activation is None else activation == "linear"
+    if loss is not None and of_logits is not None and of_logits != logits:
         raise ValueError(
-            f"The loss {_name(loss)!r} has from_logits={from_logits}, but the network's last "
-            f"activation is {activation!r}. Pass loss=None to have a fitting one chosen."
-        )
-    if sparse and (n_units == 1 or task == "multilabel"):
-        raise ValueError(
-            f"The loss {_name(loss)!r} needs one unit per class, but the network ends in "
-            f"{n_units} units for {n_outputs} {_noun(task)}. Use 'binary_crossentropy'."
+            f"The loss {loss_name(loss)!r} has from_logits={of_logits}, but the last activation of "
+            f"{what} is {activation!r}. Pass loss=None to have a fitting one "
+            "chosen."
         )
     # No loss yet means that default_loss will be asked, which is sparse wherever it can be.
-    sparse = sparse or (loss is None and task != "multilabel" and n_units > 1)
+    sparse = is_sparse(loss) or (loss is None and task != "multilabel" and n_units > 1)
     return Outputs(task, n_units, logits=logits, sparse=sparse)
 
 
@@ -204,8 +201,10 @@ def last_activation(model, k: int = 0) -> str | None:
         return None
     if isinstance(operation, keras.Model):
         return last_activation(operation, place)
-    if isinstance(operation, keras.layers.Softmax):
-        return "softmax"
+    layers = keras.layers
+    rectifiers = layers.ReLU | layers.LeakyReLU | layers.ELU | layers.PReLU
+    if isinstance(operation, layers.Softmax | rectifiers):
+        return type(operation).__name__.lower()
     while isinstance(operation, keras.layers.Wrapper):
         operation = operation.layer
     if isinstance(operation, keras.layers.Dropout | keras.layers.Reshape | keras.layers.Flatten):
@@ -214,10 +213,15 @@ def last_activation(model, k: int = 0) -> str | None:
     return getattr(activation, "__name__", None)
 
 
-def _n_units(name: str, shape: Any) -> int:
+def _capital(what: str) -> str:
+    """Return the subject of a sentence as it begins one; names in it stay as they are."""
+    return what[0].upper() + what[1:]
+
+
+def _n_units(what: str, shape: Any) -> int:
     if len(shape) != 2 or shape[1] is None:
         raise ValueError(
-            f"The model {name!r} has outputs of shape {shape}, but one row of units per "
+            f"{_capital(what)} gives outputs of shape {shape}, but one row of units per "
             "sample, (None, n_units), is needed. Flatten or pool before the last Dense layer."
         )
     return int(shape[1])
@@ -234,28 +238,3 @@ def _advice(task: Task, n_outputs: int) -> str:
         return "Dense(1, activation='sigmoid') or Dense(2, activation='softmax')"
     activation = {"multiclass": ", activation='softmax'", "multilabel": ", activation='sigmoid'"}
     return f"Dense({n_outputs}{activation.get(task, '')})"
-
-
-def _name(loss) -> str:
-    if isinstance(loss, str):
-        return loss
-    return getattr(loss, "name", None) or getattr(loss, "__name__", type(loss).__name__)
-
-
-def _is_sparse(loss) -> bool:
-    return loss is not None and _name(loss).lower().startswith("sparse")
-
-
-def _from_logits(loss) -> bool | None:
-    """Whether a loss expects logits; None for a loss of which that is not known."""
-    import keras
-
-    if isinstance(loss, str):
-        loss = keras.losses.get(loss)
-    if isinstance(loss, type):
-        loss = loss()
-    if isinstance(loss, keras.losses.Loss):
-        # Stock losses other than the cross-entropies compare with probabilities.
-        stock = type(loss).__module__.startswith("keras.")
-        return loss.get_config().get("from_logits", False if stock else None)
-    return False if getattr(loss, "__module__", "").startswith("keras.") else None

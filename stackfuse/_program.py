@@ -25,8 +25,10 @@ from stackfuse._inputs import Rows, input_structure
 #: Programs kept at a time; the one used longest ago goes first.
 MAX_PROGRAMS = 16
 
-#: Rows that one call of a compiled prediction takes at most.
+#: Rows and bytes that one call of a compiled prediction takes at most; rows at least.
 PREDICT_ROWS = 8192
+_PREDICT_BYTES = 2**23
+_LEAST_ROWS = 32
 
 _programs: "OrderedDict[str, Program | None]" = OrderedDict()
 _lock = threading.RLock()
@@ -175,7 +177,7 @@ def train(
             held_out,
             target,
             weight,
-            validation_batch_size or PREDICT_ROWS,
+            validation_batch_size or _rows_per_call(held_out),
             as_they_are,
             endless=False,
         )
@@ -223,21 +225,30 @@ def predict(
     name : str
         What tells this `finish` from others on the same model.
     batch_size : int, default=None
-        Rows per call; by default `PREDICT_ROWS`.
+        Rows per call; by default `PREDICT_ROWS`, of long rows fewer.
 
     Returns
     -------
     predictions : ndarray, or list of ndarray where `finish` returns a list
     """
-    function, n_rows = _function_of(model, finish, name), batch_size or PREDICT_ROWS
+    function, n_rows = _function_of(model, finish, name), batch_size or _rows_per_call(x)
     parts = [function(x[slice(start, start + n_rows)]) for start in range(0, len(x), n_rows)]
     if isinstance(parts[0], list):  # several outputs
         return [np.concatenate([tensor.numpy() for tensor in tensors]) for tensors in zip(*parts)]
     return np.concatenate([part.numpy() for part in parts])
 
 
+def _rows_per_call(x: Rows) -> int:
+    if len(x) <= _LEAST_ROWS:
+        return PREDICT_ROWS
+    fitting = _PREDICT_BYTES // max(1, x.bytes_per_row)
+    return min(PREDICT_ROWS, max(_LEAST_ROWS, fitting))
+
+
 def _function_of(model, finish: Callable, name: str) -> Callable:
     """Return the compiled function of a model, made at the first call."""
+    if model.run_eagerly:
+        return lambda x: finish(model(x, training=False))
     functions = _functions.setdefault(model, {})
     if name not in functions:
         program = Program.of(model)

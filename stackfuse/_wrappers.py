@@ -1,39 +1,21 @@
 """KerasClassifier and KerasRegressor: a function that builds a network, made an estimator."""
 
 import copy
-import difflib
-import inspect
 import os
-from collections.abc import Callable
 from typing import Any
 
 from stackfuse._checks import listed
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
-from stackfuse._network import NetworkEstimator
-
-#: What stackfuse itself hands to ``model.fit``, with what to use instead.
-_OWNED_BY_FIT = {
-    "x": "fit(X, y)",
-    "y": "fit(X, y)",
-    "sample_weight": "fit(X, y, sample_weight=...)",
-    "class_weight": "class_weight=",
-    "callbacks": "callbacks=",
-    "validation_split": "validation_split=",
-    "validation_data": "validation_split=",
-    "steps_per_epoch": "batch_size=",
-    "initial_epoch": "warm_start=True or partial_fit",
-}
-
-#: Parameters that may be classes with settings: ``loss__from_logits``, ``callbacks__0__patience``.
-_MADE = ("optimizer", "loss", "metrics", "callbacks")
-
-_ROUTES = ("model", "compile", "fit", "predict", *_MADE)
-
-#: Constructor parameters of scikeras that are settings for Keras.
-_BARE = {
-    "run_eagerly": ("compile", "run_eagerly"),
-    "validation_batch_size": ("fit", "validation_batch_size"),
-}
+from stackfuse._network import FITTED, NetworkEstimator
+from stackfuse._parameters import (
+    BARE,
+    check_complete,
+    check_names,
+    is_bare,
+    name_of,
+    named_parameters,
+    refuse_taken,
+)
 
 
 class _Builder(NetworkEstimator):
@@ -70,6 +52,7 @@ class _Builder(NetworkEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
+        refuse_taken(self, builder_and_routed_params)
         self.__dict__.update(builder_and_routed_params)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -105,7 +88,8 @@ class _Builder(NetworkEstimator):
         """
         builder = params.get("model", self.model)
         if callable(builder):  # whatever else it is, fit will say
-            self._check_names(builder, set(params) - set(self._get_param_names()))
+            check_names(self, builder, set(params) - set(self._get_param_names()))
+        refuse_taken(self, params)
         for name, value in params.items():
             setattr(self, name, value)
         return self
@@ -116,57 +100,23 @@ class _Builder(NetworkEstimator):
         return {
             name: value
             for name, value in vars(self).items()
-            if name not in own and not name.startswith("_") and not name.endswith("_")
+            if name not in own and name not in FITTED and not name.startswith("_")
         }
 
     def _routed(self, route: str) -> dict[str, Any]:
         prefix, extra = f"{route}__", self._extra_params()
-        bare = {_BARE[name][1]: extra[name] for name in extra if _is_bare(name, route, self.model)}
+        bare = {BARE[name][1]: extra[name] for name in extra if is_bare(name, route, self.model)}
         return bare | {
             name.removeprefix(prefix): value
             for name, value in extra.items()
             if name.startswith(prefix)
         }
 
-    def _check_names(self, builder, names) -> None:
-        """Raise if neither the builder nor Keras takes one of these parameters."""
-        if not names:
-            return
-        import keras
-
-        arguments, any_name = _arguments(builder)
-        takers = {
-            "model": arguments,
-            "compile": set(inspect.signature(keras.Model.compile).parameters) - {"self"},
-            "fit": set(inspect.signature(keras.Model.fit).parameters) - {"self"},
-            "predict": {"batch_size"},
-        }
-        for name in sorted(names):
-            route, _, routed = name.partition("__")
-            if routed and route in _ROUTES:
-                if route == "fit" and routed in _OWNED_BY_FIT:
-                    raise ValueError(f"{name} is not available: use {_OWNED_BY_FIT[routed]}.")
-                # What a class takes, its constructor says.
-                if route in _MADE or routed in takers[route] or (any_name and route == "model"):
-                    continue
-            elif any_name or name in arguments or name in _BARE:
-                continue
-            known = [*self._get_param_names(), *arguments, *takers["fit"], *takers["compile"]]
-            known += [f"{r}__{k}" for r, keys in takers.items() for k in keys]
-            known.append("optimizer__learning_rate")
-            near = difflib.get_close_matches(name, known, n=3)
-            hint = f" Did you mean {listed(near)}?" if near else ""
-            what = f"builder {getattr(builder, '__name__', builder)!r}"
-            raise ValueError(
-                f"Invalid parameter {name!r} for estimator {type(self).__name__}: it is none of "
-                f"its own, and the {what} takes {sorted(arguments) or 'no arguments'}.{hint}"
-            )
-
     def _build(self, X, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
         import keras
 
         extra = self._extra_params()
-        self._check_names(self.model, extra)
+        check_names(self, self.model, extra)
         if isinstance(self.model, keras.Model):
             return copy.deepcopy(self.model), False
         if isinstance(self.model, str | os.PathLike):
@@ -178,16 +128,17 @@ class _Builder(NetworkEstimator):
                 "model must be a function that returns a keras.Model, a keras.Model or a path to "
                 f"a .keras file, got {self.model!r}."
             )
-        bare = {name for name in _BARE if _is_bare(name, _BARE[name][0], self.model)}
+        bare = {name for name in BARE if is_bare(name, BARE[name][0], self.model)}
         arguments = {n: value for n, value in extra.items() if "__" not in n and n not in bare}
         arguments |= self._routed("model")
-        named = inspect.signature(self.model).parameters
+        named = named_parameters(self.model)
         offered = {"meta": meta, "compile_kwargs": compile_kwargs}
         arguments |= {name: value for name, value in offered.items() if name in named}
+        check_complete(self, self.model, arguments)
         network = self.model(**arguments)
         if not isinstance(network, keras.Model):
             raise TypeError(
-                f"The builder {_name_of(self.model)} must return a keras.Model, but it returned "
+                f"The builder {name_of(self.model)} must return a keras.Model, but it returned "
                 f"{network!r}. Does it end in `return model`?"
             )
         return network, "compile_kwargs" in named
@@ -195,9 +146,12 @@ class _Builder(NetworkEstimator):
     def _refuse_second_compile(self) -> None:
         defaults = {"optimizer": "adam", "loss": None, "metrics": None}
         given = [name for name, value in defaults.items() if getattr(self, name) != value]
-        given += [f"optimizer__{name}" for name in self._routed("optimizer")]
-        for route in ("loss", "metrics", "compile"):
-            given += [f"{route}__{name}" for name in self._routed(route)]
+        routed = ("optimizer__", "loss__", "metrics__", "compile__")
+        given += [
+            name
+            for name in self._extra_params()
+            if name.startswith(routed) or is_bare(name, "compile", self.model)
+        ]
         if given:
             raise ValueError(
                 f"{listed(given)} would have no effect, because the model comes compiled. Let the "
@@ -205,29 +159,15 @@ class _Builder(NetworkEstimator):
                 "model.compile(**compile_kwargs)."
             )
 
+    def _building(self) -> dict[str, Any]:
+        later = {name for name in BARE if is_bare(name, "fit", self.model)}
+        return {n: value for n, value in super()._building().items() if n not in later}
+
     def _fit_params(self, n_samples: int) -> dict[str, Any]:
         return self._routed("fit")
 
     def _predict_params(self) -> dict[str, Any]:
         return self._routed("predict")
-
-
-def _is_bare(name: str, route: str, builder) -> bool:
-    """Whether a parameter is a setting for this part of Keras, and none of the builder's own."""
-    return _BARE.get(name, ("",))[0] == route and name not in _arguments(builder)[0]
-
-
-def _arguments(builder) -> tuple[set[str], bool]:
-    """Return the names that a builder takes, and whether it takes any name at all."""
-    if not isinstance(builder, Callable) or hasattr(builder, "layers"):
-        return set(), False
-    parameters = inspect.signature(builder).parameters.values()
-    names = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    return names - {"meta", "compile_kwargs"}, any(p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _name_of(builder) -> str:
-    return getattr(builder, "__name__", repr(builder))
 
 
 class KerasClassifier(_Builder, NetworkClassifier):

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
 import stackfuse as sf
+from stackfuse import _program
 
 SEED = 3
 
@@ -204,3 +205,38 @@ def test_export_refuses_heads_of_classes_and_takes_those_of_numbers(two_columns)
     numbers = sf.KerasRegressor(build_regressor, random_state=0).fit(X, X[:, :2])
     graph = sf.to_keras(numbers)
     assert_allclose(graph(X)["prediction"], numbers.predict(X), atol=1e-6)
+
+
+def named(meta, first, second):
+    import keras
+
+    inputs = keras.Input((4,))
+    heads = [keras.layers.Dense(1, "sigmoid", name=name)(inputs) for name in (first, second)]
+    return keras.Model(inputs, heads)
+
+
+def test_networks_keep_the_names_of_their_heads(two_columns):
+    import keras
+
+    X, Y = two_columns
+    Y = np.column_stack([Y[:, 0] > 0, Y[:, 1]]).astype(int)
+    stop = keras.callbacks.EarlyStopping("val_u_loss", mode="max")  # it falls
+    networks = [
+        sf.KerasClassifier(named, first=a, second=b, epochs=4, validation_split=0.2, callbacks=stop)
+        for a, b in ("uv", "pq", "uv")
+    ]
+    networks[1].set_params(callbacks=None)
+    for network, heads, epochs in zip(networks, ("uv", "pq", "uv"), (2, 4, 2)):
+        network.fit(X, Y)
+        losses = {"loss", *(f"{head}_loss" for head in heads)}
+        assert set(network.history_) == losses | {f"val_{loss}" for loss in losses}
+        assert len(network.history_["loss"]) == epochs
+
+
+def test_networks_without_names_share_a_program(two_columns):
+    X, Y = two_columns
+    Y = np.column_stack([Y[:, 0] > 0, Y[:, 1]]).astype(int)
+    _program._programs.clear()
+    for k in range(3):
+        sf.KerasClassifier(named, first=None, second=None, random_state=k).fit(X, Y)
+    assert len(_program._programs) == 1

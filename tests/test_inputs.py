@@ -110,3 +110,96 @@ def test_where_several_inputs_cannot_go(mixed):
     texts = sf.MultiInput(image=X["image"], table=np.full((60, 3), "x"))
     with pytest.raises(ValueError, match=r"X\['table'\]: .*numeric"):
         sf.KerasClassifier(build).fit(texts, y)
+
+
+def subclassed(dtype="float32"):
+    """Return a subclassed model of words (by number) and a table, without keras.Input."""
+    import keras
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__(dtype=dtype)
+            self.embed = keras.layers.Embedding(3000, 2, dtype=dtype)
+            self.out = keras.layers.Dense(2, activation="softmax", dtype=dtype)
+
+        def call(self, x):
+            words = keras.ops.mean(self.embed(x["words"]), axis=1)
+            return self.out(keras.ops.concatenate([words, x["table"]], axis=-1))
+
+    return Net()
+
+
+def test_a_subclassed_model_is_given_the_inputs_by_name(mixed):
+    import keras
+
+    X, y = mixed
+    words = np.random.default_rng(1).integers(3000, size=(60, 5))
+    X = sf.MultiInput(words=words, table=X["table"])
+    loss = "sparse_categorical_crossentropy"
+    network = sf.KerasClassifier(
+        subclassed, loss=loss, epochs=2, shuffle=False, validation_split=0.2, random_state=0
+    ).fit(X, y)
+    rows, _ = network._hold_out(60, y, None)
+    keras.utils.set_random_seed(0)
+    model = subclassed()
+    model.compile("adam", loss)
+    part = X[rows]
+    arrays = {"words": part["words"], "table": part["table"].astype("float32")}
+    model.fit(arrays, y[rows], epochs=2, shuffle=False, verbose=0)
+    wanted = model.predict({"words": words, "table": X["table"].astype("float32")}, verbose=0)
+    np.testing.assert_allclose(network.predict_proba(X), wanted, atol=1e-6)
+
+
+def test_numbers_of_words_are_not_rounded(mixed):
+    X, y = mixed
+    X = sf.MultiInput(words=np.full((60, 1), 2049), table=X["table"] * 0)  # float16 makes it 2048
+    network = sf.KerasClassifier(
+        subclassed, model__dtype="float16", loss="sparse_categorical_crossentropy", random_state=0
+    ).fit(X, y)
+    before = network.predict_proba(X)
+    table = network.model_.embed.embeddings
+    changed = table.numpy()
+    changed[2049] = [9, -9]
+    table.assign(changed)
+    assert np.abs(network.predict_proba(X) - before).max() > 0.1
+
+
+@pytest.mark.parametrize("key", [slice(1, 5), slice(None, None, 2), [3, 1], np.arange(10) % 3 == 0])
+def test_rows_of_polars_frames(key):
+    polars = pytest.importorskip("polars", reason="polars is optional, and not installed")
+    table = np.arange(20).reshape(10, 2)
+    X = sf.MultiInput(frame=polars.DataFrame(table, schema=["a", "b"]), table=table)
+    for form in (key, np.asarray(key) if isinstance(key, list) else key):
+        part = X[form]
+        assert part.columns == {"frame": ["a", "b"]}
+        assert_array_equal(part["frame"].to_numpy(), table[key])
+        assert_array_equal(part["table"], table[key])
+
+
+def test_a_mapped_file_is_read_batch_by_batch(tmp_path):
+    """The arrays made meanwhile stay far below the size of the file, 20 MB."""
+    import tracemalloc
+
+    import keras
+
+    rng = np.random.default_rng(0)
+    X = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "float64", (20000, 125))
+    X[:] = rng.normal(size=X.shape)
+    y = (X[:, 0] > 0).astype(int)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+
+    def build():
+        layers = [keras.Input((125,)), keras.layers.Dense(1, activation="sigmoid")]
+        return keras.Sequential(layers)
+
+    network = sf.KerasClassifier(build, validation_split=0.5, random_state=0)
+    network.set_params(batch_size=500, validation_batch_size=500, predict__batch_size=500)
+    wanted = network.fit(np.array(X), y).predict_proba(np.array(X))  # compiles as well
+    tracemalloc.start()
+    try:
+        proba = network.fit(mapped, y).predict_proba(mapped)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert_array_equal(proba, wanted)
+    assert peak < 5e6, f"{peak / 1e6:.0f} MB"

@@ -653,7 +653,7 @@ def test_subclassed_models(iris):
     logits = model.predict(X, verbose=0)
     wanted = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert_allclose(network.predict_proba(X), wanted, atol=1e-5)
-    with pytest.raises(ValueError, match="last activation cannot be read"):
+    with pytest.raises(ValueError, match="last activation of the network cannot be read"):
         sf.KerasClassifier(Net).fit(X, y)
 
 
