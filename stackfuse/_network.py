@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
-from sklearn.utils import check_random_state, compute_sample_weight
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -22,11 +20,14 @@ from sklearn.utils.validation import (
 from stackfuse._batches import rows_of
 from stackfuse._checks import Task, check_finite_predictions, check_same_length, listed
 from stackfuse._heads import read_network
+from stackfuse._holdout import hold_out
 from stackfuse._inputs import MultiInput, Rows, check_multi_input, check_numeric, row_shapes
 from stackfuse._model_checks import check_network
 from stackfuse._program import predict, seeded, train
 from stackfuse._progress import epochs_as_tasks
-from stackfuse._routing import fresh_optimizer, made
+from stackfuse._routing import check_callbacks, check_metrics, fresh_optimizer, made
+from stackfuse._settings import check_count, rows_per_batch, seed_of
+from stackfuse._weights import class_weights
 
 #: The attributes that fit sets, besides private ones.
 FITTED = {
@@ -157,9 +158,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 self.__dict__.pop(name, None)
         X = self._check_rows(X, reset=reset)
         numbers, task, told = self._encode(y, reset=reset, classes=classes)
-        weights = self._weights(X, y, sample_weight)
+        weights = self._weights(X, sample_weight, numbers)
         if reset:
-            self._run_seed = self._seed()
+            self._run_seed = seed_of(self.random_state)
             self._built_from = self._building()
             self.model_, self.outputs_ = self._network(X, numbers, task, told)
             self.history_ = {}
@@ -190,12 +191,11 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         }
         if epochs is not None:
             settings["epochs"] = epochs
-        if settings["batch_size"] is None:
-            settings["batch_size"] = 32  # as in Keras
-        for name, least in (("epochs", 0), ("batch_size", 1)):
-            value = settings[name]
-            if not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+        check_count("epochs", settings["epochs"], least=0)
+        settings["batch_size"] = rows_per_batch(settings["batch_size"], n_samples)
+        if settings.get("validation_batch_size") is not None:
+            check_count("validation_batch_size", settings["validation_batch_size"])
+        self._predict_params()  # a wrong one is told of now
         return settings
 
     def _run(self, X, numbers, task: Task, weights, groups, settings, context, y) -> None:
@@ -203,9 +203,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         target = self.outputs_.encode(numbers, _target_dtype(self.model_))
         strata = numbers if task in ("binary", "multiclass") else None
         kept, held_out = self._hold_out(len(numbers), strata, groups)
+        own, by_class = weights  # as in Keras, classes are not weighed in validation
         rows, validation = Rows(X, self.model_), None
         if held_out is not None:
-            validation = _part(X, target, weights, held_out, self.model_)
+            validation = _part(X, target, own, held_out, self.model_)
+        weights = own if by_class is None else by_class if own is None else by_class * own
+        if held_out is not None:
             rows, target, weights = _part(X, target, weights, kept, self.model_)
         callbacks = self._made_callbacks()
         if hasattr(self, "_skl_callbacks"):
@@ -230,7 +233,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         callbacks = made(self.callbacks, self._routed("callbacks"), "callbacks") or []
         if isinstance(callbacks, dict):
             callbacks = list(callbacks.values())
-        return copy.deepcopy(callbacks if isinstance(callbacks, list) else [callbacks])
+        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+        check_callbacks(callbacks)
+        return copy.deepcopy(callbacks)
 
     def _building(self) -> dict[str, Any]:
         """Return the parameters that a network is built and compiled from."""
@@ -287,7 +292,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return {
             "optimizer": fresh_optimizer(self.optimizer, self._routed("optimizer")),
             "loss": made(self.loss, self._routed("loss"), "loss"),
-            "metrics": copy.deepcopy(made(self.metrics, self._routed("metrics"), "metrics")),
+            "metrics": copy.deepcopy(
+                check_metrics(made(self.metrics, self._routed("metrics"), "metrics"))
+            ),
             **self._routed("compile"),
         }
 
@@ -302,42 +309,22 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return the ``batch_size`` to predict with, if it is not the default."""
         return {}
 
-    def _seed(self) -> int:
-        if isinstance(self.random_state, int | np.integer):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def _weights(self, X, y, sample_weight) -> np.ndarray | None:
-        """Return the product of sample and class weights, or None where there are none."""
+    def _weights(self, X, sample_weight, numbers) -> tuple:
+        """Return the weights of the rows by themselves and by their class, None where not given."""
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float32, ensure_non_negative=True
             )
         if self.class_weight is None:
-            return sample_weight
+            return sample_weight, None
         if not hasattr(self, "classes_"):
             raise ValueError(f"{type(self).__name__} has no classes, so class_weight must be None.")
-        by_class = compute_sample_weight(self.class_weight, y).astype(np.float32)
-        return by_class if sample_weight is None else by_class * sample_weight
+        return sample_weight, class_weights(self.class_weight, numbers, self.classes_)
 
     def _hold_out(self, n_rows: int, strata, groups):
         """Return the rows to train on, and those to validate on or None."""
-        if not self.validation_split:
-            return np.arange(n_rows), None
-        if not 0 < self.validation_split < 1:
-            raise ValueError(f"validation_split must lie in [0, 1), got {self.validation_split!r}.")
         seed = self._run_seed % 2**32
-        if groups is not None:
-            splitter = GroupShuffleSplit(1, test_size=self.validation_split, random_state=seed)
-            kept, held_out = next(splitter.split(np.arange(n_rows), groups=groups))
-        else:
-            kept, held_out = train_test_split(
-                np.arange(n_rows),
-                test_size=self.validation_split,
-                random_state=seed,
-                stratify=strata,
-            )
-        return np.sort(kept), np.sort(held_out)
+        return hold_out(n_rows, self.validation_split, seed, strata, groups)
 
     def _check_rows(self, X, *, reset: bool):
         """Return X as numeric arrays whose rows have the shape that was seen in fit."""

@@ -16,6 +16,7 @@ from stackfuse._parameters import (
     named_parameters,
     refuse_taken,
 )
+from stackfuse._settings import check_count
 
 
 class _Builder(NetworkEstimator):
@@ -167,7 +168,10 @@ class _Builder(NetworkEstimator):
         return self._routed("fit")
 
     def _predict_params(self) -> dict[str, Any]:
-        return self._routed("predict")
+        params = self._routed("predict")
+        if params.get("batch_size") is not None:
+            check_count("predict__batch_size", params["batch_size"])
+        return params
 
 
 class KerasClassifier(_Builder, NetworkClassifier):
@@ -191,11 +195,13 @@ class KerasClassifier(_Builder, NetworkClassifier):
         As in ``model.compile``.
     epochs : int, default=1
     batch_size : int, default=32
+        -1 stands for all rows.
     validation_split : float, default=0.0
         Fraction of the training rows held out, stratified, for validation and early stopping.
     callbacks : list of keras.callbacks.Callback, default=None
         Copied for every fit.
     class_weight : dict of label to float or "balanced", default=None
+        In training alone, as in Keras; for several columns of y a list of dicts.
     shuffle : bool, default=True
         In epoch e the rows come in the order
         ``numpy.random.default_rng([seed, e]).permutation(n_samples)``, where seed is
