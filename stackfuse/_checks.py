@@ -24,6 +24,10 @@ class ParityError(RuntimeError):
     """A graph that does not reproduce the estimator it was made from; nothing is written."""
 
 
+class CannotFuse(ValueError):
+    """Replicas that cannot be trained side by side in one graph; the message says why."""
+
+
 def check_same_length(**arrays) -> None:
     """Raise unless all arrays that are not None have one number of rows.
 
@@ -265,8 +269,9 @@ def near(name: str, known: Iterable[str]) -> str:
     >>> near("optimzer", ["optimizer", "loss"])
     " Did you mean 'optimizer'?"
     """
-    found = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3)
-    return f" Did you mean {listed(found)}?" if found else ""
+    typed = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), typed, n=3)
+    return f" Did you mean {listed([typed[one] for one in found])}?" if found else ""
 
 
 def known_name(name: str, module: ModuleType, parameter: str) -> Any:
@@ -283,6 +288,7 @@ def known_name(name: str, module: ModuleType, parameter: str) -> Any:
     except ValueError:
         noun = module.__name__.rpartition(".")[2]
         known = [key for key in vars(module) if key[0] != "_" and callable(vars(module)[key])]
+        known = [key for key in known if key not in ("get", "serialize", "deserialize")]
         raise ValueError(
             f"{parameter}={name!r} is none of keras.{noun}.{near(name, known)}"
         ) from None

@@ -170,6 +170,10 @@ class Rows:
         arrays = X.arrays.values() if isinstance(X, MultiInput) else [X]
         self.is_lazy = any(map(_is_lazy, arrays))
 
+    def part(self, places: np.ndarray) -> "Rows":
+        """Return some of these rows."""
+        return Rows(self.X, self.model, places if self.chosen is None else self.chosen[places])
+
     @property
     def inputs(self) -> dict[str, Any]:
         """The symbolic inputs by name; none of a model that does not declare them."""
@@ -308,3 +312,9 @@ def row_digests(X, rows=None) -> list[bytes]:
             for k in range(len(lines[0]))
         ]
     return digests
+
+
+def spread(n_rows: int, n_wanted: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return the numbers of rows that lie evenly spread among all, or among some."""
+    places = np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_wanted)).astype(np.intp))
+    return places if rows is None else rows[places]

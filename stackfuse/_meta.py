@@ -8,6 +8,7 @@ import numpy as np
 from stackfuse._inputs import MultiInput
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse._network import NetworkEstimator
+from stackfuse._settings import rows_per_batch
 from stackfuse.fusion import fusion_named
 
 #: Gradient steps that a head takes where the number of epochs is not given.
@@ -89,7 +90,7 @@ class _Fusion(NetworkEstimator):
     def _fit_params(self, n_samples: int) -> dict[str, Any]:
         if self.epochs is not None:
             return {}
-        steps_per_epoch = math.ceil(n_samples / self.batch_size)
+        steps_per_epoch = math.ceil(n_samples / rows_per_batch(self.batch_size, n_samples))
         return {"epochs": max(20, math.ceil(_STEPS / steps_per_epoch))}
 
 

@@ -6,13 +6,13 @@ compiled, trained, and its outputs are turned into classes, probabilities or num
 
 import copy
 from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
-from sklearn.utils import check_random_state, compute_sample_weight
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -22,11 +22,22 @@ from sklearn.utils.validation import (
 from stackfuse._batches import rows_of
 from stackfuse._checks import Task, check_finite_predictions, check_same_length, listed
 from stackfuse._heads import read_network
-from stackfuse._inputs import MultiInput, Rows, check_multi_input, check_numeric, row_shapes
+from stackfuse._holdout import hold_out
+from stackfuse._inputs import (
+    MultiInput,
+    Rows,
+    check_multi_input,
+    check_numeric,
+    row_digests,
+    row_shapes,
+    spread,
+)
 from stackfuse._model_checks import check_network
-from stackfuse._program import predict, seeded, train
+from stackfuse._program import Training, predict, seeded, train
 from stackfuse._progress import epochs_as_tasks
-from stackfuse._routing import fresh_optimizer, made
+from stackfuse._routing import check_callbacks, check_metrics, fresh_optimizer, made
+from stackfuse._settings import check_count, rows_per_batch, seed_of
+from stackfuse._weights import class_weights
 
 #: The attributes that fit sets, besides private ones.
 FITTED = {
@@ -38,6 +49,10 @@ FITTED = {
     "n_features_in_",
     "outputs_",
 }
+
+
+#: Training rows of which a digest is kept, to tell a stack that its base has seen them.
+SEEN_ROWS = 64
 
 
 class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
@@ -149,17 +164,29 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     @with_callbacks
     def _train(
-        self, X, y, sample_weight, groups, *, reset: bool, epochs: int | None = None, classes=None
+        self,
+        X,
+        y,
+        sample_weight,
+        groups,
+        *,
+        reset: bool,
+        epochs: int | None = None,
+        classes=None,
+        rows: np.ndarray | None = None,
+        learn: Callable[[Training], None] = train,
     ):
-        check_same_length(X=X, y=y, sample_weight=sample_weight, groups=groups)
+        """Train on X, or on those of its `rows` that y and the weights are of."""
+        shown = X if rows is None else rows
+        check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
         if reset:  # should this fit fail, no half of an earlier one stays
             for name in ("model_", "outputs_", "history_", "classes_", "_optimizer_state"):
                 self.__dict__.pop(name, None)
         X = self._check_rows(X, reset=reset)
         numbers, task, told = self._encode(y, reset=reset, classes=classes)
-        weights = self._weights(X, y, sample_weight)
+        weights = self._weights(shown, sample_weight, numbers)
         if reset:
-            self._run_seed = self._seed()
+            self._run_seed = seed_of(self.random_state)
             self._built_from = self._building()
             self.model_, self.outputs_ = self._network(X, numbers, task, told)
             self.history_ = {}
@@ -171,11 +198,18 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         if settings["epochs"]:
             try:
-                self._run(X, numbers, task, weights, groups, settings, context, y)
+                chosen = Rows(X, self.model_, rows)
+                training = self._training(chosen, numbers, task, weights, groups, settings)
+                if hasattr(self, "_skl_callbacks"):
+                    training.callbacks.append(epochs_as_tasks(self, context, X, y))
+                learn(training)
+                for name, values in training.history.items():
+                    self.history_.setdefault(name, []).extend(values)
             except BaseException:
                 if reset:
                     del self.model_
                 raise
+            self._seen_rows = row_digests(X, spread(len(numbers), SEEN_ROWS, rows))
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
@@ -190,47 +224,46 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         }
         if epochs is not None:
             settings["epochs"] = epochs
-        if settings["batch_size"] is None:
-            settings["batch_size"] = 32  # as in Keras
-        for name, least in (("epochs", 0), ("batch_size", 1)):
-            value = settings[name]
-            if not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+        check_count("epochs", settings["epochs"], least=0)
+        settings["batch_size"] = rows_per_batch(settings["batch_size"], n_samples)
+        if settings.get("validation_batch_size") is not None:
+            check_count("validation_batch_size", settings["validation_batch_size"])
+        self._predict_params()  # a wrong one is told of now
         return settings
 
-    def _run(self, X, numbers, task: Task, weights, groups, settings, context, y) -> None:
-        """Train the network and add to its history."""
+    def _training(self, rows: Rows, numbers, task: Task, weights, groups, settings) -> Training:
+        """Return what the network is going to be trained on, and how."""
         target = self.outputs_.encode(numbers, _target_dtype(self.model_))
         strata = numbers if task in ("binary", "multiclass") else None
         kept, held_out = self._hold_out(len(numbers), strata, groups)
-        rows, validation = Rows(X, self.model_), None
+        own, by_class = weights  # as in Keras, classes are not weighed in validation
+        validation = None if held_out is None else _part(rows, target, own, held_out)
+        weights = own if by_class is None else by_class if own is None else by_class * own
         if held_out is not None:
-            validation = _part(X, target, weights, held_out, self.model_)
-            rows, target, weights = _part(X, target, weights, kept, self.model_)
-        callbacks = self._made_callbacks()
-        if hasattr(self, "_skl_callbacks"):
-            callbacks.append(epochs_as_tasks(self, context, X, y))
-        history = train(
+            rows, target, weights = _part(rows, target, weights, kept)
+        names = {field.name for field in fields(Training)}
+        return Training(
             self.model_,
             rows,
             target,
             weights,
-            optimizer_state=self._optimizer_state,
-            first_epoch=len(next(iter(self.history_.values()), [])),
+            self._optimizer_state,
             seed=self._run_seed,
             validation=validation,
-            callbacks=callbacks,
-            **settings,
+            callbacks=self._made_callbacks(),
+            first_epoch=len(next(iter(self.history_.values()), [])),
+            fit_params={name: value for name, value in settings.items() if name not in names},
+            **{name: value for name, value in settings.items() if name in names},
         )
-        for name, values in history.items():
-            self.history_.setdefault(name, []).extend(values)
 
     def _made_callbacks(self) -> list:
         """Return fresh callbacks: made from classes, or copied."""
         callbacks = made(self.callbacks, self._routed("callbacks"), "callbacks") or []
         if isinstance(callbacks, dict):
             callbacks = list(callbacks.values())
-        return copy.deepcopy(callbacks if isinstance(callbacks, list) else [callbacks])
+        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+        check_callbacks(callbacks)
+        return copy.deepcopy(callbacks)
 
     def _building(self) -> dict[str, Any]:
         """Return the parameters that a network is built and compiled from."""
@@ -256,7 +289,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return a new compiled network and what its outputs mean."""
         meta = {
             "n_features_in_": self.n_features_in_,
-            "X_shape_": _shape(X),
+            "X_shape_": _shape(X, len(y)),
             "X_dtype_": getattr(X, "dtype", None),
             **told,
         }
@@ -287,7 +320,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return {
             "optimizer": fresh_optimizer(self.optimizer, self._routed("optimizer")),
             "loss": made(self.loss, self._routed("loss"), "loss"),
-            "metrics": copy.deepcopy(made(self.metrics, self._routed("metrics"), "metrics")),
+            "metrics": copy.deepcopy(
+                check_metrics(made(self.metrics, self._routed("metrics"), "metrics"))
+            ),
             **self._routed("compile"),
         }
 
@@ -302,42 +337,22 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return the ``batch_size`` to predict with, if it is not the default."""
         return {}
 
-    def _seed(self) -> int:
-        if isinstance(self.random_state, int | np.integer):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def _weights(self, X, y, sample_weight) -> np.ndarray | None:
-        """Return the product of sample and class weights, or None where there are none."""
+    def _weights(self, X, sample_weight, numbers) -> tuple:
+        """Return the weights of the rows by themselves and by their class, None where not given."""
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float32, ensure_non_negative=True
             )
         if self.class_weight is None:
-            return sample_weight
+            return sample_weight, None
         if not hasattr(self, "classes_"):
             raise ValueError(f"{type(self).__name__} has no classes, so class_weight must be None.")
-        by_class = compute_sample_weight(self.class_weight, y).astype(np.float32)
-        return by_class if sample_weight is None else by_class * sample_weight
+        return sample_weight, class_weights(self.class_weight, numbers, self.classes_)
 
     def _hold_out(self, n_rows: int, strata, groups):
         """Return the rows to train on, and those to validate on or None."""
-        if not self.validation_split:
-            return np.arange(n_rows), None
-        if not 0 < self.validation_split < 1:
-            raise ValueError(f"validation_split must lie in [0, 1), got {self.validation_split!r}.")
         seed = self._run_seed % 2**32
-        if groups is not None:
-            splitter = GroupShuffleSplit(1, test_size=self.validation_split, random_state=seed)
-            kept, held_out = next(splitter.split(np.arange(n_rows), groups=groups))
-        else:
-            kept, held_out = train_test_split(
-                np.arange(n_rows),
-                test_size=self.validation_split,
-                random_state=seed,
-                stratify=strata,
-            )
-        return np.sort(kept), np.sort(held_out)
+        return hold_out(n_rows, self.validation_split, seed, strata, groups)
 
     def _check_rows(self, X, *, reset: bool):
         """Return X as numeric arrays whose rows have the shape that was seen in fit."""
@@ -430,14 +445,14 @@ def _target_dtype(model) -> str:
     return "float64" if "float64" in dtypes else "float32"
 
 
-def _part(X, target, weights, rows: np.ndarray, model) -> tuple:
+def _part(rows: Rows, target, weights, places: np.ndarray) -> tuple:
     """Return some rows of what a network is trained on."""
-    kept = rows_of(target, rows)
-    return Rows(X, model, rows), kept, None if weights is None else weights[rows]
+    kept = rows_of(target, places)
+    return rows.part(places), kept, None if weights is None else weights[places]
 
 
-def _shape(X):
-    """Return the shape of X; of several inputs, by name."""
+def _shape(X, n_rows: int):
+    """Return the shape of so many rows of X; of several inputs, by name."""
     if isinstance(X, MultiInput):
-        return {name: array.shape for name, array in X.arrays.items()}
-    return X.shape
+        return {name: (n_rows, *array.shape[1:]) for name, array in X.arrays.items()}
+    return (n_rows, *X.shape[1:])

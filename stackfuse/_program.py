@@ -12,8 +12,9 @@ import random
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,8 @@ class Program:
         self.model = twin
         self._first_optimizer_state = _values(twin.optimizer.variables)
         self._functions: dict[str, Callable] = {}
+        #: Graphs that train several replicas at once, by their number and what they are fed.
+        self.replica_graphs: dict[tuple, Any] = {}
 
     @classmethod
     def of(cls, model) -> "Program | None":
@@ -123,31 +126,15 @@ class Program:
 OptimizerState = list
 
 
-def train(
-    model,
-    x: Rows,
-    y: Any,
-    sample_weight: np.ndarray | None,
-    *,
-    optimizer_state: OptimizerState,
-    epochs: int,
-    first_epoch: int = 0,
-    batch_size: int,
-    shuffle: bool,
-    seed: int,
-    validation: tuple | None,
-    validation_batch_size: int | None = None,
-    callbacks: Sequence,
-    verbose: int | str,
-    **fit_params,
-) -> dict[str, list]:
-    """Train a compiled model and return its history.
+@dataclass
+class Training:
+    """All that the training of a compiled model depends on, and its history.
 
     In epoch e the rows come in the order
     ``numpy.random.default_rng([seed, e]).permutation(len(x))``, or as they are if not `shuffle`;
     all else is ``model.fit``.
 
-    Parameters
+    Attributes
     ----------
     model : keras.Model
         Compiled.
@@ -158,26 +145,57 @@ def train(
     optimizer_state : list
         From where the optimizer goes on; holds afterwards where it got to. If it is empty, the
         model's own optimizer tells, when it has been trained before.
-    epochs, first_epoch : int
-        How many epochs to train, and the number of the first one.
+    seed : int
     validation : tuple (Rows, y, sample_weight) or None
+    callbacks : list of keras.callbacks.Callback
+    first_epoch, epochs : int
+        The number of the first epoch, and how many to train.
+    fit_params : dict
+        What else ``model.fit`` takes.
+    history : dict of str to list of float
+        Filled by the training.
     """
+
+    model: Any
+    x: Rows
+    y: Any
+    sample_weight: np.ndarray | None
+    optimizer_state: OptimizerState
+    seed: int
+    validation: tuple | None
+    callbacks: list
+    first_epoch: int
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    verbose: int | str
+    validation_batch_size: int | None = None
+    fit_params: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, list] = field(default_factory=dict)
+
+
+def train(training: Training) -> None:
+    """Train a compiled model by ``model.fit``."""
+    model, x, first_epoch = training.model, training.x, training.first_epoch
+    optimizer_state, callbacks = training.optimizer_state, training.callbacks
+    fit_params = dict(training.fit_params)
     program = None if any(map(_touches_model, callbacks)) else Program.of(model)
-    orders = EpochOrders(len(x), seed if shuffle else None, first_epoch)
+    orders = EpochOrders(len(x), training.seed if training.shuffle else None, first_epoch)
     # One iterator serves all epochs, for to start one takes longer than to train on some hundred
     # rows; but where Keras takes several steps at a time, it would step across an epoch's end.
     endless = model.steps_per_execution == 1
-    data = batches(x, y, sample_weight, batch_size, orders, endless=endless)
+    size = training.batch_size
+    data = batches(x, training.y, training.sample_weight, size, orders, endless=endless)
     if endless:
-        fit_params["steps_per_epoch"] = n_batches(len(x), batch_size)
-    if validation is not None:
-        as_they_are = EpochOrders(len(validation[0]), None, 0)
-        held_out, target, weight = validation
+        fit_params["steps_per_epoch"] = n_batches(len(x), size)
+    if training.validation is not None:
+        held_out, target, weight = training.validation
+        as_they_are = EpochOrders(len(held_out), None, 0)
         fit_params["validation_data"] = batches(
             held_out,
             target,
             weight,
-            validation_batch_size or _rows_per_call(held_out),
+            training.validation_batch_size or rows_per_call(held_out),
             as_they_are,
             endless=False,
         )
@@ -186,10 +204,10 @@ def train(
         trained.fit(
             data,
             initial_epoch=first_epoch,
-            epochs=first_epoch + epochs,
+            epochs=first_epoch + training.epochs,
             shuffle=False,
             callbacks=list(callbacks),
-            verbose=verbose,
+            verbose=training.verbose,
             **fit_params,
         )
         history = trained.history.history
@@ -206,8 +224,13 @@ def train(
     else:
         with program.training(model, optimizer_state) as trained:
             history = fit(trained)
-    _check_finite(model, history)
-    return history
+    training.history = history
+    check_finite(model, history)
+
+
+def locked() -> threading.RLock:
+    """Return the lock of all that trains: threads that train at once are not reproducible."""
+    return _lock
 
 
 def predict(
@@ -231,14 +254,14 @@ def predict(
     -------
     predictions : ndarray, or list of ndarray where `finish` returns a list
     """
-    function, n_rows = _function_of(model, finish, name), batch_size or _rows_per_call(x)
+    function, n_rows = _function_of(model, finish, name), batch_size or rows_per_call(x)
     parts = [function(x[slice(start, start + n_rows)]) for start in range(0, len(x), n_rows)]
     if isinstance(parts[0], list):  # several outputs
         return [np.concatenate([tensor.numpy() for tensor in tensors]) for tensors in zip(*parts)]
     return np.concatenate([part.numpy() for part in parts])
 
 
-def _rows_per_call(x: Rows) -> int:
+def rows_per_call(x: Rows) -> int:
     if len(x) <= _LEAST_ROWS:
         return PREDICT_ROWS
     fitting = _PREDICT_BYTES // max(1, x.bytes_per_row)
@@ -331,7 +354,7 @@ def _assign(variables, values) -> None:
         variable.assign(value)
 
 
-def _check_finite(model, history: dict[str, list]) -> None:
+def check_finite(model, history: dict[str, list]) -> None:
     """Raise if training diverged; a ReLU can hide that from the loss, so the weights are read."""
     broken = [v.path for v in model.weights if not np.isfinite(v.numpy().astype(np.float64)).all()]
     losses = history.get("loss", [])

@@ -1,6 +1,9 @@
 """Objects made from a description and routed settings: ``callbacks=EarlyStopping, patience=3``."""
 
+import inspect
 from typing import Any
+
+from stackfuse._checks import known_name, near
 
 
 def made(spec: Any, settings: dict[str, Any], name: str) -> Any:
@@ -32,13 +35,71 @@ def made(spec: Any, settings: dict[str, Any], name: str) -> Any:
     if isinstance(spec, list | tuple):
         return _members([str(k) for k in range(len(spec))], list(spec), settings, name)
     if isinstance(spec, type):
-        return spec(**settings)
+        return _called(spec, settings, name)
     if settings:
         raise ValueError(
             f"{name}__{next(iter(settings))} needs a class to apply to, but {name} is {spec!r}: "
             f"pass the class itself, {name}=TheClass."
         )
     return spec
+
+
+def _called(kind: type, settings: dict[str, Any], name: str) -> Any:
+    """Return an object of a class; a setting that the class does not have is named."""
+    try:
+        return kind(**settings)
+    except (TypeError, ValueError) as error:
+        _check_settings(kind, settings, name, error)
+        raise
+
+
+def _check_settings(kind: type, settings, name: str, error: Exception | None = None) -> None:
+    """Raise if a setting is none of a class's constructor, nor of those it calls."""
+    known = [
+        parameter
+        for base in kind.__mro__[:-1]
+        for parameter in inspect.signature(base.__init__).parameters
+        if parameter not in ("self", "args", "kwargs")
+    ]
+    for setting in settings:
+        if setting not in known:
+            raise ValueError(
+                f"{name}__{setting} is no setting of {kind.__name__}.{near(setting, known)}"
+            ) from error
+
+
+def check_metrics(metrics: Any) -> Any:
+    """Return what `metrics` is.
+
+    Raises
+    ------
+    ValueError
+        If Keras knows no metric of a name in it.
+    """
+    import keras
+
+    for metric in keras.tree.flatten(metrics):
+        plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
+        if plain and not hasattr(keras.metrics, metric):
+            known_name(metric, keras.metrics, "metrics")
+    return metrics
+
+
+def check_callbacks(callbacks: list) -> None:
+    """Raise if something among the callbacks is none.
+
+    Raises
+    ------
+    ValueError
+        Naming it.
+    """
+    import keras
+
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ValueError(
+                f"callbacks must be keras.callbacks.Callback objects or classes, got {callback!r}."
+            )
 
 
 def _members(keys: list[str], parts: list, settings: dict[str, Any], name: str) -> list:
@@ -65,9 +126,9 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
     import keras
 
     if isinstance(optimizer, str):
-        optimizer = keras.optimizers.get(optimizer)
+        optimizer = known_name(optimizer, keras.optimizers, "optimizer")
     if isinstance(optimizer, type):
-        return optimizer(**config)
+        return _called(optimizer, config, "optimizer")
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ValueError(
             f"optimizer must be a name, a keras.optimizers class or an instance, got {optimizer!r}."
@@ -80,6 +141,7 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
             raise TypeError("its configuration does not hold exclude_from_weight_decay")
         return type(optimizer).from_config(settings)
     except (TypeError, ValueError) as error:
+        _check_settings(type(optimizer), config, "optimizer", error)
         raise ValueError(
             f"The optimizer {type(optimizer).__name__} cannot be copied for a fit: {error}. Pass a "
             "name and optimizer__ parameters, or let the builder make it and compile the model."

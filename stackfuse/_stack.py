@@ -24,7 +24,7 @@ from stackfuse._bases import Fits, HowToFit, fit_bases
 from stackfuse._checks import check_same_length, relabelled
 from stackfuse._columns import as_block, columns_of, response_method
 from stackfuse._folds import Fold, draw_folds, tell_missing_classes, whole
-from stackfuse._inputs import MultiInput
+from stackfuse._inputs import MultiInput, spread
 from stackfuse._oof import OutOfFold
 from stackfuse._progress import shown, task
 from stackfuse._stack_checks import (
@@ -160,7 +160,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.stack_method_ = [methods[name] for name, _ in self._columns_by_base()]
         self._name_estimators()
         self._fit_final(X, fit_params, context)
-        self._sample_X = _safe_indexing(X, _spread(_num_samples(X), SAMPLE_ROWS))
+        self._sample_X = _safe_indexing(X, spread(_num_samples(X), SAMPLE_ROWS))
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
@@ -374,8 +374,3 @@ class _NoSplitter:
 
     def get_metadata_routing(self):
         return MetadataRouter(owner=self)
-
-
-def _spread(n_rows: int, n_wanted: int) -> np.ndarray:
-    """Return evenly spread row numbers."""
-    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_wanted)).astype(np.intp))

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import warnings
 from typing import Any
 
 from stackfuse._checks import listed
@@ -16,6 +17,7 @@ from stackfuse._parameters import (
     named_parameters,
     refuse_taken,
 )
+from stackfuse._settings import check_count
 
 
 class _Builder(NetworkEstimator):
@@ -122,7 +124,10 @@ class _Builder(NetworkEstimator):
         if isinstance(self.model, str | os.PathLike):
             # Of the compiled form of an old .h5 file, metrics often do not load.
             compiled = not str(self.model).endswith((".h5", ".hdf5"))
-            return keras.models.load_model(self.model, compile=compiled), False
+            with warnings.catch_warnings():
+                if self.epochs == 0:  # its optimizer is not going to be used
+                    warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+                return keras.models.load_model(self.model, compile=compiled), False
         if not callable(self.model):
             raise TypeError(
                 "model must be a function that returns a keras.Model, a keras.Model or a path to "
@@ -167,7 +172,10 @@ class _Builder(NetworkEstimator):
         return self._routed("fit")
 
     def _predict_params(self) -> dict[str, Any]:
-        return self._routed("predict")
+        params = self._routed("predict")
+        if params.get("batch_size") is not None:
+            check_count("predict__batch_size", params["batch_size"])
+        return params
 
 
 class KerasClassifier(_Builder, NetworkClassifier):
@@ -191,11 +199,13 @@ class KerasClassifier(_Builder, NetworkClassifier):
         As in ``model.compile``.
     epochs : int, default=1
     batch_size : int, default=32
+        -1 stands for all rows.
     validation_split : float, default=0.0
         Fraction of the training rows held out, stratified, for validation and early stopping.
     callbacks : list of keras.callbacks.Callback, default=None
         Copied for every fit.
     class_weight : dict of label to float or "balanced", default=None
+        In training alone, as in Keras; for several columns of y a list of dicts.
     shuffle : bool, default=True
         In epoch e the rows come in the order
         ``numpy.random.default_rng([seed, e]).permutation(n_samples)``, where seed is

@@ -1,7 +1,6 @@
 """What is asked of a network before it is trained."""
 
 import re
-from typing import Any
 
 import numpy as np
 import pytest
@@ -72,14 +71,13 @@ def test_a_last_axis_of_one_is_added_or_dropped_as_in_keras(iris, wanted, given)
     import keras
 
     X, y = iris
-    settings: dict[str, Any] = {"epochs": 2, "random_state": 0}
 
     def network():
         middle = keras.layers.Conv1D(2, 2) if wanted == (4, 1) else keras.layers.Dense(2)
         return ends(keras.Input(wanted), middle, keras.layers.Flatten())
 
-    fitting = sf.KerasClassifier(network, **settings).fit(X.reshape(-1, *wanted), y)
-    other = sf.KerasClassifier(network, **settings).fit(X.reshape(-1, *given), y)
+    fitting = sf.KerasClassifier(network, epochs=2, random_state=0).fit(X.reshape(-1, *wanted), y)
+    other = sf.KerasClassifier(network, epochs=2, random_state=0).fit(X.reshape(-1, *given), y)
     assert_array_equal(
         other.predict_proba(X.reshape(-1, *given)), fitting.predict_proba(X.reshape(-1, *wanted))
     )

@@ -1,0 +1,78 @@
+"""Which rows are held out of training, to validate on."""
+
+import warnings
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
+
+
+def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
+    """Return the rows to train on, and those to validate on or None.
+
+    Parameters
+    ----------
+    n_rows : int
+    fraction : float or None
+        What part of the rows is held out, in [0, 1).
+    seed : int
+    strata : ndarray of shape (n_rows,) or None
+        Classes that are to be spread over both parts.
+    groups : array-like of shape (n_rows,) or None
+        Rows of one group stay together.
+
+    Returns
+    -------
+    kept : ndarray of int
+    held_out : ndarray of int or None
+
+    Raises
+    ------
+    ValueError
+        If the fraction is none, or the rows cannot be split so.
+    """
+    if fraction is None:
+        return np.arange(n_rows), None
+    if not isinstance(fraction, Real) or not 0 <= float(fraction) < 1:
+        raise ValueError(
+            f"validation_split must lie in [0, 1), got {fraction!r}: it is the fraction of the "
+            "rows to hold out."
+        )
+    if fraction == 0:
+        return np.arange(n_rows), None
+    rows, fraction = np.arange(n_rows), float(fraction)
+    try:
+        if groups is None:
+            kept, held_out = train_test_split(
+                rows, test_size=fraction, random_state=seed, stratify=strata
+            )
+        elif strata is None:
+            splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+            kept, held_out = next(splitter.split(rows, groups=groups))
+        else:
+            kept, held_out = _by_group_and_class(rows, fraction, seed, strata, np.asarray(groups))
+    except ValueError as error:
+        raise ValueError(
+            f"validation_split={fraction} cannot be held out: {str(error).rstrip('.')}. Pass more "
+            "rows, or validation_split=0."
+        ) from error
+    return np.sort(kept), np.sort(held_out)
+
+
+def _by_group_and_class(rows, fraction: float, seed: int, strata, groups) -> tuple:
+    """Return a split that keeps groups together and spreads the classes."""
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        raise ValueError("all rows are of one group")
+    few = min(fraction, 1 - fraction)  # folds come in equal parts: half of the rows at most
+    folds = StratifiedGroupKFold(
+        min(n_groups, max(2, round(1 / few))), shuffle=True, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a class that some folds have to miss
+        splits = list(folds.split(rows, strata, groups))
+    if fraction > 0.5:
+        splits = [(held_out, kept) for kept, held_out in splits]
+    # Where there are few groups, the folds are of unequal size, and one may be empty.
+    return min(splits, key=lambda split: abs(len(split[1]) - fraction * len(rows)))
