@@ -162,6 +162,33 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         return self._train(X, y, None, None, reset=True, epochs=0)
 
+    def fit_on(
+        self,
+        X,
+        y,
+        rows: np.ndarray,
+        learn: Callable[[Training], None],
+        sample_weight=None,
+        groups=None,
+    ):
+        """Fit on some rows of X, the training itself being done by somebody else.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or MultiInput of shape (n_all_samples, ...)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The targets of the rows.
+        rows : ndarray of int of shape (n_samples,)
+        learn : callable
+            Is given the Training, and returns when it is done.
+        sample_weight, groups : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : estimator
+        """
+        return self._train(X, y, sample_weight, groups, reset=True, rows=rows, learn=learn)
+
     @with_callbacks
     def _train(
         self,

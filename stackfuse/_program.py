@@ -11,7 +11,7 @@ outside its variables) is compiled and trained by itself.
 import random
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,17 +41,23 @@ def seeded(seed: int) -> Iterator[None]:
     """Seed what builders, initializers and random layers draw from, then put it back as it was.
 
     Keras takes the seed of every initializer and random layer that has none from Python's
-    ``random``. Models built here equal those built after ``keras.utils.set_random_seed(seed)``.
+    ``random``. Models built here equal those built after ``keras.utils.set_random_seed(seed)``, the
+    names that Keras counts up included: TensorFlow keeps something for every name it has seen.
     """
+    from keras.src.backend.common import global_state
+
     with _lock:
         python_state, numpy_state = random.getstate(), np.random.get_state()
+        counters = global_state.get_global_attribute("object_name_uids")
         random.seed(seed)
         np.random.seed(seed)
+        global_state.set_global_attribute("object_name_uids", defaultdict(int))
         try:
             yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+            global_state.set_global_attribute("object_name_uids", counters)
 
 
 class Program:
@@ -64,6 +70,8 @@ class Program:
         self._functions: dict[str, Callable] = {}
         #: Graphs that train several replicas at once, by their number and what they are fed.
         self.replica_graphs: dict[tuple, Any] = {}
+        #: Steps that could have been done in such a graph, but were not.
+        self.steps_apart = 0
 
     @classmethod
     def of(cls, model) -> "Program | None":
@@ -172,6 +180,12 @@ class Training:
     validation_batch_size: int | None = None
     fit_params: dict[str, Any] = field(default_factory=dict)
     history: dict[str, list] = field(default_factory=dict)
+
+    def share_x(self, other: "Training") -> None:
+        """Read the rows of another training's X, which is equal: one copy of it is enough."""
+        self.x.X = other.x.X
+        if self.validation is not None:
+            self.validation[0].X = other.x.X
 
 
 def train(training: Training) -> None:

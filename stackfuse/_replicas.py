@@ -44,6 +44,9 @@ _WHOLE = (
 #: Replicas that one graph holds; more are trained in groups.
 GROUP = 8
 
+#: Steps of one replica that take as long as to trace its part of the graph.
+STEPS_OF_A_TRACE = 250
+
 #: Weights of all replicas together; beyond, a step takes so long that its overhead is little.
 MOST_WEIGHTS = 40_000_000
 
@@ -75,6 +78,22 @@ def train_together(trainings: Sequence[Training]) -> list[dict[str, list]]:
             vars(error)["replica"] = k
             raise
     return [training.history for training in trainings]
+
+
+def worth_a_graph(training: Training, n_replicas: int) -> bool:
+    """Whether it pays to train replicas like this one side by side.
+
+    It does where the graph is there already, or the steps, with those that were done apart since,
+    take longer apart than the graph takes to be traced.
+    """
+    program = Program.of(training.model)
+    if program is None:
+        return False
+    sizes = {min(n_replicas, GROUP), n_replicas % GROUP or GROUP}
+    if any(key[0] in sizes for key in program.replica_graphs):
+        return True
+    program.steps_apart += _n_steps(training) * training.epochs
+    return n_replicas > 1 and program.steps_apart >= STEPS_OF_A_TRACE
 
 
 def check_fusable(trainings: Sequence[Training]) -> Program:
@@ -161,7 +180,8 @@ class ReplicaGraph:
         self.optimizer = type(twin.optimizer).from_config(twin.optimizer.get_config())
         self.optimizer.build(self.stacks[0])
         self._first_slots = [variable.numpy() for variable in self.optimizer.variables]
-        x, y, weight = (keras.tree.map_structure(_spec, part) for part in like)
+        x, y = (keras.tree.map_structure(_spec, part) for part in like[:2])
+        weight = None if like[2] is None else _spec(like[2])
         rows = tf.TensorSpec((None,), tf.int32)
         number = tf.TensorSpec((), tf.int32)
         held_out = {"chosen": rows, "y": y} | ({} if weight is None else {"weight": weight})
@@ -186,7 +206,10 @@ class ReplicaGraph:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for stack in self.stacks[0]:
                 tape.watch(stack.value)
-            slices = [[tf.unstack(stack.value) for stack in part] for part in self.stacks]
+            slices = [
+                [tf.unstack(tf.convert_to_tensor(stack.value)) for stack in part]
+                for part in self.stacks
+            ]
             losses, after = [], []
             for k, feed in enumerate(feeds):
                 start = feed["start"] + step * feed["size"]
@@ -195,7 +218,8 @@ class ReplicaGraph:
                 loss, changed = self._forward(values, *_batch(x, feed, rows), training=True)
                 losses.append(loss)
                 after.append(changed)
-        gradients = tape.gradient(tf.add_n(losses), [stack.value for stack in self.stacks[0]])
+            total = tf.add_n(losses)
+        gradients = tape.gradient(total, [stack.value for stack in self.stacks[0]])
         self.optimizer.apply(gradients, self.stacks[0])
         for place in (1, 2):
             columns = zip(*[changed[place] for changed in after])
@@ -286,10 +310,8 @@ class _Run:
         first = trainings[0]
         everything = type(first.x)(first.x.X, first.model)
         self.x = keras.tree.map_structure(tf.convert_to_tensor, everything[slice(None)])
-        like = tuple(
-            keras.tree.map_structure(lambda array: array[:1], part)
-            for part in (self.x, first.y, first.sample_weight)
-        )
+        x, y = (keras.tree.map_structure(lambda a: a[:1], part) for part in (self.x, first.y))
+        like = (x, y, None if first.sample_weight is None else first.sample_weight[:1])
         key = (len(trainings), first.sample_weight is not None)
         if key not in program.replica_graphs:
             program.replica_graphs[key] = ReplicaGraph(program.model, len(trainings), like)

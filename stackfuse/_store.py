@@ -107,15 +107,15 @@ class Entry:
         found = self.recall()
         if found is not None:
             return found
-        with self._alone():
+        with self.alone():
             found = self.recall()  # another process may have been at it
             if found is None:
                 start = time.perf_counter()
                 found = make()
-                self._keep(found, time.perf_counter() - start)
+                self.commit(found, time.perf_counter() - start)
         return found
 
-    def _keep(self, fit: FoldFit, seconds: float) -> None:
+    def commit(self, fit: FoldFit, seconds: float | None = None) -> None:
         """Write the fit; if that is not possible say so and go on without."""
         try:
             files = {"predictions.npz": _packed(fit)}
@@ -129,7 +129,7 @@ class Entry:
             marker = {
                 "title": self.title,
                 "files": {n: [len(d), hashlib.sha256(d).hexdigest()] for n, d in files.items()},
-                "seconds": round(seconds, 3),
+                "seconds": seconds and round(seconds, 3),
             }
             data = json.dumps(marker, indent=1).encode()
             write_whole(self._folder / "done.json", data, drafts=drafts)
@@ -146,7 +146,7 @@ class Entry:
         return data
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Wait until no other process or thread makes this entry."""
         locks = self.root / "locks"
         lock = filelock.FileLock(locks / self.key, thread_local=False)

@@ -9,11 +9,13 @@ from stackfuse.engines._base import (
     derived_seed,
     replica,
 )
+from stackfuse.engines._fused import FusedEngine
 from stackfuse.engines._joblib import JoblibEngine, holds_network
 
 __all__ = [
     "Engine",
     "FoldFits",
+    "FusedEngine",
     "JoblibEngine",
     "SequentialEngine",
     "Watch",
@@ -29,8 +31,9 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
 
     Parameters
     ----------
-    engine : {"auto", "sequential"} or Engine
-        "auto" is parallel where `n_jobs` asks for it.
+    engine : {"auto", "sequential", "fused"} or Engine
+        "auto" fuses networks where that is possible and pays, and is parallel for other estimators
+        where `n_jobs` asks for it.
     n_jobs : int, default=None
 
     Raises
@@ -40,8 +43,11 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
     """
     if not isinstance(engine, str):
         return engine
-    names = ("auto", "sequential")
+    names = ("auto", "sequential", "fused")
     if engine not in names:
         raise ValueError(f"engine must be {listed(names)}, got {engine!r}.")
-    parallel = engine == "auto" and n_jobs not in (None, 1)
-    return JoblibEngine(n_jobs) if parallel and n_jobs else SequentialEngine()
+    if engine == "sequential":
+        return SequentialEngine()
+    if engine == "fused":
+        return FusedEngine()
+    return FusedEngine(JoblibEngine(n_jobs) if n_jobs not in (None, 1) else SequentialEngine())

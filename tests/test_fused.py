@@ -1,0 +1,309 @@
+"""The fused engine computes what the loop computes: SequentialEngine is the definition."""
+
+import keras
+import numpy as np
+import pytest
+from cases import build_classifier, build_regressor
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import RepeatedKFold, ShuffleSplit, TimeSeriesSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import stackfuse as sf
+from stackfuse._checks import CannotFuse
+from stackfuse._folds import draw_folds, whole
+from stackfuse._program import Program
+from stackfuse.engines import FusedEngine, SequentialEngine
+
+L = keras.layers
+
+
+def small(*layers, units=3, activation="softmax", shape=(4,)):
+    def build():
+        return keras.Sequential(
+            [keras.Input(shape), *[layer() for layer in layers], L.Dense(units, activation)]
+        )
+
+    return build
+
+
+def compare(estimator, X, y, cv=3, *, rtol=2e-5, method="predict_proba", **options):
+    """Fit on every fold and on all rows by both engines; everything that is left must agree."""
+    folds = [*draw_folds(cv, X, y, classifier=method != "predict"), whole(len(y))]
+    settings = {"method": method, "seeds": list(range(len(folds))), **options}
+    fused = FusedEngine().fit_folds(estimator, X, y, folds, **settings)
+    loop = SequentialEngine().fit_folds(estimator, X, y, folds, **settings)
+    for k, (one, other) in enumerate(zip(fused.predictions[:-1], loop.predictions)):
+        pairs = zip(one, other) if isinstance(one, list) else [(one, other)]
+        for a, b in pairs:
+            assert_allclose(a, b, rtol=rtol, atol=rtol, err_msg=f"fold {k}")
+    for one, other in zip(fused.estimators, loop.estimators):
+        for a, b in zip(one.model_.variables, other.model_.variables):
+            assert_allclose(a.numpy(), b.numpy(), rtol=rtol, atol=rtol, err_msg=a.path)
+        for a, b in zip(one._optimizer_state, other._optimizer_state):
+            assert_allclose(a, b, rtol=1e-3, atol=rtol)
+        assert one.history_.keys() == other.history_.keys()
+        for name in one.history_:
+            assert_allclose(one.history_[name], other.history_[name], rtol=1e-4, atol=1e-5)
+    return fused
+
+
+def dense(units=8):
+    return L.Dense(units, "relu")
+
+
+MODELS = {
+    "dense": small(dense),
+    "dropout": small(dense, lambda: L.Dropout(0.3), lambda: L.GaussianNoise(0.1)),
+    "batch normalization": small(L.BatchNormalization, dense, L.BatchNormalization),
+    "layer normalization": small(dense, L.LayerNormalization),
+    "regularized": small(lambda: L.Dense(8, kernel_regularizer="l2", activity_regularizer="l1")),
+    "frozen layer": small(lambda: L.Dense(8, trainable=False), dense),
+    "reshaped convolution": small(
+        lambda: L.Reshape((2, 2, 1)), lambda: L.Conv2D(4, 2, padding="same"), L.Flatten
+    ),
+    "pooled convolution": small(
+        lambda: L.Reshape((4, 1)), lambda: L.Conv1D(4, 2), L.MaxPooling1D, L.Flatten
+    ),
+    "recurrent": small(lambda: L.Reshape((4, 1)), lambda: L.LSTM(4, dropout=0.2)),
+    "gated": small(lambda: L.Reshape((2, 2)), lambda: L.Bidirectional(L.GRU(3))),
+    "depthwise": small(lambda: L.Reshape((4, 1)), lambda: L.SeparableConv1D(3, 2), L.Flatten),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_models(iris, kind):
+    compare(sf.KerasClassifier(MODELS[kind], epochs=3, batch_size=16), *iris)
+
+
+def test_attention(iris):
+    def build():
+        inputs = keras.Input((4,))
+        words = L.Reshape((4, 1))(inputs)
+        words = L.MultiHeadAttention(2, 3)(L.Dense(4)(words), L.Dense(4)(words))
+        return keras.Model(inputs, L.Dense(3, "softmax")(L.Flatten()(words)))
+
+    compare(sf.KerasClassifier(build, epochs=2), *iris)
+
+
+def test_embeddings_of_whole_numbers(iris):
+    def build():
+        words = keras.Input((4,), dtype="int32")
+        return keras.Sequential(
+            [words, L.Embedding(10, 3), L.GlobalAveragePooling1D(), L.Dense(3, "softmax")]
+        )
+
+    X = np.random.default_rng(0).integers(0, 10, (150, 4))
+    compare(sf.KerasClassifier(build, epochs=3), X, iris[1])
+
+
+def test_several_inputs_and_outputs(iris):
+    X, y = iris
+
+    def build():
+        left, right = (keras.Input((2,), name=name) for name in ("left", "right"))
+        hidden = L.Dense(8, "relu")(L.Concatenate()([left, right]))
+        return keras.Model(
+            {"left": left, "right": right}, [L.Dense(3, "softmax")(hidden), L.Dense(2)(hidden)]
+        )
+
+    inputs = sf.MultiInput(left=X[:, :2], right=X[:, 2:])
+    Y = np.column_stack([y, X[:, 0] > 0]).astype(int)
+    folds = [(np.arange(100), np.arange(100, 150)), (np.arange(50, 150), np.arange(50))]
+    compare(sf.KerasClassifier(build, epochs=2), inputs, Y, folds)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "sgd",
+        "rmsprop",
+        "adagrad",
+        "adadelta",
+        "adamax",
+        "nadam",
+        "ftrl",
+        "lion",
+        keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True, clipvalue=0.1),
+        keras.optimizers.AdamW(0.01, weight_decay=0.1),
+        keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.8)),
+        keras.optimizers.Adam(0.01, amsgrad=True),
+    ],
+    ids=lambda optimizer: optimizer if isinstance(optimizer, str) else type(optimizer).__name__,
+)
+def test_optimizers(iris, optimizer):
+    compare(sf.KerasClassifier(MODELS["dense"], optimizer=optimizer, epochs=3), *iris)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"class_weight": {0: 1.0, 1: 3.0, 2: 0.5}},
+        {"validation_split": 0.2},
+        {"shuffle": False},
+        {"batch_size": 1000},
+        {"batch_size": 7},
+        {"loss": "categorical_crossentropy", "metrics": ["accuracy", "AUC"]},
+        {"metrics": ["accuracy"], "validation_split": 0.3, "validation_batch_size": 5},
+        {"loss": keras.losses.CategoricalFocalCrossentropy(label_smoothing=0.1)},
+    ],
+    ids=str,
+)
+def test_settings(iris, settings):
+    compare(sf.KerasClassifier(MODELS["dropout"], epochs=3, **settings), *iris)
+
+
+def test_sample_weights(iris):
+    weight = np.random.default_rng(0).uniform(0.1, 2, 150)
+    fit_params = {"sample_weight": weight}
+    for split in (0.0, 0.3):
+        network = sf.KerasClassifier(MODELS["dense"], epochs=3, validation_split=split)
+        compare(network, *iris, fit_params=fit_params)
+
+
+@pytest.mark.parametrize("restore", [True, False])
+def test_each_replica_stops_by_its_own_rows(iris, restore):
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=1, restore_best_weights=restore)
+    network = sf.KerasClassifier(
+        MODELS["dropout"], optimizer__learning_rate=0.1, epochs=12, validation_split=0.3
+    )
+    fused = compare(network.set_params(callbacks=[stop]), *iris, cv=4)
+    assert len({len(history["loss"]) for history in fused.histories}) > 1
+
+
+@pytest.mark.parametrize(
+    "cv", [TimeSeriesSplit(3), ShuffleSplit(2, random_state=0), RepeatedKFold(n_splits=3, n_repeats=3)]
+)
+def test_replicas_of_unequal_length_and_more_than_one_group(iris, cv):
+    compare(sf.KerasClassifier(MODELS["dropout"], epochs=2, batch_size=16), *iris, cv=cv)
+
+
+def test_regression(diabetes):
+    X, y = diabetes
+    network = sf.KerasRegressor(build_regressor, epochs=3)
+    compare(network, X, y, method="predict", rtol=1e-4)
+    compare(network, X, np.column_stack([y, -y]), method="predict", rtol=1e-4)
+
+
+def test_heads_as_bases(iris):
+    compare(sf.FusionClassifier(epochs=3), *iris, rtol=1e-9)
+
+
+def test_float64_policies_and_frames(iris):
+    import pandas as pd
+
+    X, y = iris
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    compare(sf.KerasClassifier(MODELS["dense"], epochs=2), frame, y)
+
+
+def test_a_fold_that_lacks_a_class(iris):
+    X, y = iris
+    order = np.argsort(y, kind="stable")
+    folds = [(order[:100], order[100:]), (order[50:], order[:50])]
+
+    def build(meta):
+        return keras.Sequential([keras.Input((4,)), L.Dense(meta["n_classes_"], "softmax")])
+
+    network = sf.KerasClassifier(build, epochs=2)
+    loop = SequentialEngine().fit_folds(
+        network, X, y, draw_folds(folds, X, y, classifier=True), method="predict_proba"
+    )
+    with pytest.raises(CannotFuse, match="other graphs for other replicas"):
+        compare(network, X, y, folds)  # the refit has three units
+    assert loop.predictions[0].shape == (50, 2)
+
+
+class Doubling(L.Layer):
+    """A layer of the user's own."""
+
+    def call(self, x):
+        return 2 * x
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"optimizer": "adafactor"}, "the optimizer Adafactor looks at whole tensors"),
+        ({"optimizer__clipnorm": 1.0}, "clipnorm looks at whole tensors"),
+        ({"optimizer__global_clipnorm": 1.0}, "global_clipnorm looks at whole tensors"),
+        ({"optimizer__use_ema": True}, "use_ema looks at whole tensors"),
+        ({"callbacks": [keras.callbacks.ReduceLROnPlateau("loss")]}, "callback ReduceLROnPlateau"),
+        ({"callbacks": [keras.callbacks.LambdaCallback()]}, "callback LambdaCallback"),
+        ({"run_eagerly": True}, "run_eagerly and jit_compile are for model.fit"),
+        ({"fit__validation_freq": 2}, "fit__validation_freq is for model.fit"),
+        ({"model": small(Doubling)}, "holds code that is not of Keras"),
+        ({"model": small(lambda: L.Dense(4, kernel_constraint="max_norm"))}, "has a constraint"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_fused_is_declined_and_done_in_the_loop(iris, change, reason):
+    X, y = iris
+    network = sf.KerasClassifier(MODELS["dense"], epochs=2).set_params(**change)
+    folds = draw_folds(3, X, y, classifier=True)
+    settings = {"method": "predict_proba", "seeds": [0, 1, 2]}
+    with pytest.raises(CannotFuse, match=reason):
+        FusedEngine().fit_folds(network, X, y, folds, **settings)
+    loop = SequentialEngine().fit_folds(network, X, y, folds, **settings)
+    auto = FusedEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
+    assert_array_equal(auto.predictions, loop.predictions)
+
+
+def test_other_estimators_are_declined(iris):
+    folds = draw_folds(3, *iris, classifier=True)
+    pipe = make_pipeline(StandardScaler(), sf.KerasClassifier(build_classifier))
+    for estimator in (LogisticRegression(), pipe):
+        with pytest.raises(CannotFuse, match="is no network of ours"):
+            FusedEngine().fit_folds(estimator, *iris, folds, method="predict_proba")
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_stacks_by_both_engines(iris, tmp_path, refit):
+    X, y = iris
+    bases = [
+        ("net", sf.KerasClassifier(MODELS["dropout"], epochs=4)),
+        ("lr", LogisticRegression()),
+    ]
+    settings = {"cv": 3, "random_state": 0, "refit": refit}
+    loop = sf.StackingClassifier(bases, engine="sequential", **settings).fit(X, y)
+    auto = sf.StackingClassifier(bases, memory=tmp_path, **settings)
+    for _ in range(2):
+        auto.fit(X, y)
+        assert_allclose(auto.predict_proba(X), loop.predict_proba(X), atol=1e-4)
+    only = sf.StackingClassifier(bases[:1], engine="fused", **settings).fit(X, y)
+    assert_allclose(only.oof_.predictions, loop.oof_.predictions[:, :3], atol=1e-5)
+    with pytest.raises(CannotFuse, match="'lr' failed: LogisticRegression is no network of ours"):
+        sf.StackingClassifier(bases, engine="fused", **settings).fit(X, y)
+
+
+def test_auto_fuses_where_it_pays(iris):
+    X, y = iris
+    folds = draw_folds(3, X, y, classifier=True)
+    auto = FusedEngine(SequentialEngine())
+    few = sf.KerasClassifier(small(lambda: L.Dense(5, "tanh")), epochs=2)  # 4 steps an epoch
+    fits = auto.fit_folds(few, X, y, folds, method="predict_proba")
+    assert not Program.of(fits.estimators[0].model_).replica_graphs
+    many = few.set_params(epochs=80)
+    fits = auto.fit_folds(many, X, y, folds, method="predict_proba")
+    assert Program.of(fits.estimators[0].model_).replica_graphs
+    again = auto.fit_folds(few.set_params(epochs=1), X, y, folds, method="predict_proba")
+    assert len(again.histories[0]["loss"]) == 1
+
+
+def test_a_replica_that_diverges_tells_its_fold(iris):
+    X, y = iris
+    folds = draw_folds(3, X, y, classifier=True)
+    network = sf.KerasClassifier(MODELS["dense"], optimizer="sgd", optimizer__learning_rate=1e30)
+    with pytest.raises(FloatingPointError, match="diverged") as caught:
+        FusedEngine().fit_folds(network, X, y, folds, method="predict_proba")
+    assert vars(caught.value)["fold"] == 0
+
+
+def test_training_goes_on_from_a_fused_fit(iris):
+    X, y = iris
+    fits = compare(sf.KerasClassifier(MODELS["dropout"], epochs=2), X, y)
+    network = fits.estimators[-1]
+    apart = sf.KerasClassifier(MODELS["dropout"], epochs=2, random_state=network.random_state)
+    apart.fit(X, y).partial_fit(X, y)
+    assert_allclose(network.partial_fit(X, y).predict_proba(X), apart.predict_proba(X), atol=1e-5)
