@@ -43,6 +43,8 @@ def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
         return np.arange(n_rows), None
     rows, fraction = np.arange(n_rows), float(fraction)
     try:
+        if groups is not None and len(np.unique(groups)) < 2:
+            raise ValueError("all rows are of one group")
         if groups is None:
             kept, held_out = train_test_split(
                 rows, test_size=fraction, random_state=seed, stratify=strata
@@ -62,13 +64,9 @@ def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
 
 def _by_group_and_class(rows, fraction: float, seed: int, strata, groups) -> tuple:
     """Return a split that keeps groups together and spreads the classes."""
-    n_groups = len(np.unique(groups))
-    if n_groups < 2:
-        raise ValueError("all rows are of one group")
     few = min(fraction, 1 - fraction)  # folds come in equal parts: half of the rows at most
-    folds = StratifiedGroupKFold(
-        min(n_groups, max(2, round(1 / few))), shuffle=True, random_state=seed
-    )
+    n_folds = min(len(np.unique(groups)), round(1 / few))
+    folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a class that some folds have to miss
         splits = list(folds.split(rows, strata, groups))

@@ -24,7 +24,12 @@ def check_network(model, X) -> None:
 
     shapes = row_shapes(X)
     if isinstance(model, keras.Sequential) and not model.built and isinstance(shapes, tuple):
-        model.build((None, *shapes))  # a first call would fix the number of rows
+        try:
+            model.build((None, *shapes))  # a first call would fix the number of rows
+        except ValueError as error:
+            raise ValueError(
+                f"The model {model.name!r} takes no rows of shape {shapes}, as X has: {error}"
+            ) from error
     for layer in model._flatten_layers():
         if getattr(layer, "stateful", False):
             raise ValueError(

@@ -89,3 +89,10 @@ def test_a_sequential_model_without_an_input_takes_any_number_of_rows(iris):
     assert network.fit(X, y).model_.inputs[0].shape == (None, 4)
     assert network.predict_proba(X[:7]).shape == (7, 3)
     assert np.isfinite(network.history_["loss"]).all()
+    import keras
+
+    def build():
+        return ends(keras.layers.Conv1D(2, 2))
+
+    with pytest.raises(ValueError, match=r"takes no rows of shape \(4,\), as X has"):
+        sf.KerasClassifier(build, loss="sparse_categorical_crossentropy").fit(X, y)
