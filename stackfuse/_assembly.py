@@ -20,7 +20,15 @@ from stackfuse._checks import (
     relabelled,
     task_of,
 )
-from stackfuse._columns import aligned, as_block, as_labels, columns_of, response_method
+from stackfuse._columns import (
+    aligned,
+    as_block,
+    as_labels,
+    as_numbers,
+    columns_of,
+    labels_for,
+    response_method,
+)
 from stackfuse._folds import Fold, draw_folds, tell_missing_classes
 from stackfuse._oof import OutOfFold
 from stackfuse.engines import FoldFits
@@ -83,6 +91,10 @@ def out_of_fold(
     """
     if not estimators:
         raise ValueError("estimators is empty: pass a list of (name, estimator).")
+    estimators = [(n, e) for n, e in estimators if not (isinstance(e, str) and e == "drop")]
+    names = [name for name, _ in estimators]
+    if len(set(names)) < len(names):
+        raise ValueError(f"The names of the estimators are not unique: {names}.")
     how = HowToFit(engine, n_jobs, memory, on_error, random_state)
     check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
     (X,) = indexable(X)
@@ -101,10 +113,9 @@ def out_of_fold(
         cv, X, y, classifier=classifier, split_params=split_params, random_state=random_state
     )
     check_averages(folds, methods, classes)
-    tell_missing_classes(folds, y, classes)
+    tell_missing_classes(folds, y, classes, methods)
     tell_size(methods, y, classes)
     fit_params = {} if sample_weight is None else {"sample_weight": np.asarray(sample_weight)}
-    names = [name for name, _ in estimators]
     fits = fit_bases(
         estimators,
         methods,
@@ -139,7 +150,6 @@ def assemble(
         Class numbers where `classes` are given.
     classes : ndarray or None
     """
-    labels = None if classes is None else np.arange(len(classes))
     n_classes = None if classes is None else len(classes)
     count = np.zeros(len(y), int)
     for fold in folds:
@@ -148,10 +158,12 @@ def assemble(
     for (name, fit), method in zip(fits.items(), methods):
         matrix, tables = None, []
         for fold, estimator, prediction in zip(folds, fit.estimators, fit.predictions):
+            labels = labels_for(estimator, classes, prefit=False)
             block = as_block(prediction, estimator, method, labels)
             matrix = np.zeros((len(y), block.shape[1])) if matrix is None else matrix
             matrix[fold.test] += block
-            table = aligned(_as_table(prediction, estimator), estimator, method, labels)
+            table = as_numbers(_as_table(prediction, estimator), estimator, method, labels)
+            table = aligned(table, estimator, method, labels)
             tables.append(_scores(table, y[fold.test], method, classes))
         with np.errstate(invalid="ignore"):
             matrix /= count[:, None]  # 0 / 0 is the NaN of a row never predicted
@@ -209,21 +221,24 @@ class FitCheck:
     classes : ndarray or None
     constant : bool
         Whether a base may predict the same for every row.
+    prefit : bool
+        Whether all bases came fitted.
     """
 
     folds: Sequence[Fold]
     methods: dict[str, str]
     classes: np.ndarray | None
     constant: bool
+    prefit: bool = False
 
     def __call__(self, name: str, fits: FoldFits) -> None:
-        labels = None if self.classes is None else np.arange(len(self.classes))
-        varies, width = False, None
+        varies, width = not any(len(fold.test) for fold in self.folds), None
         for k, (fold, estimator, prediction) in enumerate(
             zip(self.folds, fits.estimators, fits.predictions)
         ):
             if prediction is None:  # the refit
                 continue
+            labels = labels_for(estimator, self.classes, prefit=self.prefit)
             block = as_block(prediction, estimator, self.methods[name], labels)
             width = block.shape[1] if width is None else width
             if len(block) != len(fold.test):

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
+from stackfuse._checks import message_of
 from stackfuse._fingerprint import NotComparable, fingerprint
 from stackfuse._folds import Fold
 from stackfuse._store import Entry, Forgotten, Store, store_named
@@ -112,7 +114,7 @@ def fit_bases(
     done = Fits()
     for (name, base), method in zip(bases, methods):
         base = _with_memory(base, how.memory)
-        seeds = fold_seeds(how.random_state, name, len(folds))
+        seeds = fold_seeds(how.random_state, name, folds)
         entries = keys.entries(name, base, folds, seeds, method, fit_params[name], keep)
         try:
             with watch(name) as watched:
@@ -129,27 +131,38 @@ def fit_bases(
                 )
             check(name, fits)
         except Exception as error:
-            place = _place(error, folds)
-            if how.on_error == "raise":
-                _say_where(error, f"Base estimator {name!r} failed{place}")
-                raise
-            cause = str(error).partition("\n")[0]
-            done.failures[name] = f"{type(error).__name__}{place}: {cause}"
-            warnings.warn(
-                f"Base estimator {name!r} failed{place} and is dropped. {type(error).__name__}: "
-                f"{cause}",
-                stacklevel=2,
-            )
+            done.failures[name] = lost(name, error, _place(error, folds), how.on_error)
         else:
             models = [
                 e if keep(fold) else Forgotten(getattr(e, "classes_", None))
                 for e, fold in zip(fits.estimators, folds)
             ]
             done.folds[name] = fits._replace(estimators=models)
-    if not done.folds:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in done.failures.items())
-        raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
+    check_any_left(done.folds, done.failures)
     return done
+
+
+def lost(name: str, error: Exception, place: str, on_error: str) -> str:
+    """Warn that a base is dropped, and return why; or raise the error with its place.
+
+    Called while the error is handled.
+    """
+    if on_error == "raise":
+        _say_where(error, f"Base estimator {name!r} failed{place}")
+        raise error
+    cause = f"{type(error).__name__}: {message_of(error)}"
+    warnings.warn(
+        f"Base estimator {name!r} failed{place} and is dropped. {cause}",
+        stacklevel=3,
+    )
+    return f"{cause}{place and f' ({place.strip()})'}"
+
+
+def check_any_left(bases, failures: dict[str, str]) -> None:
+    """Raise if all base estimators have failed."""
+    if not bases:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
 
 
 def _with_memory(base, memory):
@@ -168,7 +181,13 @@ class _Keys:
 
     def __init__(self, how: HowToFit, X, y: np.ndarray):
         self._store: Store | None = store_named(how.memory)
-        self._data = fingerprint(X, y) if self._store else None
+        self._data = None
+        if self._store is not None:
+            try:
+                self._data = fingerprint(np.asarray(X) if isinstance(X, list) else X, y)
+            except NotComparable as error:
+                warnings.warn(f"Nothing is kept in memory, because in X {error}.", stacklevel=3)
+                self._store = None
 
     def entries(
         self,
@@ -181,13 +200,15 @@ class _Keys:
         keep: Callable[[Fold], bool],
     ) -> list[Entry | None] | None:
         """Return the entries of one base's fits, or None if they are not stored."""
-        if self._store is None:
+        if self._store is None or isinstance(base, FrozenEstimator):
             return None
         threads = _threads_of_tensorflow() if holds_network(base) else None
+        weights = {n: v if np.isscalar(v) else _as_array(v) for n, v in fit_params.items()}
         entries: list[Entry | None] = []
         for k, fold in enumerate(folds):
             twin = replica(base, seeds[k], folds, k)
-            parts = (self._data, twin, fold.train, fold.test, method, fit_params, threads)
+            asked = method if len(fold.test) else None
+            parts = (self._data, twin, fold.train, fold.test, asked, weights, threads)
             title = f"base estimator {name!r}{_title(fold, k)}"
             try:
                 entries.append(self._store.entry(title, *parts, keep=keep(fold)))
@@ -197,6 +218,11 @@ class _Keys:
                 )
                 return None
         return entries
+
+
+def _as_array(values) -> Any:
+    """Return what has one entry per row as an array, whatever it came in."""
+    return np.asarray(values) if isinstance(values, list | pd.Series) else values
 
 
 def _threads_of_tensorflow() -> tuple[int, int]:
@@ -210,11 +236,12 @@ def _threads_of_tensorflow() -> tuple[int, int]:
     )
 
 
-def fold_seeds(random_state: int | None, name: str, n_folds: int) -> list[int | None]:
-    """Return one seed per fold for the base estimator of that name."""
+def fold_seeds(random_state: int | None, name: str, folds: Sequence[Fold]) -> list[int | None]:
+    """Return one seed per fold for the base estimator of that name; all rows have their own."""
     if random_state is None:
-        return [None] * n_folds
-    return [derived_seed(random_state, name, k) for k in range(n_folds)]
+        return [None] * len(folds)
+    places = [k if len(fold.test) else "all rows" for k, fold in enumerate(folds)]
+    return [derived_seed(random_state, name, place) for place in places]
 
 
 def _title(fold: Fold, k: int) -> str:
@@ -231,5 +258,5 @@ def _say_where(error: Exception, where: str) -> None:
     """Put the place before the message of an error, which stays of its type."""
     if error.args and isinstance(error.args[0], str):
         error.args = (f"{where}: {error.args[0]}", *error.args[1:])
-    if where not in str(error):
+    if where not in message_of(error):
         error.add_note(where)

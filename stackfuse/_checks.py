@@ -28,6 +28,14 @@ class CannotFuse(ValueError):
     """Replicas that cannot be trained side by side in one graph; the message says why."""
 
 
+def message_of(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    try:
+        return str(error).partition("\n")[0]
+    except Exception as failure:
+        return f"(its message cannot be shown: {type(failure).__name__})"
+
+
 def check_same_length(**arrays) -> None:
     """Raise unless all arrays that are not None have one number of rows.
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
 from stackfuse._checks import listed
 
@@ -42,6 +43,30 @@ def response_method(name: str, estimator, stack_method: str) -> str:
     )
 
 
+def labels_for(estimator, classes: np.ndarray | None, *, prefit: bool) -> np.ndarray | None:
+    """Return the classes as an estimator knows them: by number, unless it came fitted.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    classes : ndarray of shape (n_classes,) or None
+        The labels; None where there are no single labels.
+    prefit : bool
+        Whether all bases came fitted.
+    """
+    if classes is None or prefit or isinstance(estimator, FrozenEstimator):
+        return classes
+    return np.arange(len(classes))
+
+
+def as_numbers(prediction, estimator, method: str, labels: np.ndarray | None):
+    """Return predictions, of which labels that a fitted base returned are replaced by numbers."""
+    if method != "predict" or labels is None or not isinstance(estimator, FrozenEstimator):
+        return prediction
+    class_places(estimator, labels)  # it knows no others
+    return np.searchsorted(labels, prediction)
+
+
 def as_block(prediction, estimator, method: str, labels: np.ndarray | None) -> np.ndarray:
     """Return one estimator's predictions as columns of the meta-learner's table.
 
@@ -63,6 +88,7 @@ def as_block(prediction, estimator, method: str, labels: np.ndarray | None) -> n
     """
     if isinstance(prediction, list):
         return as_labels(prediction, estimator)
+    prediction = as_numbers(prediction, estimator, method, labels)
     prediction = aligned(np.asarray(prediction), estimator, method, labels)
     block = prediction.reshape(len(prediction), -1)
     if method == "predict_proba" and labels is not None and len(labels) == block.shape[1] == 2:

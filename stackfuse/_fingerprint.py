@@ -11,16 +11,17 @@ import threading
 import types
 from collections.abc import Iterable
 from functools import cached_property, singledispatch
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse
+import scipy.special
 from sklearn.base import BaseEstimator
 
 from stackfuse._architecture import anonymous, plain_names
-from stackfuse._code import loaded_globals, own_state, release_of
+from stackfuse._code import counted_by, release_of, used_by
 
 #: Bytes of an array that are hashed at a time, so that no array is copied whole.
 _BLOCK = 1 << 24
@@ -68,7 +69,10 @@ def fingerprint(*things: Any) -> str:
     >>> fingerprint(table) == fingerprint(table.astype(np.float32))
     False
     """
-    return _Digester().of(things).hex()
+    try:
+        return _Digester().of(things).hex()
+    except RecursionError as error:  # a mock, for example, has parts without end
+        raise NotComparable("an object has parts without end") from error
 
 
 class _Digester:
@@ -83,7 +87,8 @@ class _Digester:
         if id(thing) in self._done:
             return self._done[id(thing)]
         if id(thing) in self._depths:  # it refers to itself
-            return self.tokens("cycle", len(self._depths) - self._depths[id(thing)])
+            name = getattr(thing, "__qualname__", None)  # whoever asks first
+            return self.tokens("cycle", name or len(self._depths) - self._depths[id(thing)])
         self._depths[id(thing)] = len(self._depths)
         try:
             digest = _digest(thing, self)
@@ -109,14 +114,17 @@ class _Digester:
 
 @singledispatch
 def _digest(thing: Any, walk: _Digester) -> bytes:
-    if hasattr(thing, "_fit_depends_on"):
-        return walk.all("depends", [type(thing), thing._fit_depends_on()])
     special = _from_keras(thing, walk) if "keras" in sys.modules else None
     if special is not None:
         return special
     if type(thing).__module__.startswith("polars."):
         columns = [(c.name, str(c.dtype), c.to_numpy()) for c in thing.iter_columns()]
         return walk.all("polars", columns)
+    return _by_parts(thing, walk)
+
+
+def _by_parts(thing: Any, walk: _Digester) -> bytes:
+    """Return the digest of what an object is pickled as: how it is made, and its state."""
     try:
         reduced = thing.__reduce_ex__(4)
     except Exception as error:
@@ -139,6 +147,8 @@ def _digest(thing: Any, walk: _Digester) -> bytes:
 @_digest.register(range)
 @_digest.register(slice)
 def _plain(thing, walk):
+    if type(thing).__module__ != "builtins":  # a class of the user's that extends it
+        return _by_parts(thing, walk)
     return walk.tokens(type(thing).__name__, repr(thing) if not isinstance(thing, str) else thing)
 
 
@@ -160,11 +170,15 @@ def _path(thing, walk):
 @_digest.register(list)
 @_digest.register(tuple)
 def _sequence(thing, walk):
+    if type(thing) not in (list, tuple):
+        return _by_parts(thing, walk)
     return walk.all(type(thing).__qualname__, thing)
 
 
 @_digest.register(dict)
 def _mapping(thing, walk):
+    if type(thing) is not dict:
+        return _by_parts(thing, walk)
     pairs = sorted(walk.of(key) + walk.of(value) for key, value in thing.items())
     return walk.tokens(type(thing).__qualname__, *pairs)
 
@@ -189,7 +203,7 @@ def _array(thing: np.ndarray, walk):
     if thing.ndim:
         step = max(1, _BLOCK // max(1, thing[:1].nbytes))
         for start in range(0, len(thing), step):
-            total.update(np.ascontiguousarray(thing[start : start + step]).data.cast("B"))
+            total.update(np.ascontiguousarray(thing[start : start + step]).tobytes())
     else:
         total.update(thing.tobytes())
     return walk.tokens("array", thing.dtype.descr, thing.shape, total.digest())
@@ -210,18 +224,21 @@ def _series(thing: pd.Series, walk):
 def _index(thing: pd.Index, walk):
     if isinstance(thing, pd.RangeIndex):
         return walk.tokens("index", thing.start, thing.stop, thing.step, thing.name)
-    return walk.all("index", [list(thing.names), thing.to_frame(index=False).to_dict("list")])
+    return walk.all("index", [list(thing.names), str(thing.dtype), thing.to_numpy()])
 
 
 def _column_parts(column: pd.Series) -> tuple:
-    """Return name, dtype and values of a column; of text and the like as codes into the values."""
+    """Return name, dtype and values of a column; of text as codes into the values."""
     if isinstance(column.dtype, np.dtype) and column.dtype != object:
         return column.name, str(column.dtype), column.to_numpy()
     if isinstance(column.dtype, pd.CategoricalDtype):
         categories = list(column.cat.categories)
         return column.name, "category", column.cat.ordered, categories, column.cat.codes.to_numpy()
-    codes, values = pd.factorize(column)
-    return column.name, str(column.dtype), codes, list(values)
+    values = column.tolist()
+    if all(type(value) is str for value in values):
+        codes, words = pd.factorize(column)
+        return column.name, str(column.dtype), codes, list(words)
+    return column.name, str(column.dtype), values
 
 
 @_digest.register(scipy.sparse.spmatrix)
@@ -231,7 +248,8 @@ def _sparse(thing, walk):
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()
-    return walk.all("sparse", [thing.format, rows.shape, rows.indptr, rows.indices, rows.data])
+    places = [rows.indptr.astype(np.int64), rows.indices.astype(np.int64)]
+    return walk.all("sparse", [thing.format, rows.shape, *places, rows.data])
 
 
 @_digest.register
@@ -248,23 +266,24 @@ def _estimator(thing: BaseEstimator, walk):
 
 @_digest.register
 def _function(thing: types.FunctionType, walk):
-    name = f"{thing.__module__}.{thing.__qualname__}"
-    release = release_of(thing.__module__)
-    if release is not None and "<locals>" not in thing.__qualname__:
-        return walk.tokens("library", name, release)
-    state = own_state(thing).variables
+    home = thing.__globals__.get("__name__")  # ``functools.wraps`` changes ``__module__``
+    if release_of(home) is not None and "<locals>" not in thing.__code__.co_qualname:
+        return walk.tokens("library", home, thing.__code__.co_qualname, release_of(home))
+    variables, attributes = counted_by(thing)
     cells = dict(zip(thing.__code__.co_freevars, thing.__closure__ or ()))
-    closure = {k: _content(cell) for k, cell in cells.items() if k not in state}
-    parts = [thing.__code__, thing.__defaults__, thing.__kwdefaults__, closure, vars(thing)]
-    if release is None:  # else the library's version stands for what its functions refer to
-        names = loaded_globals(thing.__code__)
-        used = {k: thing.__globals__[k] for k in names if k in thing.__globals__}
-        parts.append({k: v for k, v in used.items() if k not in state or _is_code(v)})
-    return walk.all("function", parts)
+    closure = {k: _content(cell) for k, cell in cells.items()}
+    own = {k: v for k, v in vars(thing).items() if k not in attributes}
+    # A library's version stands for what its functions refer to.
+    used = used_by(thing) if release_of(home) is None else {}
+    around = [_without(names, variables) for names in (closure, used)]
+    given = [thing.__defaults__, thing.__kwdefaults__]
+    return walk.all("function", [thing.__code__, *given, own, *around])
 
 
-def _is_code(thing: Any) -> bool:
-    return isinstance(thing, type | types.FunctionType | types.ModuleType)
+def _without(names: dict[str, Any], counted: set[str]) -> dict[str, Any]:
+    """Leave out what is only counted up, unless it is code."""
+    code = (type, types.FunctionType, types.ModuleType)
+    return {k: v for k, v in names.items() if k not in counted or isinstance(v, code)}
 
 
 @_digest.register
@@ -293,13 +312,20 @@ def _builtin(thing, walk):
     return walk.all("builtin", [thing.__module__, thing.__qualname__, owner])
 
 
-@_digest.register(np.ufunc)
 @_digest.register(types.MethodDescriptorType)
 @_digest.register(types.WrapperDescriptorType)
 @_digest.register(types.GetSetDescriptorType)
 @_digest.register(types.MemberDescriptorType)
 def _named(thing, walk):
-    return walk.tokens(type(thing).__name__, getattr(thing, "__qualname__", thing.__name__))
+    return walk.tokens(type(thing).__name__, thing.__qualname__)
+
+
+@_digest.register
+def _ufunc(thing: np.ufunc, walk):
+    for module in (np, scipy.special):
+        if getattr(module, thing.__name__, None) is thing:
+            return walk.tokens("ufunc", module.__name__, thing.__name__)
+    raise NotComparable(f"the universal function {thing.__name__!r} cannot be compared")
 
 
 @_digest.register(staticmethod)
@@ -320,13 +346,10 @@ def _cached_property(thing, walk):
 
 @_digest.register(types.ModuleType)
 def _module(thing, walk):
-    release = release_of(thing.__name__)
-    if release is not None:
-        return walk.tokens("library", thing.__name__, release)
-    path = getattr(thing, "__file__", None)
-    source = Path(path).read_bytes() if path else b""
-    inner = [v for v in vars(thing).values() if isinstance(v, types.ModuleType)]
-    return walk.all("module", [thing.__name__, source, inner])
+    if release_of(thing.__name__) is not None:
+        return walk.tokens("library", thing.__name__, release_of(thing.__name__))
+    names = {k: v for k, v in vars(thing).items() if not k.startswith("__")}
+    return walk.all("module", [thing.__name__, names])
 
 
 @_digest.register
@@ -336,8 +359,10 @@ def _class(thing: type, walk):
     if release is not None and "<locals>" not in thing.__qualname__:
         return walk.tokens("library", name, release)
     body = {name: value for name, value in vars(thing).items() if name not in _NOT_CODE}
-    state: set[str] = set().union(*[own_state(v).attributes for v in body.values()])
-    body = {name: v for name, v in body.items() if name not in state or callable(v)}
+    bases = [base for base in thing.__mro__ if release_of(base.__module__) is None]
+    methods = [value for base in bases for value in vars(base).values()]
+    counted: set[str] = set().union(*[counted_by(method)[1] for method in methods])
+    body = {k: v for k, v in body.items() if k not in counted or callable(v)}
     return walk.all("class", [thing.__qualname__, body, list(thing.__bases__)])
 
 

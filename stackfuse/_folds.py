@@ -1,7 +1,7 @@
 """From a ``cv`` argument to index arrays: drawn once, checked before anything is fitted."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -57,8 +57,10 @@ def draw_folds(
         if getattr(splitter, "shuffle", True):
             splitter.random_state = random_state
     params = split_params or {}
+    n_rows = len(y)
     folds = [
-        Fold(_indices(train), _indices(test)) for train, test in splitter.split(X, y, **params)
+        Fold(_indices(train, n_rows), _indices(test, n_rows))
+        for train, test in splitter.split(X, y, **params)
     ]
     _check(folds, np.asarray(y), classifier)
     return folds
@@ -69,7 +71,9 @@ def whole(n_samples: int) -> Fold:
     return Fold(np.arange(n_samples), np.arange(0))
 
 
-def tell_missing_classes(folds: Sequence[Fold], y: np.ndarray, classes: np.ndarray | None) -> None:
+def tell_missing_classes(
+    folds: Sequence[Fold], y: np.ndarray, classes: np.ndarray | None, methods: Iterable[str]
+) -> None:
     """Warn of folds that train without a class: what they predict for it is zero.
 
     Parameters
@@ -79,6 +83,13 @@ def tell_missing_classes(folds: Sequence[Fold], y: np.ndarray, classes: np.ndarr
         Class numbers.
     classes : ndarray of shape (n_classes,) or None
         The labels; None where there are no single labels.
+    methods : iterable of str
+        What the bases predict with.
+
+    Raises
+    ------
+    ValueError
+        If a base gives decision values, of which none stands for a class not seen.
     """
     if classes is None:
         return
@@ -87,22 +98,38 @@ def tell_missing_classes(folds: Sequence[Fold], y: np.ndarray, classes: np.ndarr
         for k, fold in enumerate(folds)
     }
     told = [f"fold {k} without {missing}" for k, missing in lacking.items() if missing]
+    shown = ", ".join(told[:3]) + (", ..." if len(told) > 3 else "")
+    if told and "decision_function" in methods:
+        raise ValueError(
+            f"cv trains {shown}, and the columns of decision_function cannot be matched. Use bases "
+            "with predict_proba, or stratified folds."
+        )
     if told:
         warnings.warn(
-            f"cv trains {', '.join(told[:3])}{', ...' if len(told) > 3 else ''}: a base gives a "
+            f"cv trains {shown}: a base gives a "
             "class that it has not seen probability 0. StratifiedKFold or fewer folds avoid it.",
             stacklevel=2,
         )
 
 
-def _indices(rows) -> np.ndarray:
+def _indices(rows, n_rows: int) -> np.ndarray:
     rows = np.asarray(rows)
-    return np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.intp)
+    if rows.dtype == bool and rows.shape == (n_rows,):
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ValueError(
+            f"cv must yield row numbers, or masks of {n_rows} booleans; got an array of dtype "
+            f"{rows.dtype} and shape {rows.shape}."
+        )
+    return rows.astype(np.intp)
 
 
 def _check(folds: Sequence[Fold], y: np.ndarray, classifier: bool) -> None:
     if not folds:
-        raise ValueError("cv yields no folds: at least one (train, test) pair is needed.")
+        raise ValueError(
+            "cv yields no folds: at least one (train, test) pair is needed. A generator can be "
+            "used only once: pass a list of the pairs."
+        )
     n_samples = len(y)
     for k, (train, test) in enumerate(folds):
         for name, rows in (("training", train), ("test", test)):

@@ -215,7 +215,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         if reset:
             self._run_seed = seed_of(self.random_state)
             self._built_from = self._building()
-            self.model_, self.outputs_ = self._network(X, numbers, task, told)
+            own = X if rows is None else X[rows]
+            self.model_, self.outputs_ = self._network(own, numbers, task, told)
             self.history_ = {}
             self._optimizer_state = []
         else:
@@ -316,7 +317,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return a new compiled network and what its outputs mean."""
         meta = {
             "n_features_in_": self.n_features_in_,
-            "X_shape_": _shape(X, len(y)),
+            "X_shape_": _shape(X),
             "X_dtype_": getattr(X, "dtype", None),
             **told,
         }
@@ -428,6 +429,14 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             check_finite_predictions(part, self)
         return numbers
 
+    def _fit_depends_on(self) -> dict[str, Any]:
+        """Return the parameters, and of a fitted network what it predicts by."""
+        state = self.get_params(deep=False)
+        if hasattr(self, "model_"):
+            learnt = {name: vars(self).get(name) for name in ("classes_", "outputs_")}
+            state |= {**learnt, "model_": self.model_.get_weights()}
+        return state
+
     def __getstate__(self):
         optimizer = getattr(getattr(self, "model_", None), "optimizer", None)
         if optimizer is not None and not optimizer.built:
@@ -478,8 +487,8 @@ def _part(rows: Rows, target, weights, places: np.ndarray) -> tuple:
     return rows.part(places), kept, None if weights is None else weights[places]
 
 
-def _shape(X, n_rows: int):
-    """Return the shape of so many rows of X; of several inputs, by name."""
+def _shape(X):
+    """Return the shape of X; of several inputs, by name."""
     if isinstance(X, MultiInput):
-        return {name: (n_rows, *array.shape[1:]) for name, array in X.arrays.items()}
-    return (n_rows, *X.shape[1:])
+        return {name: array.shape for name, array in X.arrays.items()}
+    return X.shape

@@ -3,7 +3,8 @@
 import io
 import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,26 @@ class OutOfFold:
         """
         names = [f"{column.estimator}_{self._label(column)}" for column in self.columns]
         return pd.DataFrame(self.predictions, columns=pd.Index(names))
+
+    def select(self, names: Sequence[str]) -> "OutOfFold":
+        """Return the predictions of some of the base estimators.
+
+        Parameters
+        ----------
+        names : sequence of str
+
+        Returns
+        -------
+        oof : OutOfFold
+        """
+        places = [k for k, column in enumerate(self.columns) if column.estimator in names]
+        return replace(
+            self,
+            predictions=self.predictions[:, places],
+            columns=[self.columns[k] for k in places],
+            scores={name: self.scores[name] for name in names if name in self.scores},
+            histories={name: self.histories[name] for name in names if name in self.histories},
+        )
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to one file: numpy's npz, without pickle.

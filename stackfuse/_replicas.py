@@ -104,6 +104,8 @@ def check_fusable(trainings: Sequence[Training]) -> Program:
     CannotFuse
         With the reason.
     """
+    import keras
+
     first = trainings[0]
     program = Program.of(first.model)
     if program is None:
@@ -117,6 +119,13 @@ def check_fusable(trainings: Sequence[Training]) -> Program:
     _check_settings(trainings)
     if any(variable.constraint is not None for variable in first.model.trainable_variables):
         raise CannotFuse("a weight has a constraint, which looks at whole tensors")
+    for layer in first.model._flatten_layers():
+        if isinstance(layer, keras.layers.Embedding) and layer.trainable:
+            # Entries of a sparse gradient for one word are squared before they are added up.
+            raise CannotFuse(
+                f"the model {first.model.name!r} holds an Embedding, whose gradients Keras sums "
+                "in its own way"
+            )
     n_weights = min(len(trainings), GROUP) * first.model.count_params()
     if n_weights > MOST_WEIGHTS:
         raise CannotFuse(f"{n_weights} weights in all replicas are too many to gain anything")

@@ -1,6 +1,7 @@
 """What both stacks do to fit: the bases out-of-fold, the meta-learner on them."""
 
 import copy
+import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,16 +16,17 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     _raise_for_params,
     _routing_enabled,
+    get_routing_for_object,
     process_routing,
 )
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
 from stackfuse._assembly import FitCheck, assemble, check_averages, tell_size
-from stackfuse._bases import Fits, HowToFit, fit_bases
+from stackfuse._bases import Fits, HowToFit, check_any_left, fit_bases, lost
 from stackfuse._checks import check_same_length, relabelled
 from stackfuse._columns import as_block, columns_of, response_method
 from stackfuse._folds import Fold, draw_folds, tell_missing_classes, whole
-from stackfuse._inputs import MultiInput, spread
+from stackfuse._inputs import MultiInput, row_digests, spread
 from stackfuse._oof import OutOfFold
 from stackfuse._progress import shown, task
 from stackfuse._stack_checks import (
@@ -36,7 +38,7 @@ from stackfuse._stack_checks import (
     tell_seen_rows,
 )
 from stackfuse._stack_predict import FittedStack, chosen_columns
-from stackfuse.engines import derived_seed, replica
+from stackfuse.engines import FoldFits, derived_seed, replica
 
 #: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
 SAMPLE_ROWS = 64
@@ -159,7 +161,7 @@ class Stack(CallbackSupportMixin, FittedStack):
             )
         self.stack_method_ = [methods[name] for name, _ in self._columns_by_base()]
         self._name_estimators()
-        self._fit_final(X, fit_params, context)
+        self._fit_final(X, self._route_to_final(fit_params), context)
         self._sample_X = _safe_indexing(X, spread(_num_samples(X), SAMPLE_ROWS))
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
@@ -189,6 +191,9 @@ class Stack(CallbackSupportMixin, FittedStack):
             raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
         rows = self.oof_.predictions if X is None else X
         check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
+        places = spread(len(self.oof_.predictions), SAMPLE_ROWS)
+        if X is not None and row_digests(X, places) != row_digests(self._sample_X):
+            raise ValueError("X holds other rows than those of fit, or in another order.")
         before = self.final_estimator, self.final_estimator_
         try:
             self.final_estimator = final_estimator
@@ -220,7 +225,7 @@ class Stack(CallbackSupportMixin, FittedStack):
             )
             check_coverage(folds, y, classes, averaged=not self.refit, methods=methods.values())
             check_averages(folds, list(methods.values()), classes)
-            tell_missing_classes(folds, y, classes)
+            tell_missing_classes(folds, y, classes, methods.values())
             tell_size(list(methods.values()), y, classes)
         jobs = [*folds, whole(len(y))] if self.refit else folds
 
@@ -249,7 +254,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.failures_ |= fits.failures
         self._keep(fits)
         if saved is not None:
-            return saved
+            return saved.select(list(fits.folds))
         used = [methods[name] for name in fits.folds]
         return assemble(used, fits.folds, folds, y, classes)
 
@@ -265,19 +270,30 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     def _collect_prefit(self, bases, methods, X, y, classes) -> OutOfFold:
         """Take the bases as they are; their predictions stand in for out-of-fold ones."""
-        self.estimators_ = []
-        columns, blocks = [], []
-        from_files = {name for name, base in self.estimators if isinstance(base, str)}
+        n_samples = _num_samples(X)
+        folds = [Fold(np.arange(0), np.arange(n_samples))]
+        used = FitCheck(folds, methods, classes, constant=self.on_error == "raise", prefit=True)
+        from_files = {n for n, base in self.estimators if isinstance(base, str | os.PathLike)}
+        fits: dict[str, FoldFits] = {}
         for name, base in bases:
-            if name in from_files:
-                base.initialize(X, y if classes is None else classes[y])
-            check_is_fitted(base)
-            self.estimators_.append(base)
-            block = as_block(getattr(base, methods[name])(X), base, methods[name], classes)
+            try:
+                if name in from_files:
+                    base.initialize(X, y if classes is None else classes[y])
+                check_is_fitted(base)
+                fits[name] = FoldFits([base], [getattr(base, methods[name])(X)], [None])
+                used(name, fits[name])
+            except Exception as error:
+                fits.pop(name, None)
+                self.failures_[name] = lost(name, error, "", self.on_error)
+        check_any_left(fits, self.failures_)
+        self.estimators_ = [fit.estimators[0] for fit in fits.values()]
+        columns, blocks = [], []
+        for name, (estimators, predictions, _) in fits.items():
+            block = as_block(predictions[0], estimators[0], methods[name], classes)
             blocks.append(block)
             n_classes = None if classes is None else len(classes)
             columns += columns_of(name, methods[name], block.shape[1], n_classes)
-        mask = np.ones(_num_samples(X), bool)
+        mask = np.ones(n_samples, bool)
         return OutOfFold(np.hstack(blocks), mask, columns, [], {}, classes_=classes, y=y)
 
     def _fit_final(self, X, fit_params, context) -> None:
@@ -337,6 +353,20 @@ class Stack(CallbackSupportMixin, FittedStack):
             fit_params = {**fit_params, "groups": groups}
         routed = process_routing(self, "fit", **fit_params)
         return {name: routed[name]["fit"] for name, _ in bases}, routed["splitter"]["split"]
+
+    def _route_to_final(self, fit_params: dict[str, Any]) -> dict[str, Any]:
+        """Return what the meta-learner requests; where it says nothing, what it can take."""
+        if not _routing_enabled():
+            return fit_params
+        request = get_routing_for_object(self.final_estimator_)
+        if isinstance(request, MetadataRouter):
+            return {k: fit_params[k] for k in request.consumes("fit", fit_params)}
+        wanted = {}
+        for name, answer in request.fit.requests.items():
+            source = answer if isinstance(answer, str) else name
+            if answer is not False and source in fit_params:
+                wanted[name] = fit_params[source]
+        return wanted
 
     def get_metadata_routing(self):
         """Return where metadata goes: to the bases, the meta-learner and the splitter.

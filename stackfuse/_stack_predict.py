@@ -12,7 +12,7 @@ from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from stackfuse._columns import Column, as_block
+from stackfuse._columns import Column, as_block, labels_for
 from stackfuse._inputs import MultiInput
 from stackfuse._stack_checks import is_dropped
 
@@ -44,10 +44,11 @@ class FittedStack(TransformerMixin):
             In float64, followed by the passed-through columns of X.
         """
         check_is_fitted(self)
-        labels = self._labels_of_bases()
         blocks = []
         for replicas, method in zip(self._replicas(), self.stack_method_):
-            votes = [as_block(getattr(e, method)(X), e, method, labels) for e in replicas]
+            votes = [
+                as_block(getattr(e, method)(X), e, method, self._labels_of(e)) for e in replicas
+            ]
             blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
         return self._with_passthrough(np.hstack(blocks), X)
 
@@ -110,7 +111,8 @@ class FittedStack(TransformerMixin):
             return np.asarray(names, dtype=object)
         if self.passthrough is not True:
             known = list(input_features)
-            input_features = [c if isinstance(c, str) else known[c] for c in self.passthrough]
+            chosen = as_list(self.passthrough)
+            input_features = [c if isinstance(c, str) else known[c] for c in chosen]
         return np.concatenate((names, input_features))
 
     @property
@@ -130,10 +132,9 @@ class FittedStack(TransformerMixin):
             return [[estimator] for estimator in self.estimators_]
         return self.fold_estimators_
 
-    def _labels_of_bases(self) -> np.ndarray | None:
-        """Return the classes as the bases know them: by number, unless they came fitted."""
-        classes = self.oof_.classes_
-        return classes if classes is None or not self.oof_.folds else np.arange(len(classes))
+    def _labels_of(self, base) -> np.ndarray | None:
+        """Return the classes as a base knows them."""
+        return labels_for(base, self.oof_.classes_, prefit=not self.oof_.folds)
 
     def _columns_by_base(self) -> Iterator[tuple[str, list[Column]]]:
         """Yield the columns of each base that is in use."""
@@ -143,7 +144,9 @@ class FittedStack(TransformerMixin):
                 yield name, columns
 
     def _passes_through(self) -> bool:
-        return self.passthrough is True or bool(self.passthrough)
+        if isinstance(self.passthrough, bool | np.bool_):
+            return bool(self.passthrough)
+        return len(as_list(self.passthrough)) > 0
 
     def _with_passthrough(self, predictions: np.ndarray, X: Any):
         """Return the predictions followed by the columns of X that the meta-learner sees too."""
@@ -179,6 +182,14 @@ class FittedStack(TransformerMixin):
         return f"cv={self.cv!r}"
 
 
+def as_list(columns) -> list:
+    """Return names and numbers of columns as a list; a mask as the numbers of what it chooses."""
+    columns = list(columns)
+    if columns and all(isinstance(column, bool | np.bool_) for column in columns):
+        return np.flatnonzero(columns).tolist()
+    return columns
+
+
 def chosen_columns(X, columns) -> Any:
     """Return some columns of X, by name or by number; of a MultiInput some of its inputs.
 
@@ -187,9 +198,16 @@ def chosen_columns(X, columns) -> Any:
     ValueError
         If X has no such column.
     """
+    columns = as_list(columns)
     try:
         if isinstance(X, MultiInput):
-            return np.hstack([np.asarray(X[name]) for name in columns])
-        return _safe_indexing(X, list(columns), axis=1)
+            tables = [np.asarray(X[name]) for name in columns]
+            return np.hstack([table.reshape(len(table), -1) for table in tables])
+        if hasattr(X, "columns"):
+            names = list(X.columns)
+            columns = [names.index(c) if isinstance(c, str) else c for c in columns]
+        elif scipy.sparse.issparse(X):
+            X = X.tocsc()
+        return _safe_indexing(X, columns, axis=1)
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError(f"passthrough={columns!r} names columns that X lacks: {error}") from error

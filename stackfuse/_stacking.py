@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn import ensemble
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -150,7 +150,7 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
         check_final(self.final_estimator, "classifier", "LogisticRegression()")
         super()._validate_final_estimator()
         if self.final_estimator is None and isinstance(self.classes_, list):
-            self.final_estimator_ = OneVsRestClassifier(self._default_final())
+            self.final_estimator_ = MultiOutputClassifier(self._default_final())
 
 
 class StackingRegressor(Stack, ensemble.StackingRegressor):

@@ -14,6 +14,7 @@ import os
 import pickle
 import sys
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,15 +85,24 @@ class Entry:
     def _folder(self) -> Path:
         return self.root / "fits" / self.key[:2] / self.key
 
-    def recall(self) -> FoldFit | None:
-        """Return the fit, or None if it is not there or damaged."""
+    def recall(self, like) -> FoldFit | None:
+        """Return the fit, or None if it is not there or damaged.
+
+        Parameters
+        ----------
+        like : estimator
+            What is fitted. Classes and functions that only this program knows are taken from it.
+        """
         try:
             marker = json.loads((self._folder / "done.json").read_bytes())
-            files = {name: self._read(name, *marker["files"][name]) for name in marker["files"]}
-            found = _unpacked(files["predictions.npz"])
+            files = marker["files"]
+            found = _unpacked(self._read("predictions.npz", *files["predictions.npz"]))
             if not self.keep:
                 return found
-            return found._replace(estimator=pickle.loads(files["estimator.pkl"]))
+            if "estimator.pkl" not in files:
+                return None
+            data = self._read("estimator.pkl", *files["estimator.pkl"])
+            return found._replace(estimator=_Unpickler(io.BytesIO(data), like).load())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:  # whatever is wrong with it, it can be made again
@@ -102,13 +112,13 @@ class Entry:
             )
             return None
 
-    def once(self, make: Callable[[], FoldFit]) -> FoldFit:
+    def once(self, make: Callable[[], FoldFit], like) -> FoldFit:
         """Return the fit, and make it first if no process has done so."""
-        found = self.recall()
+        found = self.recall(like)
         if found is not None:
             return found
         with self.alone():
-            found = self.recall()  # another process may have been at it
+            found = self.recall(like)  # another process may have been at it
             if found is None:
                 start = time.perf_counter()
                 found = make()
@@ -120,7 +130,7 @@ class Entry:
         try:
             files = {"predictions.npz": _packed(fit)}
             if self.keep:
-                files["estimator.pkl"] = cloudpickle.dumps(fit.estimator)
+                files["estimator.pkl"] = _pickled(fit.estimator)
             drafts = self.root / "drafts"
             for folder in (drafts, self._folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +201,7 @@ class Store:
         NotComparable
             If the fit depends on something that cannot be compared.
         """
-        key = fingerprint(_FORMAT, _circumstances(), keep, parts)
+        key = fingerprint(_FORMAT, _circumstances(), parts)
         return Entry(self.root, key, keep, title)
 
 
@@ -227,6 +237,50 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # tensorflow-cpu, for example
         return None
+
+
+def _own_code(estimator) -> dict[str, Any]:
+    """Return by name the classes and functions of an estimator that cannot be imported."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    parts += [v for part in parts if isinstance(part, list) for pair in part for v in _items(pair)]
+    code = [part for part in parts if isinstance(part, type | types.FunctionType)]
+    code += [base for part in parts for base in type(part).__mro__]
+    names = {f"{thing.__module__}.{thing.__qualname__}": thing for thing in code}
+    local = {n: t for n, t in names.items() if "<" in n or t.__module__ == "__main__"}
+    return local
+
+
+def _items(pair: Any) -> list:
+    return list(pair) if isinstance(pair, tuple | list) else [pair]
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Names the code that only this program knows, where it would be written out and loaded anew.
+
+    To load a class of a running program anew would set its attributes back.
+    """
+
+    def __init__(self, file, estimator):
+        super().__init__(file)
+        self._names = {id(thing): name for name, thing in _own_code(estimator).items()}
+
+    def persistent_id(self, obj):
+        return self._names.get(id(obj)) if isinstance(obj, type | types.FunctionType) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file, like):
+        super().__init__(file)
+        self._code = _own_code(like)
+
+    def persistent_load(self, pid):
+        return self._code[pid]
+
+
+def _pickled(estimator) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, estimator).dump(estimator)
+    return buffer.getvalue()
 
 
 def _packed(fit: FoldFit) -> bytes:

@@ -3,6 +3,7 @@
 import copy
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 from stackfuse._checks import listed
@@ -170,6 +171,13 @@ class _Builder(NetworkEstimator):
 
     def _fit_params(self, n_samples: int) -> dict[str, Any]:
         return self._routed("fit")
+
+    def _fit_depends_on(self) -> dict[str, Any]:
+        """Return what a fit depends on: of a model in a file its content, not its place."""
+        state = super()._fit_depends_on()
+        if isinstance(self.model, str | os.PathLike) and os.path.isfile(self.model):
+            state["model"] = Path(self.model).read_bytes()
+        return state
 
     def _predict_params(self) -> dict[str, Any]:
         params = self._routed("predict")

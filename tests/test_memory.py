@@ -133,9 +133,11 @@ def test_every_difference_is_seen(iris, tmp_path):
     assert count(lambda: fit(C=2.0)) == 4
     assert count(lambda: fit(cv=ShuffleSplit(3, random_state=0))) == 3  # the refit is there
     assert count(lambda: fit(random_state=1)) == 4
-    assert count(lambda: fit(stack_method="predict")) == 4
+    assert count(lambda: fit(stack_method="predict")) == 3
     assert count(lambda: fit(refit=False)) == 3  # now the models are wanted, too
     assert count(lambda: fit(refit=False)) == 0
+    assert count(lambda: fit(sample_weight=weights.tolist())) == 0
+    assert count(lambda: fit(sample_weight=pd.Series(weights))) == 0
 
 
 WIDTH = 4

@@ -65,8 +65,7 @@ def test_a_class_missing_from_a_fold_has_a_column_of_zeros():
         oof = sf.out_of_fold([("lr", LogisticRegression())], X, y, cv=folds)
     assert_array_equal(oof.predictions[20:, 2], 0)
     assert (oof.predictions[:20, 2] > 0).all()
-    unmatched = pytest.raises(ValueError, match="columns of decision_function cannot be matched")
-    with pytest.warns(UserWarning, match="without"), unmatched:
+    with pytest.raises(ValueError, match="columns of decision_function cannot be matched"):
         sf.out_of_fold([("r", RidgeClassifier())], X, y, cv=folds)
 
 

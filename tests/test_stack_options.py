@@ -289,8 +289,10 @@ def test_multilabel(labels):
     assert stack.oof_.predictions.shape == (120, 9)
     proba = stack.predict_proba(X)
     assert_array_equal(stack.predict(X), (proba > 0.5).astype(int))
-    by_hand = OneVsRestClassifier(LogisticRegression()).fit(stack.oof_.predictions, Y)
-    assert_array_equal(proba, by_hand.predict_proba(stack.transform(X)))
+    for k in range(3):
+        by_hand = LogisticRegression().fit(stack.oof_.predictions, Y[:, k])
+        assert_array_equal(proba[:, k], by_hand.predict_proba(stack.transform(X))[:, 1])
+    clone(stack).set_params(lr="drop").fit(X, Y)
     knn = KNeighborsClassifier().fit(stack.oof_.predictions, Y)
     wanted = np.column_stack([p[:, 1] for p in knn.predict_proba(stack.transform(X))])
     assert_array_equal(stack.refit_final(KNeighborsClassifier()).predict_proba(X), wanted)

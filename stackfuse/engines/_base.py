@@ -130,13 +130,22 @@ def fit_fold(
         params = _check_method_params(X, fit_params or {}, indices=train)
         estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
         predictions = getattr(estimator, method)(_safe_indexing(X, test)) if len(test) else None
-        return FoldFit(estimator, predictions, getattr(estimator, "history_", None))
+        return FoldFit(estimator, predictions, plain_history(estimator))
 
     try:
-        return make() if entry is None else entry.once(make)
+        return make() if entry is None else entry.once(make, estimator)
     except Exception as error:
         vars(error)["fold"] = k
         raise
+
+
+def plain_history(estimator) -> dict[str, list[float]] | None:
+    """Return the training history of an estimator that keeps one as numbers by name."""
+    history: Any = getattr(estimator, "history_", None)
+    try:
+        return {str(name): [float(v) for v in values] for name, values in history.items()}
+    except (AttributeError, TypeError, ValueError):  # none, or something else of that name
+        return None
 
 
 def replica(estimator, seed: int | None, folds: Sequence[Fold] = (), k: int = 0):

@@ -9,10 +9,10 @@ from sklearn.utils.validation import _check_method_params
 
 from stackfuse._checks import CannotFuse
 from stackfuse._network import NetworkEstimator
-from stackfuse._program import Training
+from stackfuse._program import Training, train
 from stackfuse._replicas import check_fusable, train_together, worth_a_graph
-from stackfuse._store import Entry, FoldFit
-from stackfuse.engines._base import Engine, FoldFits, replica
+from stackfuse._store import FoldFit
+from stackfuse.engines._base import Engine, FoldFits, plain_history, replica
 
 
 class FusedEngine:
@@ -48,98 +48,118 @@ class FusedEngine:
         CannotFuse
             With the reason, if there is no other engine.
         """
-        seeds = seeds or [None] * len(folds)
-        places = entries or [None] * len(folds)
-        fits = {k: entry.recall() if entry else None for k, entry in enumerate(places)}
+        n_folds = len(folds)
+        seeds = seeds or [None] * n_folds
+        entries: list[Any] = list(entries or [None] * n_folds)
+        job: dict[str, Any] = {"method": method, "fit_params": fit_params}
+        if not isinstance(estimator, NetworkEstimator):
+            if self.otherwise is None:
+                raise CannotFuse(f"{type(estimator).__name__} is no network of ours")
+            job |= {"seeds": seeds, "watch": watch, "entries": entries}
+            return self.otherwise.fit_folds(estimator, X, y, folds, **job)
 
         def fit_on_fold(k: int, learn: Callable[[Training], None]):
-            """Return a replica that hands its training over to `learn`."""
-            twin = replica(estimator, seeds[k], folds, k)
-            rows = folds[k].train
+            """Return a fitted replica; the training itself is done by `learn`."""
+            twin, rows = replica(estimator, seeds[k], folds, k), folds[k].train
             params = _check_method_params(X, fit_params or {}, indices=rows)
-            with watch(k, twin) if watch and learn is not check else nullcontext():
-                try:
-                    twin.fit_on(X, _safe_indexing(y, rows), rows, learn, **params)
-                except CannotFuse:
-                    raise
-                except Exception as error:
-                    vars(error).setdefault("fold", k)
-                    raise
+            with watch(k, twin) if watch else nullcontext(), _in_fold(k):
+                twin.fit_on(X, _safe_indexing(y, rows), rows, learn, **params)
             return twin
 
-        def check(training: Training) -> None:
-            check_fusable([training])
-            if self.otherwise and not worth_a_graph(training, len(missing)):
-                raise CannotFuse("so few steps are done sooner in the loop")
-
+        fits: dict[int, Any] = {
+            k: entry.recall(estimator) if entry else None for k, entry in enumerate(entries)
+        }
         missing = [k for k, fit in fits.items() if fit is None]
-        try:
-            if missing:
-                if not isinstance(estimator, NetworkEstimator):
-                    raise CannotFuse(f"{type(estimator).__name__} is no network of ours")
-                fit_on_fold(missing[0], check)
-        except CannotFuse:
-            if self.otherwise is None:
-                raise
-            return self.otherwise.fit_folds(
-                estimator,
-                X,
-                y,
-                folds,
-                method=method,
-                fit_params=fit_params,
-                seeds=seeds,
-                watch=watch,
-                entries=entries,
-            )
         with ExitStack() as locks:
-            for k in sorted(missing, key=lambda k: getattr(places[k], "key", "")):
-                entry = places[k]
-                if entry is not None:
-                    locks.enter_context(entry.alone())
-                    fits[k] = entry.recall()  # another process may have been at it
+            for k in sorted(missing, key=lambda k: getattr(entries[k], "key", "")):
+                if entries[k] is not None:
+                    locks.enter_context(entries[k].alone())
+                    fits[k] = entries[k].recall(estimator)  # another process may have been at it
             missing = [k for k in missing if fits[k] is None]
-            for k, twin in _fit_together(fit_on_fold, missing).items():
-                fits[k] = _outcome(twin, X, folds[k].test, k, method)
-                _keep(places[k], fits[k])
-        return FoldFits(*map(list, zip(*[fits[k] for k in range(len(folds))])))
+            for k, twin in _fit_together(fit_on_fold, missing, self._check).items():
+                with _in_fold(k):
+                    test = folds[k].test
+                    table = getattr(twin, method)(_safe_indexing(X, test)) if len(test) else None
+                fits[k] = FoldFit(twin, table, plain_history(twin))
+                if entries[k] is not None:
+                    entries[k].commit(fits[k])
+        left = [k for k in missing if fits[k] is None]  # the first has shown that they do not fuse
+        if left and self.otherwise is not None:
+            apart = _picked(left, seeds, entries, watch)
+            try:
+                rest = self.otherwise.fit_folds(
+                    estimator, X, y, [folds[k] for k in left], **job, **apart
+                )
+            except Exception as error:
+                if "fold" in vars(error):
+                    vars(error)["fold"] = left[vars(error)["fold"]]
+                raise
+            fits |= {k: FoldFit(*fit) for k, fit in zip(left, zip(*rest))}
+        return FoldFits(*map(list, zip(*[fits[k] for k in range(n_folds)])))
+
+    def _check(self, training: Training, n_replicas: int) -> bool:
+        """Whether replicas like this one are to be fused."""
+        if self.otherwise is None:
+            check_fusable([training])
+            return True
+        try:
+            check_fusable([training])
+        except CannotFuse:
+            return False
+        return worth_a_graph(training, n_replicas)
 
 
-def _fit_together(fit_on_fold: Callable, folds: Sequence[int]) -> dict[int, Any]:
-    """Return fitted replicas by their folds: the fit of each waits in the middle for the others."""
+def _fit_together(
+    fit_on_fold: Callable, folds: Sequence[int], check: Callable[[Training, int], bool]
+) -> dict[int, Any]:
+    """Return fitted replicas by their folds: the fit of each waits in the middle for the others.
+
+    Where the first replica shows that they do not fuse, it is trained alone, and is the only one.
+    """
     trainings: list[Training] = []
     twins: dict[int, Any] = {}
 
     def begin(place: int) -> None:
-        if place == len(folds):
-            try:
-                train_together(trainings)
-            except FloatingPointError as error:
-                vars(error)["fold"] = folds[vars(error)["replica"]]
-                raise
-            return
-
         def learn(training: Training) -> None:
+            if place == 0 and not check(training, len(folds)):
+                train(training)
+                return
             trainings.append(training)
             training.share_x(trainings[0])
             begin(place + 1)
 
-        twins[folds[place]] = fit_on_fold(folds[place], learn)
+        if place < len(folds):
+            twins[folds[place]] = fit_on_fold(folds[place], learn)
+            return
+        try:
+            train_together(trainings)
+        except FloatingPointError as error:
+            vars(error)["fold"] = folds[vars(error)["replica"]]
+            raise
 
     if folds:
         begin(0)
     return twins
 
 
-def _outcome(twin, X, test, k: int, method: str) -> FoldFit:
-    try:
-        predictions = getattr(twin, method)(_safe_indexing(X, test)) if len(test) else None
-    except Exception as error:
-        vars(error).setdefault("fold", k)
-        raise
-    return FoldFit(twin, predictions, twin.history_)
+class _in_fold:
+    """Tells of an error the fold it occurred on, unless that is known."""
+
+    def __init__(self, k: int):
+        self.k = k
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, Exception) and not isinstance(error, CannotFuse):
+            vars(error).setdefault("fold", self.k)
 
 
-def _keep(entry: Entry | None, fit: FoldFit | None) -> None:
-    if entry is not None and fit is not None:
-        entry.commit(fit)
+def _picked(left: Sequence[int], seeds, entries, watch) -> dict[str, Any]:
+    """Return the arguments of an engine for some of the folds."""
+    return {
+        "seeds": [seeds[k] for k in left],
+        "entries": [entries[k] for k in left],
+        "watch": None if watch is None else lambda j, inner: watch(left[j], inner),
+    }

@@ -1,5 +1,6 @@
 """The loop over joblib: folds side by side, in whatever ``joblib.parallel_config`` names."""
 
+import pickle
 import sys
 import time
 from contextlib import nullcontext
@@ -8,6 +9,7 @@ import joblib
 from joblib.parallel import MultiprocessingBackend, ThreadingBackend, get_active_backend
 from sklearn.utils.parallel import Parallel, delayed
 
+from stackfuse._checks import message_of
 from stackfuse._network import NetworkEstimator
 from stackfuse.engines._base import FoldFits, fit_fold, replica
 
@@ -53,7 +55,7 @@ class JoblibEngine:
                 fits.append(fit_fold(*jobs[n_done]))
             n_done += 1
         rest = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(fit_fold)(*job) for job in jobs[n_done:]
+            delayed(_fit_fold)(*job) for job in jobs[n_done:]
         )
         for k, fit in enumerate(rest, n_done):
             with watch(k, fit.estimator) if watch else nullcontext():  # told when it is done
@@ -66,6 +68,20 @@ class JoblibEngine:
             return False
         n_workers = min(joblib.effective_n_jobs(self.n_jobs), n_left)
         return seconds / n_done * n_left * (1 - 1 / n_workers) > WORTH_PROCESSES
+
+
+def _fit_fold(*job):
+    """Fit one fold in a process; an error that could not come back is told by another."""
+    try:
+        return fit_fold(*job)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            told = RuntimeError(f"{type(error).__name__}: {message_of(error)}")
+            vars(told)["fold"] = vars(error).get("fold")
+            raise told from None
+        raise
 
 
 def holds_network(estimator) -> bool:

@@ -7,7 +7,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 
 from stackfuse._checks import NotConvertible
-from stackfuse._columns import class_places
+from stackfuse._columns import class_places, labels_for
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse.export._convert import convert, convert_type
 
@@ -53,13 +53,12 @@ def _meta_features(stack, x):
     classes = getattr(stack, "classes_", None)
     if isinstance(classes, list):
         raise NotConvertible("Stacks with a multilabel target have no counterpart yet.")
-    labels = _labels_of_bases(stack, classes)
     replicas = (
         stack._replicas() if hasattr(stack, "_replicas") else [[e] for e in stack.estimators_]
     )
     blocks = []
     for estimators, method in zip(replicas, stack.stack_method_):
-        votes = [_block(e, x, method, labels) for e in estimators]
+        votes = [_block(e, x, method, _labels_of(stack, e, classes)) for e in estimators]
         blocks.append(votes[0] if len(votes) == 1 else ops.mean(ops.stack(votes), axis=0))
     if stack.passthrough is True:
         blocks.append(ops.cast(x, "float64"))
@@ -75,11 +74,11 @@ def _places(stack, columns, n_columns: int) -> list[int]:
     return [names.index(c) if isinstance(c, str) else c % n_columns for c in columns]
 
 
-def _labels_of_bases(stack, classes: np.ndarray | None) -> np.ndarray | None:
-    """Return the classes as the bases know them: by number, unless they came fitted."""
-    if hasattr(stack, "_labels_of_bases"):
-        return stack._labels_of_bases()
-    return classes if classes is None or stack.cv == "prefit" else np.arange(len(classes))
+def _labels_of(stack, base, classes: np.ndarray | None) -> np.ndarray | None:
+    """Return the classes as a base knows them."""
+    if hasattr(stack, "oof_"):
+        return stack._labels_of(base)
+    return labels_for(base, classes, prefit=stack.cv == "prefit")
 
 
 def _block(estimator, x, method: str, labels: np.ndarray | None):
