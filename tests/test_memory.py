@@ -1,5 +1,6 @@
 """Fits kept on disk: counted, compared with fits that were not kept, damaged, and raced for."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -386,3 +387,158 @@ def test_out_of_fold_takes_a_memory_too(iris, diabetes, tmp_path):
         sf.out_of_fold([("net", network)], *diabetes, cv=2, memory=tmp_path) for _ in range(2)
     )
     assert_array_equal(first.predictions, second.predictions)
+
+
+def test_code_from_the_user_s_modules_is_followed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_settings.py").write_text("power = 1\nother = 1\ndef width():\n    return 3\n")
+    source = "import my_settings as cfg\ndef f(x):\n    return x ** cfg.power + cfg.width()\n"
+    source += "def g(x):\n    from my_settings import width\n    return x + width()\n"
+    source += "def h(x):\n    import my_settings\n    return my_settings\n"
+    (tmp_path / "my_functions.py").write_text(source)
+    my_functions, my_settings = map(importlib.import_module, ("my_functions", "my_settings"))
+
+    before = [fingerprint(getattr(my_functions, name)) for name in "fgh"]
+    monkeypatch.setattr(my_settings, "other", 2)
+    after = [fingerprint(getattr(my_functions, name)) for name in "fgh"]
+    assert [a == b for a, b in zip(before, after)] == [True, True, False]
+    monkeypatch.setattr(my_settings, "power", 2)
+    assert fingerprint(my_functions.f) != before[0]
+    assert fingerprint(my_functions.g) == before[1]
+    monkeypatch.setattr(my_settings, "width", lambda: 4)
+    assert fingerprint(my_functions.g) != before[1]
+
+
+CONFIG = {"power": 1}
+LIMIT = 1
+
+
+def reads_and_writes(x):
+    CONFIG["seen"] = len(x)
+    return x ** CONFIG["power"]
+
+
+def reads_after_a_call(x):
+    CONFIG.setdefault("base", 3)
+    CONFIG.copy()
+    return x * CONFIG["power"]
+
+
+def reads_a_global_it_assigns(x):
+    global LIMIT
+    LIMIT = LIMIT
+    return x + LIMIT
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "value"),
+    [
+        (reads_and_writes, "CONFIG", {"power": 2}),
+        (reads_after_a_call, "CONFIG", {"power": 2}),
+        (reads_a_global_it_assigns, "LIMIT", 2),
+    ],
+)
+def test_what_a_function_changes_and_reads_counts(monkeypatch, function, name, value):
+    before = fingerprint(function)
+    monkeypatch.setitem(globals(), name, value)
+    assert fingerprint(function) != before
+
+
+def decorated(power):
+    import functools
+
+    @functools.wraps(np.asarray)
+    def raised(x):
+        return np.asarray(x) ** power
+
+    return raised
+
+
+def test_things_that_only_look_alike():
+    import collections
+
+    assert fingerprint(decorated(1)) != fingerprint(decorated(2))
+    one, other = (collections.defaultdict(lambda k=k: k) for k in (1, 2))
+    assert fingerprint(one) != fingerprint(other)
+    with pytest.raises(NotComparable, match="universal function"):
+        fingerprint(np.frompyfunc(lambda v: v, 1, 1))
+    nan, none = (pd.DataFrame({"x": ["a", None, v]}, dtype=object) for v in (np.nan, None))
+    assert fingerprint(nan) != fingerprint(none)
+    mixed, plain = (pd.DataFrame({"x": [1, v, "a"]}, dtype=object) for v in (True, 1))
+    assert fingerprint(mixed) != fingerprint(plain)
+
+
+class Base(LogisticRegression):
+    n_fits = 0
+    n_notes = 0
+
+    def fit(self, X, y, sample_weight=None):
+        type(self).n_fits += 1
+        self._note()
+        return super().fit(X, y, sample_weight)
+
+    @classmethod
+    def _note(cls):
+        cls.n_notes += 1
+
+
+class Child(Base):
+    n_fits = 0
+    n_notes = 0
+
+
+def test_counters_of_every_style(iris, tmp_path):
+    class Local(LogisticRegression):
+        n_fits = 0
+
+        def fit(self, X, y, sample_weight=None):
+            Local.n_fits = Local.n_fits + 1
+            return super().fit(X, y, sample_weight)
+
+    for kind in (Child, Local):
+        kind.n_fits = 0
+        stack = sf.StackingClassifier([("base", kind())], cv=3, memory=tmp_path)
+        for _ in range(2):
+            fitted = stack.fit(*iris).estimators_[0]
+            assert kind.n_fits == 4
+            assert isinstance(fitted, kind)
+        stack.set_params(base__C=2.0).fit(*iris)
+        assert kind.n_fits == 8
+        stack.set_params(base__C=1.0).fit(*iris)  # what is found sets no counter back
+        assert kind.n_fits == 8
+
+
+def test_data_of_every_kind_can_be_compared(iris, tmp_path):
+    _, y = iris
+    frame = pd.DataFrame({"t": pd.to_datetime(["2020-01-01", "2021-01-01"]), "l": [[1], [2]]})
+    assert fingerprint(frame) == fingerprint(frame.copy())
+    assert fingerprint(np.zeros((3, 0))) != fingerprint(np.zeros((4, 0)))
+    index = pd.MultiIndex.from_tuples([(0, 1), (0, 2)], names=["a", "a"])
+    assert fingerprint(pd.DataFrame({"x": [1, 2]}, index=index))
+    stack = sf.StackingClassifier([("base", Counting())], cv=3, memory=tmp_path)
+    with pytest.raises(ValueError, match="0 feature"):
+        stack.fit(np.empty((150, 0)), y)
+
+
+def test_the_content_of_a_model_s_file_counts(iris, tmp_path):
+    import keras
+
+    X, y = iris
+    path, predictions = tmp_path / "net.keras", []
+    for seed in (0, 1, 1):
+        keras.utils.set_random_seed(seed)
+        meta = {"n_features_in_": 4, "X_shape_": (150, 4), "n_classes_": 3}
+        build_classifier(meta).save(path)
+        stack = sf.StackingClassifier([("net", path)], cv=3, memory=tmp_path).fit(X, y)
+        predictions.append(stack.oof_.predictions)
+    assert (predictions[0] != predictions[1]).any()
+    assert_array_equal(predictions[1], predictions[2])
+
+
+def test_the_models_of_folds_serve_a_later_refit(iris, tmp_path):
+    stack = sf.StackingClassifier([("base", Counting())], cv=3, memory=tmp_path, refit=False)
+    assert count(lambda: stack.fit(*iris)) == 3
+    assert count(lambda: stack.set_params(refit=True).fit(*iris)) == 1
+    oof = sf.out_of_fold([("base", Counting())], *iris, cv=3, memory=tmp_path)
+    saved = sf.StackingClassifier([("base", Counting())], cv=oof, memory=tmp_path)
+    assert count(lambda: saved.fit(*iris)) == 0

@@ -50,7 +50,7 @@ class FusedEngine:
         """
         n_folds = len(folds)
         seeds = seeds or [None] * n_folds
-        entries: list[Any] = list(entries or [None] * n_folds)
+        places: list[Any] = list(entries or [None] * n_folds)
         job: dict[str, Any] = {"method": method, "fit_params": fit_params}
         if not isinstance(estimator, NetworkEstimator):
             if self.otherwise is None:
@@ -67,25 +67,25 @@ class FusedEngine:
             return twin
 
         fits: dict[int, Any] = {
-            k: entry.recall(estimator) if entry else None for k, entry in enumerate(entries)
+            k: entry.recall(estimator) if entry else None for k, entry in enumerate(places)
         }
         missing = [k for k, fit in fits.items() if fit is None]
         with ExitStack() as locks:
-            for k in sorted(missing, key=lambda k: getattr(entries[k], "key", "")):
-                if entries[k] is not None:
-                    locks.enter_context(entries[k].alone())
-                    fits[k] = entries[k].recall(estimator)  # another process may have been at it
+            for k in sorted(missing, key=lambda k: getattr(places[k], "key", "")):
+                if places[k] is not None:
+                    locks.enter_context(places[k].alone())
+                    fits[k] = places[k].recall(estimator)  # another process may have been at it
             missing = [k for k in missing if fits[k] is None]
             for k, twin in _fit_together(fit_on_fold, missing, self._check).items():
                 with _in_fold(k):
                     test = folds[k].test
                     table = getattr(twin, method)(_safe_indexing(X, test)) if len(test) else None
                 fits[k] = FoldFit(twin, table, plain_history(twin))
-                if entries[k] is not None:
-                    entries[k].commit(fits[k])
+                if places[k] is not None:
+                    places[k].commit(fits[k])
         left = [k for k in missing if fits[k] is None]  # the first has shown that they do not fuse
         if left and self.otherwise is not None:
-            apart = _picked(left, seeds, entries, watch)
+            apart = _picked(left, seeds, places, watch)
             try:
                 rest = self.otherwise.fit_folds(
                     estimator, X, y, [folds[k] for k in left], **job, **apart
