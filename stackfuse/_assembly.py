@@ -1,12 +1,13 @@
 """Out-of-fold predictions: every row predicted by estimators that did not see it."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.utils import indexable
@@ -184,8 +185,8 @@ def tell_size(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | None)
         n_columns = sum(1 if method == "predict" else several for method in methods)
     else:
         n_columns = len(methods) * (1 if y.ndim == 1 else y.shape[1])
-    size, free = 8 * len(y) * n_columns, psutil.virtual_memory().available
-    if size > free / 2:
+    size, free = 8 * len(y) * n_columns, free_memory()
+    if free is not None and size > free / 2:
         warnings.warn(
             f"The out-of-fold predictions, {len(y)} rows by {n_columns} columns, will take "
             f"{size / 2**30:.1f} GiB; {free / 2**30:.1f} GiB of memory are free. Use fewer base "
@@ -193,6 +194,23 @@ def tell_size(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | None)
             ResourceWarning,
             stacklevel=2,
         )
+
+
+def free_memory() -> int | None:
+    """Return the bytes of memory that are free, or None where the system does not tell.
+
+    Not by psutil: where that is installed, joblib stops processes that import TensorFlow, because
+    they have grown.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * int(dict(line.split(":") for line in lines)["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):  # no Linux
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def check_averages(

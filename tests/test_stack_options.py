@@ -19,6 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
+from stackfuse import _assembly
 
 LR = ("lr", LogisticRegression())
 TREE = ("tree", DecisionTreeClassifier(random_state=0))
@@ -384,13 +385,10 @@ def test_progress_shows_bases_folds_and_the_fits_below(iris, capsys, monkeypatch
 
 
 def test_memory_that_would_not_suffice_is_told(iris, monkeypatch):
-    import psutil
-
-    class Little:
-        available = 150 * 3 * 8 * 2 - 1  # bytes
-
-    monkeypatch.setattr(psutil, "virtual_memory", Little)
+    needed = 150 * 3 * 8  # bytes
+    assert (_assembly.free_memory() or 2**30) > 2**20
+    monkeypatch.setattr(_assembly, "free_memory", lambda: 2 * needed - 1)
     with pytest.warns(ResourceWarning, match="150 rows by 3 columns"):
         sf.StackingClassifier([LR], cv=3).fit(*iris)
-    Little.available += 1
+    monkeypatch.setattr(_assembly, "free_memory", lambda: 2 * needed)
     sf.StackingClassifier([LR], cv=3).fit(*iris)
