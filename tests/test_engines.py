@@ -78,7 +78,7 @@ def test_replica_seeds_only_what_is_unset():
 
 
 def test_unknown_engine():
-    with pytest.raises(ValueError, match="engine must be 'auto', 'sequential' or 'fused', got 'fast'"):
+    with pytest.raises(ValueError, match="must be 'auto', 'sequential' or 'fused', got 'fast'"):
         engine_named("fast")
 
 
