@@ -11,32 +11,27 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import (
     _check_sample_weight,
-    check_is_fitted,
-    validate_data,
 )
 
 from stackfuse._batches import rows_of
-from stackfuse._checks import Task, check_finite_predictions, check_same_length, listed
+from stackfuse._checks import Task, check_same_length, listed
 from stackfuse._heads import read_network
 from stackfuse._holdout import hold_out
 from stackfuse._inputs import (
     MultiInput,
     Rows,
-    check_multi_input,
-    check_numeric,
     row_digests,
-    row_shapes,
     spread,
 )
 from stackfuse._model_checks import check_network
-from stackfuse._program import Training, predict, seeded, train
+from stackfuse._program import Training, seeded, train
 from stackfuse._progress import epochs_as_tasks
 from stackfuse._routing import check_callbacks, check_metrics, fresh_optimizer, made
 from stackfuse._settings import check_count, rows_per_batch, seed_of
+from stackfuse._trained import TrainedNetwork
 from stackfuse._weights import class_weights
 
 #: The attributes that fit sets, besides private ones.
@@ -55,24 +50,16 @@ FITTED = {
 SEEN_ROWS = 64
 
 
-class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
+class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
     """Base of the estimators that train one Keras network.
 
     Attributes
     ----------
-    model_ : keras.Model
-        The trained network.
-    outputs_ : Outputs or Heads
-        What the network's outputs mean.
     history_ : dict of str to list of float
         Loss and metrics per epoch.
     n_features_in_ : int
         Size of X's second axis.
-    X_shape_ : tuple of int
-        Shape of one row of X.
     """
-
-    _takes_sparse = True
 
     # What a subclass may offer as parameters; these are the values where it does not.
     optimizer: Any = "adam"
@@ -361,10 +348,6 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return what else goes to ``model.fit``."""
         return {}
 
-    def _predict_params(self) -> dict[str, Any]:
-        """Return the ``batch_size`` to predict with, if it is not the default."""
-        return {}
-
     def _weights(self, X, sample_weight, numbers) -> tuple:
         """Return the weights of the rows by themselves and by their class, None where not given."""
         if sample_weight is not None:
@@ -382,90 +365,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         seed = self._run_seed % 2**32
         return hold_out(n_rows, self.validation_split, seed, strata, groups)
 
-    def _check_rows(self, X, *, reset: bool):
-        """Return X as numeric arrays whose rows have the shape that was seen in fit."""
-        if isinstance(X, MultiInput):
-            columns = X.columns
-            if reset:
-                self.n_features_in_, self._input_columns = len(X.arrays), columns
-            for name in set(columns) & set(self._input_columns):
-                if columns[name] != self._input_columns[name]:
-                    raise ValueError(
-                        f"X[{name!r}] has the columns {columns[name]}, but was fitted with "
-                        f"{self._input_columns[name]}, in this order."
-                    )
-            X = check_multi_input(X, self)
-        else:
-            X = validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype="numeric",
-                allow_nd=True,
-                accept_sparse="csr" if self._takes_sparse else False,
-            )
-            check_numeric(X, self)
-        if reset:
-            self.X_shape_ = row_shapes(X)
-        elif row_shapes(X) != self.X_shape_:
-            raise ValueError(
-                f"X has rows of shape {row_shapes(X)}, but {type(self).__name__} was fitted on "
-                f"rows of shape {self.X_shape_}."
-            )
-        return X
-
-    def _predict_numbers(self, X, finish: str = "predict"):
-        """Return what the network's outputs mean for X: probabilities per class, or numbers."""
-        check_is_fitted(self, "model_")
-        rows = Rows(self._check_rows(X, reset=False), self.model_)
-        numbers = predict(
-            self.model_,
-            rows,
-            getattr(self.outputs_, finish),
-            f"{finish} {self.outputs_}",
-            **self._predict_params(),
-        )
-        for part in numbers if isinstance(numbers, list) else [numbers]:
-            check_finite_predictions(part, self)
-        return numbers
-
-    def _fit_depends_on(self) -> dict[str, Any]:
-        """Return the parameters, and of a fitted network what it predicts by."""
-        state = self.get_params(deep=False)
-        if hasattr(self, "model_"):
-            learnt = {name: vars(self).get(name) for name in ("classes_", "outputs_")}
-            state |= {**learnt, "model_": self.model_.get_weights()}
-        return state
-
-    def __getstate__(self):
-        optimizer = getattr(getattr(self, "model_", None), "optimizer", None)
-        if optimizer is not None and not optimizer.built:
-            # Keras warns when it loads an optimizer that had no variables yet.
-            optimizer.build(self.model_.trainable_variables)
-        state = dict(super().__getstate__())
-        if hasattr(self, "model_"):
-            # Keras saves weights only: without these, dropout would go on from anywhere.
-            state["_counters"] = [v.numpy() for v in _counters(self.model_)]
-        return state
-
-    def __setstate__(self, state):
-        counters = state.pop("_counters", [])
-        super().__setstate__(state)
-        for variable, value in zip(_counters(self.model_) if counters else [], counters):
-            variable.assign(value)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.input_tags.sparse = self._takes_sparse
         tags.non_deterministic = self.random_state is None
         return tags
-
-
-def _counters(model) -> list:
-    """Return the variables of a model that are no weights: the states of its random layers."""
-    weights = {id(weight) for weight in model.weights}
-    return [variable for variable in model.variables if id(variable) not in weights]
 
 
 def _same(one: Any, other: Any) -> bool:

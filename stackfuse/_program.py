@@ -8,6 +8,7 @@ configuration does not say all about it (a subclass, a custom object, a layer th
 outside its variables) is compiled and trained by itself.
 """
 
+import os
 import random
 import threading
 import weakref
@@ -33,7 +34,19 @@ _LEAST_ROWS = 32
 
 _programs: "OrderedDict[str, Program | None]" = OrderedDict()
 _lock = threading.RLock()
+_process: int | None = None
 _functions: "weakref.WeakKeyDictionary[Any, dict[str, Callable]]" = weakref.WeakKeyDictionary()
+
+
+def refuse_fork() -> None:
+    """Raise in a fork of a process that has trained: TensorFlow would hang here."""
+    global _process
+    _process = _process or os.getpid()
+    if _process != os.getpid():
+        raise RuntimeError(
+            "This process is a fork of one in which TensorFlow has run, and would hang. Use "
+            "joblib's backend 'loky', the default, or 'threading', instead of 'multiprocessing'."
+        )
 
 
 @contextmanager
@@ -44,6 +57,7 @@ def seeded(seed: int) -> Iterator[None]:
     ``random``. Models built here equal those built after ``keras.utils.set_random_seed(seed)``, the
     names that Keras counts up included: TensorFlow keeps something for every name it has seen.
     """
+    refuse_fork()
     from keras.src.backend.common import global_state
 
     with _lock:
@@ -268,6 +282,7 @@ def predict(
     -------
     predictions : ndarray, or list of ndarray where `finish` returns a list
     """
+    refuse_fork()
     function, n_rows = _function_of(model, finish, name), batch_size or rows_per_call(x)
     parts = [function(x[slice(start, start + n_rows)]) for start in range(0, len(x), n_rows)]
     if isinstance(parts[0], list):  # several outputs

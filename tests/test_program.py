@@ -1,9 +1,11 @@
 """How predictions are computed."""
 
+import joblib
 import numpy as np
 import pytest
 from cases import build_classifier, build_regressor
 from numpy.testing import assert_allclose
+from sklearn.model_selection import cross_val_score
 
 import stackfuse as sf
 from stackfuse import _program
@@ -92,3 +94,11 @@ def test_eager_models_predict_eagerly(iris):
     assert calls == ["EagerTensor"] * 2
     graph = sf.KerasClassifier(build, random_state=0).fit(X, y)
     assert_allclose(graph.predict_proba(X), proba, atol=1e-6)
+
+
+def test_a_fork_of_a_process_that_has_trained_is_told(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(X, y)
+    with joblib.parallel_config("multiprocessing", n_jobs=2):
+        with pytest.raises(RuntimeError, match="is a fork of one in which TensorFlow has run"):
+            cross_val_score(network, X, y, cv=2, error_score="raise")
