@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_array
@@ -118,6 +119,30 @@ def check_multi_input(X: MultiInput, owner) -> MultiInput:
             raise ValueError(f"{type(owner).__name__}, X[{name!r}]: {error}") from error
         checked[name] = check_numeric(array, owner, f"X[{name!r}]")
     return MultiInput(**checked)
+
+
+def where_missing(error: ValueError, X, owner) -> ValueError:
+    """Return scikit-learn's error about NaN or infinity as one sentence that says where they are.
+
+    Any other error is returned as it is.
+    """
+    said = str(error).splitlines()[0]
+    if not ("NaN" in said or "infinity" in said) or scipy.sparse.issparse(X):
+        return error
+    table = np.asarray(X)
+    if table.dtype.kind == "O":
+        table = np.where(pd.isna(table), np.nan, table).astype(np.float64)
+    bad = ~np.isfinite(table)
+    rows = np.flatnonzero(bad.reshape(len(table), -1).any(axis=1))
+    place = f"rows {', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}"
+    if table.ndim == 2:
+        columns = np.flatnonzero(bad.any(axis=0)).tolist()
+        names = [X.columns[k] for k in columns] if hasattr(X, "columns") else columns
+        place += f"; columns {', '.join(map(str, names[:5]))}{', ...' if len(names) > 5 else ''}"
+    return ValueError(
+        f"{said} {type(owner).__name__} takes finite numbers only, but {len(rows)} of {len(table)} "
+        f"rows of X hold others ({place}): impute them, SimpleImputer(), or drop the rows."
+    )
 
 
 def check_numeric(array, owner, name: str = "X"):

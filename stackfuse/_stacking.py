@@ -46,8 +46,11 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
     refit : bool, default=True
         Whether the bases are refitted on all rows to predict; if not, the fold models are kept
         and their predictions averaged.
-    engine : {"auto", "sequential"}, default="auto"
-        How the fold replicas are trained.
+    engine : {"auto", "sequential", "fused"}, default="auto"
+        How the fold replicas of a network are trained: "sequential" one after another by
+        ``model.fit``; "fused" all at once in one compiled graph, which gives the same up to
+        rounding, or raises with the reason why it cannot; "auto" fuses where that is possible and
+        saves time.
     memory : str, path or joblib.Memory, default=None
         A directory in which every fit of a base is kept, and found again whenever the same base is
         fitted on the same data, folds and seed: by another meta-learner, in another process, or

@@ -6,7 +6,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stackfuse._checks import check_finite_predictions
-from stackfuse._inputs import MultiInput, Rows, check_multi_input, check_numeric, row_shapes
+from stackfuse._inputs import (
+    MultiInput,
+    Rows,
+    check_multi_input,
+    check_numeric,
+    row_shapes,
+    where_missing,
+)
 from stackfuse._program import predict
 
 
@@ -42,14 +49,12 @@ class TrainedNetwork(BaseEstimator):
                     )
             X = check_multi_input(X, self)
         else:
-            X = validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype="numeric",
-                allow_nd=True,
-                accept_sparse="csr" if self._takes_sparse else False,
-            )
+            sparse = "csr" if self._takes_sparse else False
+            settings = {"reset": reset, "dtype": "numeric", "allow_nd": True}
+            try:
+                X = validate_data(self, X, **settings, accept_sparse=sparse)
+            except ValueError as error:
+                raise where_missing(error, X, self) from None
             check_numeric(X, self)
         if reset:
             self.X_shape_ = row_shapes(X)

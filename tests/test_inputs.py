@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from cases import build_classifier
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV, cross_val_predict, train_test_split
 
@@ -205,3 +206,18 @@ def test_a_mapped_file_is_read_batch_by_batch(tmp_path):
         tracemalloc.stop()
     assert_array_equal(proba, wanted)
     assert peak < 5e6, f"{peak / 1e6:.0f} MB"
+
+
+def test_missing_numbers_are_told_with_their_place(iris):
+    X, y = iris
+    X = X.copy()
+    X[[3, 7], 1] = np.nan
+    network = sf.KerasClassifier(build_classifier)
+    where = r"Input X contains NaN\. KerasClassifier .* 2 of 150 rows of X .*rows 3, 7; columns "
+    with pytest.raises(ValueError, match=where + "1"):
+        network.fit(X, y)
+    with pytest.raises(ValueError, match=where + "b"):
+        network.fit(pd.DataFrame(X, columns=list("abcd")), y)
+    X[0, 0] = np.inf
+    with pytest.raises(ValueError, match=r"3 of 150 rows of X .*columns 0, 1"):
+        network.fit(X, y)
