@@ -71,8 +71,14 @@ def build_cnn(meta, filters=16):
     )
 
 
-def make_stack() -> StackingClassifier:
-    """Return the unfitted stack of the demo: two networks of different build and a forest."""
+def make_stack(memory: Path) -> StackingClassifier:
+    """Return the unfitted stack of the demo: two networks of different build and a forest.
+
+    Parameters
+    ----------
+    memory : Path
+        Where the fits of the bases are kept: the search needs each for six meta-learners.
+    """
     training = {"epochs": 8, "batch_size": 64, "optimizer__learning_rate": 0.005}
     return StackingClassifier(
         [
@@ -82,6 +88,7 @@ def make_stack() -> StackingClassifier:
         ],
         final_estimator=LogisticRegression(max_iter=1000),
         cv=3,
+        memory=memory,
         random_state=0,
     )
 
@@ -101,12 +108,12 @@ def run(folder: Path) -> int:
     step(f"Digits: {len(X_train)} rows to train on, {len(X_test)} held out, 10 classes.")
 
     step("Fitting the stack: two Keras networks and a forest, out-of-fold over 3 folds.")
-    stack = make_stack()
+    stack = make_stack(folder / "fits")
     stack.set_params(verbose=1).fit(X_train, y_train)
 
     step(f"Searching {len(META_LEARNERS)} meta-learners with GridSearchCV over 3 outer folds.")
     search = GridSearchCV(
-        make_stack(),
+        make_stack(folder / "fits"),
         {"final_estimator": list(META_LEARNERS.values())},
         cv=StratifiedKFold(3, shuffle=True, random_state=0),
         scoring="neg_log_loss",

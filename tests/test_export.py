@@ -243,7 +243,9 @@ def test_fold_models_that_lack_a_class(tmp_path):
     X = np.random.default_rng(0).normal(size=(40, 2))
     y = np.array([0, 1] * 19 + [2, 2])
     folds = [(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))]
-    stack = sf.StackingClassifier([("lr", LogisticRegression())], cv=folds, refit=False).fit(X, y)
+    stack = sf.StackingClassifier([("lr", LogisticRegression())], cv=folds, refit=False)
+    with pytest.warns(UserWarning, match="fold 0 without"):
+        stack.fit(X, y)
     got = reloaded(stack, tmp_path / "stack.keras", X)
     assert_allclose(got["probabilities"], stack.predict_proba(X), atol=1e-13)
 

@@ -62,15 +62,14 @@ def test_the_changelog_has_this_version():
 
 @pytest.mark.slow
 def test_the_demo_reproduces_the_stack(tmp_path, monkeypatch, capsys):
-    from sklearn.base import clone
     from sklearn.linear_model import LogisticRegression
 
     from stackfuse import _demo, cli
 
     # The full search is for people; the path through it is the same with fewer epochs.
     training = {"mlp__epochs": 2, "cnn__epochs": 2, "forest__n_estimators": 5}
-    full = _demo.make_stack()
-    monkeypatch.setattr(_demo, "make_stack", lambda: clone(full).set_params(**training))
+    make = _demo.make_stack
+    monkeypatch.setattr(_demo, "make_stack", lambda memory: make(memory).set_params(**training))
     monkeypatch.setattr(_demo, "META_LEARNERS", {"logistic": LogisticRegression(max_iter=1000)})
     assert cli.main(["demo", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
