@@ -134,7 +134,9 @@ def fit_bases(
             done.failures[name] = lost(name, error, _place(error, folds), how.on_error)
         else:
             models = [
-                e if keep(fold) else Forgotten(getattr(e, "classes_", None))
+                e
+                if keep(fold) or isinstance(e, FrozenEstimator)
+                else Forgotten(getattr(e, "classes_", None))
                 for e, fold in zip(fits.estimators, folds)
             ]
             done.folds[name] = fits._replace(estimators=models)

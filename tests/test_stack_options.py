@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse
 from cases import build_classifier, build_regressor, build_sigmoid
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import set_config
 from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
 from sklearn.dummy import DummyClassifier
@@ -392,3 +393,139 @@ def test_memory_that_would_not_suffice_is_told(iris, monkeypatch):
         sf.StackingClassifier([LR], cv=3).fit(*iris)
     monkeypatch.setattr(_assembly, "free_memory", lambda: 2 * needed)
     sf.StackingClassifier([LR], cv=3).fit(*iris)
+
+
+def test_routed_metadata_reaches_the_meta_learner_as_requested(iris):
+    X, y = iris
+    weight = np.linspace(0.1, 2, 150)
+    plain = LogisticRegression()
+    set_config(enable_metadata_routing=True)
+    try:
+        base = LogisticRegression().set_fit_request(sample_weight=True)
+        for wanted, name in ((True, "sample_weight"), (False, "sample_weight"), ("w", "w")):
+            final = LogisticRegression().set_fit_request(sample_weight=wanted)
+            bases = [("lr", base if name == "sample_weight" else plain)]
+            stack = sf.StackingClassifier(bases, final, cv=3)
+            if name == "w":
+                bases[0] = ("lr", LogisticRegression().set_fit_request(sample_weight="w"))
+            stack.fit(X, y, **{name: weight})
+            used = None if wanted is False else weight
+            by_hand = LogisticRegression().fit(stack.oof_.predictions, y, sample_weight=used)
+            assert_array_equal(stack.final_estimator_.coef_, by_hand.coef_)
+    finally:
+        set_config(enable_metadata_routing=False)
+
+
+def test_kept_predictions_give_the_same_stack(iris):
+    X, y = iris
+    bases = [("rf", RandomForestClassifier(5)), ("net", sf.KerasClassifier(build_classifier))]
+    direct = sf.StackingClassifier(bases, cv=3, random_state=0).fit(X, y)
+    again = sf.StackingClassifier(bases, cv=direct.oof_, random_state=0).fit(X, y)
+    assert_array_equal(again.predict_proba(X), direct.predict_proba(X))
+    dropping = sf.StackingClassifier(
+        [*bases[:1], ("bad", Failing("raise at the end"))], cv=3, on_error="drop", random_state=0
+    )
+    oof = sf.out_of_fold(dropping.estimators, X, y, cv=3, random_state=0)
+    with pytest.warns(UserWarning, match="'bad' failed on all rows"):
+        dropping.set_params(cv=oof).fit(X, y)
+    assert {column.estimator for column in dropping.oof_.columns} == {"rf"}
+    assert dropping.transform(X).shape == (150, 3)
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3], ["a", "b", "c"]])
+@pytest.mark.parametrize("stack_method", ["predict_proba", "predict"])
+def test_frozen_bases_know_the_labels_themselves(iris, labels, stack_method):
+    X, y = iris
+    y = np.asarray(labels)[y]
+    fitted = LogisticRegression().fit(X, y)
+    stack = sf.StackingClassifier(
+        [("frozen", FrozenEstimator(fitted)), TREE], cv=3, stack_method=stack_method
+    ).fit(X, y)
+    numbers = np.searchsorted(labels, fitted.predict(X))
+    if stack_method == "predict":
+        assert_array_equal(stack.oof_.predictions[:, 0], numbers)
+        assert_array_equal(stack.transform(X)[:, 0], numbers)
+    else:
+        assert_array_equal(stack.oof_.predictions[:, :3], fitted.predict_proba(X))
+        graph = sf.to_keras(stack)
+        assert_allclose(graph(X)["probabilities"], stack.predict_proba(X), atol=1e-12)
+    right = numbers == np.searchsorted(labels, y)
+    scores = [np.mean(right[fold.test]) for fold in stack.oof_.folds]
+    assert_allclose(stack.oof_.scores["frozen"]["accuracy"], scores)
+
+
+def test_fitted_bases_may_fail_too(iris):
+    X, y = iris
+    nonsense = Failing("nan").fit(X, y)
+    with pytest.raises(ValueError, match="'bad' failed: it predicted NaN"):
+        sf.StackingClassifier([("bad", nonsense)], cv="prefit").fit(X, y)
+    good = LogisticRegression().fit(X, y)
+    bases = [("bad", nonsense), ("good", good)]
+    with pytest.warns(UserWarning, match="'bad' failed and is dropped"):
+        stack = sf.StackingClassifier(bases, cv="prefit", on_error="drop").fit(X, y)
+    assert stack.estimators_ == [good]
+
+
+class OddError(Exception):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class Odd(LogisticRegression):
+    def fit(self, X, y, sample_weight=None):
+        raise OddError(3, "a strange thing")
+
+
+def test_errors_of_any_kind_come_back_from_processes(iris):
+    stack = sf.StackingClassifier([("odd", Odd()), LR], cv=2, n_jobs=2, on_error="drop")
+    with pytest.warns(UserWarning, match="'odd' failed on fold .*OddError: a strange thing"):
+        stack.fit(*iris)
+    with pytest.raises((OddError, RuntimeError), match=r"'odd' failed on fold .*a strange thing"):
+        stack.set_params(on_error="raise").fit(*iris)
+
+
+def test_names_and_drops_in_out_of_fold(iris):
+    with pytest.raises(ValueError, match="not unique"):
+        sf.out_of_fold([LR, ("lr", TREE[1])], *iris)
+    oof = sf.out_of_fold([LR, ("x", "drop")], *iris, cv=2)
+    assert {column.estimator for column in oof.columns} == {"lr"}
+
+
+def test_weights_of_a_multilabel_target(labels):
+    X, Y = labels
+    weight = np.linspace(0.1, 2, 120)
+    stack = sf.StackingClassifier([("forest", RandomForestClassifier(5, random_state=0))], cv=3)
+    stack.fit(X, Y, sample_weight=weight)
+    wanted = LogisticRegression().fit(stack.oof_.predictions, Y[:, 0], weight)
+    assert_array_equal(stack.final_estimator_.estimators_[0].coef_, wanted.coef_)
+
+
+@pytest.mark.parametrize(
+    "columns", [[True, False, True, False], np.array([0, 2]), ["a", 2], pd.Index(["a", "c"])]
+)
+def test_columns_may_be_chosen_in_any_way(iris, columns):
+    X, y = iris
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    stack = sf.StackingClassifier([LR], cv=3, passthrough=columns).fit(frame, y)
+    assert_array_equal(stack.transform(frame)[:, 3:], X[:, [0, 2]])
+    assert list(stack.get_feature_names_out()[3:]) == ["a", "c"]
+    if not any(isinstance(column, str) for column in columns):
+        rows = scipy.sparse.coo_array(X)
+        sparse = sf.StackingClassifier([LR], cv=3, passthrough=columns).fit(rows, y)
+        assert_allclose(sparse.transform(rows).toarray()[:, 3:], X[:, [0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("fold", "message"),
+    [
+        ((np.ones(10, bool), np.arange(50)), "row numbers, or masks of 150 booleans; got .*bool"),
+        ((np.arange(100) + 0.5, np.arange(50)), "row numbers, or masks .* dtype float64"),
+        ((np.arange(100).reshape(50, 2), np.arange(100, 150)), r"shape \(50, 2\)"),
+    ],
+)
+def test_folds_that_are_no_rows(iris, fold, message):
+    with pytest.raises(ValueError, match=message):
+        sf.StackingClassifier([LR], cv=[fold]).fit(*iris)
+    with pytest.raises(ValueError, match="A generator can be used only once"):
+        sf.StackingClassifier([LR], cv=iter([])).fit(*iris)
