@@ -104,6 +104,7 @@ def main() -> None:
     """Print the table."""
     print("A stack (5 folds, refit, meta-learner) in units of fitting each base once by model.fit")
     print(f"{'':20} {'model.fit':>10} {'fused, first':>13} {'fused':>7} {'loop':>7}")
+    plain(dense(2), *table(100), {"epochs": 1}, 1)()  # what TensorFlow does once in a process
     for title, (build, (X, y), settings, n_bases) in CASES.items():
         job = (build, X, y, settings, n_bases)
         candidates = {

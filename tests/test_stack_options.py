@@ -1,5 +1,7 @@
 """What a stack can do beyond scikit-learn's: errors, kept predictions, columns, nested folds."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -512,8 +514,8 @@ def test_columns_may_be_chosen_in_any_way(iris, columns):
     assert list(stack.get_feature_names_out()[3:]) == ["a", "c"]
     if not any(isinstance(column, str) for column in columns):
         rows = scipy.sparse.coo_array(X)
-        sparse = sf.StackingClassifier([LR], cv=3, passthrough=columns).fit(rows, y)
-        assert_allclose(sparse.transform(rows).toarray()[:, 3:], X[:, [0, 2]])
+        sparse: Any = sf.StackingClassifier([LR], cv=3, passthrough=columns).fit(rows, y)
+        assert_allclose(sparse.transform(rows)[:, 3:].toarray(), X[:, [0, 2]])
 
 
 @pytest.mark.parametrize(
