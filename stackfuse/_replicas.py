@@ -62,10 +62,9 @@ def train_together(trainings: Sequence[Training]) -> list[dict[str, list]]:
         If they cannot be trained side by side; nothing has been trained then.
     """
     program = check_fusable(trainings)
-    n_groups = -(-len(trainings) // GROUP)
     with locked():
-        for group in np.array_split(np.arange(len(trainings)), n_groups):
-            _Run(program, [trainings[k] for k in group]).train()
+        for group in groups_of(trainings):
+            _Run(program, group).train()
     for k, training in enumerate(trainings):
         try:
             check_finite(training.model, training.history)
@@ -73,6 +72,13 @@ def train_together(trainings: Sequence[Training]) -> list[dict[str, list]]:
             vars(error)["replica"] = k
             raise
     return [training.history for training in trainings]
+
+
+def groups_of(things: Sequence) -> list[list]:
+    """Return things in groups of nearly equal size, of as many as one graph holds at most."""
+    n_groups = -(-len(things) // GROUP)
+    parts = np.array_split(np.arange(len(things)), max(1, n_groups))
+    return [[things[k] for k in part] for part in parts if len(part)]
 
 
 def worth_a_graph(training: Training, n_replicas: int) -> bool:
@@ -84,8 +90,7 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
     program = Program.of(training.model)
     if program is None:
         return False
-    sizes = {min(n_replicas, GROUP), n_replicas % GROUP or GROUP}
-    if any(key[0] in sizes for key in program.replica_graphs):
+    if any(key[0] == n_replicas for key in program.replica_graphs):
         return True
     program.steps_apart += _n_steps(training) * training.epochs
     return n_replicas > 1 and program.steps_apart >= STEPS_OF_A_TRACE

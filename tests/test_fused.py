@@ -8,7 +8,7 @@ import pytest
 from cases import build_classifier, build_regressor
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import RepeatedKFold, ShuffleSplit, TimeSeriesSplit
+from sklearn.model_selection import LeaveOneOut, RepeatedKFold, ShuffleSplit, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -169,6 +169,15 @@ def test_each_replica_stops_by_its_own_rows(iris, restore):
 )
 def test_replicas_of_unequal_length_and_more_than_one_group(iris, cv):
     compare(sf.KerasClassifier(MODELS["dropout"], epochs=2, batch_size=16), *iris, cv=cv)
+
+
+def test_as_many_replicas_as_rows(iris):
+    X, y = iris
+    network = sf.KerasClassifier(MODELS["dense"], epochs=1)
+    stack = sf.StackingClassifier([("net", network)], cv=LeaveOneOut(), random_state=0)
+    fused = stack.set_params(engine="fused").fit(X[:130], y[:130]).oof_.predictions
+    loop = stack.set_params(engine="sequential").fit(X[:130], y[:130]).oof_.predictions
+    assert_allclose(fused, loop, atol=1e-5)
 
 
 def test_regression(diabetes):

@@ -62,10 +62,10 @@ def test_no_leak_over_any_folds(iris, kind, cv):
     _check(BASES[kind], iris, cv=cv)
 
 
-@pytest.mark.parametrize("engine", ["sequential", "auto"])
+@pytest.mark.parametrize("engine", ["sequential", "auto", "fused"])
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_no_leak_by_any_engine(iris, engine, n_jobs):
-    for kind in ("forest", "network"):
+    for kind in ("network", "stopped network") if engine == "fused" else ("forest", "network"):
         _check(BASES[kind], iris, cv=3, engine=engine, n_jobs=n_jobs)
 
 

@@ -10,7 +10,7 @@ from sklearn.utils.validation import _check_method_params
 from stackfuse._checks import CannotFuse
 from stackfuse._network import NetworkEstimator
 from stackfuse._program import Training, train
-from stackfuse._replicas import check_fusable, train_together, worth_a_graph
+from stackfuse._replicas import check_fusable, groups_of, train_together, worth_a_graph
 from stackfuse._store import FoldFit
 from stackfuse.engines._base import Engine, FoldFits, plain_history, replica
 
@@ -76,14 +76,15 @@ class FusedEngine:
                     locks.enter_context(places[k].alone())
                     fits[k] = places[k].recall(estimator)  # another process may have been at it
             missing = [k for k in missing if fits[k] is None]
-            for k, twin in _fit_together(fit_on_fold, missing, self._check).items():
-                with _in_fold(k):
-                    test = folds[k].test
-                    table = getattr(twin, method)(_safe_indexing(X, test)) if len(test) else None
-                fits[k] = FoldFit(twin, table, plain_history(twin))
-                if places[k] is not None:
-                    places[k].commit(fits[k])
-        left = [k for k in missing if fits[k] is None]  # the first has shown that they do not fuse
+            for group in groups_of(missing):
+                twins = _fit_together(fit_on_fold, group, self._check)
+                for k, twin in twins.items():
+                    fits[k] = _outcome(twin, X, folds[k].test, k, method)
+                    if places[k] is not None:
+                        places[k].commit(fits[k])
+                if len(twins) < len(group):  # the first has shown that they do not fuse
+                    break
+        left = [k for k in missing if fits[k] is None]
         if left and self.otherwise is not None:
             apart = _picked(left, seeds, places, watch)
             try:
@@ -154,6 +155,12 @@ class _in_fold:
     def __exit__(self, kind, error, traceback):
         if isinstance(error, Exception) and not isinstance(error, CannotFuse):
             vars(error).setdefault("fold", self.k)
+
+
+def _outcome(twin, X, test, k: int, method: str) -> FoldFit:
+    with _in_fold(k):
+        predictions = getattr(twin, method)(_safe_indexing(X, test)) if len(test) else None
+    return FoldFit(twin, predictions, plain_history(twin))
 
 
 def _picked(left: Sequence[int], seeds, entries, watch) -> dict[str, Any]:
