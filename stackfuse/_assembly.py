@@ -17,6 +17,7 @@ from stackfuse._bases import HowToFit, fit_bases
 from stackfuse._checks import (
     check_same_length,
     check_target,
+    is_dropped,
     refuse_several_columns,
     relabelled,
     task_of,
@@ -90,9 +91,9 @@ def out_of_fold(
     0   1.0   0.0   0.0
     1   1.0   0.0   0.0
     """
+    estimators = [(name, e) for name, e in estimators if not is_dropped(e)]
     if not estimators:
         raise ValueError("estimators is empty: pass a list of (name, estimator).")
-    estimators = [(n, e) for n, e in estimators if not (isinstance(e, str) and e == "drop")]
     names = [name for name, _ in estimators]
     if len(set(names)) < len(names):
         raise ValueError(f"The names of the estimators are not unique: {names}.")

@@ -263,6 +263,11 @@ def _refuse_searched_weights(estimator) -> None:
                     )
 
 
+def is_dropped(estimator) -> bool:
+    """Whether the word "drop" stands in the place of an estimator."""
+    return isinstance(estimator, str) and estimator == "drop"
+
+
 def listed(names: Sequence[str]) -> str:
     """Return names quoted and joined for a message: ``'a', 'b' or 'c'``."""
     quoted = [repr(name) for name in names]

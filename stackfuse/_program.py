@@ -80,7 +80,7 @@ class Program:
     def __init__(self, twin):
         twin.optimizer.build(twin.trainable_variables)
         self.model = twin
-        self._first_optimizer_state = _values(twin.optimizer.variables)
+        self.first_optimizer_state = _values(twin.optimizer.variables)
         self._functions: dict[str, Callable] = {}
         #: Graphs that train several replicas at once, by their number and what they are fed.
         self.replica_graphs: dict[tuple, Any] = {}
@@ -119,7 +119,7 @@ class Program:
             copy_state(model, self.model)
             _assign(
                 self.model.optimizer.variables,
-                optimizer_state or _built_state(model.optimizer) or self._first_optimizer_state,
+                optimizer_state or _built_state(model.optimizer) or self.first_optimizer_state,
             )
             try:
                 yield self.model

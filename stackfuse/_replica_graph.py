@@ -16,7 +16,7 @@ import numpy as np
 class ReplicaGraph:
     """The compiled graph of a number of replicas, and the stacks that it works on."""
 
-    def __init__(self, twin, n_replicas: int, like: tuple):
+    def __init__(self, twin, n_replicas: int, like: tuple, optimizer_state: Sequence):
         import keras
         import tensorflow as tf
 
@@ -38,7 +38,11 @@ class ReplicaGraph:
         self.stacks = tuple([stack(variable) for variable in part] for part in self.parts)
         self.optimizer = type(twin.optimizer).from_config(twin.optimizer.get_config())
         self.optimizer.build(self.stacks[0])
-        self._first_slots = [variable.numpy() for variable in self.optimizer.variables]
+        # Not from the twin's optimizer, whose learning rate a callback may have lowered since.
+        self._first_state = [
+            value if value.shape == variable.shape else np.stack([value] * n_replicas)
+            for value, variable in zip(optimizer_state, self.optimizer.variables, strict=True)
+        ]
         x, y = (keras.tree.map_structure(_spec, part) for part in like[:2])
         weight = None if like[2] is None else _spec(like[2])
         rows = tf.TensorSpec((None,), tf.int32)
@@ -121,7 +125,7 @@ class ReplicaGraph:
             for variable, stack in zip(part, stacks):
                 place = number[id(variable)]
                 stack.assign(np.stack([model.variables[place].numpy() for model in models]))
-        for variable, value in zip(self.optimizer.variables, self._first_slots):
+        for variable, value in zip(self.optimizer.variables, self._first_state):
             variable.assign(value)
         for stack, value in zip(self.stacks[2], self.fresh_metrics):
             stack.assign(np.stack([value] * self.n_replicas))

@@ -46,8 +46,8 @@ STEPS_OF_A_TRACE = 250
 MOST_WEIGHTS = 40_000_000
 
 
-def train_together(trainings: Sequence[Training]) -> list[dict[str, list]]:
-    """Train models of one architecture and return their histories.
+def train_together(trainings: Sequence[Training]) -> None:
+    """Train models of one architecture.
 
     What each model, optimizer state and history holds afterwards is, up to rounding, what
     :func:`stackfuse._program.train` would have left.
@@ -71,7 +71,6 @@ def train_together(trainings: Sequence[Training]) -> list[dict[str, list]]:
         except FloatingPointError as error:
             vars(error)["replica"] = k
             raise
-    return [training.history for training in trainings]
 
 
 def groups_of(things: Sequence) -> list[list]:
@@ -170,7 +169,6 @@ class _Run:
         import keras
         import tensorflow as tf
 
-        self.trainings = trainings
         first = trainings[0]
         everything = type(first.x)(first.x.X, first.model)
         self.x = keras.tree.map_structure(tf.convert_to_tensor, everything[slice(None)])
@@ -178,7 +176,9 @@ class _Run:
         like = (x, y, None if first.sample_weight is None else first.sample_weight[:1])
         key = (len(trainings), first.sample_weight is not None)
         if key not in program.replica_graphs:
-            program.replica_graphs[key] = ReplicaGraph(program.model, len(trainings), like)
+            program.replica_graphs[key] = ReplicaGraph(
+                program.model, len(trainings), like, program.first_optimizer_state
+            )
         self.graph: ReplicaGraph = program.replica_graphs[key]
         self.graph.load([training.model for training in trainings])
         longest = max(map(_n_steps, trainings))

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
+from stackfuse._checks import is_dropped
 from stackfuse._folds import Fold
 from stackfuse._inputs import row_digests
 from stackfuse._oof import OutOfFold
@@ -137,6 +138,7 @@ def check_saved(
 
 def tell_seen_rows(bases: Sequence[tuple[str, Any]], X, *, prefit: bool) -> None:
     """Warn of fitted bases that are known to have been trained on rows of X."""
+    here: set[bytes] = set()
     for name, base in bases:
         fitted = base.estimator if isinstance(base, FrozenEstimator) else base
         if fitted is base and not prefit:
@@ -144,7 +146,8 @@ def tell_seen_rows(bases: Sequence[tuple[str, Any]], X, *, prefit: bool) -> None
         seen = getattr(fitted, "_seen_rows", None)
         if seen is None and hasattr(fitted, "_sample_X"):
             seen = row_digests(fitted._sample_X)
-        here = set(row_digests(X)) if seen else set()
+        if seen and not here:
+            here = set(row_digests(X))
         # Some rows may be equal by chance, where there are few columns.
         if seen and np.mean([row in here for row in seen]) > 0.1:
             warnings.warn(
@@ -166,7 +169,3 @@ def check_final(final_estimator, kind: str, example: str) -> None:
     raise TypeError(
         f"final_estimator must be a {kind}, such as {example} or {fusion}, got {final_estimator!r}."
     )
-
-
-def is_dropped(estimator) -> bool:
-    return isinstance(estimator, str) and estimator == "drop"

@@ -12,9 +12,9 @@ from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from stackfuse._checks import is_dropped
 from stackfuse._columns import Column, as_block, labels_for
 from stackfuse._inputs import MultiInput
-from stackfuse._stack_checks import is_dropped
 
 
 def final_has(method: str):

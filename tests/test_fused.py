@@ -145,6 +145,14 @@ def test_settings(iris, settings):
     compare(sf.KerasClassifier(MODELS["dropout"], epochs=3, **settings), *iris)
 
 
+def test_a_learning_rate_that_a_callback_lowered_before_is_not_taken_over(iris):
+    X, y = iris
+    build = small(lambda: L.Dense(6, "tanh"))
+    lower = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-6)
+    sf.KerasClassifier(build, callbacks=[lower], random_state=0).fit(X, y)  # the same program
+    compare(sf.KerasClassifier(build, epochs=3), X, y)
+
+
 def test_sample_weights(iris):
     weight = np.random.default_rng(0).uniform(0.1, 2, 150)
     fit_params = {"sample_weight": weight}
