@@ -42,11 +42,11 @@ class Heads:
         encoded = [head.encode(column, dtype) for head, column in zip(self.heads, columns)]
         return tuple(encoded) if self.names is None else dict(zip(self.names, encoded))
 
-    def predict(self, outputs):
+    def predict(self, outputs, dtype: str = "float64"):
         """Turn a network's outputs into one array of numbers, or a list of probabilities."""
         from keras import ops
 
-        finished = [head.predict(y) for head, y in zip(self.heads, self._listed(outputs))]
+        finished = [head.predict(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
         return ops.concatenate(finished, axis=1) if self._numeric else finished
 
     def decide(self, outputs) -> list:

@@ -50,30 +50,31 @@ class Outputs:
             return np.eye(self.n_units, dtype=dtype)[y]
         return y.reshape(len(y), -1).astype(dtype)
 
-    def predict(self, outputs):
+    def predict(self, outputs, dtype: str = "float64"):
         """Turn a network's outputs into probabilities or numbers; written in ``keras.ops``.
 
         Parameters
         ----------
         outputs : tensor of shape (n_samples, n_units)
             What the network computed.
+        dtype : str, default="float64"
 
         Returns
         -------
-        predictions : tensor of shape (n_samples, n_classes) or (n_samples, n_outputs), float64
-            Probabilities of single-label classes sum to one as exactly as float64 allows.
+        predictions : tensor of shape (n_samples, n_classes) or (n_samples, n_outputs)
+            Probabilities of single-label classes sum to one as exactly as ``dtype`` allows.
         """
         from keras import ops
 
         outputs = _only(outputs)
         if self.task in ("regression", "multioutput"):
-            return ops.cast(outputs, "float64")
+            return ops.cast(outputs, dtype)
         if self.task == "multilabel" or self.n_units == 1:
-            probabilities = ops.cast(ops.sigmoid(outputs) if self.logits else outputs, "float64")
+            probabilities = ops.cast(ops.sigmoid(outputs) if self.logits else outputs, dtype)
             if self.task == "multilabel":
                 return probabilities
             return ops.concatenate([1 - probabilities, probabilities], axis=-1)
-        probabilities = ops.cast(ops.softmax(outputs) if self.logits else outputs, "float64")
+        probabilities = ops.cast(ops.softmax(outputs) if self.logits else outputs, dtype)
         return probabilities / ops.sum(probabilities, axis=-1, keepdims=True)
 
     def decide(self, outputs):

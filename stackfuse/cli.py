@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,12 +22,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=Path("demo-output"),
         help="folder for the exported file (default: %(default)s)",
     )
+    inspect = commands.add_parser(
+        "inspect", help="show what an exported file is, and check it on the rows that it carries"
+    )
+    inspect.add_argument(
+        "file", type=Path, help="a .keras, .onnx, .tflite or .xml file, or a SavedModel"
+    )
+    inspect.add_argument("--picture", type=Path, help="draw its structure to this .svg file too")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 
+    if options.command == "inspect":
+        return _inspect_file(options.file, options.picture)
     from stackfuse import _demo
 
     return _demo.run(options.output)
+
+
+def _inspect_file(file: Path, picture: Path | None) -> int:
+    from rich.console import Console
+
+    from stackfuse import _inspect
+
+    try:
+        return _inspect.inspect(file, Console(), picture=picture)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        sys.stderr.write(f"stackfuse inspect: {error}\n")
+        return 2
 
 
 if __name__ == "__main__":

@@ -1,10 +1,4 @@
-import json
-import subprocess
-import sys
-import zipfile
-
 import numpy as np
-import pandas as pd
 import pytest
 from cases import (
     CLASSIFIERS,
@@ -36,8 +30,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
-from stackfuse import _selfcheck
-from stackfuse.export import _formats, _graph
 
 BASES = [
     ("net", sf.KerasClassifier(build_classifier, dropout=0.3, epochs=3)),
@@ -306,112 +298,6 @@ def test_the_estimator_is_left_as_it_was(iris, stack):
     assert stack.estimators_[0].model_.trainable_variables
 
 
-def test_report_and_manifest(iris, stack, tmp_path):
-    X, y = iris
-    frame = pd.DataFrame(X, columns=list("abcd"))
-    labels = np.array(["setosa", "versicolor", "virginica"])[y]
-    stack = clone(stack).fit(frame, labels)
-    path = tmp_path / "deep" / "stack.keras"
-    report = sf.export(stack, path, verify=frame)
-    assert report.path == path
-    assert report.n_rows == 150
-    assert 0 <= (report.max_difference or 0) < 1e-5
-    assert report.n_bytes == path.stat().st_size
-    assert report.outputs == {"probabilities": (None, 3), "label": (None,)}
-    assert "largest difference" in str(report)
-    manifest = json.loads(zipfile.ZipFile(path).read("stackfuse.json"))
-    assert manifest["classes"] == ["setosa", "versicolor", "virginica"]
-    assert manifest["feature_names"] == list("abcd")
-    assert manifest["versions"]["stackfuse"] == sf.__version__
-    assert manifest["golden"]["inputs"]["x"] == frame[:8].to_numpy().tolist()
-    assert (
-        manifest["golden"]["expected"]["probabilities"] == stack.predict_proba(frame[:8]).tolist()
-    )
-    assert manifest["golden"]["expected"]["label"] == y[:8].tolist()
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_the_stack_keeps_rows_to_verify_on(stack, tmp_path):
-    assert sf.export(stack, tmp_path / "stack.keras").n_rows == 64
-    with pytest.raises(ValueError, match="pass verify=X_sample"):
-        sf.export(stack.estimators_[2], tmp_path / "trees.keras")
-    report = sf.export(stack.estimators_[2], tmp_path / "trees.keras", verify=False)
-    assert "not verified" in str(report)
-
-
-def test_saved_model_with_named_outputs(iris, stack, tmp_path):
-    import tensorflow as tf
-
-    X, _ = iris
-    path = tmp_path / "served"
-    for _ in range(2):  # the second export replaces the first
-        report = sf.export(stack, path, verify=X)
-    assert report.format == "saved_model"
-    loaded = tf.saved_model.load(path)
-    got = loaded.signatures["serving_default"](x=tf.constant(X))
-    assert_allclose(got["probabilities"], stack.predict_proba(X), atol=1e-6)
-    assert_array_equal(got["label"], stack.predict(X))
-    manifest = json.loads((path / "assets.extra" / "stackfuse.json").read_text())
-    assert manifest["classes"] == [0, 1, 2]
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.slow
-def test_a_process_without_stackfuse_reproduces_the_stack(iris, stack, tmp_path):
-    X, _ = iris
-    path, rows = tmp_path / "stack.keras", tmp_path / "rows.npz"
-    sf.export(stack, path)
-    expected = {"probabilities": stack.predict_proba(X), "label": stack.predict(X)}
-    np.savez(rows, x=X, **expected)
-    command = [sys.executable, "-I", _selfcheck.__file__, path, rows]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
-    assert "150 held-out rows: label differs by 0" in process.stdout
-    expected["probabilities"] = expected["probabilities"] + np.eye(150, 3) * 1e-4
-    np.savez(rows, x=X, **expected)
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert process.returncode != 0
-    assert "MISMATCH: probabilities may differ by 1e-05 at most" in process.stderr
-
-
-def test_disagreement_is_told_and_nothing_is_written(iris, stack, tmp_path, monkeypatch):
-    X, _ = iris
-    path = tmp_path / "stack.keras"
-    sf.export(stack, path)
-    before = path.read_bytes()
-    expected = _graph.expected_outputs(stack, X)
-    expected["probabilities"][7, 1] += 0.25
-    monkeypatch.setattr(_formats, "expected_outputs", lambda *_: expected)
-    with pytest.raises(
-        sf.ParityError, match=r"'probabilities' differs in 1 of 150 rows, by up to 0.25 .*row 7"
-    ):
-        sf.export(stack, path, verify=X)
-    expected["probabilities"][7, 1] -= 0.25
-    expected["label"][3] += 1
-    with pytest.raises(sf.ParityError, match=r"'label' differs in 1 of 150 rows.*first in row 3"):
-        sf.export(stack, path, verify=X)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_that_changed_on_the_way_to_the_disk_is_told(iris, tmp_path, monkeypatch):
-    import keras
-
-    X, y = iris
-    model = LogisticRegression().fit(X, y)
-    load = keras.models.load_model
-
-    def broken(*args, **kwargs):
-        graph = load(*args, **kwargs)
-        graph.set_weights([weight * 1.5 for weight in graph.get_weights()])
-        return graph
-
-    monkeypatch.setattr(keras.models, "load_model", broken)
-    with pytest.raises(sf.ParityError, match="The file disagrees"):
-        sf.export(model, tmp_path / "model.keras", verify=X)
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_subclass_that_predicts_differently_is_refused(diabetes):
     class Shifted(Ridge):
         def predict(self, X):
@@ -482,32 +368,6 @@ def test_exporting_touches_no_global_generator(iris, stack, tmp_path):
     assert random.getstate() == before
 
 
-def test_what_is_no_export_is_never_replaced(iris, stack, tmp_path):
-    precious = tmp_path / "results" / "precious.csv"
-    precious.parent.mkdir()
-    precious.write_text("1")
-    with pytest.raises(FileExistsError, match="is no earlier export"):
-        sf.export(stack, precious.parent)
-    with pytest.raises(FileExistsError, match="is no earlier export"):
-        sf.export(stack, precious, format="saved_model")
-    with pytest.raises(ValueError, match="names no file"):
-        sf.export(stack, ".")
-    (tmp_path / "folder.keras").mkdir()
-    with pytest.raises(IsADirectoryError, match="is a directory"):
-        sf.export(stack, tmp_path / "folder.keras")
-    assert precious.read_text() == "1"
-
-
-def test_golden_rows_hold_no_missing_values(iris, tmp_path):
-    X, y = iris
-    X = np.where(np.arange(150)[:, None] % 2 == 0, np.nan, X)
-    model = HistGradientBoostingClassifier(max_iter=3).fit(X, y)
-    sf.export(model, tmp_path / "model.keras", verify=X)
-    text = zipfile.ZipFile(tmp_path / "model.keras").read("stackfuse.json").decode()
-    assert json.loads(text)["golden"]["inputs"]["x"] == X[1:16:2].tolist()
-    assert "NaN" not in text
-
-
 def test_what_cannot_be_converted_is_named(iris, tmp_path):
     import keras
 
@@ -549,17 +409,3 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
 def test_wrong_estimators(estimator, error, message):
     with pytest.raises(error, match=message):
         sf.to_keras(estimator)
-
-
-@pytest.mark.parametrize(
-    ("path", "format", "message"),
-    [
-        ("stack.h5", None, "names no format. Use .keras"),
-        ("stack.keras", "hdf5", "format must be 'keras' or 'saved_model'"),
-        ("stack", "keras", "must end in '.keras'"),
-    ],
-)
-def test_wrong_formats(stack, tmp_path, path, format, message):
-    with pytest.raises(ValueError, match=message):
-        sf.export(stack, tmp_path / path, format=format)
-    assert not list(tmp_path.iterdir())

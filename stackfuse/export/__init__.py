@@ -2,7 +2,7 @@
 
 from stackfuse.export import _compose, _linear, _neural, _preprocessing, _trees  # noqa: F401
 from stackfuse.export._convert import convert, convert_type
-from stackfuse.export._formats import ExportReport, export
+from stackfuse.export._export import ExportReport, export
 from stackfuse.export._graph import to_keras
 
 __all__ = ["ExportReport", "convert", "convert_type", "export", "to_keras"]

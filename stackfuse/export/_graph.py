@@ -1,4 +1,4 @@
-"""From a fitted estimator to a Keras model with named outputs, and the check that both agree."""
+"""From a fitted estimator to a Keras model with named outputs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,14 +9,11 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._checks import NotConvertible, ParityError, listed
+from stackfuse._checks import NotConvertible, listed
 from stackfuse._program import seeded
 from stackfuse.export._convert import Build, building, convert
 from stackfuse.export._neural import check_stock
 from stackfuse.export._signature import Signature
-
-#: How far probabilities may differ; decisions and regressions relative to their largest value.
-TOLERANCE = 1e-5
 
 #: What all arithmetic outside networks can be done in.
 PRECISIONS = ("float64", "float32")
@@ -92,6 +89,16 @@ class Graph:
     def __call__(self, fed: dict[str, np.ndarray]) -> Mapping[str, Any]:
         """Return the outputs for arrays by the names of the inputs."""
         return self.model(fed["x"] if self.signature.kind == "table" else fed)
+
+    def specs(self) -> Any:
+        """Return what it takes as ``tf.TensorSpec``: of a table one, else one by each name."""
+        import tensorflow as tf
+
+        specs = {
+            name: tf.TensorSpec((None, *shape), dtype, name=name)
+            for name, (shape, dtype) in self.signature.inputs.items()
+        }
+        return specs["x"] if self.signature.kind == "table" else specs
 
 
 def build_graph(estimator, rows, build: Build) -> Graph:
@@ -171,70 +178,6 @@ def _class_numbers(estimator, labels: np.ndarray) -> np.ndarray:
         return np.column_stack(columns).astype(np.int64)
     numbers = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
     return np.asarray(numbers, np.int64)
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How well two sets of outputs agree.
-
-    Attributes
-    ----------
-    n_rows : int
-    max_difference : float
-        The largest absolute difference of any output but the labels.
-    """
-
-    n_rows: int
-    max_difference: float
-
-
-def check_parity(
-    expected: Mapping[str, np.ndarray], got: Mapping[str, Any], *, what: str, hint: str = ""
-) -> Parity:
-    """Compare the outputs of a graph with those of the estimator it was made from.
-
-    Parameters
-    ----------
-    expected, got : mapping of str to array of shape (n_samples, ...)
-    what : str
-        Names the graph in the message.
-    hint : str, default=""
-        What may be the cause; ends the message.
-
-    Returns
-    -------
-    parity : Parity
-
-    Raises
-    ------
-    ParityError
-        With the size of the difference and the first row that differs.
-    """
-    largest, n_rows = 0.0, 0
-    for name, wanted in expected.items():
-        found = np.asarray(got[name])
-        n_rows = len(wanted)
-        if found.shape != wanted.shape:
-            raise ParityError(
-                f"{what} returns {name!r} with shape {found.shape} instead of {wanted.shape}."
-            )
-        difference = np.abs(found.astype(np.float64) - wanted)
-        scale = 1.0
-        if name != "label" and not name.startswith("probabilities"):
-            scale = float(np.max(np.abs(wanted), initial=0.0)) or 1.0
-        allowed = 0.0 if name == "label" else TOLERANCE * scale
-        wrong = ~(difference <= allowed)  # also true of NaN
-        rows = np.flatnonzero(wrong.reshape(n_rows, -1).any(axis=1))
-        if rows.size:
-            row = rows[0]
-            raise ParityError(
-                f"{what} disagrees with the estimator: {name!r} differs in {rows.size} of {n_rows} "
-                f"rows, by up to {np.nanmax(difference):.3g} (allowed: {allowed:.3g}); first in "
-                f"row {row}: {found[row]!r} instead of {wanted[row]!r}. Nothing was written. {hint}"
-            )
-        if name != "label":
-            largest = max(largest, float(difference.max(initial=0.0)))
-    return Parity(n_rows, largest)
 
 
 def run(function, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

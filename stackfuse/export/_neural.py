@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import zipfile
 from itertools import count
 
 from stackfuse._architecture import foreign_parts
@@ -40,14 +41,10 @@ def _regressor(estimator, x, method):
 
 def _outputs(estimator, x):
     """Return what the estimator's network predicts, computed in its dtype, in the graph's."""
-    import keras
-
     build = current_build()
     network = isolated(estimator.model_, trainable=build.trainable)
     y = network(_fed(network, x), training=None if build.trainable else False)
-    return keras.tree.map_structure(
-        lambda part: keras.ops.cast(part, build.precision), estimator.outputs_.predict(y)
-    )
+    return estimator.outputs_.predict(y, build.precision)
 
 
 def _fed(network, x):
@@ -121,12 +118,24 @@ def isolated(model, *, trainable: bool = False):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
         model.save(path, include_optimizer=False)
+        if current_build().precision == "float32":
+            _narrow(path)
         copy = keras.models.load_model(path, compile=False, safe_mode=True)
     if not trainable:
         copy = keras.models.clone_model(copy, clone_function=quiet, recursive=True)
         copy.trainable = False
     copy.name = f"network_{next(_numbers)}"
     return copy
+
+
+def _narrow(path: str) -> None:
+    """Make a saved model that computes in float64 one that computes in float32."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(b'"float64"', b'"float32"')
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
 
 
 def check_stock(model) -> None:

@@ -1,0 +1,307 @@
+"""Rows made up to be hard: on thresholds and ties, between values, missing, infinite, far away.
+
+A kind of rows that the estimator itself refuses is left out. So is what cannot be told from an
+accident of rounding: rows to which the estimator's answer is not finite, labels at ties, and rows
+at which the estimator itself jumps, that is, answers as the graph does when they move a little.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from stackfuse._checks import ParityError
+from stackfuse._inputs import MultiInput, spread
+from stackfuse._kinds import NetworkClassifier, NetworkRegressor
+from stackfuse.export._graph import expected_outputs
+from stackfuse.export._parity import TIE, differences, is_tie
+from stackfuse.export._thresholds import edges_of, parts_of
+
+#: Rows of the caller that made-up rows are made from.
+_BASES = 64
+
+#: Thresholds that rows are put on; each gives six rows.
+_EDGES = 48
+
+#: Columns that are made missing, infinite or far, one at a time.
+_COLUMNS = 16
+
+#: How often a row is moved to see whether the estimator jumps there.
+_MOVES = 8
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The numbers of some rows as one matrix, and the way back to rows as they were."""
+
+    numbers: np.ndarray
+    rebuild: Callable[[np.ndarray], Any]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Made-up rows of one kind, and what the estimator answers.
+
+    Attributes
+    ----------
+    kind : str
+        In words.
+    rows : array-like of shape (n_samples, ...)
+    on_edge : ndarray of bool, shape (n_samples, n_columns)
+        The numbers that were put on a threshold, where the last bit matters.
+    expected : dict of str to ndarray of shape (n_samples, ...)
+    exact : bool
+        Whether estimator and graph both compute in float64.
+    """
+
+    kind: str
+    rows: Any
+    on_edge: np.ndarray
+    expected: dict[str, np.ndarray]
+    exact: bool
+
+    def check(self, estimator, got: dict[str, np.ndarray], *, what: str) -> None:
+        """Raise ParityError if a graph answers otherwise than the estimator does.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+        got : dict of str to ndarray of shape (n_samples, ...)
+            The outputs of the graph.
+        what : str
+            Names the graph in the message.
+        """
+        finite = np.ones(len(self.on_edge), bool)
+        for y in self.expected.values():
+            finite &= np.isfinite(y).reshape(len(y), -1).all(axis=1)
+        places = np.flatnonzero(finite)
+        expected = {name: y[places] for name, y in self.expected.items()}
+        found = {name: np.asarray(got[name])[places] for name in expected}
+        for difference in differences(expected, found, what) if places.size else ():
+            wrong = difference.wrong
+            if difference.name == "label":
+                wrong &= ~is_tie(expected, TIE["float64" if self.exact else "float32"])
+            wanted, given = expected[difference.name], found[difference.name]
+            for k in np.flatnonzero(wrong):
+                row = _safe_indexing(self.rows, [places[k]])
+                on_edge = self.on_edge[places[k]] & self.exact
+                nearby = _nearby(estimator, row, on_edge, difference.name, self.exact)
+                if nearby is not None and _is_between(given[k], *nearby, difference.allowed):
+                    continue
+                raise ParityError(
+                    f"{what} disagrees with the estimator on a row made up to try it, "
+                    f"{self.kind}: {difference.name!r} is {given[k]!r} instead of {wanted[k]!r} "
+                    f"(allowed: {difference.allowed:.3g}) for {_shown(row)}. Nothing was written."
+                )
+
+
+def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
+    """Return rows made up from some rows, about 500, and what the estimator answers.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    rows : array-like of shape (n_samples, ...)
+    precision : {"float64", "float32"}
+        Of the graph.
+    rounded : callable
+        Rounds rows to the precision of the graph's input.
+    """
+    table = _table(_safe_indexing(rows, spread(_num_samples(rows), _BASES)))
+    if table is None:
+        return []
+    exact = _is_exact(estimator, precision)
+    made = []
+    for kind, numbers, on_edge in _kinds(estimator, table.numbers, exact):
+        candidate = rounded(table.rebuild(numbers))
+        expected = _answers(estimator, candidate)
+        if expected is not None:
+            made.append(Probe(kind, candidate, on_edge, expected, exact))
+    return made
+
+
+def _is_exact(estimator, precision: str) -> bool:
+    inexact = NetworkClassifier | NetworkRegressor
+    return precision == "float64" and not any(
+        isinstance(part, inexact) or type(part).__module__.startswith("xgboost")
+        for part in parts_of(estimator)
+    )
+
+
+def _answers(estimator, rows) -> dict[str, np.ndarray] | None:
+    """Return what an estimator answers; None if it refuses the rows."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return expected_outputs(estimator, rows)
+    except Exception:  # by whatever error: rows that an estimator refuses try nothing
+        return None
+
+
+def _nearby(estimator, row, on_edge: np.ndarray, name: str, exact: bool):
+    """Return the least and the largest answer to rows close to a row.
+
+    Numbers that lie on a threshold stay: moved, they would excuse ``x < t`` in place of
+    ``x <= t``.
+    """
+    table = _table(_safe_indexing(row, [0] * _MOVES))
+    if table is None:
+        return None
+    reach = np.maximum(np.abs(np.nan_to_num(table.numbers, posinf=0.0, neginf=0.0)), 1e-3)
+    steps = np.random.default_rng(0).choice([-1.0, 1.0], table.numbers.shape)
+    steps = np.where(on_edge, 0.0, steps * reach * TIE["float64" if exact else "float32"])
+    answers = _answers(estimator, table.rebuild(table.numbers + steps))
+    return None if answers is None else (answers[name].min(axis=0), answers[name].max(axis=0))
+
+
+def _is_between(found, low, high, slack: float) -> bool:
+    return bool(np.all((low - slack <= found) & (found <= high + slack)))
+
+
+def _shown(row) -> str:
+    """Return a row for a message, in full precision, not longer than a line or two."""
+    arrays = row.arrays if isinstance(row, MultiInput) else {"x": row}
+    texts = []
+    for name, array in arrays.items():
+        array = array.toarray() if scipy.sparse.issparse(array) else np.asarray(array)
+        texts.append(f"{name} = {array[0].ravel()[:_COLUMNS].tolist()}")
+    return ", ".join(texts)[:400]
+
+
+# ---------------------------------------------------------------------------- kinds of rows
+
+
+def _kinds(
+    estimator, numbers: np.ndarray, exact: bool
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield kinds of rows with the numbers in them that lie on a threshold."""
+    generator = np.random.default_rng(0)
+    edges = edges_of(estimator, numbers.shape[1])
+    if len(edges):
+        yield "on the threshold of a tree or one float beside it", *_on(edges, numbers)
+    free = [
+        ("between values of each column", _between(numbers, generator)),
+        ("of values from different rows", generator.permuted(numbers, axis=0)),
+        ("of equal values", _equal(numbers)),
+        ("with a missing value", _one_at_a_time(numbers, [np.nan])),
+        ("with an infinite value", _one_at_a_time(numbers, [np.inf, -np.inf])),
+    ]
+    if exact:  # far out, float32 leaves too few digits
+        free.append(("far from all others", _far(numbers)))
+    for kind, made in free:
+        yield kind, made, np.zeros(made.shape, bool)
+
+
+def _on(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of which one number is a threshold or the next float, of both widths."""
+    made, on_edge = [], []
+    for k in spread(len(edges), _EDGES):
+        column, threshold = int(edges[k, 0]), edges[k, 1]
+        with np.errstate(over="ignore"):
+            narrow = np.float32(threshold)
+        beside = np.nextafter(narrow, np.array([-np.inf, np.inf], np.float32))
+        values = [threshold, *np.nextafter(threshold, [-np.inf, np.inf]), narrow, *beside]
+        for value in filter(np.isfinite, values):
+            row = numbers[len(made) % len(numbers)].copy()
+            row[column] = value
+            made.append(row)
+            on_edge.append(np.arange(len(row)) == column)
+    return np.array(made), np.array(on_edge)
+
+
+def _between(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return rows of which each number lies midway between two neighbours in its column."""
+    made = numbers.copy()
+    for k in range(numbers.shape[1]):
+        values = np.unique(numbers[np.isfinite(numbers[:, k]), k])
+        if len(values) > 1:
+            made[:, k] = generator.choice(values[:-1] / 2 + values[1:] / 2, len(numbers))
+    return made
+
+
+def _equal(numbers: np.ndarray) -> np.ndarray:
+    """Return rows in which all columns are 0, or all 1, or all in their middle."""
+    middle = np.median(np.nan_to_num(numbers), axis=0)
+    return np.array([np.zeros_like(middle), np.ones_like(middle), middle, middle])
+
+
+def _one_at_a_time(numbers: np.ndarray, values: list[float]) -> np.ndarray:
+    """Return rows with a value in one column, for some columns and each value."""
+    made = []
+    for column in spread(numbers.shape[1], _COLUMNS):
+        for value in values:
+            row = numbers[len(made) % len(numbers)].copy()
+            row[column] = value
+            made.append(row)
+    return np.array(made)
+
+
+def _far(numbers: np.ndarray) -> np.ndarray:
+    """Return rows that lie 10 and 1,000 times the range of a column outside, one at a time."""
+    finite = np.nan_to_num(numbers)
+    low, high = finite.min(axis=0), finite.max(axis=0)
+    made = []
+    for column in spread(numbers.shape[1], _COLUMNS):
+        for times in (10, -10, 1000, -1000):
+            row = numbers[len(made) % len(numbers)].copy()
+            row[column] = (high if times > 0 else low)[column] + times * (high - low)[column]
+            made.append(row)
+    return np.array(made)
+
+
+# ---------------------------------------------------------------------------- rows as numbers
+
+
+def _table(rows: Any) -> _Table | None:
+    """Return the numbers in rows of any kind; None if there are none."""
+    if isinstance(rows, MultiInput):
+        return _of_several(rows)
+    if hasattr(rows, "columns"):
+        return _of_frame(rows if isinstance(rows, pd.DataFrame) else rows.to_pandas(), rows)
+    if scipy.sparse.issparse(rows):
+        return _Table(rows.toarray().astype(np.float64), type(rows))
+    array = np.asarray(rows)
+    if array.dtype.kind not in "iuf" or array[:1].size == 0:
+        return None
+    shape = array.shape[1:]
+    return _Table(array.reshape(len(array), -1).astype(np.float64), lambda m: m.reshape(-1, *shape))
+
+
+def _of_several(rows: MultiInput) -> _Table | None:
+    tables = {name: _table(array) for name, array in rows.arrays.items()}
+    moved = {name: table for name, table in tables.items() if table is not None}
+    if len(moved) < len(tables):
+        return None
+    ends = np.cumsum([table.numbers.shape[1] for table in moved.values()])[:-1]
+
+    def rebuild(numbers: np.ndarray) -> MultiInput:
+        blocks = np.split(numbers, ends, axis=1)
+        return MultiInput(
+            **{name: table.rebuild(m) for (name, table), m in zip(moved.items(), blocks)}
+        )
+
+    return _Table(np.hstack([table.numbers for table in moved.values()]), rebuild)
+
+
+def _of_frame(frame: pd.DataFrame, rows) -> _Table | None:
+    """Return the columns of numbers; the others are taken from the rows that there are, in turn."""
+    numeric = [k for k in range(frame.shape[1]) if frame.dtypes.iloc[k].kind in "iuf"]
+    if not numeric:
+        return None
+
+    def rebuild(numbers: np.ndarray):
+        made = frame.iloc[np.arange(len(numbers)) % len(frame)].reset_index(drop=True)
+        columns = {
+            name: numbers[:, numeric.index(k)] if k in numeric else made.iloc[:, k]
+            for k, name in enumerate(frame.columns)
+        }
+        made = pd.DataFrame(columns)
+        return made if isinstance(rows, pd.DataFrame) else type(rows)(made.to_dict("list"))
+
+    return _Table(frame.iloc[:, numeric].to_numpy(np.float64, na_value=np.nan), rebuild)

@@ -1,0 +1,135 @@
+"""Exported files, loaded as whoever is given one loads them: by their runtime, without stackfuse.
+
+Run as a script, ``python -I _runtimes.py format [folder ...]``, it serves a process that asks: it
+reads requests from its standard input, a line of JSON each, and answers with a line of JSON. A
+request holds the ``format`` and the ``path`` of a file, an .npz file of ``rows``, the ``names`` of
+the inputs in its order, and where to write the ``outputs``. The folders are where packages are
+found. Nothing here may import stackfuse; the script makes sure that nothing can.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+#: Rows that are computed at a time.
+BATCH = 4096
+
+Rows = dict[str, np.ndarray]
+
+
+def _load_keras(path: str) -> Callable[[Rows], dict]:
+    import keras
+    import tensorflow as tf
+
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    several = isinstance(model.input, dict)
+    # Compiled, as it will be served: TensorFlow rewrites arithmetic when it compiles.
+    return tf.function(
+        lambda rows: model(rows if several else rows["x"]),
+        reduce_retracing=True,
+    )
+
+
+def _load_saved_model(path: str) -> Callable[[Rows], dict]:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+    serving = loaded.signatures["serving_default"]
+    # The loaded object must outlive its functions.
+    return lambda rows, keep=loaded: serving(**{name: tf.constant(a) for name, a in rows.items()})
+
+
+def _load_onnx(path: str) -> Callable[[Rows], dict]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda rows: dict(zip(names, session.run(names, rows)))
+
+
+def _load_litert(path: str) -> Callable[[Rows], dict]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(path).get_signature_runner()
+    return lambda rows: {name: y.copy() for name, y in runner(**rows).items()}
+
+
+def _load_openvino(path: str) -> Callable[[Rows], dict]:
+    import openvino
+
+    # Left to itself, OpenVINO computes in bfloat16 on processors that can: two digits.
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    return lambda rows: {
+        name: y for output, y in compiled(rows).items() for name in output.get_names()
+    }
+
+
+#: How a file of each format is loaded: its path in, a function from rows to outputs out.
+LOADERS: dict[str, Callable[[str], Callable[[Rows], dict]]] = {
+    "keras": _load_keras,
+    "saved_model": _load_saved_model,
+    "onnx": _load_onnx,
+    "litert": _load_litert,
+    "openvino": _load_openvino,
+}
+
+#: What takes long to import.
+_IMPORTS = {"keras": "keras", "saved_model": "tensorflow"}
+
+
+def outputs_of(format: str, path: str, rows: Rows) -> Rows:
+    """Load a file and return its outputs for rows, by name.
+
+    Parameters
+    ----------
+    format : str
+        A key of ``LOADERS``.
+    path : str
+    rows : dict of str to ndarray of shape (n_samples, ...)
+        By the name of the input.
+    """
+    compute = LOADERS[format](path)
+    n_rows = len(next(iter(rows.values())))
+    parts = [
+        compute({name: array[start : start + BATCH] for name, array in rows.items()})
+        for start in range(0, n_rows, BATCH)
+    ]
+    return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
+
+
+def _answer(request: dict) -> dict:
+    try:
+        with np.load(request["rows"], allow_pickle=False) as arrays:
+            rows = dict(zip(request["names"], map(_as_fed, arrays.values())))
+        outputs = outputs_of(request["format"], request["path"], rows)
+        np.savez(request["outputs"], *outputs.values())
+    except Exception as error:  # whatever the runtime has to say is the answer
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {"names": list(outputs)}
+
+
+def _as_fed(array: np.ndarray) -> np.ndarray:
+    """Return strings, which an .npz file holds in a fixed width, as the objects they were."""
+    return array.astype(object) if array.dtype.kind == "U" else array
+
+
+def serve(format: str) -> None:
+    """Answer requests until there are no more."""
+    sys.modules["stackfuse"] = None  # type: ignore[assignment]  # importing it fails from here on
+    # Runtimes print to the standard output too: it becomes the standard error.
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)
+        if format in _IMPORTS:
+            __import__(_IMPORTS[format])
+        for line in sys.stdin:
+            answers.write(json.dumps(_answer(json.loads(line))) + "\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    sys.path += sys.argv[2:]
+    serve(sys.argv[1])

@@ -1,0 +1,77 @@
+"""What is inside a fitted estimator: its parts, however deep, and the thresholds of its trees."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+#: Trees of an ensemble that are looked at, spread over it.
+_TREES = 60
+
+#: Thresholds near zero that TensorFlow takes for zero.
+_DENORMAL = 1e-30
+
+
+def parts_of(estimator) -> Iterator[Any]:
+    """Yield a fitted estimator and all estimators that it holds, each once.
+
+    Of a long list of estimators only some are visited.
+    """
+    seen: set[int] = set()
+    waiting: list[Any] = [estimator]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, BaseEstimator):
+            yield part
+            waiting += vars(part).values()
+        elif isinstance(part, dict):
+            waiting += part.values()
+        elif isinstance(part, np.ndarray) and part.dtype == object:
+            waiting += _some(part.ravel().tolist())
+        elif isinstance(part, list | tuple) and not isinstance(part[:1], str):
+            waiting += _some(part)
+
+
+def _some(things: Any) -> list[Any]:
+    places = np.unique(np.linspace(0, len(things) - 1, min(len(things), _TREES)).astype(int))
+    return [things[k] for k in places]
+
+
+def edges_of(estimator, n_features: int) -> np.ndarray:
+    """Return where trees inside an estimator split the columns of X.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    n_features : int
+        Trees over another number of columns do not see X as it is.
+
+    Returns
+    -------
+    edges : ndarray of shape (n_edges, 2)
+        Pairs of a column's number and a threshold, sorted, each once. Trees that see X scaled are
+        among them: their thresholds do no harm.
+    """
+    found = [np.empty((0, 2))]
+    for part in parts_of(estimator):
+        if getattr(part, "n_features_in_", None) == n_features:
+            found += list(_edges_within(part))
+    edges = np.unique(np.vstack(found), axis=0)
+    threshold = edges[:, 1]
+    return edges[np.isfinite(threshold) & ~((threshold != 0) & (np.abs(threshold) < _DENORMAL))]
+
+
+def _edges_within(part) -> Iterable[np.ndarray]:
+    """Yield the edges of the trees that an estimator itself holds."""
+    if hasattr(part, "tree_"):
+        inner = part.tree_.feature >= 0
+        yield np.column_stack([part.tree_.feature, part.tree_.threshold])[inner]
+    for stage in _some(getattr(part, "_predictors", [])):
+        for predictor in stage:
+            nodes = predictor.nodes
+            inner = ~nodes["is_leaf"].astype(bool) & ~nodes["is_categorical"].astype(bool)
+            yield np.column_stack([nodes["feature_idx"], nodes["num_threshold"]])[inner]
