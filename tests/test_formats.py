@@ -103,6 +103,14 @@ def test_a_stack_in_every_format(iris, stack, format, tmp_path):
     assert {p.suffix for p in tmp_path.iterdir()} - {".bin"} == {ENDINGS[format]}
 
 
+def test_networks_of_float64_become_float32(iris, tmp_path):
+    X, y = iris
+    head = sf.FusionClassifier(epochs=1, random_state=0).fit(X, y)
+    sf.export(head, tmp_path / "head.tflite", verify=X)
+    got = by_litert(tmp_path / "head.tflite", {"x": X.astype(np.float32)})
+    assert_allclose(got["probabilities"], head.predict_proba(X), atol=1e-6)
+
+
 @pytest.mark.parametrize("format", ENDINGS)
 def test_several_inputs_in_every_format(iris, format, tmp_path):
     import keras

@@ -166,7 +166,7 @@ def _is_between(found, low, high, slack: float) -> bool:
 
 def _shown(row) -> str:
     """Return a row for a message, in full precision, not longer than a line or two."""
-    arrays = row.arrays if isinstance(row, MultiInput) else {"x": row}
+    arrays: dict[str, Any] = row.arrays if isinstance(row, MultiInput) else {"x": row}
     texts = []
     for name, array in arrays.items():
         array = array.toarray() if scipy.sparse.issparse(array) else np.asarray(array)
