@@ -135,7 +135,10 @@ FAMILY_REGRESSORS = [
     TweedieRegressor(power=0),
     RANSACRegressor(random_state=0),
     PLSRegression(),
-    *(KernelRidge(kernel=k, gamma=0.1) for k in ("poly", "rbf", "laplacian", "sigmoid", "cosine")),
+    *(
+        KernelRidge(9, kernel=k, gamma=0.1)
+        for k in ("poly", "rbf", "laplacian", "sigmoid", "cosine")
+    ),
     SVR(),
     NuSVR(kernel="poly"),
     *(
@@ -157,20 +160,20 @@ FAMILY_REGRESSORS = [
     KNeighborsRegressor(p=3, weights="distance"),
     RadiusNeighborsRegressor(3.0),
     RadiusNeighborsRegressor(3.0, weights="distance"),
-    MLPRegressor((4,), max_iter=300, tol=1e9, random_state=0),
+    MLPRegressor(hidden_layer_sizes=(4,), max_iter=300, tol=1e9, random_state=0),
 ]
 
 #: Of these families, those that take several columns of y.
 FAMILY_MULTI_REGRESSORS = [
     MultiTaskLasso(),
     PLSRegression(),
-    PLSCanonical(),
-    CCA(),
+    PLSCanonical(1),
+    CCA(1),
     KernelRidge(kernel="rbf"),
     GaussianProcessRegressor(alpha=0.1, normalize_y=True, optimizer=None),
     KNeighborsRegressor(weights="distance"),
     RadiusNeighborsRegressor(3.0),
-    MLPRegressor((4,), max_iter=300, tol=1e9, random_state=0),
+    MLPRegressor(hidden_layer_sizes=(4,), max_iter=300, tol=1e9, random_state=0),
 ]
 
 

@@ -41,7 +41,7 @@ def from_log_posterior(estimator, scores, method: str):
         return first_largest(scores)
     if method != "predict_proba":
         raise unsupported(estimator, method)
-    return ops.softmax(scores)
+    return ops.softmax(scores) if scores.shape[1] > 1 else ops.ones_like(scores)
 
 
 @convert_type(LinearDiscriminantAnalysis)

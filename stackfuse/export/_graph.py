@@ -259,6 +259,11 @@ def _signature(estimator, rows, precision: str) -> Signature:
             return Signature.of_shape(part.X_shape_, precision)
     if isinstance(estimator, IsotonicRegression):  # does not count its features
         return Signature.of_shape((1,), precision)
+    if not hasattr(estimator, "n_features_in_"):
+        raise NotConvertible(
+            f"{type(estimator).__name__} does not say how many features it was fitted on: give "
+            "some of its rows, to_keras(estimator, X=rows)."
+        )
     return Signature.of_shape((estimator.n_features_in_,), precision)
 
 

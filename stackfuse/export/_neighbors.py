@@ -63,10 +63,10 @@ def nearest(estimator, x, values: np.ndarray) -> Neighbours:
     """
     from keras import ops
 
-    _refuse_ties(estimator, values)
     reduced, power = _distances(estimator, x)
-    largest, places = ops.top_k(-reduced, estimator.n_neighbors)
-    weights = ops.expand_dims(_weights(estimator, -largest, power), 2)
+    _refuse_ties(estimator, values)
+    largest, places = ops.top_k(ops.negative(reduced), estimator.n_neighbors)
+    weights = ops.expand_dims(_weights(estimator, ops.negative(largest), power), 2)
     chosen = table(values, x.dtype)(places)
     return Neighbours(ops.sum(chosen * weights, axis=1), ops.sum(weights, axis=1))
 
@@ -74,20 +74,21 @@ def nearest(estimator, x, values: np.ndarray) -> Neighbours:
 def _refuse_ties(estimator, values: np.ndarray) -> None:
     """Raise if training rows have neighbours of which scikit-learn picks some by chance."""
     rows, n_neighbors = estimator._fit_X, estimator.n_neighbors
-    if rows.shape[0] <= n_neighbors:
+    n_seen = min(rows.shape[0], 2 * n_neighbors + 10)
+    if n_seen <= n_neighbors:
         return
-    distances, places = estimator.kneighbors(rows[:_MAX_CHECKED], n_neighbors + 1)
-    last, next_one = distances[:, -2], distances[:, -1]
-    spread = 1e-12 * np.abs(distances).max(axis=1)
-    tied = np.flatnonzero(next_one - last <= spread)
-    for row in tied:
-        equal = places[row][np.abs(distances[row] - last[row]) <= spread[row]]
-        if np.ptp(values[equal], axis=0).any():
+    distances, places = estimator.kneighbors(rows[:_MAX_CHECKED], n_seen)
+    last = distances[:, n_neighbors - 1 : n_neighbors]
+    spread = 1e-12 * distances[:, -1:]
+    equal = np.abs(distances - last) <= spread
+    for row in np.flatnonzero(equal[:, n_neighbors]):
+        goes_on = equal[row, -1] and n_seen < rows.shape[0]
+        if goes_on or np.ptp(values[places[row, equal[row]]], axis=0).any():
             raise NotConvertible(
                 f"{type(estimator).__name__} has to choose among neighbours at equal distances "
-                f"(of training row {row} the neighbours {n_neighbors} and {n_neighbors + 1}, whose "
-                "targets differ), and scikit-learn's choice depends on how it searches. Measure "
-                "more finely, scale the features by different factors, or take RadiusNeighbors."
+                f"(of training row {row} the neighbours {n_neighbors} and {n_neighbors + 1}, with "
+                "different targets), and scikit-learn's choice depends on how it searches. Scale "
+                "the features by factors of their own, or take radius neighbours."
             )
 
 
@@ -208,7 +209,7 @@ def _nearest_centroid(estimator, x, method):
     centroids, priors = estimator.centroids_, estimator.class_prior_
     if method == "label" and np.isclose(priors, 1 / len(priors)).all():
         reduced, _ = reduced_distances(estimator, x, centroids, estimator.metric, {})
-        return first_largest(-reduced)
+        return first_largest(ops.negative(reduced))
     spread = estimator.within_class_std_dev_
     spread = np.where(spread == 0, 1.0, spread)
     scaled = x / held(x, spread)[0]

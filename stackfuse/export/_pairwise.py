@@ -210,7 +210,7 @@ def pairwise_kernel(estimator, name: Any, x, rows: np.ndarray, gamma=None, degre
     if name == "cosine":
         return _cosine(x, rows)
     if name == "additive_chi2":
-        return -_chi2(x, rows)
+        return ops.negative(_chi2(x, rows))
     if name == "chi2":
         return ops.exp(_chi2(x, rows) * constant(-gamma, x))
     raise NotConvertible(
