@@ -79,7 +79,7 @@ def _refuse_ties(estimator, values: np.ndarray) -> None:
         return
     distances, places = estimator.kneighbors(rows[:_MAX_CHECKED], n_seen)
     last = distances[:, n_neighbors - 1 : n_neighbors]
-    spread = 1e-12 * distances[:, -1:]
+    spread = 1e-9 * distances[:, -1:]  # what rounding may make of equal distances
     equal = np.abs(distances - last) <= spread
     for row in np.flatnonzero(equal[:, n_neighbors]):
         goes_on = equal[row, -1] and n_seen < rows.shape[0]
