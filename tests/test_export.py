@@ -16,7 +16,7 @@ from cases import (
     name,
 )
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -30,7 +30,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -512,9 +511,18 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
     import keras
 
     X, y = iris
-    knn = sf.StackingClassifier([("knn", KNeighborsClassifier())], cv=3).fit(X, y)
-    with pytest.raises(sf.NotConvertible, match="KNeighborsClassifier cannot be converted"):
-        sf.to_keras(knn)
+
+    class Guess(ClassifierMixin, BaseEstimator):
+        def fit(self, X, y):
+            self.classes_ = np.unique(y)
+            return self
+
+        def predict(self, X):
+            return np.repeat(self.classes_[0], len(X))
+
+    guess = sf.StackingClassifier([("guess", Guess())], cv=3).fit(X, y)
+    with pytest.raises(sf.NotConvertible, match="Guess cannot be converted"):
+        sf.to_keras(guess)
     with pytest.raises(sf.NotConvertible, match="OneHotEncoder cannot be converted"):
         sf.to_keras(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(y[:, None], y))
 
