@@ -95,6 +95,18 @@ def frozen(model):
     return model
 
 
+def thaws_on_loading(model) -> bool:
+    """Whether Keras would let a part of a frozen model train again once it is read from a file.
+
+    Attention layers make the layers inside them when they are built, and a file does not say of
+    those that they are frozen.
+    """
+    import keras
+
+    attention = keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention
+    return any(isinstance(layer, attention) for layer in model._flatten_layers())
+
+
 def refuse_unsafe(model) -> None:
     """Raise if a model holds layers that Keras does not load safely, or remembers its last call."""
     for layer in model._flatten_layers():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stackfuse._checks import NotConvertible, listed, message_of, near
-from stackfuse._copies import copied, frozen, refuse_unsafe, warn_of_classes
+from stackfuse._copies import copied, frozen, refuse_unsafe, thaws_on_loading, warn_of_classes
 from stackfuse._inputs import input_structure
 from stackfuse._outputs import activation_of
 
@@ -71,8 +71,12 @@ class Member:
 
         structure = input_structure(self.model)
         if structure is None:
-            return self.model(tensors[0])
-        return self.model(keras.tree.pack_sequence_as(structure, tensors))
+            output = self.model(tensors[0])
+        else:
+            output = self.model(keras.tree.pack_sequence_as(structure, tensors))
+        if not self.model.trainable and thaws_on_loading(self.model):
+            return keras.ops.stop_gradient(output)
+        return output
 
 
 def members_of(models: Sequence, layer: Any, trainable: bool) -> list[Member]:
@@ -205,22 +209,20 @@ def _stock_loss(config: Any) -> Any:
 
     if isinstance(config, list):
         return [_stock_loss(item) for item in config]
-    name = config
-    settings = {}
+    if isinstance(config, dict) and "class_name" not in config:
+        return {name: _stock_loss(item) for name, item in config.items()}
+    name, settings = config, {}
     if isinstance(config, dict):
-        if "class_name" not in config:
-            return {name: _stock_loss(item) for name, item in config.items()}
-        inside = config.get("config")
-        name = config["class_name"]
-        if isinstance(inside, str):  # a function
-            name = inside
-        elif inside and inside.get("from_logits"):
-            settings = {"from_logits": True}
+        name, settings = config["class_name"], config.get("config") or {}
+    if isinstance(settings, str):  # of a function, which has a name and no settings
+        name, settings = settings, {}
     try:
-        loss = keras.losses.get(name)
+        loss = vars(keras.losses).get(name) or keras.losses.get(name)
     except ValueError:
         return None
-    return loss(**settings) if isinstance(loss, type) else loss
+    if not isinstance(loss, type):
+        return loss
+    return loss(from_logits=True) if settings.get("from_logits") else loss()
 
 
 def _only(loss: Any, k: int = 0, names: Sequence[str] = ()) -> Any:
