@@ -90,8 +90,8 @@ def as_keras_2(path):
         model = json.loads(file.attrs["model_config"])
         for layer in model["config"]["layers"]:
             config = layer["config"]
-            layer.pop("module", None), layer.pop("registered_name", None)
-            layer.pop("build_config", None)
+            for new in ("module", "registered_name", "build_config"):
+                layer.pop(new, None)
             config["dtype"] = "float32"
             if "batch_shape" in config:
                 config["batch_input_shape"] = config.pop("batch_shape")
@@ -684,8 +684,8 @@ def test_every_strategy_trains_saves_and_exports(tmp_path):
     y = np.arange(12) % 3
     for how in ("concat", "bilinear", "weighted", "geometric", "attention", "gated"):
         head = L.Dense(3, "softmax") if how in ("concat", "bilinear") else None
-        options = {"weights": "learned"} if how == "geometric" else {}
-        joined = sf.fuse(models, how, head=head, **options)
+        weights = "learned" if how == "geometric" else None
+        joined = sf.fuse(models, how, head=head, weights=weights)
         joined.compile("adam", "sparse_categorical_crossentropy")
         losses = joined.fit(X, y, epochs=3, verbose=0).history["loss"]  # one batch each
         assert losses[2] < losses[1] < losses[0]
