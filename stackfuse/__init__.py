@@ -3,6 +3,7 @@
 from stackfuse._assembly import out_of_fold
 from stackfuse._checks import NotConvertible, ParityError
 from stackfuse._inputs import MultiInput
+from stackfuse._join import fuse
 from stackfuse._meta import FusionClassifier, FusionRegressor
 from stackfuse._oof import OutOfFold
 from stackfuse._stacking import StackingClassifier, StackingRegressor
@@ -27,6 +28,7 @@ __all__ = [
     "convert",
     "converter_for",
     "export",
+    "fuse",
     "out_of_fold",
     "to_keras",
 ]

@@ -11,9 +11,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._checks import NotConvertible, ParityError, listed
+from stackfuse._copies import check_stock
 from stackfuse._program import seeded
 from stackfuse.export._convert import Build, building, convert
-from stackfuse.export._neural import check_stock
 from stackfuse.export._signature import Signature
 
 #: How far probabilities may differ; decisions and regressions relative to their largest value.
