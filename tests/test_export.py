@@ -32,7 +32,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import LabelBinarizer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
@@ -515,8 +515,8 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
     knn = sf.StackingClassifier([("knn", KNeighborsClassifier())], cv=3).fit(X, y)
     with pytest.raises(sf.NotConvertible, match="KNeighborsClassifier cannot be converted"):
         sf.to_keras(knn)
-    with pytest.raises(sf.NotConvertible, match="OneHotEncoder cannot be converted"):
-        sf.to_keras(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(y[:, None], y))
+    with pytest.raises(sf.NotConvertible, match="LabelBinarizer cannot be converted"):
+        sf.to_keras(LabelBinarizer().fit(y))
 
     @keras.saving.register_keras_serializable("tests")
     class Twice(keras.layers.Layer):
