@@ -18,6 +18,7 @@ from cases import (
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_breast_cancer
+from sklearn.decomposition import LatentDirichletAllocation
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -31,7 +32,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
@@ -523,8 +524,12 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
     guess = sf.StackingClassifier([("guess", Guess())], cv=3).fit(X, y)
     with pytest.raises(sf.NotConvertible, match="Guess cannot be converted"):
         sf.to_keras(guess)
-    with pytest.raises(sf.NotConvertible, match="OneHotEncoder cannot be converted"):
-        sf.to_keras(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(y[:, None], y))
+    with pytest.raises(sf.NotConvertible, match="LatentDirichletAllocation cannot be converted"):
+        sf.to_keras(
+            make_pipeline(LatentDirichletAllocation(1, max_iter=1), LogisticRegression()).fit(
+                np.abs(X), y
+            )
+        )
 
     @keras.saving.register_keras_serializable("tests")
     class Twice(keras.layers.Layer):

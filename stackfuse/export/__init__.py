@@ -2,8 +2,10 @@
 
 from stackfuse.export import (  # noqa: F401
     _bayes,
+    _columns,
     _compose,
     _discriminant,
+    _encoding,
     _gaussian_process,
     _isotonic,
     _kernels,
@@ -12,6 +14,7 @@ from stackfuse.export import (  # noqa: F401
     _neighbors,
     _neural,
     _preprocessing,
+    _projection,
     _trees,
 )
 from stackfuse.export._convert import convert, convert_type
