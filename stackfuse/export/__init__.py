@@ -1,6 +1,18 @@
 """The fitted stack as ONE Keras graph, and the graph as a file that needs no stackfuse."""
 
-from stackfuse.export import _compose, _linear, _neural, _preprocessing, _trees  # noqa: F401
+from stackfuse.export import (  # noqa: F401
+    _calibration,
+    _compose,
+    _dummy,
+    _ensembles,
+    _histogram,
+    _linear,
+    _multi,
+    _neural,
+    _preprocessing,
+    _stacks,
+    _trees,
+)
 from stackfuse.export._convert import convert, convert_type
 from stackfuse.export._formats import ExportReport, export
 from stackfuse.export._graph import to_keras
