@@ -46,7 +46,7 @@ def _classifier(estimator, x, method):
 
 @convert_type(_ConstantPredictor, frames=True)
 def _constant(estimator, x, method):
-    """Where one-vs-rest had rows of one class only."""
+    """Return the one class of which one-vs-rest had rows."""
     value = estimator.y_.astype(np.float64)
     if method in ("predict", "decision_function"):
         return same_for_all(x, value)[:, 0]

@@ -109,7 +109,7 @@ def _bagging_regressor(estimator, x, method):
 
 @convert_type(AdaBoostClassifier)
 def _ada_classifier(estimator, x, method):
-    """Stagewise additive modelling (SAMME): each base votes for one class, against all others.
+    """Add up the votes of the bases, each for one class and against all others (SAMME).
 
     Zhu, J., Zou, H., Rosset, S., Hastie, T. "Multi-class AdaBoost." Statistics and its Interface
     2.3 (2009): 349-360.
@@ -153,7 +153,7 @@ def _ada_classifier(estimator, x, method):
 
 @convert_type(AdaBoostRegressor)
 def _ada_regressor(estimator, x, method):
-    """AdaBoost.R2: the weighted median of the bases' predictions.
+    """Return the weighted median of the bases' predictions (AdaBoost.R2).
 
     Drucker, H. "Improving regressors using boosting techniques." ICML (1997): 107-115.
     """

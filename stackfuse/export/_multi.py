@@ -63,7 +63,8 @@ def _one_vs_one(estimator, x, method):
             vote = ops.cast(ops.equal(predicted, constant(value, predicted)), predicted.dtype)
             votes[place] = vote + votes[place]
     vote, total = ops.stack(votes, axis=1), ops.stack(sums, axis=1)
-    decision = vote + total / (constant(3.0, total) * (ops.abs(total) + constant(1.0, total)))
+    size = ops.abs(total) + constant(1.0, total)
+    decision = vote + total / (size * constant(3.0, total))
     if n_classes == 2:
         decision = decision[:, 1]
         if method == "decision_function":
@@ -75,7 +76,7 @@ def _one_vs_one(estimator, x, method):
 
 @convert_type(OutputCodeClassifier, frames=True)
 def _output_code(estimator, x, method):
-    """The class whose code is nearest; of equally near ones the first."""
+    """Return the class whose code is nearest, the first of equally near ones."""
     from keras import ops
 
     if method != "label":
@@ -83,7 +84,7 @@ def _output_code(estimator, x, method):
     code = ops.stack([_binary_score(base, x) for base in estimator.estimators_], axis=1)
     book = estimator.code_book_
     product = ops.matmul(code, constant(book.T, code))
-    return first_largest(constant(2.0, code) * product - constant(np.sum(book**2, axis=1), code))
+    return first_largest(product * constant(2.0, code) - constant(np.sum(book**2, axis=1), code))
 
 
 @convert_type(MultiOutputRegressor, frames=True)
