@@ -115,9 +115,9 @@ def test_classifiers_of_classifiers(data, models, n_classes, tmp_path):
     X, y, rows = data
     few = y < n_classes
     labels = np.array([30, 10, 20])[y]  # not in the order of the numbers of classes
-    models = [
-        m for m in models if type(m) is not DummyClassifier or m.strategy != "constant"
-    ] + [clone(m).set_params(constant=10) for m in models if getattr(m, "constant", None)]
+    models = [m for m in models if type(m) is not DummyClassifier or m.strategy != "constant"] + [
+        clone(m).set_params(constant=10) for m in models if getattr(m, "constant", None)
+    ]
     assert_parity(fitted(models, X[few], labels[few]), rows, tmp_path / "all.keras")
 
 

@@ -19,6 +19,9 @@ import numpy as np
 from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, held, table
 
+#: Nodes whose numbers are exact in float32.
+_COUNTABLE = 2**24
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -157,7 +160,7 @@ def _pack(trees: Sequence[Tree], n_features: int, dtype: np.dtype) -> _Packed:
         roots.append(offset)
         depths.append(depth)
         offset += len(order)
-    if dtype == np.float32 and offset > 2**24:
+    if dtype == np.float32 and offset > _COUNTABLE:
         raise NotConvertible(
             f"Trees of {offset} nodes in all cannot be counted in float32. Use "
             "precision='float64', fewer trees, or a smaller max_depth."
