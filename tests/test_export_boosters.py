@@ -173,7 +173,7 @@ def test_what_is_refused(model, message):
 def test_splits_on_categories_are_refused(model, dtype):
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"a": rng.integers(0, 6, 200), "b": rng.normal(size=200)})
-    with pytest.raises(sf.NotConvertible, match="Encode .* OneHotEncoder"):
+    with pytest.raises(sf.NotConvertible, match=r"Encode .* OneHotEncoder"):
         sf.to_keras(model.fit(X.astype({"a": dtype}), X["a"] % 2))
 
 
