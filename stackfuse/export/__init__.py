@@ -2,19 +2,25 @@
 
 from stackfuse.export import (  # noqa: F401
     _bayes,
+    _calibration,
     _columns,
     _compose,
     _discriminant,
+    _dummy,
     _encoding,
+    _ensembles,
     _gaussian_process,
+    _histogram,
     _isotonic,
     _kernels,
     _linear,
     _mlp,
+    _multi,
     _neighbors,
     _neural,
     _preprocessing,
     _projection,
+    _stacks,
     _trees,
 )
 from stackfuse.export._convert import convert, convert_type

@@ -171,6 +171,8 @@ def _class_numbers(estimator, labels: np.ndarray) -> np.ndarray:
     if isinstance(classes, list):
         columns = [np.searchsorted(c, labels[:, k]) for k, c in enumerate(classes)]
         return np.column_stack(columns).astype(np.int64)
+    if labels.ndim == 2 and labels.shape[1] == 1 < len(classes):  # CatBoost's, of several classes
+        labels = labels[:, 0]
     numbers = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
     return np.asarray(numbers, np.int64)
 
