@@ -7,7 +7,8 @@ from stackfuse._meta import FusionClassifier, FusionRegressor
 from stackfuse._oof import OutOfFold
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse._wrappers import KerasClassifier, KerasRegressor
-from stackfuse.export import ExportReport, export, to_keras
+from stackfuse.export import ExportReport, convert, export, to_keras
+from stackfuse.export import convert_type as converter_for
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,8 @@ __all__ = [
     "ParityError",
     "StackingClassifier",
     "StackingRegressor",
+    "convert",
+    "converter_for",
     "export",
     "out_of_fold",
     "to_keras",
