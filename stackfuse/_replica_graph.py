@@ -194,8 +194,8 @@ class ReplicaGraph:
                 losses.append(loss)
                 after.append(changed)
             total = tf.add_n(losses)
-        columns = zip(self.stacks[0], tape.gradient(total, parts[0]))
-        gradients = [stack.gradient(of_replicas) for stack, of_replicas in columns]
+        of_parts: Any = tape.gradient(total, parts[0])
+        gradients = [stack.gradient(each) for stack, each in zip(self.stacks[0], of_parts)]
         self.optimizer.apply(gradients, [stack.variable for stack in self.stacks[0]])
         for place in (1, 2):
             columns = zip(*[changed[place] for changed in after])

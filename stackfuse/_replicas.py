@@ -56,7 +56,7 @@ GROUP = 8
 STEPS_OF_A_TRACE = 250
 
 #: Bytes of rows that are read ahead, for all replicas together, where X is read piece by piece.
-BLOCK_BYTES = 2**23
+BLOCK_BYTES = 2**22
 
 #: Weights of all replicas together; beyond, a step takes so long that its overhead is little.
 MOST_WEIGHTS = 40_000_000
@@ -313,7 +313,8 @@ class _Replica:
         self.history: dict[str, list] = {}
         self.held_out = None
         if training.validation is not None:
-            self.held_out = _Fed(*training.validation, tables)
+            x, y, weight = training.validation
+            self.held_out = _Fed(x, y, weight, tables)
 
     def begin(self) -> bool:
         """Begin the training, and the first epoch; return whether there is any."""

@@ -1,10 +1,12 @@
 """The fused engine computes what the loop computes: SequentialEngine is the definition."""
 
+import tracemalloc
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 from cases import build_classifier, build_regressor
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
@@ -208,6 +210,54 @@ def test_float64_policies_and_frames(iris):
     X, y = iris
     frame = pd.DataFrame(X, columns=list("abcd"))
     compare(sf.KerasClassifier(MODELS["dense"], epochs=2), frame, y)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "mapped", "several inputs"])
+@pytest.mark.parametrize("block", [1, 2**22])
+def test_rows_that_are_read_piece_by_piece(iris, tmp_path, monkeypatch, kind, block):
+    monkeypatch.setattr("stackfuse._replicas.BLOCK_BYTES", block)
+    X, y = iris
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    sparse = scipy.sparse.csr_matrix(np.where(X > 0, X, 0))
+
+    def build():
+        left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+        hidden = L.Dense(8, "relu")(L.Concatenate()([left, right]))
+        return keras.Model([left, right], L.Dense(3, "softmax")(hidden))
+
+    network = sf.KerasClassifier(MODELS["dropout"], epochs=2, batch_size=16, validation_split=0.3)
+    network.set_params(validation_batch_size=7)
+    if kind == "several inputs":
+        network.set_params(model=build)
+        X = sf.MultiInput(left=mapped, right=sparse)
+    else:
+        X = sparse if kind == "sparse" else mapped
+    weight = np.random.default_rng(0).uniform(0.1, 2, 150)
+    compare(network, X, y, cv=TimeSeriesSplit(3), fit_params={"sample_weight": weight})
+
+
+def test_a_mapped_file_is_never_in_memory_as_a_whole(tmp_path):
+    """The arrays made meanwhile stay far below the size of the file, 48 MB."""
+    rng = np.random.default_rng(0)
+    X = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "float64", (60000, 100))
+    X[:] = rng.normal(size=X.shape)
+    y = (X[:, 0] > 0).astype(int)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    network = sf.KerasClassifier(small(units=1, activation="sigmoid", shape=(100,)))
+    network.set_params(batch_size=500, validation_split=0.3, validation_batch_size=500)
+    folds = [*draw_folds(3, X, y, classifier=True), whole(len(y))]
+    settings = {"method": "predict_proba", "seeds": [0, 1, 2, 3]}
+    wanted = FusedEngine().fit_folds(network, np.array(X), y, folds, **settings)
+    tracemalloc.start()
+    try:
+        fits = FusedEngine().fit_folds(network, mapped, y, folds, **settings)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    for one, other in zip(fits.predictions[:3], wanted.predictions):
+        assert_array_equal(one, other)
+    assert peak < 15e6, f"{peak / 1e6:.0f} MB"
 
 
 def test_a_fold_that_lacks_a_class(iris):

@@ -188,7 +188,7 @@ class Untracked(L.Layer):
 
     def __init__(self, **settings):
         super().__init__(**settings)
-        self.hidden = {"mean": [tf.Variable(1.0)]}
+        self.hidden = {"mean": [tf.Variable(tf.constant(1.0))]}
 
     def call(self, x):
         return x + self.hidden["mean"][0].assign_add(1.0)

@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
+import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
 from stackfuse._checks import CannotFuse
+from stackfuse._inputs import Rows, is_lazy
 from stackfuse._network import NetworkEstimator
-from stackfuse._program import Training, train
+from stackfuse._program import Training, rows_per_call, train
 from stackfuse._replicas import SideBySide, groups_of, worth_a_graph
 from stackfuse._store import FoldFit
 from stackfuse.engines._base import Engine, FoldFits, plain_history, replica
@@ -162,8 +164,17 @@ class _in_fold:
 
 
 def _outcome(twin, X, test, k: int, method: str) -> FoldFit:
+    predictions = None
     with _in_fold(k):
-        predictions = getattr(twin, method)(_safe_indexing(X, test)) if len(test) else None
+        if len(test) and is_lazy(X):  # in the pieces that are predicted at once
+            n_rows = rows_per_call(Rows(X, twin.model_, test))
+            places = (test[start : start + n_rows] for start in range(0, len(test), n_rows))
+            parts = [getattr(twin, method)(_safe_indexing(X, some)) for some in places]
+            several = isinstance(parts[0], list)
+            joined = [np.concatenate(p) for p in zip(*parts)] if several else np.concatenate(parts)
+            predictions = joined
+        elif len(test):
+            predictions = getattr(twin, method)(_safe_indexing(X, test))
     return FoldFit(twin, predictions, plain_history(twin))
 
 
