@@ -87,8 +87,8 @@ class Forward:
             results = self.model.get_metrics_result()
         return {name: float(value) for name, value in results.items()}
 
-    def traced(self, like: tuple) -> tuple[str, list[int]]:
-        """Return a text of the graph that the model's code makes now, and what it takes along.
+    def traced(self, like: tuple) -> tuple[list[str], list[int]]:
+        """Return texts of the graph that the model's code makes now, and what it takes along.
 
         It is the same each time, unless the code depends on something that changes in between.
         """
@@ -101,8 +101,16 @@ class Forward:
         values = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts]
         function = tf.function(compute, autograph=False)
         graph = function.get_concrete_function(values, feed_spec(like)).graph
-        text = re.sub(r"_\d+\b", "_", str(graph.as_graph_def()))  # functions are numbered on
-        return text, [id(outside) for outside, _ in graph.captures]
+        definition = graph.as_graph_def()
+        parts = [*definition.node, *definition.library.function]
+        # The names of functions are numbered on with every one made, and their order follows these.
+        texts = sorted("\n".join(map(_unnumbered, str(part).split("\n"))) for part in parts)
+        return texts, [id(outside) for outside, _ in graph.captures]
+
+
+def _unnumbered(line: str) -> str:
+    """Return a line of a graph's text without the numbers in names; constants stay."""
+    return line if "_content:" in line else re.sub(r"_\d+(?![a-z\d])", "_", line)
 
 
 def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:

@@ -9,51 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._batches import EpochOrders, n_batches, rows_of
+from stackfuse._batches import EpochOrders, rows_of
 from stackfuse._checks import CannotFuse
 from stackfuse._forward import Forward
+from stackfuse._fusable import check_model, check_settings, kind_of, one_row, steps_per_epoch
 from stackfuse._inputs import Rows
 from stackfuse._program import Program, Training, check_finite, locked, rows_per_call
 from stackfuse._replica_graph import ReplicaGraph, feed_of
 
-#: Optimizers that treat every element of a variable by itself.
-_ELEMENTWISE = {
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Ftrl",
-    "Lion",
-    "Nadam",
-    "RMSprop",
-    "SGD",
-}
-
-#: Settings of an optimizer that look at whole tensors, or keep more than the slots.
-_WHOLE = (
-    "clipnorm",
-    "global_clipnorm",
-    "use_ema",
-    "loss_scale_factor",
-    "gradient_accumulation_steps",
-)
-
-#: What a model has to have from Keras for its steps to be those that are computed here.
-_OWN_STEPS = (
-    "evaluate",
-    "fit",
-    "make_test_function",
-    "make_train_function",
-    "test_step",
-    "train_step",
-)
-
 #: Replicas that one graph holds; more are trained in groups.
 GROUP = 8
-
-#: Steps of one replica that take as long as to trace its part of the graph.
-STEPS_OF_A_TRACE = 250
 
 #: Bytes of rows that are read ahead, for all replicas together, where X is read piece by piece.
 BLOCK_BYTES = 2**22
@@ -87,14 +52,14 @@ class SideBySide:
             If it cannot be trained beside the others; nothing has been trained then.
         """
         program = Program.of(training.model)
-        _check_model(training.model)
-        _check_settings(training)
+        check_model(training.model)
+        check_settings(training)
         if not self.trainings:
             self.program = program
             if program is None:
-                like = _like(training)
+                like = one_row(training)
                 self._as_built = Forward(training.model, like).traced(like)
-        elif program is not self.program or _kind(training) != _kind(self.trainings[0]):
+        elif program is not self.program or kind_of(training) != kind_of(self.trainings[0]):
             raise CannotFuse("the builder makes other graphs for other replicas")
         self.trainings.append(training)
         owned = [id(v) for other in self.trainings for v in other.model.variables]
@@ -130,7 +95,7 @@ class SideBySide:
                 raise
 
     def _graph(self, trainings: Sequence[Training]) -> ReplicaGraph:
-        program, first, like = self.program, trainings[0], _like(trainings[0])
+        program, first, like = self.program, trainings[0], one_row(trainings[0])
         if program is not None:
             weighted = first.sample_weight is not None
             key = (len(trainings), weighted)
@@ -179,88 +144,13 @@ def groups_of(things: Sequence) -> list[list]:
     return [[things[k] for k in part] for part in parts if len(part)]
 
 
-def worth_a_graph(training: Training, n_replicas: int) -> bool:
-    """Whether it pays to train replicas like this one side by side.
-
-    It does where the graph is there already, or the steps, with those that were done apart since,
-    take longer apart than the graph takes to be traced.
-    """
-    program = Program.of(training.model)
-    if program is None:
-        return False
-    if any(key[0] == n_replicas for key in program.replica_graphs):
-        return True
-    program.steps_apart += _n_steps(training) * training.epochs
-    return n_replicas > 1 and program.steps_apart >= STEPS_OF_A_TRACE
-
-
-def _check_model(model) -> None:
-    """Raise if a model does not train by Keras' own steps, or not element by element."""
-    for method in _OWN_STEPS:
-        function = getattr(model, method)
-        if not (getattr(function, "__module__", None) or "").startswith("keras."):
-            raise CannotFuse(f"the model {model.name!r} has a {method} of its own")
-    optimizer = model.optimizer
-    name = type(optimizer).__name__
-    if name not in _ELEMENTWISE or not type(optimizer).__module__.startswith("keras."):
-        raise CannotFuse(f"the optimizer {name} looks at whole tensors")
-    for setting in _WHOLE:
-        if getattr(optimizer, setting, None):
-            raise CannotFuse(f"the optimizer's {setting} looks at whole tensors")
-    if not isinstance(optimizer.get_config()["learning_rate"], float | dict):
-        raise CannotFuse("the optimizer's learning rate is no number and no schedule")
-    if any(variable.constraint is not None for variable in model.trainable_variables):
-        raise CannotFuse("a weight has a constraint, which looks at whole tensors")
-
-
-def _check_settings(training: Training) -> None:
-    import keras
-
-    model = training.model
-    for callback in training.callbacks:
-        ours = type(callback).__module__.startswith("stackfuse.")
-        if type(callback) is not keras.callbacks.EarlyStopping and not ours:
-            raise CannotFuse(f"the callback {type(callback).__name__} may touch the model")
-    if training.fit_params:
-        raise CannotFuse(f"fit__{next(iter(training.fit_params))} is for model.fit")
-    if training.optimizer_state or model.optimizer.iterations.numpy() or training.first_epoch:
-        raise CannotFuse("the model has been trained before")
-    if training.verbose or model.run_eagerly or model.jit_compile:
-        raise CannotFuse("verbose, run_eagerly and jit_compile are for model.fit")
-
-
-def _like(training: Training) -> tuple:
-    """Return one row of what a model is fed with."""
-    import keras
-
-    weight = training.sample_weight
-    y = keras.tree.map_structure(lambda array: array[:1], training.y)
-    return training.x[slice(0, 1)], y, None if weight is None else weight[:1]
-
-
-def _kind(training: Training) -> list:
-    """Return in what the replicas of one graph have to agree."""
-    import keras
-
-    model, optimizer = training.model, training.model.optimizer
-    parts = (model.trainable_variables, model.non_trainable_variables)
-    return [
-        [[(tuple(v.shape), v.dtype) for v in part] for part in parts],
-        keras.tree.map_structure(
-            lambda a: None if a is None else str((a.shape[1:], a.dtype)), _like(training)
-        ),
-        type(optimizer),
-        {**optimizer.get_config(), "name": None},
-    ]
-
-
 class _Run:
     """One training of a group of replicas."""
 
     def __init__(self, graph: ReplicaGraph, trainings: Sequence[Training]):
         self.graph = graph
         graph.load([training.model for training in trainings])
-        self.longest = max(map(_n_steps, trainings))
+        self.longest = max(map(steps_per_epoch, trainings))
         tables: dict[int, Any] = {}
         self.replicas = [
             _Replica(graph, k, training, tables, self.longest)
@@ -302,7 +192,7 @@ class _Replica:
         import tensorflow as tf
 
         self.graph, self.k, self.training = graph, k, training
-        self.n_steps, self.longest = _n_steps(training), longest
+        self.n_steps, self.longest = steps_per_epoch(training), longest
         seed = training.seed if training.shuffle else None
         self.orders = EpochOrders(len(training.x), seed, 0).endless()
         self.epoch, self.left = 0, 0
@@ -415,7 +305,3 @@ class _Fed:
         y = rows_of(self.y, places)
         weight = None if self.weight is None else self.weight[places]
         return feed_of(x, y, weight, np.arange(len(places)))
-
-
-def _n_steps(training: Training) -> int:
-    return n_batches(len(training.x), training.batch_size)

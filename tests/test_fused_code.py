@@ -64,6 +64,17 @@ class Words(L.Layer):
         return ops.mean(self.table(ops.cast(ops.round(x), "int32")), axis=1)
 
 
+class Recurrent(L.Layer):
+    """Holds a loop, which is a function of its own in the graph."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.cells = L.GRU(3)
+
+    def call(self, x):
+        return self.cells(ops.expand_dims(x, -1))
+
+
 class Subclassed(keras.Model):
     """No graph of layers, but code."""
 
@@ -110,10 +121,19 @@ class Weighed(keras.losses.Loss):
         small(Noisy, dense),
         small(Centered, dense),
         small(Words, dense),
+        small(Recurrent),
         small(lambda: L.Lambda(lambda x: 2 * x), dense),
         normalized,
     ],
-    ids=["hidden setting", "noise", "state and loss", "embedding", "Lambda", "Normalization"],
+    ids=[
+        "hidden setting",
+        "noise",
+        "state and loss",
+        "embedding",
+        "loop",
+        "Lambda",
+        "Normalization",
+    ],
 )
 def test_layers_of_ones_own(iris, build, split):
     compare(sf.KerasClassifier(build, epochs=3, validation_split=split), *iris)
