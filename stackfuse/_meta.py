@@ -47,7 +47,7 @@ class _Fusion(NetworkEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _build(self, X, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
+    def _build(self, X, rows, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
         import keras
 
         strategy = fusion_named(self.fusion)
@@ -62,7 +62,7 @@ class _Fusion(NetworkEstimator):
                 f"{type(self).__name__} combines predictions, a table with two axes; X {given}."
             )
         table = keras.Input((X.shape[1],), dtype="float64")
-        mean, scale = _moments(X)
+        mean, scale = _moments(X if rows is None else X[rows])
         fused = strategy(
             [_affine(1 / scale, -mean / scale)(table)],
             hidden_units=self.hidden_units,
