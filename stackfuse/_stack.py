@@ -39,6 +39,7 @@ from stackfuse._stack_checks import (
 )
 from stackfuse._stack_predict import FittedStack, chosen_columns
 from stackfuse.engines import FoldFits, derived_seed, replica
+from stackfuse.meta import told_of_columns
 
 #: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
 SAMPLE_ROWS = 64
@@ -302,7 +303,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         passed = _safe_indexing(X, rows) if self._passes_through() else None
         table = self._with_passthrough(self.oof_.predictions[rows], passed)
         seed = None if self.random_state is None else derived_seed(self.random_state, "final")
-        final = replica(self.final_estimator_, seed)
+        final = told_of_columns(replica(self.final_estimator_, seed), self._table_columns(table))
         params = _check_method_params(self.oof_.predictions, fit_params, indices=rows)
         target = _safe_indexing(self.oof_.y, rows)
         if context is None:

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from stackfuse._checks import is_dropped
-from stackfuse._columns import Column, as_block, labels_for
+from stackfuse._columns import PASSED, Column, as_block, labels_for
 from stackfuse._inputs import MultiInput
 
 
@@ -162,6 +162,11 @@ class FittedStack(TransformerMixin):
                 "Use passthrough=False."
             )
         return np.hstack([predictions, X])
+
+    def _table_columns(self, table) -> list[Column]:
+        """Say what the columns of the meta-learner's table are, those of X at its end."""
+        known = self.oof_.columns
+        return known + [Column("X", PASSED, j) for j in range(table.shape[1] - len(known))]
 
     def _sk_visual_block_(self):
         """Return what a notebook shows: the bases, the folds, the meta-learner."""

@@ -1,0 +1,85 @@
+"""The best point of a simplex: weights that are not negative and sum to one."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from scipy.optimize import minimize, nnls
+from sklearn.exceptions import ConvergenceWarning
+
+
+def least_squares(errors: np.ndarray) -> np.ndarray:
+    """Return the convex combination of columns of errors with the smallest sum of squares.
+
+    Parameters
+    ----------
+    errors : ndarray of shape (n_samples, n_models)
+        Predictions minus truth, as the weighted predictions miss the truth by the weighted errors.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_models,)
+
+    Notes
+    -----
+    Non-negative least squares of ``[errors; scale * ones] @ w = [0; scale]`` finds them. For
+    ``w = s * u`` with weights u that sum to one, its loss ``s^2 q + scale^2 (s - 1)^2`` with
+    ``q = |errors @ u|^2`` is least at ``s = scale^2 / (q + scale^2)``, where it is
+    ``scale^2 q / (q + scale^2)``, which grows with q: the best u is that of the smallest q,
+    whatever the scale.
+    """
+    upper = np.linalg.qr(errors, mode="r") if len(errors) > errors.shape[1] else errors
+    scale = np.sqrt(np.mean(np.square(upper).sum(axis=0)))
+    if scale == 0:
+        return np.full(errors.shape[1], 1 / errors.shape[1])
+    rows = np.vstack([upper / scale, np.ones(errors.shape[1])])
+    weights, _ = nnls(rows, np.append(np.zeros(len(upper)), 1.0))
+    return weights / weights.sum()
+
+
+def minimise(loss: Callable, start: np.ndarray) -> np.ndarray:
+    """Return the weights that make a smooth loss smallest.
+
+    Parameters
+    ----------
+    loss : callable
+        From weights of the shape of `start` to the loss and its gradient.
+    start : ndarray of shape (n_models, n_outputs)
+        Columns of weights that each sum to one.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_models, n_outputs)
+    """
+    shape = start.shape
+    sums = np.kron(np.ones(shape[0]), np.eye(shape[1]))  # of each column of the weights
+
+    def flat(weights):
+        value, gradient = loss(weights.reshape(shape))
+        return value, gradient.ravel()
+
+    found = minimize(
+        flat,
+        start.ravel(),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * start.size,
+        constraints={"type": "eq", "fun": lambda w: sums @ w - 1, "jac": lambda w: sums},
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    weights = np.maximum(found.x.reshape(shape), 0)
+    weights /= weights.sum(axis=0)
+    missed = _gap(loss, weights)
+    if not missed < 1e-4:
+        warnings.warn(
+            f"The weights may not be the best ones: the loss could fall by {missed:.1g}.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return weights
+
+
+def _gap(loss: Callable, weights: np.ndarray) -> float:
+    """Return by how much a convex loss may lie above its smallest value (the duality gap)."""
+    _, gradient = loss(weights)
+    return float(((gradient * weights).sum(axis=0) - gradient.min(axis=0)).sum())
