@@ -6,7 +6,8 @@ from stackfuse._inputs import MultiInput
 from stackfuse._oof import OutOfFold
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse._wrappers import KerasClassifier, KerasRegressor
-from stackfuse.export import ExportReport, export, to_keras
+from stackfuse.export import ExportReport, convert, export, to_keras
+from stackfuse.export import convert_type as converter_for
 from stackfuse.meta import (
     BestClassifier,
     BestRegressor,
@@ -38,6 +39,8 @@ __all__ = [
     "ParityError",
     "StackingClassifier",
     "StackingRegressor",
+    "convert",
+    "converter_for",
     "export",
     "out_of_fold",
     "to_keras",

@@ -14,7 +14,7 @@ import numpy as np
 
 def differences(model, x, expected: dict) -> dict[str, float]:
     """Return the largest difference per output; of labels, how many differ."""
-    outputs = model(np.asarray(x, np.float64))
+    outputs = model(x)
     result = {}
     for name, wanted in expected.items():
         found, wanted = np.asarray(outputs[name]), np.asarray(wanted)
@@ -36,7 +36,10 @@ def main(path: str, rows: str | None = None) -> None:
     manifest = json.loads(zipfile.ZipFile(path).read("stackfuse.json"))
     checks = {}
     if manifest["golden"]:
-        checks["golden rows"] = (manifest["golden"]["x"], manifest["golden"]["expected"])
+        golden = {
+            name: np.asarray(manifest["golden"]["inputs"][name], np.float64) for name in ["x"]
+        }
+        checks["golden rows"] = (golden["x"], manifest["golden"]["expected"])
     if rows:
         with np.load(rows, allow_pickle=False) as arrays:
             held_out = dict(arrays)

@@ -60,6 +60,10 @@ def reloaded(estimator, path, X):
     return {key: np.asarray(value) for key, value in outputs.items()}
 
 
+def graph_outputs(estimator, X):
+    return {key: np.asarray(y) for key, y in sf.to_keras(estimator)(X).items()}
+
+
 @pytest.mark.parametrize("data", ["iris", "cancer"])
 @pytest.mark.parametrize("classifier", CLASSIFIERS, ids=name)
 def test_classifiers(data, classifier, request, tmp_path):
@@ -138,7 +142,7 @@ def test_rows_on_the_thresholds_of_trees(iris, model, digits):
             row[feature] = value
             rows.append(row)
     rows = np.array(rows)
-    got = _graph.run(sf.to_keras(model), rows)
+    got = graph_outputs(model, rows)
     assert_array_equal(got["label"], model.predict(rows))
     assert_allclose(got["probabilities"], model.predict_proba(rows), atol=1e-14)
 
@@ -157,7 +161,7 @@ def test_missing_values(iris, model, seen):
     X, y = iris
     holes = np.where(np.random.default_rng(0).uniform(size=X.shape) < 0.3, np.nan, X)
     model = clone(model).fit(holes if seen else X, y)
-    got = _graph.run(sf.to_keras(model), holes)
+    got = graph_outputs(model, holes)
     assert_allclose(got["probabilities"], model.predict_proba(holes), atol=1e-14)
 
 
@@ -319,7 +323,7 @@ def test_report_and_manifest(iris, stack, tmp_path):
     assert manifest["classes"] == ["setosa", "versicolor", "virginica"]
     assert manifest["feature_names"] == list("abcd")
     assert manifest["versions"]["stackfuse"] == sf.__version__
-    assert manifest["golden"]["x"] == frame[:8].to_numpy().tolist()
+    assert manifest["golden"]["inputs"]["x"] == frame[:8].to_numpy().tolist()
     assert (
         manifest["golden"]["expected"]["probabilities"] == stack.predict_proba(frame[:8]).tolist()
     )
@@ -500,7 +504,7 @@ def test_golden_rows_hold_no_missing_values(iris, tmp_path):
     model = HistGradientBoostingClassifier(max_iter=3).fit(X, y)
     sf.export(model, tmp_path / "model.keras", verify=X)
     text = zipfile.ZipFile(tmp_path / "model.keras").read("stackfuse.json").decode()
-    assert json.loads(text)["golden"]["x"] == X[1:16:2].tolist()
+    assert json.loads(text)["golden"]["inputs"]["x"] == X[1:16:2].tolist()
     assert "NaN" not in text
 
 

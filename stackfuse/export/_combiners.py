@@ -2,27 +2,19 @@
 
 import numpy as np
 
-from stackfuse.export._convert import (
-    constant,
-    convert,
-    convert_type,
-    first_largest,
-    held,
-    unsupported,
-)
+from stackfuse.export._arithmetic import as_column, constant, first_largest, held, two_columns
+from stackfuse.export._convert import convert, convert_type, unsupported
 from stackfuse.meta import Combiner, CombiningClassifier, CombiningRegressor
 from stackfuse.meta._pools import NOTHING, SMALLEST
 
 
 @convert_type(CombiningRegressor)
 def _regressor(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     opinions = [_columns(x, block) for block in estimator.blocks_]
     y = _blend(estimator, x, opinions)
-    return ops.reshape(y, (-1,)) if estimator._y_is_column else y
+    return as_column(y) if estimator._y_is_column else y
 
 
 @convert_type(CombiningClassifier)
@@ -39,7 +31,7 @@ def _classifier(estimator, x, method):
         return chances
     if method == "label":
         if labels:
-            return ops.cast(ops.greater(chances, constant(0.5)), "int64")
+            return ops.cast(ops.greater(chances, constant(0.5, chances)), "int64")
         return first_largest(chances)
     if method != "decision_function":
         raise unsupported(estimator, method)
@@ -55,13 +47,11 @@ def _columns(x, block):
 
 def _chances(estimator, x, block, calibrator):
     """Return what one base says of the classes; shape (batch, n_classes)."""
-    from keras import ops
-
     numbers = _columns(x, block)
     if calibrator is not None:
         return convert(calibrator, numbers, "predict_proba")
     if estimator._task == "binary" and len(block.places) == 1:
-        return ops.concatenate([1 - numbers, numbers], axis=1)
+        return two_columns(numbers)
     return numbers
 
 
@@ -82,7 +72,8 @@ def _linked(chances, link: str, labels: bool):
 
     if link == "identity":
         return chances
-    chances = ops.minimum(ops.maximum(chances, constant(SMALLEST)), constant(1 - SMALLEST))
+    chances = ops.maximum(chances, constant(SMALLEST, chances))
+    chances = ops.minimum(chances, constant(1 - SMALLEST, chances))
     return ops.log(chances) - ops.log(1 - chances) if labels else ops.log(chances)
 
 
@@ -92,5 +83,5 @@ def _unlinked(average, link: str, labels: bool):
 
     if link == "logit":
         return ops.sigmoid(average) if labels else ops.softmax(average)
-    average = ops.maximum(average, constant(NOTHING))
+    average = ops.maximum(average, constant(NOTHING, average))
     return average if labels else average / ops.sum(average, axis=1, keepdims=True)

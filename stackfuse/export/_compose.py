@@ -10,9 +10,10 @@ from stackfuse._checks import NotConvertible
 from stackfuse._columns import class_places, labels_for
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse.export._convert import convert, convert_type
+from stackfuse.export._frame import Frame, take_columns
 
 
-@convert_type(Pipeline)
+@convert_type(Pipeline, frames=True)
 def _pipeline(estimator, x, method):
     *transformers, (_, last) = estimator.steps
     for _, transformer in transformers:
@@ -21,12 +22,12 @@ def _pipeline(estimator, x, method):
     return x if last in (None, "passthrough") else convert(last, x, method)
 
 
-@convert_type(FrozenEstimator)
+@convert_type(FrozenEstimator, frames=True)
 def _frozen(estimator, x, method):
     return convert(estimator.estimator, x, method)
 
 
-@convert_type(GridSearchCV, RandomizedSearchCV)
+@convert_type(GridSearchCV, RandomizedSearchCV, frames=True)
 def _search(estimator, x, method):
     if not hasattr(estimator, "best_estimator_"):
         raise NotConvertible(
@@ -40,6 +41,7 @@ def _search(estimator, x, method):
     StackingRegressor,
     ensemble.StackingClassifier,
     ensemble.StackingRegressor,
+    frames=True,
 )
 def _stack(estimator, x, method):
     table = _meta_features(estimator, x)
@@ -61,11 +63,16 @@ def _meta_features(stack, x):
         votes = [_block(e, x, method, _labels_of(stack, e, classes)) for e in estimators]
         blocks.append(votes[0] if len(votes) == 1 else ops.mean(ops.stack(votes), axis=0))
     if stack.passthrough is True:
-        blocks.append(ops.cast(x, "float64"))
+        blocks.append(_numbers(x, stack))
     elif stack.passthrough:
         places = _places(stack, stack.passthrough, x.shape[1])
-        blocks.append(ops.take(ops.cast(x, "float64"), places, axis=1))
+        blocks.append(_numbers(take_columns(x, places), stack))
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
+
+
+def _numbers(x, stack):
+    """Return what is passed through, as the meta-learner takes it."""
+    return x.numbers(wanted_by=type(stack).__name__) if isinstance(x, Frame) else x
 
 
 def _places(stack, columns, n_columns: int) -> list[int]:
@@ -92,5 +99,6 @@ def _block(estimator, x, method: str, labels: np.ndarray | None):
         return y
     if not np.array_equal(estimator.classes_, labels):
         # A base that does not know some class: its column is zero.
-        return ops.matmul(y, np.eye(len(labels))[class_places(estimator, labels)])
+        places = class_places(estimator, labels)
+        return ops.matmul(y, np.eye(len(labels), dtype=y.dtype)[places])
     return y[:, 1:] if len(labels) == 2 else y

@@ -3,15 +3,17 @@
 A family of estimators is one file that registers a function for each class::
 
     @convert_type(Ridge)
-    def _(estimator, x, method): ...
+    def _ridge(estimator, x, method): ...
 
-The graph is built of stock layers and ``keras.ops`` only. Tables of numbers live in the weights of
-stock layers or in arrays of at least one axis: Keras writes a 0-d array or a numpy scalar to the
-file as a Python number, which comes back as float32.
+The graph is built of stock layers and ``keras.ops`` only; ``_arithmetic.py`` holds what keeps its
+numbers exact. Every function takes the dtype of its arithmetic from x.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._checks import NotConvertible
+from stackfuse.export._frame import Frame
 
 #: The methods that a class must have inherited unchanged to be converted as its parent.
 _PREDICTING = (
@@ -36,24 +39,103 @@ _PREDICTING = (
 METHODS = ("predict_proba", "decision_function", "predict", "transform", "label")
 
 
+@dataclass(frozen=True)
+class Build:
+    """What the graph that is being built is for.
+
+    Attributes
+    ----------
+    precision : {"float64", "float32"}
+        Of all arithmetic outside networks.
+    trainable : bool
+        Whether networks and linear models are to be trained on: they keep their dropout.
+    """
+
+    precision: str = "float64"
+    trainable: bool = False
+
+
+_build: ContextVar[Build] = ContextVar("build")
+
+
+@contextmanager
+def building(build: Build) -> Iterator[None]:
+    """Say what the graphs that are built inside are for."""
+    token = _build.set(build)
+    try:
+        yield
+    finally:
+        _build.reset(token)
+
+
+def current_build() -> Build:
+    """Return what the graph that is being built is for."""
+    return _build.get(Build())
+
+
 @singledispatch
 def _convert(estimator, x, method: str) -> Any:
     raise NotConvertible(_refusal(estimator))
 
 
+#: Converters that take named columns, some of which may hold strings.
+_taking_frames: set[Callable] = set()
+
+
 def _refusal(estimator) -> str:
+    name = type(estimator).__name__
     return (
-        f"{type(estimator).__name__} cannot be converted to a Keras graph: there is no converter "
-        "for it. The README lists what can be in an exported stack."
+        f"{name} cannot be converted to a Keras graph: there is no converter for it. The README "
+        f"lists what can be in an exported stack; a converter of your own is a function "
+        f"(estimator, x, method) -> tensor under the decorator @stackfuse.converter_for({name})."
     )
 
 
-def convert_type(*classes: type) -> Callable:
-    """Register a function ``(estimator, x, method) -> tensor`` for estimator classes."""
+def convert_type(*classes: type, frames: bool = False) -> Callable[[Callable], Callable]:
+    """Register a function that converts the estimators of some classes.
+
+    Parameters
+    ----------
+    *classes : type
+        Fitted estimators of these classes, and of subclasses that predict by the same methods,
+        are passed to the function.
+    frames : bool, default=False
+        Whether the function also takes a ``Frame`` of named columns for x, some of which may hold
+        strings. Other functions are given the numbers in one tensor.
+
+    Returns
+    -------
+    decorator : callable
+        Of a function ``(estimator, x, method) -> tensor``; see :func:`convert`. It returns the
+        tensor of what ``method`` of the estimator returns, made from x of shape (batch,
+        n_features) by stock Keras layers and ``keras.ops``. Numbers that the estimator has learned
+        are arrays of at least one axis in the dtype of x: Keras writes a 0-d array to the file as
+        a Python number, which comes back as float32.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> from sklearn.base import BaseEstimator, RegressorMixin
+    >>> class Mean(RegressorMixin, BaseEstimator):
+    ...     def fit(self, X, y):
+    ...         self.n_features_in_ = X.shape[1]
+    ...         return self
+    ...     def predict(self, X):
+    ...         return np.mean(X, axis=1)
+    >>> @sf.converter_for(Mean)
+    ... def mean(estimator, x, method):
+    ...     from keras import ops
+    ...     return ops.mean(x, axis=1)
+    >>> graph = sf.to_keras(Mean().fit(np.eye(3), np.ones(3)))
+    >>> np.asarray(graph(np.array([[1.0, 2.0, 6.0]]))["prediction"]).tolist()
+    [3.0]
+    """
 
     def register(function: Callable) -> Callable:
         for cls in classes:
             _convert.register(cls, function)
+        if frames:
+            _taking_frames.add(function)
         return function
 
     return register
@@ -65,16 +147,18 @@ def convert(estimator, x, method: str):
     Parameters
     ----------
     estimator : fitted estimator
-    x : KerasTensor of shape (batch, n_features, ...)
-        In float64, unless only networks will see it.
+    x : KerasTensor of shape (batch, n_features, ...), Frame, or dict of str to KerasTensor
+        Numbers in the graph's precision; of a frame its columns by name, of a ``MultiInput`` its
+        arrays.
     method : {"predict_proba", "decision_function", "predict", "transform", "label"}
         With ``"predict"`` a classifier gives ``classes_``, which must be numbers; ``"label"``
         gives the number of the class.
 
     Returns
     -------
-    y : KerasTensor
-        In float64 (``"label"``: int64).
+    y : KerasTensor or list of KerasTensor
+        In the graph's precision (``"label"``: int64). A list holds the probabilities of several
+        columns of classes, where scikit-learn returns a list.
 
     Raises
     ------
@@ -88,7 +172,9 @@ def convert(estimator, x, method: str):
     _refuse_overridden(cls)
     check_is_fitted(estimator)
     if method == "predict" and hasattr(estimator, "classes_"):
-        return _class_values(estimator, convert(estimator, x, "label"))
+        return _class_values(estimator, convert(estimator, x, "label"), current_build().precision)
+    if isinstance(x, Frame) and converter not in _taking_frames:
+        x = x.numbers(wanted_by=cls.__name__)
     return converter(estimator, x, method)
 
 
@@ -99,7 +185,8 @@ def _refuse_overridden(cls: type) -> None:
     if changed:
         raise NotConvertible(
             f"{cls.__name__} overrides {changed[0]} of {parent.__name__}, so it cannot be "
-            f"converted as a {parent.__name__}. Register a converter for {cls.__name__}."
+            f"converted as a {parent.__name__}. Register a converter for it with "
+            f"@stackfuse.converter_for({cls.__name__})."
         )
 
 
@@ -113,65 +200,29 @@ def unsupported(estimator, method: str) -> NotConvertible:
     return NotConvertible(f"{type(estimator).__name__}.{method} has no counterpart in the graph.")
 
 
-def constant(values) -> np.ndarray:
-    """Return float64 values with at least one axis, which survive saving as they are."""
-    return np.atleast_1d(np.asarray(values, np.float64))
-
-
-def held(x, *rows):
-    """Return rows of numbers as tensors of shape (batch, n), read from a frozen layer's weights.
-
-    TensorFlow rewrites arithmetic with constants when it compiles a graph: a division becomes a
-    product with the reciprocal, sums are reordered. The last bit moves, and a value that lies on a
-    tree's threshold falls to its other side. Weights are left as they are.
-
-    Parameters
-    ----------
-    x : KerasTensor of shape (batch, n_features)
-        Tells the number of rows.
-    *rows : array-like of shape (n,)
-    """
-    from keras import layers, ops
-
-    table = np.vstack([np.atleast_1d(np.asarray(row, np.float64)) for row in rows])
-    layer = layers.Embedding(*table.shape, trainable=False, dtype="float64")
-    layer.build((None, None))
-    layer.set_weights([table])
-    first = ops.cast(ops.zeros_like(x[:, :1]), "int32")
-    return [ops.reshape(layer(first + k), (-1, table.shape[1])) for k in range(len(rows))]
-
-
-def first_largest(scores):
-    """Return the number of the largest column, the first of equals, as int64 of shape (batch,).
-
-    ``numpy.argmax`` written with comparisons: the graph of ``keras.ops.argmax`` does not load
-    in every runtime.
-    """
+def _class_values(estimator, label, dtype: str):
+    """Return the classes themselves, for classes that are numbers."""
     from keras import ops
 
-    n_columns = scores.shape[1]
-    numbers = np.arange(n_columns, dtype=np.float64)
-    is_largest = ops.equal(scores, ops.max(scores, axis=1, keepdims=True))
-    candidates = ops.where(is_largest, numbers, np.full(n_columns, float(n_columns)))
-    return ops.cast(ops.min(candidates, axis=1), "int64")
+    if isinstance(estimator.classes_, list):
+        columns = [
+            _values_of(estimator, classes, label[:, k], dtype)
+            for k, classes in enumerate(estimator.classes_)
+        ]
+        return ops.stack(columns, axis=1)
+    if len(label.shape) == 2:  # a 0/1 matrix: its columns are the classes
+        return ops.cast(label, dtype)
+    return _values_of(estimator, estimator.classes_, label, dtype)
 
 
-def is_positive(scores):
-    """Return 1 where the one column of scores is above 0, as int64 of shape (batch,)."""
+def _values_of(estimator, classes, label, dtype: str):
     from keras import ops
 
-    return ops.cast(ops.reshape(ops.greater(scores, constant(0.0)), (-1,)), "int64")
-
-
-def _class_values(estimator, label):
-    """Return the class itself, for classes that are numbers."""
-    from keras import ops
-
-    values = np.asarray(estimator.classes_)
+    values = np.asarray(classes)
     if values.dtype.kind not in "buif":
         raise NotConvertible(
             f"{type(estimator).__name__} predicts the classes {values.tolist()}, which are not "
             "numbers. Use stack_method='predict_proba'."
         )
     hits = ops.equal(ops.reshape(label, (-1, 1)), np.arange(len(values), dtype=np.int64))
-    return ops.sum(ops.where(hits, constant(values), np.zeros(len(values))), axis=1)
+    return ops.sum(ops.where(hits, values.astype(dtype), np.zeros(len(values), dtype)), axis=1)

@@ -13,21 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _num_samples
 
 from stackfuse._checks import listed
 from stackfuse._files import sync
 from stackfuse._program import seeded
+from stackfuse.export._convert import Build
 from stackfuse.export._graph import (
     TOLERANCE,
+    Graph,
     build_graph,
     check_parity,
     expected_outputs,
     run,
     sample_rows,
 )
+from stackfuse.export._signature import Signature
 
 #: The file inside an export that says what it is.
 MANIFEST = "stackfuse.json"
@@ -82,6 +84,7 @@ def export(
     *,
     format: str | None = None,
     verify: Any = None,
+    precision: str = "float64",
 ) -> ExportReport:
     """Write a fitted stack to one file that loads without stackfuse.
 
@@ -100,6 +103,8 @@ def export(
         The rows to compare on; by default training rows that the stack has kept. The first
         eight of them and their expected outputs travel with the file. False skips the check, and
         the report says so.
+    precision : {"float64", "float32"}, default="float64"
+        See :func:`to_keras`.
 
     Returns
     -------
@@ -130,34 +135,39 @@ def export(
     _check_target(target, form)
     rows = _rows_to_verify(stack, verify)
     with seeded(0):  # layers draw initial weights that are never used
-        graph, parity = _write(stack, rows, form, target)
+        graph, parity = _write(stack, rows, form, target, Build(precision))
     return ExportReport(
         path=target,
         format=form.name,
-        outputs={name: tuple(tensor.shape) for name, tensor in graph.output.items()},
+        outputs={name: tuple(tensor.shape) for name, tensor in graph.model.output.items()},
         n_rows=0 if parity is None else parity.n_rows,
         max_difference=None if parity is None else parity.max_difference,
         n_bytes=_size(target),
     )
 
 
-def _write(stack, rows, form: "_Format", target: Path):
+def _write(stack, rows, form: "_Format", target: Path, build: Build):
     """Write a stack's graph and check it; return the graph and how well the file agrees."""
-    graph = build_graph(stack, rows)
+    graph = build_graph(stack, rows, build)
     expected: dict[str, np.ndarray] = {}
+    fed: dict[str, np.ndarray] = {}
     if rows is not None:
+        fed = graph.signature.feed(rows)
+        if build.precision == "float32":
+            rows = _rounded(rows)  # the rows that the graph will see
         expected = expected_outputs(stack, rows)
         hint = _FLOAT32 if getattr(rows, "dtype", None) == np.float32 else ""
-        rows = np.asarray(rows.toarray() if issparse(rows) else rows, np.float64)
-        check_parity(expected, run(graph, rows), what="The graph", hint=hint)
-    manifest = _manifest(stack, graph, rows, expected)
+        check_parity(expected, run(graph, fed), what="The graph", hint=hint)
+    manifest = _manifest(stack, graph, fed, expected)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
     try:
-        form.write(graph, draft, json.dumps(manifest, indent=1, allow_nan=False))
+        form.write(graph.model, draft, json.dumps(manifest, indent=1, allow_nan=False))
         parity = None
         if rows is not None:
-            parity = check_parity(expected, run(form.load(draft), rows), what="The file")
+            parity = check_parity(
+                expected, run(form.load(draft, graph.signature), fed), what="The file"
+            )
         _put_in_place(draft, target)
     finally:
         _remove(draft)
@@ -171,7 +181,7 @@ class _Format:
     name: str
     suffix: str
     write: Callable[[Any, Path, str], None]
-    load: Callable[[Path], Callable]
+    load: Callable[[Path, Signature], Callable]
 
 
 def _write_keras(graph, path: Path, manifest: str) -> None:
@@ -181,13 +191,14 @@ def _write_keras(graph, path: Path, manifest: str) -> None:
         archive.writestr(zipfile.ZipInfo(MANIFEST, (1980, 1, 1, 0, 0, 0)), manifest)
 
 
-def _load_keras(path: Path) -> Callable:
+def _load_keras(path: Path, signature: Signature) -> Callable:
     import keras
     import tensorflow as tf
 
     model = keras.models.load_model(path, compile=False, safe_mode=True)
     # Compiled, as it will be served: the graph in memory was checked eagerly.
-    return tf.function(lambda x: model(x), reduce_retracing=True)
+    graph = Graph(model, signature)
+    return tf.function(lambda fed: graph(fed), reduce_retracing=True)
 
 
 def _write_saved_model(graph, path: Path, manifest: str) -> None:
@@ -197,13 +208,13 @@ def _write_saved_model(graph, path: Path, manifest: str) -> None:
     (extra / MANIFEST).write_text(manifest)
 
 
-def _load_saved_model(path: Path) -> Callable:
+def _load_saved_model(path: Path, signature: Signature) -> Callable:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(path)
     serving = loaded.signatures["serving_default"]
     # The loaded object must outlive its functions.
-    return lambda x, keep=loaded: serving(x=tf.constant(x))
+    return lambda fed, keep=loaded: serving(**{name: tf.constant(a) for name, a in fed.items()})
 
 
 _FORMATS = {
@@ -261,17 +272,20 @@ def _rows_to_verify(stack, verify):
     return verify
 
 
-def _manifest(stack, graph, rows, expected) -> dict[str, Any]:
+def _manifest(stack, graph: Graph, fed, expected) -> dict[str, Any]:
     """Return what travels with the file: names, versions, and rows to check it on."""
     manifest: dict[str, Any] = {
         "manifest_version": 1,
         "estimator": type(stack).__name__,
-        "inputs": {"x": {"shape": list(graph.inputs[0].shape), "dtype": graph.inputs[0].dtype}},
+        "inputs": {
+            name: {"shape": [None, *shape], "dtype": dtype}
+            for name, (shape, dtype) in graph.signature.inputs.items()
+        },
         "outputs": {
             name: {"shape": list(tensor.shape), "dtype": str(tensor.dtype)}
-            for name, tensor in graph.output.items()
+            for name, tensor in graph.model.output.items()
         },
-        "classes": np.asarray(stack.classes_).tolist() if is_classifier(stack) else None,
+        "classes": _classes(stack) if is_classifier(stack) else None,
         "feature_names": _feature_names(stack),
         "versions": {
             "python": platform.python_version(),
@@ -283,14 +297,37 @@ def _manifest(stack, graph, rows, expected) -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "golden": None,
     }
-    if rows is not None:
-        finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)  # JSON has no NaN
-        golden = np.flatnonzero(finite)[:GOLDEN_ROWS]
+    if fed:
+        golden = _golden_rows(fed)
         manifest["golden"] = {
-            "x": rows[golden].tolist(),
+            "inputs": {name: array[golden].tolist() for name, array in fed.items()},
             "expected": {name: y[golden].tolist() for name, y in expected.items()},
         }
     return manifest
+
+
+def _classes(stack) -> list:
+    """Return the classes; of several columns of classes a list of lists."""
+    if isinstance(stack.classes_, list):
+        return [np.asarray(classes).tolist() for classes in stack.classes_]
+    return np.asarray(stack.classes_).tolist()
+
+
+def _golden_rows(fed: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the numbers of the first rows that JSON can hold: it has no NaN."""
+    n_rows = len(next(iter(fed.values())))
+    finite = np.ones(n_rows, bool)
+    for array in fed.values():
+        if array.dtype.kind == "f":
+            finite &= np.isfinite(array.reshape(n_rows, -1)).all(axis=1)
+    return np.flatnonzero(finite)[:GOLDEN_ROWS]
+
+
+def _rounded(X):
+    """Return rows as they are once they have been float32."""
+    if hasattr(X, "astype") and getattr(X, "dtype", None) == np.float64:
+        return X.astype(np.float32).astype(np.float64)
+    return X
 
 
 def _feature_names(stack) -> list[str] | None:

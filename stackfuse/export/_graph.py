@@ -9,19 +9,23 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._checks import NotConvertible, ParityError
+from stackfuse._checks import NotConvertible, ParityError, listed
 from stackfuse._program import seeded
-from stackfuse.export._convert import convert
+from stackfuse.export._convert import Build, building, convert
 from stackfuse.export._neural import check_stock
+from stackfuse.export._signature import Signature
 
 #: How far probabilities may differ; decisions and regressions relative to their largest value.
 TOLERANCE = 1e-5
+
+#: What all arithmetic outside networks can be done in.
+PRECISIONS = ("float64", "float32")
 
 #: Rows that the graph computes at a time while it is checked.
 _BATCH = 4096
 
 
-def to_keras(estimator) -> Any:
+def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool = False) -> Any:
     """Bake a fitted stack, or any convertible estimator, into one Keras model.
 
     The model is made of stock Keras layers and ``keras.ops`` only. Meta-learners and scikit-learn
@@ -31,15 +35,27 @@ def to_keras(estimator) -> Any:
     ----------
     estimator : fitted estimator
         A stack, a pipeline, a search over them, or a single estimator.
+    X : array-like of shape (n_samples, ...), default=None
+        Some rows as the graph will be given them. Needed only where an estimator that is no stack
+        was fitted on a data frame with columns of strings: they tell which columns these are.
+    precision : {"float64", "float32"}, default="float64"
+        The dtype of X and of all arithmetic outside networks. float32 is for runtimes that know
+        no other; then scores may differ by about 1e-6.
+    trainable : bool, default=False
+        Whether networks and linear models can be trained on, with ``fit``; networks then keep
+        their dropout.
 
     Returns
     -------
     graph : keras.Model
         Takes X, float64 of shape (n_samples, n_features), or the shape of the rows that the stack
-        was fitted on. Returns a dict: of a classifier ``"probabilities"`` of shape
-        (n_samples, n_classes) and ``"label"``, the number of the class in ``classes_``, int64 of
-        shape (n_samples,); where the classifier has no probabilities, ``"decision"`` in their
-        place. Of a regressor ``"prediction"``, of the shape that ``predict`` returns.
+        was fitted on; of a ``MultiInput`` a dict of its arrays; of a data frame with columns of
+        strings a dict of all columns, each of shape (n_samples, 1). Returns a dict: of a
+        classifier ``"probabilities"`` of shape (n_samples, n_classes) and ``"label"``, the number
+        of the class in ``classes_``, int64 of shape (n_samples,); where the classifier has no
+        probabilities, ``"decision"`` in their place. Of a regressor ``"prediction"``, of the shape
+        that ``predict`` returns. Where scikit-learn returns a list, one array per column of
+        classes, the outputs are ``"probabilities_0"``, ``"probabilities_1"``, and so on.
 
     Raises
     ------
@@ -63,18 +79,30 @@ def to_keras(estimator) -> Any:
     >>> [(name, tuple(t.shape)) for name, t in sorted(graph(X[:2]).items())]
     [('label', (2,)), ('probabilities', (2, 3))]
     """
-    with seeded(0):  # layers draw initial weights that are never used
-        return build_graph(estimator, None)
+    return build_graph(estimator, X, Build(precision, trainable)).model
 
 
-def build_graph(estimator, rows):
+@dataclass(frozen=True)
+class Graph:
+    """A stack's Keras model, and what it takes."""
+
+    model: Any
+    signature: Signature
+
+    def __call__(self, fed: dict[str, np.ndarray]) -> Mapping[str, Any]:
+        """Return the outputs for arrays by the names of the inputs."""
+        return self.model(fed["x"] if self.signature.kind == "table" else fed)
+
+
+def build_graph(estimator, rows, build: Build) -> Graph:
     """Return the graph of an estimator for rows of the shape that some rows have.
 
     Parameters
     ----------
     estimator : fitted estimator
     rows : array-like of shape (n_samples, ...) or None
-        By default the shape is that of the rows that the estimator was fitted on.
+        By default the rows are as those that the estimator was fitted on.
+    build : Build
     """
     import keras
 
@@ -85,19 +113,28 @@ def build_graph(estimator, rows):
         )
     if not hasattr(estimator, "get_params"):
         raise TypeError(f"to_keras takes a fitted scikit-learn estimator, got {estimator!r}.")
+    if build.precision not in PRECISIONS:
+        raise ValueError(f"precision must be {listed(PRECISIONS)}, got {build.precision!r}.")
     check_is_fitted(estimator)
-    shape = _row_shape(estimator) if rows is None else np.shape(rows)[1:]
-    x = keras.Input(shape, dtype="float64", name="x")
-    outputs = {
-        name: keras.layers.Identity(name=name, dtype="int64" if name == "label" else "float64")(
-            convert(estimator, x, method)
-        )
-        for name, method in output_methods(estimator).items()
-    }
-    graph = keras.Model(x, outputs, name="stack")
-    graph.trainable = False
-    check_stock(graph)
-    return graph
+    signature = _signature(estimator, rows, build.precision)
+    with seeded(0), building(build):  # layers draw initial weights that are never used
+        inputs, x = signature.symbols()
+        outputs = {}
+        for name, method in output_methods(estimator).items():
+            y = convert(estimator, x, method)
+            dtype = "int64" if name == "label" else build.precision
+            for key, tensor in _named(name, y).items():
+                outputs[key] = keras.layers.Identity(name=key, dtype=dtype)(tensor)
+        model = keras.Model(inputs, outputs, name="stack")
+        if not build.trainable:
+            model.trainable = False
+    check_stock(model)
+    return Graph(model, signature)
+
+
+def _named(name: str, y) -> dict[str, Any]:
+    """Return an output by its name; those of a list are counted."""
+    return {f"{name}_{k}": part for k, part in enumerate(y)} if isinstance(y, list) else {name: y}
 
 
 def output_methods(estimator) -> dict[str, str]:
@@ -116,17 +153,24 @@ def output_methods(estimator) -> dict[str, str]:
 
 def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
     """Return what the graph must return for X, by the estimator's own methods."""
-    expected: dict[str, np.ndarray] = {
-        name: np.asarray(getattr(estimator, method)(X), np.float64)
-        for name, method in output_methods(estimator).items()
-        if name != "label"
-    }
-    if is_classifier(estimator):
-        labels = np.asarray(estimator.predict(X))
-        classes = np.asarray(estimator.classes_)
-        label = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
-        expected["label"] = np.asarray(label, np.int64)
+    expected: dict[str, np.ndarray] = {}
+    for name, method in output_methods(estimator).items():
+        if name == "label":
+            expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
+            continue
+        for key, y in _named(name, getattr(estimator, method)(X)).items():
+            expected[key] = np.asarray(y, np.float64)
     return expected
+
+
+def _class_numbers(estimator, labels: np.ndarray) -> np.ndarray:
+    """Return the place of each predicted class in ``classes_``; of indicators the matrix."""
+    classes = estimator.classes_
+    if isinstance(classes, list):
+        columns = [np.searchsorted(c, labels[:, k]) for k, c in enumerate(classes)]
+        return np.column_stack(columns).astype(np.int64)
+    numbers = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
+    return np.asarray(numbers, np.int64)
 
 
 @dataclass(frozen=True)
@@ -176,7 +220,7 @@ def check_parity(
             )
         difference = np.abs(found.astype(np.float64) - wanted)
         scale = 1.0
-        if name not in ("probabilities", "label"):
+        if name != "label" and not name.startswith("probabilities"):
             scale = float(np.max(np.abs(wanted), initial=0.0)) or 1.0
         allowed = 0.0 if name == "label" else TOLERANCE * scale
         wrong = ~(difference <= allowed)  # also true of NaN
@@ -193,21 +237,30 @@ def check_parity(
     return Parity(n_rows, largest)
 
 
-def run(function, X: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the outputs of a graph for X, computed in batches."""
-    parts = [function(X[start : start + _BATCH]) for start in range(0, len(X), _BATCH)]
+def run(function, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the outputs of a graph for arrays by the names of its inputs, computed in batches."""
+    n_rows = len(next(iter(fed.values())))
+    parts = [
+        function({name: array[start : start + _BATCH] for name, array in fed.items()})
+        for start in range(0, n_rows, _BATCH)
+    ]
     return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 
 
-def _row_shape(estimator) -> tuple[int, ...]:
-    """Return the shape of one row of X."""
+def _signature(estimator, rows, precision: str) -> Signature:
+    """Return what the graph of an estimator takes."""
+    if rows is None:
+        rows = next((s for p in _first_parts(estimator) if (s := _kept_rows(p)) is not None), None)
+    if rows is not None:
+        return Signature.of_rows(rows, precision)
     for part in _first_parts(estimator):
-        sample = getattr(part, "_sample_X", None)
-        if sample is not None:
-            return tuple(np.shape(sample)[1:])
-        if hasattr(part, "X_shape_") and isinstance(part.X_shape_, tuple):
-            return part.X_shape_
-    return (estimator.n_features_in_,)
+        if hasattr(part, "X_shape_"):
+            return Signature.of_shape(part.X_shape_, precision)
+    return Signature.of_shape((estimator.n_features_in_,), precision)
+
+
+def _kept_rows(estimator):
+    return getattr(estimator, "_sample_X", None)
 
 
 def _first_parts(estimator) -> Iterator[Any]:
@@ -223,4 +276,4 @@ def _first_parts(estimator) -> Iterator[Any]:
 
 def sample_rows(estimator):
     """Return the training rows that a stack has kept, or None."""
-    return getattr(getattr(estimator, "best_estimator_", estimator), "_sample_X", None)
+    return _kept_rows(getattr(estimator, "best_estimator_", estimator))

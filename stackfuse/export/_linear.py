@@ -32,7 +32,8 @@ from sklearn.linear_model import (
 )
 from sklearn.svm import LinearSVC, LinearSVR
 
-from stackfuse.export._convert import convert_type, first_largest, is_positive, unsupported
+from stackfuse.export._arithmetic import affine, as_column, first_largest, is_positive, two_columns
+from stackfuse.export._convert import convert_type, unsupported
 
 
 @convert_type(
@@ -62,7 +63,7 @@ def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     y = affine(x, estimator.coef_, estimator.intercept_)
-    return _as_column(y) if np.ndim(estimator.coef_) == 1 else y
+    return as_column(y) if np.ndim(estimator.coef_) == 1 else y
 
 
 @convert_type(LinearSVC, Perceptron, RidgeClassifier, RidgeClassifierCV)
@@ -84,21 +85,9 @@ def _sgd_classifier(estimator, x, method):
     return _from_decision(estimator, decision, method, proba)
 
 
-def affine(x, coef: np.ndarray, intercept):
-    """Return ``x @ coef.T + intercept`` as a frozen Dense layer in float64."""
-    import keras
-
-    kernel = np.atleast_2d(np.asarray(coef, np.float64)).T
-    bias = np.broadcast_to(np.asarray(intercept, np.float64), kernel.shape[1:])
-    layer = keras.layers.Dense(kernel.shape[1], trainable=False, dtype="float64")
-    y = layer(x)
-    layer.set_weights([kernel, bias])
-    return y
-
-
 def _from_decision(estimator, decision, method: str, proba):
     if method == "decision_function":
-        return _as_column(decision) if decision.shape[1] == 1 else decision
+        return as_column(decision) if decision.shape[1] == 1 else decision
     if method == "label":
         return is_positive(decision) if decision.shape[1] == 1 else first_largest(decision)
     if method == "predict_proba" and proba is not None:
@@ -110,8 +99,7 @@ def _softmax(decision):
     from keras import ops
 
     if decision.shape[1] == 1:
-        positive = ops.sigmoid(decision)
-        return ops.concatenate([1 - positive, positive], axis=1)
+        return two_columns(ops.sigmoid(decision))
     return ops.softmax(decision)
 
 
@@ -120,11 +108,5 @@ def _one_vs_rest(decision):
 
     positive = ops.sigmoid(decision)
     if decision.shape[1] == 1:
-        return ops.concatenate([1 - positive, positive], axis=1)
+        return two_columns(positive)
     return positive / ops.sum(positive, axis=1, keepdims=True)
-
-
-def _as_column(y):
-    from keras import ops
-
-    return ops.reshape(y, (-1,))

@@ -6,9 +6,10 @@ from itertools import count
 
 from stackfuse._architecture import foreign_parts
 from stackfuse._checks import NotConvertible
-from stackfuse._heads import Heads
+from stackfuse._inputs import input_structure
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
-from stackfuse.export._convert import constant, convert_type, first_largest, unsupported
+from stackfuse.export._arithmetic import as_column, constant, first_largest
+from stackfuse.export._convert import convert_type, current_build, unsupported
 
 _numbers = count()
 
@@ -17,58 +18,82 @@ _numbers = count()
 def _classifier(estimator, x, method):
     from keras import ops
 
-    if isinstance(estimator.outputs_, Heads):
-        raise NotConvertible(
-            f"The network {estimator.model_.name!r} has {len(estimator.outputs_.heads)} outputs, "
-            "columns of classes, which have no counterpart yet. Export one network per column."
-        )
     probabilities = _outputs(estimator, x)
     if method == "predict_proba":
         return probabilities
-    if method == "label" and estimator.outputs_.task == "multilabel":
-        return ops.cast(ops.greater(probabilities, constant(0.5)), "int64")
-    if method == "label":
-        return first_largest(probabilities)
-    raise unsupported(estimator, method)
+    if method != "label":
+        raise unsupported(estimator, method)
+    if isinstance(probabilities, list):
+        return ops.stack([first_largest(p) for p in probabilities], axis=1)
+    if estimator.outputs_.task == "multilabel":
+        return ops.cast(ops.greater(probabilities, constant(0.5, probabilities)), "int64")
+    return first_largest(probabilities)
 
 
 @convert_type(NetworkRegressor)
 def _regressor(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     y = _outputs(estimator, x)
-    return ops.reshape(y, (-1,)) if estimator._y_is_column else y
+    return as_column(y) if estimator._y_is_column else y
 
 
 def _outputs(estimator, x):
-    """Return what the estimator's network predicts, computed in its dtype, as float64."""
+    """Return what the estimator's network predicts, computed in its dtype, in the graph's."""
+    import keras
+
+    build = current_build()
+    network = isolated(estimator.model_, trainable=build.trainable)
+    y = network(_fed(network, x), training=None if build.trainable else False)
+    return keras.tree.map_structure(
+        lambda part: keras.ops.cast(part, build.precision), estimator.outputs_.predict(y)
+    )
+
+
+def _fed(network, x):
+    """Return x in the structure and the dtypes of a network's inputs."""
+    import keras
+
+    structure = input_structure(network)
+    if not isinstance(structure, dict | list | tuple):
+        return _fit(network, structure, next(iter(x.values())) if isinstance(x, dict) else x)
+    tensors = structure if isinstance(structure, dict) else {t.name: t for t in structure}
+    if not isinstance(x, dict):
+        raise NotConvertible(
+            f"The network {network.name!r} has the inputs {list(tensors)}, but X is one table."
+        )
+    fed = {name: _fit(network, tensor, x[name]) for name, tensor in tensors.items()}
+    return (
+        fed
+        if isinstance(structure, dict)
+        else keras.tree.pack_sequence_as(structure, list(fed.values()))
+    )
+
+
+def _fit(network, wanted, x):
+    """Return a tensor as an input of a network is declared."""
     from keras import ops
 
-    inputs = getattr(estimator.model_, "inputs", None) or []
-    if len(inputs) > 1:
+    rank = len(wanted.shape)
+    if len(x.shape) == rank - 1:  # Keras adds or drops a last axis of length one
+        x = ops.expand_dims(x, -1)
+    elif len(x.shape) == rank + 1 and x.shape[-1] == 1:
+        x = ops.squeeze(x, -1)
+    declared, given = wanted.shape[1:], x.shape[1:]
+    if len(declared) != len(given) or any(w not in (None, g) for w, g in zip(declared, given)):
         raise NotConvertible(
-            f"The network {estimator.model_.name!r} has {len(inputs)} inputs, which has no "
-            "counterpart yet."
-        )
-    network = isolated(estimator.model_)
-    wanted, given = network.inputs[0].shape[1:], x.shape[1:]
-    if len(wanted) != len(given) or any(w not in (None, g) for w, g in zip(wanted, given)):
-        raise NotConvertible(
-            f"The network {estimator.model_.name!r} takes rows of shape {tuple(wanted)}, "
+            f"The network {network.name!r} takes rows of shape {tuple(declared)}, "
             f"but the graph gives it {tuple(given)}."
         )
-    y = network(ops.cast(x, network.inputs[0].dtype), training=False)
-    return estimator.outputs_.predict(y)
+    return ops.cast(x, wanted.dtype)
 
 
-def isolated(model):
-    """Return a copy of a model that shares nothing with it and cannot be trained.
+def isolated(model, *, trainable: bool = False):
+    """Return a copy of a model that shares nothing with it and, by default, cannot be trained.
 
     The copy goes through a file, because ``clone_model`` loses the state of preprocessing layers;
     its name is new, because no two models of one graph may share one. Dropout and noise layers are
-    replaced: an outer ``training=True`` would otherwise wake them.
+    replaced in what is not trained: an outer ``training=True`` would otherwise wake them.
 
     Raises
     ------
@@ -97,8 +122,9 @@ def isolated(model):
         path = os.path.join(folder, "model.keras")
         model.save(path, include_optimizer=False)
         copy = keras.models.load_model(path, compile=False, safe_mode=True)
-    copy = keras.models.clone_model(copy, clone_function=quiet, recursive=True)
-    copy.trainable = False
+    if not trainable:
+        copy = keras.models.clone_model(copy, clone_function=quiet, recursive=True)
+        copy.trainable = False
     copy.name = f"network_{next(_numbers)}"
     return copy
 

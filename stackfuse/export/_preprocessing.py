@@ -3,7 +3,8 @@
 import numpy as np
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
-from stackfuse.export._convert import constant, convert_type, held, unsupported
+from stackfuse.export._arithmetic import constant, held
+from stackfuse.export._convert import convert_type, unsupported
 
 
 @convert_type(StandardScaler)
@@ -51,4 +52,4 @@ def _scaled(x, center: np.ndarray | None, scale: np.ndarray | None):
 def _clipped(x, low: float, high: float):
     from keras import ops
 
-    return ops.minimum(ops.maximum(x, constant(low)), constant(high))
+    return ops.minimum(ops.maximum(x, constant(low, x)), constant(high, x))

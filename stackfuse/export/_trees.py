@@ -30,17 +30,15 @@ from sklearn.tree import (
 )
 
 from stackfuse._checks import NotConvertible
-from stackfuse.export._convert import (
+from stackfuse.export._arithmetic import (
     constant,
-    convert_type,
     first_largest,
     held,
     is_positive,
-    unsupported,
+    table,
+    two_columns,
 )
-
-_LARGEST = np.finfo(np.float64).max
-_SMALLEST = np.finfo(np.float64).tiny
+from stackfuse.export._convert import convert_type, unsupported
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def _boosting_classifier(estimator, x, method):
     raw = _boosted(estimator, x)
     if method == "label" and raw.shape[1] == 1:
         # Other than everywhere else in scikit-learn, a decision of exactly 0 is the second class.
-        return ops.cast(ops.greater_equal(raw[:, 0], constant(0.0)), "int64")
+        return ops.cast(ops.greater_equal(raw[:, 0], constant(0.0, raw)), "int64")
     # Half the log-odds is what the exponential loss estimates.
     return _from_raw(estimator, raw, method, slope=2.0 if estimator.loss == "exponential" else 1.0)
 
@@ -167,7 +165,7 @@ def _boosted(estimator, x):
         )
     start = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))[0]
     trees = [_from_tree(tree.tree_) for tree in estimator.estimators_.ravel()]
-    values = _leaf_values(_as_float32(x), trees) * constant(estimator.learning_rate)
+    values = _leaf_values(_as_float32(x), trees) * constant(estimator.learning_rate, x)
     return _sum_by_output(values, start, len(start)) if trees else ops.zeros_like(x[:, :1]) + start
 
 
@@ -185,7 +183,7 @@ def _sum_by_output(values, start: np.ndarray, n_outputs: int):
 
     n_trees = values.shape[1]
     by_stage = ops.reshape(values, (-1, n_trees // n_outputs, n_outputs))
-    return ops.sum(by_stage, axis=1) + constant(start)
+    return ops.sum(by_stage, axis=1) + constant(start, values)
 
 
 def _from_proba(estimator, proba, method: str):
@@ -208,8 +206,7 @@ def _from_raw(estimator, raw, method: str, slope: float = 1.0):
         raise unsupported(estimator, method)
     if not binary:
         return ops.softmax(raw)
-    positive = ops.sigmoid(raw * constant(slope))
-    return ops.concatenate([1 - positive, positive], axis=1)
+    return two_columns(ops.sigmoid(raw * constant(slope, raw)))
 
 
 def _check_predict(estimator, method: str) -> None:
@@ -221,7 +218,7 @@ def _as_float32(x):
     """Round to float32, as these trees do before they compare with float64 thresholds."""
     from keras import ops
 
-    return ops.cast(ops.cast(x, "float32"), "float64")
+    return ops.cast(ops.cast(x, "float32"), x.dtype)
 
 
 # ---------------------------------------------------------------------------- the descent
@@ -232,25 +229,25 @@ def _leaf_values(x, trees: Sequence[_Tree]):
 
     Parameters
     ----------
-    x : KerasTensor of shape (batch, n_features), float64
+    x : KerasTensor of shape (batch, n_features)
     trees : sequence of _Tree
 
     Returns
     -------
-    values : KerasTensor of shape (batch, n_trees, n_values), float64
+    values : KerasTensor of shape (batch, n_trees, n_values)
     """
     from keras import ops
 
     n_features = x.shape[1]
-    table, values, roots, depth = _pack(trees, n_features)
-    nodes = _lookup(table)
+    rows, values, roots, depth = _pack(trees, n_features, np.dtype(x.dtype))
+    nodes = table(rows, x.dtype)
     missing = ops.isnan(x)
     # A threshold of infinity separates the missing values only: infinite x must stay below it.
-    finite = ops.minimum(x, constant(_LARGEST))
+    finite = ops.minimum(x, constant(np.finfo(x.dtype).max, x))
     x = ops.concatenate(
         [
-            ops.where(missing, constant(-np.inf), finite),
-            ops.where(missing, constant(np.inf), finite),
+            ops.where(missing, constant(-np.inf, x), finite),
+            ops.where(missing, constant(np.inf, x), finite),
         ],
         axis=1,
     )
@@ -258,22 +255,12 @@ def _leaf_values(x, trees: Sequence[_Tree]):
     for _ in range(depth):
         row = nodes(node)
         value = ops.take_along_axis(x, ops.cast(row[:, :, 0], "int32"), axis=1)
-        step = ops.cast(ops.greater(value, row[:, :, 1]), "float64")
+        step = ops.cast(ops.greater(value, row[:, :, 1]), x.dtype)
         node = ops.cast(row[:, :, 2] + step, "int32")
-    return _lookup(values)(node)
+    return table(values, x.dtype)(node)
 
 
-def _lookup(table: np.ndarray):
-    """Return a frozen Embedding that holds the table in float64."""
-    import keras
-
-    layer = keras.layers.Embedding(*table.shape, trainable=False, dtype="float64")
-    layer.build((None, None))
-    layer.set_weights([table])
-    return layer
-
-
-def _pack(trees: Sequence[_Tree], n_features: int):
+def _pack(trees: Sequence[_Tree], n_features: int, dtype: np.dtype):
     """Return the table of nodes, their values, the roots' rows and the greatest depth."""
     tables, values, roots, depths = [], [], [], []
     offset = 0
@@ -285,10 +272,7 @@ def _pack(trees: Sequence[_Tree], n_features: int):
         is_leaf = left < 0
         feature = np.where(is_leaf, 0, tree.feature[order])
         feature = feature + np.where(is_leaf | tree.missing_left[order], 0, n_features)
-        threshold = np.minimum(tree.threshold[order], _LARGEST)
-        # TensorFlow takes denormal numbers for 0, and 0 must stay above a negative threshold.
-        threshold = np.where((threshold < 0) & (threshold > -_SMALLEST), -_SMALLEST, threshold)
-        threshold = np.where(is_leaf, np.inf, threshold)
+        threshold = np.where(is_leaf, np.inf, _threshold_in(dtype, tree.threshold[order]))
         child = np.where(is_leaf, np.arange(len(order)), place[left]) + offset
         tables.append(np.column_stack([feature, threshold, child]))
         values.append(tree.value[order])
@@ -296,11 +280,24 @@ def _pack(trees: Sequence[_Tree], n_features: int):
         depths.append(depth)
         offset += len(order)
     return (
-        np.vstack(tables).astype(np.float64),
-        np.vstack(values).astype(np.float64),
+        np.vstack(tables),
+        np.vstack(values),
         np.array(roots, np.int32),
         max(depths),
     )
+
+
+def _threshold_in(dtype: np.dtype, threshold: np.ndarray) -> np.ndarray:
+    """Return thresholds that split the numbers of a dtype exactly as those in float64 do.
+
+    The largest number of the dtype that is not above the threshold splits it in the same place.
+    """
+    limits = np.finfo(dtype)
+    rounded = np.clip(threshold, limits.min, limits.max).astype(dtype)
+    below = np.nextafter(rounded, np.array(-np.inf, dtype))
+    rounded = np.where(rounded > threshold, below, rounded)
+    # TensorFlow takes denormal numbers for 0, and 0 must stay above a negative threshold.
+    return np.where((rounded < 0) & (rounded > -limits.tiny), -limits.tiny, rounded)
 
 
 def _breadth_first(tree: _Tree) -> tuple[np.ndarray, int]:

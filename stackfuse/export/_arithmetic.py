@@ -1,0 +1,119 @@
+"""Arithmetic that comes out of a file as it went in: typed constants, tables, exact decisions.
+
+Keras writes a 0-d array or a numpy scalar to the file as a Python number, which comes back as
+float32; TensorFlow rewrites arithmetic with constants when it compiles. So constants have at least
+one axis and the dtype of the tensor that they meet, and what must stay exact to the last bit is
+read from the weights of frozen layers.
+"""
+
+import numpy as np
+
+
+def constant(values, x) -> np.ndarray:
+    """Return numbers in the dtype of a tensor, with at least one axis.
+
+    Parameters
+    ----------
+    values : array-like
+    x : KerasTensor
+        What they will meet.
+    """
+    return np.atleast_1d(np.asarray(values, x.dtype))
+
+
+def table(values: np.ndarray, dtype: str):
+    """Return a frozen layer that holds the rows of a table: int32 tensors in, rows out.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_columns)
+    dtype : str
+    """
+    import keras
+
+    layer = keras.layers.Embedding(*values.shape, trainable=False, dtype=dtype)
+    layer.build((None, None))
+    layer.set_weights([values])
+    return layer
+
+
+def held(x, *rows):
+    """Return rows of numbers as tensors of shape (batch, n), read from a frozen layer's weights.
+
+    TensorFlow rewrites arithmetic with constants when it compiles a graph: a division becomes a
+    product with the reciprocal, sums are reordered. The last bit moves, and a value that lies on a
+    tree's threshold falls to its other side. Weights are left as they are.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+        Tells the number of rows and the dtype.
+    *rows : array-like of shape (n,)
+    """
+    from keras import ops
+
+    values = np.vstack([np.atleast_1d(np.asarray(row, np.float64)) for row in rows])
+    layer = table(values, x.dtype)
+    first = ops.cast(ops.zeros_like(x[:, :1]), "int32")
+    return [ops.reshape(layer(first + k), (-1, values.shape[1])) for k in range(len(rows))]
+
+
+def affine(x, coef, intercept):
+    """Return ``x @ coef.T + intercept`` as a frozen Dense layer in the dtype of x.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+    coef : array-like of shape (n_outputs, n_features) or (n_features,)
+    intercept : array-like of shape (n_outputs,) or float
+
+    Returns
+    -------
+    y : KerasTensor of shape (batch, n_outputs)
+    """
+    import keras
+
+    kernel = np.atleast_2d(np.asarray(coef, np.float64)).T
+    bias = np.broadcast_to(np.asarray(intercept, np.float64), kernel.shape[1:])
+    layer = keras.layers.Dense(kernel.shape[1], trainable=False, dtype=x.dtype)
+    y = layer(x)
+    layer.set_weights([kernel, bias])
+    return y
+
+
+def as_column(y):
+    """Return a tensor of shape (batch, 1) as one of shape (batch,)."""
+    from keras import ops
+
+    return ops.reshape(y, (-1,))
+
+
+def first_largest(scores):
+    """Return the number of the largest column, the first of equals, as int64 of shape (batch,).
+
+    ``numpy.argmax`` written with comparisons: the graph of ``keras.ops.argmax`` does not load
+    in every runtime.
+    """
+    from keras import ops
+
+    n_columns = scores.shape[1]
+    numbers = np.arange(n_columns, dtype=scores.dtype)
+    is_largest = ops.equal(scores, ops.max(scores, axis=1, keepdims=True))
+    candidates = ops.where(is_largest, numbers, np.full(n_columns, n_columns, scores.dtype))
+    # Rows of NaN have no largest column; they keep a number that a class has.
+    candidates = ops.minimum(ops.min(candidates, axis=1), constant(n_columns - 1, scores))
+    return ops.cast(candidates, "int64")
+
+
+def is_positive(scores):
+    """Return 1 where the one column of scores is above 0, as int64 of shape (batch,)."""
+    from keras import ops
+
+    return ops.cast(as_column(ops.greater(scores, constant(0.0, scores))), "int64")
+
+
+def two_columns(positive):
+    """Return the probabilities of both classes from that of the second, of shape (batch, 1)."""
+    from keras import ops
+
+    return ops.concatenate([1 - positive, positive], axis=1)
