@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from stackfuse._checks import Task
 from stackfuse._columns import PASSED, Column
@@ -64,7 +67,13 @@ class Block:
 
 
 def blocks_of(
-    columns: Sequence[Column] | None, X: np.ndarray, names: Sequence[str], *, task: Task, width: int
+    columns: Sequence[Column] | None,
+    X: np.ndarray,
+    names: Sequence[str],
+    *,
+    task: Task,
+    width: int,
+    passed_too: bool = False,
 ) -> list[Block]:
     """Divide the columns of a table among the base estimators.
 
@@ -78,6 +87,8 @@ def blocks_of(
     task : Task
     width : int
         Number of classes, labels or target columns.
+    passed_too : bool, default=False
+        Whether there may also be columns that are passed through; they are in no block.
 
     Raises
     ------
@@ -87,7 +98,7 @@ def blocks_of(
     if columns is None:
         return _guessed(X, names, task, width)
     blocks, passed = told_blocks(columns, X)
-    if passed:
+    if passed and not passed_too:
         raise ValueError(
             f"Predictions are combined here, but {len(passed)} columns of X are passed through: "
             "use passthrough=False, or a meta-learner that learns from them too, such as "
@@ -200,3 +211,21 @@ def check_chances(block: Block, table: np.ndarray, owner: Any) -> None:
             f"{type(owner).__name__} takes probabilities from {block.name!r}, but X holds "
             f"{numbers[wrong][0]:.4g}: pass what predict_proba returns, as in fit."
         )
+
+
+def calibrator(scores: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None):
+    """Return the fitted model that makes one base's scores probabilities (Platt scaling).
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, width)
+    target : ndarray of shape (n_samples,)
+    weight : ndarray of shape (n_samples,) or None
+
+    Returns
+    -------
+    model : Pipeline of a StandardScaler and a LogisticRegression
+    """
+    weights = {"standardscaler__sample_weight": weight, "logisticregression__sample_weight": weight}
+    model = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-8, max_iter=1000))
+    return model.fit(scores, target, **weights)

@@ -4,9 +4,6 @@ from abc import abstractmethod
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
@@ -16,7 +13,7 @@ from sklearn.utils.validation import (
 )
 
 from stackfuse._checks import Task, check_target, refuse_several_columns, task_of
-from stackfuse.meta._blocks import ReadsColumns, blocks_of, check_chances
+from stackfuse.meta._blocks import ReadsColumns, blocks_of, calibrator, check_chances
 from stackfuse.meta._pools import check_link, linked, unlinked
 
 
@@ -116,7 +113,7 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         self._read(X, self._task, len(self.classes_))
         self.calibrators_ = [
-            _calibrator(block.of(X), target, weight) if block.scores else None
+            calibrator(block.of(X), target, weight) if block.scores else None
             for block in self.blocks_
         ]
         self.weights_ = self._weigh(self._opinions(X), target, weight)
@@ -129,10 +126,10 @@ class CombiningClassifier(ClassifierMixin, Combiner):
     def _opinions(self, X: np.ndarray) -> np.ndarray:
         """Return what each base says; shape (n_samples, n_models, n_classes)."""
         opinions = []
-        for block, calibrator in zip(self.blocks_, self.calibrators_):
+        for block, model in zip(self.blocks_, self.calibrators_):
             numbers = block.of(X)
-            if calibrator is not None:
-                numbers = calibrator.predict_proba(numbers)
+            if model is not None:
+                numbers = model.predict_proba(numbers)
             else:
                 check_chances(block, X, self)
             if self._task == "binary" and numbers.shape[1] == 1:
@@ -192,13 +189,6 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         tags.classifier_tags.multi_label = True
         tags.classifier_tags.poor_score = True  # it weighs predictions; it learns no features
         return tags
-
-
-def _calibrator(scores: np.ndarray, target: np.ndarray, weight: np.ndarray):
-    """Return the fitted model that makes one base's scores probabilities."""
-    weights = {"standardscaler__sample_weight": weight, "logisticregression__sample_weight": weight}
-    model = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-8, max_iter=1000))
-    return model.fit(scores, target, **weights)
 
 
 class CombiningRegressor(RegressorMixin, Combiner):

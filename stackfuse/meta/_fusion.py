@@ -1,21 +1,32 @@
-"""Meta-learners beyond scikit-learn's: Keras heads as estimators over out-of-fold predictions."""
+"""Keras heads as meta-learners: every fusion strategy as an estimator over predictions."""
 
 import math
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._inputs import MultiInput
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse._network import NetworkEstimator
-from stackfuse._settings import rows_per_batch
-from stackfuse.fusion import fusion_named
+from stackfuse._settings import check_count, rows_per_batch
+from stackfuse.meta._blocks import ReadsColumns
+from stackfuse.meta._head import Head
 
 #: Gradient steps that a head takes where the number of epochs is not given.
 _STEPS = 1000
 
+#: Rows that are needed, in all and of each class, for some to be held out without being asked.
+_ENOUGH, _ENOUGH_OF_A_CLASS = 200, 10
 
-class _Fusion(NetworkEstimator):
+_TASKS: dict[str, Any] = {
+    "multilabel-indicator": "multilabel",
+    "continuous": "regression",
+    "continuous-multioutput": "multioutput",
+}
+
+
+class _Fusion(ReadsColumns, NetworkEstimator):
     """The parameters of the two heads; all arithmetic is in float64."""
 
     _takes_sparse = False
@@ -30,10 +41,12 @@ class _Fusion(NetworkEstimator):
         learning_rate=0.01,
         epochs=None,
         batch_size=128,
-        validation_split=0.0,
+        validation_split="auto",
+        patience=None,
         callbacks=None,
         random_state=None,
         verbose=0,
+        columns=None,
     ):
         self.fusion = fusion
         self.hidden_units = hidden_units
@@ -43,41 +56,38 @@ class _Fusion(NetworkEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.validation_split = validation_split
+        self.patience = patience
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose
+        self.columns = columns
+
+    @property
+    def _head(self) -> Head:
+        return Head(self.fusion, self.hidden_units, self.activation, self.columns)
 
     def _build(self, X, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
-        import keras
-
-        strategy = fusion_named(self.fusion)
-        if isinstance(self.hidden_units, int):
-            raise ValueError(
-                f"hidden_units must be a sequence of widths, got {self.hidden_units}: "
-                f"use hidden_units=({self.hidden_units},)."
-            )
+        self._head.check()
         if isinstance(X, MultiInput) or X.ndim != 2:
             given = f"is {X!r}" if isinstance(X, MultiInput) else f"has shape {X.shape}"
             raise ValueError(
                 f"{type(self).__name__} combines predictions, a table with two axes; X {given}."
             )
-        table = keras.Input((X.shape[1],), dtype="float64")
-        mean, scale = _moments(X)
-        fused = strategy(
-            [_affine(1 / scale, -mean / scale)(table)],
-            hidden_units=self.hidden_units,
-            activation=self.activation,
-        )
-        activation = {
-            "binary": "softmax",
-            "multiclass": "softmax",
-            "multilabel-indicator": "sigmoid",
-        }.get(meta["target_type_"])
-        outputs = keras.layers.Dense(meta["n_outputs_"], activation, dtype="float64")(fused)
-        if activation is None:
-            mean, scale = _moments(y.reshape(len(y), -1))
-            outputs = _affine(scale, mean)(outputs)
-        return keras.Model(table, outputs), False
+        task = _TASKS.get(meta["target_type_"], meta["target_type_"])
+        X = np.asarray(X, np.float64)
+        return self._head.network(X, y, task, meta["n_outputs_"]), False
+
+    @property
+    def weights_(self) -> np.ndarray:
+        """The weights of the bases, with "weighted" and "geometric"; shape (n_models,)."""
+        if self.fusion not in ("weighted", "geometric"):
+            raise AttributeError(f"fusion={self.fusion!r} has no weights that hold for all rows.")
+        check_is_fitted(self)
+        # Of trainable layers there is this one only: calibrators are frozen.
+        layer = next(layer for layer in self.model_.layers if layer.trainable_weights)
+        scores = np.asarray(layer.kernel)[0]
+        powers = np.exp(scores - scores.max())
+        return powers / powers.sum()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -88,45 +98,53 @@ class _Fusion(NetworkEstimator):
         return {"learning_rate": self.learning_rate} if route == "optimizer" else {}
 
     def _fit_params(self, n_samples: int) -> dict[str, Any]:
+        if not self._head.learns(numbers=not hasattr(self, "classes_")):
+            return {"epochs": 0}
+        return {"epochs": self._epochs(n_samples)}
+
+    def _epochs(self, n_samples: int) -> int:
         if self.epochs is not None:
-            return {}
+            return self.epochs
         steps_per_epoch = math.ceil(n_samples / rows_per_batch(self.batch_size, n_samples))
-        return {"epochs": max(20, math.ceil(_STEPS / steps_per_epoch))}
+        return max(20, math.ceil(_STEPS / steps_per_epoch))
 
+    def _hold_out(self, n_rows: int, strata, groups):
+        if self.validation_split != "auto":
+            return super()._hold_out(n_rows, strata, groups)
+        few = strata is not None and np.bincount(strata).min() < _ENOUGH_OF_A_CLASS
+        fraction = 0.0 if few or n_rows < _ENOUGH else 0.1
+        return self._held_out(fraction, n_rows, strata, groups)
 
-def _moments(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the columns' means and standard deviations, 1 where a column is constant."""
-    scale = table.std(axis=0, dtype=np.float64)
-    return table.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0)
+    def _training(self, rows, numbers, task, weights, groups, settings):
+        training = super()._training(rows, numbers, task, weights, groups, settings)
+        if training.validation is not None:
+            import keras
 
-
-def _affine(scale: np.ndarray, offset: np.ndarray):
-    """Return a frozen layer that computes ``x * scale + offset``, column by column.
-
-    A batch normalisation of mean 0 and variance 1 does that with two weights, so that heads
-    for different data remain one architecture and share one compiled program.
-    """
-    import keras
-
-    layer = keras.layers.BatchNormalization(epsilon=0.0, trainable=False, dtype="float64")
-    layer.build((None, len(scale)))
-    layer.gamma.assign(scale)
-    layer.beta.assign(offset)
-    return layer
+            patience = max(5, training.epochs // 10) if self.patience is None else self.patience
+            check_count("patience", patience)
+            training.callbacks.append(
+                keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+            )
+        return training
 
 
 class FusionClassifier(_Fusion, NetworkClassifier):
     """A Keras head that learns how to combine classifiers.
 
-    A meta-learner for :class:`StackingClassifier`, trained and computed in float64; it works on
-    any numeric table.
+    A meta-learner for :class:`StackingClassifier`, trained and computed in float64.
 
     Parameters
     ----------
-    fusion : {"dense"}, default="dense"
-        ``"dense"`` concatenates the predictions under dense layers.
+    fusion : str, default="dense"
+        How; see :mod:`stackfuse.fusion`. ``"dense"``, ``"concat"`` and ``"bilinear"`` make features
+        of any numeric table, under a softmax layer. The others combine probabilities:
+        ``"average"``, ``"add"`` (the same, once it sums to one), ``"maximum"`` and ``"multiply"``
+        (product of experts) learn nothing; ``"weighted"`` and ``"geometric"`` learn one convex
+        weight per base, ``"attention"`` and ``"gated"`` weights of each row, from all columns,
+        those of X that are passed through included.
     hidden_units : sequence of int, default=()
-        Widths of the hidden layers. Without any the head is a linear softmax model.
+        Widths of the hidden layers of ``"dense"``, a linear softmax model without any, and of the
+        gate of ``"gated"``, by default one of 16 units.
     activation : str, default="relu"
         Of the hidden layers.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
@@ -134,16 +152,25 @@ class FusionClassifier(_Fusion, NetworkClassifier):
     epochs : int or None, default=None
         By default as many as make 1,000 gradient steps, at least 20.
     batch_size : int, default=128
-    validation_split : float, default=0.0
+    validation_split : float or "auto", default="auto"
+        Part of the rows that is held out; training stops when the loss on it has not fallen for
+        some epochs, and the best weights are kept. By default a tenth where there are 200 rows and
+        10 of each class, else nothing.
+    patience : int or None, default=None
+        How many epochs that is; by default a tenth of `epochs`, at least 5.
     callbacks : list of keras.callbacks.Callback, default=None
     random_state : int, RandomState or None, default=None
         See :class:`KerasClassifier`.
     verbose : int, default=0
+    columns : list of Column, default=None
+        See :class:`ConvexClassifier`.
 
     Attributes
     ----------
     model_ : keras.Model
         The trained head.
+    weights_ : ndarray of shape (n_models,)
+        With ``"weighted"`` and ``"geometric"``.
     classes_ : ndarray of shape (n_classes,)
     history_ : dict of str to list of float
     n_features_in_ : int
@@ -161,12 +188,13 @@ class FusionClassifier(_Fusion, NetworkClassifier):
 class FusionRegressor(_Fusion, NetworkRegressor):
     """A Keras head that learns how to combine regressors.
 
-    Parameters are those of :class:`FusionClassifier`.
-
     Parameters
     ----------
-    fusion, hidden_units, activation, optimizer, learning_rate, epochs, batch_size, \
-validation_split, callbacks, random_state, verbose
+    fusion : str, default="dense"
+        See :class:`FusionClassifier`. A sum or a product of forecasts is none, so under ``"add"``
+        and ``"multiply"`` there is a linear layer, as under ``"dense"``.
+    hidden_units, activation, optimizer, learning_rate, epochs, batch_size, validation_split, \
+patience, callbacks, random_state, verbose, columns
         See :class:`FusionClassifier`.
 
     Attributes
