@@ -26,7 +26,7 @@ from stackfuse._bases import Fits, HowToFit, check_any_left, fit_bases, lost
 from stackfuse._checks import check_same_length, relabelled
 from stackfuse._columns import as_block, columns_of, response_method
 from stackfuse._folds import Fold, draw_folds, tell_missing_classes, whole
-from stackfuse._inputs import MultiInput, row_digests, spread
+from stackfuse._inputs import MultiInput, spread
 from stackfuse._oof import OutOfFold
 from stackfuse._progress import shown, task
 from stackfuse._stack_checks import (
@@ -37,12 +37,9 @@ from stackfuse._stack_checks import (
     networks_from_files,
     tell_seen_rows,
 )
-from stackfuse._stack_predict import FittedStack, chosen_columns
+from stackfuse._stack_predict import SAMPLE_ROWS, FittedStack, chosen_columns
 from stackfuse.engines import FoldFits, derived_seed, replica
 from stackfuse.meta import told_of_columns
-
-#: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
-SAMPLE_ROWS = 64
 
 
 class Stack(CallbackSupportMixin, FittedStack):
@@ -188,13 +185,7 @@ class Stack(CallbackSupportMixin, FittedStack):
             If X is needed, or has other rows than those of fit.
         """
         check_is_fitted(self)
-        if self._passes_through() and X is None:
-            raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
-        rows = self.oof_.predictions if X is None else X
-        check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
-        places = spread(len(self.oof_.predictions), SAMPLE_ROWS)
-        if X is not None and row_digests(X, places) != row_digests(self._sample_X):
-            raise ValueError("X holds other rows than those of fit, or in another order.")
+        self._check_rows_of_fit(X, sample_weight)
         before = self.final_estimator, self.final_estimator_
         try:
             self.final_estimator = final_estimator

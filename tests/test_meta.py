@@ -214,6 +214,15 @@ def test_every_strategy_is_exported(kind, fusion, iris, tmp_path):
         assert_allclose(graph["prediction"], stack.predict(X), rtol=1e-12)
 
 
+@pytest.mark.parametrize("fusion", ["weighted", "geometric", "attention", "gated"])
+def test_of_one_base_there_is_nothing_to_learn(fusion):
+    said = chances(n_models=1)[:, 0]
+    head = sf.FusionClassifier(fusion).fit(said, said.argmax(axis=1))
+    assert_allclose(head.predict_proba(said), said, atol=1e-12)
+    if hasattr(head, "weights_"):
+        assert_array_equal(head.weights_, [1])
+
+
 def test_what_strategies_refuse():
     X, y = chances()[:, :, 1], np.arange(300) % 2
     passed = [Column("a", "predict_proba", 1), *[Column("X", "passthrough", j) for j in range(2)]]

@@ -23,14 +23,16 @@ class ReadsColumns:
     columns: Sequence[Column] | None
 
 
-def told_of_columns(estimator, columns: Sequence[Column]):
+def told_of_columns(estimator, columns: Sequence[Column], *, anew: bool = False):
     """Tell a meta-learner, and what is inside it, what the columns of its table are.
 
     Parameters
     ----------
     estimator : estimator
-        Changed in place: a pipeline, a search or a meta-learner. What the user has set stays.
+        Changed in place: a pipeline, a search or a meta-learner.
     columns : sequence of Column
+    anew : bool, default=False
+        Whether it shall forget what it was told before; if not, what the user has set stays.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def told_of_columns(estimator, columns: Sequence[Column]):
     """
     parts = {"": estimator, **estimator.get_params(deep=True)}
     readers = {name: part for name, part in parts.items() if isinstance(part, ReadsColumns)}
-    unset = [name for name, part in readers.items() if part.columns is None]
+    unset = [name for name, part in readers.items() if anew or part.columns is None]
     told = {f"{name}__columns" if name else "columns": list(columns) for name in unset}
     return estimator.set_params(**told) if told else estimator
 

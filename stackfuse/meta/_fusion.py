@@ -41,7 +41,7 @@ class _Fusion(ReadsColumns, NetworkEstimator):
         learning_rate=0.01,
         epochs=None,
         batch_size=128,
-        validation_split="auto",
+        validation_split: Any = "auto",
         patience=None,
         callbacks=None,
         random_state=None,
@@ -84,23 +84,26 @@ class _Fusion(ReadsColumns, NetworkEstimator):
             raise AttributeError(f"fusion={self.fusion!r} has no weights that hold for all rows.")
         check_is_fitted(self)
         # Of trainable layers there is this one only: calibrators are frozen.
-        layer = next(layer for layer in self.model_.layers if layer.trainable_weights)
-        scores = np.asarray(layer.kernel)[0]
+        layers = [layer for layer in self.model_.layers if layer.trainable_weights]
+        scores = np.asarray(layers[0].kernel)[0] if layers else np.zeros(1)
         powers = np.exp(scores - scores.max())
         return powers / powers.sum()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = False
+        pools = not self._head.makes_features(numbers=tags.regressor_tags is not None)
+        for own in (tags.classifier_tags, tags.regressor_tags):
+            if own is not None:
+                own.poor_score = pools  # then it weighs predictions, and learns no features
         return tags
 
     def _routed(self, route: str) -> dict[str, Any]:
         return {"learning_rate": self.learning_rate} if route == "optimizer" else {}
 
     def _fit_params(self, n_samples: int) -> dict[str, Any]:
-        if not self._head.learns(numbers=not hasattr(self, "classes_")):
-            return {"epochs": 0}
-        return {"epochs": self._epochs(n_samples)}
+        # Without anything to learn, the network predicts as it is.
+        return {"epochs": self._epochs(n_samples) if self.model_.trainable_weights else 0}
 
     def _epochs(self, n_samples: int) -> int:
         if self.epochs is not None:
@@ -163,7 +166,7 @@ class FusionClassifier(_Fusion, NetworkClassifier):
         See :class:`KerasClassifier`.
     verbose : int, default=0
     columns : list of Column, default=None
-        See :class:`ConvexClassifier`.
+        See :class:`ConvexClassifier`; scores are made probabilities there, without weights.
 
     Attributes
     ----------

@@ -28,9 +28,6 @@ _FEATURES_OF_NUMBERS = ("add", "multiply")
 #: Strategies with layers of their own.
 _DEEP = ("dense", "gated")
 
-#: Strategies without anything to learn, where they do not make features.
-_FIXED = ("add", "average", "maximum", "multiply")
-
 #: Hidden units of a gate where none are given.
 _GATE = (16,)
 
@@ -70,11 +67,8 @@ class Head:
                 f"fusion={listed(_DEEP)}."
             )
 
-    def learns(self, *, numbers: bool) -> bool:
-        """Whether there is anything to train, for numbers or for classes."""
-        return self.fusion not in _FIXED or self._makes_features(numbers)
-
-    def _makes_features(self, numbers: bool) -> bool:
+    def makes_features(self, *, numbers: bool) -> bool:
+        """Whether a layer on top of the strategy predicts, or what it makes is the prediction."""
         return self.fusion in _FEATURES or (numbers and self.fusion in _FEATURES_OF_NUMBERS)
 
     def network(self, X: np.ndarray, y: np.ndarray, task: Task, width: int) -> Any:
@@ -98,7 +92,7 @@ class Head:
 
         table = keras.Input((X.shape[1],), dtype="float64")
         numbers = task in ("regression", "multioutput")
-        if self._makes_features(numbers):
+        if self.makes_features(numbers=numbers):
             outputs = self._predicted(self._features(table, X, task, width), y, task, width)
         elif numbers:
             blocks = self._blocks(X, task, width)
@@ -116,7 +110,9 @@ class Head:
         return blocks_of(self.columns, X, names, task=task, width=width, passed_too=by_row)
 
     def _fused(self, table, tensors: list, X: np.ndarray, *, normalize: bool = False):
-        """Apply the strategy to predictions that have one shape."""
+        """Apply the strategy to predictions that have one shape; those of one base stay."""
+        if len(tensors) == 1:
+            return tensors[0]
         options: dict[str, Any] = {}
         if self.fusion in _BY_ROW:
             options["context"] = standardized(table, X)

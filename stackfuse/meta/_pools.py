@@ -16,6 +16,9 @@ SMALLEST = 1e-7
 #: Added up, probabilities of nothing at all would not be divided by zero.
 NOTHING = 1e-15
 
+#: The loss of a probability below this is that of this, as in scikit-learn's.
+_EPSILON = np.finfo(np.float64).eps
+
 
 def check_link(link: str) -> None:
     """Raise unless this is a way to average probabilities."""
@@ -74,7 +77,7 @@ def log_loss(
     if labels:
         true = target.reshape(len(target), *[1] * (chances.ndim - 2), -1)
         said = np.where(true == 1, chances, 1 - chances)
-        surprise = -np.log(np.maximum(said, NOTHING)).mean(axis=-1)
+        surprise = -np.log(np.maximum(said, _EPSILON)).mean(axis=-1)
     else:
-        surprise = -np.log(np.maximum(chances[rows, ..., target], NOTHING))
+        surprise = -np.log(np.maximum(chances[rows, ..., target], _EPSILON))
     return np.average(surprise, axis=0, weights=weight)

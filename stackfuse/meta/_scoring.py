@@ -13,7 +13,7 @@ from stackfuse.meta._pools import log_loss, unlinked
 Score = Callable[[np.ndarray], float]
 
 
-class _ProbabilitiesAsX(ClassifierMixin, BaseEstimator):
+class ChancesAsX(ClassifierMixin, BaseEstimator):
     """A classifier that returns its X as probabilities, for scikit-learn's scorers."""
 
     def __init__(self, classes, labels):
@@ -27,7 +27,30 @@ class _ProbabilitiesAsX(ClassifierMixin, BaseEstimator):
         return (X > 0.5).astype(int) if self._labels else self.classes_[X.argmax(axis=1)]
 
 
-class _PredictionsAsX(RegressorMixin, BaseEstimator):
+class ScoresAsX(ClassifierMixin, BaseEstimator):
+    """A classifier that returns its X as a decision function."""
+
+    def __init__(self, classes):
+        self.classes_ = classes
+
+    def decision_function(self, X):
+        return X[:, 0] if X.shape[1] == 1 else X
+
+    def predict(self, X):
+        return self.classes_[(X[:, 0] > 0).astype(int) if X.shape[1] == 1 else X.argmax(axis=1)]
+
+
+class LabelsAsX(ClassifierMixin, BaseEstimator):
+    """A classifier that returns its X as class numbers."""
+
+    def __init__(self, classes):
+        self.classes_ = classes
+
+    def predict(self, X):
+        return X[:, 0]
+
+
+class NumbersAsX(RegressorMixin, BaseEstimator):
     """A regressor that returns its X as predictions."""
 
     def predict(self, X):
@@ -50,7 +73,7 @@ class ScoringClassifier(CombiningClassifier):
                 )
             )
         scorer, params = get_scorer(self.scoring), _weights_if_any(weight)
-        reader = _ProbabilitiesAsX(self.classes_, labels)
+        reader = ChancesAsX(self.classes_, labels)
         y = target if labels else self.classes_[target]
         return lambda average: scorer(
             reader, unlinked(average, self.link, labels=labels), y, **params
@@ -69,7 +92,7 @@ class ScoringRegressor(CombiningRegressor):
             )
         scorer, params = get_scorer(self.scoring), _weights_if_any(weight)
         y = target[:, 0] if self._y_is_column else target
-        return lambda average: scorer(_PredictionsAsX(), average.reshape(y.shape), y, **params)
+        return lambda average: scorer(NumbersAsX(), average.reshape(y.shape), y, **params)
 
 
 def _weights_if_any(weight: np.ndarray) -> dict[str, np.ndarray]:
