@@ -24,7 +24,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples, check_i
 from stackfuse._assembly import FitCheck, assemble, check_averages, tell_size
 from stackfuse._bases import Fits, HowToFit, check_any_left, fit_bases, lost
 from stackfuse._checks import check_same_length, relabelled
-from stackfuse._columns import as_block, columns_of, response_method
+from stackfuse._columns import Column, as_block, columns_of, response_method
 from stackfuse._folds import Fold, draw_folds, tell_missing_classes, whole
 from stackfuse._inputs import MultiInput, spread
 from stackfuse._oof import OutOfFold
@@ -93,7 +93,11 @@ class Stack(CallbackSupportMixin, FittedStack):
     @staticmethod
     @abstractmethod
     def _default_final():
-        """Return the meta-learner that ``final_estimator=None`` stands for."""
+        """Return the meta-learner that ``final_estimator=None`` stands for, if it can."""
+
+    @abstractmethod
+    def _default_for(self, columns: Sequence[Column]):
+        """Return what it stands for where the meta-learner's table has these columns."""
 
     @abstractmethod
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
@@ -294,7 +298,10 @@ class Stack(CallbackSupportMixin, FittedStack):
         passed = _safe_indexing(X, rows) if self._passes_through() else None
         table = self._with_passthrough(self.oof_.predictions[rows], passed)
         seed = None if self.random_state is None else derived_seed(self.random_state, "final")
-        final = told_of_columns(replica(self.final_estimator_, seed), self._table_columns(table))
+        columns = self._table_columns(table)
+        if self.final_estimator is None:
+            self.final_estimator_ = self._default_for(columns)
+        final = told_of_columns(replica(self.final_estimator_, seed), columns)
         params = _check_method_params(self.oof_.predictions, fit_params, indices=rows)
         target = _safe_indexing(self.oof_.y, rows)
         if context is None:

@@ -93,6 +93,17 @@ def test_the_loss_is_as_low_as_another_solver_finds():
     assert meta.weights_.sum() == pytest.approx(1)
 
 
+def test_a_base_that_says_never_to_what_happens():
+    """Beside it a weak base needs some weight, just enough not to be surprised."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    sure = np.where(rng.uniform(size=300) < 0.97, y, 1 - y).astype(float)
+    X = np.column_stack([sure, np.full(300, 0.5)])
+    weight = sf.ConvexClassifier().fit(X, y).weights_[1]
+    losses = [log_loss(y, X @ [1 - w, w]) for w in np.linspace(1e-4, 0.5, 5000)]
+    assert weight == pytest.approx(np.linspace(1e-4, 0.5, 5000)[np.argmin(losses)], abs=2e-4)
+
+
 @pytest.mark.parametrize("columns", [1, 2])
 def test_least_squares_recovers_a_convex_truth(columns):
     rng = np.random.default_rng(0)

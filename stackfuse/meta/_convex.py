@@ -103,7 +103,10 @@ def _weights(
 
     n_models, n_classes = said.shape[1:]
     shared = minimise(loss, np.full((n_models, 1), 1 / n_models))
-    return minimise(loss, np.repeat(shared, n_classes, axis=1)) if per_class else shared[:, 0]
+    if not per_class:
+        return shared[:, 0]
+    start = np.maximum(shared, 1e-3) / np.maximum(shared, 1e-3).sum()
+    return minimise(loss, np.repeat(start, n_classes, axis=1))
 
 
 class ConvexRegressor(CombiningRegressor):

@@ -5,7 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import minimize, nnls
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
+
+#: A weight below this counts as none.
+_NO_WEIGHT = 1e-6
+
+#: By how much a loss may be above the smallest one before the search begins anew, and how often.
+_MISSED, _STARTS = 1e-4, 10
 
 
 def least_squares(errors: np.ndarray) -> np.ndarray:
@@ -45,38 +52,41 @@ def minimise(loss: Callable, start: np.ndarray) -> np.ndarray:
     loss : callable
         From weights of the shape of `start` to the loss and its gradient.
     start : ndarray of shape (n_models, n_outputs)
-        Columns of weights that each sum to one.
+        Columns of positive weights that each sum to one.
 
     Returns
     -------
     weights : ndarray of shape (n_models, n_outputs)
+
+    Notes
+    -----
+    They are searched for as softmax of free numbers. So the search never steps onto the border,
+    where a log-loss has no bound and no useful slope; it comes as close to it as it pays.
     """
     shape = start.shape
-    sums = np.kron(np.ones(shape[0]), np.eye(shape[1]))  # of each column of the weights
 
-    def flat(weights):
-        value, gradient = loss(weights.reshape(shape))
-        return value, gradient.ravel()
+    def free(numbers):
+        weights = softmax(numbers.reshape(shape), axis=0)
+        value, gradient = loss(weights)
+        return value, (weights * (gradient - (weights * gradient).sum(axis=0))).ravel()
 
-    found = minimize(
-        flat,
-        start.ravel(),
-        jac=True,
-        method="SLSQP",
-        bounds=[(0.0, 1.0)] * start.size,
-        constraints={"type": "eq", "fun": lambda w: sums @ w - 1, "jac": lambda w: sums},
-        options={"ftol": 1e-14, "maxiter": 500},
-    )
-    weights = np.maximum(found.x.reshape(shape), 0)
-    weights /= weights.sum(axis=0)
-    missed = _gap(loss, weights)
-    if not missed < 1e-4:
+    options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 2000, "maxfun": 10_000}
+    for _ in range(_STARTS):
+        found = minimize(free, np.log(start).ravel(), jac=True, method="L-BFGS-B", options=options)
+        weights = softmax(found.x.reshape(shape), axis=0)
+        missed = _gap(loss, weights)
+        if missed < _MISSED:
+            break
+        # A step went too far: near a weight of 0 the softmax has no slope to come back by.
+        start = 0.9 * weights + 0.1 / len(weights)
+    else:
         warnings.warn(
             f"The weights may not be the best ones: the loss could fall by {missed:.1g}.",
             ConvergenceWarning,
             stacklevel=2,
         )
-    return weights
+    weights[weights < _NO_WEIGHT] = 0
+    return weights / weights.sum(axis=0)
 
 
 def _gap(loss: Callable, weights: np.ndarray) -> float:
