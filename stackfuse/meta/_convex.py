@@ -105,8 +105,7 @@ def _weights(
     shared = minimise(loss, np.full((n_models, 1), 1 / n_models))
     if not per_class:
         return shared[:, 0]
-    start = np.maximum(shared, 1e-3) / np.maximum(shared, 1e-3).sum()
-    return minimise(loss, np.repeat(start, n_classes, axis=1))
+    return minimise(loss, np.repeat(0.9 * shared + 0.1 / n_models, n_classes, axis=1))
 
 
 class ConvexRegressor(CombiningRegressor):
