@@ -4,6 +4,7 @@ from stackfuse.export import (  # noqa: F401
     _bayes,
     _calibration,
     _columns,
+    _combiners,
     _compose,
     _discriminant,
     _dummy,
