@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,9 @@ from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
 import stackfuse as sf
 
-XGB = {"n_estimators": 6, "max_depth": 3}
-LGBM = {"n_estimators": 6, "num_leaves": 7, "min_child_samples": 5, "verbose": -1}
-CAT = {"iterations": 6, "depth": 3, "verbose": 0, "allow_writing_files": False}
+XGB: dict[str, Any] = {"n_estimators": 6, "max_depth": 3}
+LGBM: dict[str, Any] = {"n_estimators": 6, "num_leaves": 7, "min_child_samples": 5, "verbose": -1}
+CAT: dict[str, Any] = {"iterations": 6, "depth": 3, "verbose": 0, "allow_writing_files": False}
 
 
 def with_holes(X):

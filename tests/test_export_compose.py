@@ -242,7 +242,7 @@ def test_stacks_of_compositions(data, lines, tmp_path):
         ("gone", "drop"),
     ]
     final = AdaBoostClassifier(n_estimators=5, random_state=0)
-    mask = np.array([True, False, False, True])
+    mask = [True, False, False, True]
     stack = sf.StackingClassifier(bases, final, cv=2, passthrough=mask, random_state=0)
     theirs = TheirStackingClassifier(bases, BaggingClassifier(random_state=0), cv=2)
     assert_parity(fitted([stack, theirs], X, y), rows[:150], tmp_path / "classes.keras", 1e-10)
