@@ -17,6 +17,7 @@ from cases import (
 )
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.decomposition import LatentDirichletAllocation
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     HistGradientBoostingClassifier,
@@ -29,7 +30,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
 from stackfuse import _selfcheck
@@ -416,8 +417,12 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
     knn = sf.StackingClassifier([("knn", KNeighborsClassifier())], cv=3).fit(X, y)
     with pytest.raises(sf.NotConvertible, match="KNeighborsClassifier cannot be converted"):
         sf.to_keras(knn)
-    with pytest.raises(sf.NotConvertible, match="OneHotEncoder cannot be converted"):
-        sf.to_keras(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(y[:, None], y))
+    with pytest.raises(sf.NotConvertible, match="LatentDirichletAllocation cannot be converted"):
+        sf.to_keras(
+            make_pipeline(LatentDirichletAllocation(1, max_iter=1), LogisticRegression()).fit(
+                np.abs(X), y
+            )
+        )
 
     @keras.saving.register_keras_serializable("tests")
     class Twice(keras.layers.Layer):

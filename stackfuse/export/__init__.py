@@ -2,14 +2,17 @@
 
 from stackfuse.export import (  # noqa: F401
     _calibration,
+    _columns,
     _compose,
     _dummy,
+    _encoding,
     _ensembles,
     _histogram,
     _linear,
     _multi,
     _neural,
     _preprocessing,
+    _projection,
     _stacks,
     _trees,
 )
