@@ -16,7 +16,7 @@ from cases import (
     name,
 )
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.decomposition import LatentDirichletAllocation
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -28,7 +28,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -423,6 +422,20 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
                 np.abs(X), y
             )
         )
+
+    class Guess(ClassifierMixin, BaseEstimator):
+        def fit(self, X, y):
+            self.classes_ = np.unique(y)
+            return self
+
+        def predict(self, X):
+            return np.repeat(self.classes_[0], len(X))
+
+    guess = sf.StackingClassifier([("guess", Guess())], cv=3).fit(X, y)
+    with pytest.raises(sf.NotConvertible, match="Guess cannot be converted"):
+        sf.to_keras(guess)
+    with pytest.raises(sf.NotConvertible, match="OneHotEncoder cannot be converted"):
+        sf.to_keras(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(y[:, None], y))
 
     @keras.saving.register_keras_serializable("tests")
     class Twice(keras.layers.Layer):

@@ -1,15 +1,22 @@
 """The fitted stack as ONE Keras graph, and the graph as a file that needs no stackfuse."""
 
 from stackfuse.export import (  # noqa: F401
+    _bayes,
     _calibration,
     _columns,
     _compose,
+    _discriminant,
     _dummy,
     _encoding,
     _ensembles,
+    _gaussian_process,
     _histogram,
+    _isotonic,
+    _kernels,
     _linear,
+    _mlp,
     _multi,
+    _neighbors,
     _neural,
     _preprocessing,
     _projection,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import is_classifier
+from sklearn.isotonic import IsotonicRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -262,6 +263,13 @@ def _signature(estimator, rows, precision: str) -> Signature:
     for part in _first_parts(estimator):
         if hasattr(part, "X_shape_"):
             return Signature.of_shape(part.X_shape_, precision)
+    if isinstance(estimator, IsotonicRegression):  # does not count its features
+        return Signature.of_shape((1,), precision)
+    if not hasattr(estimator, "n_features_in_"):
+        raise NotConvertible(
+            f"{type(estimator).__name__} does not say how many features it was fitted on: give "
+            "some of its rows, to_keras(estimator, X=rows)."
+        )
     return Signature.of_shape((estimator.n_features_in_,), precision)
 
 
