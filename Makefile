@@ -30,10 +30,10 @@ demo: $(READY)  ## Train, search, export and verify a stack on real data
 	@$(BIN)/stackfuse demo
 
 test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(READY)  ## Measure speed against peers
-	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
 bench-data: $(READY)  ## Fetch data sets for the benchmarks; without them some are left out
 	@if command -v uv >/dev/null 2>&1; then \

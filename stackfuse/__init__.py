@@ -3,6 +3,7 @@
 from stackfuse._assembly import out_of_fold
 from stackfuse._checks import NotConvertible, ParityError
 from stackfuse._inputs import MultiInput
+from stackfuse._join import fuse
 from stackfuse._oof import OutOfFold
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse._wrappers import KerasClassifier, KerasRegressor
@@ -42,6 +43,7 @@ __all__ = [
     "convert",
     "converter_for",
     "export",
+    "fuse",
     "out_of_fold",
     "to_keras",
 ]

@@ -36,6 +36,8 @@ def final_has(method: str):
 class FittedStack(TransformerMixin):
     """The side of a stack that is used once it is fitted."""
 
+    final_estimator_: Any
+
     def transform(self, X):
         """Return the bases' predictions for X, the columns that the meta-learner sees.
 

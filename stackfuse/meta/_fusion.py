@@ -66,7 +66,7 @@ class _Fusion(ReadsColumns, NetworkEstimator):
     def _head(self) -> Head:
         return Head(self.fusion, self.hidden_units, self.activation, self.columns)
 
-    def _build(self, X, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
+    def _build(self, X, rows, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
         self._head.check()
         if isinstance(X, MultiInput) or X.ndim != 2:
             given = f"is {X!r}" if isinstance(X, MultiInput) else f"has shape {X.shape}"
@@ -74,7 +74,7 @@ class _Fusion(ReadsColumns, NetworkEstimator):
                 f"{type(self).__name__} combines predictions, a table with two axes; X {given}."
             )
         task = _TASKS.get(meta["target_type_"], meta["target_type_"])
-        X = np.asarray(X, np.float64)
+        X = np.asarray(X if rows is None else X[rows], np.float64)
         return self._head.network(X, y, task, meta["n_outputs_"]), False
 
     @property
