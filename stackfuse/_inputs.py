@@ -192,8 +192,7 @@ class Rows:
                 f"The model {model.name!r} has {len(names)} inputs, but X is one array. "
                 f"Pass X = sf.MultiInput({arguments})."
             )
-        arrays = X.arrays.values() if isinstance(X, MultiInput) else [X]
-        self.is_lazy = any(map(_is_lazy, arrays))
+        self.is_lazy = is_lazy(X)
 
     def part(self, places: np.ndarray) -> "Rows":
         """Return some of these rows."""
@@ -262,14 +261,16 @@ def row_shapes(X) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
     return tuple(X.shape[1:])
 
 
-def _is_lazy(array) -> bool:
-    """Whether an array is sparse, or a view of a file, which scikit-learn's checks wrap."""
-    base = array
+def is_lazy(X) -> bool:
+    """Whether an X is sparse, or a view of a file, which scikit-learn's checks wrap."""
+    if isinstance(X, MultiInput):
+        return any(map(is_lazy, X.arrays.values()))
+    base = X
     while isinstance(base, np.ndarray):
         if getattr(base, "_mmap", None) is not None:
             return True
         base = base.base
-    return scipy.sparse.issparse(array)
+    return scipy.sparse.issparse(X)
 
 
 def _of_rank(array: np.ndarray, n_axes: int) -> np.ndarray:

@@ -85,8 +85,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
                 )
         return [found for found, _ in pairs], np.column_stack([numbers for _, numbers in pairs])
 
-    def _network(self, X, y, task: Task, told: dict[str, Any]):
-        network, outputs = super()._network(X, y, task, told)
+    def _network(self, X, rows, y, task: Task, told: dict[str, Any]):
+        network, outputs = super()._network(X, rows, y, task, told)
         if isinstance(outputs, Heads) and task == "multilabel":  # one head per label
             self.classes_ = [np.arange(2) for _ in outputs.heads]
         return network, outputs

@@ -77,9 +77,12 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
 
     @abstractmethod
     def _build(
-        self, X, y: np.ndarray, meta: dict[str, Any], compile_kwargs: dict[str, Any]
+        self, X, rows, y: np.ndarray, meta: dict[str, Any], compile_kwargs: dict[str, Any]
     ) -> tuple[Any, bool]:
-        """Return a network for this data, and whether it made use of the `compile_kwargs`."""
+        """Return a network for this data, and whether it made use of the `compile_kwargs`.
+
+        The data are those `rows` of X that y is of, or all if they are None.
+        """
 
     @abstractmethod
     def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
@@ -202,8 +205,7 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         if reset:
             self._run_seed = seed_of(self.random_state)
             self._built_from = self._building()
-            own = X if rows is None else X[rows]
-            self.model_, self.outputs_ = self._network(own, numbers, task, told)
+            self.model_, self.outputs_ = self._network(X, rows, numbers, task, told)
             self.history_ = {}
             self._optimizer_state = []
         else:
@@ -300,17 +302,17 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
                 "would have no effect. Call fit with warm_start=False to build it anew."
             )
 
-    def _network(self, X, y: np.ndarray, task: Task, told: dict[str, Any]):
-        """Return a new compiled network and what its outputs mean."""
+    def _network(self, X, rows, y: np.ndarray, task: Task, told: dict[str, Any]):
+        """Return a new compiled network for some rows of X and what its outputs mean."""
         meta = {
             "n_features_in_": self.n_features_in_,
-            "X_shape_": _shape(X),
+            "X_shape_": _shape(X, len(y)),
             "X_dtype_": getattr(X, "dtype", None),
             **told,
         }
         compile_kwargs = self._compile_kwargs()
         with seeded(self._run_seed):
-            network, took_kwargs = self._build(X, y, meta, compile_kwargs)
+            network, took_kwargs = self._build(X, rows, y, meta, compile_kwargs)
             check_network(network, X)
             if network.compiled and not took_kwargs:
                 self._refuse_second_compile()
@@ -362,8 +364,11 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
 
     def _hold_out(self, n_rows: int, strata, groups):
         """Return the rows to train on, and those to validate on or None."""
-        seed = self._run_seed % 2**32
-        return hold_out(n_rows, self.validation_split, seed, strata, groups)
+        return self._held_out(self.validation_split, n_rows, strata, groups)
+
+    def _held_out(self, fraction, n_rows: int, strata, groups):
+        """Return the same for a given fraction."""
+        return hold_out(n_rows, fraction, self._run_seed % 2**32, strata, groups)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -392,8 +397,8 @@ def _part(rows: Rows, target, weights, places: np.ndarray) -> tuple:
     return rows.part(places), kept, None if weights is None else weights[places]
 
 
-def _shape(X):
-    """Return the shape of X; of several inputs, by name."""
+def _shape(X, n_rows: int):
+    """Return the shape of some rows of X; of several inputs, by name."""
     if isinstance(X, MultiInput):
-        return {name: array.shape for name, array in X.arrays.items()}
-    return X.shape
+        return {name: (n_rows, *array.shape[1:]) for name, array in X.arrays.items()}
+    return (n_rows, *X.shape[1:])

@@ -84,6 +84,8 @@ class Program:
         self._functions: dict[str, Callable] = {}
         #: Graphs that train several replicas at once, by their number and what they are fed.
         self.replica_graphs: dict[tuple, Any] = {}
+        #: The model as a function of its values, by whether it is fed with sample weights.
+        self.forwards: dict[bool, Any] = {}
         #: Steps that could have been done in such a graph, but were not.
         self.steps_apart = 0
 

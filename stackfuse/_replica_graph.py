@@ -1,10 +1,13 @@
 """The compiled graph that trains replicas of one network in step.
 
-The weights of all replicas lie in stacks, variables with one more axis in front, and one optimizer
-acts on the stacks. A step takes from each replica's rows the next batch, runs the model forward on
-its slices, and adds up the losses. With respect to one replica's slice the gradient of the sum is
-that of its own loss, so an optimizer that works element by element does to each replica what it
-would do to it alone.
+The variables of all replicas lie end to end in stacks, and one optimizer acts on the stacks. A step
+takes from each replica's rows the next batch, runs its model forward on its parts, and adds up the
+losses. With respect to one replica's part the gradient of the sum is that of its own loss, so an
+optimizer that works element by element does to each replica what it would do to it alone.
+
+The gradient of an embedding is sparse: a list of rows, in which a word that occurs twice has two
+entries. Keras' optimizers square such entries before they add them up. Laid end to end, the tables
+of all replicas are one table, with a sparse gradient whose entries are those of each replica.
 """
 
 from collections.abc import Sequence
@@ -12,181 +15,257 @@ from typing import Any
 
 import numpy as np
 
+from stackfuse._checks import CannotFuse
+from stackfuse._forward import Forward, batch_of, feed_spec, refuse_side_effects
 
-class ReplicaGraph:
-    """The compiled graph of a number of replicas, and the stacks that it works on."""
 
-    def __init__(self, twin, n_replicas: int, like: tuple, optimizer_state: Sequence):
+class Stack:
+    """One variable of all replicas: their values end to end, along the first axis.
+
+    Attributes
+    ----------
+    is_mixed, is_sparse : bool
+        Whether the gradients of the replicas are of different kinds, which nothing can act on;
+        whether they are those of an embedding.
+    """
+
+    def __init__(self, variable, n_replicas: int):
         import keras
+
+        self.shape, self.n_replicas = tuple(variable.shape), n_replicas
+        self.is_mixed = self.is_sparse = False
+        zeros = np.zeros(self.joined([np.zeros(self.shape, bool)] * n_replicas).shape)
+        name = f"replicas_{variable.name}"
+        self.variable = keras.Variable(zeros, dtype=variable.dtype, name=name)
+
+    def joined(self, values: Sequence) -> np.ndarray:
+        """Return the value of the whole from those of the replicas."""
+        return np.concatenate(values) if self.shape else np.stack(values)
+
+    def assign(self, values: Sequence[np.ndarray]) -> None:
+        """Give each replica its value."""
+        self.variable.assign(self.joined(values))
+
+    def assign_tensors(self, values: Sequence) -> None:
+        """Give each replica its value, in a graph."""
         import tensorflow as tf
 
-        self.twin = twin
-        self.n_replicas = n_replicas
-        twin._symbolic_build(data_batch=like)
-        twin.reset_metrics()
-        self.parts = (
-            list(twin.trainable_variables),
-            list(twin.non_trainable_variables),
-            list(twin.metrics_variables),
+        self.variable.assign(tf.concat(values, 0) if self.shape else tf.stack(values))
+
+    def split(self, tensor=None) -> list:
+        """Return the part of each replica, of its variable or of something of its shape."""
+        import tensorflow as tf
+
+        tensor = tf.convert_to_tensor(self.variable.value) if tensor is None else tensor
+        return tf.split(tensor, self.n_replicas) if self.shape else tf.unstack(tensor)
+
+    def _place(self, k: int):
+        return slice(k * self.shape[0], (k + 1) * self.shape[0]) if self.shape else k
+
+    def part(self, k: int, array=None):
+        """Return the part of one replica, of its variable or of an array of its shape."""
+        return (self.variable.value if array is None else array)[self._place(k)]
+
+    def assign_part(self, k: int, value) -> None:
+        """Give one replica its value."""
+        self.variable.value[self._place(k)].assign(value)
+
+    def gradient(self, gradients: Sequence):
+        """Return the gradient of the whole from those of the parts; None where there is none."""
+        import tensorflow as tf
+
+        kinds = {type(gradient) for gradient in gradients}
+        if kinds == {type(None)}:
+            return None
+        if kinds == {tf.IndexedSlices}:
+            self.is_sparse = True
+            rows = [g.indices + k * self.shape[0] for k, g in enumerate(gradients)]
+            shape = tf.constant(list(self.variable.shape), rows[0].dtype)
+            values = tf.concat([gradient.values for gradient in gradients], 0)
+            return tf.IndexedSlices(values, tf.concat(rows, 0), shape)
+        if type(None) in kinds or tf.IndexedSlices in kinds:
+            self.is_mixed = True  # an error raised in a graph would come out as another
+            return tf.zeros_like(self.variable.value)
+        return tf.concat(gradients, 0) if self.shape else tf.stack(gradients)
+
+
+class ReplicaGraph:
+    """The compiled graph of a number of replicas, and the stacks that it works on.
+
+    Parameters
+    ----------
+    forwards : sequence of Forward
+        One per replica; may be the same for all.
+    like : tuple (x, y, sample_weight or None)
+        One row of what they are fed with.
+    optimizer : keras.optimizers.Optimizer
+        Of each replica. What acts here is made from its configuration.
+    optimizer_state : sequence of ndarray
+        The values of its variables before the first step. Not read from it, whose learning rate a
+        callback may have lowered since.
+    """
+
+    def __init__(
+        self, forwards: Sequence[Forward], like: tuple, optimizer, optimizer_state: Sequence
+    ):
+        import tensorflow as tf
+
+        self.forwards = list(forwards)
+        self.stacks = tuple(
+            [Stack(variable, len(forwards)) for variable in part] for part in forwards[0].parts
         )
-        self.fresh_metrics = [variable.numpy() for variable in self.parts[2]]
-
-        def stack(variable):
-            zeros = np.zeros((n_replicas, *variable.shape), variable.dtype)
-            return keras.Variable(zeros, dtype=variable.dtype, name=f"replicas_{variable.name}")
-
-        self.stacks = tuple([stack(variable) for variable in part] for part in self.parts)
-        self.optimizer = type(twin.optimizer).from_config(twin.optimizer.get_config())
-        self.optimizer.build(self.stacks[0])
-        # Not from the twin's optimizer, whose learning rate a callback may have lowered since.
+        weights = [stack.variable for stack in self.stacks[0]]
+        self.optimizer = type(optimizer).from_config(optimizer.get_config())
+        self.optimizer.build(weights)
+        of_shape = {stack.shape: stack for stack in self.stacks[0]}
+        pairs = list(zip(optimizer_state, self.optimizer.variables, strict=True))
+        #: The stack that each of the optimizer's variables is laid out like; None of a number.
+        self._laid_out = [of_shape[v.shape] if len(own.shape) else None for v, own in pairs]
         self._first_state = [
-            value if value.shape == variable.shape else np.stack([value] * n_replicas)
-            for value, variable in zip(optimizer_state, self.optimizer.variables, strict=True)
+            value if stack is None else stack.joined([value] * len(forwards))
+            for stack, value in zip(self._laid_out, optimizer_state)
         ]
-        x, y = (keras.tree.map_structure(_spec, part) for part in like[:2])
-        weight = None if like[2] is None else _spec(like[2])
-        rows = tf.TensorSpec((None,), tf.int32)
         number = tf.TensorSpec((), tf.int32)
-        held_out = {"chosen": rows, "y": y} | ({} if weight is None else {"weight": weight})
-        feed = {**held_out, "order": rows, "start": number, "size": number}
-        self.steps = tf.function(self._steps, input_signature=[x, [feed] * n_replicas, number])
-        values = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts[:2]]
-        self.evaluate = tf.function(
-            self._evaluate, input_signature=[values, x, held_out, tf.TensorSpec((), tf.int32)]
-        )
+        order = tf.TensorSpec((None,), tf.int32)
+        feed = feed_spec(like) | {"order": order, "start": number, "size": number}
+        signature = [[feed] * len(forwards), number]
+        self.steps = tf.function(self._steps, input_signature=signature, autograph=False)
+
+    def check(self) -> None:
+        """Trace the graph, and raise if an optimizer of the whole would not act on each replica.
+
+        Raises
+        ------
+        CannotFuse
+            With the reason.
+        """
+        self.steps.get_concrete_function()
+        if any(stack.is_mixed for stack in self.stacks[0]):
+            raise CannotFuse("the builder makes other graphs for other replicas")
+        config = self.optimizer.get_config()
+        risky = config.get("centered") or config.get("epsilon") == 0
+        if risky and any(stack.is_sparse for stack in self.stacks[0]):
+            raise CannotFuse(
+                "a sparse gradient is divided by what may be zero, where Keras mixes up its rows: "
+                "let the optimizer have an epsilon, and not be centered"
+            )
+
+    def check_own_code(self, evaluated: Sequence[Forward]) -> None:
+        """Raise if code that is not of Keras depends on something outside its model.
+
+        Parameters
+        ----------
+        evaluated : sequence of Forward
+            Those that have rows held out.
+
+        Raises
+        ------
+        CannotFuse
+            With the reason.
+        """
+        stacks = [stack.variable for part in self.stacks for stack in part]
+        own = [variable.value for variable in [*stacks, *self.optimizer.variables]]
+        refuse_side_effects(self.steps.get_concrete_function().graph, self.forwards, own)
+        for forward in evaluated:
+            refuse_side_effects(forward.evaluate.get_concrete_function().graph, [forward], [])
 
     # ------------------------------------------------------------------ the graph
 
-    def _steps(self, x, feeds, n_steps):
+    def _steps(self, feeds, n_steps):
         import tensorflow as tf
 
-        for step in tf.range(n_steps):
-            self._step(x, feeds, step)
+        tf.while_loop(
+            lambda step: step < n_steps, lambda step: self._step(feeds, step), [tf.constant(0)]
+        )
 
-    def _step(self, x, feeds, step):
+    def _step(self, feeds, step):
         import tensorflow as tf
 
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            for stack in self.stacks[0]:
-                tape.watch(stack.value)
-            slices = [
-                [tf.unstack(tf.convert_to_tensor(stack.value)) for stack in part]
-                for part in self.stacks
-            ]
+            parts = [[stack.split() for stack in part] for part in self.stacks]
+            tape.watch(parts[0])
             losses, after = [], []
             for k, feed in enumerate(feeds):
                 start = feed["start"] + step * feed["size"]
                 rows = feed["order"][start : start + feed["size"]]
-                values = [[replicas[k] for replicas in part] for part in slices]
-                loss, changed = self._forward(values, *_batch(x, feed, rows), training=True)
+                values = [[replicas[k] for replicas in part] for part in parts]
+                batch = batch_of(feed, rows)
+                loss, changed = self.forwards[k](values, *batch, training=True)
                 losses.append(loss)
                 after.append(changed)
             total = tf.add_n(losses)
-        gradients = tape.gradient(total, [stack.value for stack in self.stacks[0]])
-        self.optimizer.apply(gradients, self.stacks[0])
+        of_parts: Any = tape.gradient(total, parts[0])
+        gradients = [stack.gradient(each) for stack, each in zip(self.stacks[0], of_parts)]
+        self.optimizer.apply(gradients, [stack.variable for stack in self.stacks[0]])
         for place in (1, 2):
             columns = zip(*[changed[place] for changed in after])
             for stack, values in zip(self.stacks[place], columns):
-                stack.assign(tf.stack(values))
-
-    def _forward(self, values, x, y, weight, *, training: bool):
-        """Return the loss of one batch, and what it leaves in the variables of one replica."""
-        import keras
-        import tensorflow as tf
-
-        twin = self.twin
-        pairs = [pair for part, now in zip(self.parts, values) for pair in zip(part, now)]
-        with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:
-            outputs = twin(x, training=training)
-            loss = twin.compute_loss(x, y, outputs, weight, training=training)
-            n_rows = tf.shape(keras.tree.flatten(x)[0])[0]
-            twin._loss_tracker.update_state(loss, sample_weight=n_rows)
-            twin.compute_metrics(x, y, outputs, weight)
-        return loss, [[scope.get_current_value(v) for v in part] for part in self.parts]
-
-    def _evaluate(self, values, x, held_out, n_rows):
-        """Return the metrics of one replica on held-out rows, in parts of `n_rows`."""
-        import tensorflow as tf
-
-        metrics = [tf.constant(value) for value in self.fresh_metrics]
-        total = tf.shape(held_out["chosen"])[0]
-        for start in tf.range(0, total, n_rows):
-            rows = tf.range(start, tf.minimum(start + n_rows, total))
-            batch = _batch(x, held_out, rows)
-            metrics = self._forward([*values, metrics], *batch, training=False)[1][2]
-        return metrics
+                stack.assign_tensors(values)
+        return step + 1
 
     # ------------------------------------------------------------------ its state
 
     def load(self, models: Sequence) -> None:
         """Begin with the weights and random states of models, and a fresh optimizer."""
-        number = {id(v): k for k, v in enumerate(self.twin.variables)}
-        for part, stacks in zip(self.parts[:2], self.stacks):
-            for variable, stack in zip(part, stacks):
-                place = number[id(variable)]
-                stack.assign(np.stack([model.variables[place].numpy() for model in models]))
+        for place in (0, 1):
+            columns = zip(*[self._variables(k, m)[place] for k, m in enumerate(models)])
+            for stack, variables in zip(self.stacks[place], columns):
+                stack.assign([variable.numpy() for variable in variables])
         for variable, value in zip(self.optimizer.variables, self._first_state):
             variable.assign(value)
-        for stack, value in zip(self.stacks[2], self.fresh_metrics):
-            stack.assign(np.stack([value] * self.n_replicas))
+        for stack, value in zip(self.stacks[2], self.forwards[0].fresh_metrics):
+            stack.assign([value] * len(models))
+
+    def _variables(self, k: int, model) -> list[list]:
+        """Return the weights and the other variables of a model in the order of the stacks."""
+        forward = self.forwards[k]
+        number = {id(variable): n for n, variable in enumerate(forward.model.variables)}
+        return [[model.variables[number[id(v)]] for v in part] for part in forward.parts[:2]]
 
     def values(self, k: int) -> list[list]:
         """Return the weights and the states of one replica."""
-        return [[stack.value[k] for stack in part] for part in self.stacks[:2]]
+        return [[stack.part(k) for stack in part] for part in self.stacks[:2]]
+
+    def assign_states(self, k: int, values: Sequence) -> None:
+        """Give one replica the values of what is no weight."""
+        for stack, value in zip(self.stacks[1], values):
+            stack.assign_part(k, value)
 
     def copy_to(self, model, k: int) -> None:
         """Copy the weights and random states of one replica into its model."""
-        number = {id(v): place for place, v in enumerate(self.twin.variables)}
-        for part, values in zip(self.parts, self.values(k)):
+        for part, values in zip(self._variables(k, model), self.values(k)):
             for variable, value in zip(part, values):
-                model.variables[number[id(variable)]].assign(value)
+                variable.assign(value)
 
     def optimizer_state(self, k: int) -> list[np.ndarray]:
         """Return what the optimizer of one replica alone would hold."""
-        values = [variable.numpy() for variable in self.optimizer.variables]
-        return [value[k] if value.ndim else value for value in values]
+        return [
+            variable.numpy() if stack is None else stack.part(k, variable.numpy())
+            for stack, variable in zip(self._laid_out, self.optimizer.variables)
+        ]
 
     def take_logs(self, k: int) -> dict[str, float]:
         """Return the metrics of one replica since it was asked last."""
-        values = [stack.value[k] for stack in self.stacks[2]]
-        for stack, fresh in zip(self.stacks[2], self.fresh_metrics):
-            stack.value[k].assign(fresh)
-        return self.logs(values)
-
-    def logs(self, metrics: Sequence) -> dict[str, float]:
-        """Return the results of metrics from the values of their variables."""
-        import keras
-
-        with keras.StatelessScope(state_mapping=list(zip(self.parts[2], metrics))):
-            results = self.twin.get_metrics_result()
-        return {name: float(value) for name, value in results.items()}
+        values = [stack.part(k) for stack in self.stacks[2]]
+        for stack, fresh in zip(self.stacks[2], self.forwards[k].fresh_metrics):
+            stack.assign_part(k, fresh)
+        return self.forwards[k].logs(values)
 
 
-def _batch(x, feed, rows):
-    """Return x, y and weights of some rows of a replica."""
+def feed_of(x, y, weight, chosen: np.ndarray) -> dict[str, Any]:
+    """Return as tensors what a replica is fed with.
+
+    Parameters
+    ----------
+    x : structure of tensors
+    y : ndarray of shape (n_samples, ...), or tuple or dict of these
+    weight : ndarray of shape (n_samples,) or None
+    chosen : ndarray of int of shape (n_samples,)
+        The numbers of the samples' rows in x.
+    """
     import keras
     import tensorflow as tf
 
-    def at(places):
-        return lambda tensor: tf.gather(tensor, places)
-
-    of_x = keras.tree.map_structure(at(tf.gather(feed["chosen"], rows)), x)
-    y = keras.tree.map_structure(at(rows), feed["y"])
-    return of_x, y, at(rows)(feed["weight"]) if "weight" in feed else None
-
-
-def feed_of(x, y, weight) -> dict[str, Any]:
-    """Return as tensors what a replica is fed with: the numbers of its rows, targets, weights."""
-    import keras
-    import tensorflow as tf
-
-    chosen = np.arange(len(x)) if x.chosen is None else x.chosen
-    feed = {"chosen": tf.constant(chosen, tf.int32)}
+    feed = {"x": x, "chosen": tf.constant(chosen, tf.int32)}
     feed["y"] = keras.tree.map_structure(tf.convert_to_tensor, y)
     return feed if weight is None else feed | {"weight": tf.convert_to_tensor(weight)}
-
-
-def _spec(array):
-    import tensorflow as tf
-
-    return tf.TensorSpec((None, *array.shape[1:]), array.dtype)

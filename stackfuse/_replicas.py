@@ -5,72 +5,136 @@ is the number of steps done, and so they run in step until the epoch of one of t
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from stackfuse._batches import EpochOrders, n_batches
+from stackfuse._batches import EpochOrders, rows_of
 from stackfuse._checks import CannotFuse
+from stackfuse._forward import Forward
+from stackfuse._fusable import check_model, check_settings, kind_of, one_row, steps_per_epoch
+from stackfuse._inputs import Rows
 from stackfuse._program import Program, Training, check_finite, locked, rows_per_call
 from stackfuse._replica_graph import ReplicaGraph, feed_of
-
-#: Optimizers that treat every element of a variable by itself.
-_ELEMENTWISE = {
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Ftrl",
-    "Lion",
-    "Nadam",
-    "RMSprop",
-    "SGD",
-}
-
-#: Settings of an optimizer that look at whole tensors, or keep more than the slots.
-_WHOLE = (
-    "clipnorm",
-    "global_clipnorm",
-    "use_ema",
-    "loss_scale_factor",
-    "gradient_accumulation_steps",
-)
 
 #: Replicas that one graph holds; more are trained in groups.
 GROUP = 8
 
-#: Steps of one replica that take as long as to trace its part of the graph.
-STEPS_OF_A_TRACE = 250
+#: Bytes of rows that are read ahead, for all replicas together, where X is read piece by piece.
+BLOCK_BYTES = 2**22
 
 #: Weights of all replicas together; beyond, a step takes so long that its overhead is little.
 MOST_WEIGHTS = 40_000_000
 
 
-def train_together(trainings: Sequence[Training]) -> None:
-    """Train models of one architecture.
+class SideBySide:
+    """Trainings that are going to be done in one graph.
 
-    What each model, optimizer state and history holds afterwards is, up to rounding, what
-    :func:`stackfuse._program.train` would have left.
+    Attributes
+    ----------
+    trainings : list of Training
+    program : Program or None
+        None if the configuration of the models does not say all that they compute: then each
+        replica is computed by its own model.
+    """
+
+    def __init__(self):
+        self.trainings: list[Training] = []
+        self.program: Program | None = None
+        self._as_built: Any = None
+
+    def add(self, training: Training) -> None:
+        """Add a training, as soon as its model is built.
+
+        Raises
+        ------
+        CannotFuse
+            If it cannot be trained beside the others; nothing has been trained then.
+        """
+        program = Program.of(training.model)
+        check_model(training.model)
+        check_settings(training)
+        if not self.trainings:
+            self.program = program
+            if program is None:
+                like = one_row(training)
+                self._as_built = Forward(training.model, like).traced(like)
+        elif program is not self.program or kind_of(training) != kind_of(self.trainings[0]):
+            raise CannotFuse("the builder makes other graphs for other replicas")
+        self.trainings.append(training)
+        owned = [id(v) for other in self.trainings for v in other.model.variables]
+        if len(set(owned)) < sum(len(other.model.variables) for other in self.trainings):
+            raise CannotFuse("the builder gives the same variables to several replicas")
+        n_weights = min(len(self.trainings), GROUP) * training.model.count_params()
+        if n_weights > MOST_WEIGHTS:
+            raise CannotFuse(f"{n_weights} weights in all replicas are too many to gain anything")
+
+    def train(self) -> None:
+        """Train them all.
+
+        What each model, optimizer state and history holds afterwards is, up to rounding, what
+        :func:`stackfuse._program.train` would have left.
+
+        Raises
+        ------
+        CannotFuse
+            If their graphs cannot be joined; nothing has been trained then.
+        FloatingPointError
+            If one has diverged; its attribute ``replica`` is the number of the replica.
+        """
+        with locked():
+            groups = groups_of(self.trainings)
+            graphs = [self._graph(group) for group in groups]
+            for graph, group in zip(graphs, groups):
+                _Run(graph, group).train()
+        for k, training in enumerate(self.trainings):
+            try:
+                check_finite(training.model, training.history)
+            except FloatingPointError as error:
+                vars(error)["replica"] = k
+                raise
+
+    def _graph(self, trainings: Sequence[Training]) -> ReplicaGraph:
+        program, first, like = self.program, trainings[0], one_row(trainings[0])
+        if program is not None:
+            weighted = first.sample_weight is not None
+            key = (len(trainings), weighted)
+            if weighted not in program.forwards:
+                program.forwards[weighted] = Forward(program.model, like)
+            if key not in program.replica_graphs:
+                forwards = [program.forwards[weighted]] * len(trainings)
+                state = program.first_optimizer_state
+                graph = ReplicaGraph(forwards, like, program.model.optimizer, state)
+                graph.check()
+                program.replica_graphs[key] = graph
+            return program.replica_graphs[key]
+        forwards = [Forward(training.model, like) for training in trainings]
+        if first is self.trainings[0] and forwards[0].traced(like) != self._as_built:
+            raise CannotFuse(
+                f"the code in the model {first.model.name!r} computes something else each time it "
+                "is called, or since the models of other replicas were built"
+            )
+        optimizer = first.model.optimizer
+        if not optimizer.built:
+            optimizer.build(first.model.trainable_variables)
+        state = [variable.numpy() for variable in optimizer.variables]
+        graph = ReplicaGraph(forwards, like, optimizer, state)
+        graph.check()
+        graph.check_own_code([f for f, t in zip(forwards, trainings) if t.validation is not None])
+        return graph
+
+
+def train_together(trainings: Sequence[Training]) -> None:
+    """Train models of one architecture; see :class:`SideBySide`.
 
     Parameters
     ----------
     trainings : sequence of Training
-
-    Raises
-    ------
-    CannotFuse
-        If they cannot be trained side by side; nothing has been trained then.
     """
-    program = check_fusable(trainings)
-    with locked():
-        for group in groups_of(trainings):
-            _Run(program, group).train()
-    for k, training in enumerate(trainings):
-        try:
-            check_finite(training.model, training.history)
-        except FloatingPointError as error:
-            vars(error)["replica"] = k
-            raise
+    together = SideBySide()
+    for training in trainings:
+        together.add(training)
+    together.train()
 
 
 def groups_of(things: Sequence) -> list[list]:
@@ -80,112 +144,20 @@ def groups_of(things: Sequence) -> list[list]:
     return [[things[k] for k in part] for part in parts if len(part)]
 
 
-def worth_a_graph(training: Training, n_replicas: int) -> bool:
-    """Whether it pays to train replicas like this one side by side.
-
-    It does where the graph is there already, or the steps, with those that were done apart since,
-    take longer apart than the graph takes to be traced.
-    """
-    program = Program.of(training.model)
-    if program is None:
-        return False
-    if any(key[0] == n_replicas for key in program.replica_graphs):
-        return True
-    program.steps_apart += _n_steps(training) * training.epochs
-    return n_replicas > 1 and program.steps_apart >= STEPS_OF_A_TRACE
-
-
-def check_fusable(trainings: Sequence[Training]) -> Program:
-    """Return the program of models that can be trained side by side.
-
-    Raises
-    ------
-    CannotFuse
-        With the reason.
-    """
-    import keras
-
-    first = trainings[0]
-    program = Program.of(first.model)
-    if program is None:
-        raise CannotFuse(
-            f"the model {first.model.name!r} holds code that is not of Keras, of which cannot be "
-            "told whether the replicas compute the same"
-        )
-    if any(Program.of(training.model) is not program for training in trainings):
-        raise CannotFuse("the builder makes other graphs for other replicas")
-    _check_optimizer(first.model.optimizer)
-    _check_settings(trainings)
-    if any(variable.constraint is not None for variable in first.model.trainable_variables):
-        raise CannotFuse("a weight has a constraint, which looks at whole tensors")
-    for layer in first.model._flatten_layers():
-        if isinstance(layer, keras.layers.Embedding) and layer.trainable:
-            # Entries of a sparse gradient for one word are squared before they are added up.
-            raise CannotFuse(
-                f"the model {first.model.name!r} holds an Embedding, whose gradients Keras sums "
-                "in its own way"
-            )
-    n_weights = min(len(trainings), GROUP) * first.model.count_params()
-    if n_weights > MOST_WEIGHTS:
-        raise CannotFuse(f"{n_weights} weights in all replicas are too many to gain anything")
-    return program
-
-
-def _check_optimizer(optimizer) -> None:
-    name = type(optimizer).__name__
-    if name not in _ELEMENTWISE:
-        raise CannotFuse(f"the optimizer {name} looks at whole tensors")
-    for setting in _WHOLE:
-        if getattr(optimizer, setting, None):
-            raise CannotFuse(f"the optimizer's {setting} looks at whole tensors")
-
-
-def _check_settings(trainings: Sequence[Training]) -> None:
-    import keras
-
-    for training in trainings:
-        model = training.model
-        if training.x.is_lazy or training.x.X is not trainings[0].x.X:
-            raise CannotFuse("X is read batch by batch")
-        for callback in training.callbacks:
-            ours = type(callback).__module__.startswith("stackfuse.")
-            if type(callback) is not keras.callbacks.EarlyStopping and not ours:
-                raise CannotFuse(f"the callback {type(callback).__name__} may touch the model")
-        if training.fit_params:
-            raise CannotFuse(f"fit__{next(iter(training.fit_params))} is for model.fit")
-        if training.optimizer_state or model.optimizer.iterations.numpy() or training.first_epoch:
-            raise CannotFuse("the model has been trained before")
-        if training.verbose or model.run_eagerly or model.jit_compile:
-            raise CannotFuse("verbose, run_eagerly and jit_compile are for model.fit")
-        weighted = training.sample_weight is not None
-        if weighted != (trainings[0].sample_weight is not None):
-            raise CannotFuse("some replicas have sample weights, others none")
-
-
 class _Run:
     """One training of a group of replicas."""
 
-    def __init__(self, program: Program, trainings: Sequence[Training]):
-        import keras
-        import tensorflow as tf
-
-        first = trainings[0]
-        everything = type(first.x)(first.x.X, first.model)
-        self.x = keras.tree.map_structure(tf.convert_to_tensor, everything[slice(None)])
-        x, y = (keras.tree.map_structure(lambda a: a[:1], part) for part in (self.x, first.y))
-        like = (x, y, None if first.sample_weight is None else first.sample_weight[:1])
-        key = (len(trainings), first.sample_weight is not None)
-        if key not in program.replica_graphs:
-            program.replica_graphs[key] = ReplicaGraph(
-                program.model, len(trainings), like, program.first_optimizer_state
-            )
-        self.graph: ReplicaGraph = program.replica_graphs[key]
-        self.graph.load([training.model for training in trainings])
-        longest = max(map(_n_steps, trainings))
+    def __init__(self, graph: ReplicaGraph, trainings: Sequence[Training]):
+        self.graph = graph
+        graph.load([training.model for training in trainings])
+        self.longest = max(map(steps_per_epoch, trainings))
+        tables: dict[int, Any] = {}
         self.replicas = [
-            _Replica(self.graph, self.x, k, training, longest)
+            _Replica(graph, k, training, tables, self.longest)
             for k, training in enumerate(trainings)
         ]
+        in_step = sum(t.x.bytes_per_row * t.batch_size for t in trainings if t.x.is_lazy)
+        self.most_steps = max(1, BLOCK_BYTES // in_step) if in_step else self.longest
 
     def train(self) -> None:
         """Run until every replica is done; each stops to be counted when it is."""
@@ -193,9 +165,11 @@ class _Run:
 
         waiting = [replica for replica in self.replicas if replica.begin()]
         while waiting:
-            n_steps = min(replica.left for replica in waiting)
+            n_steps = min([self.most_steps, *(replica.left for replica in waiting)])
+            for replica in waiting:
+                replica.prepare(n_steps)
             feeds = [replica.feed for replica in self.replicas]
-            self.graph.steps(self.x, feeds, tf.constant(n_steps, tf.int32))
+            self.graph.steps(feeds, tf.constant(n_steps, tf.int32))
             waiting = [replica for replica in waiting if replica.advance(n_steps)]
 
 
@@ -206,25 +180,31 @@ class _Replica:
     single row, again and again.
     """
 
-    def __init__(self, graph: ReplicaGraph, x, k: int, training: Training, longest: int):
+    def __init__(
+        self,
+        graph: ReplicaGraph,
+        k: int,
+        training: Training,
+        tables: dict[int, Any],
+        longest: int,
+    ):
         import keras
         import tensorflow as tf
 
-        self.graph, self.x, self.k, self.training = graph, x, k, training
-        self.n_steps, self.longest = _n_steps(training), longest
+        self.graph, self.k, self.training = graph, k, training
+        self.n_steps, self.longest = steps_per_epoch(training), longest
         seed = training.seed if training.shuffle else None
         self.orders = EpochOrders(len(training.x), seed, 0).endless()
         self.epoch, self.left = 0, 0
-        self.feed = feed_of(training.x, training.y, training.sample_weight)
-        self.feed["size"] = tf.constant(training.batch_size, tf.int32)
+        self.rows = _Fed(training.x, training.y, training.sample_weight, tables)
+        self.feed: dict[str, Any] = {"size": tf.constant(training.batch_size, tf.int32)}
         self.callbacks = keras.callbacks.CallbackList(list(training.callbacks))
         self.callbacks.set_model(training.model)
         self.history: dict[str, list] = {}
         self.held_out = None
         if training.validation is not None:
-            self.held_out = feed_of(*training.validation)
-            rows = training.validation[0]
-            self.n_rows = training.validation_batch_size or rows_per_call(rows)
+            x, y, weight = training.validation
+            self.held_out = _Fed(x, y, weight, tables)
 
     def begin(self) -> bool:
         """Begin the training, and the first epoch; return whether there is any."""
@@ -232,20 +212,27 @@ class _Replica:
         self.callbacks.on_train_begin()
         return self._next_epoch()
 
-    def advance(self, n_steps: int) -> bool:
-        """Note steps that were done; return whether there are more to do."""
+    def prepare(self, n_steps: int) -> None:
+        """Lay ready the rows of the next steps."""
         import tensorflow as tf
 
+        size = self.training.batch_size
+        start = (self.n_steps - self.left) * size
+        if self.rows.is_lazy:
+            self.feed |= self.rows.at(self.order[start : start + n_steps * size])
+            n_rows = len(self.feed["chosen"])
+            self.feed |= {"order": tf.range(n_rows), "start": tf.constant(0, tf.int32)}
+        else:
+            self.feed["start"] = tf.constant(start, tf.int32)
+
+    def advance(self, n_steps: int) -> bool:
+        """Note steps that were done; return whether there are more to do."""
         self.left -= n_steps
-        self.feed["start"] += tf.constant(n_steps * self.training.batch_size, tf.int32)
         if self.left:
             return True
         logs = self.graph.take_logs(self.k)
         if self.held_out is not None:
-            values = self.graph.values(self.k)
-            n_rows = tf.constant(self.n_rows, tf.int32)
-            metrics = self.graph.evaluate(values, self.x, self.held_out, n_rows)
-            logs |= {f"val_{name}": value for name, value in self.graph.logs(metrics).items()}
+            logs |= {f"val_{name}": value for name, value in self._validate(self.held_out).items()}
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
         if self.training.callbacks:
@@ -254,23 +241,67 @@ class _Replica:
         self.epoch += 1
         return self._next_epoch()
 
+    def _validate(self, held_out: "_Fed") -> dict[str, float]:
+        import tensorflow as tf
+
+        rows = held_out.x
+        n_rows = self.training.validation_batch_size or rows_per_call(rows)
+        forward, (weights, states) = self.graph.forwards[self.k], self.graph.values(self.k)
+        metrics = [tf.constant(value) for value in forward.fresh_metrics]
+        step = n_rows if held_out.is_lazy else len(rows)
+        for start in range(0, len(rows), step):
+            part = held_out.at(np.arange(start, min(start + step, len(rows))))
+            many = tf.constant(n_rows, tf.int32)
+            states, metrics = forward.evaluate(weights, states, metrics, part, many)
+        self.graph.assign_states(self.k, states)  # a layer may draw random numbers even here
+        return forward.logs(metrics)
+
     def _next_epoch(self) -> bool:
         import tensorflow as tf
 
-        self.feed["order"] = tf.constant(next(self.orders), tf.int32)
-        self.feed["start"] = tf.constant(0, tf.int32)
         if self.epoch < self.training.epochs and not self.training.model.stop_training:
             self.callbacks.on_epoch_begin(self.epoch)
-            self.left = self.n_steps
+            self.left, self.order = self.n_steps, next(self.orders)
+            if not self.rows.is_lazy:
+                self.feed |= {**self.rows.whole, "order": tf.constant(self.order, tf.int32)}
             return True
         self.graph.copy_to(self.training.model, self.k)
         self.training.optimizer_state[:] = self.graph.optimizer_state(self.k)
         self.training.history = self.history
         self.callbacks.on_train_end()
-        self.feed["size"] = tf.constant(1, tf.int32)
+        self.feed |= {"start": tf.constant(0, tf.int32), "size": tf.constant(1, tf.int32)}
         self.feed["order"] = tf.zeros(self.longest, tf.int32)
         return False
 
 
-def _n_steps(training: Training) -> int:
-    return n_batches(len(training.x), training.batch_size)
+class _Fed:
+    """Rows with their targets and weights, as a graph is fed with them.
+
+    What lies in memory is fed whole, x being the same for all replicas; of what is sparse, or
+    mapped from a file, only the rows that are asked for are read.
+    """
+
+    def __init__(self, x: Rows, y, weight, tables: dict[int, Any]):
+        import keras
+        import tensorflow as tf
+
+        self.x, self.y, self.weight = x, y, weight
+        self.is_lazy = x.is_lazy
+        if not self.is_lazy:
+            if id(x.X) not in tables:
+                everything = Rows(x.X, x.model)[slice(None)]
+                tables[id(x.X)] = keras.tree.map_structure(tf.convert_to_tensor, everything)
+            chosen = np.arange(len(x)) if x.chosen is None else x.chosen
+            self.whole = feed_of(tables[id(x.X)], y, weight, chosen)
+
+    def at(self, places: np.ndarray) -> dict[str, Any]:
+        """Return the feed of some rows; where x lies in memory, of all."""
+        import keras
+        import tensorflow as tf
+
+        if not self.is_lazy:
+            return self.whole
+        x = keras.tree.map_structure(tf.convert_to_tensor, self.x[places])
+        y = rows_of(self.y, places)
+        weight = None if self.weight is None else self.weight[places]
+        return feed_of(x, y, weight, np.arange(len(places)))

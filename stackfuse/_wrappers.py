@@ -115,7 +115,7 @@ class _Builder(NetworkEstimator):
             if name.startswith(prefix)
         }
 
-    def _build(self, X, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
+    def _build(self, X, rows, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
         import keras
 
         extra = self._extra_params()

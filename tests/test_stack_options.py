@@ -18,6 +18,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, TimeSeriesSplit
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
@@ -289,7 +290,8 @@ def test_multilabel(labels):
         ("lr", OneVsRestClassifier(LogisticRegression(max_iter=500))),
         ("net", sf.KerasClassifier(build_labels, epochs=5)),
     ]
-    stack = sf.StackingClassifier(bases, cv=3, random_state=0).fit(X, Y)
+    final = MultiOutputClassifier(LogisticRegression())
+    stack = sf.StackingClassifier(bases, final, cv=3, random_state=0).fit(X, Y)
     assert stack.oof_.predictions.shape == (120, 9)
     proba = stack.predict_proba(X)
     assert_array_equal(stack.predict(X), (proba > 0.5).astype(int))
@@ -381,7 +383,7 @@ def test_a_notebook_shows_bases_folds_and_meta_learner(iris):
 def test_progress_shows_bases_folds_and_the_fits_below(iris, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "150")
     network = sf.KerasClassifier(build_classifier, epochs=2, random_state=0)
-    sf.StackingClassifier([("net", network), LR], cv=2, verbose=1).fit(*iris)
+    sf.StackingClassifier([("net", network), LR], LogisticRegression(), cv=2, verbose=1).fit(*iris)
     shown = capsys.readouterr().out
     for title in ("base net", "fold 1", "all rows", "KerasClassifier - fit", "base lr", "meta-lea"):
         assert title in shown
@@ -497,7 +499,8 @@ def test_names_and_drops_in_out_of_fold(iris):
 def test_weights_of_a_multilabel_target(labels):
     X, Y = labels
     weight = np.linspace(0.1, 2, 120)
-    stack = sf.StackingClassifier([("forest", RandomForestClassifier(5, random_state=0))], cv=3)
+    forest, final = RandomForestClassifier(5, random_state=0), LogisticRegression()
+    stack = sf.StackingClassifier([("forest", forest)], MultiOutputClassifier(final), cv=3)
     stack.fit(X, Y, sample_weight=weight)
     wanted = LogisticRegression().fit(stack.oof_.predictions, Y[:, 0], weight)
     assert_array_equal(stack.final_estimator_.estimators_[0].coef_, wanted.coef_)

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeCV
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -63,7 +63,9 @@ def test_equals_scikit_learn(iris, passthrough, stack_method):
 def test_regressor_equals_scikit_learn(diabetes):
     X, y = diabetes
     bases = [("ridge", Ridge()), ("knn", KNeighborsRegressor())]
-    ours, theirs = (package.StackingRegressor(bases, cv=4).fit(X, y) for package in (sf, ensemble))
+    ours, theirs = (
+        package.StackingRegressor(bases, RidgeCV(), cv=4).fit(X, y) for package in (sf, ensemble)
+    )
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-12)
 
 
@@ -388,3 +390,21 @@ def test_folds_that_never_predict_a_class_are_refused(iris):
     folds = [(np.r_[folds[0][0], folds[0][1][:50]], folds[0][1][50:])]
     with pytest.raises(ValueError, match="no fold predicts a row of class 0, so the meta-learner"):
         sf.StackingClassifier(BASES, cv=folds).fit(X, y)
+
+
+def test_the_default_meta_learner_is_chosen_by_what_it_sees(iris, diabetes):
+    X, y = iris
+    default = sf.StackingClassifier(BASES, cv=2)
+    assert isinstance(default.fit(X, y).final_estimator_, sf.ConvexClassifier)
+    assert isinstance(default.refit_final().final_estimator_, sf.ConvexClassifier)
+    labels = sf.StackingClassifier([("knn", KNeighborsClassifier())], cv=2)
+    assert isinstance(labels.fit(X, np.eye(3, dtype=int)[y]).final_estimator_, sf.ConvexClassifier)
+    scores = clone(default).set_params(stack_method="predict").fit(X, y)
+    assert isinstance(scores.final_estimator_, LogisticRegression)
+    passed = clone(default).set_params(passthrough=[0]).fit(X, y)
+    assert isinstance(passed.final_estimator_, LogisticRegression)
+    X, y = diabetes
+    regressor = sf.StackingRegressor([("ridge", Ridge())], cv=2)
+    assert isinstance(regressor.fit(X, y).final_estimator_, sf.ConvexRegressor)
+    regressor.set_params(passthrough=True).fit(X, y)
+    assert isinstance(regressor.final_estimator_, RidgeCV)

@@ -4,13 +4,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
+import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
 from stackfuse._checks import CannotFuse
+from stackfuse._fusable import worth_a_graph
+from stackfuse._inputs import Rows, is_lazy
 from stackfuse._network import NetworkEstimator
-from stackfuse._program import Training, train
-from stackfuse._replicas import check_fusable, groups_of, train_together, worth_a_graph
+from stackfuse._program import Training, rows_per_call, train
+from stackfuse._replicas import SideBySide, groups_of
 from stackfuse._store import FoldFit
 from stackfuse.engines._base import Engine, FoldFits, plain_history, replica
 
@@ -77,12 +80,17 @@ class FusedEngine:
                     fits[k] = places[k].recall(estimator)  # another process may have been at it
             missing = [k for k in missing if fits[k] is None]
             for group in groups_of(missing):
-                twins = _fit_together(fit_on_fold, group, self._check)
+                try:
+                    twins = _fit_together(fit_on_fold, group, self._pays)
+                except CannotFuse:
+                    if self.otherwise is None:
+                        raise
+                    break
                 for k, twin in twins.items():
                     fits[k] = _outcome(twin, X, folds[k].test, k, method)
                     if places[k] is not None:
                         places[k].commit(fits[k])
-                if len(twins) < len(group):  # the first has shown that they do not fuse
+                if len(twins) < len(group):  # the first has shown that it does not pay
                     break
         left = [k for k in missing if fits[k] is None]
         if left and self.otherwise is not None:
@@ -98,42 +106,41 @@ class FusedEngine:
             fits |= {k: FoldFit(*fit) for k, fit in zip(left, zip(*rest))}
         return FoldFits(*map(list, zip(*[fits[k] for k in range(n_folds)])))
 
-    def _check(self, training: Training, n_replicas: int) -> bool:
+    def _pays(self, training: Training, n_replicas: int) -> bool:
         """Whether replicas like this one are to be fused."""
-        if self.otherwise is None:
-            check_fusable([training])
-            return True
-        try:
-            check_fusable([training])
-        except CannotFuse:
-            return False
-        return worth_a_graph(training, n_replicas)
+        return self.otherwise is None or worth_a_graph(training, n_replicas)
 
 
 def _fit_together(
-    fit_on_fold: Callable, folds: Sequence[int], check: Callable[[Training, int], bool]
+    fit_on_fold: Callable, folds: Sequence[int], pays: Callable[[Training, int], bool]
 ) -> dict[int, Any]:
     """Return fitted replicas by their folds: the fit of each waits in the middle for the others.
 
-    Where the first replica shows that they do not fuse, it is trained alone, and is the only one.
+    Where the first replica shows that it does not pay, it is trained alone, and is the only one.
+
+    Raises
+    ------
+    CannotFuse
+        If they cannot be trained together; none has been.
     """
-    trainings: list[Training] = []
+    together = SideBySide()
     twins: dict[int, Any] = {}
 
     def begin(place: int) -> None:
         def learn(training: Training) -> None:
-            if place == 0 and not check(training, len(folds)):
+            if together.trainings:
+                training.share_x(together.trainings[0])
+            together.add(training)
+            if place == 0 and not pays(training, len(folds)):
                 train(training)
                 return
-            trainings.append(training)
-            training.share_x(trainings[0])
             begin(place + 1)
 
         if place < len(folds):
             twins[folds[place]] = fit_on_fold(folds[place], learn)
             return
         try:
-            train_together(trainings)
+            together.train()
         except FloatingPointError as error:
             vars(error)["fold"] = folds[vars(error)["replica"]]
             raise
@@ -158,8 +165,17 @@ class _in_fold:
 
 
 def _outcome(twin, X, test, k: int, method: str) -> FoldFit:
+    predictions = None
     with _in_fold(k):
-        predictions = getattr(twin, method)(_safe_indexing(X, test)) if len(test) else None
+        if len(test) and is_lazy(X):  # in the pieces that are predicted at once
+            n_rows = rows_per_call(Rows(X, twin.model_, test))
+            places = (test[start : start + n_rows] for start in range(0, len(test), n_rows))
+            parts = [getattr(twin, method)(_safe_indexing(X, some)) for some in places]
+            several = isinstance(parts[0], list)
+            joined = [np.concatenate(p) for p in zip(*parts)] if several else np.concatenate(parts)
+            predictions = joined
+        elif len(test):
+            predictions = getattr(twin, method)(_safe_indexing(X, test))
     return FoldFit(twin, predictions, plain_history(twin))
 
 

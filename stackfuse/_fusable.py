@@ -1,0 +1,147 @@
+"""Which networks can be trained side by side in one graph, and when that pays."""
+
+from stackfuse._batches import n_batches
+from stackfuse._checks import CannotFuse
+from stackfuse._program import Program, Training
+
+#: Optimizers that treat every element of a variable by itself.
+_ELEMENTWISE = {
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lion",
+    "Nadam",
+    "RMSprop",
+    "SGD",
+}
+
+#: Settings of an optimizer that look at whole tensors, or keep more than the slots.
+_WHOLE = (
+    "clipnorm",
+    "global_clipnorm",
+    "use_ema",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
+)
+
+#: What a model has to have from Keras for its steps to be those that are computed here.
+_OWN_STEPS = (
+    "evaluate",
+    "fit",
+    "make_test_function",
+    "make_train_function",
+    "test_step",
+    "train_step",
+)
+
+#: Steps of one replica that must be ahead before its part of a graph is traced and optimised: in
+#: all, and more for every weight, every other variable and every recurrent layer. Measured with six
+#: replicas on two cores, in milliseconds of one replica:
+#:
+#:     model (hidden layers of 16 units)      trace   saved per step   steps ahead
+#:     dense, 1, 3 and 8 layers        70, 92, 155   0.7, 1.0, 0.9    180, 260, 460
+#:     convolution, 1 and 4 layers         92, 147         0.8, 1.4         180, 300
+#:     3 x dense, BatchNormalization, Dropout  321              0.5              830
+#:     attention                               243              0.6              340
+#:     GRU, LSTM, two GRUs         572, 369, 1,240   0.3, 0.3, -0.2   about 2,000 a layer
+#:
+#: A fit saves another 40 ms. A recurrent layer is a loop of its own, which takes as long in the
+#: graph; with so many steps ahead its trace is less than a tenth of the time.
+STEPS_AHEAD = 100
+STEPS_PER_WEIGHT = 20
+STEPS_PER_STATE = 50
+STEPS_PER_RECURRENT_LAYER = 2000
+
+
+def worth_a_graph(training: Training, n_replicas: int) -> bool:
+    """Whether it pays to train replicas like this one side by side.
+
+    It does where the graph is there already, or the steps, with those that were done apart since,
+    save more than the graph takes to be traced. A model with code of the user's own is traced
+    apart just as often, so that it always does unless it is recurrent.
+    """
+    import keras
+
+    model, program = training.model, Program.of(training.model)
+    n_recurrent = sum(isinstance(layer, keras.layers.RNN) for layer in model._flatten_layers())
+    if program is None:
+        return n_replicas > 1 and not n_recurrent
+    if any(key[0] == n_replicas for key in program.replica_graphs):
+        return True
+    program.steps_apart += steps_per_epoch(training) * training.epochs
+    needed = (
+        STEPS_AHEAD
+        + STEPS_PER_WEIGHT * len(model.trainable_variables)
+        + STEPS_PER_STATE * len(model.non_trainable_variables)
+        + STEPS_PER_RECURRENT_LAYER * n_recurrent
+    )
+    return n_replicas > 1 and program.steps_apart >= needed
+
+
+def check_model(model) -> None:
+    """Raise if a model does not train by Keras' own steps, or not element by element."""
+    for method in _OWN_STEPS:
+        function = getattr(model, method)
+        if not (getattr(function, "__module__", None) or "").startswith("keras."):
+            raise CannotFuse(f"the model {model.name!r} has a {method} of its own")
+    optimizer = model.optimizer
+    name = type(optimizer).__name__
+    if name not in _ELEMENTWISE or not type(optimizer).__module__.startswith("keras."):
+        raise CannotFuse(f"the optimizer {name} looks at whole tensors")
+    for setting in _WHOLE:
+        if getattr(optimizer, setting, None):
+            raise CannotFuse(f"the optimizer's {setting} looks at whole tensors")
+    if not isinstance(optimizer.get_config()["learning_rate"], float | dict):
+        raise CannotFuse("the optimizer's learning rate is no number and no schedule")
+    if any(variable.constraint is not None for variable in model.trainable_variables):
+        raise CannotFuse("a weight has a constraint, which looks at whole tensors")
+
+
+def check_settings(training: Training) -> None:
+    """Raise if a training is not to be computed as one among others."""
+    import keras
+
+    model = training.model
+    for callback in training.callbacks:
+        ours = type(callback).__module__.startswith("stackfuse.")
+        if type(callback) is not keras.callbacks.EarlyStopping and not ours:
+            raise CannotFuse(f"the callback {type(callback).__name__} may touch the model")
+    if training.fit_params:
+        raise CannotFuse(f"fit__{next(iter(training.fit_params))} is for model.fit")
+    if training.optimizer_state or model.optimizer.iterations.numpy() or training.first_epoch:
+        raise CannotFuse("the model has been trained before")
+    if training.verbose or model.run_eagerly or model.jit_compile:
+        raise CannotFuse("verbose, run_eagerly and jit_compile are for model.fit")
+
+
+def one_row(training: Training) -> tuple:
+    """Return one row of what a model is fed with."""
+    import keras
+
+    weight = training.sample_weight
+    y = keras.tree.map_structure(lambda array: array[:1], training.y)
+    return training.x[slice(0, 1)], y, None if weight is None else weight[:1]
+
+
+def kind_of(training: Training) -> list:
+    """Return in what the replicas of one graph have to agree."""
+    import keras
+
+    model, optimizer = training.model, training.model.optimizer
+    parts = (model.trainable_variables, model.non_trainable_variables)
+    return [
+        [[(tuple(v.shape), v.dtype) for v in part] for part in parts],
+        keras.tree.map_structure(
+            lambda a: None if a is None else str((a.shape[1:], a.dtype)), one_row(training)
+        ),
+        type(optimizer),
+        {**optimizer.get_config(), "name": None},
+    ]
+
+
+def steps_per_epoch(training: Training) -> int:
+    """Return the number of batches in an epoch."""
+    return n_batches(len(training.x), training.batch_size)
