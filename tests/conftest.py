@@ -1,16 +1,9 @@
 """Small data and small networks for all tests."""
 
-import re
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.preprocessing import StandardScaler
-
-
-def pytest_itemcollected(item):
-    """Leave the addresses of functions out of names: all processes must know a test by one name."""
-    item._nodeid = re.sub(r" at 0x[0-9a-f]+", "", item._nodeid)
 
 
 @pytest.fixture(scope="session")
