@@ -324,3 +324,15 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
 def test_wrong_estimators(estimator, error, message):
     with pytest.raises(error, match=message):
         sf.to_keras(estimator)
+
+
+def test_what_label_and_probabilities_have_in_common_is_in_the_graph_once(iris, stack):
+    import keras
+
+    X, y = iris
+    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+    n_nodes = sum(tree.tree_.node_count for tree in forest.estimators_)
+    sizes = [int(np.prod(w.shape)) for w in sf.to_keras(forest).weights]
+    assert sum(sizes) == n_nodes * (3 + 3) + 3  # feature, threshold, child; classes; their divisor
+    networks = [layer for layer in sf.to_keras(stack).layers if isinstance(layer, keras.Model)]
+    assert len(networks) == 2

@@ -14,8 +14,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import singledispatch
+from dataclasses import dataclass, field
+from functools import singledispatch, wraps
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,13 @@ class Build:
         Of all arithmetic outside networks.
     trainable : bool
         Whether networks and linear models are to be trained on: they keep their dropout.
+    made : dict
+        What has been built so far; see :func:`once`.
     """
 
     precision: str = "float64"
     trainable: bool = False
+    made: dict = field(default_factory=dict, repr=False, compare=False)
 
 
 _build: ContextVar[Build] = ContextVar("build")
@@ -72,6 +75,25 @@ def building(build: Build) -> Iterator[None]:
 def current_build() -> Build:
     """Return what the graph that is being built is for."""
     return _build.get(Build())
+
+
+def once(function: Callable) -> Callable:
+    """Decorate a function ``(estimator, x, *names)``: what it built is used again in one graph.
+
+    Label and probabilities are asked for one after the other; what both are computed from, a
+    forest's trees or a stack's bases, is to be in the graph once.
+    """
+
+    @wraps(function)
+    def shared(estimator, x, *names):
+        made = current_build().made
+        key = function, id(estimator), id(x), *names
+        if key not in made:
+            # Estimator and x are kept with it, so that no other objects can have their numbers.
+            made[key] = estimator, x, function(estimator, x, *names)
+        return made[key][2]
+
+    return shared
 
 
 @singledispatch
@@ -155,6 +177,7 @@ def convert_type(*classes: type, frames: bool = False) -> Callable[[Callable], C
     return register
 
 
+@once
 def convert(estimator, x, method: str):
     """Return the symbolic tensor of a fitted estimator's predictions.
 

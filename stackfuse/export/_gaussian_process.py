@@ -18,7 +18,7 @@ from stackfuse.export._arithmetic import (
     is_positive,
     two_columns,
 )
-from stackfuse.export._convert import convert_type, unsupported
+from stackfuse.export._convert import convert_type, once, unsupported
 from stackfuse.export._pairwise import kept_rows, pairwise_kernel, squared_distances
 
 
@@ -176,6 +176,7 @@ def _regressor(estimator, x, method):
     return as_column(y) if alpha.shape[1] == 1 else y
 
 
+@once
 def _full_kernel(estimator, x):
     """Return the kernel of x with the training rows, of its full shape."""
     from keras import ops
@@ -187,6 +188,7 @@ def _full_kernel(estimator, x):
     return kernel
 
 
+@once
 def _binary(estimator, x, method):
     from keras import ops
 

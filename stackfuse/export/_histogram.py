@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from stackfuse.export._arithmetic import constant, held, table
-from stackfuse.export._convert import convert, convert_type, unsupported
+from stackfuse.export._convert import convert, convert_type, once, unsupported
 from stackfuse.export._descent import Tree, leaf_values
 from stackfuse.export._frame import Frame, take_columns
 from stackfuse.export._trees import added_by_output, from_raw
@@ -32,6 +32,7 @@ def _classifier(estimator, x, method):
     return from_raw(estimator, _boosted(estimator, x), method)
 
 
+@once
 def _boosted(estimator, x):
     """Return the raw predictions, shape (batch, n_trees_per_iteration_)."""
     predictors = [tree for stage in estimator._predictors for tree in stage]

@@ -10,7 +10,7 @@ from sklearn.svm import SVC, SVR, NuSVC, NuSVR
 
 from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import affine, as_column, constant, first_largest
-from stackfuse.export._convert import convert_type, unsupported
+from stackfuse.export._convert import convert_type, once, unsupported
 from stackfuse.export._neighbors import nearest
 from stackfuse.export._pairwise import kept_rows, pairwise_kernel
 
@@ -75,6 +75,7 @@ def _dense(values) -> np.ndarray:
     return values.toarray() if issparse(values) else np.asarray(values)
 
 
+@once
 def _pairwise_decisions(estimator, x):
     """Return libsvm's decision of each pair of classes: above 0 the first of the two wins.
 

@@ -3,9 +3,10 @@
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from stackfuse.export._arithmetic import affine, as_column, constant, first_largest, two_columns
-from stackfuse.export._convert import convert_type, unsupported
+from stackfuse.export._convert import convert_type, once, unsupported
 
 
+@once
 def _forward(estimator, x):
     """Return the last layer, shape (batch, n_outputs)."""
     last = len(estimator.coefs_) - 1

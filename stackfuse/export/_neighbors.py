@@ -19,7 +19,7 @@ from sklearn.neighbors import (
 
 from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import affine, constant, first_largest, held, table
-from stackfuse.export._convert import convert_type, unsupported
+from stackfuse.export._convert import convert_type, once, unsupported
 from stackfuse.export._discriminant import from_log_posterior
 from stackfuse.export._pairwise import kept_rows, reduced_distances, squared_distances
 
@@ -143,23 +143,33 @@ def _regressor(estimator, x, method):
 
 @convert_type(KNeighborsClassifier)
 def _classifier(estimator, x, method):
-    found = nearest(estimator, x, _one_hot(estimator))
-    return _from_votes(estimator, _per_output(estimator, found.total), method)
+    return _from_votes(estimator, _per_output(estimator, _votes(estimator, x)), method)
+
+
+@once
+def _votes(estimator, x):
+    """Return the weighed votes for the classes of all outputs."""
+    return nearest(estimator, x, _one_hot(estimator)).total
 
 
 @convert_type(RadiusNeighborsClassifier)
 def _radius_classifier(estimator, x, method):
+    return _from_votes(estimator, _radius_votes(estimator, x), method)
+
+
+@once
+def _radius_votes(estimator, x):
+    """Return the weighed votes for the classes of each output."""
     from keras import ops
 
     votes = within_radius(estimator, x, _one_hot(estimator))
     alone = ops.equal(votes.weight, constant(0, x))
     columns = _per_output(estimator, votes.total)
     labels = estimator.outlier_label_ or [None] * len(columns)
-    columns = [
+    return [
         ops.where(alone, held(x, _of_outliers(classes, label))[0], column)
         for column, classes, label in zip(columns, _classes(estimator), labels)
     ]
-    return _from_votes(estimator, columns, method)
 
 
 def _of_outliers(classes: np.ndarray, label) -> np.ndarray:

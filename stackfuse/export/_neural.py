@@ -5,7 +5,7 @@ from stackfuse._copies import isolated
 from stackfuse._inputs import input_structure
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._arithmetic import as_column, constant, first_largest
-from stackfuse.export._convert import convert_type, current_build, unsupported
+from stackfuse.export._convert import convert_type, current_build, once, unsupported
 
 
 @convert_type(NetworkClassifier)
@@ -32,6 +32,7 @@ def _regressor(estimator, x, method):
     return as_column(y) if estimator._y_is_column else y
 
 
+@once
 def _outputs(estimator, x):
     """Return what the estimator's network predicts, computed in its dtype, in the graph's."""
     build = current_build()

@@ -8,7 +8,7 @@ from stackfuse._columns import class_places, labels_for
 from stackfuse._stack_predict import as_list
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse.export._arithmetic import constant, held
-from stackfuse.export._convert import convert, convert_type, current_build
+from stackfuse.export._convert import convert, convert_type, current_build, once
 from stackfuse.export._frame import Frame, take_columns
 
 
@@ -42,6 +42,7 @@ def _is_ours(stack) -> bool:
     return isinstance(stack, StackingClassifier | StackingRegressor)
 
 
+@once
 def _meta_features(stack, x):
     """Return the table that the meta-learner sees."""
     from keras import ops

@@ -18,33 +18,43 @@ from sklearn.tree import (
 )
 
 from stackfuse.export._arithmetic import constant, first_largest, held, is_positive, two_columns
-from stackfuse.export._convert import convert, convert_type, unsupported
+from stackfuse.export._convert import convert, convert_type, once, unsupported
 from stackfuse.export._descent import Tree, leaf_values, mean_over_trees, sum_over_trees
 
 
 @convert_type(DecisionTreeClassifier, ExtraTreeClassifier)
 def _tree_classifier(estimator, x, method):
-    values = leaf_values(as_float32(x), [tree_of(estimator.tree_)])[:, 0]
-    return _from_proba(estimator, values, method)
+    return _from_proba(estimator, _of_tree(estimator, x), method)
+
+
+@once
+def _of_tree(estimator, x):
+    """Return the values of the leaves, shape (batch, n_values)."""
+    return leaf_values(as_float32(x), [tree_of(estimator.tree_)])[:, 0]
 
 
 @convert_type(RandomForestClassifier, ExtraTreesClassifier)
 def _forest_classifier(estimator, x, method):
-    values = leaf_values(as_float32(x), _trees_of(estimator))
-    return _from_proba(estimator, mean_over_trees(values), method)
+    return _from_proba(estimator, _of_forest(estimator, x), method)
+
+
+@once
+def _of_forest(estimator, x):
+    """Return the mean over the trees of the leaves' values, shape (batch, n_values)."""
+    return mean_over_trees(leaf_values(as_float32(x), _trees_of(estimator)))
 
 
 @convert_type(DecisionTreeRegressor, ExtraTreeRegressor)
 def _tree_regressor(estimator, x, method):
     _check_predict(estimator, method)
-    y = leaf_values(as_float32(x), [tree_of(estimator.tree_)])[:, 0]
+    y = _of_tree(estimator, x)
     return y if estimator.n_outputs_ > 1 else y[:, 0]
 
 
 @convert_type(RandomForestRegressor, ExtraTreesRegressor)
 def _forest_regressor(estimator, x, method):
     _check_predict(estimator, method)
-    y = mean_over_trees(leaf_values(as_float32(x), _trees_of(estimator)))
+    y = _of_forest(estimator, x)
     return y if estimator.n_outputs_ > 1 else y[:, 0]
 
 
@@ -115,6 +125,7 @@ def _from_proba(estimator, values, method: str):
     return ops.stack([first_largest(table) for table in tables], axis=1)
 
 
+@once
 def _boosted(estimator, x):
     """Return the raw predictions of gradient boosting, shape (batch, n_trees_per_iteration_)."""
     from keras import ops
