@@ -28,10 +28,10 @@ demo: $(READY)  ## Train, search, export and verify a stack on real data
 	@$(BIN)/stackfuse demo
 
 test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(READY)  ## Measure speed against peers
-	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
 check: $(READY)  ## Lint, check types and the import contract
 	@$(BIN)/ruff check .

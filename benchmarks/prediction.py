@@ -1,4 +1,4 @@
-"""Prediction of one network: ours against Keras' own wrapper and plain ``model.predict``.
+"""Prediction: one network and a whole stack, against Keras' own wrapper and ``model.predict``.
 
 Ratios within this process: the candidates take turns, and the best of several turns counts.
 """
@@ -8,22 +8,13 @@ import os
 import timeit
 from collections.abc import Callable
 
+import _cases as cases
 import numpy as np
 
 import stackfuse as sf
 
 ROWS = (1, 32, 1024, 65536)
-N_FEATURES = 30
 TURNS = 7
-
-
-def build(n_features=N_FEATURES):
-    """Return a small network: three hidden layers of 64 units."""
-    import keras
-
-    layers = [keras.layers.Dense(64, activation="relu") for _ in range(3)]
-    head = keras.layers.Dense(2, activation="softmax")
-    return keras.Sequential([keras.Input((n_features,)), *layers, head])
 
 
 def interleaved(candidates: dict[str, Callable], turns: int = TURNS) -> dict[str, float]:
@@ -40,33 +31,46 @@ def interleaved(candidates: dict[str, Callable], turns: int = TURNS) -> dict[str
     return best
 
 
+def show(title: str, candidates: dict[str, Callable]) -> None:
+    """Print the milliseconds of each candidate, a function of X, for each number of rows."""
+    print(f"{title:>22}" + "".join(f"{name:>24}" for name in candidates))
+    rng = np.random.default_rng(0)
+    for n_rows in ROWS:
+        X = rng.normal(size=(n_rows, 30)).astype("float32")
+        # The wrapper cannot be told to draw no progress bar.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            seconds = interleaved({n: lambda f=f, X=X: f(X) for n, f in candidates.items()})
+        mine = next(iter(seconds.values()))
+        cells = "".join(f"{t * 1e3:12.2f} ({t / mine:7.1f} x)" for t in seconds.values())
+        print(f"{n_rows:>22,}{cells}", flush=True)
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     import keras
     from keras.wrappers import SKLearnClassifier
 
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(2000, N_FEATURES)), rng.integers(0, 2, 2000)
-    ours = sf.KerasClassifier(build, random_state=0).fit(X, y)
-    model = keras.models.clone_model(ours.model_)
+    X, y = cases.table(2000)()
+    network = sf.KerasClassifier(cases.SMALL.build, random_state=0).fit(X, y)
+    model = keras.models.clone_model(network.model_)
     model.compile("adam", "categorical_crossentropy")
-    theirs = SKLearnClassifier(model, fit_kwargs={"verbose": 0}).fit(X, y)
-    print("Prediction, milliseconds (and times as fast as the others)")
-    print(f"{'rows':>8} {'stackfuse':>12} {'model.predict':>22} {'keras.wrappers':>22}")
-    for n_rows in ROWS:
-        table = rng.normal(size=(n_rows, N_FEATURES)).astype("float32")
-        # The wrapper cannot be told to draw no progress bar.
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            seconds = interleaved(
-                {
-                    "ours": lambda table=table: ours.predict_proba(table),
-                    "plain": lambda table=table: ours.model_.predict(table, verbose=0),
-                    "wrapper": lambda table=table: theirs.predict(table),
-                }
-            )
-        mine = seconds.pop("ours")
-        others = "".join(f"{t * 1e3:12.2f} ({t / mine:6.1f} x)" for t in seconds.values())
-        print(f"{n_rows:8d} {mine * 1e3:12.2f} {others}")
+    wrapper = SKLearnClassifier(model, fit_kwargs={"verbose": 0}).fit(X, y)
+    print("Milliseconds of a prediction (and in units of the first column)")
+    show(
+        "one network, rows",
+        {
+            "stackfuse": network.predict_proba,
+            "model.predict": lambda X: network.model_.predict(X, verbose=0),
+            "keras.wrappers": wrapper.predict,
+        },
+    )
+    ours, theirs = cases.stack(cases.SMALL), cases.keras_stack(cases.SMALL)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        ours.fit(X, y), theirs.fit(X, y)
+    show(
+        "stack of three, rows",
+        {"stackfuse": ours.predict_proba, "keras.wrappers": theirs.predict_proba},
+    )
 
 
 if __name__ == "__main__":

@@ -3,19 +3,35 @@
 from stackfuse._assembly import out_of_fold
 from stackfuse._checks import NotConvertible, ParityError
 from stackfuse._inputs import MultiInput
-from stackfuse._meta import FusionClassifier, FusionRegressor
+from stackfuse._join import fuse
 from stackfuse._oof import OutOfFold
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse._wrappers import KerasClassifier, KerasRegressor
 from stackfuse.export import ExportReport, convert, export, to_keras
 from stackfuse.export import convert_type as converter_for
+from stackfuse.meta import (
+    BestClassifier,
+    BestRegressor,
+    ConvexClassifier,
+    ConvexRegressor,
+    FusionClassifier,
+    FusionRegressor,
+    GreedyClassifier,
+    GreedyRegressor,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BestClassifier",
+    "BestRegressor",
+    "ConvexClassifier",
+    "ConvexRegressor",
     "ExportReport",
     "FusionClassifier",
     "FusionRegressor",
+    "GreedyClassifier",
+    "GreedyRegressor",
     "KerasClassifier",
     "KerasRegressor",
     "MultiInput",
@@ -27,6 +43,7 @@ __all__ = [
     "convert",
     "converter_for",
     "export",
+    "fuse",
     "out_of_fold",
     "to_keras",
 ]

@@ -9,6 +9,9 @@ from stackfuse._checks import listed
 
 METHODS = ("predict_proba", "decision_function", "predict")
 
+#: What stands in place of a method for a column of X that the meta-learner sees too.
+PASSED = "passthrough"
+
 
 class Column(NamedTuple):
     """One column of the out-of-fold matrix."""

@@ -19,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stackfuse import _selfcheck
-from stackfuse._meta import FusionClassifier
 from stackfuse._stacking import StackingClassifier
 from stackfuse._wrappers import KerasClassifier
 from stackfuse.export import export
+from stackfuse.meta import FusionClassifier
 
 #: What GridSearchCV chooses from, by the name that the tables show.
 META_LEARNERS = {

@@ -46,7 +46,7 @@ def is_sparse(loss) -> bool:
     """Whether a loss takes the numbers of the classes, instead of one column per class."""
     if loss is None:
         return False
-    return loss_name(loss).lower().startswith("sparse") or _stock(loss) in _NUMBERED
+    return loss_name(loss).lower().startswith("sparse") or stock_name(loss) in _NUMBERED
 
 
 def from_logits(loss) -> bool | None:
@@ -81,7 +81,7 @@ def check_loss(loss: Any, task: Task, n_units: int, what: str) -> None:
     ValueError
         Naming a loss that fits.
     """
-    stock = _stock(loss)
+    stock = stock_name(loss)
     if task in ("regression", "multioutput"):
         one_number = n_units == 1 and stock in _ONE_HOT  # of one number only the sign counts
         if stock and ("crossentropy" in stock or stock in _NUMBERED | _OTHERS or one_number):
@@ -105,7 +105,7 @@ def check_loss(loss: Any, task: Task, n_units: int, what: str) -> None:
         )
 
 
-def _stock(loss) -> str:
+def stock_name(loss) -> str:
     """Return the name of a loss of Keras in small letters alone; nothing for any other."""
     import keras
 

@@ -364,8 +364,11 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
 
     def _hold_out(self, n_rows: int, strata, groups):
         """Return the rows to train on, and those to validate on or None."""
-        seed = self._run_seed % 2**32
-        return hold_out(n_rows, self.validation_split, seed, strata, groups)
+        return self._held_out(self.validation_split, n_rows, strata, groups)
+
+    def _held_out(self, fraction, n_rows: int, strata, groups):
+        """Return the same for a given fraction."""
+        return hold_out(n_rows, fraction, self._run_seed % 2**32, strata, groups)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -24,9 +24,9 @@ from sklearn.utils.validation import _check_method_params, _num_samples, check_i
 from stackfuse._assembly import FitCheck, assemble, check_averages, tell_size
 from stackfuse._bases import Fits, HowToFit, check_any_left, fit_bases, lost
 from stackfuse._checks import check_same_length, relabelled
-from stackfuse._columns import as_block, columns_of, response_method
+from stackfuse._columns import Column, as_block, columns_of, response_method
 from stackfuse._folds import Fold, draw_folds, tell_missing_classes, whole
-from stackfuse._inputs import MultiInput, row_digests, spread
+from stackfuse._inputs import MultiInput, spread
 from stackfuse._oof import OutOfFold
 from stackfuse._progress import shown, task
 from stackfuse._stack_checks import (
@@ -37,11 +37,9 @@ from stackfuse._stack_checks import (
     networks_from_files,
     tell_seen_rows,
 )
-from stackfuse._stack_predict import FittedStack, chosen_columns
+from stackfuse._stack_predict import SAMPLE_ROWS, FittedStack, chosen_columns
 from stackfuse.engines import FoldFits, derived_seed, replica
-
-#: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
-SAMPLE_ROWS = 64
+from stackfuse.meta import told_of_columns
 
 
 class Stack(CallbackSupportMixin, FittedStack):
@@ -95,7 +93,11 @@ class Stack(CallbackSupportMixin, FittedStack):
     @staticmethod
     @abstractmethod
     def _default_final():
-        """Return the meta-learner that ``final_estimator=None`` stands for."""
+        """Return the meta-learner that ``final_estimator=None`` stands for, if it can."""
+
+    @abstractmethod
+    def _default_for(self, columns: Sequence[Column]):
+        """Return what it stands for where the meta-learner's table has these columns."""
 
     @abstractmethod
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
@@ -187,13 +189,7 @@ class Stack(CallbackSupportMixin, FittedStack):
             If X is needed, or has other rows than those of fit.
         """
         check_is_fitted(self)
-        if self._passes_through() and X is None:
-            raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
-        rows = self.oof_.predictions if X is None else X
-        check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
-        places = spread(len(self.oof_.predictions), SAMPLE_ROWS)
-        if X is not None and row_digests(X, places) != row_digests(self._sample_X):
-            raise ValueError("X holds other rows than those of fit, or in another order.")
+        self._check_rows_of_fit(X, sample_weight)
         before = self.final_estimator, self.final_estimator_
         try:
             self.final_estimator = final_estimator
@@ -302,7 +298,10 @@ class Stack(CallbackSupportMixin, FittedStack):
         passed = _safe_indexing(X, rows) if self._passes_through() else None
         table = self._with_passthrough(self.oof_.predictions[rows], passed)
         seed = None if self.random_state is None else derived_seed(self.random_state, "final")
-        final = replica(self.final_estimator_, seed)
+        columns = self._table_columns(table)
+        if self.final_estimator is None:
+            self.final_estimator_ = self._default_for(columns)
+        final = told_of_columns(replica(self.final_estimator_, seed), columns)
         params = _check_method_params(self.oof_.predictions, fit_params, indices=rows)
         target = _safe_indexing(self.oof_.y, rows)
         if context is None:

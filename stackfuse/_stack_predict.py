@@ -12,9 +12,14 @@ from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from stackfuse._checks import is_dropped
-from stackfuse._columns import Column, as_block, labels_for
-from stackfuse._inputs import MultiInput
+from stackfuse._checks import check_same_length, is_dropped
+from stackfuse._columns import PASSED, Column, as_block, labels_for
+from stackfuse._inputs import MultiInput, row_digests, spread
+from stackfuse._judgement import judge
+from stackfuse._report import Report
+
+#: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
+SAMPLE_ROWS = 64
 
 
 def final_has(method: str):
@@ -30,6 +35,8 @@ def final_has(method: str):
 
 class FittedStack(TransformerMixin):
     """The side of a stack that is used once it is fitted."""
+
+    final_estimator_: Any
 
     def transform(self, X):
         """Return the bases' predictions for X, the columns that the meta-learner sees.
@@ -115,6 +122,52 @@ class FittedStack(TransformerMixin):
             input_features = [c if isinstance(c, str) else known[c] for c in chosen]
         return np.concatenate((names, input_features))
 
+    def report(self, X=None, *, scoring=None, sample_weight=None) -> Report:
+        """Tell whether stacking helped, from the out-of-fold predictions: no base is fitted.
+
+        The meta-learner is trained anew on the other folds' predictions to score each fold, and
+        once more without each base. A base that predicted the training rows of a fold has seen the
+        rows that are scored, so the stack's score is slightly too good; a search over the whole
+        stack is the last word.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), default=None
+            The rows of fit; needed with `passthrough` only.
+        scoring : str or callable, default=None
+            One of scikit-learn's scorers. By default the log-loss where all give probabilities,
+            the accuracy for other classifiers, and R2 for regressors.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in fit.
+
+        Returns
+        -------
+        report : Report
+            Prints as a table with a verdict; ``to_frame()`` gives the table.
+
+        Raises
+        ------
+        ValueError
+            If X is needed, or has other rows than those of fit.
+        """
+        check_is_fitted(self)
+        self._check_rows_of_fit(X, sample_weight)
+        table = self._with_passthrough(self.oof_.predictions, X)
+        columns = self._table_columns(table)
+        return judge(
+            self.oof_, table, columns, self.final_estimator_, scoring=scoring, weight=sample_weight
+        )
+
+    def _check_rows_of_fit(self, X, sample_weight) -> None:
+        """Raise unless X, where it is needed, has the rows of fit."""
+        if self._passes_through() and X is None:
+            raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
+        rows = self.oof_.predictions if X is None else X
+        check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
+        places = spread(len(self.oof_.predictions), SAMPLE_ROWS)
+        if X is not None and row_digests(X, places) != row_digests(self._sample_X):
+            raise ValueError("X holds other rows than those of fit, or in another order.")
+
     @property
     def n_features_in_(self):
         """Number of features seen during fit."""
@@ -162,6 +215,11 @@ class FittedStack(TransformerMixin):
                 "Use passthrough=False."
             )
         return np.hstack([predictions, X])
+
+    def _table_columns(self, table) -> list[Column]:
+        """Say what the columns of the meta-learner's table are, those of X at its end."""
+        known = self.oof_.columns
+        return known + [Column("X", PASSED, j) for j in range(table.shape[1] - len(known))]
 
     def _sk_visual_block_(self):
         """Return what a notebook shows: the bases, the folds, the meta-learner."""

@@ -9,10 +9,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from stackfuse._checks import check_target, refuse_several_columns, task_of
-from stackfuse._columns import as_labels
+from stackfuse._columns import PASSED, as_labels
 from stackfuse._stack import Stack
 from stackfuse._stack_checks import check_final
 from stackfuse._stack_predict import final_has
+from stackfuse.meta import ConvexClassifier, ConvexRegressor
 
 
 class StackingClassifier(Stack, ensemble.StackingClassifier):
@@ -26,8 +27,9 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
     estimators : list of (str, estimator)
         The bases: :class:`KerasClassifier` and any scikit-learn estimator, or ``"drop"``.
     final_estimator : classifier, default=None
-        The meta-learner; by default a logistic regression, one per label of a multilabel target.
-        Trained in float64.
+        The meta-learner, trained in float64. By default :class:`ConvexClassifier` where all bases
+        give probabilities and nothing is passed through, else a logistic regression, one per label
+        of a multilabel target.
         A path to a ``.keras`` or ``.h5`` file is a network that is used as it is.
     cv : int, splitter, iterable, "prefit", "outer" or OutOfFold, default=None
         By default five stratified folds. The test sets need not cover all rows: the meta-learner
@@ -97,7 +99,13 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
 
     @staticmethod
     def _default_final():
-        return LogisticRegression()
+        return ConvexClassifier()
+
+    def _default_for(self, columns):
+        if all(column.method == "predict_proba" for column in columns):
+            return self._default_final()
+        logistic = LogisticRegression()
+        return MultiOutputClassifier(logistic) if isinstance(self.classes_, list) else logistic
 
     @available_if(final_has("predict_proba"))
     def predict_proba(self, X):
@@ -152,8 +160,6 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
     def _validate_final_estimator(self):
         check_final(self.final_estimator, "classifier", "LogisticRegression()")
         super()._validate_final_estimator()
-        if self.final_estimator is None and isinstance(self.classes_, list):
-            self.final_estimator_ = MultiOutputClassifier(self._default_final())
 
 
 class StackingRegressor(Stack, ensemble.StackingRegressor):
@@ -166,7 +172,7 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
     estimators : list of (str, estimator)
         The bases: :class:`KerasRegressor` and any scikit-learn regressor, or ``"drop"``.
     final_estimator : regressor, default=None
-        The meta-learner; by default ``RidgeCV()``.
+        The meta-learner; by default :class:`ConvexRegressor`, with `passthrough` ``RidgeCV()``.
     cv, stack_method, n_jobs, passthrough, verbose, refit, engine, memory, on_error, random_state
         See :class:`StackingClassifier`.
 
@@ -189,7 +195,11 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
 
     @staticmethod
     def _default_final():
-        return RidgeCV()
+        return ConvexRegressor()
+
+    def _default_for(self, columns):
+        passed = any(column.method == PASSED for column in columns)
+        return RidgeCV() if passed else self._default_final()
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
         y = check_target(y, classifier=False, owner=self)

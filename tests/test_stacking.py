@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, RidgeCV
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -63,7 +63,9 @@ def test_equals_scikit_learn(iris, passthrough, stack_method):
 def test_regressor_equals_scikit_learn(diabetes):
     X, y = diabetes
     bases = [("ridge", Ridge()), ("knn", KNeighborsRegressor())]
-    ours, theirs = (package.StackingRegressor(bases, cv=4).fit(X, y) for package in (sf, ensemble))
+    ours, theirs = (
+        package.StackingRegressor(bases, RidgeCV(), cv=4).fit(X, y) for package in (sf, ensemble)
+    )
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-12)
 
 

@@ -1,16 +1,24 @@
-"""Estimators made of estimators: pipelines and stacks."""
+"""Estimators around one estimator: pipelines, searches, selections, transformed targets."""
 
 import numpy as np
-from sklearn import ensemble
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.feature_selection import RFE
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 from stackfuse._checks import NotConvertible
-from stackfuse._columns import class_places, labels_for
-from stackfuse._stacking import StackingClassifier, StackingRegressor
-from stackfuse.export._convert import convert, convert_type
-from stackfuse.export._frame import Frame, take_columns
+from stackfuse.export._arithmetic import held
+from stackfuse.export._convert import convert, convert_type, unsupported
+from stackfuse.export._frame import take_columns
 
 
 @convert_type(Pipeline, frames=True)
@@ -27,7 +35,7 @@ def _frozen(estimator, x, method):
     return convert(estimator.estimator, x, method)
 
 
-@convert_type(GridSearchCV, RandomizedSearchCV, frames=True)
+@convert_type(BaseSearchCV, frames=True)
 def _search(estimator, x, method):
     if not hasattr(estimator, "best_estimator_"):
         raise NotConvertible(
@@ -36,69 +44,99 @@ def _search(estimator, x, method):
     return convert(estimator.best_estimator_, x, method)
 
 
-@convert_type(
-    StackingClassifier,
-    StackingRegressor,
-    ensemble.StackingClassifier,
-    ensemble.StackingRegressor,
-    frames=True,
-)
-def _stack(estimator, x, method):
-    table = _meta_features(estimator, x)
-    return table if method == "transform" else convert(estimator.final_estimator_, table, method)
+@convert_type(SelfTrainingClassifier)
+def _self_training(estimator, x, method):
+    return convert(estimator.estimator_, x, method)
 
 
-def _meta_features(stack, x):
-    """Return the table that the meta-learner sees."""
+@convert_type(RFE)
+def _selected(estimator, x, method):
+    chosen = take_columns(x, np.flatnonzero(estimator.support_).tolist())
+    return chosen if method == "transform" else convert(estimator.estimator_, chosen, method)
+
+
+@convert_type(TransformedTargetRegressor, frames=True)
+def _transformed_target(estimator, x, method):
     from keras import ops
 
-    classes = getattr(stack, "classes_", None)
-    if isinstance(classes, list):
-        raise NotConvertible("Stacks with a multilabel target have no counterpart yet.")
-    replicas = (
-        stack._replicas() if hasattr(stack, "_replicas") else [[e] for e in stack.estimators_]
-    )
-    blocks = []
-    for estimators, method in zip(replicas, stack.stack_method_):
-        votes = [_block(e, x, method, _labels_of(stack, e, classes)) for e in estimators]
-        blocks.append(votes[0] if len(votes) == 1 else ops.mean(ops.stack(votes), axis=0))
-    if stack.passthrough is True:
-        blocks.append(_numbers(x, stack))
-    elif stack.passthrough:
-        places = _places(stack, stack.passthrough, x.shape[1])
-        blocks.append(_numbers(take_columns(x, places), stack))
-    return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
+    if method != "predict":
+        raise unsupported(estimator, method)
+    y = convert(estimator.regressor_, x, method)
+    y = ops.reshape(y, (-1, 1)) if len(y.shape) == 1 else y
+    y = _inverse(estimator.transformer_, y)
+    return y[:, 0] if estimator._training_dim == 1 and y.shape[1] == 1 else y
 
 
-def _numbers(x, stack):
-    """Return what is passed through, as the meta-learner takes it."""
-    return x.numbers(wanted_by=type(stack).__name__) if isinstance(x, Frame) else x
-
-
-def _places(stack, columns, n_columns: int) -> list[int]:
-    """Return the numbers of columns of X that are given by name or number."""
-    names = list(getattr(stack, "feature_names_in_", []))
-    return [names.index(c) if isinstance(c, str) else c % n_columns for c in columns]
-
-
-def _labels_of(stack, base, classes: np.ndarray | None) -> np.ndarray | None:
-    """Return the classes as a base knows them."""
-    if hasattr(stack, "oof_"):
-        return stack._labels_of(base)
-    return labels_for(base, classes, prefit=stack.cv == "prefit")
-
-
-def _block(estimator, x, method: str, labels: np.ndarray | None):
-    """Return one base's columns, as ``stackfuse._oof.as_block`` makes them."""
-    from keras import ops
-
-    y = convert(estimator, x, method)
-    if len(y.shape) == 1:
-        return ops.reshape(y, (-1, 1))
-    if method != "predict_proba" or labels is None:
+def _inverse(transformer, y):
+    """Return what a transformer's ``inverse_transform`` returns."""
+    if isinstance(transformer, Pipeline):
+        for _, step in reversed(transformer.steps):
+            y = y if step in (None, "passthrough") else _inverse(step, y)
         return y
-    if not np.array_equal(estimator.classes_, labels):
-        # A base that does not know some class: its column is zero.
-        places = class_places(estimator, labels)
-        return ops.matmul(y, np.eye(len(labels), dtype=y.dtype)[places])
-    return y[:, 1:] if len(labels) == 2 else y
+    inverse = _INVERSES.get(type(transformer))
+    if inverse is None:
+        raise NotConvertible(
+            f"The inverse of {type(transformer).__name__} has no counterpart in the graph. Use "
+            "a scaler or numpy functions as transformer of TransformedTargetRegressor."
+        )
+    return inverse(transformer, y)
+
+
+def _of_function(transformer, y):
+    from keras import ops
+
+    function = transformer.inverse_func
+    twins = {
+        np.exp: ops.exp,
+        np.expm1: ops.expm1,
+        np.log: ops.log,
+        np.log1p: ops.log1p,
+        np.log2: ops.log2,
+        np.log10: ops.log10,
+        np.exp2: ops.exp2,
+        np.sqrt: ops.sqrt,
+        np.square: ops.square,
+        np.negative: ops.negative,
+        np.reciprocal: lambda y: ops.ones_like(y) / y,
+        np.tanh: ops.tanh,
+        np.arctanh: ops.arctanh,
+        np.sinh: ops.sinh,
+        np.arcsinh: ops.arcsinh,
+    }
+    if function is None:
+        return y
+    if function not in twins or transformer.inv_kw_args:
+        name = getattr(function, "__name__", repr(function))
+        raise NotConvertible(
+            f"The function {name!r} that turns predictions back has no twin in the graph. Use one "
+            f"of {', '.join(f'numpy.{f.__name__}' for f in twins)}."
+        )
+    return twins[function](y)
+
+
+def _of_standard(scaler, y):
+    y = y * held(y, scaler.scale_)[0] if scaler.with_std else y
+    return y + held(y, scaler.mean_)[0] if scaler.with_mean else y
+
+
+def _of_robust(scaler, y):
+    y = y * held(y, scaler.scale_)[0] if scaler.with_scaling else y
+    return y + held(y, scaler.center_)[0] if scaler.with_centering else y
+
+
+def _of_min_max(scaler, y):
+    return (y - held(y, scaler.min_)[0]) / held(y, scaler.scale_)[0]
+
+
+def _of_max_abs(scaler, y):
+    return y * held(y, scaler.scale_)[0]
+
+
+#: The inverses of transformers of targets.
+_INVERSES = {
+    FunctionTransformer: _of_function,
+    StandardScaler: _of_standard,
+    RobustScaler: _of_robust,
+    MinMaxScaler: _of_min_max,
+    MaxAbsScaler: _of_max_abs,
+}

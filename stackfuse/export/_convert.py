@@ -9,6 +9,7 @@ The graph is built of stock layers and ``keras.ops`` only; ``_arithmetic.py`` ho
 numbers exact. Every function takes the dtype of its arithmetic from x.
 """
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,6 +81,19 @@ def _convert(estimator, x, method: str) -> Any:
 
 #: Converters that take named columns, some of which may hold strings.
 _taking_frames: set[Callable] = set()
+
+
+#: Packages that need not be installed. The converters of such a package are in a module of its
+#: name, which is imported when the first of its estimators is converted.
+_OPTIONAL = ("catboost", "lightgbm", "xgboost")
+
+
+def _converter_of(cls: type) -> Callable:
+    """Return the function that converts a class; the one that refuses if there is none."""
+    packages = {parent.__module__.partition(".")[0] for parent in cls.__mro__}
+    for package in sorted(packages.intersection(_OPTIONAL)):
+        importlib.import_module(f"stackfuse.export._{package}")
+    return _convert.dispatch(cls)
 
 
 def _refusal(estimator) -> str:
@@ -166,12 +180,12 @@ def convert(estimator, x, method: str):
         If the estimator, or this method of it, has no exact counterpart.
     """
     cls = type(estimator)
-    converter = _convert.dispatch(cls)
+    converter = _converter_of(cls)
     if converter is _convert.dispatch(object):
         raise NotConvertible(_refusal(estimator))
     _refuse_overridden(cls)
     check_is_fitted(estimator)
-    if method == "predict" and hasattr(estimator, "classes_"):
+    if method == "predict" and len(getattr(estimator, "classes_", ())) > 0:
         return _class_values(estimator, convert(estimator, x, "label"), current_build().precision)
     if isinstance(x, Frame) and converter not in _taking_frames:
         x = x.numbers(wanted_by=cls.__name__)

@@ -298,7 +298,7 @@ def _manifest(stack, graph: Graph, fed, expected) -> dict[str, Any]:
         "golden": None,
     }
     if fed:
-        golden = _golden_rows(fed)
+        golden = _golden_rows({**fed, **expected})
         manifest["golden"] = {
             "inputs": {name: array[golden].tolist() for name, array in fed.items()},
             "expected": {name: y[golden].tolist() for name, y in expected.items()},
@@ -313,11 +313,11 @@ def _classes(stack) -> list:
     return np.asarray(stack.classes_).tolist()
 
 
-def _golden_rows(fed: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the numbers of the first rows that JSON can hold: it has no NaN."""
-    n_rows = len(next(iter(fed.values())))
+def _golden_rows(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the numbers of the first rows that JSON, which has no NaN, can hold."""
+    n_rows = len(next(iter(arrays.values())))
     finite = np.ones(n_rows, bool)
-    for array in fed.values():
+    for array in arrays.values():
         if array.dtype.kind == "f":
             finite &= np.isfinite(array.reshape(n_rows, -1)).all(axis=1)
     return np.flatnonzero(finite)[:GOLDEN_ROWS]

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
+from sklearn.isotonic import IsotonicRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._checks import NotConvertible, ParityError, listed
+from stackfuse._copies import check_stock
 from stackfuse._program import seeded
 from stackfuse.export._convert import Build, building, convert
-from stackfuse.export._neural import check_stock
 from stackfuse.export._signature import Signature
 
 #: How far probabilities may differ; decisions and regressions relative to their largest value.
@@ -159,7 +161,7 @@ def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
             expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
             continue
         for key, y in _named(name, getattr(estimator, method)(X)).items():
-            expected[key] = np.asarray(y, np.float64)
+            expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
     return expected
 
 
@@ -169,6 +171,8 @@ def _class_numbers(estimator, labels: np.ndarray) -> np.ndarray:
     if isinstance(classes, list):
         columns = [np.searchsorted(c, labels[:, k]) for k, c in enumerate(classes)]
         return np.column_stack(columns).astype(np.int64)
+    if labels.ndim == 2 and labels.shape[1] == 1 < len(classes):  # CatBoost's, of several classes
+        labels = labels[:, 0]
     numbers = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
     return np.asarray(numbers, np.int64)
 
@@ -219,6 +223,9 @@ def check_parity(
                 f"{what} returns {name!r} with shape {found.shape} instead of {wanted.shape}."
             )
         difference = np.abs(found.astype(np.float64) - wanted)
+        if name == "features":  # transformers may keep missing values
+            difference[np.isnan(found) & np.isnan(wanted)] = 0.0
+            wanted = np.nan_to_num(wanted)
         scale = 1.0
         if name != "label" and not name.startswith("probabilities"):
             scale = float(np.max(np.abs(wanted), initial=0.0)) or 1.0
@@ -256,6 +263,13 @@ def _signature(estimator, rows, precision: str) -> Signature:
     for part in _first_parts(estimator):
         if hasattr(part, "X_shape_"):
             return Signature.of_shape(part.X_shape_, precision)
+    if isinstance(estimator, IsotonicRegression):  # does not count its features
+        return Signature.of_shape((1,), precision)
+    if not hasattr(estimator, "n_features_in_"):
+        raise NotConvertible(
+            f"{type(estimator).__name__} does not say how many features it was fitted on: give "
+            "some of its rows, to_keras(estimator, X=rows)."
+        )
     return Signature.of_shape((estimator.n_features_in_,), precision)
 
 

@@ -1,12 +1,14 @@
 """Linear models: a matrix product in float64, then the link."""
 
 import numpy as np
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn._loss.link import IdentityLink
+from sklearn.cross_decomposition import CCA, PLSSVD, PLSCanonical, PLSRegression
 from sklearn.linear_model import (
     ARDRegression,
     BayesianRidge,
     ElasticNet,
     ElasticNetCV,
+    GammaRegressor,
     HuberRegressor,
     Lars,
     LarsCV,
@@ -18,10 +20,18 @@ from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
     LogisticRegressionCV,
+    MultiTaskElasticNet,
+    MultiTaskElasticNetCV,
+    MultiTaskLasso,
+    MultiTaskLassoCV,
     OrthogonalMatchingPursuit,
     OrthogonalMatchingPursuitCV,
+    PassiveAggressiveClassifier,
+    PassiveAggressiveRegressor,
     Perceptron,
+    PoissonRegressor,
     QuantileRegressor,
+    RANSACRegressor,
     Ridge,
     RidgeClassifier,
     RidgeClassifierCV,
@@ -29,11 +39,20 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDRegressor,
     TheilSenRegressor,
+    TweedieRegressor,
 )
 from sklearn.svm import LinearSVC, LinearSVR
 
-from stackfuse.export._arithmetic import affine, as_column, first_largest, is_positive, two_columns
-from stackfuse.export._convert import convert_type, unsupported
+from stackfuse.export._arithmetic import (
+    affine,
+    as_column,
+    constant,
+    first_largest,
+    held,
+    is_positive,
+    two_columns,
+)
+from stackfuse.export._convert import convert, convert_type, unsupported
 
 
 @convert_type(
@@ -51,8 +70,13 @@ from stackfuse.export._convert import convert_type, unsupported
     LassoLarsIC,
     LinearRegression,
     LinearSVR,
+    MultiTaskElasticNet,
+    MultiTaskElasticNetCV,
+    MultiTaskLasso,
+    MultiTaskLassoCV,
     OrthogonalMatchingPursuit,
     OrthogonalMatchingPursuitCV,
+    PassiveAggressiveRegressor,
     QuantileRegressor,
     Ridge,
     RidgeCV,
@@ -66,13 +90,57 @@ def _regressor(estimator, x, method):
     return as_column(y) if np.ndim(estimator.coef_) == 1 else y
 
 
-@convert_type(LinearSVC, Perceptron, RidgeClassifier, RidgeClassifierCV)
+@convert_type(GammaRegressor, PoissonRegressor, TweedieRegressor)
+def _generalised(estimator, x, method):
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    y = as_column(affine(x, estimator.coef_, estimator.intercept_))
+    return y if isinstance(estimator._base_loss.link, IdentityLink) else ops.exp(y)
+
+
+@convert_type(RANSACRegressor)
+def _ransac(estimator, x, method):
+    return convert(estimator.estimator_, x, method)
+
+
+@convert_type(CCA, PLSCanonical, PLSRegression)
+def _partial_least_squares(estimator, x, method):
+    centred = x - held(x, estimator._x_mean)[0]
+    if method == "transform":
+        return affine(centred / held(x, estimator._x_std)[0], estimator.x_rotations_.T, 0.0)
+    if method != "predict":
+        raise unsupported(estimator, method)
+    y = affine(centred, estimator.coef_, estimator.intercept_)
+    return as_column(y) if estimator._predict_1d else y
+
+
+@convert_type(PLSSVD)
+def _pls_svd(estimator, x, method):
+    if method != "transform":
+        raise unsupported(estimator, method)
+    centre, scale = held(x, estimator._x_mean, estimator._x_std)
+    return affine((x - centre) / scale, estimator.x_weights_.T, 0.0)
+
+
+@convert_type(LinearSVC, PassiveAggressiveClassifier, Perceptron)
 def _decision_classifier(estimator, x, method):
     decision = affine(x, estimator.coef_, estimator.intercept_)
     return _from_decision(estimator, decision, method, proba=None)
 
 
-@convert_type(LogisticRegression, LogisticRegressionCV, LinearDiscriminantAnalysis)
+@convert_type(RidgeClassifier, RidgeClassifierCV)
+def _ridge_classifier(estimator, x, method):
+    from keras import ops
+
+    decision = affine(x, estimator.coef_, estimator.intercept_)
+    if method == "label" and estimator._label_binarizer.y_type_.startswith("multilabel"):
+        return ops.cast(ops.greater(decision, constant(0, x)), "int64")
+    return _from_decision(estimator, decision, method, proba=None)
+
+
+@convert_type(LogisticRegression, LogisticRegressionCV)
 def _softmax_classifier(estimator, x, method):
     decision = affine(x, estimator.coef_, estimator.intercept_)
     return _from_decision(estimator, decision, method, proba=_softmax)
@@ -81,7 +149,7 @@ def _softmax_classifier(estimator, x, method):
 @convert_type(SGDClassifier)
 def _sgd_classifier(estimator, x, method):
     decision = affine(x, estimator.coef_, estimator.intercept_)
-    proba = _one_vs_rest if estimator.loss == "log_loss" else None
+    proba = {"log_loss": _one_vs_rest, "modified_huber": _clipped}.get(estimator.loss)
     return _from_decision(estimator, decision, method, proba)
 
 
@@ -101,6 +169,20 @@ def _softmax(decision):
     if decision.shape[1] == 1:
         return two_columns(ops.sigmoid(decision))
     return ops.softmax(decision)
+
+
+def _clipped(decision):
+    """Return the shares of the decisions, clipped to [-1, 1]; equal ones where all are -1."""
+    from keras import ops
+
+    one = constant(1, decision)
+    positive = (ops.minimum(ops.maximum(decision, -one), one) + one) / (one + one)
+    if decision.shape[1] == 1:
+        return two_columns(positive)
+    total = ops.sum(positive, axis=1, keepdims=True)
+    none = ops.equal(total, constant(0, decision))
+    equal = constant(1 / decision.shape[1], decision)
+    return ops.where(none, equal, positive / ops.where(none, one, total))
 
 
 def _one_vs_rest(decision):

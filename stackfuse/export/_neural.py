@@ -1,17 +1,11 @@
 """Keras networks: ours, copied into the graph in inference mode."""
 
-import os
-import tempfile
-from itertools import count
-
-from stackfuse._architecture import foreign_parts
 from stackfuse._checks import NotConvertible
+from stackfuse._copies import isolated
 from stackfuse._inputs import input_structure
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._arithmetic import as_column, constant, first_largest
 from stackfuse.export._convert import convert_type, current_build, unsupported
-
-_numbers = count()
 
 
 @convert_type(NetworkClassifier)
@@ -86,65 +80,3 @@ def _fit(network, wanted, x):
             f"but the graph gives it {tuple(given)}."
         )
     return ops.cast(x, wanted.dtype)
-
-
-def isolated(model, *, trainable: bool = False):
-    """Return a copy of a model that shares nothing with it and, by default, cannot be trained.
-
-    The copy goes through a file, because ``clone_model`` loses the state of preprocessing layers;
-    its name is new, because no two models of one graph may share one. Dropout and noise layers are
-    replaced in what is not trained: an outer ``training=True`` would otherwise wake them.
-
-    Raises
-    ------
-    NotConvertible
-        If the model holds objects that are not stock Keras, or keeps state between calls.
-    """
-    import keras
-
-    check_stock(model)
-    noise = (
-        keras.layers.AlphaDropout,
-        keras.layers.Dropout,
-        keras.layers.GaussianDropout,
-        keras.layers.GaussianNoise,
-        keras.layers.SpatialDropout1D,
-        keras.layers.SpatialDropout2D,
-        keras.layers.SpatialDropout3D,
-    )
-
-    def quiet(layer):
-        if isinstance(layer, noise):
-            return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name)
-        return layer
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.keras")
-        model.save(path, include_optimizer=False)
-        copy = keras.models.load_model(path, compile=False, safe_mode=True)
-    if not trainable:
-        copy = keras.models.clone_model(copy, clone_function=quiet, recursive=True)
-        copy.trainable = False
-    copy.name = f"network_{next(_numbers)}"
-    return copy
-
-
-def check_stock(model) -> None:
-    """Raise unless a model consists of stock Keras objects and computes row by row."""
-    for layer in model._flatten_layers():
-        if type(layer).__name__ in ("Lambda", "TFSMLayer"):
-            raise NotConvertible(
-                f"The model {model.name!r} holds a {type(layer).__name__} layer {layer.name!r}, "
-                "which Keras does not load in safe mode. Use keras.ops or a stock layer instead."
-            )
-        if getattr(layer, "stateful", False):
-            raise NotConvertible(
-                f"The model {model.name!r} holds a stateful layer {layer.name!r}: its "
-                "predictions depend on the calls before. Use stateful=False."
-            )
-    foreign = next(foreign_parts(model), None)
-    if foreign:
-        raise NotConvertible(
-            f"The model {model.name!r} holds {foreign}, which only loads where its code is. "
-            "Build it from stock Keras layers and functions."
-        )

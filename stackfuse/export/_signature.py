@@ -11,6 +11,9 @@ from stackfuse._checks import NotConvertible
 from stackfuse._inputs import MultiInput, row_shapes
 from stackfuse.export._frame import Frame
 
+#: What stands for a missing value in a column of strings.
+MISSING = "<NA>"
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -93,5 +96,5 @@ def _as_array(X, dtype: str) -> np.ndarray:
     if issparse(X):
         X = X.toarray()
     if dtype == "string":
-        return np.asarray(X, object)
+        return np.where(pd.isna(X), MISSING, np.asarray(X, object))
     return np.asarray(X).astype(dtype)

@@ -1,0 +1,131 @@
+"""Encoders of categories: the code of a category picks its row of a table of outputs."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+
+from stackfuse._checks import NotConvertible
+from stackfuse.export._arithmetic import constant, table
+from stackfuse.export._convert import convert_type, current_build, unsupported
+from stackfuse.export._frame import columns_of
+from stackfuse.export._signature import MISSING
+
+
+@convert_type(OneHotEncoder, frames=True)
+def _one_hot(estimator, x, method):
+    if method != "transform":
+        raise unsupported(estimator, method)
+    rows = []
+    for k, categories in enumerate(estimator.categories_):
+        codes, unknown = _grouped(estimator, k, len(categories))
+        width = estimator._n_features_outs[k]
+        dropped = estimator._drop_idx_after_grouping
+        drop = None if dropped is None else dropped[k]
+        known = np.array([_indicator(code, width, drop) for code in codes])
+        other = np.zeros(width) if unknown is None else _indicator(unknown, width, drop)
+        if estimator.handle_unknown == "error":
+            other = np.full(width, np.nan)
+        rows.append(np.vstack([other, known]))
+    return _encoded(estimator, x, rows)
+
+
+@convert_type(OrdinalEncoder, frames=True)
+def _ordinal(estimator, x, method):
+    if method != "transform":
+        raise unsupported(estimator, method)
+    if getattr(estimator, "_infrequent_enabled", False):
+        raise NotConvertible(
+            "An OrdinalEncoder that groups infrequent categories has no converter."
+        )
+    rows = []
+    for k, categories in enumerate(estimator.categories_):
+        known = np.arange(len(categories), dtype=np.float64)
+        if k in estimator._missing_indices:
+            known[estimator._missing_indices[k]] = estimator.encoded_missing_value
+        use_value = estimator.handle_unknown == "use_encoded_value"
+        other = estimator.unknown_value if use_value else np.nan
+        rows.append(np.append(other, known)[:, None])
+    return _encoded(estimator, x, rows)
+
+
+def _grouped(encoder, k: int, n_categories: int) -> tuple[np.ndarray, int | None]:
+    """Return the codes of a column's categories, and of unknown ones if they have one."""
+    codes = np.arange(n_categories)
+    mapping = encoder._default_to_infrequent_mappings[k] if encoder._infrequent_enabled else None
+    if mapping is None:
+        return codes, None
+    joined = encoder.handle_unknown in ("infrequent_if_exist", "warn")
+    return mapping[codes], int(mapping.max()) if joined else None
+
+
+def _indicator(code: int, width: int, drop: int | None) -> np.ndarray:
+    """Return the row that is 1 in the column of a code; the dropped code has none."""
+    if drop is not None:
+        if code == drop:
+            return np.zeros(width)
+        code = code - 1 if code > drop else code
+    return np.eye(width)[code]
+
+
+def _encoded(encoder, x, rows: list[np.ndarray]):
+    """Return each column's row of its table; the first row is for unknown categories."""
+    from keras import ops
+
+    dtype = current_build().precision
+    blocks = []
+    for column, categories, values in zip(columns_of(x), encoder.categories_, rows, strict=True):
+        if values.shape[1]:
+            code = _code(encoder, column, categories)
+            blocks.append(ops.reshape(table(values, dtype)(code), (-1, values.shape[1])))
+    if not blocks:
+        raise NotConvertible(f"{type(encoder).__name__} returns no columns.")
+    return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
+
+
+def _code(encoder, column, categories: np.ndarray):
+    """Return 1 + the number of the category of each row, 0 for others; int32 (batch, 1)."""
+    import keras
+    from keras import ops
+
+    name = type(encoder).__name__
+    missing = np.asarray(pd.isna(categories), bool)
+    if missing.sum() > 1:
+        raise NotConvertible(
+            f"{name} knows both None and NaN as categories, which a graph cannot tell apart: "
+            "replace None by NaN before the stack is fitted."
+        )
+    if column.dtype == "string":
+        words = _words(name, categories, missing)
+        free = next(f"<{k}>" for k in range(len(words) + 1) if f"<{k}>" not in words)
+        lookup = keras.layers.StringLookup(vocabulary=words, num_oov_indices=1, oov_token=free)
+        return ops.cast(lookup(column), "int32")
+    if not all(
+        isinstance(c, bool | int | float | np.number | np.bool_) for c in categories[~missing]
+    ):
+        raise NotConvertible(
+            f"{name} knows the categories {categories[:3].tolist()}, but the graph gives it "
+            "numbers: fit on a data frame, and pass rows of it as X= or verify=."
+        )
+    values = np.where(missing, np.nan, categories).astype(np.float64)
+    typed = constant(values, column)
+    if len(np.unique(typed)) < len(values) or np.any(np.abs(values[~missing]) > 2.0**53):
+        raise NotConvertible(f"{name} knows categories that are equal as {column.dtype} numbers.")
+    hits = ops.equal(column, typed)
+    if missing.any():
+        hits = ops.logical_or(hits, ops.logical_and(ops.isnan(column), missing))
+    numbers = np.arange(1, len(values) + 1, dtype=np.int32)
+    hit = ops.where(hits, numbers, np.zeros(len(values), np.int32))
+    return ops.cast(ops.sum(hit, axis=1, keepdims=True), "int32")
+
+
+def _words(name: str, categories: Any, missing: np.ndarray) -> list[str]:
+    """Return categories as strings, in which a missing value has a word of its own."""
+    known = categories[~missing].tolist()
+    if not all(isinstance(word, str) for word in known) or MISSING in known:
+        raise NotConvertible(
+            f"{name} takes strings in the graph, but knows {known[:3]}: make strings of them, of "
+            f"which none is {MISSING!r}, the graph's word for a missing value."
+        )
+    return [MISSING if gone else str(word) for word, gone in zip(categories, missing)]
