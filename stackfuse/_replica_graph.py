@@ -34,9 +34,11 @@ class Stack:
 
         self.shape, self.n_replicas = tuple(variable.shape), n_replicas
         self.is_mixed = self.is_sparse = False
-        zeros = np.zeros(self.joined([np.zeros(self.shape, bool)] * n_replicas).shape)
-        name = f"replicas_{variable.name}"
-        self.variable = keras.Variable(zeros, dtype=variable.dtype, name=name)
+        rest = self.shape[1:]
+        shape = (n_replicas * self.shape[0], *rest) if self.shape else (n_replicas,)
+        self.variable = keras.Variable(
+            "zeros", shape=shape, dtype=variable.dtype, name=f"replicas_{variable.name}"
+        )
 
     def joined(self, values: Sequence) -> np.ndarray:
         """Return the value of the whole from those of the replicas."""
@@ -52,19 +54,19 @@ class Stack:
 
         self.variable.assign(tf.concat(values, 0) if self.shape else tf.stack(values))
 
-    def split(self, tensor=None) -> list:
-        """Return the part of each replica, of its variable or of something of its shape."""
+    def split(self) -> list:
+        """Return the part of each replica."""
         import tensorflow as tf
 
-        tensor = tf.convert_to_tensor(self.variable.value) if tensor is None else tensor
+        tensor = tf.convert_to_tensor(self.variable.value)
         return tf.split(tensor, self.n_replicas) if self.shape else tf.unstack(tensor)
 
     def _place(self, k: int):
         return slice(k * self.shape[0], (k + 1) * self.shape[0]) if self.shape else k
 
-    def part(self, k: int, array=None):
-        """Return the part of one replica, of its variable or of an array of its shape."""
-        return (self.variable.value if array is None else array)[self._place(k)]
+    def part(self, k: int, tensor=None):
+        """Return the part of one replica, of its variable or of something of its shape."""
+        return (self.variable.value if tensor is None else tensor)[self._place(k)]
 
     def assign_part(self, k: int, value) -> None:
         """Give one replica its value."""
@@ -121,10 +123,7 @@ class ReplicaGraph:
         pairs = list(zip(optimizer_state, self.optimizer.variables, strict=True))
         #: The stack that each of the optimizer's variables is laid out like; None of a number.
         self._laid_out = [of_shape[v.shape] if len(own.shape) else None for v, own in pairs]
-        self._first_state = [
-            value if stack is None else stack.joined([value] * len(forwards))
-            for stack, value in zip(self._laid_out, optimizer_state)
-        ]
+        self._first_state = list(optimizer_state)
         number = tf.TensorSpec((), tf.int32)
         order = tf.TensorSpec((None,), tf.int32)
         feed = feed_spec(like) | {"order": order, "start": number, "size": number}
@@ -175,7 +174,9 @@ class ReplicaGraph:
         import tensorflow as tf
 
         tf.while_loop(
-            lambda step: step < n_steps, lambda step: self._step(feeds, step), [tf.constant(0)]
+            lambda step: step < n_steps,
+            lambda step: self._step(feeds, step),
+            [tf.constant(0)],
         )
 
     def _step(self, feeds, step):
@@ -211,8 +212,10 @@ class ReplicaGraph:
             columns = zip(*[self._variables(k, m)[place] for k, m in enumerate(models)])
             for stack, variables in zip(self.stacks[place], columns):
                 stack.assign([variable.numpy() for variable in variables])
-        for variable, value in zip(self.optimizer.variables, self._first_state):
-            variable.assign(value)
+        for variable, stack, value in zip(
+            self.optimizer.variables, self._laid_out, self._first_state
+        ):
+            variable.assign(value if stack is None else stack.joined([value] * len(models)))
         for stack, value in zip(self.stacks[2], self.forwards[0].fresh_metrics):
             stack.assign([value] * len(models))
 
@@ -239,8 +242,8 @@ class ReplicaGraph:
 
     def optimizer_state(self, k: int) -> list[np.ndarray]:
         """Return what the optimizer of one replica alone would hold."""
-        return [
-            variable.numpy() if stack is None else stack.part(k, variable.numpy())
+        return [  # cut before it is copied: a view would keep the values of all replicas
+            variable.numpy() if stack is None else stack.part(k, variable.value).numpy()
             for stack, variable in zip(self._laid_out, self.optimizer.variables)
         ]
 

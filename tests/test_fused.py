@@ -18,7 +18,8 @@ import stackfuse as sf
 from stackfuse._checks import CannotFuse
 from stackfuse._folds import draw_folds, whole
 from stackfuse._program import Program
-from stackfuse.engines import FusedEngine, SequentialEngine
+from stackfuse._replicas import SideBySide
+from stackfuse.engines import FoldFits, FusedEngine, SequentialEngine
 
 L = keras.layers
 
@@ -403,6 +404,28 @@ def test_auto_fuses_where_it_pays(iris):
     assert graphs_of(fits)
     again = auto.fit_folds(few.set_params(epochs=1), X, y, folds, method="predict_proba")
     assert len(again.histories[0]["loss"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("build", "n_epochs", "fuses"),
+    [
+        (small(lambda: L.Dense(5, "selu")), 45, True),  # of 4 steps each
+        (small(lambda: L.Dense(5, "selu"), lambda: L.Dense(5, "selu")), 45, False),
+        (small(lambda: L.Reshape((4, 1)), lambda: L.GRU(2)), 500, False),
+    ],
+    ids=["dense", "deeper", "recurrent"],
+)
+def test_auto_weighs_what_a_graph_takes_to_be_traced(iris, monkeypatch, build, n_epochs, fuses):
+    X, y = iris
+    trained = []
+    monkeypatch.setattr(SideBySide, "train", lambda self: trained.append(self))
+    monkeypatch.setattr("stackfuse.engines._fused.train", lambda training: None)
+    loop = SequentialEngine()
+    monkeypatch.setattr(loop, "fit_folds", lambda *args, **settings: FoldFits([0], [0], [0]))
+    folds = draw_folds(2, X, y, classifier=True)
+    network = sf.KerasClassifier(build, epochs=n_epochs, batch_size=20)
+    FusedEngine(loop).fit_folds(network, X, y, folds, method="predict_proba")
+    assert bool(trained) == fuses
 
 
 def test_a_replica_that_diverges_tells_its_fold(iris):
