@@ -1,5 +1,7 @@
 """Tables of cases that several tests read."""
 
+import re
+
 import numpy as np
 from sklearn import naive_bayes
 from sklearn.cross_decomposition import CCA, PLSCanonical, PLSRegression
@@ -175,6 +177,11 @@ FAMILY_MULTI_REGRESSORS = [
     RadiusNeighborsRegressor(3.0),
     MLPRegressor(hidden_layer_sizes=(4,), max_iter=300, tol=1e9, random_state=0),
 ]
+
+
+def shown(value) -> str:
+    """Return a value as a test's id: without addresses, which differ between processes."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def name(estimator) -> str:

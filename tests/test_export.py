@@ -14,6 +14,7 @@ from cases import (
     build_regressor,
     build_sigmoid,
     name,
+    shown,
 )
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -458,7 +459,7 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
         ("stack", TypeError, "takes a fitted scikit-learn estimator, got 'stack'"),
         (LogisticRegression, TypeError, "got the class LogisticRegression"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_wrong_estimators(estimator, error, message):
     with pytest.raises(error, match=message):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import FAMILY_CLASSIFIERS, FAMILY_MULTI_REGRESSORS, FAMILY_REGRESSORS
+from cases import FAMILY_CLASSIFIERS, FAMILY_MULTI_REGRESSORS, FAMILY_REGRESSORS, shown
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.cross_decomposition import PLSSVD, PLSRegression
@@ -254,7 +254,7 @@ def kernel_of_mine(a, b):
         (SVR(kernel=kernel_of_mine), "how many features it was fitted on"),
         (KernelRidge(kernel=kernel_of_mine), "a kernel that scikit-learn knows by its name"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_what_has_no_counterpart_is_refused(flowers, model, message):
     with pytest.raises(sf.NotConvertible, match=message):

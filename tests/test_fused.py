@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.sparse
-from cases import build_classifier, build_regressor
+from cases import build_classifier, build_regressor, shown
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneOut, RepeatedKFold, ShuffleSplit, TimeSeriesSplit
@@ -144,7 +144,7 @@ def test_optimizers(iris, optimizer):
         {"metrics": ["accuracy"], "validation_split": 0.3, "validation_batch_size": 5},
         {"loss": keras.losses.CategoricalFocalCrossentropy(label_smoothing=0.1)},
     ],
-    ids=str,
+    ids=shown,
 )
 def test_settings(iris, settings):
     compare(sf.KerasClassifier(MODELS["dropout"], epochs=3, **settings), *iris)
@@ -343,7 +343,7 @@ def test_embeddings_whose_rows_keras_mixes_up_are_declined(texts, settings):
         ({"fit__validation_freq": 2}, "fit__validation_freq is for model.fit"),
         ({"model": small(lambda: L.Dense(4, kernel_constraint="max_norm"))}, "has a constraint"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_what_cannot_be_fused_is_declined_and_done_in_the_loop(iris, change, reason):
     X, y = iris
