@@ -147,7 +147,6 @@ METAS_OF_CLASSES = {
     "LogisticRegression": LogisticRegression(),
     "Convex": sf.ConvexClassifier(),
     "Convex, logit": sf.ConvexClassifier(link="logit"),
-    "Convex, per class": sf.ConvexClassifier(per_class=True),
     "Greedy": sf.GreedyClassifier(),
     "Greedy, logit": sf.GreedyClassifier(link="logit"),
     "Fusion dense": sf.FusionClassifier("dense"),

@@ -60,11 +60,11 @@ def minimise(loss: Callable, start: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    Two searches take turns until the duality gap shows that nothing better is left: one within the
-    bounds, which is exact where weights end at the border, and one over free numbers of which the
-    weights are the softmax, which does not stumble where a log-loss has no bound there.
+    Two searches take turns until the duality gap shows that nothing better is left: one over free
+    numbers of which the weights are the softmax, which does not stumble where a log-loss has no
+    bound, and one within the bounds, which goes on where a step to the border left no slope.
     """
-    for search in (_within_bounds, _over_softmax) * _TURNS:
+    for search in (_over_softmax, _within_bounds) * _TURNS:
         weights = np.maximum(search(loss, start), _NO_WEIGHT)
         weights /= weights.sum(axis=0)
         missed = _gap(loss, weights)
