@@ -413,9 +413,6 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
     import keras
 
     X, y = iris
-    knn = sf.StackingClassifier([("knn", KNeighborsClassifier())], cv=3).fit(X, y)
-    with pytest.raises(sf.NotConvertible, match="KNeighborsClassifier cannot be converted"):
-        sf.to_keras(knn)
     with pytest.raises(sf.NotConvertible, match="LatentDirichletAllocation cannot be converted"):
         sf.to_keras(
             make_pipeline(LatentDirichletAllocation(1, max_iter=1), LogisticRegression()).fit(
@@ -434,8 +431,6 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
     guess = sf.StackingClassifier([("guess", Guess())], cv=3).fit(X, y)
     with pytest.raises(sf.NotConvertible, match="Guess cannot be converted"):
         sf.to_keras(guess)
-    with pytest.raises(sf.NotConvertible, match="OneHotEncoder cannot be converted"):
-        sf.to_keras(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(y[:, None], y))
 
     @keras.saving.register_keras_serializable("tests")
     class Twice(keras.layers.Layer):
