@@ -191,12 +191,15 @@ def test_a_model_that_returns_one_output_in_a_list_or_dict(iris, form):
     assert_allclose(network.predict_proba(X), wanted, atol=1e-6)
 
 
-def test_export_refuses_heads_of_classes_and_takes_those_of_numbers(two_columns):
-    X, Y = two_columns
-    network = sf.KerasClassifier(build).fit(X, Y)
-    with pytest.raises(sf.NotConvertible, match="has 2 outputs, columns of classes"):
-        sf.to_keras(network)
+def test_heads_of_classes_and_of_numbers_are_in_the_graph(two_columns):
     import keras
+
+    X, Y = two_columns
+    network = sf.KerasClassifier(build, random_state=0).fit(X, Y)
+    outputs = sf.to_keras(network)(X)
+    for head, wanted in enumerate(network.predict_proba(X)):
+        assert_allclose(outputs[f"probabilities_{head}"], wanted, atol=1e-6)
+    assert_array_equal(outputs["label"], network.predict(X))
 
     def build_regressor(meta):
         inputs = keras.Input((meta["n_features_in_"],))

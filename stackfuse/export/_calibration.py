@@ -5,8 +5,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
-from stackfuse._checks import NotConvertible
-from stackfuse.export._arithmetic import as_column, constant, first_largest, held, table
+from stackfuse.export._arithmetic import constant, first_largest
 from stackfuse.export._convert import convert, convert_type, unsupported
 from stackfuse.export._descent import mean_over_trees
 
@@ -63,7 +62,7 @@ def _mapped(calibrator, score):
     from keras import ops
 
     if isinstance(calibrator, IsotonicRegression):
-        return _isotonic_of(calibrator, score)
+        return convert(calibrator, ops.reshape(score, (-1, 1)), "predict")
     return ops.sigmoid(-(score * constant(calibrator.a_, score) + constant(calibrator.b_, score)))
 
 
@@ -92,61 +91,6 @@ def _normalised(proba):
     nothing = ops.equal(total, constant(0.0, proba))
     share = proba / ops.where(nothing, constant(1.0, proba), total)
     return ops.where(nothing, constant(1 / proba.shape[1], proba), share)
-
-
-@convert_type(IsotonicRegression)
-def _isotonic(estimator, x, method):
-    if method not in ("predict", "transform"):
-        raise unsupported(estimator, method)
-    return _isotonic_of(estimator, as_column(x))
-
-
-def _isotonic_of(estimator, score):
-    """Return the line through the knots that an isotonic regression has learned."""
-    from keras import ops
-
-    if estimator.out_of_bounds == "raise":
-        raise NotConvertible(
-            "IsotonicRegression(out_of_bounds='raise') raises for rows outside of its training "
-            "data. Use out_of_bounds='clip' or 'nan'."
-        )
-    knots, values = estimator.X_thresholds_, estimator.y_thresholds_
-    inside = score
-    low, high = constant(estimator.X_min_, score), constant(estimator.X_max_, score)
-    if estimator.out_of_bounds == "clip" or len(knots) == 1:
-        inside = ops.minimum(ops.maximum(score, low), high)
-    y = interpolated(inside, knots, values)
-    if estimator.out_of_bounds == "nan" and len(knots) > 1:
-        outside = ops.logical_or(ops.less(score, low), ops.greater(score, high))
-        y = ops.where(outside, constant(np.nan, score), y)
-    return y
-
-
-def interpolated(score, knots: np.ndarray, values: np.ndarray):
-    """Return ``numpy.interp(score, knots, values)``, by its formula.
-
-    Parameters
-    ----------
-    score : KerasTensor of shape (batch,)
-    knots : ndarray of shape (n_knots,)
-        Ascending.
-    values : ndarray of shape (n_knots,)
-
-    Returns
-    -------
-    y : KerasTensor of shape (batch,)
-    """
-    from keras import ops
-
-    knots, values = np.asarray(knots, np.float64), np.asarray(values, np.float64)
-    slopes = np.append(np.diff(values) / np.diff(knots), 0.0)
-    column = ops.reshape(score, (-1, 1))
-    passed = ops.cast(ops.greater_equal(column, held(column, knots)[0]), "int32")
-    segment = ops.maximum(ops.sum(passed, axis=1) - 1, np.zeros(1, np.int32))
-    row = table(np.column_stack([knots, values, slopes]), score.dtype)(segment)
-    x0, y0, slope = row[:, 0], row[:, 1], row[:, 2]
-    # Below the first knot numpy returns its value.
-    return slope * ops.maximum(score - x0, constant(0.0, score)) + y0
 
 
 @convert_type(FixedThresholdClassifier, TunedThresholdClassifierCV, frames=True)
