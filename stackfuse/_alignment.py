@@ -34,7 +34,7 @@ from stackfuse._inputs import spread
 MOST_ROWS = 10_000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Alignment:
     """A rigid motion from the frame of one network's features to that of another's.
 
@@ -116,6 +116,10 @@ class Aligned(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+    def fit(self, X, y=None) -> "Aligned":
+        """Return the estimator as it is; see :class:`sklearn.frozen.FrozenEstimator`."""
+        return self
 
     def features(self, X) -> np.ndarray:
         """Return the features of X in that frame.

@@ -160,7 +160,9 @@ class _Judged:
     def correlations(self, names: list[str]) -> pd.DataFrame:
         """Return how alike the errors of the bases are."""
         rows = np.flatnonzero(self.oof.mask)
-        errors = np.broadcast_arrays(*[self._errors(name, rows) for name in names])
+        errors = [self._errors(name, rows) for name in names]
+        width = max(map(len, errors))  # of what predicts nothing there is one NaN per row
+        errors = [e if len(e) == width else np.full(width, np.nan) for e in errors]
         with np.errstate(invalid="ignore", divide="ignore"):
             matrix = np.atleast_2d(np.corrcoef(np.array(errors, float)))
         return pd.DataFrame(matrix, index=pd.Index(names), columns=pd.Index(names))
@@ -170,7 +172,7 @@ class _Judged:
         model, said = self._alone(name)
         y = self.y[rows]
         if model is None:
-            return np.full(1, np.nan)
+            return np.full(len(rows), np.nan)
         if not self.classifier:
             return (said[rows] - y).ravel()
         if self.says_chances():
