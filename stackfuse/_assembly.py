@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def out_of_fold(
     *,
     cv=None,
     groups=None,
-    stack_method="auto",
+    stack_method: str | Mapping[str, str] = "auto",
     sample_weight=None,
     engine="auto",
     n_jobs=None,

@@ -65,7 +65,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         final_estimator=None,
         *,
         cv: Any = None,
-        stack_method="auto",
+        stack_method: Any = "auto",
         n_jobs=None,
         passthrough: bool | Sequence = False,
         verbose=0,

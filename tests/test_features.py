@@ -162,6 +162,7 @@ def test_report(stack):
     assert report.metric == "log-loss"
     net, forest = report.bases
     assert np.isnan(net.score.mean)
+    assert forest.score.mean > 0
     assert report.best is forest
     assert net.weight + forest.weight == pytest.approx(1)
     assert "log-loss" in str(report)
@@ -188,6 +189,7 @@ def test_in_one_graph(stack, iris, tmp_path):
 def test_export_is_verified(stack, iris, tmp_path):
     X, _ = iris
     report = sf.export(stack, tmp_path / "stack.keras", verify=X)
+    assert report.max_difference is not None
     assert report.max_difference < 1e-6
     outputs = keras.models.load_model(tmp_path / "stack.keras", safe_mode=True)(X)
     assert_allclose(outputs["probabilities"], stack.predict_proba(X), atol=1e-6)
