@@ -18,6 +18,7 @@ from stackfuse._parameters import (
     named_parameters,
     refuse_taken,
 )
+from stackfuse._saved_models import load_uncompiled
 from stackfuse._settings import check_count
 
 
@@ -123,12 +124,12 @@ class _Builder(NetworkEstimator):
         if isinstance(self.model, keras.Model):
             return copy.deepcopy(self.model), False
         if isinstance(self.model, str | os.PathLike):
-            # Of the compiled form of an old .h5 file, metrics often do not load.
-            compiled = not str(self.model).endswith((".h5", ".hdf5"))
+            if str(self.model).endswith((".h5", ".hdf5")):
+                return load_uncompiled(Path(self.model)), False
             with warnings.catch_warnings():
                 if self.epochs == 0:  # its optimizer is not going to be used
                     warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-                return keras.models.load_model(self.model, compile=compiled), False
+                return keras.models.load_model(self.model), False
         if not callable(self.model):
             raise TypeError(
                 "model must be a function that returns a keras.Model, a keras.Model or a path to "
