@@ -39,35 +39,40 @@ def normal_quantile(p):
     """
     from keras import ops
 
-    half, one = constant(0.5, p), constant(1, p)
+    half = constant(0.5, p)
     centered = p - half
     square = ops.square(centered)
-    middle = centered * square * _polynomial(square, _MIDDLE[0]) / _polynomial(square, _MIDDLE[1])
-    middle = (centered + middle) * constant(np.sqrt(2 * np.pi), p)
-    tail = ops.minimum(p, one - p)
+    middle = centered * square * _ratio(square, _MIDDLE) + centered
+    middle = middle * constant(np.sqrt(2 * np.pi), p)
+    tail = ops.minimum(p, 1 - p)
     radius = ops.sqrt(ops.log(tail) * constant(-2, p))
-    inverse = one / radius
-    far = inverse * _polynomial(inverse, _TAIL[0]) / _polynomial(inverse, _TAIL[1])
-    outer = radius - ops.log(radius) * inverse - far
+    inverse = 1 / radius
+    outer = radius - ops.log(radius) * inverse - inverse * _ratio(inverse, _TAIL)
     outer = ops.where(ops.less(p, half), -outer, outer)
     return ops.where(ops.less(tail, constant(np.exp(-2), p)), outer, middle)
 
 
+#: Numerators and denominators, their highest power first.
 _MIDDLE = (
-    [-59.9633501014107895, 98.0010754185999662, -56.6762857469070293, 13.9312609387279680]
-    + [-1.23916583867381258],
-    [1.0, 1.95448858338141760, 4.67627912898881538, 86.3602421390890591, -225.462687854119371]
-    + [200.260212380060660, -82.0372256168333340, 15.9056225126211696, -1.18331621121330003],
+    (-59.963350101410789, 98.001075418599967, -56.676285746907029, 13.931260938727968)
+    + (-1.2391658386738126,),
+    (1.0, 1.9544885833814176, 4.6762791289888154, 86.360242139089059, -225.46268785411937)
+    + (200.26021238006066, -82.037225616833334, 15.90562251262117, -1.1833162112133),
 )
 
 _TAIL = (
-    [4.05544892305962420, 31.5251094599893866, 57.1628192246421288, 44.0805073893200835]
-    + [14.6849561928858024, 2.18663306850790268, -0.140256079171354496, -0.0350424626827848203]
-    + [-0.000857456785154685414],
-    [1.0, 15.7799883256466750, 45.3907635128879211, 41.3172038254672030, 15.0425385692907503]
-    + [2.50464946208309416, -0.142182922854787789, -0.0380806407691578278]
-    + [-0.000933259480895457427],
+    (4.0554489230596242, 31.525109459989387, 57.162819224642129, 44.080507389320084)
+    + (14.684956192885802, 2.1866330685079027, -0.1402560791713545, -0.035042462682784820)
+    + (-0.00085745678515468541,),
+    (1.0, 15.779988325646675, 45.390763512887921, 41.317203825467203, 15.042538569290750)
+    + (2.5046494620830942, -0.14218292285478779, -0.038080640769157828)
+    + (-0.00093325948089545743,),
 )
+
+
+def _ratio(x, polynomials: Sequence[Sequence[float]]):
+    above, below = polynomials
+    return _polynomial(x, above) / _polynomial(x, below)
 
 
 def _polynomial(x, coefficients: Sequence[float]):

@@ -39,7 +39,10 @@ def _reached_alike(knots: np.ndarray, dtype: str) -> np.ndarray:
     """Return the knots that the numbers of a dtype reach as they reach those in float64."""
     with np.errstate(over="ignore"):
         rounded = knots.astype(dtype)
-    return np.where(rounded < knots, np.nextafter(rounded, np.array(np.inf, dtype)), rounded)
+    rounded = np.where(rounded < knots, np.nextafter(rounded, np.array(np.inf, dtype)), rounded)
+    # TensorFlow takes denormal numbers for 0.
+    tiny = np.finfo(dtype).tiny
+    return np.where(np.abs(rounded) < tiny, np.where(knots > 0, tiny, 0), rounded)
 
 
 def rows_at(place, tables: Sequence[np.ndarray], x):

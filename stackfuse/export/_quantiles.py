@@ -1,6 +1,7 @@
 """Quantile transforms: the share of training rows below a number, or the normal quantile of it."""
 
 import numpy as np
+from scipy.stats import norm
 from sklearn.preprocessing import QuantileTransformer
 from sklearn.preprocessing._data import BOUNDS_THRESHOLD
 
@@ -25,9 +26,13 @@ def _quantile(estimator, x):
     if estimator.output_distribution == "uniform":
         y = ops.where(ops.equal(x, high), one, y)
         return ops.where(ops.equal(x, low), zero, y)
-    margin_of_share = BOUNDS_THRESHOLD - np.spacing(1)
-    first, last = constant(margin_of_share, x), constant(1 - margin_of_share, x)
-    y = ops.where(ops.greater(x + margin, high), one, y)
-    y = ops.where(ops.less(x - margin, low), zero, y)
+    # scikit-learn cuts where the share is as near to 0 or 1 as this.
+    share = BOUNDS_THRESHOLD - np.spacing(1)
+    first, last = constant(share, x), constant(1 - share, x)
     z = normal_quantile(ops.minimum(ops.maximum(y, first), last))
-    return ops.where(ops.isnan(x), x, z)
+    z = ops.where(ops.isnan(x), x, z)
+    # In float32 the margin may be less than the next number is away.
+    is_last = ops.logical_or(ops.greater_equal(x, high), ops.greater(x + margin, high))
+    is_first = ops.logical_or(ops.less_equal(x, low), ops.less(x - margin, low))
+    z = ops.where(is_last, constant(norm.ppf(1 - share), x), z)
+    return ops.where(is_first, constant(norm.ppf(share), x), z)

@@ -18,19 +18,20 @@ def _splines(estimator, x):
     from keras import ops
 
     features = list(_features(estimator))
-    numbers = x
+    misses_are_zeros = estimator.handle_missing == "zeros"
+    numbers = x if misses_are_zeros else where_finite(x, x)
+    if estimator.extrapolation == "constant":  # infinity times zero is not zero
+        largest = constant(np.finfo(x.dtype).max, x)
+        numbers = ops.minimum(ops.maximum(numbers, -largest), largest)
     if estimator.extrapolation == "periodic":
         first, period = held(x, *np.array([f.period() for f in features]).T)
-        numbers = first + ops.mod(x - first, period)
+        numbers = first + ops.mod(numbers - first, period)
     place = passed(numbers, [feature.starts for feature in features])
     row = rows_at(place, [feature.rows for feature in features], x)
     n_splines = features[0].n_splines
     y = _evaluated(ops.expand_dims(numbers, 2) - row[:, :, :1], row[:, :, 1:], n_splines)
-    wide = ops.expand_dims(x, 2)
-    if estimator.handle_missing == "zeros":
-        y = ops.where(ops.isnan(wide), constant(0, x), y)
-    else:
-        y = where_finite(wide, y)
+    if misses_are_zeros:
+        y = ops.where(ops.isnan(ops.expand_dims(x, 2)), constant(0, x), y)
     y = y if estimator.include_bias else y[:, :, :-1]
     return ops.reshape(y, (-1, len(features) * y.shape[2]))
 
@@ -94,7 +95,7 @@ def _features(estimator) -> Iterator[_Feature]:
                     "for the ends of all columns but the first, and here they cross: give n_knots=4 "
                     "or more."
                 )
-            within = np.flatnonzero((low < inner) & (inner < high))
+            within = np.flatnonzero((low < inner) & (inner <= high))
             first = int(np.searchsorted(inner, low, side="right")) - 1
             below, above = _ends(estimator, spline, low, high, degree)
             # The last knot itself is inside.
