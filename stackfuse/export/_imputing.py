@@ -8,7 +8,7 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 
 from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, held
-from stackfuse.export._convert import convert_transformer
+from stackfuse.export._convert import convert_transformer, current_build
 from stackfuse.export._frame import Frame, Words, columns_of, take_columns
 from stackfuse.export._signature import MISSING
 
@@ -83,8 +83,6 @@ def is_missing(x, value: Any):
 def _flags(estimator, x, places):
     """Return 1 where a value of some columns is missing, else 0, as numbers."""
     from keras import ops
-
-    from stackfuse.export._convert import current_build
 
     chosen = take_columns(x, [int(k) for k in places])
     parts = list(chosen.columns.values()) if isinstance(chosen, Frame) else [chosen]
