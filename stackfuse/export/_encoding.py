@@ -128,8 +128,8 @@ def _code_of_words(name: str, column: Words, words: list[str]):
 
     if MISSING in words and MISSING in column.read_as:
         raise NotConvertible(
-            f"{name} knows None as a category after missing values have been imputed, which a graph "
-            "cannot tell from NaN: replace None by NaN before the stack is fitted."
+            f"{name} knows None as a category after missing values have been imputed, and a graph "
+            "cannot tell None from NaN: replace None by NaN before the stack is fitted."
         )
     spelled = words + [string for string in column.read_as if string not in words]
     free = next(f"<{k}>" for k in range(len(spelled) + 1) if f"<{k}>" not in spelled)

@@ -120,8 +120,8 @@ def _filled_numbers(estimator, x, fills: np.ndarray):
 def _filled_words(estimator, name: str, column: Words, fill) -> Words:
     if not isinstance(fill, str):
         raise NotConvertible(
-            f"{type(estimator).__name__} puts {fill!r} into {name!r}, a column of words: give words "
-            "as fill_value, and impute columns of numbers by an imputer of their own."
+            f"{type(estimator).__name__} puts {fill!r} into {name!r}, a column of words: give "
+            "words as fill_value, and impute columns of numbers by an imputer of their own."
         )
     value = estimator.missing_values
     return column.replaced(MISSING if pd.isna(value) else str(value), by=fill)

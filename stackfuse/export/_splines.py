@@ -92,8 +92,8 @@ def _features(estimator) -> Iterator[_Feature]:
             if low > high:
                 raise NotConvertible(
                     "SplineTransformer(extrapolation='linear') of degree 0 or 1 takes wrong knots "
-                    "for the ends of all columns but the first, and here they cross: give n_knots=4 "
-                    "or more."
+                    "for the ends of all columns but the first, and here they cross: give "
+                    "n_knots=4 or more."
                 )
             within = np.flatnonzero((low < inner) & (inner <= high))
             first = int(np.searchsorted(inner, low, side="right")) - 1
