@@ -20,6 +20,7 @@ from stackfuse.export import (  # noqa: F401
     _kernel_maps,
     _kernels,
     _linear,
+    _manifolds,
     _mlp,
     _multi,
     _neighbor_imputing,

@@ -64,14 +64,14 @@ def rows_at(place, tables: Sequence[np.ndarray], x):
     return table(np.vstack(tables), x.dtype)(place + first)
 
 
-def interpolated(x, knots: Sequence[np.ndarray], values: Sequence[np.ndarray]):
+def interpolated(x, knots: np.ndarray, values: np.ndarray):
     """Return ``numpy.interp`` of each column by its own knots, shape (batch, n_features).
 
     Parameters
     ----------
     x : KerasTensor of shape (batch, n_features)
         NaN stays NaN.
-    knots, values : sequences of n_features ndarrays of shape (n_knots,)
+    knots, values : ndarray of shape (n_features, n_knots)
     """
     from keras import ops
 
@@ -82,7 +82,7 @@ def interpolated(x, knots: Sequence[np.ndarray], values: Sequence[np.ndarray]):
         # Below the first knot and from the last on it is level.
         slope = np.r_[0.0, np.where(np.diff(at) > 0, slope, 0.0), 0.0]
         tables.append(np.column_stack([slope, np.r_[at[0], at], np.r_[value[0], value]]))
-    row = rows_at(passed(x, knots), tables, x)
+    row = rows_at(passed(x, list(knots)), tables, x)
     slope, at, value = row[:, :, 0], row[:, :, 1], row[:, :, 2]
     largest = constant(np.finfo(x.dtype).max, x)
     y = slope * (ops.minimum(ops.maximum(x, -largest), largest) - at) + value

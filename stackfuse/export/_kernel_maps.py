@@ -1,5 +1,7 @@
 """Features whose products are kernels: exact on some rows, by random frequencies, by sketches."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.decomposition import KernelPCA
 from sklearn.kernel_approximation import (
@@ -21,18 +23,17 @@ def _centerer(estimator, x):
     from keras import ops
 
     means = np.asarray(estimator.K_fit_rows_, np.float64)
-    own, (of_rows, of_all) = (
-        ops.mean(x, axis=1, keepdims=True),
-        held(x, means, np.full(len(means), estimator.K_fit_all_)),
-    )
-    return x - of_rows - own + of_all
+    of_rows, of_all = held(x, means, np.full(len(means), estimator.K_fit_all_))
+    return x - of_rows - ops.mean(x, axis=1, keepdims=True) + of_all
 
 
 @convert_transformer(KernelPCA)
 def _kernel_pca(estimator, x):
-    rows = kept_rows(estimator, estimator.X_fit_)
-    gamma, degree, coef0 = estimator.gamma_, estimator.degree, estimator.coef0
-    kernel = pairwise_kernel(estimator, estimator.kernel, x, rows, gamma, degree, coef0)
+    kernel = x
+    if estimator.kernel != "precomputed":
+        rows = kept_rows(estimator, estimator.X_fit_)
+        gamma, degree, coef0 = estimator.gamma_, estimator.degree, estimator.coef0
+        kernel = pairwise_kernel(estimator, estimator.kernel, x, rows, gamma, degree, coef0)
     values = np.asarray(estimator.eigenvalues_, np.float64)
     scale = np.where(values == 0, 0.0, 1 / np.sqrt(np.where(values == 0, 1.0, values)))
     centered = convert(estimator._centerer, kernel, "transform")
@@ -101,7 +102,7 @@ def _count_sketch(estimator, x):
     places = np.arange(n)
     angles = 2 * np.pi / n * (np.outer(places, places) % n)  # whole turns left out: exact angles
     cos, sin = np.cos(angles), np.sin(angles)
-    product = None
+    product: Any = None
     for places_of_features, signs in zip(estimator.indexHash_, estimator.bitHash_, strict=True):
         sketch = np.zeros((len(signs), n))
         sketch[np.arange(len(signs)), places_of_features] = signs

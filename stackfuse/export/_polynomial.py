@@ -15,7 +15,8 @@ def _polynomial(estimator, x):
     lowest, highest = estimator._min_degree, estimator._max_degree
     chosen = combinations if estimator.interaction_only else combinations_with_replacement
     blocks = [ops.ones_like(x[:, :1])] if estimator.include_bias else []
-    powers, places = x, {(k,): k for k in range(x.shape[1])}
+    powers = x
+    places: dict[tuple[int, ...], int] = {(k,): k for k in range(x.shape[1])}
     for degree in range(1, highest + 1):
         if degree > 1:
             products = list(chosen(range(x.shape[1]), degree))

@@ -14,7 +14,6 @@ from stackfuse.export._convert import convert_type
 _ITERATES = "it repeats an approximation for each row until it is good enough"
 _TEXT = "it takes texts or dicts apart, and a graph takes columns: use it before the stack"
 _TARGETS = "it is made for y, and a graph takes X"
-_PATHS = "it takes the nearest of its training rows, and which of equally near ones depends on the search"
 _NEIGHBOURS = "it returns a matrix with a column for each training row, for clustering"
 
 #: Why a class cannot be converted.
