@@ -180,6 +180,29 @@ def convert_type(*classes: type, frames: bool = False) -> Callable[[Callable], C
     return register
 
 
+def convert_transformer(*classes: type, frames: bool = False) -> Callable[[Callable], Callable]:
+    """Register a function ``(estimator, x) -> tensor`` for classes that do nothing but transform.
+
+    Parameters
+    ----------
+    *classes : type
+    frames : bool, default=False
+        As of :func:`convert_type`.
+    """
+
+    def register(function: Callable) -> Callable:
+        @wraps(function)
+        def converter(estimator, x, method):
+            if method != "transform":
+                raise unsupported(estimator, method)
+            return function(estimator, x)
+
+        convert_type(*classes, frames=frames)(converter)
+        return function
+
+    return register
+
+
 @once
 def convert(estimator, x, method: str):
     """Return the symbolic tensor of a fitted estimator's predictions.
