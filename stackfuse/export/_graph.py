@@ -15,6 +15,7 @@ from stackfuse._checks import NotConvertible, listed
 from stackfuse._copies import check_stock
 from stackfuse._program import seeded
 from stackfuse.export._convert import Build, building, convert
+from stackfuse.export._frame import Frame
 from stackfuse.export._signature import Signature
 
 #: What all arithmetic outside networks can be done in.
@@ -131,6 +132,7 @@ def build_graph(estimator, rows, build: Build) -> Graph:
         outputs = {}
         for name, method in output_methods(estimator).items():
             y = convert(estimator, x, method)
+            y = y.numbers(wanted_by="The output of a graph") if isinstance(y, Frame) else y
             dtype = "int64" if name == "label" else build.precision
             for key, tensor in _named(name, y).items():
                 outputs[key] = keras.layers.Identity(name=key, dtype=dtype)(tensor)
