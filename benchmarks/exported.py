@@ -95,7 +95,6 @@ def trees() -> None:
 
 def main() -> None:
     """Print the tables."""
-    import tensorflow as tf
 
     trees()
     X, y = cases.table(2_000)()

@@ -260,12 +260,8 @@ def main() -> None:
             print(f"{data.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     frame = pd.DataFrame(rows)
     print(f"{options.splits} splits, {time.perf_counter() - start:.0f} s; `ratio` of the loss to")
-    print(
-        "the best base's (geometric mean); `at worst` its loss is above the best base's by so many"
-    )
-    print(
-        "standard errors, of the differences on all test rows; by two it is `worse on` so many sets"
-    )
+    print("the best base's (geometric mean). `at worst` its loss is above the best base's by so")
+    print("many standard errors, of the differences on all test rows; `worse on` sets: by over two")
     numbers = frame["accuracy"].isna()
     print(table_of(frame[~numbers], METAS_OF_CLASSES, "log-loss"))
     print(table_of(frame[numbers], METAS_OF_NUMBERS, "RMSE / deviation of y"))
