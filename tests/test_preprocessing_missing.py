@@ -209,8 +209,7 @@ def test_refusals_of_words(people):
     word = SimpleImputer(strategy="constant", fill_value="?").fit(mixed)
     with pytest.raises(sf.NotConvertible, match="the word '\\?' into a column of numbers"):
         sf.to_keras(word, X=mixed)
-    with_none = frame[["port"]].copy()
-    with_none.loc[:3, "port"] = None
+    with_none = pd.DataFrame({"port": [None, np.nan, "S", "x"] * 5}, dtype=object)
     filled = make_pipeline(SimpleImputer(strategy="constant", fill_value="S"), ONE_HOT)
     with pytest.raises(sf.NotConvertible, match="cannot tell None from NaN"):
         sf.to_keras(filled.fit(with_none), X=with_none)

@@ -282,4 +282,5 @@ def test_stacks_in_files(numbers, ending, runtime, tmp_path):
     stack = sf.StackingClassifier(bases, LogisticRegression(), cv=2, random_state=0).fit(X, y)
     report = sf.export(stack, tmp_path / f"stack.{ending}", verify=X)
     assert report.n_probes > 100
+    assert report.max_difference is not None
     assert report.max_difference < 1e-5
