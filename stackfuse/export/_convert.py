@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._checks import NotConvertible
 from stackfuse.export._frame import Frame
+from stackfuse.export._reasons import reason_against
 
 #: The methods that a class must have inherited unchanged to be converted as its parent.
 _PREDICTING = (
@@ -120,8 +121,10 @@ def _converter_of(cls: type) -> Callable:
 
 def _refusal(estimator) -> str:
     name = type(estimator).__name__
+    reason = reason_against(type(estimator))
+    why = f"it {reason}" if reason else "there is no converter for it"
     return (
-        f"{name} cannot be converted to a Keras graph: there is no converter for it. The README "
+        f"{name} cannot be converted to a Keras graph: {why}. The README "
         f"lists what can be in an exported stack; a converter of your own is a function "
         f"(estimator, x, method) -> tensor under the decorator @stackfuse.converter_for({name})."
     )
