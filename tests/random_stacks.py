@@ -67,6 +67,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import stackfuse as sf
+from stackfuse import _inspect
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export import _export, _graph
 from stackfuse.export._convert import Build
@@ -80,6 +81,13 @@ TASKS = ("binary", "multiclass", "regression", "multilabel", "multioutput")
 
 #: A stack of these cannot be exact: networks and XGBoost compute in float32.
 INEXACT = NetworkClassifier | NetworkRegressor
+
+#: Estimators of columns that are not negative, and of columns of one scale.
+OF_POSITIVE = ("MultinomialNB", "ComplementNB", "GammaRegressor", "PoissonRegressor")
+OF_SCALED = (
+    *("KernelRidge", "MLPRegressor", "MLPClassifier", "SGDClassifier"),
+    "RadiusNeighborsClassifier",
+)
 
 MULTI_CLASSIFIERS = [
     DecisionTreeClassifier(max_depth=4, random_state=0),
@@ -360,7 +368,9 @@ def _plain(choice: Draw, task: str) -> Any:
         [
             *(c for c in (*CLASSIFIERS, *FAMILY_CLASSIFIERS) if _is_small(c)),
             *_boosters(classifier=True),
-            ensemble.VotingClassifier([("nb", GaussianNB()), ("lr", LogisticRegression())], voting="soft"),
+            ensemble.VotingClassifier(
+                [("nb", GaussianNB()), ("lr", LogisticRegression())], voting="soft"
+            ),
             ensemble.BaggingClassifier(max_features=0.7, n_estimators=4, random_state=0),
             ensemble.AdaBoostClassifier(n_estimators=4, random_state=0),
             CalibratedClassifierCV(GaussianNB(), cv=2, method=choice.of(["sigmoid", "isotonic"])),
@@ -385,9 +395,9 @@ def _base(choice: Draw, task: str, prepare) -> Any:
     plain = clone(_plain(choice, task))
     name = type(plain).__name__
     steps = [] if prepare is None else [prepare()]
-    if name in ("MultinomialNB", "ComplementNB", "GammaRegressor", "PoissonRegressor"):
+    if name in OF_POSITIVE:
         steps.append(MinMaxScaler(clip=True))
-    elif name in ("KernelRidge", "MLPRegressor", "MLPClassifier", "SGDClassifier", "RadiusNeighborsClassifier"):
+    elif name in OF_SCALED:
         steps.append(StandardScaler())
     elif choice.chance(0.4):
         steps.append(clone(_step(choice)))
@@ -423,7 +433,7 @@ def _final(choice: Draw, task: str) -> Any:
     if choice.chance(0.4):
         return choice.of(ours)
     plain = clone(_plain(choice, task))
-    if type(plain).__name__ in ("MultinomialNB", "ComplementNB", "GammaRegressor", "PoissonRegressor"):
+    if type(plain).__name__ in OF_POSITIVE:
         return make_pipeline(MinMaxScaler(clip=True), plain)
     return make_pipeline(StandardScaler(), plain) if choice.chance(0.3) else plain
 
@@ -484,7 +494,9 @@ def _around(choice: Draw, task: str, prepare, stack) -> Any:
         options.append(lambda: make_pipeline(_step(choice), stack))
     if task in ("binary", "multiclass"):
         options.append(lambda: CalibratedClassifierCV(stack, cv=2, ensemble=choice.chance(0.5)))
-        options.append(lambda: ensemble.VotingClassifier([("stack", stack), ("prior", DummyClassifier())]))
+        options.append(
+            lambda: ensemble.VotingClassifier([("stack", stack), ("prior", DummyClassifier())])
+        )
     if not classify:
         options.append(lambda: TransformedTargetRegressor(stack, transformer=StandardScaler()))
     return choice.of(options)()
@@ -504,11 +516,14 @@ class Outcome:
         Why it was refused.
     difference : float
         The largest of probabilities, decisions or predictions on held-out rows.
+    exact : bool
+        Whether stack and graph both compute in float64.
     """
 
     kind: str
     reason: str = ""
     difference: float = 0.0
+    exact: bool = False
 
 
 def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
@@ -525,53 +540,68 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
             stack = clone(drawn.estimator).fit(drawn.X, drawn.y)
         except ValueError as error:
             return Outcome("not fitted", str(error))
-        rows = _export._rounded(drawn.rows) if drawn.precision == "float32" else drawn.rows
+        narrow = drawn.precision == "float32"
+        rows = _export._rounded(drawn.rows) if narrow else drawn.rows
         try:
+            graph = _graph.build_graph(stack, rows, Build(drawn.precision))
             if drawn.ending is not None:
                 path = folder / f"stack{drawn.ending}"
                 sf.export(stack, path, verify=rows, precision=drawn.precision)
-            graph = _graph.build_graph(stack, rows, Build(drawn.precision))
         except sf.NotConvertible as error:
             return Outcome("refused", str(error))
-        outputs = _graph.run(graph, graph.signature.feed(rows))
-        difference = compare(stack, rows, outputs, drawn)
-        if drawn.ending is None:  # else it is done
+        fed = graph.signature.feed(rows)
+        exact = not narrow and not any(
+            isinstance(part, INEXACT) or type(part).__module__.startswith("xgboost")
+            for part in parts_of(stack)
+        )
+        tolerance = 1e-9 if exact else 1e-5
+        difference = compare(stack, rows, _graph.run(graph, fed), tolerance)
+        if drawn.ending is not None:
+            outputs = _inspect.outputs_of(path, fed)
+            compare(stack, rows, outputs, 1e-9 if exact else 1e-4)
+        else:  # what the export of a file has tried already
             checks = _export._Checks.of(stack, rows, graph, drawn.precision)
             checks.check(_graph.run(graph, checks.fed), what="The graph")
-    return Outcome("agrees", difference=difference)
+    return Outcome("agrees", difference=difference, exact=exact)
 
 
-def compare(stack, rows, outputs: dict[str, np.ndarray], drawn: Drawn) -> float:
-    """Compare a graph's outputs with a stack's own methods; return the largest difference."""
-    exact = drawn.precision == "float64" and not any(
-        isinstance(part, INEXACT) or type(part).__module__.startswith("xgboost")
-        for part in parts_of(stack)
-    )
-    tolerance = 1e-9 if exact else 1e-5
-    predicted = np.asarray(stack.predict(rows))
-    if drawn.task in ("regression", "multioutput"):
-        scale = np.abs(predicted).max()
-        assert_allclose(outputs["prediction"], predicted, rtol=0, atol=tolerance * scale)
-        return float(np.abs(outputs["prediction"] - predicted).max() / scale)
+def compare(stack, rows, outputs: dict[str, np.ndarray], tolerance: float) -> float:
+    """Compare a graph's outputs with a stack's own methods; return the largest difference.
+
+    Probabilities may differ by the tolerance, decisions and regressions by as much of the largest,
+    labels not at all.
+    """
     largest = 0.0
-    for name, method in (("probabilities", "predict_proba"), ("decision", "decision_function")):
+    for name, method in (
+        ("probabilities", "predict_proba"),
+        ("decision", "decision_function"),
+        ("prediction", "predict"),
+    ):
         if name in outputs:
             wanted = np.asarray(getattr(stack, method)(rows))
             scale = 1.0 if name == "probabilities" else np.abs(wanted).max()
             assert_allclose(outputs[name], wanted, rtol=0, atol=tolerance * scale)
             largest = float(np.abs(outputs[name] - wanted).max() / scale)
-    classes = stack.classes_
-    if predicted.ndim == 2:
-        assert_array_equal(outputs["label"], predicted)
-    else:
-        assert_array_equal(np.asarray(classes)[outputs["label"]], predicted)
+    if "label" in outputs:
+        predicted, label = np.asarray(stack.predict(rows)), outputs["label"]
+        named = label if predicted.ndim == 2 else np.asarray(stack.classes_)[label]
+        assert_array_equal(named, predicted)
     return largest
 
 
-def main(n_stacks: int = 500, first: int = 0) -> int:
-    """Try many stacks, print what became of them; return the number of third outcomes."""
+def tally(n_stacks: int, first: int = 0) -> tuple[int, str]:
+    """Try many stacks.
+
+    Returns
+    -------
+    n_wrong : int
+        Stacks that neither agree nor are refused.
+    text : str
+        What became of all, and why of those that were refused.
+    """
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    wrong = []
     largest = 0.0
     started = time.perf_counter()
     for seed in range(first, first + n_stacks):
@@ -580,19 +610,24 @@ def main(n_stacks: int = 500, first: int = 0) -> int:
             try:
                 outcome = outcome_of(drawn, Path(folder))
             except Exception as error:  # whatever it is: it is the third outcome
-                outcome = Outcome("WRONG", f"{type(error).__name__}: {error}")
-                print(f"seed {seed} ({drawn.task}, {drawn.ending}): {outcome.reason[:800]}", flush=True)
+                said = " ".join(f"{type(error).__name__}: {error}".split())
+                outcome = Outcome("wrong")
+                wrong.append(f"seed {seed} ({drawn.task}, {drawn.ending}): {said[:600]}")
         counts[outcome.kind] += 1
-        if outcome.kind == "agrees" and drawn.precision == "float64":
-            largest = max(largest, outcome.difference)
-        if outcome.reason and outcome.kind != "WRONG":
-            reasons[f"{outcome.kind}: {outcome.reason[:110]}"] += 1
-    print(f"seeds {first} to {first + n_stacks - 1}: {n_stacks} stacks in {time.perf_counter() - started:.0f} s: {dict(counts)}")
-    print(f"largest difference in float64: {largest:.1e}")
-    for reason, count in reasons.most_common():
-        print(f"{count:4d} {reason}")
-    return counts["WRONG"]
+        largest = max(largest, outcome.difference if outcome.exact else 0.0)
+        if outcome.reason:
+            reasons[f"{outcome.kind}: {' '.join(outcome.reason.split())[:140]}"] += 1
+    seconds = time.perf_counter() - started
+    told = [
+        f"{n_stacks} stacks from seed {first} in {seconds:.0f} s: {dict(counts)}",
+        f"largest difference where all is float64: {largest:.1e}",
+        *(f"{count:4d} {reason}" for reason, count in reasons.most_common()),
+        *wrong,
+    ]
+    return len(wrong), "\n".join(told)
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(*map(int, sys.argv[1:])), 1))
+    n_wrong, text = tally(*map(int, sys.argv[1:] or ["500"]))
+    sys.stdout.write(f"{text}\n")
+    sys.exit(min(n_wrong, 1))

@@ -22,7 +22,7 @@ def _column_transformer(estimator, x, method):
     names = getattr(estimator, "feature_names_in_", None)
     if isinstance(x, Frame) and names is not None:
         places = {name: k for k, name in enumerate(x.names)}
-        x = x.take([places[str(name)] for name in names])
+        x = x.take([places[name] for name in names])
     blocks = []
     for name, transformer, _ in estimator.transformers_:
         places = estimator._transformer_to_input_indices[name]

@@ -1,6 +1,6 @@
 """Named columns on their way through the graph; some may hold strings."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from stackfuse._checks import NotConvertible
@@ -11,11 +11,11 @@ class Frame:
 
     Parameters
     ----------
-    columns : dict of str to KerasTensor of shape (batch, 1)
+    columns : dict of hashable to KerasTensor of shape (batch, 1)
         Numbers in the graph's precision, or strings.
     """
 
-    def __init__(self, columns: dict[str, Any]):
+    def __init__(self, columns: dict[Hashable, Any]):
         self.columns = columns
 
     @property
@@ -24,7 +24,7 @@ class Frame:
         return None, len(self.columns)
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> list[Hashable]:
         """Names of the columns."""
         return list(self.columns)
 

@@ -15,6 +15,7 @@ from stackfuse._checks import NotConvertible, listed
 from stackfuse._copies import check_stock
 from stackfuse._program import seeded
 from stackfuse.export._convert import Build, building, convert
+from stackfuse.export._names import rename_others
 from stackfuse.export._signature import Signature
 
 #: What all arithmetic outside networks can be done in.
@@ -49,7 +50,8 @@ def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool =
     graph : keras.Model
         Takes X, float64 of shape (n_samples, n_features), or the shape of the rows that the stack
         was fitted on; of a ``MultiInput`` a dict of its arrays; of a data frame with columns of
-        strings a dict of all columns, each of shape (n_samples, 1). Returns a dict: of a
+        strings a dict of all columns, each of shape (n_samples, 1), in their order and by their
+        names, in which what is no letter, digit or ``_`` is ``_``. Returns a dict: of a
         classifier ``"probabilities"`` of shape (n_samples, n_classes) and ``"label"``, the number
         of the class in ``classes_``, int64 of shape (n_samples,); where the classifier has no
         probabilities, ``"decision"`` in their place. Of a regressor ``"prediction"``, of the shape
@@ -97,8 +99,8 @@ class Graph:
         import tensorflow as tf
 
         specs = {
-            name: tf.TensorSpec((None, *shape), dtype, name=name)
-            for name, (shape, dtype) in self.signature.inputs.items()
+            name: tf.TensorSpec((None, *entry.shape), entry.dtype, name=name)
+            for name, entry in self.signature.inputs.items()
         }
         return specs["x"] if self.signature.kind == "table" else specs
 
@@ -134,6 +136,7 @@ def build_graph(estimator, rows, build: Build) -> Graph:
             dtype = "int64" if name == "label" else build.precision
             for key, tensor in _named(name, y).items():
                 outputs[key] = keras.layers.Identity(name=key, dtype=dtype)(tensor)
+        rename_others(outputs.values(), {*signature.inputs, *outputs})
         model = keras.Model(inputs, outputs, name="stack")
         if not build.trainable:
             model.trainable = False
