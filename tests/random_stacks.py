@@ -65,6 +65,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from threadpoolctl import threadpool_limits
 
 import stackfuse as sf
 from stackfuse import _inspect
@@ -534,7 +535,8 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
     AssertionError, ParityError, or any other but NotConvertible
         If the graph disagrees, or there is another error than a refusal.
     """
-    with warnings.catch_warnings():
+    # Where others use the cores too, the threads of trees wait for each other most of the time.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # of linear models that do not converge, and the like
         try:
             stack = clone(drawn.estimator).fit(drawn.X, drawn.y)

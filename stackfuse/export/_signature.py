@@ -137,6 +137,8 @@ def _dtype_of(column: pd.Series, precision: str) -> str:
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return precision
     present = values.dropna()
+    if len(present) and all(isinstance(v, bool | int | float | np.number) for v in present):
+        return precision
     if pd.api.types.is_string_dtype(values) or all(isinstance(v, str) for v in present):
         return "string"
     raise NotConvertible(
