@@ -71,7 +71,7 @@ import stackfuse as sf
 from stackfuse import _inspect
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export import _export, _graph
-from stackfuse.export._convert import Build
+from stackfuse.export._build import Build
 from stackfuse.export._thresholds import parts_of
 
 #: Rows that a stack is trained on, and further ones that it is compared on.
@@ -560,7 +560,9 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
         difference = compare(stack, rows, _graph.run(graph, fed), tolerance)
         if drawn.ending is not None:
             outputs = _inspect.outputs_of(path, fed)
-            compare(stack, rows, outputs, 1e-9 if exact else 1e-4)
+            # onnxruntime takes logarithms in float32.
+            near = 1e-9 if exact and drawn.ending != ".onnx" else 1e-5
+            compare(stack, rows, outputs, near)
         else:  # what the export of a file has tried already
             checks = _export._Checks.of(stack, rows, graph, drawn.precision)
             checks.check(_graph.run(graph, checks.fed), what="The graph")

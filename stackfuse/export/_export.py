@@ -15,7 +15,7 @@ from stackfuse._checks import NotConvertible, listed
 from stackfuse._files import sync
 from stackfuse._inputs import MultiInput
 from stackfuse._program import seeded
-from stackfuse.export._convert import Build
+from stackfuse.export._build import Build
 from stackfuse.export._formats import Format, format_of
 from stackfuse.export._graph import PRECISIONS, build_graph, expected_outputs, run, sample_rows
 from stackfuse.export._manifest import manifest_of, text_of

@@ -14,8 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._checks import NotConvertible, listed
 from stackfuse._copies import check_stock
 from stackfuse._program import seeded
-from stackfuse.export._convert import Build, building, convert
+from stackfuse.export._build import Build, building
+from stackfuse.export._convert import convert
 from stackfuse.export._names import rename_others
+from stackfuse.export._refusals import without_refused
 from stackfuse.export._signature import Signature
 
 #: What all arithmetic outside networks can be done in.
@@ -55,8 +57,10 @@ def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool =
         classifier ``"probabilities"`` of shape (n_samples, n_classes) and ``"label"``, the number
         of the class in ``classes_``, int64 of shape (n_samples,); where the classifier has no
         probabilities, ``"decision"`` in their place. Of a regressor ``"prediction"``, of the shape
-        that ``predict`` returns. Where scikit-learn returns a list, one array per column of
-        classes, the outputs are ``"probabilities_0"``, ``"probabilities_1"``, and so on.
+        that ``predict`` returns. Rows that scikit-learn would refuse, for an unknown category or a
+        missing value, have outputs of NaN and the label -1. Where scikit-learn returns a list, one
+        array per column of classes, the outputs are ``"probabilities_0"``, ``"probabilities_1"``,
+        and so on.
 
     Raises
     ------
@@ -130,12 +134,13 @@ def build_graph(estimator, rows, build: Build) -> Graph:
     signature = _signature(estimator, rows, build.precision)
     with seeded(0), building(build):  # layers draw initial weights that are never used
         inputs, x = signature.symbols()
-        outputs = {}
+        made = {}
         for name, method in output_methods(estimator).items():
-            y = convert(estimator, x, method)
+            made |= _named(name, convert(estimator, x, method))
+        outputs = {}
+        for name, tensor in without_refused(made, build.precision).items():
             dtype = "int64" if name == "label" else build.precision
-            for key, tensor in _named(name, y).items():
-                outputs[key] = keras.layers.Identity(name=key, dtype=dtype)(tensor)
+            outputs[name] = keras.layers.Identity(name=name, dtype=dtype)(tensor)
         rename_others(outputs.values(), {*signature.inputs, *outputs})
         model = keras.Model(inputs, outputs, name="stack")
         if not build.trainable:
