@@ -546,9 +546,6 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
         rows = _export._rounded(drawn.rows) if narrow else drawn.rows
         try:
             graph = _graph.build_graph(stack, rows, Build(drawn.precision))
-            if drawn.ending is not None:
-                path = folder / f"stack{drawn.ending}"
-                sf.export(stack, path, verify=rows, precision=drawn.precision)
         except sf.NotConvertible as error:
             return Outcome("refused", str(error))
         fed = graph.signature.feed(rows)
@@ -556,16 +553,27 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
             isinstance(part, INEXACT) or type(part).__module__.startswith("xgboost")
             for part in parts_of(stack)
         )
-        tolerance = 1e-9 if exact else 1e-5
+        tolerance = 1e-9 if exact else 1e-3 if narrow else 1e-5
         difference = compare(stack, rows, _graph.run(graph, fed), tolerance)
+        compare_one_by_one(stack, spoilt(rows), graph, tolerance)
+        try:
+            if drawn.ending is not None:
+                path = folder / f"stack{drawn.ending}"
+                sf.export(stack, path, verify=rows, precision=drawn.precision)
+            else:
+                checks = _export._Checks.of(stack, rows, graph, drawn.precision)
+                checks.check(_graph.run(graph, checks.fed), what="The graph")
+        except sf.NotConvertible as error:
+            return Outcome("refused", str(error))
+        except sf.ParityError as error:
+            if not narrow:
+                raise
+            return Outcome("refused", f"float32 has too few digits: {error}")
         if drawn.ending is not None:
             outputs = _inspect.outputs_of(path, fed)
             # onnxruntime takes logarithms in float32.
             near = 1e-9 if exact and drawn.ending != ".onnx" else 1e-5
-            compare(stack, rows, outputs, near)
-        else:  # what the export of a file has tried already
-            checks = _export._Checks.of(stack, rows, graph, drawn.precision)
-            checks.check(_graph.run(graph, checks.fed), what="The graph")
+            compare(stack, rows, outputs, 1e-3 if narrow else near)
     return Outcome("agrees", difference=difference, exact=exact)
 
 
@@ -591,6 +599,39 @@ def compare(stack, rows, outputs: dict[str, np.ndarray], tolerance: float) -> fl
         named = label if predicted.ndim == 2 else np.asarray(stack.classes_)[label]
         assert_array_equal(named, predicted)
     return largest
+
+
+def spoilt(rows) -> Any:
+    """Return some rows that lack a number each, and of a frame one with an unknown word."""
+    if not hasattr(rows, "columns"):
+        made = rows[:4].copy()
+        made[np.arange(4), np.arange(4) % made.shape[1]] = np.nan
+        return made
+    made = rows[:4].copy()
+    made.iloc[0, 0] = made.iloc[1, 1] = np.nan
+    if "port" in made:
+        made.iloc[2, made.columns.get_loc("port")] = "nowhere"
+        made.iloc[3, made.columns.get_loc("port")] = None
+    return made
+
+
+def compare_one_by_one(stack, rows, graph, tolerance: float) -> None:
+    """Compare row by row: where the stack raises, the graph must say NaN, and -1 for a label."""
+    outputs = _graph.run(graph, graph.signature.feed(rows))
+    name = "label" if "label" in outputs else "prediction"
+    for k in range(len(rows)):
+        got = outputs[name][k]
+        try:
+            wanted = np.asarray(stack.predict(rows[k : k + 1]))[0]
+        except ValueError:
+            for key, y in outputs.items():
+                assert np.all(y[k] == -1 if key == "label" else np.isnan(y[k])), (key, k, y[k])
+            continue
+        if name == "label":
+            wanted = wanted if np.ndim(got) else np.searchsorted(stack.classes_, wanted)
+            assert_array_equal(got, wanted)
+        else:
+            assert_allclose(got, wanted, rtol=tolerance, atol=tolerance * np.abs(wanted).max())
 
 
 def tally(n_stacks: int, first: int = 0) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import get_tags
 
-from stackfuse.export._arithmetic import constant, table
+from stackfuse.export._arithmetic import constant
 from stackfuse.export._build import current_build
 
 #: The label of a row that is refused.
@@ -48,11 +48,11 @@ def refuse_missing(estimator, x, method: str) -> None:
     refused = current_build().refused
     for tensor in x.values() if isinstance(x, dict) else [x]:
         if id(tensor) not in refused and tensor.dtype in ("float64", "float32"):
+            # A sum is finite if all numbers are; it is quicker than asking each.
+            total = ops.abs(ops.sum(tensor, axis=tuple(range(1, len(tensor.shape)))))
             most = constant(np.finfo(tensor.dtype).max, tensor)
-            finite = ops.less_equal(ops.abs(tensor), most)  # NaN is not
-            axes = tuple(range(1, len(tensor.shape)))
             # The tensor is kept with it, so that no other can have its number.
-            refused[id(tensor)] = tensor, ops.logical_not(ops.all(finite, axis=axes))
+            refused[id(tensor)] = tensor, ops.logical_not(ops.less_equal(total, most))
 
 
 def _raises(estimator, x, method: str) -> bool:
@@ -79,12 +79,13 @@ def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
     refused = masks[0]
     for mask in masks[1:]:
         refused = ops.logical_or(refused, mask)
-    # From weights: a file in JSON knows no NaN.
-    place = ops.where(refused, np.ones(1, np.int32), np.zeros(1, np.int32))
-    factor = table(np.array([[1.0], [np.nan]]), precision)(place)
     none = np.full(1, NO_CLASS, np.int64)
+    kept = ops.where(refused, np.zeros(1, precision), np.ones(1, precision))
     return {
-        name: ops.where(_beside(refused, y), none, y) if name == "label" else y * _beside(factor, y)
+        name: ops.where(_beside(refused, y), none, y)
+        if name == "label"
+        # 0 / 0 is NaN, which a file in JSON cannot hold; else this changes no bit.
+        else y * _beside(kept, y) / _beside(kept, y)
         for name, y in outputs.items()
     }
 
