@@ -6,8 +6,8 @@ from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, Gaussi
 from stackfuse.export._arithmetic import affine, constant, held, table
 from stackfuse.export._convert import convert_type
 from stackfuse.export._discriminant import from_log_posterior
+from stackfuse.export._masks import refuse_rows
 from stackfuse.export._pairwise import rows_as_tensor
-from stackfuse.export._refusals import refuse_rows
 
 
 @convert_type(GaussianNB)

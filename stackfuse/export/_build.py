@@ -21,7 +21,7 @@ class Build:
     made : dict
         What has been built so far; see :func:`once`.
     refused : dict of int to tensor of bool, shape (batch,)
-        Rows that some estimator refuses, by what they are told from; see ``_refusals.py``.
+        Rows that some estimator refuses, by what they are told from; see ``_masks.py``.
     """
 
     precision: str = "float64"

@@ -10,7 +10,7 @@ from stackfuse._checks import NotConvertible, listed
 from stackfuse.export._arithmetic import held
 from stackfuse.export._convert import convert, convert_type, unsupported
 from stackfuse.export._frame import Frame, take_columns
-from stackfuse.export._refusals import refuse_missing
+from stackfuse.export._masks import refuse_missing
 
 #: numpy functions that have a twin of the same name and meaning in keras.ops.
 _TWINS = ("abs", "cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "square", "tanh")

@@ -12,7 +12,7 @@ numbers exact. Every function takes the dtype of its arithmetic from x.
 import importlib
 import inspect
 from collections.abc import Callable
-from functools import singledispatch
+from functools import singledispatch, wraps
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._checks import NotConvertible
 from stackfuse.export._build import current_build, once
 from stackfuse.export._frame import Frame
-from stackfuse.export._refusals import refuse_missing
+from stackfuse.export._masks import refuse_missing
+from stackfuse.export._reasons import reason_against
 
 #: The methods that a class must have inherited unchanged to be converted as its parent.
 _PREDICTING = (
@@ -63,8 +64,10 @@ def _converter_of(cls: type) -> Callable:
 
 def _refusal(estimator) -> str:
     name = type(estimator).__name__
+    reason = reason_against(type(estimator))
+    why = f"it {reason}" if reason else "there is no converter for it"
     return (
-        f"{name} cannot be converted to a Keras graph: there is no converter for it. The README "
+        f"{name} cannot be converted to a Keras graph: {why}. The README "
         f"lists what can be in an exported stack; a converter of your own is a function "
         f"(estimator, x, method) -> tensor under the decorator @stackfuse.converter_for({name})."
     )
@@ -116,6 +119,29 @@ def convert_type(*classes: type, frames: bool = False) -> Callable[[Callable], C
             _convert.register(cls, function)
         if frames:
             _taking_frames.add(function)
+        return function
+
+    return register
+
+
+def convert_transformer(*classes: type, frames: bool = False) -> Callable[[Callable], Callable]:
+    """Register a function ``(estimator, x) -> tensor`` for classes that do nothing but transform.
+
+    Parameters
+    ----------
+    *classes : type
+    frames : bool, default=False
+        As of :func:`convert_type`.
+    """
+
+    def register(function: Callable) -> Callable:
+        @wraps(function)
+        def converter(estimator, x, method):
+            if method != "transform":
+                raise unsupported(estimator, method)
+            return function(estimator, x)
+
+        convert_type(*classes, frames=frames)(converter)
         return function
 
     return register

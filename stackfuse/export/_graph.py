@@ -16,8 +16,9 @@ from stackfuse._copies import check_stock
 from stackfuse._program import seeded
 from stackfuse.export._build import Build, building
 from stackfuse.export._convert import convert
+from stackfuse.export._frame import Frame
+from stackfuse.export._masks import without_refused
 from stackfuse.export._names import rename_others
-from stackfuse.export._refusals import without_refused
 from stackfuse.export._signature import Signature
 
 #: What all arithmetic outside networks can be done in.
@@ -136,7 +137,9 @@ def build_graph(estimator, rows, build: Build) -> Graph:
         inputs, x = signature.symbols()
         made = {}
         for name, method in output_methods(estimator).items():
-            made |= _named(name, convert(estimator, x, method))
+            y = convert(estimator, x, method)
+            y = y.numbers(wanted_by="The output of a graph") if isinstance(y, Frame) else y
+            made |= _named(name, y)
         outputs = {}
         for name, tensor in without_refused(made, build.precision).items():
             dtype = "int64" if name == "label" else build.precision

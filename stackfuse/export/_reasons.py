@@ -1,0 +1,73 @@
+"""Why some estimators of scikit-learn have no converter."""
+
+_SEARCHES = "solves an optimisation for each row"
+_CLUSTERS = "gives clusters to the rows that it was fitted on only"
+_DENSITY = "is no classifier, regressor or transformer: stacks and pipelines have no place for it"
+_GRAPH = "returns a graph of neighbours, not columns"
+_TARGET = "transforms y"
+_TEXT = "takes texts or dicts, not columns"
+
+#: Class names of scikit-learn, and what each does that no graph of one row of numbers does.
+REASONS = {
+    "AffinityPropagation": _DENSITY,
+    "AgglomerativeClustering": _CLUSTERS,
+    "BayesianGaussianMixture": _DENSITY,
+    "Birch": "searches a tree of clusters that it rebuilds as it learns",
+    "BisectingKMeans": "descends a tree of clusterings",
+    "ClassicalMDS": "has no transform for other rows",
+    "CountVectorizer": _TEXT,
+    "DBSCAN": _CLUSTERS,
+    "DictVectorizer": _TEXT,
+    "DictionaryLearning": _SEARCHES,
+    "EllipticEnvelope": _DENSITY,
+    "EmpiricalCovariance": _DENSITY,
+    "FeatureHasher": _TEXT,
+    "GaussianMixture": _DENSITY,
+    "GraphicalLasso": _DENSITY,
+    "GraphicalLassoCV": _DENSITY,
+    "HDBSCAN": _CLUSTERS,
+    "HashingVectorizer": _TEXT,
+    "IsolationForest": _DENSITY,
+    "Isomap": "finds paths through a graph of neighbours",
+    "KNNImputer": "fills a row from others that it searches among those with values",
+    "KNeighborsTransformer": _GRAPH,
+    "KernelDensity": _DENSITY,
+    "LabelBinarizer": _TARGET,
+    "LabelEncoder": _TARGET,
+    "LatentDirichletAllocation": "iterates for each row until it converges",
+    "LedoitWolf": _DENSITY,
+    "LocalOutlierFactor": _DENSITY,
+    "LocallyLinearEmbedding": _SEARCHES,
+    "MDS": "has no transform for other rows",
+    "MeanShift": _DENSITY,
+    "MinCovDet": _DENSITY,
+    "MiniBatchDictionaryLearning": _SEARCHES,
+    "MiniBatchNMF": _SEARCHES,
+    "MiniBatchSparsePCA": _SEARCHES,
+    "MultiLabelBinarizer": _TARGET,
+    "NMF": _SEARCHES,
+    "NearestNeighbors": _DENSITY,
+    "OAS": _DENSITY,
+    "OPTICS": _CLUSTERS,
+    "OneClassSVM": _DENSITY,
+    "PatchExtractor": "returns more rows than it is given",
+    "RadiusNeighborsTransformer": _GRAPH,
+    "SGDOneClassSVM": _DENSITY,
+    "ShrunkCovariance": _DENSITY,
+    "SparseCoder": _SEARCHES,
+    "SparsePCA": _SEARCHES,
+    "SpectralBiclustering": _CLUSTERS,
+    "SpectralClustering": _CLUSTERS,
+    "SpectralCoclustering": _CLUSTERS,
+    "SpectralEmbedding": "has no transform for other rows",
+    "TSNE": "has no transform for other rows",
+    "TfidfVectorizer": _TEXT,
+}
+
+
+def reason_against(cls: type) -> str | None:
+    """Return why an estimator of scikit-learn, or one that descends from it, is not converted."""
+    for parent in cls.__mro__:
+        if parent.__module__.startswith("sklearn.") and parent.__name__ in REASONS:
+            return REASONS[parent.__name__]
+    return None
