@@ -92,7 +92,13 @@ class FittedStack(TransformerMixin):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self)
-        return super().predict(X, **predict_params)
+        encoders = getattr(self, "_label_encoder", None)
+        if not isinstance(encoders, list):
+            return super().predict(X, **predict_params)
+        # Some meta-learners, chains for one, predict the numbers of labels as floats.
+        numbers = np.asarray(self.final_estimator_.predict(self.transform(X), **predict_params))
+        columns = [e.inverse_transform(n) for e, n in zip(encoders, numbers.astype(np.intp).T)]
+        return np.array(columns).T
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns that :meth:`transform` returns.

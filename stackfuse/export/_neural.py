@@ -12,7 +12,12 @@ from stackfuse.export._convert import convert_type, current_build, once, unsuppo
 def _classifier(estimator, x, method):
     from keras import ops
 
-    probabilities = _outputs(estimator, x)
+    if method == "decision_function":
+        decision = _outputs(estimator, x, "decide")
+        if isinstance(decision, list):
+            return [as_column(part) if part.shape[1] == 1 else part for part in decision]
+        return as_column(decision) if estimator.outputs_.task == "binary" else decision
+    probabilities = _outputs(estimator, x, "predict")
     if method == "predict_proba":
         return probabilities
     if method != "label":
@@ -28,18 +33,22 @@ def _classifier(estimator, x, method):
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    y = _outputs(estimator, x)
+    y = _outputs(estimator, x, "predict")
     return as_column(y) if estimator._y_is_column else y
 
 
+def _outputs(estimator, x, meaning: str):
+    """Return what the estimator's network predicts, or decides, in the graph's precision."""
+    return getattr(estimator.outputs_, meaning)(_raw(estimator, x), current_build().precision)
+
+
 @once
-def _outputs(estimator, x):
-    """Return what the estimator's network predicts, computed in its dtype, in the graph's."""
+def _raw(estimator, x):
+    """Return what the estimator's network computes, in its own dtype."""
     build = current_build()
     narrow = build.precision == "float32"
     network = isolated(estimator.model_, trainable=build.trainable, narrow=narrow)
-    y = network(_fed(network, x), training=None if build.trainable else False)
-    return estimator.outputs_.predict(y, build.precision)
+    return network(_fed(network, x), training=None if build.trainable else False)
 
 
 def _fed(network, x):
