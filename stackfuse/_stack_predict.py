@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from stackfuse._checks import check_same_length, is_dropped
 from stackfuse._columns import PASSED, Column, as_block, labels_for
+from stackfuse._features import contribution
 from stackfuse._inputs import MultiInput, row_digests, spread
 from stackfuse._judgement import judge
 from stackfuse._report import Report
@@ -54,7 +55,8 @@ class FittedStack(TransformerMixin):
         blocks = []
         for replicas, method in zip(self._replicas(), self.stack_method_):
             votes = [
-                as_block(getattr(e, method)(X), e, method, self._labels_of(e)) for e in replicas
+                as_block(contribution(e, method, X), e, method, self._labels_of(e))
+                for e in replicas
             ]
             blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
         return self._with_passthrough(np.hstack(blocks), X)
