@@ -142,7 +142,7 @@ class Program:
                 return finish(twin.stateless_call(mine, rest, x, training=False)[0])
 
             like = [variable.value for variable in twin.variables]
-            self._functions[name] = _compiled(compute, like, _input_specs(twin))
+            self._functions[name] = compiled(compute, like, _input_specs(twin))
         return self._functions[name]
 
 
@@ -285,7 +285,7 @@ def predict(
     predictions : ndarray, or list of ndarray where `finish` returns a list
     """
     refuse_fork()
-    function, n_rows = _function_of(model, finish, name), batch_size or rows_per_call(x)
+    function, n_rows = finished_model(model, finish, name), batch_size or rows_per_call(x)
     parts = [function(x[slice(start, start + n_rows)]) for start in range(0, len(x), n_rows)]
     if isinstance(parts[0], list):  # several outputs
         return [np.concatenate([tensor.numpy() for tensor in tensors]) for tensors in zip(*parts)]
@@ -295,12 +295,17 @@ def predict(
 def rows_per_call(x: Rows) -> int:
     if len(x) <= _LEAST_ROWS:
         return PREDICT_ROWS
-    fitting = _PREDICT_BYTES // max(1, x.bytes_per_row)
+    return rows_at_once(x.bytes_per_row)
+
+
+def rows_at_once(bytes_per_row: int) -> int:
+    """Return the number of rows that one call of a compiled prediction takes."""
+    fitting = _PREDICT_BYTES // max(1, bytes_per_row)
     return min(PREDICT_ROWS, max(_LEAST_ROWS, fitting))
 
 
-def _function_of(model, finish: Callable, name: str) -> Callable:
-    """Return the compiled function of a model, made at the first call."""
+def finished_model(model, finish: Callable, name: str) -> Callable:
+    """Return ``finish(model(x))`` as a compiled function of x, made at the first call."""
     if model.run_eagerly:
         return lambda x: finish(model(x, training=False))
     functions = _functions.setdefault(model, {})
@@ -311,13 +316,13 @@ def _function_of(model, finish: Callable, name: str) -> Callable:
             function = program.predictor(finish, name)
             functions[name] = lambda x: function([v.value for v in own.variables], x)
         else:
-            functions[name] = _compiled(
+            functions[name] = compiled(
                 lambda x: finish(own(x, training=False)), _input_specs(model)
             )
     return functions[name]
 
 
-def _compiled(function: Callable, *like) -> Callable:
+def compiled(function: Callable, *like) -> Callable:
     """Return a function as one graph for any number of rows.
 
     Called through the operation itself, because what ``tf.function`` does to its arguments takes

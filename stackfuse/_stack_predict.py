@@ -16,6 +16,7 @@ from stackfuse._checks import check_same_length, is_dropped
 from stackfuse._columns import PASSED, Column, as_block, labels_for
 from stackfuse._inputs import MultiInput, row_digests, spread
 from stackfuse._judgement import judge
+from stackfuse._one_call import one_call
 from stackfuse._report import Report
 
 #: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
@@ -51,6 +52,9 @@ class FittedStack(TransformerMixin):
             In float64, followed by the passed-through columns of X.
         """
         check_is_fitted(self)
+        at_once = one_call(self, X, "transform")
+        if at_once is not None:
+            return at_once
         blocks = []
         for replicas, method in zip(self._replicas(), self.stack_method_):
             votes = [

@@ -50,12 +50,15 @@ class Build:
         Of all arithmetic outside networks.
     trainable : bool
         Whether networks and linear models are to be trained on: they keep their dropout.
+    live : bool
+        Whether networks are not copied: the graph is used beside them, and never becomes a file.
     made : dict
         What has been built so far; see :func:`once`.
     """
 
     precision: str = "float64"
     trainable: bool = False
+    live: bool = False
     made: dict = field(default_factory=dict, repr=False, compare=False)
 
 

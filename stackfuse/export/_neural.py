@@ -6,6 +6,7 @@ from stackfuse._inputs import input_structure
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._arithmetic import as_column, constant, first_largest
 from stackfuse.export._convert import convert_type, current_build, once, unsupported
+from stackfuse.export._live import live
 
 
 @convert_type(NetworkClassifier)
@@ -36,6 +37,8 @@ def _regressor(estimator, x, method):
 def _outputs(estimator, x):
     """Return what the estimator's network predicts, computed in its dtype, in the graph's."""
     build = current_build()
+    if build.live:
+        return live(estimator, _fed(estimator.model_, x))
     narrow = build.precision == "float32"
     network = isolated(estimator.model_, trainable=build.trainable, narrow=narrow)
     y = network(_fed(network, x), training=None if build.trainable else False)
