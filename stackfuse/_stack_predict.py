@@ -96,6 +96,10 @@ class FittedStack(TransformerMixin):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self)
+        if not predict_params and not hasattr(self, "classes_"):
+            at_once = one_call(self, X, "predict")
+            if at_once is not None:
+                return at_once
         return super().predict(X, **predict_params)
 
     def get_feature_names_out(self, input_features=None):

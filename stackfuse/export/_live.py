@@ -1,6 +1,7 @@
 """Networks of a stack in a graph that never becomes a file: the stack's own, not copies."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def live(estimator, x):
     from keras import ops
 
     model, outputs = estimator.model_, estimator.outputs_
-    declared = input_structure(model)
+    declared: Any = input_structure(model)
     is_one = declared is not None and not isinstance(declared, dict | list | tuple)
     if not is_one or "float" not in declared.dtype or model.run_eagerly:
         raise NotConvertible("The network does not take one array of floating-point numbers.")
