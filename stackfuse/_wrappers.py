@@ -100,7 +100,8 @@ class _Builder(NetworkEstimator):
 
     def _extra_params(self) -> dict[str, Any]:
         """Return the parameters that are not in the constructor's signature."""
-        own = _names_of(type(self))
+        cls: Any = type(self)
+        own = _names_of(cls)
         return {
             name: value
             for name, value in vars(self).items()

@@ -1,7 +1,6 @@
 """Networks of a stack in a graph that never becomes a file: the stack's own, not copies."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -72,9 +71,10 @@ def live(estimator, x):
     from keras import ops
 
     model, outputs = estimator.model_, estimator.outputs_
-    declared: Any = input_structure(model)
-    is_one = declared is not None and not isinstance(declared, dict | list | tuple)
-    if not is_one or "float" not in declared.dtype or model.run_eagerly:
+    declared = input_structure(model)
+    is_one = isinstance(declared, keras.KerasTensor)
+    dtype = str(declared.dtype) if is_one else ""
+    if "float" not in dtype or model.run_eagerly:
         raise NotConvertible("The network does not take one array of floating-point numbers.")
     function = finished_model(model, outputs.predict, f"predict {outputs}")
     width = outputs.predict(keras.KerasTensor((None, *model.output_shape[1:]))).shape[1]
