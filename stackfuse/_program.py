@@ -336,9 +336,10 @@ def compiled(function: Callable, *like) -> Callable:
     """
     import tensorflow as tf
 
+    # As in Keras' own steps, the code of the user's own layers is not rewritten.
     if like[-1] is None:  # a subclassed model does not say what it takes
-        return tf.function(function, reduce_retracing=True)
-    graph = tf.function(function).get_concrete_function(*like)
+        return tf.function(function, reduce_retracing=True, autograph=False)
+    graph = tf.function(function, autograph=False).get_concrete_function(*like)
     dtypes = [tensor.dtype for tensor in graph.outputs]
 
     def call(*args):
