@@ -72,9 +72,8 @@ def live(estimator, x):
 
     model, outputs = estimator.model_, estimator.outputs_
     declared = input_structure(model)
-    is_one = isinstance(declared, keras.KerasTensor)
-    dtype = str(declared.dtype) if is_one else ""
-    if "float" not in dtype or model.run_eagerly:
+    several = declared is None or isinstance(declared, dict | list | tuple)
+    if several or model.run_eagerly or "float" not in declared.dtype:
         raise NotConvertible("The network does not take one array of floating-point numbers.")
     function = finished_model(model, outputs.predict, f"predict {outputs}")
     width = outputs.predict(keras.KerasTensor((None, *model.output_shape[1:]))).shape[1]
