@@ -32,10 +32,14 @@ def main(quick: bool = False) -> None:
         best = {name: min(values) for name, values in times.items()}
         best["auto, first"] = times["auto"][0]
         for name, peer in peers.items():
-            best[name] = cases.seconds(lambda peer=peer, case=case, X=X, y=y: peer(case).fit(X, y))
+            if X.ndim == 2 and not (quick and case.n_bases == 1):  # they take tables only
+                fit = peer(case).fit
+                best[name] = cases.seconds(lambda fit=fit, X=X, y=y: fit(X, y))
         unit = best["plain"]
-        shown = "".join(f"{best[name] / unit:12.2f}" for name in columns)
+        ratios = [f"{best[name] / unit:.2f}" if name in best else "-" for name in columns]
+        shown = "".join(f"{ratio:>12}" for ratio in ratios)
         print(f"{case.title:20} {unit:8.2f} s{shown}", flush=True)
+    print("The peers take no X of more than two axes: -.")
     if why_not is not None:
         print(f"No column of scikeras: {why_not}.")
 

@@ -72,8 +72,12 @@ def live(estimator, x):
 
     model, outputs = estimator.model_, estimator.outputs_
     declared = input_structure(model)
-    several = declared is None or isinstance(declared, dict | list | tuple)
-    if several or model.run_eagerly or "float" not in declared.dtype:
+    if (
+        declared is None
+        or isinstance(declared, dict | list | tuple)
+        or "float" not in declared.dtype
+        or model.run_eagerly
+    ):
         raise NotConvertible("The network does not take one array of floating-point numbers.")
     function = finished_model(model, outputs.predict, f"predict {outputs}")
     width = outputs.predict(keras.KerasTensor((None, *model.output_shape[1:]))).shape[1]
