@@ -9,6 +9,7 @@ from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse._penultimate import in_float64, penultimate
 from stackfuse.export._arithmetic import affine, as_column, constant, first_largest
 from stackfuse.export._convert import convert, convert_type, current_build, once, unsupported
+from stackfuse.export._live import live
 
 
 @convert_type(NetworkClassifier)
@@ -55,6 +56,8 @@ def _aligned(estimator, x, method):
 
 def _outputs(estimator, x, meaning: str):
     """Return what the estimator's network predicts, or decides, in the graph's precision."""
+    if current_build().live:
+        return live(estimator, _fed(estimator.model_, x), meaning)
     return getattr(estimator.outputs_, meaning)(_raw(estimator, x), current_build().precision)
 
 
@@ -67,6 +70,8 @@ def _raw(estimator, x):
 @once
 def _features(estimator, x):
     """Return what the last layer of the estimator's network is given."""
+    if current_build().live:
+        raise NotConvertible("Features of networks are computed base by base.")
     return in_float64(_computed(penultimate(estimator.model_), x), current_build().precision)
 
 
