@@ -57,10 +57,9 @@ def compiled(model, X: np.ndarray, folder: str) -> dict[str, Callable]:
     for path in (saved, onnx):
         start = time.perf_counter()
         sf.export(model, path, verify=X[:1_000])
-        size = (
-            sum(file.stat().st_size for file in Path(path).rglob("*")) or Path(path).stat().st_size
-        )
-        print(f"    {Path(path).name}: {time.perf_counter() - start:.1f} s, {size / 1e6:.1f} MB")
+        took = time.perf_counter() - start
+        size = sum(file.stat().st_size for file in [Path(path), *Path(path).rglob("*")])
+        print(f"    {Path(path).name}: {took:.1f} s, {size / 1e6:.1f} MB")
     served = tf.saved_model.load(saved)
     signature = served.signatures["serving_default"]
     session = onnxruntime.InferenceSession(onnx)

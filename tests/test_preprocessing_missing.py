@@ -14,7 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, SplineTransform
 from sklearn.tree import DecisionTreeRegressor
 
 import stackfuse as sf
-from stackfuse.export._convert import Build
+from stackfuse.export._build import Build
 from stackfuse.export._graph import build_graph, expected_outputs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Skipping features:UserWarning")

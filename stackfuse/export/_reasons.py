@@ -1,11 +1,11 @@
 """Why some estimators of scikit-learn have no converter."""
 
-_SEARCHES = "solves an optimisation for each row"
+_ITERATES = "repeats an approximation for each row until it is good enough"
 _CLUSTERS = "gives clusters to the rows that it was fitted on only"
 _DENSITY = "is no classifier, regressor or transformer: stacks and pipelines have no place for it"
-_GRAPH = "returns a graph of neighbours, not columns"
-_TARGET = "transforms y"
-_TEXT = "takes texts or dicts, not columns"
+_GRAPH = "returns a matrix with a column for each training row, for clustering"
+_TARGET = "is made for y, and a graph takes X"
+_TEXT = "takes texts or dicts apart, and a graph takes columns: use it before the stack"
 
 #: Class names of scikit-learn, and what each does that no graph of one row of numbers does.
 REASONS = {
@@ -29,15 +29,15 @@ REASONS = {
     "KernelDensity": _DENSITY,
     "LabelBinarizer": _TARGET,
     "LabelEncoder": _TARGET,
-    "LatentDirichletAllocation": "iterates for each row until it converges",
+    "LatentDirichletAllocation": _ITERATES,
     "LedoitWolf": _DENSITY,
     "LocalOutlierFactor": _DENSITY,
     "MDS": "has no transform for other rows",
     "MeanShift": _DENSITY,
     "MinCovDet": _DENSITY,
-    "MiniBatchNMF": _SEARCHES,
+    "MiniBatchNMF": _ITERATES,
     "MultiLabelBinarizer": _TARGET,
-    "NMF": _SEARCHES,
+    "NMF": _ITERATES,
     "NearestNeighbors": _DENSITY,
     "OAS": _DENSITY,
     "OPTICS": _CLUSTERS,
