@@ -38,7 +38,8 @@ def refuse_taken_for_bias(outputs: Iterable[Any]) -> None:
         if type(node.operation).__name__ != "Add" or len(node.arguments.args) != 2:
             continue
         wide, narrow = (tuple(getattr(part, "shape", ())) for part in node.arguments.args)
-        if wide != narrow and len(wide) > 1 and _looks_like_bias(narrow, len(wide)):
+        is_broadcast = any(n == 1 != w for w, n in zip(wide[::-1], narrow[::-1]))
+        if is_broadcast and _looks_like_bias(narrow, len(wide)):
             raise NotConvertible(
                 f"The graph adds {narrow} to {wide}, in which Keras takes the second for a bias "
                 "where there are as many rows as columns: write the sum the other way round, "
