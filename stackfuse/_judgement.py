@@ -13,9 +13,11 @@ from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 
 from stackfuse._columns import PASSED, Column, as_labels
+from stackfuse._features import FEATURES
 from stackfuse._folds import Fold
 from stackfuse._oof import OutOfFold
 from stackfuse._report import BaseReport, Estimate, Report
+from stackfuse.engines import Job, fit_many
 from stackfuse.meta import told_of_columns
 from stackfuse.meta._pools import log_loss
 from stackfuse.meta._scoring import ChancesAsX, LabelsAsX, NumbersAsX, ScoresAsX
@@ -109,13 +111,17 @@ class _Judged:
         """Return the scores of meta-learners trained on these columns of other folds' rows."""
         places = [place for place, column in enumerate(self.columns) if column in columns]
         final = told_of_columns(clone(self.final), columns, anew=True)
-        scores = []
-        for train, test in self.folds:
-            rows = _safe_indexing(self.table, places, axis=1)
-            params = {} if self.weight is None else {"sample_weight": self.weight[train]}
-            model = clone(final).fit(_safe_indexing(rows, train), self.y[train], **params)
-            scores.append(self._score(measure, model, _safe_indexing(rows, test), test))
-        return np.array(scores)
+        rows = _safe_indexing(self.table, places, axis=1)
+        params = {} if self.weight is None else {"sample_weight": self.weight}
+        jobs = [Job(fold.train) for fold in self.folds]
+        models = fit_many(final, rows, self.y, jobs, fit_params=params)
+        tests = [fold.test for fold in self.folds]
+        return np.array(
+            [
+                self._score(measure, model, _safe_indexing(rows, test), test)
+                for model, test in zip(models, tests)
+            ]
+        )
 
     def scores_of_base(self, measure: Measure, name: str) -> np.ndarray:
         """Return the scores of one base's out-of-fold predictions, on the same rows."""
@@ -129,9 +135,11 @@ class _Judged:
         return float(measure.of(model, X, self.y[test], weight))
 
     def _alone(self, name: str) -> tuple[Any, np.ndarray]:
-        """Return a base as a model of its own predictions; no model if they are no classes."""
+        """Return a base as a model of its own predictions; no model if they predict nothing."""
         places = [k for k, column in enumerate(self.oof.columns) if column.estimator == name]
         method, said = self.oof.columns[places[0]].method, self.oof.predictions[:, places]
+        if method == FEATURES:
+            return None, said
         if not self.classifier:
             return NumbersAsX(), said if self.y.ndim == 2 else said[:, 0]
         classes = np.arange(self.y.shape[1] if self.labels else self.y.max() + 1)
@@ -146,11 +154,11 @@ class _Judged:
         return (LabelsAsX(classes) if are_classes else None), said
 
     def says_chances(self) -> bool:
-        """Whether everything predicts probabilities."""
+        """Whether everything that predicts predicts probabilities."""
         methods = {column.method for column in self.oof.columns}
         return (
             self.classifier
-            and methods == {"predict_proba"}
+            and methods <= {"predict_proba", FEATURES}
             and hasattr(self.final, "predict_proba")
         )
 
@@ -158,6 +166,8 @@ class _Judged:
         """Return how alike the errors of the bases are."""
         rows = np.flatnonzero(self.oof.mask)
         errors = [self._errors(name, rows) for name in names]
+        width = max(map(len, errors))  # of what predicts nothing there is one NaN per row
+        errors = [e if len(e) == width else np.full(width, np.nan) for e in errors]
         with np.errstate(invalid="ignore", divide="ignore"):
             matrix = np.atleast_2d(np.corrcoef(np.array(errors, float)))
         return pd.DataFrame(matrix, index=pd.Index(names), columns=pd.Index(names))

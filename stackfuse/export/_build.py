@@ -18,6 +18,8 @@ class Build:
         Of all arithmetic outside networks.
     trainable : bool
         Whether networks and linear models are to be trained on: they keep their dropout.
+    live : bool
+        Whether networks are not copied: the graph is used beside them, and never becomes a file.
     made : dict
         What has been built so far; see :func:`once`.
     refused : dict of int to tensor of bool, shape (batch,)
@@ -26,6 +28,7 @@ class Build:
 
     precision: str = "float64"
     trainable: bool = False
+    live: bool = False
     made: dict = field(default_factory=dict, repr=False, compare=False)
     refused: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
