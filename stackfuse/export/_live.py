@@ -8,7 +8,8 @@ from stackfuse._checks import NotConvertible
 from stackfuse._inputs import input_structure
 from stackfuse._one_call import built_by
 from stackfuse._program import compiled, finished_model, locked, seeded
-from stackfuse.export._build import Build, building, convert
+from stackfuse.export._build import Build, building
+from stackfuse.export._convert import convert
 
 
 @built_by
