@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from stackfuse._columns import (
     as_numbers,
     columns_of,
     labels_for,
-    response_method,
+    methods_of,
 )
+from stackfuse._features import FEATURES
 from stackfuse._folds import Fold, draw_folds, tell_missing_classes
 from stackfuse._oof import OutOfFold
 from stackfuse.engines import FoldFits
@@ -43,7 +44,7 @@ def out_of_fold(
     *,
     cv=None,
     groups=None,
-    stack_method="auto",
+    stack_method: str | Mapping[str, str] = "auto",
     sample_weight=None,
     engine="auto",
     n_jobs=None,
@@ -64,8 +65,9 @@ def out_of_fold(
         By default five folds, stratified for classifiers. The test sets need not cover all rows.
     groups : array-like of shape (n_samples,), default=None
         Passed to the splitter.
-    stack_method : {"auto", "predict_proba", "decision_function", "predict"}, default="auto"
-        With "auto" the first of these that the estimator has.
+    stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
+default="auto"
+        See :class:`StackingClassifier`. Features are in the frame of the first fold's model.
     sample_weight : array-like of shape (n_samples,), default=None
         Passed to every base estimator's fit.
     engine, n_jobs, memory, on_error
@@ -109,7 +111,7 @@ def out_of_fold(
     if classifier and task_of(y, classifier=True) != "multilabel":
         classes, y = np.unique(column_or_1d(y), return_inverse=True)
         estimators = [(name, relabelled(estimator, classes)) for name, estimator in estimators]
-    methods = [response_method(name, estimator, stack_method) for name, estimator in estimators]
+    methods = list(methods_of(estimators, stack_method, names).values())
     split_params = {} if groups is None else {"groups": groups}
     folds = draw_folds(
         cv, X, y, classifier=classifier, split_params=split_params, random_state=random_state
@@ -183,7 +185,8 @@ def tell_size(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | None)
     """Warn if the out-of-fold matrix would take more than half of the memory that is free."""
     if classes is not None:
         several = 1 if len(classes) == 2 else len(classes)
-        n_columns = sum(1 if method == "predict" else several for method in methods)
+        widths = {"predict": 1, FEATURES: 0}  # how many features is known when one is fitted
+        n_columns = sum(widths.get(method, several) for method in methods)
     else:
         n_columns = len(methods) * (1 if y.ndim == 1 else y.shape[1])
     size, free = 8 * len(y) * n_columns, free_memory()
@@ -283,7 +286,9 @@ def _as_table(prediction, estimator) -> np.ndarray:
 
 
 def _scores(table: np.ndarray, y: np.ndarray, method: str, classes) -> dict[str, float]:
-    """Score one fold's predictions, higher is better but for the log-loss."""
+    """Score one fold's predictions, higher is better but for the log-loss; of features nothing."""
+    if method == FEATURES:
+        return {}
     if classes is None and y.dtype.kind == "f":
         return {"r2": r2_score(y, table) if len(y) > 1 else np.nan}
     if classes is None:  # multilabel, or whole numbers to be regressed

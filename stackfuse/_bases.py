@@ -11,7 +11,9 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
+from stackfuse._alignment import in_one_frame
 from stackfuse._checks import message_of
+from stackfuse._features import FEATURES
 from stackfuse._fingerprint import NotComparable, fingerprint
 from stackfuse._folds import Fold
 from stackfuse._store import Entry, Forgotten, Store, store_named
@@ -115,7 +117,8 @@ def fit_bases(
     for (name, base), method in zip(bases, methods):
         base = _with_memory(base, how.memory)
         seeds = fold_seeds(how.random_state, name, folds)
-        entries = keys.entries(name, base, folds, seeds, method, fit_params[name], keep)
+        kept = (lambda fold: True) if method == FEATURES else keep  # to align them
+        entries = keys.entries(name, base, folds, seeds, method, fit_params[name], kept)
         try:
             with watch(name) as watched:
                 fits = engine.fit_folds(
@@ -130,6 +133,9 @@ def fit_bases(
                     entries=entries,
                 )
             check(name, fits)
+            if method == FEATURES:
+                models, features = in_one_frame(fits.estimators, fits.predictions, X, folds)
+                fits = fits._replace(estimators=models, predictions=features)
         except Exception as error:
             done.failures[name] = lost(name, error, _place(error, folds), how.on_error)
         else:

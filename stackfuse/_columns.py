@@ -1,11 +1,13 @@
 """Predictions of the bases as columns of the meta-learner's table."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._checks import listed
+from stackfuse._checks import listed, near
+from stackfuse._features import FEATURES, network_of
 
 METHODS = ("predict_proba", "decision_function", "predict")
 
@@ -19,10 +21,40 @@ class Column(NamedTuple):
     estimator: str
     method: str
     output: int
-    """Number of the class (its place in ``classes_``) or of the target column."""
+    """Number of the class (its place in ``classes_``), of the target column, or of the feature."""
 
 
-def response_method(name: str, estimator, stack_method: str) -> str:
+def methods_of(
+    bases: Sequence[tuple[str, Any]], stack_method: str | Mapping[str, str], names: Sequence[str]
+) -> dict[str, str]:
+    """Return by the names of the bases the methods whose predictions they contribute.
+
+    Parameters
+    ----------
+    bases : sequence of (str, estimator)
+    stack_method : str or mapping of str to str
+        For all, or by name; "auto" for those that it does not name.
+    names : sequence of str
+        Of all bases, the dropped ones too.
+
+    Raises
+    ------
+    ValueError
+        If a base does not have its method, or a name is none.
+    """
+    by_name = (
+        stack_method if isinstance(stack_method, Mapping) else dict.fromkeys(names, stack_method)
+    )
+    unknown = [name for name in by_name if name not in names]
+    if unknown:
+        raise ValueError(
+            f"stack_method names {unknown[0]!r}, which is none of the base estimators "
+            f"{list(names)}.{near(str(unknown[0]), names)}"
+        )
+    return {name: _response_method(name, e, by_name.get(name, "auto")) for name, e in bases}
+
+
+def _response_method(name: str, estimator, stack_method: str) -> str:
     """Return the method whose predictions a base estimator contributes.
 
     Raises
@@ -30,9 +62,20 @@ def response_method(name: str, estimator, stack_method: str) -> str:
     ValueError
         If the estimator does not have it.
     """
-    if stack_method not in ("auto", *METHODS):
-        options = listed(["auto", *METHODS])
-        raise ValueError(f"stack_method must be {options}, got {stack_method!r}.")
+    if stack_method not in ("auto", *METHODS, FEATURES):
+        options = listed(["auto", *METHODS, FEATURES])
+        raise ValueError(
+            f"stack_method must be {options}, or a dict of these by the names of the base "
+            f"estimators, got {stack_method!r}."
+        )
+    if stack_method == FEATURES:
+        if network_of(estimator) is None:
+            raise ValueError(
+                f"stack_method='features' takes the activations of a network, but base estimator "
+                f"{name!r} is a {type(estimator).__name__}, which has none. Ask the networks only, "
+                "by name: stack_method={'net': 'features'}; the others keep 'auto'."
+            )
+        return FEATURES
     wanted = METHODS if stack_method == "auto" else (stack_method,)
     for method in wanted:
         if hasattr(estimator, method):
@@ -123,7 +166,9 @@ def aligned(
 ) -> np.ndarray:
     """Return predictions with one column for every class, also those the estimator never saw."""
     known = getattr(estimator, "classes_", None)
-    if labels is None or known is None or method == "predict" or np.array_equal(known, labels):
+    if labels is None or known is None or method in ("predict", FEATURES):
+        return prediction
+    if np.array_equal(known, labels):
         return prediction
     if method != "predict_proba":
         raise ValueError(

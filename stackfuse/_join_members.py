@@ -12,6 +12,7 @@ from stackfuse._checks import NotConvertible, listed, message_of, near
 from stackfuse._copies import copied, frozen, refuse_unsafe, thaws_on_loading, warn_of_classes
 from stackfuse._inputs import input_structure
 from stackfuse._outputs import activation_of
+from stackfuse._saved_models import load_uncompiled
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,7 @@ def _member(number: int, source: Any, layer: int | str | None, trainable: bool) 
 
 
 def _loaded(path: Path, place: str) -> tuple[Any, Any]:
-    """Return the model of a file, uncompiled, and the loss that it was compiled with.
-
-    Metrics and optimizers of other versions of Keras often cannot be loaded, and nobody needs them.
-    """
-    import keras
-
+    """Return the model of a file, uncompiled, and the loss that it was compiled with."""
     if not path.exists():
         raise FileNotFoundError(f"{place}: there is no file {str(path)!r}.")
     if path.suffix not in (".keras", ".h5", ".hdf5"):
@@ -175,7 +171,7 @@ def _loaded(path: Path, place: str) -> tuple[Any, Any]:
             "Keras keeps no layers: save the model again with model.save('model.keras')."
         )
     try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        model = load_uncompiled(path)
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise NotConvertible(
             f"{place}: {str(path)!r} cannot be loaded: {message_of(error)} If the model has "

@@ -13,6 +13,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 
 from stackfuse._columns import PASSED, Column, as_labels
+from stackfuse._features import FEATURES
 from stackfuse._folds import Fold
 from stackfuse._oof import OutOfFold
 from stackfuse._report import BaseReport, Estimate, Report
@@ -134,9 +135,11 @@ class _Judged:
         return float(measure.of(model, X, self.y[test], weight))
 
     def _alone(self, name: str) -> tuple[Any, np.ndarray]:
-        """Return a base as a model of its own predictions; no model if they are no classes."""
+        """Return a base as a model of its own predictions; no model if they predict nothing."""
         places = [k for k, column in enumerate(self.oof.columns) if column.estimator == name]
         method, said = self.oof.columns[places[0]].method, self.oof.predictions[:, places]
+        if method == FEATURES:
+            return None, said
         if not self.classifier:
             return NumbersAsX(), said if self.y.ndim == 2 else said[:, 0]
         classes = np.arange(self.y.shape[1] if self.labels else self.y.max() + 1)
@@ -151,11 +154,11 @@ class _Judged:
         return (LabelsAsX(classes) if are_classes else None), said
 
     def says_chances(self) -> bool:
-        """Whether everything predicts probabilities."""
+        """Whether everything that predicts predicts probabilities."""
         methods = {column.method for column in self.oof.columns}
         return (
             self.classifier
-            and methods == {"predict_proba"}
+            and methods <= {"predict_proba", FEATURES}
             and hasattr(self.final, "predict_proba")
         )
 
@@ -163,6 +166,8 @@ class _Judged:
         """Return how alike the errors of the bases are."""
         rows = np.flatnonzero(self.oof.mask)
         errors = [self._errors(name, rows) for name in names]
+        width = max(map(len, errors))  # of what predicts nothing there is one NaN per row
+        errors = [e if len(e) == width else np.full(width, np.nan) for e in errors]
         with np.errstate(invalid="ignore", divide="ignore"):
             matrix = np.atleast_2d(np.corrcoef(np.array(errors, float)))
         return pd.DataFrame(matrix, index=pd.Index(names), columns=pd.Index(names))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from stackfuse._columns import Column
+from stackfuse._features import FEATURES
 from stackfuse._files import write_whole
 from stackfuse._folds import Fold
 
@@ -192,6 +193,6 @@ class OutOfFold:
         )
 
     def _label(self, column: Column) -> str:
-        if self.classes_ is None or column.method == "predict":
+        if self.classes_ is None or column.method in ("predict", FEATURES):
             return str(column.output)
         return str(self.classes_[column.output])

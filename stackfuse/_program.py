@@ -129,11 +129,11 @@ class Program:
                 copy_state(self.model, model)
                 optimizer_state[:] = _values(self.model.optimizer.variables)
 
-    def predictor(self, finish: Callable, name: str) -> Callable:
+    def predictor(self, finish: Callable, name: str, of: Callable) -> Callable:
         """Return the compiled function of (variables, x) to the finished outputs."""
         if name not in self._functions:
-            twin = self.model
-            place = {id(variable): k for k, variable in enumerate(twin.variables)}
+            place = {id(variable): k for k, variable in enumerate(self.model.variables)}
+            twin = of(self.model)
             trainable = [place[id(variable)] for variable in twin.trainable_variables]
             fixed = [place[id(variable)] for variable in twin.non_trainable_variables]
 
@@ -141,8 +141,8 @@ class Program:
                 mine, rest = ([values[k] for k in places] for places in (trainable, fixed))
                 return finish(twin.stateless_call(mine, rest, x, training=False)[0])
 
-            like = [variable.value for variable in twin.variables]
-            self._functions[name] = compiled(compute, like, _input_specs(twin))
+            like = [variable.value for variable in self.model.variables]
+            self._functions[name] = compiled(compute, like, _input_specs(self.model))
         return self._functions[name]
 
 
@@ -263,10 +263,20 @@ def locked() -> threading.RLock:
     return _lock
 
 
+def _all_of(model):
+    return model
+
+
 def predict(
-    model, x: Rows, finish: Callable, name: str, batch_size: int | None = None
+    model,
+    x: Rows,
+    finish: Callable,
+    name: str,
+    batch_size: int | None = None,
+    *,
+    of: Callable = _all_of,
 ) -> np.ndarray | list[np.ndarray]:
-    """Return ``finish(model(x))``, compiled, in batches.
+    """Return ``finish(of(model)(x))``, compiled, in batches.
 
     Parameters
     ----------
@@ -279,13 +289,15 @@ def predict(
         What tells this `finish` from others on the same model.
     batch_size : int, default=None
         Rows per call; by default `PREDICT_ROWS`, of long rows fewer.
+    of : callable
+        From a model to the part of it that is computed, by default all.
 
     Returns
     -------
     predictions : ndarray, or list of ndarray where `finish` returns a list
     """
     refuse_fork()
-    function, n_rows = finished_model(model, finish, name), batch_size or rows_per_call(x)
+    function, n_rows = finished_model(model, finish, name, of), batch_size or rows_per_call(x)
     parts = [function(x[slice(start, start + n_rows)]) for start in range(0, len(x), n_rows)]
     if isinstance(parts[0], list):  # several outputs
         return [np.concatenate([tensor.numpy() for tensor in tensors]) for tensors in zip(*parts)]
@@ -304,20 +316,22 @@ def rows_at_once(bytes_per_row: int) -> int:
     return min(PREDICT_ROWS, max(_LEAST_ROWS, fitting))
 
 
-def finished_model(model, finish: Callable, name: str) -> Callable:
-    """Return ``finish(model(x))`` as a compiled function of x, made at the first call."""
+def finished_model(model, finish: Callable, name: str, of: Callable = _all_of) -> Callable:
+    """Return ``finish(of(model)(x))`` as a compiled function of x, made at the first call."""
     if model.run_eagerly:
-        return lambda x: finish(model(x, training=False))
+        return lambda x: finish(of(model)(x, training=False))
     functions = _functions.setdefault(model, {})
     if name not in functions:
         program = Program.of(model)
-        own: Any = weakref.proxy(model)  # the cache's values must not keep its keys alive
+        # The cache's values must not keep its keys alive; a part shares the layers only.
+        own: Any = weakref.proxy(model)
+        part = own if of is _all_of else of(model)
         if program:
-            function = program.predictor(finish, name)
+            function = program.predictor(finish, name, of)
             functions[name] = lambda x: function([v.value for v in own.variables], x)
         else:
             functions[name] = compiled(
-                lambda x: finish(own(x, training=False)), _input_specs(model)
+                lambda x: finish(part(x, training=False)), _input_specs(model)
             )
     return functions[name]
 

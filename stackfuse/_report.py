@@ -86,7 +86,7 @@ class Report:
         """One sentence."""
         best = self.best
         if best is None:
-            return f"No base predicts classes by itself; the stack has {self.metric} {self.stack}."
+            return f"No base is scored by itself; the stack has {self.metric} {self.stack}."
         against = (
             f"{self.metric} {self.stack.mean:.4g} against {best.score.mean:.4g} of the best base, "
             f"{best.name!r}, alone"

@@ -24,7 +24,8 @@ from sklearn.utils.validation import _check_method_params, _num_samples, check_i
 from stackfuse._assembly import FitCheck, assemble, check_averages, tell_size
 from stackfuse._bases import Fits, HowToFit, check_any_left, fit_bases, lost
 from stackfuse._checks import check_same_length, relabelled
-from stackfuse._columns import Column, as_block, columns_of, response_method
+from stackfuse._columns import Column, as_block, columns_of, methods_of
+from stackfuse._features import contribution
 from stackfuse._folds import Fold, draw_folds, tell_missing_classes, whole
 from stackfuse._inputs import MultiInput, spread
 from stackfuse._oof import OutOfFold
@@ -64,7 +65,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         final_estimator=None,
         *,
         cv: Any = None,
-        stack_method="auto",
+        stack_method: Any = "auto",
         n_jobs=None,
         passthrough: bool | Sequence = False,
         verbose=0,
@@ -149,7 +150,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.failures_ = {}
         if fit_params.get("sample_weight") is not None and not _routing_enabled():
             bases = check_weights(bases, self.final_estimator_, self.on_error, self.failures_)
-        methods = {name: response_method(name, base, self.stack_method) for name, base in bases}
+        methods = methods_of(bases, self.stack_method, [name for name, _ in self.estimators])
         base_params, split_params = self._route(bases, groups, fit_params)
         context = self._init_callback_context(max_subtasks=len(bases) + 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
@@ -276,7 +277,7 @@ class Stack(CallbackSupportMixin, FittedStack):
                 if name in from_files:
                     base.initialize(X, y if classes is None else classes[y])
                 check_is_fitted(base)
-                fits[name] = FoldFits([base], [getattr(base, methods[name])(X)], [None])
+                fits[name] = FoldFits([base], [contribution(base, methods[name], X)], [None])
                 used(name, fits[name])
             except Exception as error:
                 fits.pop(name, None)

@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
 from stackfuse._checks import is_dropped
+from stackfuse._features import FEATURES
 from stackfuse._folds import Fold
 from stackfuse._inputs import row_digests
 from stackfuse._oof import OutOfFold
@@ -123,6 +124,13 @@ def check_saved(
         raise ValueError(
             f"cv holds out-of-fold predictions of {columns}, but the bases are {methods}, in this "
             "order. Pass the same names and methods."
+        )
+    features = [name for name, method in methods.items() if method == FEATURES]
+    if features:
+        raise ValueError(
+            f"cv holds out-of-fold features of {features[0]!r}, in the frame of a model that was "
+            "fitted then; the one fitted now has another. Fit with folds (memory= keeps the fits), "
+            "or train another meta-learner with refit_final."
         )
     now, then = (y, classes), (saved.y, saved.classes_)
     if not all(a is b or np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(now, then)):

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from stackfuse._checks import check_same_length, is_dropped
 from stackfuse._columns import PASSED, Column, as_block, labels_for
+from stackfuse._features import contribution
 from stackfuse._inputs import MultiInput, row_digests, spread
 from stackfuse._judgement import judge
 from stackfuse._one_call import one_call
@@ -58,7 +59,8 @@ class FittedStack(TransformerMixin):
         blocks = []
         for replicas, method in zip(self._replicas(), self.stack_method_):
             votes = [
-                as_block(getattr(e, method)(X), e, method, self._labels_of(e)) for e in replicas
+                as_block(contribution(e, method, X), e, method, self._labels_of(e))
+                for e in replicas
             ]
             blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
         return self._with_passthrough(np.hstack(blocks), X)
@@ -100,7 +102,13 @@ class FittedStack(TransformerMixin):
             at_once = one_call(self, X, "predict")
             if at_once is not None:
                 return at_once
-        return super().predict(X, **predict_params)
+        encoders = getattr(self, "_label_encoder", None)
+        if not isinstance(encoders, list):
+            return super().predict(X, **predict_params)
+        # Some meta-learners, chains for one, predict the numbers of labels as floats.
+        numbers = np.asarray(self.final_estimator_.predict(self.transform(X), **predict_params))
+        columns = [e.inverse_transform(n) for e, n in zip(encoders, numbers.astype(np.intp).T)]
+        return np.array(columns).T
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns that :meth:`transform` returns.

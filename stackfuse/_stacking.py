@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from stackfuse._checks import check_target, refuse_several_columns, task_of
 from stackfuse._columns import PASSED, as_labels
+from stackfuse._features import FEATURES
 from stackfuse._one_call import one_call
 from stackfuse._stack import Stack
 from stackfuse._stack_checks import check_final
@@ -37,8 +38,12 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
         trains on those that they do cover. ``"prefit"`` takes fitted bases as they are. A stack
         inside a stack may have ``"outer"``: the outer folds, as far as they lie in its rows. Kept
         out-of-fold predictions (:class:`OutOfFold`) take the place of all fits but the last ones.
-    stack_method : {"auto", "predict_proba", "decision_function", "predict"}, default="auto"
-        What the bases contribute; with "auto" the first of these that a base has.
+    stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
+default="auto"
+        What the bases contribute; with "auto" the first of these that a base has. "features" are
+        what the last layer of a network is given (see :meth:`KerasClassifier.features`); those of
+        the fold models are turned into the frame of the refitted model, on their training rows. A
+        dict has one of these by the names of bases; the others have "auto".
     n_jobs : int, default=None
         Folds that are fitted at a time, by joblib. Networks, which use all cores as they are, go
         into processes only where their folds take so long that it pays.
@@ -105,7 +110,8 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
     def _default_for(self, columns):
         if all(column.method == "predict_proba" for column in columns):
             return self._default_final()
-        logistic = LogisticRegression()
+        has_features = any(column.method == FEATURES for column in columns)
+        logistic = LogisticRegression(max_iter=5000) if has_features else LogisticRegression()
         return MultiOutputClassifier(logistic) if isinstance(self.classes_, list) else logistic
 
     @available_if(final_has("predict_proba"))
@@ -202,8 +208,8 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
         return ConvexRegressor()
 
     def _default_for(self, columns):
-        passed = any(column.method == PASSED for column in columns)
-        return RidgeCV() if passed else self._default_final()
+        more = any(column.method in (PASSED, FEATURES) for column in columns)
+        return RidgeCV() if more else self._default_final()
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
         y = check_target(y, classifier=False, owner=self)

@@ -1,7 +1,9 @@
 """What a network estimator does once it is trained: check rows, predict, travel to other places."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -14,6 +16,7 @@ from stackfuse._inputs import (
     row_shapes,
     where_missing,
 )
+from stackfuse._penultimate import in_float64, penultimate
 from stackfuse._program import predict
 
 
@@ -68,16 +71,34 @@ class TrainedNetwork(BaseEstimator):
     def _predict_numbers(self, X, finish: str = "predict"):
         """Return what the network's outputs mean for X: probabilities per class, or numbers."""
         check_is_fitted(self, "model_")
+        return self._computed(X, getattr(self.outputs_, finish), f"{finish} {self.outputs_}")
+
+    def features(self, X) -> np.ndarray:
+        """Return what the last layer of the network is given: its penultimate activations.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features), float64
+            The inputs of the last layer that has weights, flattened.
+
+        Raises
+        ------
+        ValueError
+            If the network is subclassed, or has one layer only.
+        """
+        check_is_fitted(self, "model_")
+        return self._computed(X, in_float64, "features", of=penultimate)
+
+    def _computed(self, X, finish: Callable, name: str, **part: Callable) -> Any:
+        """Return what the network, or a part of it, computes for X, finished."""
         rows = Rows(self._check_rows(X, reset=False), self.model_)
-        numbers = predict(
-            self.model_,
-            rows,
-            getattr(self.outputs_, finish),
-            f"{finish} {self.outputs_}",
-            **self._predict_params(),
-        )
-        for part in numbers if isinstance(numbers, list) else [numbers]:
-            check_finite_predictions(part, self)
+        numbers = predict(self.model_, rows, finish, name, **part, **self._predict_params())
+        for table in numbers if isinstance(numbers, list) else [numbers]:
+            check_finite_predictions(table, self)
         return numbers
 
     def _fit_depends_on(self) -> dict[str, Any]:

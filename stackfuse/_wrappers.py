@@ -3,6 +3,8 @@
 import copy
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from stackfuse._parameters import (
     named_parameters,
     refuse_taken,
 )
+from stackfuse._saved_models import load_uncompiled
 from stackfuse._settings import check_count
 
 
@@ -98,6 +101,18 @@ class _Builder(NetworkEstimator):
             setattr(self, name, value)
         return self
 
+    def __sklearn_clone__(self):
+        with _optimizers_anew():
+            return super().__sklearn_clone__()
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None and not optimizer.built:  # of the copy it is
+            with _optimizers_anew():
+                state["model"] = copy.deepcopy(self.model)
+        return state
+
     def _extra_params(self) -> dict[str, Any]:
         """Return the parameters that are not in the constructor's signature."""
         cls: Any = type(self)
@@ -123,14 +138,13 @@ class _Builder(NetworkEstimator):
         extra = self._extra_params()
         check_names(self, self.model, extra)
         if isinstance(self.model, keras.Model):
-            return copy.deepcopy(self.model), False
+            with _optimizers_anew():
+                return copy.deepcopy(self.model), False
         if isinstance(self.model, str | os.PathLike):
-            # Of the compiled form of an old .h5 file, metrics often do not load.
-            compiled = not str(self.model).endswith((".h5", ".hdf5"))
-            with warnings.catch_warnings():
-                if self.epochs == 0:  # its optimizer is not going to be used
-                    warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-                return keras.models.load_model(self.model, compile=compiled), False
+            if str(self.model).endswith((".h5", ".hdf5")):
+                return load_uncompiled(Path(self.model)), False
+            with _optimizers_anew() if self.epochs == 0 else nullcontext():  # it is not used then
+                return keras.models.load_model(self.model), False
         if not callable(self.model):
             raise TypeError(
                 "model must be a function that returns a keras.Model, a keras.Model or a path to "
@@ -192,6 +206,24 @@ class _Builder(NetworkEstimator):
 def _names_of(cls: Any) -> frozenset[str]:
     """Return the names in a constructor's signature; to read it takes as long as to predict."""
     return frozenset(cls._get_param_names())
+
+
+@contextmanager
+def _optimizers_anew() -> Iterator[None]:
+    """Let Keras begin anew with optimizers that a copied or loaded model has no variables for.
+
+    Of a model that was compiled and not trained yet, there are none; Keras warns of that all the
+    same.
+    """
+    about = [
+        "Skipping variable loading for optimizer",
+        "A total of 1 objects could not be loaded. Example error message for object "
+        "<keras.src.optimizers",
+    ]
+    with warnings.catch_warnings():
+        for beginning in about:
+            warnings.filterwarnings("ignore", beginning)
+        yield
 
 
 class KerasClassifier(_Builder, NetworkClassifier):

@@ -1,5 +1,7 @@
 """Small data and small networks for all tests."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -26,3 +28,16 @@ def diabetes():
     """Return 200 rows of 10 features and a number around 150."""
     X, y = load_diabetes(return_X_y=True)
     return X[:200] * 20, y[:200]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many of scikit-learn's estimators convert, once the sweep has run."""
+    outcomes = Counter(
+        outcome
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for name, outcome in getattr(report, "user_properties", ())
+        if name == "sweep" and report.when == "call"
+    )
+    if outcomes:
+        found = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        terminalreporter.write_line(f"scikit-learn's estimators x roles x tasks: {found}")

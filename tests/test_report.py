@@ -99,7 +99,7 @@ def test_decisions_are_scored_by_accuracy(iris):
     assert np.isnan(report.bases[1].score.mean)  # numbers are no classes
     assert np.isfinite(report.bases[1].lost_without.mean)
     stack = sf.StackingClassifier(bases[1:], LogisticRegression(), cv=3).fit(X, y)
-    assert stack.report().verdict.startswith("No base predicts classes by itself; the stack has")
+    assert stack.report().verdict.startswith("No base is scored by itself; the stack has")
 
 
 def test_regression_with_passthrough_and_time(diabetes):

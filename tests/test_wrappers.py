@@ -900,3 +900,18 @@ def test_settings_that_apply_to_nothing(iris, settings, message):
     callbacks = [keras.callbacks.EarlyStopping("loss"), keras.callbacks.TerminateOnNaN]
     with pytest.raises(ValueError, match=message):
         sf.KerasClassifier(build_classifier, **{"callbacks": callbacks, **settings}).fit(*iris)
+
+
+def test_a_compiled_model_that_was_never_trained_is_copied(iris):
+    import keras
+
+    X, y = iris
+    model = build_classifier(META)
+    model.compile(keras.optimizers.Adam(0.0123), "sparse_categorical_crossentropy")
+    network = sf.KerasClassifier(model, epochs=0)
+    for twin in (clone(network), pickle.loads(pickle.dumps(network)), network):
+        trained = twin.fit(X, y).model_
+        assert float(trained.optimizer.learning_rate.numpy()) == pytest.approx(0.0123)
+        for mine, theirs in zip(trained.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert not model.optimizer.built

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
+from stackfuse._features import contribution
 from stackfuse._folds import Fold
 from stackfuse._store import Entry, FoldFit
 
@@ -129,7 +130,9 @@ def fit_fold(
         train, test = folds[k]
         params = _check_method_params(X, fit_params or {}, indices=train)
         estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
-        predictions = getattr(estimator, method)(_safe_indexing(X, test)) if len(test) else None
+        predictions = (
+            contribution(estimator, method, _safe_indexing(X, test)) if len(test) else None
+        )
         return FoldFit(estimator, predictions, plain_history(estimator))
 
     try:

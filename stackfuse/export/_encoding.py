@@ -4,19 +4,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, table
-from stackfuse.export._convert import convert_type, current_build, unsupported
-from stackfuse.export._frame import columns_of
+from stackfuse.export._convert import convert_transformer, current_build
+from stackfuse.export._frame import Words, columns_of
+from stackfuse.export._masks import refuse_rows
 from stackfuse.export._signature import MISSING
 
 
-@convert_type(OneHotEncoder, frames=True)
-def _one_hot(estimator, x, method):
-    if method != "transform":
-        raise unsupported(estimator, method)
+@convert_transformer(OneHotEncoder, frames=True)
+def _one_hot(estimator, x):
     rows = []
     for k, categories in enumerate(estimator.categories_):
         codes, unknown = _grouped(estimator, k, len(categories))
@@ -31,23 +30,30 @@ def _one_hot(estimator, x, method):
     return _encoded(estimator, x, rows)
 
 
-@convert_type(OrdinalEncoder, frames=True)
-def _ordinal(estimator, x, method):
-    if method != "transform":
-        raise unsupported(estimator, method)
-    if getattr(estimator, "_infrequent_enabled", False):
-        raise NotConvertible(
-            "An OrdinalEncoder that groups infrequent categories has no converter."
-        )
+@convert_transformer(OrdinalEncoder, frames=True)
+def _ordinal(estimator, x):
     rows = []
     for k, categories in enumerate(estimator.categories_):
         known = np.arange(len(categories), dtype=np.float64)
-        if k in estimator._missing_indices:
-            known[estimator._missing_indices[k]] = estimator.encoded_missing_value
+        missing = estimator._missing_indices.get(k)
+        if estimator._infrequent_enabled:
+            mapping = estimator._default_to_infrequent_mappings[k]
+            present = np.arange(len(categories)) != missing
+            known[present] = known[present] if mapping is None else mapping
+        if missing is not None:
+            known[missing] = estimator.encoded_missing_value
         use_value = estimator.handle_unknown == "use_encoded_value"
         other = estimator.unknown_value if use_value else np.nan
         rows.append(np.append(other, known)[:, None])
     return _encoded(estimator, x, rows)
+
+
+@convert_transformer(TargetEncoder, frames=True)
+def _target(estimator, x):
+    mean = np.atleast_1d(estimator.target_mean_)
+    starts = range(0, len(estimator.encodings_), len(mean))  # a column has one for each class
+    rows = [np.column_stack(estimator.encodings_[k : k + len(mean)]) for k in starts]
+    return _encoded(estimator, x, [np.vstack([mean, known]) for known in rows])
 
 
 def _grouped(encoder, k: int, n_categories: int) -> tuple[np.ndarray, int | None]:
@@ -76,8 +82,13 @@ def _encoded(encoder, x, rows: list[np.ndarray]):
     dtype = current_build().precision
     blocks = []
     for column, categories, values in zip(columns_of(x), encoder.categories_, rows, strict=True):
+        refuses = getattr(encoder, "handle_unknown", None) == "error"
+        if not values.shape[1] and not refuses:
+            continue
+        code = _code(encoder, column, categories)
+        if refuses:
+            refuse_rows(ops.equal(code, np.zeros(1, np.int32)))
         if values.shape[1]:
-            code = _code(encoder, column, categories)
             blocks.append(ops.reshape(table(values, dtype)(code), (-1, values.shape[1])))
     if not blocks:
         raise NotConvertible(f"{type(encoder).__name__} returns no columns.")
@@ -86,7 +97,6 @@ def _encoded(encoder, x, rows: list[np.ndarray]):
 
 def _code(encoder, column, categories: np.ndarray):
     """Return 1 + the number of the category of each row, 0 for others; int32 (batch, 1)."""
-    import keras
     from keras import ops
 
     name = type(encoder).__name__
@@ -97,10 +107,7 @@ def _code(encoder, column, categories: np.ndarray):
             "replace None by NaN before the stack is fitted."
         )
     if column.dtype == "string":
-        words = _words(name, categories, missing)
-        free = next(f"<{k}>" for k in range(len(words) + 1) if f"<{k}>" not in words)
-        lookup = keras.layers.StringLookup(vocabulary=words, num_oov_indices=1, oov_token=free)
-        return ops.cast(lookup(column), "int32")
+        return _code_of_words(name, Words.of(column), _words(name, categories, missing))
     if not all(
         isinstance(c, bool | int | float | np.number | np.bool_) for c in categories[~missing]
     ):
@@ -118,6 +125,27 @@ def _code(encoder, column, categories: np.ndarray):
     numbers = np.arange(1, len(values) + 1, dtype=np.int32)
     hit = ops.where(hits, numbers, np.zeros(len(values), np.int32))
     return ops.cast(ops.sum(hit, axis=1, keepdims=True), "int32")
+
+
+def _code_of_words(name: str, column: Words, words: list[str]):
+    """Return 1 + the number of each row's word, 0 for others; int32 of shape (batch, 1)."""
+    import keras
+    from keras import ops
+
+    if MISSING in words and MISSING in column.read_as:
+        raise NotConvertible(
+            f"{name} knows None as a category after missing values have been imputed, and a graph "
+            "cannot tell None from NaN: replace None by NaN before the stack is fitted."
+        )
+    spelled = words + [string for string in column.read_as if string not in words]
+    free = next(f"<{k}>" for k in range(len(spelled) + 1) if f"<{k}>" not in spelled)
+    lookup = keras.layers.StringLookup(vocabulary=spelled, num_oov_indices=1, oov_token=free)
+    code = ops.cast(lookup(column.tensor), "int32")
+    if not column.read_as:
+        return code
+    numbers = {word: k for k, word in enumerate(words, start=1)}
+    meant = [numbers.get(column.read_as.get(string, string), 0) for string in spelled]
+    return ops.take(np.array([0, *meant], np.int32), code)
 
 
 def _words(name: str, categories: Any, missing: np.ndarray) -> list[str]:

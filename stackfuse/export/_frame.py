@@ -1,9 +1,42 @@
 """Named columns on their way through the graph; some may hold strings."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from stackfuse._checks import NotConvertible
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of strings, some of which are to be read as others.
+
+    No format rewrites strings; but what looks words up can look up others in their place.
+
+    Attributes
+    ----------
+    tensor : KerasTensor of shape (batch, 1)
+    read_as : mapping of str to str
+    """
+
+    dtype: ClassVar[str] = "string"
+
+    tensor: Any
+    read_as: Mapping[str, str]
+
+    @classmethod
+    def of(cls, column) -> "Words":
+        """Return a column of strings as words that stand for themselves, or as it was changed."""
+        return column if isinstance(column, cls) else cls(column, {})
+
+    def written(self, word: str) -> list[str]:
+        """Return all strings that are read as a word."""
+        own = [] if word in self.read_as else [word]
+        return own + [string for string, meaning in self.read_as.items() if meaning == word]
+
+    def replaced(self, word: str, by: str) -> "Words":
+        """Return the column with another word in place of one."""
+        return Words(self.tensor, {**self.read_as, **dict.fromkeys(self.written(word), by)})
 
 
 class Frame:
@@ -11,11 +44,11 @@ class Frame:
 
     Parameters
     ----------
-    columns : dict of str to KerasTensor of shape (batch, 1)
+    columns : dict of hashable to KerasTensor of shape (batch, 1), or Words
         Numbers in the graph's precision, or strings.
     """
 
-    def __init__(self, columns: dict[str, Any]):
+    def __init__(self, columns: dict[Hashable, Any]):
         self.columns = columns
 
     @property
@@ -24,7 +57,7 @@ class Frame:
         return None, len(self.columns)
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> list[Hashable]:
         """Names of the columns."""
         return list(self.columns)
 

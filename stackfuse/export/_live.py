@@ -8,7 +8,9 @@ from stackfuse._checks import NotConvertible
 from stackfuse._inputs import input_structure
 from stackfuse._one_call import built_by
 from stackfuse._program import compiled, finished_model, locked, seeded
-from stackfuse.export._convert import Build, building, convert
+from stackfuse.export._build import Build, building
+from stackfuse.export._convert import convert
+from stackfuse.export._masks import without_refused
 
 
 @built_by
@@ -24,7 +26,7 @@ def one_call(stack, method: str) -> Callable:
     Returns
     -------
     function : callable
-        From an array of float64 to a tensor. A row that a network cannot take gives NaN.
+        From an array of float64 to a tensor. A row that an estimator would refuse gives NaN.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def one_call(stack, method: str) -> Callable:
         y = convert(stack, x, method)
         if isinstance(y, list):
             raise NotConvertible(f"{method} returns a list.")
-        model = keras.Model(x, y)
+        model = keras.Model(x, without_refused({method: y}, "float64")[method])
         function = compiled(
             lambda X: model(X, training=False), tf.TensorSpec((None, *shape), "float64")
         )
@@ -48,14 +50,16 @@ def one_call(stack, method: str) -> Callable:
     return function
 
 
-def live(estimator, x):
-    """Return the predictions of a network itself for a symbolic tensor.
+def live(estimator, x, meaning: str):
+    """Return what a network itself predicts, or decides, for a symbolic tensor.
 
     Parameters
     ----------
     estimator : NetworkEstimator
     x : KerasTensor
         In the dtype of the network's input.
+    meaning : {"predict", "decide"}
+        A method of the network's outputs.
 
     Returns
     -------
@@ -79,8 +83,9 @@ def live(estimator, x):
         or model.run_eagerly
     ):
         raise NotConvertible("The network does not take one array of floating-point numbers.")
-    function = finished_model(model, outputs.predict, f"predict {outputs}")
-    width = outputs.predict(keras.KerasTensor((None, *model.output_shape[1:]))).shape[1]
+    finish = getattr(outputs, meaning)
+    function = finished_model(model, finish, f"{meaning} {outputs}")
+    width = finish(keras.KerasTensor((None, *model.output_shape[1:]))).shape[1]
 
     class Live(keras.layers.Layer):
         """Calls the network's compiled function, with its variables as they are then."""

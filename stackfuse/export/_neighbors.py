@@ -43,7 +43,7 @@ class Neighbours:
     weight: Any
 
 
-def _distances(estimator, x):
+def reduced_by_estimator(estimator, x):
     """Return reduced distances to the training rows, and their power of the distance."""
     rows = kept_rows(estimator, estimator._fit_X)
     metric, parameters = estimator.effective_metric_, estimator.effective_metric_params_
@@ -63,15 +63,15 @@ def nearest(estimator, x, values: np.ndarray) -> Neighbours:
     """
     from keras import ops
 
-    reduced, power = _distances(estimator, x)
-    _refuse_ties(estimator, values)
+    reduced, power = reduced_by_estimator(estimator, x)
+    refuse_ties(estimator, values)
     largest, places = ops.top_k(ops.negative(reduced), estimator.n_neighbors)
     weights = ops.expand_dims(_weights(estimator, ops.negative(largest), power), 2)
     chosen = table(values, x.dtype)(places)
     return Neighbours(ops.sum(chosen * weights, axis=1), ops.sum(weights, axis=1))
 
 
-def _refuse_ties(estimator, values: np.ndarray) -> None:
+def refuse_ties(estimator, values: np.ndarray) -> None:
     """Raise if training rows have neighbours of which scikit-learn picks some by chance."""
     rows, n_neighbors = estimator._fit_X, estimator.n_neighbors
     n_seen = min(rows.shape[0], 2 * n_neighbors + 10)
@@ -96,7 +96,7 @@ def within_radius(estimator, x, values: np.ndarray) -> Neighbours:
     """Add up the values of the training rows within the radius; see :func:`nearest`."""
     from keras import ops
 
-    reduced, power = _distances(estimator, x)
+    reduced, power = reduced_by_estimator(estimator, x)
     # As scikit-learn does, without taking roots.
     inside = ops.less_equal(reduced, constant(float(estimator.radius) ** power, x))
     far = constant(np.finfo(x.dtype).max, x)

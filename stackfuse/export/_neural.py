@@ -1,11 +1,14 @@
 """Keras networks: ours, copied into the graph in inference mode."""
 
+from stackfuse._alignment import Aligned
 from stackfuse._checks import NotConvertible
 from stackfuse._copies import isolated
+from stackfuse._features import FEATURES
 from stackfuse._inputs import input_structure
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
-from stackfuse.export._arithmetic import as_column, constant, first_largest
-from stackfuse.export._convert import convert_type, current_build, once, unsupported
+from stackfuse._penultimate import in_float64, penultimate
+from stackfuse.export._arithmetic import affine, as_column, constant, first_largest
+from stackfuse.export._convert import convert, convert_type, current_build, once, unsupported
 from stackfuse.export._live import live
 
 
@@ -13,7 +16,14 @@ from stackfuse.export._live import live
 def _classifier(estimator, x, method):
     from keras import ops
 
-    probabilities = _outputs(estimator, x)
+    if method == FEATURES:
+        return _features(estimator, x)
+    if method == "decision_function":
+        decision = _outputs(estimator, x, "decide")
+        if isinstance(decision, list):
+            return [as_column(part) if part.shape[1] == 1 else part for part in decision]
+        return as_column(decision) if estimator.outputs_.task == "binary" else decision
+    probabilities = _outputs(estimator, x, "predict")
     if method == "predict_proba":
         return probabilities
     if method != "label":
@@ -27,22 +37,48 @@ def _classifier(estimator, x, method):
 
 @convert_type(NetworkRegressor)
 def _regressor(estimator, x, method):
+    if method == FEATURES:
+        return _features(estimator, x)
     if method != "predict":
         raise unsupported(estimator, method)
-    y = _outputs(estimator, x)
+    y = _outputs(estimator, x, "predict")
     return as_column(y) if estimator._y_is_column else y
 
 
+@convert_type(Aligned)
+def _aligned(estimator, x, method):
+    if method != FEATURES:
+        raise unsupported(estimator, method)
+    features, motion = convert(estimator.estimator, x, method), estimator.alignment
+    moved = features - constant(motion.origin, features)
+    return affine(moved, motion.rotation.T, motion.target)
+
+
+def _outputs(estimator, x, meaning: str):
+    """Return what the estimator's network predicts, or decides, in the graph's precision."""
+    if current_build().live:
+        return live(estimator, _fed(estimator.model_, x), meaning)
+    return getattr(estimator.outputs_, meaning)(_raw(estimator, x), current_build().precision)
+
+
 @once
-def _outputs(estimator, x):
-    """Return what the estimator's network predicts, computed in its dtype, in the graph's."""
+def _raw(estimator, x):
+    """Return what the estimator's network computes, in its own dtype."""
+    return _computed(estimator.model_, x)
+
+
+@once
+def _features(estimator, x):
+    """Return what the last layer of the estimator's network is given."""
+    if current_build().live:
+        raise NotConvertible("Features are computed base by base.")
+    return in_float64(_computed(penultimate(estimator.model_), x), current_build().precision)
+
+
+def _computed(model, x):
     build = current_build()
-    if build.live:
-        return live(estimator, _fed(estimator.model_, x))
-    narrow = build.precision == "float32"
-    network = isolated(estimator.model_, trainable=build.trainable, narrow=narrow)
-    y = network(_fed(network, x), training=None if build.trainable else False)
-    return estimator.outputs_.predict(y, build.precision)
+    network = isolated(model, trainable=build.trainable, narrow=build.precision == "float32")
+    return network(_fed(network, x), training=None if build.trainable else False)
 
 
 def _fed(network, x):

@@ -82,7 +82,8 @@ def summed(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
 
     combine, over = {"sum": (ops.add, ops.sum), "max": (ops.maximum, ops.max)}[reduce]
     features = table(np.ascontiguousarray(rows.T), x.dtype)
-    n_features, step, total = rows.shape[1], _step(rows.shape[1]), None
+    n_features, step = rows.shape[1], _step(rows.shape[1])
+    total: Any = None
     for start in range(0, n_features, step):
         stop = min(start + step, n_features)
         part = ops.expand_dims(x[:, start:stop], 2)

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from stackfuse._checks import Task
 from stackfuse._columns import PASSED, Column
+from stackfuse._features import FEATURES
 
 #: How far a probability may lie outside of 0 to 1, and a sum of probabilities from 1: networks
 #: compute in float32.
@@ -131,6 +132,12 @@ def _checked(block: Block, method: str, task: Task, width: int) -> Block:
     """Return the block of a base that told its method, or raise if it cannot be used."""
     n_columns = len(block.places)
     one_is_enough = task == "binary"
+    if method == FEATURES:
+        raise ValueError(
+            f"{block.name!r} contributes features, which are no predictions that can be weighed: "
+            "use a meta-learner that learns from any numbers, such as LogisticRegression(), "
+            "Ridge() or fusion='dense', or stack_method='auto'."
+        )
     if task in ("regression", "multioutput"):
         if n_columns == width:
             return Block(block.name, block.places)

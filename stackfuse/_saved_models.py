@@ -1,0 +1,112 @@
+"""Models from files, without what they were compiled with; those of Keras 2 as well.
+
+Of an .h5 file that Keras 2 wrote, Keras 3 refuses settings that its layers no longer have, although
+nearly all such files hold the value at which they do nothing. They are left out here, in a copy.
+"""
+
+import inspect
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+#: Settings that layers of Keras 2 had, and the value at which they did nothing; ... for any value.
+_GONE: dict[str, Any] = {
+    "groups": 1,
+    "implementation": ...,
+    "input_length": ...,
+    "kernel_constraint": ...,  # of separable convolutions, which have two kernels of other names
+    "kernel_initializer": ...,
+    "kernel_regularizer": ...,
+    "time_major": False,
+}
+
+
+def load_uncompiled(path: Path) -> Any:
+    """Return the model of a ``.keras`` or ``.h5`` file, not compiled.
+
+    Metrics and optimizers of other versions of Keras often cannot be loaded, and are not needed.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    Exception
+        Whatever Keras raises of a file that it cannot load.
+    """
+    import keras
+
+    if path.suffix not in (".h5", ".hdf5") or not _is_of_keras_2(path):
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, f"model{path.suffix}")
+        shutil.copyfile(path, copy)
+        _modernise(copy)
+        return keras.models.load_model(copy, compile=False, safe_mode=True)
+
+
+def _is_of_keras_2(path: Path) -> bool:
+    import h5py
+
+    with h5py.File(path) as file:
+        return _text(file.attrs.get("keras_version", "")).startswith("2.")
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _modernise(path: Path) -> None:
+    """Rewrite, in place, the configuration in a file of Keras 2."""
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        config = file.attrs.get("model_config")
+        if config is not None:  # without one there are weights only, as Keras will say
+            file.attrs["model_config"] = json.dumps(_as_of_now(json.loads(_text(config))))
+
+
+def _as_of_now(part: Any) -> Any:
+    """Return a part of a configuration of Keras 2 as Keras 3 writes it."""
+    if isinstance(part, list):
+        return [_as_of_now(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    part = {name: _as_of_now(value) for name, value in part.items()}
+    settings = part.get("config")
+    if not isinstance(settings, dict):
+        return part
+    if part.get("class_name") in ("Policy", "PolicyV1"):  # of mixed precision: its name says it
+        return settings["name"]
+    return {**part, "config": _settings(part.get("class_name"), settings)}
+
+
+def _settings(class_name: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a layer without those that it no longer has."""
+    import keras
+
+    layer = vars(keras.layers).get(class_name)
+    if not isinstance(layer, type):
+        return settings
+    taken = inspect.signature(layer).parameters
+    if "alpha" in settings and "negative_slope" in taken:  # LeakyReLU
+        settings = {**settings, "negative_slope": settings["alpha"]}
+        del settings["alpha"]
+    settings = {name: _placed(value) for name, value in settings.items()}
+    idle = {n for n, value in _GONE.items() if n in settings and value in (..., settings[n])}
+    return {n: value for n, value in settings.items() if n in taken or n not in idle}
+
+
+def _placed(value: Any) -> Any:
+    """Return a setting, of which layers inside a layer are said to be those of Keras."""
+    import keras
+
+    if isinstance(value, list):
+        return [_placed(item) for item in value]
+    name = value.get("class_name") if isinstance(value, dict) else None
+    if not isinstance(vars(keras.layers).get(name), type):
+        return value
+    return {"module": "keras.layers", "registered_name": None, **value}

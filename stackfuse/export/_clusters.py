@@ -1,0 +1,66 @@
+"""Clusters: the distances to their centres, and the nearest."""
+
+import numpy as np
+from sklearn.cluster import Birch, BisectingKMeans, KMeans, MiniBatchKMeans
+
+from stackfuse.export._arithmetic import as_column, first_largest, table, where_finite
+from stackfuse.export._convert import convert_type, unsupported
+from stackfuse.export._pairwise import kept_rows, squared_distances
+
+
+@convert_type(KMeans, MiniBatchKMeans)
+def _k_means(estimator, x, method):
+    from keras import ops
+
+    squares = squared_distances(x, kept_rows(estimator, estimator.cluster_centers_))
+    if method == "transform":
+        return ops.sqrt(squares)
+    if method != "predict":
+        raise unsupported(estimator, method)
+    return _where_near(squares, ops.cast(first_largest(-squares), x.dtype))
+
+
+@convert_type(Birch)
+def _birch(estimator, x, method):
+    from keras import ops
+
+    squares = squared_distances(x, kept_rows(estimator, estimator.subcluster_centers_))
+    if method == "transform":
+        return ops.sqrt(squares)
+    if method != "predict":
+        raise unsupported(estimator, method)
+    labels = np.asarray(estimator.subcluster_labels_, np.float64)[:, None]
+    number = ops.cast(first_largest(-squares), "int32")
+    return _where_near(squares, as_column(table(labels, x.dtype)(number)))
+
+
+@convert_type(BisectingKMeans)
+def _bisecting(estimator, x, method):
+    from keras import ops
+
+    squares = squared_distances(x, kept_rows(estimator, estimator.cluster_centers_))
+    if method == "transform":
+        return ops.sqrt(squares)
+    if method != "predict":
+        raise unsupported(estimator, method)
+    shift = getattr(estimator, "_X_mean", 0.0)
+    label = as_column(_label_below(x, estimator._bisecting_tree, shift))
+    return _where_near(squares, ops.cast(label, x.dtype))
+
+
+def _where_near(squares, label):
+    """Return the label, and NaN where there are no distances: where scikit-learn raises."""
+    return as_column(where_finite(squares[:, :1], label[:, None]))
+
+
+def _label_below(x, node, shift):
+    """Return the label of the leaf that each row comes to from a node, shape (batch, 1)."""
+    from keras import ops
+
+    if node.left is None:
+        return ops.cast(ops.zeros_like(x[:, :1]), "int32") + np.array([node.label], np.int32)
+    centers = np.vstack([node.left.center, node.right.center]) + shift
+    squares = squared_distances(x, centers)
+    goes_right = ops.less(squares[:, 1:], squares[:, :1])
+    right, left = _label_below(x, node.right, shift), _label_below(x, node.left, shift)
+    return ops.where(goes_right, right, left)

@@ -1,0 +1,37 @@
+"""Power transforms: Box-Cox and Yeo-Johnson."""
+
+import numpy as np
+from sklearn.preprocessing import PowerTransformer
+
+from stackfuse.export._arithmetic import constant, held
+from stackfuse.export._convert import convert, convert_transformer
+from stackfuse.export._functions import expm1, log1p
+
+
+@convert_transformer(PowerTransformer)
+def _power(estimator, x):
+    from keras import ops
+
+    powers = np.asarray(estimator.lambdas_, np.float64)
+    zero = constant(0, x)
+    if estimator.method == "box-cox":
+        # scikit-learn raises where a number is not positive.
+        logs = ops.log(ops.where(ops.greater(x, zero), x, held(x, np.nan)[0]))
+        y = _box_cox(logs, powers, smallest=1e-19)
+    else:
+        eps = np.finfo(np.float64).eps
+        is_negative = ops.logical_not(ops.greater_equal(x, zero))  # so that NaN stays NaN
+        above = _box_cox(log1p(ops.where(is_negative, zero, x)), powers, eps)
+        below = _box_cox(log1p(ops.where(is_negative, -x, zero)), 2 - powers, eps)
+        y = ops.where(is_negative, -below, above)
+    return convert(estimator._scaler, y, "transform") if estimator.standardize else y
+
+
+def _box_cox(logs, powers: np.ndarray, smallest: float):
+    """Return ``(exp(logs) ** powers - 1) / powers``, the logarithm itself for powers of zero."""
+    from keras import ops
+
+    is_zero = np.abs(powers) < smallest
+    divisor = np.where(is_zero, 1.0, powers)
+    y = expm1(logs * constant(divisor, logs)) / held(logs, divisor)[0]
+    return ops.where(is_zero, logs, y) if is_zero.any() else y

@@ -1,0 +1,63 @@
+"""Why some estimators of scikit-learn have no converter."""
+
+_ITERATES = "repeats an approximation for each row until it is good enough"
+_CLUSTERS = "gives clusters to the rows that it was fitted on only"
+_DENSITY = "is no classifier, regressor or transformer: stacks and pipelines have no place for it"
+_GRAPH = "returns a matrix with a column for each training row, for clustering"
+_TARGET = "is made for y, and a graph takes X"
+_TEXT = "takes texts or dicts apart, and a graph takes columns: use it before the stack"
+
+#: Class names of scikit-learn, and what each does that no graph of one row of numbers does.
+REASONS = {
+    "AffinityPropagation": _DENSITY,
+    "AgglomerativeClustering": _CLUSTERS,
+    "BayesianGaussianMixture": _DENSITY,
+    "ClassicalMDS": "has no transform for other rows",
+    "CountVectorizer": _TEXT,
+    "DBSCAN": _CLUSTERS,
+    "DictVectorizer": _TEXT,
+    "EllipticEnvelope": _DENSITY,
+    "EmpiricalCovariance": _DENSITY,
+    "FeatureHasher": _TEXT,
+    "GaussianMixture": _DENSITY,
+    "GraphicalLasso": _DENSITY,
+    "GraphicalLassoCV": _DENSITY,
+    "HDBSCAN": _CLUSTERS,
+    "HashingVectorizer": _TEXT,
+    "IsolationForest": _DENSITY,
+    "KNeighborsTransformer": _GRAPH,
+    "KernelDensity": _DENSITY,
+    "LabelBinarizer": _TARGET,
+    "LabelEncoder": _TARGET,
+    "LatentDirichletAllocation": _ITERATES,
+    "LedoitWolf": _DENSITY,
+    "LocalOutlierFactor": _DENSITY,
+    "MDS": "has no transform for other rows",
+    "MeanShift": _DENSITY,
+    "MinCovDet": _DENSITY,
+    "MiniBatchNMF": _ITERATES,
+    "MultiLabelBinarizer": _TARGET,
+    "NMF": _ITERATES,
+    "NearestNeighbors": _DENSITY,
+    "OAS": _DENSITY,
+    "OPTICS": _CLUSTERS,
+    "OneClassSVM": _DENSITY,
+    "PatchExtractor": "returns more rows than it is given",
+    "RadiusNeighborsTransformer": _GRAPH,
+    "SGDOneClassSVM": _DENSITY,
+    "ShrunkCovariance": _DENSITY,
+    "SpectralBiclustering": _CLUSTERS,
+    "SpectralClustering": _CLUSTERS,
+    "SpectralCoclustering": _CLUSTERS,
+    "SpectralEmbedding": "has no transform for other rows",
+    "TSNE": "has no transform for other rows",
+    "TfidfVectorizer": _TEXT,
+}
+
+
+def reason_against(cls: type) -> str | None:
+    """Return why an estimator of scikit-learn, or one that descends from it, is not converted."""
+    for parent in cls.__mro__:
+        if parent.__module__.startswith("sklearn.") and parent.__name__ in REASONS:
+            return REASONS[parent.__name__]
+    return None
