@@ -237,7 +237,7 @@ def test_wrong_rows_are_refused_as_ever(iris, at_once, stack):
         stack.predict_proba(missing)
     with pytest.raises(ValueError, match="cannot represent"):
         stack.predict_proba(1e300 * X[:1])
-    missing[:, 0] = np.inf, -np.inf
+    missing[0, 0] = np.inf
     with pytest.raises(ValueError, match="infinity"):
         stack.predict_proba(missing)
     with pytest.raises(ValueError, match="features"):
