@@ -1,6 +1,9 @@
 """What the benchmarks measure: networks, data, the peers, and a clock."""
 
+import argparse
 import contextlib
+import dataclasses
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +26,13 @@ class Case:
     data: Callable
     fit: Mapping[str, int]
     n_bases: int = 1
+
+
+def asked_for(description: str | None) -> bool:
+    """Return whether the quick form was asked for on the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="less of everything: minutes")
+    return parser.parse_args().quick
 
 
 def dense(units: int) -> Callable:
@@ -94,6 +104,13 @@ CASES = (
 )
 
 
+def smaller(case: Case) -> Case:
+    """Return a case with a fifth of the rows of a table, and with two epochs."""
+    rows = {"data": table(1000)} if case is SMALL else {}
+    rows = {"data": table(4000)} if case.title == "wide MLP" else rows
+    return dataclasses.replace(case, fit={**case.fit, "epochs": 2}, **rows)
+
+
 def plain(case: Case, X, y) -> Callable:
     """Return what fits each base once, on all rows, with nothing but Keras."""
 
@@ -144,6 +161,18 @@ def scikeras_stack(case: Case, cv: int = 5) -> StackingClassifier:
     settings = {"loss": "sparse_categorical_crossentropy", "verbose": 0, **case.fit}
     bases = [(f"net{k}", KerasClassifier(case.build, **settings)) for k in range(case.n_bases)]
     return StackingClassifier(bases, LogisticRegression(), cv=cv)
+
+
+def why_no_scikeras() -> str | None:
+    """Return why there is no figure of scikeras, or None if it runs."""
+    if importlib.util.find_spec("scikeras") is None:
+        return "scikeras is not installed (pip install scikeras)"
+    one = Case("", dense(2), table(64), {"epochs": 1})
+    try:
+        silently(scikeras_stack(one, cv=2).fit, *one.data())
+    except Exception as error:  # whatever it dies of is the answer
+        return f"scikeras does not run here: {type(error).__name__}: {error}"[:200]
+    return None
 
 
 def silently(function: Callable, *arguments) -> None:

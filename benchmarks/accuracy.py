@@ -45,12 +45,12 @@ def case_for(X, y) -> cases.Case:
     return cases.Case("", build, lambda: (X, y), {"epochs": 30, "batch_size": 32}, n_bases=2)
 
 
-def main() -> None:
-    """Print the table."""
+def main(quick: bool = False) -> None:
+    """Print the table; the quick one of three sets."""
     print(
         f"{'accuracy':24}{'rows':>6}{'loop':>8}{'auto':>8}{'fused':>8}{'wrappers':>10}{'error':>8}"
     )
-    for title, load in LOADERS.items():
+    for title, load in list(LOADERS.items())[: 3 if quick else None]:
         X, y = load(return_X_y=True)
         split = train_test_split(X.astype("float32"), y, test_size=0.25, random_state=0, stratify=y)
         train, test, y_train, y_test = split
@@ -71,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(cases.asked_for(__doc__))

@@ -57,8 +57,9 @@ def compiled(model, X: np.ndarray, folder: str) -> dict[str, Callable]:
     for path in (saved, onnx):
         start = time.perf_counter()
         sf.export(model, path, verify=X[:1_000])
-        size = sum(file.stat().st_size for file in Path(path).rglob("*")) or Path(path).stat().st_size
-        print(f"    {Path(path).name}: {time.perf_counter() - start:.1f} s, {size / 1e6:.1f} MB")
+        took = time.perf_counter() - start
+        size = sum(file.stat().st_size for file in [Path(path), *Path(path).rglob("*")])
+        print(f"    {Path(path).name}: {took:.1f} s, {size / 1e6:.1f} MB")
     served = tf.saved_model.load(saved)
     signature = served.signatures["serving_default"]
     session = onnxruntime.InferenceSession(onnx)
@@ -87,9 +88,7 @@ def trees() -> None:
             print(f"{'rows':>10}{'scikit-learn':>15}" + "".join(f"{way:>22}" for way in ways))
             for n in ROWS:
                 found = interleaved({way: lambda f=f, n=n: f(X[:n]) for way, f in ways.items()})
-                cells = "".join(
-                    f"{t * 1e3:10.2f} ({peer[n] / t:5.1f} x)  " for t in found.values()
-                )
+                cells = "".join(f"{t * 1e3:10.2f} ({peer[n] / t:5.1f} x)  " for t in found.values())
                 print(f"{n:>10,}{peer[n] * 1e3:15.2f}{cells}", flush=True)
 
 

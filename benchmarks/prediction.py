@@ -31,21 +31,22 @@ def interleaved(candidates: dict[str, Callable], turns: int = TURNS) -> dict[str
     return best
 
 
-def show(title: str, candidates: dict[str, Callable]) -> None:
+def show(title: str, candidates: dict[str, Callable], quick: bool) -> None:
     """Print the milliseconds of each candidate, a function of X, for each number of rows."""
     print(f"{title:>22}" + "".join(f"{name:>24}" for name in candidates))
     rng = np.random.default_rng(0)
-    for n_rows in ROWS:
+    for n_rows in ROWS[::2] if quick else ROWS:
         X = rng.normal(size=(n_rows, 30)).astype("float32")
         # The wrapper cannot be told to draw no progress bar.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            seconds = interleaved({n: lambda f=f, X=X: f(X) for n, f in candidates.items()})
+            functions = {n: lambda f=f, X=X: f(X) for n, f in candidates.items()}
+            seconds = interleaved(functions, 3 if quick else TURNS)
         mine = next(iter(seconds.values()))
         cells = "".join(f"{t * 1e3:12.2f} ({t / mine:7.1f} x)" for t in seconds.values())
         print(f"{n_rows:>22,}{cells}", flush=True)
 
 
-def main() -> None:
+def main(quick: bool = False) -> None:
     """Print the tables."""
     import keras
     from keras.wrappers import SKLearnClassifier
@@ -63,15 +64,18 @@ def main() -> None:
             "model.predict": lambda X: network.model_.predict(X, verbose=0),
             "keras.wrappers": wrapper.predict,
         },
+        quick,
     )
-    ours, theirs = cases.stack(cases.SMALL), cases.keras_stack(cases.SMALL)
+    case = cases.smaller(cases.SMALL)
+    ours, theirs = cases.stack(case), cases.keras_stack(case)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         ours.fit(X, y), theirs.fit(X, y)
     show(
         "stack of three, rows",
         {"stackfuse": ours.predict_proba, "keras.wrappers": theirs.predict_proba},
+        quick,
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(cases.asked_for(__doc__))

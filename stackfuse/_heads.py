@@ -49,9 +49,9 @@ class Heads:
         finished = [head.predict(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
         return ops.concatenate(finished, axis=1) if self._numeric else finished
 
-    def decide(self, outputs) -> list:
+    def decide(self, outputs, dtype: str = "float64") -> list:
         """Turn a classifier's outputs into a list of log-odds, one array per head."""
-        return [head.decide(y) for head, y in zip(self.heads, self._listed(outputs))]
+        return [head.decide(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
 
     def default_loss(self) -> Any:
         """Return the losses of a network that was given none, in the structure of its outputs."""

@@ -27,7 +27,8 @@ def outputs_of(path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     ----------
     path : Path
     rows : dict of str to array-like of shape (n_samples, ...)
-        By the names of the inputs; they are cast to the inputs' dtypes.
+        By the names of the inputs, or of the columns that they take; they are cast to the
+        inputs' dtypes.
     """
     form = _formats.format_of(path)
     form.check_installed()
@@ -35,7 +36,7 @@ def outputs_of(path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     fed = {}
     for name, told in inputs.items():
         dtype: Any = object if told["dtype"] == "string" else told["dtype"]
-        fed[name] = np.asarray(rows[name]).astype(dtype)
+        fed[name] = np.asarray(rows[name if name in rows else told["column"]]).astype(dtype)
     return form.runtime.outputs_of(form.name, path, fed)
 
 
@@ -119,7 +120,9 @@ def _tensors(tensors: dict[str, Any]) -> str:
     lines = []
     for name, told in list(tensors.items())[:_LISTED]:
         shape = ", ".join("n" if side is None else str(side) for side in told["shape"])
-        lines.append(f"{name}: {told['dtype']} ({shape})")
+        column = told.get("column")
+        takes = "" if column in (None, name) else f" takes {column!r}"
+        lines.append(f"{name}: {told['dtype']} ({shape}){takes}")
     return "\n".join([*lines, *_rest(len(tensors))])
 
 

@@ -17,6 +17,7 @@ from stackfuse._features import FEATURES
 from stackfuse._folds import Fold
 from stackfuse._oof import OutOfFold
 from stackfuse._report import BaseReport, Estimate, Report
+from stackfuse.engines import Job, fit_many
 from stackfuse.meta import told_of_columns
 from stackfuse.meta._pools import log_loss
 from stackfuse.meta._scoring import ChancesAsX, LabelsAsX, NumbersAsX, ScoresAsX
@@ -110,13 +111,17 @@ class _Judged:
         """Return the scores of meta-learners trained on these columns of other folds' rows."""
         places = [place for place, column in enumerate(self.columns) if column in columns]
         final = told_of_columns(clone(self.final), columns, anew=True)
-        scores = []
-        for train, test in self.folds:
-            rows = _safe_indexing(self.table, places, axis=1)
-            params = {} if self.weight is None else {"sample_weight": self.weight[train]}
-            model = clone(final).fit(_safe_indexing(rows, train), self.y[train], **params)
-            scores.append(self._score(measure, model, _safe_indexing(rows, test), test))
-        return np.array(scores)
+        rows = _safe_indexing(self.table, places, axis=1)
+        params = {} if self.weight is None else {"sample_weight": self.weight}
+        jobs = [Job(fold.train) for fold in self.folds]
+        models = fit_many(final, rows, self.y, jobs, fit_params=params)
+        tests = [fold.test for fold in self.folds]
+        return np.array(
+            [
+                self._score(measure, model, _safe_indexing(rows, test), test)
+                for model, test in zip(models, tests)
+            ]
+        )
 
     def scores_of_base(self, measure: Measure, name: str) -> np.ndarray:
         """Return the scores of one base's out-of-fold predictions, on the same rows."""

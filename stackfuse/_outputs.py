@@ -77,26 +77,27 @@ class Outputs:
         probabilities = ops.cast(ops.softmax(outputs) if self.logits else outputs, dtype)
         return probabilities / ops.sum(probabilities, axis=-1, keepdims=True)
 
-    def decide(self, outputs):
+    def decide(self, outputs, dtype: str = "float64"):
         """Turn a classifier's outputs into log-odds; written in ``keras.ops``.
 
         Parameters
         ----------
         outputs : tensor of shape (n_samples, n_units)
+        dtype : str, default="float64"
 
         Returns
         -------
-        decision : tensor of shape (n_samples, n_columns), float64
+        decision : tensor of shape (n_samples, n_columns)
             One column for two classes; else one per class or label.
         """
         from keras import ops
 
         outputs = _only(outputs)
         if self.logits:
-            logits = ops.cast(outputs, "float64")
+            logits = ops.cast(outputs, dtype)
         else:
-            tiny = np.full(1, np.finfo(np.float64).tiny)
-            p = ops.cast(outputs, "float64")
+            tiny = np.full(1, np.finfo(dtype).tiny, dtype)
+            p = ops.cast(outputs, dtype)
             logits = ops.log(ops.maximum(p, tiny))
             if self.task == "multilabel" or self.n_units == 1:
                 logits = logits - ops.log(ops.maximum(1 - p, tiny))

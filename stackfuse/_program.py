@@ -142,7 +142,7 @@ class Program:
                 return finish(twin.stateless_call(mine, rest, x, training=False)[0])
 
             like = [variable.value for variable in self.model.variables]
-            self._functions[name] = _compiled(compute, like, _input_specs(self.model))
+            self._functions[name] = compiled(compute, like, _input_specs(self.model))
         return self._functions[name]
 
 
@@ -297,7 +297,7 @@ def predict(
     predictions : ndarray, or list of ndarray where `finish` returns a list
     """
     refuse_fork()
-    function, n_rows = _function_of(model, finish, name, of), batch_size or rows_per_call(x)
+    function, n_rows = finished_model(model, finish, name, of), batch_size or rows_per_call(x)
     parts = [function(x[slice(start, start + n_rows)]) for start in range(0, len(x), n_rows)]
     if isinstance(parts[0], list):  # several outputs
         return [np.concatenate([tensor.numpy() for tensor in tensors]) for tensors in zip(*parts)]
@@ -307,12 +307,17 @@ def predict(
 def rows_per_call(x: Rows) -> int:
     if len(x) <= _LEAST_ROWS:
         return PREDICT_ROWS
-    fitting = _PREDICT_BYTES // max(1, x.bytes_per_row)
+    return rows_at_once(x.bytes_per_row)
+
+
+def rows_at_once(bytes_per_row: int) -> int:
+    """Return the number of rows that one call of a compiled prediction takes."""
+    fitting = _PREDICT_BYTES // max(1, bytes_per_row)
     return min(PREDICT_ROWS, max(_LEAST_ROWS, fitting))
 
 
-def _function_of(model, finish: Callable, name: str, of: Callable) -> Callable:
-    """Return the compiled function of a model, made at the first call."""
+def finished_model(model, finish: Callable, name: str, of: Callable = _all_of) -> Callable:
+    """Return ``finish(of(model)(x))`` as a compiled function of x, made at the first call."""
     if model.run_eagerly:
         return lambda x: finish(of(model)(x, training=False))
     functions = _functions.setdefault(model, {})
@@ -325,13 +330,13 @@ def _function_of(model, finish: Callable, name: str, of: Callable) -> Callable:
             function = program.predictor(finish, name, of)
             functions[name] = lambda x: function([v.value for v in own.variables], x)
         else:
-            functions[name] = _compiled(
+            functions[name] = compiled(
                 lambda x: finish(part(x, training=False)), _input_specs(model)
             )
     return functions[name]
 
 
-def _compiled(function: Callable, *like) -> Callable:
+def compiled(function: Callable, *like) -> Callable:
     """Return a function as one graph for any number of rows.
 
     Called through the operation itself, because what ``tf.function`` does to its arguments takes
@@ -345,9 +350,10 @@ def _compiled(function: Callable, *like) -> Callable:
     """
     import tensorflow as tf
 
+    # As in Keras' own steps, the code of the user's own layers is not rewritten.
     if like[-1] is None:  # a subclassed model does not say what it takes
-        return tf.function(function, reduce_retracing=True)
-    graph = tf.function(function).get_concrete_function(*like)
+        return tf.function(function, reduce_retracing=True, autograph=False)
+    graph = tf.function(function, autograph=False).get_concrete_function(*like)
     dtypes = [tensor.dtype for tensor in graph.outputs]
 
     def call(*args):

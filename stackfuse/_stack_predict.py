@@ -17,6 +17,7 @@ from stackfuse._columns import PASSED, Column, as_block, labels_for
 from stackfuse._features import contribution
 from stackfuse._inputs import MultiInput, row_digests, spread
 from stackfuse._judgement import judge
+from stackfuse._one_call import one_call
 from stackfuse._report import Report
 
 #: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
@@ -52,6 +53,9 @@ class FittedStack(TransformerMixin):
             In float64, followed by the passed-through columns of X.
         """
         check_is_fitted(self)
+        at_once = one_call(self, X, "transform")
+        if at_once is not None:
+            return at_once
         blocks = []
         for replicas, method in zip(self._replicas(), self.stack_method_):
             votes = [
@@ -94,7 +98,17 @@ class FittedStack(TransformerMixin):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self)
-        return super().predict(X, **predict_params)
+        if not predict_params and not hasattr(self, "classes_"):
+            at_once = one_call(self, X, "predict")
+            if at_once is not None:
+                return at_once
+        encoders = getattr(self, "_label_encoder", None)
+        if not isinstance(encoders, list):
+            return super().predict(X, **predict_params)
+        # Some meta-learners, chains for one, predict the numbers of labels as floats.
+        numbers = np.asarray(self.final_estimator_.predict(self.transform(X), **predict_params))
+        columns = [e.inverse_transform(n) for e, n in zip(encoders, numbers.astype(np.intp).T)]
+        return np.array(columns).T
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns that :meth:`transform` returns.

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from stackfuse._checks import check_target, refuse_several_columns, task_of
 from stackfuse._columns import PASSED, as_labels
 from stackfuse._features import FEATURES
+from stackfuse._one_call import one_call
 from stackfuse._stack import Stack
 from stackfuse._stack_checks import check_final
 from stackfuse._stack_predict import final_has
@@ -128,6 +129,9 @@ default="auto"
             the probability that a row has the label.
         """
         check_is_fitted(self)
+        at_once = one_call(self, X, "predict_proba")
+        if at_once is not None:
+            return at_once
         if not isinstance(self._label_encoder, list):
             return super().predict_proba(X)
         # scikit-learn returns the probabilities of not having the labels here.

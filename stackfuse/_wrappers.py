@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ class _Builder(NetworkEstimator):
 
     def _extra_params(self) -> dict[str, Any]:
         """Return the parameters that are not in the constructor's signature."""
-        own = set(self._get_param_names())
+        cls: Any = type(self)
+        own = _names_of(cls)
         return {
             name: value
             for name, value in vars(self).items()
@@ -198,6 +200,12 @@ class _Builder(NetworkEstimator):
         if params.get("batch_size") is not None:
             check_count("predict__batch_size", params["batch_size"])
         return params
+
+
+@lru_cache(maxsize=64)
+def _names_of(cls: Any) -> frozenset[str]:
+    """Return the names in a constructor's signature; to read it takes as long as to predict."""
+    return frozenset(cls._get_param_names())
 
 
 @contextmanager

@@ -35,11 +35,14 @@ FITTED = 60
 
 #: What the sweep's data need an estimator to be told.
 SETTINGS: dict[str, dict[str, Any]] = {
+    "Birch": {"threshold": 2.0},  # the distance of a row to itself is rounding alone
+    "DictionaryLearning": {"transform_algorithm": "threshold"},  # others search for each row
     "DummyClassifier": {"strategy": "prior"},  # the default in the sweep draws random numbers
     "FunctionTransformer": {"func": np.log1p},
     "IsotonicRegression": {"out_of_bounds": "clip"},
     "KNeighborsClassifier": {"weights": "distance"},  # of neighbours at one distance any is taken
     "KNeighborsRegressor": {"weights": "distance"},
+    "MiniBatchDictionaryLearning": {"transform_algorithm": "threshold"},
     "OrdinalEncoder": {"handle_unknown": "use_encoded_value", "unknown_value": -1},
     "QuadraticDiscriminantAnalysis": {"reg_param": 0.1},
     "RadiusNeighborsClassifier": {"radius": 50.0, "weights": "distance"},
@@ -48,6 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "SelectFpr": {"alpha": 0.9},
     "SelectFwe": {"alpha": 0.9},
     "SequentialFeatureSelector": {"estimator": Ridge()},
+    "SparseCoder": {"dictionary": np.eye(4), "transform_algorithm": "threshold"},
     "StackingClassifier": {"final_estimator": LogisticRegression()},
     "StackingRegressor": {"final_estimator": LinearRegression()},
 }
@@ -66,6 +70,7 @@ NOT_TRIED = ("FrozenEstimator", "PLSSVD")
 ONLY = {
     "ClassifierChain": ("binary",),  # of two columns, which is multilabel
     "FixedThresholdClassifier": ("binary",),
+    "KNNImputer": ("binary",),  # the other rows have neighbours at equal distances
     "LinearDiscriminantAnalysis-transformer": ("multiclass",),
     "MultiOutputClassifier": ("binary",),
     "NeighborhoodComponentsAnalysis": ("multiclass",),
@@ -139,14 +144,14 @@ def rows_for(subject: Subject, task: str) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     if task == "regression":
         X, y = load_diabetes(return_X_y=True)
-        X, y = X[:80, :4] * 20 + 4, y[:80] / 100
+        X, y = X[:80, :4] * 20 + 4 + rng.uniform(0, 0.01, (80, 4)), y[:80] / 100
     else:
         X, y = load_iris(return_X_y=True)
         rows = rng.permutation(100 if task == "binary" else 150)[:80]
         X, y = X[rows] + rng.uniform(0, 0.01, (80, 4)), y[rows]
     if subject.name in OF_COLUMNS:
         y = np.column_stack([y, y**2 if task == "regression" else X[:, 0] > 5.5]).astype(y.dtype)
-    if subject.name in ("SimpleImputer", "MissingIndicator", "IterativeImputer"):
+    if subject.name in ("SimpleImputer", "MissingIndicator", "IterativeImputer", "KNNImputer"):
         X = np.where(rng.uniform(size=X.shape) < 0.2, np.nan, X)
     if subject.name == "KernelCenterer":
         X = X @ X[:FITTED].T

@@ -31,7 +31,7 @@ def test_every_estimator_is_tried_or_has_its_reason():
 
 
 @pytest.mark.parametrize("name", sorted(dict(all_estimators("transformer")).keys() & sweep.REASONS))
-def test_refusals_give_the_reason(name, iris):
+def test_masks_give_the_reason(name, iris):
     cls = dict(all_estimators("transformer"))[name]
     after = LogisticRegression().fit(*iris)
     with pytest.raises(sf.NotConvertible, match=f"{name} cannot be .*: it {sweep.REASONS[name]}"):

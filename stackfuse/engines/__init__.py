@@ -1,6 +1,5 @@
 """How the fold replicas of one base estimator are trained."""
 
-from stackfuse._checks import listed
 from stackfuse.engines._base import (
     Engine,
     FoldFits,
@@ -11,43 +10,20 @@ from stackfuse.engines._base import (
 )
 from stackfuse.engines._fused import FusedEngine
 from stackfuse.engines._joblib import JoblibEngine, holds_network
+from stackfuse.engines._many import Job, fit_many
+from stackfuse.engines._named import engine_named
 
 __all__ = [
     "Engine",
     "FoldFits",
     "FusedEngine",
+    "Job",
     "JoblibEngine",
     "SequentialEngine",
     "Watch",
     "derived_seed",
     "engine_named",
+    "fit_many",
     "holds_network",
     "replica",
 ]
-
-
-def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
-    """Return the engine of that name; an engine is returned as it is.
-
-    Parameters
-    ----------
-    engine : {"auto", "sequential", "fused"} or Engine
-        "auto" fuses networks where that is possible and pays, and is parallel for other estimators
-        where `n_jobs` asks for it.
-    n_jobs : int, default=None
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name; the message lists them all.
-    """
-    if not isinstance(engine, str):
-        return engine
-    names = ("auto", "sequential", "fused")
-    if engine not in names:
-        raise ValueError(f"engine must be {listed(names)}, got {engine!r}.")
-    if engine == "sequential":
-        return SequentialEngine()
-    if engine == "fused":
-        return FusedEngine()
-    return FusedEngine(JoblibEngine(n_jobs) if n_jobs not in (None, 1) else SequentialEngine())

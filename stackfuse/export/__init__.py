@@ -31,7 +31,6 @@ from stackfuse.export import (  # noqa: F401
     _preprocessing,
     _projection,
     _quantiles,
-    _refused,
     _sparse_coding,
     _splines,
     _stacks,

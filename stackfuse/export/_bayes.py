@@ -6,6 +6,7 @@ from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, Gaussi
 from stackfuse.export._arithmetic import affine, constant, held, table
 from stackfuse.export._convert import convert_type
 from stackfuse.export._discriminant import from_log_posterior
+from stackfuse.export._masks import refuse_rows
 from stackfuse.export._pairwise import rows_as_tensor
 
 
@@ -54,12 +55,12 @@ def _categorical(estimator, x, method):
     n_classes = len(estimator.classes_)
     scores = ops.zeros_like(x[:, :1])
     for k, log_prob in enumerate(estimator.feature_log_prob_):
-        # scikit-learn raises for categories that it does not know: here they give NaN.
         rows = np.vstack([log_prob.T, np.full(n_classes, np.nan)])
         unknown = constant(len(rows) - 1, x)
         category = x[:, k]
         low, high = constant(-1, x), unknown
         known = ops.logical_and(ops.greater(category, low), ops.less(category, high))
+        refuse_rows(ops.logical_not(known)[:, None])
         place = ops.cast(ops.where(known, category, unknown), "int32")  # towards 0, as in numpy
         scores = scores + table(rows, x.dtype)(place)
     return from_log_posterior(estimator, scores + held(x, estimator.class_log_prior_)[0], method)

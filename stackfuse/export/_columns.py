@@ -10,6 +10,7 @@ from stackfuse._checks import NotConvertible, listed
 from stackfuse.export._arithmetic import held
 from stackfuse.export._convert import convert, convert_type, unsupported
 from stackfuse.export._frame import Frame, take_columns
+from stackfuse.export._masks import refuse_missing
 
 #: numpy functions that have a twin of the same name and meaning in keras.ops.
 _TWINS = ("abs", "cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "square", "tanh")
@@ -22,7 +23,7 @@ def _column_transformer(estimator, x, method):
     names = getattr(estimator, "feature_names_in_", None)
     if isinstance(x, Frame) and names is not None:
         places = {name: k for k, name in enumerate(x.names)}
-        x = x.take([places[str(name)] for name in names])
+        x = x.take([places[name] for name in names])
     blocks = []
     for name, transformer, _ in estimator.transformers_:
         places = estimator._transformer_to_input_indices[name]
@@ -71,6 +72,8 @@ def _selector(estimator, x, method):
     places = np.flatnonzero(estimator.get_support()).tolist()
     if not places:
         raise NotConvertible(f"{type(estimator).__name__} selects no column.")
+    if not isinstance(x, Frame):
+        refuse_missing(estimator, x, method)
     return take_columns(x, places)
 
 

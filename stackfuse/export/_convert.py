@@ -11,10 +11,7 @@ numbers exact. Every function takes the dtype of its arithmetic from x.
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import singledispatch, wraps
 from typing import Any
 
@@ -22,7 +19,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._checks import NotConvertible
+from stackfuse.export._build import current_build, once
 from stackfuse.export._frame import Frame
+from stackfuse.export._masks import refuse_missing
 from stackfuse.export._reasons import reason_against
 
 #: The methods that a class must have inherited unchanged to be converted as its parent.
@@ -39,62 +38,6 @@ _PREDICTING = (
 
 #: What :func:`convert` can be asked for. "label" is the class number, as int64 of shape (batch,).
 METHODS = ("predict_proba", "decision_function", "predict", "transform", "label")
-
-
-@dataclass(frozen=True)
-class Build:
-    """What the graph that is being built is for.
-
-    Attributes
-    ----------
-    precision : {"float64", "float32"}
-        Of all arithmetic outside networks.
-    trainable : bool
-        Whether networks and linear models are to be trained on: they keep their dropout.
-    made : dict
-        What has been built so far; see :func:`once`.
-    """
-
-    precision: str = "float64"
-    trainable: bool = False
-    made: dict = field(default_factory=dict, repr=False, compare=False)
-
-
-_build: ContextVar[Build] = ContextVar("build")
-
-
-@contextmanager
-def building(build: Build) -> Iterator[None]:
-    """Say what the graphs that are built inside are for."""
-    token = _build.set(build)
-    try:
-        yield
-    finally:
-        _build.reset(token)
-
-
-def current_build() -> Build:
-    """Return what the graph that is being built is for."""
-    return _build.get(Build())
-
-
-def once(function: Callable) -> Callable:
-    """Decorate a function ``(estimator, x, *names)``: what it built is used again in one graph.
-
-    Label and probabilities are asked for one after the other; what both are computed from, a
-    forest's trees or a stack's bases, is to be in the graph once.
-    """
-
-    @wraps(function)
-    def shared(estimator, x, *names):
-        made = current_build().made
-        key = function, id(estimator), id(x), *names
-        if key not in made:
-            # Estimator and x are kept with it, so that no other objects can have their numbers.
-            made[key] = estimator, x, function(estimator, x, *names)
-        return made[key][2]
-
-    return shared
 
 
 @singledispatch
@@ -140,7 +83,8 @@ def convert_type(*classes: type, frames: bool = False) -> Callable[[Callable], C
         are passed to the function.
     frames : bool, default=False
         Whether the function also takes a ``Frame`` of named columns for x, some of which may hold
-        strings. Other functions are given the numbers in one tensor.
+        strings. Other functions are given the numbers in one tensor; rows
+        that hold NaN or infinity get outputs of NaN, unless the estimator's tags allow NaN.
 
     Returns
     -------
@@ -236,8 +180,9 @@ def convert(estimator, x, method: str):
     check_is_fitted(estimator)
     if method == "predict" and len(getattr(estimator, "classes_", ())) > 0:
         return _class_values(estimator, convert(estimator, x, "label"), current_build().precision)
-    if isinstance(x, Frame) and converter not in _taking_frames:
-        x = x.numbers(wanted_by=cls.__name__)
+    if converter not in _taking_frames:
+        x = x.numbers(wanted_by=cls.__name__) if isinstance(x, Frame) else x
+        refuse_missing(estimator, x, method)
     return converter(estimator, x, method)
 
 

@@ -10,6 +10,7 @@ from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, table
 from stackfuse.export._convert import convert_transformer, current_build
 from stackfuse.export._frame import Words, columns_of
+from stackfuse.export._masks import refuse_rows
 from stackfuse.export._signature import MISSING
 
 
@@ -81,8 +82,13 @@ def _encoded(encoder, x, rows: list[np.ndarray]):
     dtype = current_build().precision
     blocks = []
     for column, categories, values in zip(columns_of(x), encoder.categories_, rows, strict=True):
+        refuses = getattr(encoder, "handle_unknown", None) == "error"
+        if not values.shape[1] and not refuses:
+            continue
+        code = _code(encoder, column, categories)
+        if refuses:
+            refuse_rows(ops.equal(code, np.zeros(1, np.int32)))
         if values.shape[1]:
-            code = _code(encoder, column, categories)
             blocks.append(ops.reshape(table(values, dtype)(code), (-1, values.shape[1])))
     if not blocks:
         raise NotConvertible(f"{type(encoder).__name__} returns no columns.")

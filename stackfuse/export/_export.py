@@ -15,12 +15,13 @@ from stackfuse._checks import NotConvertible, listed
 from stackfuse._files import sync
 from stackfuse._inputs import MultiInput
 from stackfuse._program import seeded
-from stackfuse.export._convert import Build
+from stackfuse.export._build import Build
 from stackfuse.export._formats import Format, format_of
 from stackfuse.export._graph import PRECISIONS, build_graph, expected_outputs, run, sample_rows
 from stackfuse.export._manifest import manifest_of, text_of
 from stackfuse.export._parity import check_parity
 from stackfuse.export._probes import Probe, probes
+from stackfuse.export._signature import Input, as_given, as_pandas
 from stackfuse.export._trained_model import as_estimator
 
 _FLOAT32 = (
@@ -265,8 +266,8 @@ def _precision_for(form: Format, precision: str | None) -> str:
     return precision
 
 
-def _check_strings(stack, inputs: dict[str, tuple[Any, str]], form: Format) -> None:
-    strings = [name for name, (_, dtype) in inputs.items() if dtype == "string"]
+def _check_strings(stack, inputs: dict[str, Input], form: Format) -> None:
+    strings = [entry.column for entry in inputs.values() if entry.dtype == "string"]
     if strings and not form.takes_strings:
         raise NotConvertible(
             f"The {type(stack).__name__} takes strings in {listed(strings)}, which {form.title} "
@@ -324,10 +325,13 @@ def _rounded(X: Any) -> Any:
     if isinstance(X, MultiInput):
         return MultiInput(**{name: _rounded(array) for name, array in X.arrays.items()})
     if hasattr(X, "columns"):
-        frame = X if isinstance(X, pd.DataFrame) else X.to_pandas()
-        floats = [name for name, dtype in frame.dtypes.items() if dtype.kind == "f"]
-        rounded = frame.assign(**{str(n): _rounded(frame[n].to_numpy(float)) for n in floats})
-        return rounded if isinstance(X, pd.DataFrame) else type(X)(rounded.to_dict("list"))
+        rounded = as_pandas(X).copy()
+        for k in range(rounded.shape[1]):
+            column = rounded.iloc[:, k]
+            if column.dtype.kind == "f":
+                narrow = column.to_numpy(np.float32, na_value=np.nan)
+                rounded.isetitem(k, pd.Series(narrow, column.index).astype(column.dtype))
+        return as_given(rounded, X)
     array = X if scipy.sparse.issparse(X) else np.asarray(X)
     return array.astype(np.float32).astype(array.dtype) if array.dtype.kind == "f" else X
 

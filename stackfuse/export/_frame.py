@@ -1,6 +1,6 @@
 """Named columns on their way through the graph; some may hold strings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,11 +44,11 @@ class Frame:
 
     Parameters
     ----------
-    columns : dict of str to KerasTensor of shape (batch, 1), or Words
+    columns : dict of hashable to KerasTensor of shape (batch, 1), or Words
         Numbers in the graph's precision, or strings.
     """
 
-    def __init__(self, columns: dict[str, Any]):
+    def __init__(self, columns: dict[Hashable, Any]):
         self.columns = columns
 
     @property
@@ -57,7 +57,7 @@ class Frame:
         return None, len(self.columns)
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> list[Hashable]:
         """Names of the columns."""
         return list(self.columns)
 

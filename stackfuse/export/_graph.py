@@ -14,8 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._checks import NotConvertible, listed
 from stackfuse._copies import check_stock
 from stackfuse._program import seeded
-from stackfuse.export._convert import Build, building, convert
+from stackfuse.export._build import Build, building
+from stackfuse.export._convert import convert
 from stackfuse.export._frame import Frame
+from stackfuse.export._masks import without_refused
+from stackfuse.export._names import rename_others
+from stackfuse.export._nodes import refuse_taken_for_bias
 from stackfuse.export._signature import Signature
 
 #: What all arithmetic outside networks can be done in.
@@ -50,12 +54,15 @@ def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool =
     graph : keras.Model
         Takes X, float64 of shape (n_samples, n_features), or the shape of the rows that the stack
         was fitted on; of a ``MultiInput`` a dict of its arrays; of a data frame with columns of
-        strings a dict of all columns, each of shape (n_samples, 1). Returns a dict: of a
+        strings a dict of all columns, each of shape (n_samples, 1), in their order and by their
+        names, in which what is no letter, digit or ``_`` is ``_``. Returns a dict: of a
         classifier ``"probabilities"`` of shape (n_samples, n_classes) and ``"label"``, the number
         of the class in ``classes_``, int64 of shape (n_samples,); where the classifier has no
         probabilities, ``"decision"`` in their place. Of a regressor ``"prediction"``, of the shape
-        that ``predict`` returns. Where scikit-learn returns a list, one array per column of
-        classes, the outputs are ``"probabilities_0"``, ``"probabilities_1"``, and so on.
+        that ``predict`` returns. Rows that scikit-learn would refuse, for an unknown category or a
+        missing value, have outputs of NaN and the label -1. Where scikit-learn returns a list, one
+        array per column of classes, the outputs are ``"probabilities_0"``, ``"probabilities_1"``,
+        and so on.
 
     Raises
     ------
@@ -98,8 +105,8 @@ class Graph:
         import tensorflow as tf
 
         specs = {
-            name: tf.TensorSpec((None, *shape), dtype, name=name)
-            for name, (shape, dtype) in self.signature.inputs.items()
+            name: tf.TensorSpec((None, *entry.shape), entry.dtype, name=name)
+            for name, entry in self.signature.inputs.items()
         }
         return specs["x"] if self.signature.kind == "table" else specs
 
@@ -129,13 +136,17 @@ def build_graph(estimator, rows, build: Build) -> Graph:
     signature = _signature(estimator, rows, build.precision)
     with seeded(0), building(build):  # layers draw initial weights that are never used
         inputs, x = signature.symbols()
-        outputs = {}
+        made = {}
         for name, method in output_methods(estimator).items():
             y = convert(estimator, x, method)
             y = y.numbers(wanted_by="The output of a graph") if isinstance(y, Frame) else y
+            made |= _named(name, y)
+        outputs = {}
+        for name, tensor in without_refused(made, build.precision).items():
             dtype = "int64" if name == "label" else build.precision
-            for key, tensor in _named(name, y).items():
-                outputs[key] = keras.layers.Identity(name=key, dtype=dtype)(tensor)
+            outputs[name] = keras.layers.Identity(name=name, dtype=dtype)(tensor)
+        refuse_taken_for_bias(outputs.values())
+        rename_others(outputs.values(), {*signature.inputs, *outputs})
         model = keras.Model(inputs, outputs, name="stack")
         if not build.trainable:
             model.trainable = False

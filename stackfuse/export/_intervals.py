@@ -29,8 +29,8 @@ def passed(x, knots: Sequence[np.ndarray]):
     first = np.arange(len(knots), dtype=np.int32) * np.int32(width)
     count = ops.cast(ops.zeros_like(x), "int32")
     for step in 2 ** np.arange(n_steps)[::-1]:
-        further = count + np.array([step], np.int32)
-        knot = ops.reshape(layer(further + (first - np.int32(1))), (-1, len(knots)))
+        further = _sum(count, np.array([step], np.int32))
+        knot = ops.reshape(layer(_sum(further, first - np.int32(1))), (-1, len(knots)))
         count = ops.where(ops.greater_equal(x, knot), further, count)
     return count
 
@@ -61,7 +61,15 @@ def rows_at(place, tables: Sequence[np.ndarray], x):
     rows : KerasTensor of shape (batch, n_features, width)
     """
     first = np.cumsum([0, *(len(t) for t in tables[:-1])]).astype(np.int32)
-    return table(np.vstack(tables), x.dtype)(place + first)
+    return table(np.vstack(tables), x.dtype)(_sum(place, first))
+
+
+def _sum(place, numbers: np.ndarray):
+    """Return the sum of integers.
+
+    Keras makes a sum with a vector an operation that LiteRT has for floats only.
+    """
+    return place - (-numbers)
 
 
 def interpolated(x, knots: np.ndarray, values: np.ndarray):

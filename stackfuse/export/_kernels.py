@@ -144,6 +144,12 @@ def _label_propagation(estimator, x, method):
     if estimator.kernel == "knn":
         shares = nearest(estimator.nn_fit, x, estimator.label_distributions_).total
     else:
+        if x.dtype == "float32":
+            raise NotConvertible(
+                f"The kernel of {type(estimator).__name__} is so small far from the rows that it "
+                "was fitted on that float32 knows none of it: use precision='float64', in a "
+                ".keras file, a SavedModel or ONNX, or kernel='knn'."
+            )
         kernel = pairwise_kernel(estimator, estimator.kernel, x, rows, estimator.gamma)
         shares = affine(kernel, estimator.label_distributions_.T, 0.0)
     total = ops.sum(shares, axis=1, keepdims=True)

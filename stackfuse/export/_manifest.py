@@ -38,11 +38,11 @@ def manifest_of(
         Inputs, and what the estimator answers; the first of them travel with the file.
     """
     manifest: dict[str, Any] = {
-        "manifest_version": 2,
+        "manifest_version": 3,
         "estimator": structure_of(stack),
         "inputs": {
-            name: {"shape": [None, *shape], "dtype": dtype}
-            for name, (shape, dtype) in graph.signature.inputs.items()
+            name: {"shape": [None, *entry.shape], "dtype": entry.dtype, "column": entry.column}
+            for name, entry in graph.signature.inputs.items()
         },
         "outputs": {
             name: {"shape": list(tensor.shape), "dtype": str(tensor.dtype)}

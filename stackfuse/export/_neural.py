@@ -9,6 +9,7 @@ from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse._penultimate import in_float64, penultimate
 from stackfuse.export._arithmetic import affine, as_column, constant, first_largest
 from stackfuse.export._convert import convert, convert_type, current_build, once, unsupported
+from stackfuse.export._live import live
 
 
 @convert_type(NetworkClassifier)
@@ -17,7 +18,12 @@ def _classifier(estimator, x, method):
 
     if method == FEATURES:
         return _features(estimator, x)
-    probabilities = _outputs(estimator, x)
+    if method == "decision_function":
+        decision = _outputs(estimator, x, "decide")
+        if isinstance(decision, list):
+            return [as_column(part) if part.shape[1] == 1 else part for part in decision]
+        return as_column(decision) if estimator.outputs_.task == "binary" else decision
+    probabilities = _outputs(estimator, x, "predict")
     if method == "predict_proba":
         return probabilities
     if method != "label":
@@ -35,7 +41,7 @@ def _regressor(estimator, x, method):
         return _features(estimator, x)
     if method != "predict":
         raise unsupported(estimator, method)
-    y = _outputs(estimator, x)
+    y = _outputs(estimator, x, "predict")
     return as_column(y) if estimator._y_is_column else y
 
 
@@ -48,16 +54,24 @@ def _aligned(estimator, x, method):
     return affine(moved, motion.rotation.T, motion.target)
 
 
+def _outputs(estimator, x, meaning: str):
+    """Return what the estimator's network predicts, or decides, in the graph's precision."""
+    if current_build().live:
+        return live(estimator, _fed(estimator.model_, x), meaning)
+    return getattr(estimator.outputs_, meaning)(_raw(estimator, x), current_build().precision)
+
+
 @once
-def _outputs(estimator, x):
-    """Return what the estimator's network predicts, computed in its dtype, in the graph's."""
-    y = _computed(estimator.model_, x)
-    return estimator.outputs_.predict(y, current_build().precision)
+def _raw(estimator, x):
+    """Return what the estimator's network computes, in its own dtype."""
+    return _computed(estimator.model_, x)
 
 
 @once
 def _features(estimator, x):
     """Return what the last layer of the estimator's network is given."""
+    if current_build().live:
+        raise NotConvertible("Features are computed base by base.")
     return in_float64(_computed(penultimate(estimator.model_), x), current_build().precision)
 
 

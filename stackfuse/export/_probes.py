@@ -21,7 +21,8 @@ from stackfuse._inputs import MultiInput, spread
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._graph import expected_outputs
 from stackfuse.export._parity import TIE, differences, is_tie
-from stackfuse.export._thresholds import edges_of, parts_of
+from stackfuse.export._signature import as_given, as_pandas
+from stackfuse.export._thresholds import SMALLEST, edges_of, parts_of
 
 #: Rows of the caller that made-up rows are made from.
 _BASES = 64
@@ -207,7 +208,7 @@ def _on(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             narrow = np.float32(threshold)
         beside = np.nextafter(narrow, np.array([-np.inf, np.inf], np.float32))
         values = [threshold, *np.nextafter(threshold, [-np.inf, np.inf]), narrow, *beside]
-        for value in filter(np.isfinite, values):
+        for value in (v for v in values if np.isfinite(v) and (v == 0 or abs(v) >= SMALLEST)):
             row = numbers[len(made) % len(numbers)].copy()
             row[column] = value
             made.append(row)
@@ -263,7 +264,7 @@ def _table(rows: Any) -> _Table | None:
     if isinstance(rows, MultiInput):
         return _of_several(rows)
     if hasattr(rows, "columns"):
-        return _of_frame(rows if isinstance(rows, pd.DataFrame) else rows.to_pandas(), rows)
+        return _of_frame(as_pandas(rows), rows)
     if scipy.sparse.issparse(rows):
         return _Table(rows.toarray().astype(np.float64), type(rows))
     array = np.asarray(rows)
@@ -297,11 +298,8 @@ def _of_frame(frame: pd.DataFrame, rows) -> _Table | None:
 
     def rebuild(numbers: np.ndarray):
         made = frame.iloc[np.arange(len(numbers)) % len(frame)].reset_index(drop=True)
-        columns = {
-            name: numbers[:, numeric.index(k)] if k in numeric else made.iloc[:, k]
-            for k, name in enumerate(frame.columns)
-        }
-        made = pd.DataFrame(columns)
-        return made if isinstance(rows, pd.DataFrame) else type(rows)(made.to_dict("list"))
+        for column, place in zip(numbers.T, numeric):
+            made.isetitem(place, column)
+        return as_given(made, rows)
 
     return _Table(frame.iloc[:, numeric].to_numpy(np.float64, na_value=np.nan), rebuild)

@@ -1,24 +1,21 @@
 """Why some estimators of scikit-learn have no converter."""
 
-_SEARCHES = "solves an optimisation for each row"
+_ITERATES = "repeats an approximation for each row until it is good enough"
 _CLUSTERS = "gives clusters to the rows that it was fitted on only"
 _DENSITY = "is no classifier, regressor or transformer: stacks and pipelines have no place for it"
-_GRAPH = "returns a graph of neighbours, not columns"
-_TARGET = "transforms y"
-_TEXT = "takes texts or dicts, not columns"
+_GRAPH = "returns a matrix with a column for each training row, for clustering"
+_TARGET = "is made for y, and a graph takes X"
+_TEXT = "takes texts or dicts apart, and a graph takes columns: use it before the stack"
 
 #: Class names of scikit-learn, and what each does that no graph of one row of numbers does.
 REASONS = {
     "AffinityPropagation": _DENSITY,
     "AgglomerativeClustering": _CLUSTERS,
     "BayesianGaussianMixture": _DENSITY,
-    "Birch": "searches a tree of clusters that it rebuilds as it learns",
-    "BisectingKMeans": "descends a tree of clusterings",
     "ClassicalMDS": "has no transform for other rows",
     "CountVectorizer": _TEXT,
     "DBSCAN": _CLUSTERS,
     "DictVectorizer": _TEXT,
-    "DictionaryLearning": _SEARCHES,
     "EllipticEnvelope": _DENSITY,
     "EmpiricalCovariance": _DENSITY,
     "FeatureHasher": _TEXT,
@@ -28,24 +25,19 @@ REASONS = {
     "HDBSCAN": _CLUSTERS,
     "HashingVectorizer": _TEXT,
     "IsolationForest": _DENSITY,
-    "Isomap": "finds paths through a graph of neighbours",
-    "KNNImputer": "fills a row from others that it searches among those with values",
     "KNeighborsTransformer": _GRAPH,
     "KernelDensity": _DENSITY,
     "LabelBinarizer": _TARGET,
     "LabelEncoder": _TARGET,
-    "LatentDirichletAllocation": "iterates for each row until it converges",
+    "LatentDirichletAllocation": _ITERATES,
     "LedoitWolf": _DENSITY,
     "LocalOutlierFactor": _DENSITY,
-    "LocallyLinearEmbedding": _SEARCHES,
     "MDS": "has no transform for other rows",
     "MeanShift": _DENSITY,
     "MinCovDet": _DENSITY,
-    "MiniBatchDictionaryLearning": _SEARCHES,
-    "MiniBatchNMF": _SEARCHES,
-    "MiniBatchSparsePCA": _SEARCHES,
+    "MiniBatchNMF": _ITERATES,
     "MultiLabelBinarizer": _TARGET,
-    "NMF": _SEARCHES,
+    "NMF": _ITERATES,
     "NearestNeighbors": _DENSITY,
     "OAS": _DENSITY,
     "OPTICS": _CLUSTERS,
@@ -54,8 +46,6 @@ REASONS = {
     "RadiusNeighborsTransformer": _GRAPH,
     "SGDOneClassSVM": _DENSITY,
     "ShrunkCovariance": _DENSITY,
-    "SparseCoder": _SEARCHES,
-    "SparsePCA": _SEARCHES,
     "SpectralBiclustering": _CLUSTERS,
     "SpectralClustering": _CLUSTERS,
     "SpectralCoclustering": _CLUSTERS,

@@ -93,7 +93,7 @@ def _features(estimator) -> Iterator[_Feature]:
                 raise NotConvertible(
                     "SplineTransformer(extrapolation='linear') of degree 0 or 1 takes wrong knots "
                     "for the ends of all columns but the first, and here they cross: give "
-                    "n_knots=4 or more."
+                    "n_knots=5 or more."
                 )
             within = np.flatnonzero((low < inner) & (inner <= high))
             first = int(np.searchsorted(inner, low, side="right")) - 1

@@ -1,16 +1,17 @@
-"""What is inside a fitted estimator: its parts, however deep, and the thresholds of its trees."""
+"""What is inside a fitted estimator: its parts, however deep, and where they jump."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.preprocessing import Binarizer, KBinsDiscretizer
 
 #: Trees of an ensemble that are looked at, spread over it.
 _TREES = 60
 
-#: Thresholds near zero that TensorFlow takes for zero.
-_DENORMAL = 1e-30
+#: Numbers nearer to zero TensorFlow may take for zero.
+SMALLEST = 1e-30
 
 
 def parts_of(estimator) -> Iterator[Any]:
@@ -42,18 +43,18 @@ def _some(things: Any) -> list[Any]:
 
 
 def edges_of(estimator, n_features: int) -> np.ndarray:
-    """Return where trees inside an estimator split the columns of X.
+    """Return where trees, bins and thresholds inside an estimator split the columns of X.
 
     Parameters
     ----------
     estimator : fitted estimator
     n_features : int
-        Trees over another number of columns do not see X as it is.
+        Parts over another number of columns do not see X as it is.
 
     Returns
     -------
     edges : ndarray of shape (n_edges, 2)
-        Pairs of a column's number and a threshold, sorted, each once. Trees that see X scaled are
+        Pairs of a column's number and a threshold, sorted, each once. Parts that see X scaled are
         among them: their thresholds do no harm.
     """
     found = [np.empty((0, 2))]
@@ -62,11 +63,11 @@ def edges_of(estimator, n_features: int) -> np.ndarray:
             found += list(_edges_within(part))
     edges = np.unique(np.vstack(found), axis=0)
     threshold = edges[:, 1]
-    return edges[np.isfinite(threshold) & ~((threshold != 0) & (np.abs(threshold) < _DENORMAL))]
+    return edges[np.isfinite(threshold) & ~((threshold != 0) & (np.abs(threshold) < SMALLEST))]
 
 
 def _edges_within(part) -> Iterable[np.ndarray]:
-    """Yield the edges of the trees that an estimator itself holds."""
+    """Yield the edges that an estimator itself holds."""
     if hasattr(part, "tree_"):
         inner = part.tree_.feature >= 0
         yield np.column_stack([part.tree_.feature, part.tree_.threshold])[inner]
@@ -75,3 +76,9 @@ def _edges_within(part) -> Iterable[np.ndarray]:
             nodes = predictor.nodes
             inner = ~nodes["is_leaf"].astype(bool) & ~nodes["is_categorical"].astype(bool)
             yield np.column_stack([nodes["feature_idx"], nodes["num_threshold"]])[inner]
+    if isinstance(part, KBinsDiscretizer):
+        for column, edges in enumerate(part.bin_edges_):
+            yield np.column_stack([np.full(len(edges) - 2, column), edges[1:-1]])
+    if isinstance(part, Binarizer):
+        columns = np.arange(part.n_features_in_)
+        yield np.column_stack([columns, np.full(len(columns), part.threshold)])

@@ -97,7 +97,11 @@ def write_onnx(graph: Graph, path: Path) -> None:
     with _quiet():
         try:
             model, _ = tf2onnx.convert.from_keras(
-                graph.model, [graph.specs()], opset=_OPSET, optimizers=optimizers
+                graph.model,
+                [graph.specs()],
+                opset=_OPSET,
+                custom_op_handlers={"SelectV2": (_as_it_is, ["Where"])},
+                optimizers=optimizers,
             )
         except Exception as error:  # of many kinds, none of which is documented
             raise NotConvertible(_refusal("ONNX", error)) from error
@@ -107,6 +111,14 @@ def write_onnx(graph: Graph, path: Path) -> None:
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = "n"
     onnx.save(model, path)
+
+
+def _as_it_is(ctx, node, name, args) -> None:
+    """Leave a node as it is but for its type.
+
+    Without this, a choice between numbers becomes ``chosen * a + (1 - chosen) * b``, which is NaN
+    where the one that is not chosen is NaN or infinite.
+    """
 
 
 #: Where the operators that every runtime knows come from.

@@ -1,0 +1,243 @@
+"""Rows that scikit-learn refuses: the graph says NaN and -1, whatever lies behind the refusal."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from cases import (
+    CLASSIFIERS,
+    FAMILY_CLASSIFIERS,
+    FAMILY_REGRESSORS,
+    REGRESSORS,
+    build_classifier,
+    name,
+)
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_selection import SelectKBest
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
+from sklearn.naive_bayes import CategoricalNB, GaussianNB
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+import stackfuse as sf
+from stackfuse import _inspect
+from stackfuse.export._build import Build, building, current_build
+from stackfuse.export._convert import convert
+
+TREE = DecisionTreeClassifier(max_depth=3, random_state=0)
+
+#: What may see a missing value and what may not, one behind the other.
+COMPOSED = [
+    make_pipeline(PCA(3), TREE),
+    make_pipeline(StandardScaler(), TREE),
+    make_pipeline(SelectKBest(k=4), TREE),
+    make_pipeline(FeatureUnion([("pca", PCA(1)), ("all", "passthrough")]), TREE),
+    make_pipeline(StandardScaler(), LogisticRegression()),
+    make_pipeline(FunctionTransformer(np.tanh), TREE),
+    make_pipeline(ColumnTransformer([("pca", PCA(1), [0, 1])], remainder="passthrough"), TREE),
+    VotingClassifier([("tree", TREE), ("nb", GaussianNB())]),
+    VotingClassifier([("tree", TREE), ("hist", HistGradientBoostingClassifier(max_iter=3))]),
+    AdaBoostClassifier(TREE, n_estimators=3, random_state=0),
+    BaggingClassifier(TREE, 3, random_state=0),
+    BaggingClassifier(GaussianNB(), 3, random_state=0),
+    CalibratedClassifierCV(TREE, cv=2),
+    OneVsRestClassifier(TREE),
+    OneVsOneClassifier(TREE),
+    OutputCodeClassifier(TREE, random_state=0),
+    SelfTrainingClassifier(TREE),
+    sf.StackingClassifier([("tree", TREE)], TREE, cv=2, random_state=0),
+    sf.StackingClassifier([("tree", TREE)], TREE, cv=2, passthrough=True, random_state=0),
+    sf.StackingClassifier([("tree", TREE), ("nb", GaussianNB())], TREE, cv=2, random_state=0),
+    sf.KerasClassifier(build_classifier, random_state=0),
+]
+
+
+def assert_refused_alike(estimator, rows):
+    """Compare each row alone: the same numbers, or an error here and NaN and -1 there."""
+    got = {key: np.asarray(y) for key, y in sf.to_keras(estimator)(rows).items()}
+    n_refused = 0
+    for k in range(len(rows)):
+        row = rows[k : k + 1]
+        try:
+            wanted = estimator.predict(row)
+        except ValueError:
+            n_refused += 1
+            for key, y in got.items():
+                assert np.all(y[k] == -1 if key == "label" else np.isnan(y[k])), (key, k)
+            continue
+        if "label" in got:
+            label = got["label"][k]
+            wanted_label = wanted[0] if label.ndim else np.searchsorted(estimator.classes_, wanted)
+            assert_array_equal(label, np.squeeze(wanted_label))
+        else:
+            assert_allclose(got["prediction"][k], wanted[0], rtol=1e-9, atol=1e-9)
+    return n_refused
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Return X and three classes, and rows: five with one NaN each, one of NaN, five without."""
+    random = np.random.default_rng(0)
+    X = random.uniform(0.1, 3, (90, 5))
+    y = np.argmax(X[:, :3] + random.normal(size=(90, 3)) / 2, axis=1)
+    rows = random.uniform(0.1, 3, (11, 5))
+    rows[np.arange(5), np.arange(5)] = np.nan
+    rows[5] = np.nan
+    return X, y, rows
+
+
+@pytest.mark.filterwarnings("ignore")  # of models that do not converge
+@pytest.mark.parametrize("classifier", [*CLASSIFIERS, *FAMILY_CLASSIFIERS, *COMPOSED], ids=name)
+def test_missing_values(data, classifier):
+    X, y, rows = data
+    assert_refused_alike(clone(classifier).fit(X, y), rows)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "regressor",
+    [r for r in (*REGRESSORS, *FAMILY_REGRESSORS) if "length_scale=[" not in str(r)],
+    ids=name,
+)
+def test_missing_values_of_regressors(data, regressor):
+    X, y, rows = data
+    assert_refused_alike(clone(regressor).fit(X, y + X[:, 0]), rows)
+
+
+def test_several_labels(data):
+    X, y, rows = data
+    Y = np.column_stack([y == 0, y == 1, X[:, 0] > 1]).astype(int)
+    for model in (MultiOutputClassifier(GaussianNB()), ClassifierChain(GaussianNB()), TREE):
+        n_refused = assert_refused_alike(clone(model).fit(X, Y), rows)
+        assert n_refused == (0 if model is TREE else 6)
+
+
+def test_what_takes_missing_values_costs_nothing(data):
+    X, y, _ = data
+    for model in (
+        TREE,
+        HistGradientBoostingClassifier(max_iter=3),
+        make_pipeline(StandardScaler(), TREE),
+    ):
+        with building(Build()):
+            convert(model.fit(X, y), keras_input(X), "predict_proba")
+            assert not current_build().refused
+
+
+def test_what_was_asked_once_is_not_asked_again(data):
+    X, y, _ = data
+    bases = [(f"nb{k}", GaussianNB()) for k in range(5)]
+    stack = sf.StackingClassifier(bases, TREE, cv=2, random_state=0).fit(X, y)
+    with building(Build()):
+        convert(stack, keras_input(X), "predict_proba")
+        assert len(current_build().refused) == 1
+
+
+def keras_input(X):
+    import keras
+
+    return keras.Input(X.shape[1:], dtype="float64")
+
+
+PEOPLE = pd.DataFrame(
+    {
+        "port": ["S", "C", "Q", "S", "C", "Q"] * 5,
+        "rank": [1, 2, 3, 3, 2, 1] * 5,
+        "age": np.linspace(20, 60, 30),
+    }
+)
+SURVIVED = np.tile([0, 1, 1, 0, 1], 6)
+
+
+@pytest.mark.parametrize("ending", [".keras", "", ".onnx"])
+@pytest.mark.parametrize("encoder", [OneHotEncoder(drop="first"), OrdinalEncoder()], ids=name)
+def test_unknown_categories_before_trees(encoder, ending, tmp_path):
+    """A tree takes NaN as well as any number: without the mask it would answer."""
+
+    def columns():
+        parts = [("words", clone(encoder), ["port", "rank"])]
+        return ColumnTransformer(parts, remainder="passthrough", sparse_threshold=0)
+
+    bases = [
+        ("trees", make_pipeline(columns(), RandomForestClassifier(5, random_state=0))),
+        ("hist", make_pipeline(columns(), HistGradientBoostingClassifier(max_iter=3))),
+    ]
+    stack = sf.StackingClassifier(bases, TREE, cv=2, random_state=0).fit(PEOPLE, SURVIVED)
+    path = tmp_path / f"stack{ending}"
+    sf.export(stack, path, verify=PEOPLE)
+    rows = PEOPLE[:6].copy()
+    rows["port"] = ["S", "X", "", "Q", "C", None]
+    rows["rank"] = [1, 2, 2, 9, 3, 1]
+    fed = {name: rows[[name]].fillna("<NA>").to_numpy() for name in rows}
+    got = _inspect.outputs_of(path, fed)
+    assert_array_equal(got["label"][[0, 4]], stack.predict(rows.iloc[[0, 4]]))
+    assert_allclose(got["probabilities"][[0, 4]], stack.predict_proba(rows.iloc[[0, 4]]))
+    assert_array_equal(got["label"][[1, 2, 3, 5]], -1)
+    assert np.isnan(got["probabilities"][[1, 2, 3, 5]]).all()
+    for k in (1, 2, 3, 5):
+        with pytest.raises(ValueError, match="unknown categor"):
+            stack.predict(rows.iloc[[k]])
+
+
+def test_a_category_that_is_dropped_must_be_known_too():
+    frame = pd.DataFrame({"one": ["a"] * 4, "two": ["u", "v"] * 2})
+    model = make_pipeline(OneHotEncoder(drop="first", sparse_output=False), TREE)
+    graph = sf.to_keras(model.fit(frame, [0, 1, 0, 1]), X=frame)
+    import tensorflow as tf
+
+    fed = {"one": tf.constant([["a"], ["b"]]), "two": tf.constant([["v"], ["v"]])}
+    assert_array_equal(graph(fed)["label"], [1, -1])
+
+
+def test_categories_of_bayes():
+    X = np.array([[0, 1], [1, 0], [2, 1], [0, 0]] * 3, float)
+    model = make_pipeline(CategoricalNB()).fit(X, [0, 1, 1, 0] * 3)
+    rows = np.array([[0, 1], [3, 0], [-1, 0], [np.nan, 0]])
+    got = sf.to_keras(model)(rows)
+    assert_array_equal(got["label"], [model.predict(rows[:1])[0], -1, -1, -1])
+    assert_array_equal(np.isnan(got["probabilities"]).all(axis=1), [False, True, True, True])
+
+
+def test_regressions_and_features():
+    frame = PEOPLE[["port", "age"]]
+    columns = ColumnTransformer([("w", OrdinalEncoder(), ["port"])], remainder="passthrough")
+    model = make_pipeline(columns, DecisionTreeRegressor(random_state=0)).fit(frame, SURVIVED)
+    import tensorflow as tf
+
+    fed = {"port": tf.constant([["S"], ["X"]]), "age": tf.constant([[20.0], [20.0]], "float64")}
+    got = np.asarray(sf.to_keras(model, X=frame)(fed)["prediction"])
+    assert got[0] == model.predict(frame[:1])[0]
+    assert np.isnan(got[1])
+    features = np.asarray(sf.to_keras(columns.fit(frame), X=frame)(fed)["features"])
+    assert_array_equal(features[0], [2.0, 20.0])
+    assert np.isnan(features[1]).all()
+
+
+@pytest.mark.parametrize("ending", ["", ".onnx", ".tflite", ".xml"])
+def test_every_format_says_nan(data, ending, tmp_path):
+    X, y, rows = data
+    stack = sf.StackingClassifier(
+        [("tree", make_pipeline(PCA(3), TREE)), ("nb", GaussianNB())], cv=2
+    )
+    stack.fit(X, y)
+    path = tmp_path / f"stack{ending}"
+    sf.export(stack, path, verify=X)
+    got = _inspect.outputs_of(path, {"x": rows})
+    assert_array_equal(got["label"][:6], -1)
+    assert_array_equal(got["label"][6:], stack.predict(rows[6:]))
+    assert np.isnan(got["probabilities"][:6]).all()
+    assert_allclose(got["probabilities"][6:], stack.predict_proba(rows[6:]), atol=1e-5)
