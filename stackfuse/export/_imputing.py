@@ -10,6 +10,7 @@ from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, held
 from stackfuse.export._convert import convert_transformer, current_build
 from stackfuse.export._frame import Frame, Words, columns_of, take_columns
+from stackfuse.export._masks import refuse_rows
 from stackfuse.export._signature import MISSING
 
 
@@ -31,13 +32,11 @@ def _indicator(estimator, x):
 
     if not len(estimator.features_):
         raise NotConvertible("MissingIndicator returns no columns: nothing was missing.")
-    flags = _flags(estimator, x, estimator.features_)
     others = np.setdiff1d(np.arange(x.shape[1]), estimator.features_)
-    if estimator.features == "all" or not estimator.error_on_new or not len(others):
-        return flags
-    # scikit-learn raises where a column misses a value that it had in all training rows.
-    is_new = ops.max(_flags(estimator, x, others), axis=1, keepdims=True)
-    return ops.where(ops.equal(is_new, constant(0, flags)), flags, held(flags, np.nan)[0])
+    if estimator.features == "missing-only" and estimator.error_on_new and len(others):
+        new = _flags(estimator, x, others)  # in columns that had all values in training rows
+        refuse_rows(ops.greater(new, constant(0, new)))
+    return _flags(estimator, x, estimator.features_)
 
 
 def with_indicator(estimator, x, filled):
