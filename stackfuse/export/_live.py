@@ -8,7 +8,9 @@ from stackfuse._checks import NotConvertible
 from stackfuse._inputs import input_structure
 from stackfuse._one_call import built_by
 from stackfuse._program import compiled, finished_model, locked, seeded
-from stackfuse.export._build import Build, building, convert
+from stackfuse.export._build import Build, building
+from stackfuse.export._convert import convert
+from stackfuse.export._masks import without_refused
 
 
 @built_by
@@ -40,6 +42,7 @@ def one_call(stack, method: str) -> Callable:
         y = convert(stack, x, method)
         if isinstance(y, list):
             raise NotConvertible(f"{method} returns a list.")
+        y = without_refused({method: y}, "float64")[method]  # NaN where the bases would raise
         model = keras.Model(x, y)
         function = compiled(
             lambda X: model(X, training=False), tf.TensorSpec((None, *shape), "float64")
