@@ -277,7 +277,7 @@ def test_refusals(numbers):
         "transform_algorithm='threshold'": decomposition.SparseCoder(X[:3]),
         "mean, sum, max or min": cluster.FeatureAgglomeration(2, pooling_func=np.median),
         "give n_neighbors": manifold.Isomap(n_neighbors=None, radius=9.0),
-        "an optimisation for each row": decomposition.NMF(2, max_iter=500, tol=0.1),
+        "until it is good enough": decomposition.NMF(2, max_iter=500, tol=0.1),
     }
     for message, transformer in refused.items():
         with pytest.raises(sf.NotConvertible, match=message):
