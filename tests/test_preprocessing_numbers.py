@@ -11,6 +11,7 @@ from sklearn import cluster, decomposition, manifold, neighbors
 from sklearn import kernel_approximation as kernels
 from sklearn import preprocessing as prep
 from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import BernoulliRBM
 from sklearn.pipeline import make_pipeline
@@ -202,6 +203,9 @@ def test_fitted_in_float32(numbers, tmp_path):
         (prep.SplineTransformer(4), np.nan),
         (prep.SplineTransformer(4, extrapolation="error"), 9.0),
         (prep.PowerTransformer("box-cox"), -1.0),
+        (prep.PowerTransformer(), np.inf),
+        (prep.QuantileTransformer(n_quantiles=9), -np.inf),
+        (make_pipeline(SimpleImputer(), DecisionTreeClassifier(max_depth=2)), np.inf),
         (prep.Normalizer(), np.inf),
         (kernels.SkewedChi2Sampler(n_components=3), -2.0),
         (kernels.AdditiveChi2Sampler(), -1.0),
@@ -216,12 +220,13 @@ def test_nan_where_scikit_learn_raises(numbers, transformer, value):
     X = np.exp(numbers[0])
     rows = X[:2].copy()
     rows[1, 2] = value
-    transformer.fit(X)
+    transformer.fit(X, numbers[1])
     predicts = hasattr(transformer, "predict")
     transform = transformer.predict if predicts else transformer.transform
     with pytest.raises(ValueError, match=r"."):
         transform(rows)
-    (got,) = sf.to_keras(transformer)(rows).values()
+    got = sf.to_keras(transformer)(rows)
+    got = got["probabilities"] if "probabilities" in got else next(iter(got.values()))
     assert np.isfinite(got[0]).all()
     assert np.isnan(got[1]).all()
 
