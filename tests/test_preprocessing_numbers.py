@@ -11,6 +11,7 @@ from sklearn import cluster, decomposition, manifold, neighbors
 from sklearn import kernel_approximation as kernels
 from sklearn import preprocessing as prep
 from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import BernoulliRBM
 from sklearn.pipeline import make_pipeline
@@ -202,8 +203,14 @@ def test_fitted_in_float32(numbers, tmp_path):
         (prep.SplineTransformer(4), np.nan),
         (prep.SplineTransformer(4, extrapolation="error"), 9.0),
         (prep.PowerTransformer("box-cox"), -1.0),
+        (prep.PowerTransformer(), np.inf),
+        (prep.QuantileTransformer(n_quantiles=9), -np.inf),
+        (make_pipeline(SimpleImputer(), DecisionTreeClassifier(max_depth=2)), np.inf),
         (prep.Normalizer(), np.inf),
         (kernels.SkewedChi2Sampler(n_components=3), -2.0),
+        (kernels.AdditiveChi2Sampler(), -1.0),
+        (kernels.Nystroem(kernel="chi2", n_components=3), -1.0),
+        (make_pipeline(prep.PowerTransformer("box-cox"), prep.KBinsDiscretizer(3)), 0.0),
         (cluster.KMeans(2, n_init=1), np.nan),
         (cluster.BisectingKMeans(3), np.inf),
     ],
@@ -213,13 +220,15 @@ def test_nan_where_scikit_learn_raises(numbers, transformer, value):
     X = np.exp(numbers[0])
     rows = X[:2].copy()
     rows[1, 2] = value
-    transformer.fit(X)
-    transform = transformer.predict if hasattr(transformer, "predict") else transformer.transform
+    transformer.fit(X, numbers[1])
+    predicts = hasattr(transformer, "predict")
+    transform = transformer.predict if predicts else transformer.transform
     with pytest.raises(ValueError, match=r"."):
         transform(rows)
-    (got,) = sf.to_keras(transformer)(rows).values()
+    got = sf.to_keras(transformer)(rows)
+    got = got["probabilities"] if "probabilities" in got else next(iter(got.values()))
     assert np.isfinite(got[0]).all()
-    assert np.isnan(got[1]).any()
+    assert np.isnan(got[1]).all()
 
 
 def test_missing_numbers_among_splines(numbers, tmp_path):
@@ -273,7 +282,7 @@ def test_refusals(numbers):
         "transform_algorithm='threshold'": decomposition.SparseCoder(X[:3]),
         "mean, sum, max or min": cluster.FeatureAgglomeration(2, pooling_func=np.median),
         "give n_neighbors": manifold.Isomap(n_neighbors=None, radius=9.0),
-        "an optimisation for each row": decomposition.NMF(2, max_iter=500, tol=0.1),
+        "until it is good enough": decomposition.NMF(2, max_iter=500, tol=0.1),
     }
     for message, transformer in refused.items():
         with pytest.raises(sf.NotConvertible, match=message):

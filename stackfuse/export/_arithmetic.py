@@ -58,20 +58,6 @@ def held(x, *rows):
     return [ops.reshape(layer(first + k), (-1, values.shape[1])) for k in range(len(rows))]
 
 
-def where_finite(x, y):
-    """Return y, and NaN where x is NaN or infinite: where scikit-learn raises an error.
-
-    Parameters
-    ----------
-    x, y : KerasTensor
-        Of shapes that broadcast.
-    """
-    from keras import ops
-
-    is_finite = ops.less_equal(ops.abs(x), constant(np.finfo(x.dtype).max, x))
-    return ops.where(is_finite, y, held(x, np.nan)[0])
-
-
 def affine(x, coef, intercept, *, trainable: bool = False):
     """Return ``x @ coef.T + intercept`` as a Dense layer, usually frozen, in the dtype of x.
 

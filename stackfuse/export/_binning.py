@@ -3,7 +3,6 @@
 import numpy as np
 from sklearn.preprocessing import Binarizer, KBinsDiscretizer
 
-from stackfuse.export._arithmetic import where_finite
 from stackfuse.export._convert import convert_transformer
 from stackfuse.export._intervals import passed
 
@@ -14,7 +13,7 @@ def _binarizer(estimator, x):
 
     # What is above the threshold has reached the next number.
     above = np.nextafter(float(estimator.threshold), np.inf)
-    return where_finite(x, ops.cast(passed(x, [np.array([above])] * x.shape[1]), x.dtype))
+    return ops.cast(passed(x, [np.array([above])] * x.shape[1]), x.dtype)
 
 
 @convert_transformer(KBinsDiscretizer)
@@ -25,9 +24,9 @@ def _k_bins(estimator, x):
         x = ops.cast(ops.cast(x, "float32"), x.dtype)
     bins = passed(x, [edges[1:-1] for edges in estimator.bin_edges_])
     if estimator.encode == "ordinal":
-        return where_finite(x, ops.cast(bins, x.dtype))
+        return ops.cast(bins, x.dtype)
     n_bins = [int(n) for n in estimator.n_bins_]
     feature = np.repeat(np.arange(len(n_bins)), n_bins).tolist()
     number = np.concatenate([np.arange(n, dtype=np.int32) for n in n_bins])
     hits = ops.equal(ops.take(bins, feature, axis=1), number)
-    return where_finite(ops.take(x, feature, axis=1), ops.cast(hits, x.dtype))
+    return ops.cast(hits, x.dtype)

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.cluster import Birch, BisectingKMeans, KMeans, MiniBatchKMeans
 
-from stackfuse.export._arithmetic import as_column, first_largest, table, where_finite
+from stackfuse.export._arithmetic import as_column, first_largest, table
 from stackfuse.export._convert import convert_type, unsupported
 from stackfuse.export._pairwise import kept_rows, squared_distances
 
@@ -17,7 +17,7 @@ def _k_means(estimator, x, method):
         return ops.sqrt(squares)
     if method != "predict":
         raise unsupported(estimator, method)
-    return _where_near(squares, ops.cast(first_largest(-squares), x.dtype))
+    return ops.cast(first_largest(-squares), x.dtype)
 
 
 @convert_type(Birch)
@@ -31,7 +31,7 @@ def _birch(estimator, x, method):
         raise unsupported(estimator, method)
     labels = np.asarray(estimator.subcluster_labels_, np.float64)[:, None]
     number = ops.cast(first_largest(-squares), "int32")
-    return _where_near(squares, as_column(table(labels, x.dtype)(number)))
+    return as_column(table(labels, x.dtype)(number))
 
 
 @convert_type(BisectingKMeans)
@@ -45,12 +45,7 @@ def _bisecting(estimator, x, method):
         raise unsupported(estimator, method)
     shift = getattr(estimator, "_X_mean", 0.0)
     label = as_column(_label_below(x, estimator._bisecting_tree, shift))
-    return _where_near(squares, ops.cast(label, x.dtype))
-
-
-def _where_near(squares, label):
-    """Return the label, and NaN where there are no distances: where scikit-learn raises."""
-    return as_column(where_finite(squares[:, :1], label[:, None]))
+    return ops.cast(label, x.dtype)
 
 
 def _label_below(x, node, shift):

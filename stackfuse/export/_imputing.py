@@ -1,5 +1,6 @@
 """Imputers: another value in place of a missing one, and columns that say where it was missing."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, held
 from stackfuse.export._convert import convert_transformer, current_build
 from stackfuse.export._frame import Frame, Words, columns_of, take_columns
+from stackfuse.export._masks import refuse_infinite, refuse_rows
 from stackfuse.export._signature import MISSING
 
 
@@ -31,13 +33,11 @@ def _indicator(estimator, x):
 
     if not len(estimator.features_):
         raise NotConvertible("MissingIndicator returns no columns: nothing was missing.")
-    flags = _flags(estimator, x, estimator.features_)
     others = np.setdiff1d(np.arange(x.shape[1]), estimator.features_)
-    if estimator.features == "all" or not estimator.error_on_new or not len(others):
-        return flags
-    # scikit-learn raises where a column misses a value that it had in all training rows.
-    is_new = ops.max(_flags(estimator, x, others), axis=1, keepdims=True)
-    return ops.where(ops.equal(is_new, constant(0, flags)), flags, held(flags, np.nan)[0])
+    if estimator.features == "missing-only" and estimator.error_on_new and len(others):
+        new = _flags(estimator, x, others)  # in columns that had all values in training rows
+        refuse_rows(ops.greater(new, constant(0, new)))
+    return _flags(estimator, x, estimator.features_)
 
 
 def with_indicator(estimator, x, filled):
@@ -51,6 +51,10 @@ def with_indicator(estimator, x, filled):
     """
     from keras import ops
 
+    if not isinstance(x, Frame):  # of words and numbers mixed, scikit-learn does not ask
+        refuse_infinite(x)
+    elif all(column.dtype != "string" for column in columns_of(x)):
+        refuse_infinite(x.numbers(wanted_by=type(estimator).__name__))
     places = estimator.indicator_.features_ if estimator.add_indicator else ()
     if not len(places):
         return filled
@@ -117,7 +121,7 @@ def _filled_numbers(estimator, x, fills: np.ndarray):
     return ops.where(mask, held(x, fills.astype(np.float64))[0], x)
 
 
-def _filled_words(estimator, name: str, column: Words, fill) -> Words:
+def _filled_words(estimator, name: Hashable, column: Words, fill) -> Words:
     if not isinstance(fill, str):
         raise NotConvertible(
             f"{type(estimator).__name__} puts {fill!r} into {name!r}, a column of words: give "

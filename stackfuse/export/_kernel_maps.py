@@ -15,6 +15,7 @@ from sklearn.preprocessing import KernelCenterer
 
 from stackfuse.export._arithmetic import affine, constant, held
 from stackfuse.export._convert import convert, convert_transformer
+from stackfuse.export._masks import refuse_rows
 from stackfuse.export._pairwise import kept_rows, pairwise_kernel
 
 
@@ -61,7 +62,7 @@ def _rbf_sampler(estimator, x):
 def _skewed_chi2_sampler(estimator, x):
     from keras import ops
 
-    # Where scikit-learn raises, the logarithm is no number, nor is its cosine.
+    refuse_rows(ops.less_equal(x, constant(-estimator.skewedness, x)))
     return _waves(estimator, ops.log(x + constant(estimator.skewedness, x)))
 
 
@@ -81,8 +82,9 @@ def _additive_chi2_sampler(estimator, x):
     if step is None:
         step = {1: 0.8, 2: 0.5, 3: 0.4}[estimator.sample_steps]
     zero = constant(0, x)
+    refuse_rows(ops.less(x, zero))
     is_zero = ops.equal(x, zero)
-    number = ops.where(is_zero, constant(1, x), x)  # below 0 the root is NaN; scikit-learn raises
+    number = ops.where(is_zero, constant(1, x), x)
     blocks = [ops.sqrt(number * constant(step, x))]
     logs = ops.log(number) * constant(step, x)
     for j in range(1, estimator.sample_steps):

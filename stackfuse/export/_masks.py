@@ -31,6 +31,18 @@ def refuse_rows(where) -> None:
     current_build().refused[id(where)] = where, ops.any(where, axis=1)
 
 
+def refuse_infinite(x) -> None:
+    """Refuse rows with an infinite number, for an estimator that takes NaN.
+
+    Parameters
+    ----------
+    x : tensor of numbers, shape (batch, n_columns)
+    """
+    from keras import ops
+
+    refuse_rows(ops.greater(ops.abs(x), constant(np.finfo(x.dtype).max, x)))
+
+
 def refuse_missing(estimator, x, method: str) -> None:
     """Refuse rows with NaN or infinity if a method of the estimator does.
 

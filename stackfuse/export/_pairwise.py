@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 
 from stackfuse._checks import NotConvertible, listed
 from stackfuse.export._arithmetic import affine, constant, table
+from stackfuse.export._masks import refuse_rows
 
 #: Numbers that the graph may hold at a time for one row of x.
 _MAX_WIDTH = 50_000
@@ -124,6 +125,8 @@ def _cosine(x, rows):
 
 def _chi2(x, rows):
     from keras import ops
+
+    refuse_rows(ops.less(x, constant(0, x)))
 
     def term(a, b):
         both = a + b

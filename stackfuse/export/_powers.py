@@ -6,6 +6,7 @@ from sklearn.preprocessing import PowerTransformer
 from stackfuse.export._arithmetic import constant, held
 from stackfuse.export._convert import convert, convert_transformer
 from stackfuse.export._functions import expm1, log1p
+from stackfuse.export._masks import refuse_infinite, refuse_rows
 
 
 @convert_transformer(PowerTransformer)
@@ -14,10 +15,10 @@ def _power(estimator, x):
 
     powers = np.asarray(estimator.lambdas_, np.float64)
     zero = constant(0, x)
+    refuse_infinite(x)
     if estimator.method == "box-cox":
-        # scikit-learn raises where a number is not positive.
-        logs = ops.log(ops.where(ops.greater(x, zero), x, held(x, np.nan)[0]))
-        y = _box_cox(logs, powers, smallest=1e-19)
+        refuse_rows(ops.less_equal(x, zero))
+        y = _box_cox(ops.log(x), powers, smallest=1e-19)
     else:
         eps = np.finfo(np.float64).eps
         is_above = ops.greater_equal(x, zero)

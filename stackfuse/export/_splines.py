@@ -8,9 +8,10 @@ import numpy as np
 from sklearn.preprocessing import SplineTransformer
 
 from stackfuse._checks import NotConvertible
-from stackfuse.export._arithmetic import constant, held, where_finite
+from stackfuse.export._arithmetic import constant, held
 from stackfuse.export._convert import convert_transformer
 from stackfuse.export._intervals import passed, rows_at
+from stackfuse.export._masks import refuse_rows
 
 
 @convert_transformer(SplineTransformer)
@@ -19,7 +20,7 @@ def _splines(estimator, x):
 
     features = list(_features(estimator))
     misses_are_zeros = estimator.handle_missing == "zeros"
-    numbers = x if misses_are_zeros else where_finite(x, x)
+    numbers = x
     if estimator.extrapolation == "constant":  # infinity times zero is not zero
         largest = constant(np.finfo(x.dtype).max, x)
         numbers = ops.minimum(ops.maximum(numbers, -largest), largest)
@@ -33,7 +34,10 @@ def _splines(estimator, x):
     if misses_are_zeros:
         y = ops.where(ops.isnan(ops.expand_dims(x, 2)), constant(0, x), y)
     y = y if estimator.include_bias else y[:, :, :-1]
-    return ops.reshape(y, (-1, len(features) * y.shape[2]))
+    y = ops.reshape(y, (-1, len(features) * y.shape[2]))
+    if estimator.extrapolation == "error" or estimator.degree == 0:
+        refuse_rows(ops.isnan(y))
+    return y
 
 
 def _evaluated(distance, coefficients, n_splines: int):
