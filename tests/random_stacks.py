@@ -554,8 +554,9 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
             for part in parts_of(stack)
         )
         tolerance = 1e-9 if exact else 1e-3 if narrow else 1e-5
-        difference = compare(stack, rows, _graph.run(graph, fed), tolerance)
-        compare_one_by_one(stack, spoilt(rows), graph, tolerance)
+        if not narrow:  # else what lies close to a threshold may fall to its other side
+            compare(stack, rows, _graph.run(graph, fed), tolerance)
+            compare_one_by_one(stack, spoilt(rows), graph, tolerance)
         try:
             if drawn.ending is not None:
                 path = folder / f"stack{drawn.ending}"
@@ -569,6 +570,7 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
             if not narrow:
                 raise
             return Outcome("refused", f"float32 has too few digits: {error}")
+        difference = compare(stack, rows, _graph.run(graph, fed), tolerance)
         if drawn.ending is not None:
             outputs = _inspect.outputs_of(path, fed)
             # onnxruntime takes logarithms in float32.

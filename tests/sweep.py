@@ -50,8 +50,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "SelectFdr": {"alpha": 0.9},
     "SelectFpr": {"alpha": 0.9},
     "SelectFwe": {"alpha": 0.9},
-    "SparseCoder": {"transform_algorithm": "threshold", "dictionary": np.eye(4)[:3]},
     "SequentialFeatureSelector": {"estimator": Ridge()},
+    "SparseCoder": {"dictionary": np.eye(4), "transform_algorithm": "threshold"},
     "StackingClassifier": {"final_estimator": LogisticRegression()},
     "StackingRegressor": {"final_estimator": LinearRegression()},
 }
@@ -70,6 +70,7 @@ NOT_TRIED = ("FrozenEstimator", "PLSSVD")
 ONLY = {
     "ClassifierChain": ("binary",),  # of two columns, which is multilabel
     "FixedThresholdClassifier": ("binary",),
+    "KNNImputer": ("binary",),  # the other rows have neighbours at equal distances
     "LinearDiscriminantAnalysis-transformer": ("multiclass",),
     "MultiOutputClassifier": ("binary",),
     "NeighborhoodComponentsAnalysis": ("multiclass",),
@@ -150,7 +151,7 @@ def rows_for(subject: Subject, task: str) -> tuple[np.ndarray, np.ndarray]:
         X, y = X[rows] + rng.uniform(0, 0.01, (80, 4)), y[rows]
     if subject.name in OF_COLUMNS:
         y = np.column_stack([y, y**2 if task == "regression" else X[:, 0] > 5.5]).astype(y.dtype)
-    if subject.name in ("SimpleImputer", "MissingIndicator", "IterativeImputer"):
+    if subject.name in ("SimpleImputer", "MissingIndicator", "IterativeImputer", "KNNImputer"):
         X = np.where(rng.uniform(size=X.shape) < 0.2, np.nan, X)
     if subject.name == "KernelCenterer":
         X = X @ X[:FITTED].T

@@ -143,6 +143,20 @@ def test_numbers_above_zero(numbers, tmp_path):
     assert_parity(transformers[2:6], X, tmp_path / "z.keras", 1e-12)
 
 
+def test_one_column(numbers, tmp_path):
+    X = numbers[0][:, :1]
+    transformers = [
+        decomposition.SparsePCA(2, random_state=0, max_iter=5),
+        decomposition.FactorAnalysis(1),
+        prep.KBinsDiscretizer(3, encode="onehot", strategy="uniform"),
+        prep.SplineTransformer(4),
+        prep.QuantileTransformer(n_quantiles=9),
+        prep.PolynomialFeatures(3),
+        cluster.BisectingKMeans(3, random_state=0),
+    ]
+    assert_parity([t.fit(X[::2]) for t in transformers], X, tmp_path / "o.keras", 1e-12)
+
+
 def test_kernels_that_are_given(numbers, tmp_path):
     X = numbers[0]
     kernel = X[:20] @ X[:4].T
@@ -259,7 +273,7 @@ def test_refusals(numbers):
         "transform_algorithm='threshold'": decomposition.SparseCoder(X[:3]),
         "mean, sum, max or min": cluster.FeatureAgglomeration(2, pooling_func=np.median),
         "give n_neighbors": manifold.Isomap(n_neighbors=None, radius=9.0),
-        "until it is good enough": decomposition.NMF(2, max_iter=500, tol=0.1),
+        "an optimisation for each row": decomposition.NMF(2, max_iter=500, tol=0.1),
     }
     for message, transformer in refused.items():
         with pytest.raises(sf.NotConvertible, match=message):

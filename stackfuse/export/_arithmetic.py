@@ -72,14 +72,15 @@ def where_finite(x, y):
     return ops.where(is_finite, y, held(x, np.nan)[0])
 
 
-def affine(x, coef, intercept):
-    """Return ``x @ coef.T + intercept`` as a frozen Dense layer in the dtype of x.
+def affine(x, coef, intercept, *, trainable: bool = False):
+    """Return ``x @ coef.T + intercept`` as a Dense layer, usually frozen, in the dtype of x.
 
     Parameters
     ----------
     x : KerasTensor of shape (batch, n_features)
     coef : array-like of shape (n_outputs, n_features) or (n_features,)
     intercept : array-like of shape (n_outputs,) or float
+    trainable : bool, default=False
 
     Returns
     -------
@@ -89,7 +90,7 @@ def affine(x, coef, intercept):
 
     kernel = np.atleast_2d(np.asarray(coef, np.float64)).T
     bias = np.broadcast_to(np.asarray(intercept, np.float64), kernel.shape[1:])
-    layer = keras.layers.Dense(kernel.shape[1], trainable=False, dtype=x.dtype)
+    layer = keras.layers.Dense(kernel.shape[1], trainable=trainable, dtype=x.dtype)
     y = layer(x)
     layer.set_weights([kernel, bias])
     return y

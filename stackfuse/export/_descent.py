@@ -62,7 +62,8 @@ def leaf_values(x, trees: Sequence[Tree]):
             arrived.append(node[:, n_walking:])
             node = node[:, :n_walking]
         row = nodes(node)
-        value = ops.take(numbers, ops.cast(row[:, :, 0], "int64") + first)
+        # Not the other way round: see _nodes.py.
+        value = ops.take(numbers, first + ops.cast(row[:, :, 0], "int64"))
         step = ops.cast(ops.greater(value, row[:, :, 1]), x.dtype)
         node = ops.cast(row[:, :, 2] + step, "int32")
     if arrived:

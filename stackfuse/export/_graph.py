@@ -19,6 +19,7 @@ from stackfuse.export._convert import convert
 from stackfuse.export._frame import Frame
 from stackfuse.export._masks import without_refused
 from stackfuse.export._names import rename_others
+from stackfuse.export._nodes import refuse_taken_for_bias
 from stackfuse.export._signature import Signature
 
 #: What all arithmetic outside networks can be done in.
@@ -144,6 +145,7 @@ def build_graph(estimator, rows, build: Build) -> Graph:
         for name, tensor in without_refused(made, build.precision).items():
             dtype = "int64" if name == "label" else build.precision
             outputs[name] = keras.layers.Identity(name=name, dtype=dtype)(tensor)
+        refuse_taken_for_bias(outputs.values())
         rename_others(outputs.values(), {*signature.inputs, *outputs})
         model = keras.Model(inputs, outputs, name="stack")
         if not build.trainable:

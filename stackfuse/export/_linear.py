@@ -52,7 +52,14 @@ from stackfuse.export._arithmetic import (
     is_positive,
     two_columns,
 )
-from stackfuse.export._convert import convert, convert_type, unsupported
+from stackfuse.export._convert import convert, convert_type, current_build, once, unsupported
+
+
+@once
+def _scores(estimator, x):
+    """Return the products with the coefficients; by one layer, as it may be trained on."""
+    trainable = current_build().trainable
+    return affine(x, estimator.coef_, estimator.intercept_, trainable=trainable)
 
 
 @convert_type(
@@ -86,7 +93,7 @@ from stackfuse.export._convert import convert, convert_type, unsupported
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    y = affine(x, estimator.coef_, estimator.intercept_)
+    y = _scores(estimator, x)
     return as_column(y) if np.ndim(estimator.coef_) == 1 else y
 
 
@@ -96,7 +103,7 @@ def _generalised(estimator, x, method):
 
     if method != "predict":
         raise unsupported(estimator, method)
-    y = as_column(affine(x, estimator.coef_, estimator.intercept_))
+    y = as_column(_scores(estimator, x))
     return y if isinstance(estimator._base_loss.link, IdentityLink) else ops.exp(y)
 
 
@@ -126,7 +133,7 @@ def _pls_svd(estimator, x, method):
 
 @convert_type(LinearSVC, PassiveAggressiveClassifier, Perceptron)
 def _decision_classifier(estimator, x, method):
-    decision = affine(x, estimator.coef_, estimator.intercept_)
+    decision = _scores(estimator, x)
     return _from_decision(estimator, decision, method, proba=None)
 
 
@@ -134,7 +141,7 @@ def _decision_classifier(estimator, x, method):
 def _ridge_classifier(estimator, x, method):
     from keras import ops
 
-    decision = affine(x, estimator.coef_, estimator.intercept_)
+    decision = _scores(estimator, x)
     if method == "label" and estimator._label_binarizer.y_type_.startswith("multilabel"):
         return ops.cast(ops.greater(decision, constant(0, x)), "int64")
     return _from_decision(estimator, decision, method, proba=None)
@@ -142,13 +149,13 @@ def _ridge_classifier(estimator, x, method):
 
 @convert_type(LogisticRegression, LogisticRegressionCV)
 def _softmax_classifier(estimator, x, method):
-    decision = affine(x, estimator.coef_, estimator.intercept_)
+    decision = _scores(estimator, x)
     return _from_decision(estimator, decision, method, proba=_softmax)
 
 
 @convert_type(SGDClassifier)
 def _sgd_classifier(estimator, x, method):
-    decision = affine(x, estimator.coef_, estimator.intercept_)
+    decision = _scores(estimator, x)
     proba = {"log_loss": _one_vs_rest, "modified_huber": _clipped}.get(estimator.loss)
     return _from_decision(estimator, decision, method, proba)
 

@@ -20,7 +20,7 @@ def _isomap(estimator, x):
     reduced, power, places = _nearest(estimator, x, estimator.dist_matrix_)
     distances = reduced if power == 1 else ops.power(reduced, constant(1 / power, x))
     paths = table(np.asarray(estimator.dist_matrix_, np.float64), x.dtype)(places)
-    shortest = ops.min(paths + ops.expand_dims(distances, 2), axis=1)
+    shortest = ops.min(ops.expand_dims(distances, 2) + paths, axis=1)
     kernel = ops.square(shortest) * constant(-0.5, x)
     return convert(estimator.kernel_pca_, kernel, "transform")
 

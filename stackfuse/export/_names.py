@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Hashable, Iterable
 from typing import Any
 
+from stackfuse.export._nodes import nodes_behind
+
 #: What outputs are called, and what runtimes call their own arguments.
 _TAKEN = {"decision", "features", "label", "prediction", "probabilities", "self"}
 
@@ -77,14 +79,8 @@ def rename_others(outputs: Iterable[Any], names: Iterable[str]) -> None:
 
     outputs, names = list(outputs), set(names)
     last = {id(tensor._keras_history.operation) for tensor in outputs}
-    seen, waiting = set(), outputs
-    while waiting:
-        operation, place, _ = waiting.pop()._keras_history
-        node = operation._inbound_nodes[place]
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        waiting += node.input_tensors
+    for number, node in enumerate(nodes_behind(outputs)):
+        operation = node.operation
         own = id(operation) in last or isinstance(operation, keras.layers.InputLayer)
         if operation.name in names and not own:
-            operation.name = f"{operation.name}_of_{type(operation).__name__.lower()}_{len(seen)}"
+            operation.name = f"{operation.name}_of_{type(operation).__name__.lower()}_{number}"
