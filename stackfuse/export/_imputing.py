@@ -1,5 +1,6 @@
 """Imputers: another value in place of a missing one, and columns that say where it was missing."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def _filled_numbers(estimator, x, fills: np.ndarray):
     return ops.where(mask, held(x, fills.astype(np.float64))[0], x)
 
 
-def _filled_words(estimator, name: str, column: Words, fill) -> Words:
+def _filled_words(estimator, name: Hashable, column: Words, fill) -> Words:
     if not isinstance(fill, str):
         raise NotConvertible(
             f"{type(estimator).__name__} puts {fill!r} into {name!r}, a column of words: give "
