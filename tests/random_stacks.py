@@ -471,7 +471,8 @@ def _stack(choice: Draw, task: str, prepare, X: Any, depth: int = 0) -> Any:
         settings["cv"] = "outer"
     if choice.chance(0.15):
         columns = ["age", "fare"] if hasattr(X, "columns") else [0, -1]
-        if not (isinstance(X, pd.DataFrame) and X["age"].isna().any()):
+        ages = X["age"] if hasattr(X, "columns") else X[:, 0]
+        if not np.isnan(ages).any():
             settings["passthrough"] = columns
     if choice.chance(0.1):
         settings["on_error"] = "drop"
@@ -572,13 +573,13 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
         except sf.NotConvertible as error:
             return Outcome("refused", str(error))
         except sf.ParityError as error:
-            if not narrow:
+            if not narrow and drawn.ending != ".onnx":
                 raise
+            # onnxruntime sorts and takes logarithms in float32 whatever it is given.
             return Outcome("refused", f"float32 has too few digits: {error}")
         difference = compare(stack, rows, _graph.run(graph, fed), tolerance)
         if drawn.ending is not None:
             outputs = _inspect.outputs_of(path, fed)
-            # onnxruntime takes logarithms in float32.
             near = 1e-9 if exact and drawn.ending != ".onnx" else 1e-5
             compare(stack, rows, outputs, 1e-3 if narrow else near)
     return Outcome("agrees", difference=difference, exact=exact)
