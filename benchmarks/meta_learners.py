@@ -173,6 +173,14 @@ def calibration_error(y: np.ndarray, chances: np.ndarray) -> float:
     return sum(abs(sure[part].sum() - right[part].sum()) for part in parts) / len(y)
 
 
+def losses_of(meta, X, y: np.ndarray, numbers: bool) -> np.ndarray:
+    """Return the loss of every test row: of probabilities the log-loss, of numbers the square."""
+    if numbers:
+        return (meta.predict(X) - y) ** 2
+    chances = meta.predict_proba(X)[np.arange(len(y)), np.searchsorted(meta.classes_, y)]
+    return -np.log(np.maximum(chances, np.finfo(float).eps))
+
+
 def measured(meta, X, y: np.ndarray, numbers: bool) -> dict[str, float]:
     """Return the scores of a fitted meta-learner on test rows."""
     if numbers:
@@ -200,7 +208,7 @@ def run(data: Data, seed: int, memory: str) -> list[dict]:
         metas, stack = METAS_OF_NUMBERS, sf.StackingRegressor(REGRESSORS, sf.BestRegressor())
     stack.set_params(cv=5, memory=memory, random_state=seed).fit(X[train], y[train])
     table = stack.transform(X[test])
-    rows = []
+    rows, of_best = [], np.zeros(len(test))
     for name, meta in metas.items():
         meta = clone(meta)
         if "random_state" in meta.get_params():
@@ -209,6 +217,10 @@ def run(data: Data, seed: int, memory: str) -> list[dict]:
         stack.refit_final(meta)
         seconds = time.perf_counter() - start
         scores = measured(stack.final_estimator_, table, y[test], not data.classes)
+        each = losses_of(stack.final_estimator_, table, y[test], not data.classes)
+        of_best = of_best if rows else each
+        excess = each - of_best  # row by row: how hard a row is drops out
+        scores |= {"excess": excess.mean(), "variance": excess.var(ddof=1) / len(excess)}
         rows.append({"data": data.name, "meta": name, "split": seed, "s": seconds, **scores})
     return rows
 
@@ -220,10 +232,10 @@ def table_of(frame: pd.DataFrame, metas: dict, loss: str) -> str:
     losses = losses[list(dict.fromkeys(frame["data"]))]
     shown = losses.copy()
     shown["ratio"] = np.exp(np.log(losses / losses.loc[best]).mean(axis=1))
-    by_split = frame.pivot_table(index="meta", columns=["data", "split"], values="loss")
-    excess = by_split.sub(by_split.loc[best], axis=1).T.groupby("data")
-    sure = excess.mean() - 2 * excess.sem()
-    shown["worse on"] = (sure > 0).sum().reindex(shown.index)
+    sums = frame.groupby(["data", "meta"])[["excess", "variance"]].sum()
+    errors = (sums["excess"] / np.sqrt(sums["variance"])).unstack("data")  # NaN of the best itself
+    shown["at worst"] = errors.max(axis=1)
+    shown["worse on"] = (errors > 2).sum(axis=1)
     for extra in ("accuracy", "calibration", "s"):
         if extra in frame and frame[extra].notna().any():
             shown[extra] = frame.groupby("meta")[extra].mean()
@@ -248,7 +260,8 @@ def main() -> None:
             print(f"{data.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     frame = pd.DataFrame(rows)
     print(f"{options.splits} splits, {time.perf_counter() - start:.0f} s; `ratio` of the loss to")
-    print("the best base's (geometric mean); `worse on` so many data sets by two standard errors")
+    print("the best base's (geometric mean). `at worst` its loss is above the best base's by so")
+    print("many standard errors, of the differences on all test rows; `worse on` sets: by over two")
     numbers = frame["accuracy"].isna()
     print(table_of(frame[~numbers], METAS_OF_CLASSES, "log-loss"))
     print(table_of(frame[numbers], METAS_OF_NUMBERS, "RMSE / deviation of y"))

@@ -105,7 +105,7 @@ class _Judged:
         self.weight, self.y = weight, np.asarray(oof.y)
         self.classifier = is_classifier(final)
         self.labels = self.classifier and self.y.ndim == 2
-        self.folds = _usable_folds(oof, self.y if self.classifier and not self.labels else None)
+        self.folds = _usable_folds(oof, self.y if self.classifier else None)
 
     def scores_of_stack(self, measure: Measure, columns: list[Column]) -> np.ndarray:
         """Return the scores of meta-learners trained on these columns of other folds' rows."""
@@ -188,17 +188,17 @@ class _Judged:
 def _usable_folds(oof: OutOfFold, labels: np.ndarray | None) -> list[Fold]:
     """Return the folds whose rows a meta-learner trained on other rows can predict.
 
-    Where there are labels, these other rows must hold all of them.
+    Where there are classes or labels, these other rows must hold all of them.
     """
     folds = oof.folds
     if not folds:  # the bases came fitted
         parts = KFold(_FOLDS, shuffle=True, random_state=0).split(oof.predictions)
         folds = [Fold(train, test) for train, test in parts]
-    n_classes = 0 if labels is None else len(np.unique(labels[oof.mask]))
+    n_classes = 0 if labels is None else _n_values(labels[oof.mask])
     usable = []
     for fold in folds:
         train = fold.train[oof.mask[fold.train]]
-        lacks = labels is not None and len(np.unique(labels[train])) < n_classes
+        lacks = labels is not None and _n_values(labels[train]) < n_classes
         if len(train) > 1 and not lacks and len(fold.test) > 1:
             usable.append(Fold(train, fold.test))
     if not usable:
@@ -207,6 +207,11 @@ def _usable_folds(oof: OutOfFold, labels: np.ndarray | None) -> list[Fold]:
             "cross-validated: use more folds."
         )
     return usable
+
+
+def _n_values(labels: np.ndarray) -> int:
+    """Return how many different classes there are; of 0/1 indicators, in all columns together."""
+    return sum(len(np.unique(column)) for column in labels.reshape(len(labels), -1).T)
 
 
 def _measure(scoring: str | Callable | None, judged: _Judged) -> Measure:

@@ -143,6 +143,20 @@ def test_numbers_above_zero(numbers, tmp_path):
     assert_parity(transformers[2:6], X, tmp_path / "z.keras", 1e-12)
 
 
+def test_one_column(numbers, tmp_path):
+    X = numbers[0][:, :1]
+    transformers = [
+        decomposition.SparsePCA(2, random_state=0, max_iter=5),
+        decomposition.FactorAnalysis(1),
+        prep.KBinsDiscretizer(3, encode="onehot", strategy="uniform"),
+        prep.SplineTransformer(4),
+        prep.QuantileTransformer(n_quantiles=9),
+        prep.PolynomialFeatures(3),
+        cluster.BisectingKMeans(3, random_state=0),
+    ]
+    assert_parity([t.fit(X[::2]) for t in transformers], X, tmp_path / "o.keras", 1e-12)
+
+
 def test_kernels_that_are_given(numbers, tmp_path):
     X = numbers[0]
     kernel = X[:20] @ X[:4].T

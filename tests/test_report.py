@@ -177,3 +177,13 @@ def test_the_verdict(gain, beginning):
     assert report.to_frame().loc["b<i>", "weight"] == 0.6
     assert "b&lt;i&gt;" in report._repr_html_()
     assert "<i>" not in report._repr_html_()
+
+
+def test_folds_whose_other_rows_lack_a_label_are_not_scored(iris):
+    X, y = iris
+    order = np.argsort(y, kind="stable")
+    X, labels = X[order], np.stack([y > 0, X[:, 0] > 0], axis=1)[order].astype(int)
+    final = MultiOutputClassifier(LogisticRegression())
+    stack = sf.StackingClassifier([("net", KNeighborsClassifier())], final, cv=3).fit(X, labels)
+    # Without the first fold all rows have the first label.
+    assert stack.report().n_folds == 2

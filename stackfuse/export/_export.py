@@ -22,6 +22,7 @@ from stackfuse.export._manifest import manifest_of, text_of
 from stackfuse.export._parity import check_parity
 from stackfuse.export._probes import Probe, probes
 from stackfuse.export._signature import Input, as_given, as_pandas
+from stackfuse.export._trained_model import as_estimator
 
 _FLOAT32 = (
     "X is float32, in which scikit-learn computes some estimators; the graph computes in float64. "
@@ -76,7 +77,7 @@ def export(
     verify: Any = None,
     precision: str | None = None,
 ) -> ExportReport:
-    """Write a fitted stack to one file that loads without stackfuse.
+    """Write a fitted stack, or a trained Keras model, to one file that loads without stackfuse.
 
     Before the file is put in its place, another process, which cannot import stackfuse, loads it in
     the format's own runtime, and what it computes is compared with the stack: on the given rows
@@ -85,8 +86,10 @@ def export(
 
     Parameters
     ----------
-    stack : fitted estimator
-        A stack, or whatever :func:`to_keras` takes.
+    stack : fitted estimator or keras.Model
+        A stack, or whatever :func:`to_keras` takes. A Keras model of stock layers, one that
+        :func:`fuse` has joined for example, becomes a file with the input ``x`` (of several, their
+        names; `verify` is a ``MultiInput`` then) and the output ``prediction``, what it returns.
     path : path
         Where to write; an earlier export there is replaced.
     format : {"keras", "saved_model", "onnx", "litert", "openvino"}, default=None
@@ -135,6 +138,8 @@ def export(
     precision = _precision_for(form, precision)
     form.check_installed()
     _check_target(target, form)
+    given = None if verify is None or verify is False else verify
+    stack = as_estimator(stack, given)
     rows = _rows_to_verify(stack, verify)
     if rows is not None:
         form.runtime.start(form.name)  # it gets ready while the graph is built

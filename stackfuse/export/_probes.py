@@ -22,7 +22,7 @@ from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._graph import expected_outputs
 from stackfuse.export._parity import TIE, differences, is_tie
 from stackfuse.export._signature import as_given, as_pandas
-from stackfuse.export._thresholds import edges_of, parts_of
+from stackfuse.export._thresholds import SMALLEST, edges_of, parts_of
 
 #: Rows of the caller that made-up rows are made from.
 _BASES = 64
@@ -208,7 +208,7 @@ def _on(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             narrow = np.float32(threshold)
         beside = np.nextafter(narrow, np.array([-np.inf, np.inf], np.float32))
         values = [threshold, *np.nextafter(threshold, [-np.inf, np.inf]), narrow, *beside]
-        for value in filter(np.isfinite, values):
+        for value in (v for v in values if np.isfinite(v) and (v == 0 or abs(v) >= SMALLEST)):
             row = numbers[len(made) % len(numbers)].copy()
             row[column] = value
             made.append(row)

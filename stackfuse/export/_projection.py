@@ -62,6 +62,7 @@ def _sparse_pca(estimator, x):
     # A ridge regression for each row is linear in the row: each feature's own gives the matrix.
     components, unit = np.asarray(estimator.components_, np.float64), np.eye(x.shape[1])
     matrix = ridge_regression(components.T, unit, estimator.ridge_alpha, solver="cholesky")
+    matrix = matrix.reshape(unit.shape[0], -1)  # of one feature it has one axis
     return affine(x - held(x, estimator.mean_)[0], matrix.T, 0.0)
 
 

@@ -10,8 +10,8 @@ from sklearn.preprocessing import Binarizer, KBinsDiscretizer
 #: Trees of an ensemble that are looked at, spread over it.
 _TREES = 60
 
-#: Thresholds near zero that TensorFlow takes for zero.
-_DENORMAL = 1e-30
+#: Numbers nearer to zero TensorFlow may take for zero.
+SMALLEST = 1e-30
 
 
 def parts_of(estimator) -> Iterator[Any]:
@@ -63,7 +63,7 @@ def edges_of(estimator, n_features: int) -> np.ndarray:
             found += list(_edges_within(part))
     edges = np.unique(np.vstack(found), axis=0)
     threshold = edges[:, 1]
-    return edges[np.isfinite(threshold) & ~((threshold != 0) & (np.abs(threshold) < _DENORMAL))]
+    return edges[np.isfinite(threshold) & ~((threshold != 0) & (np.abs(threshold) < SMALLEST))]
 
 
 def _edges_within(part) -> Iterable[np.ndarray]:
