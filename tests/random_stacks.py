@@ -121,9 +121,14 @@ def _boosters(classifier: bool) -> list:
     import lightgbm
     import xgboost
 
-    light = {"n_estimators": 4, "verbose": -1, "min_child_samples": 5, "n_jobs": 1}
-    cat = {"n_estimators": 4, "depth": 3, "verbose": 0, "allow_writing_files": False}
-    xgb = {"n_estimators": 4, "max_depth": 3, "n_jobs": 1}
+    light: dict[str, Any] = {"n_estimators": 4, "verbose": -1, "min_child_samples": 5, "n_jobs": 1}
+    cat: dict[str, Any] = {
+        "n_estimators": 4,
+        "depth": 3,
+        "verbose": 0,
+        "allow_writing_files": False,
+    }
+    xgb: dict[str, Any] = {"n_estimators": 4, "max_depth": 3, "n_jobs": 1}
     if classifier:
         return [
             lightgbm.LGBMClassifier(**light),
@@ -193,7 +198,7 @@ def draw(seed: int) -> Drawn:
     task = TASKS[seed % len(TASKS)]
     framed = choice.chance(0.4)
     with_missing = framed and choice.chance(0.6)
-    X = _frame(choice, with_missing) if framed else _table(choice)
+    X: Any = _frame(choice, with_missing) if framed else _table(choice)
     y = _target(choice, task, X)
     prepare = _columns(choice, X, with_missing) if framed else None
     estimator = _stack(choice, task, prepare, X)
@@ -336,7 +341,7 @@ def _step(choice: Draw) -> Any:
 
 
 def _network(choice: Draw, task: str) -> Any:
-    settings = {"epochs": 2, "batch_size": 32, "random_state": 0}
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 32, "random_state": 0}
     if task in ("regression", "multioutput"):
         return sf.KerasRegressor(build_regressor, units=4, **settings)
     if task == "multilabel" or (task == "binary" and choice.chance(0.4)):
@@ -407,7 +412,7 @@ def _base(choice: Draw, task: str, prepare) -> Any:
 
 def _final(choice: Draw, task: str) -> Any:
     """Return a meta-learner."""
-    seed = {"random_state": 0}
+    seed: dict[str, Any] = {"random_state": 0}
     if task in ("regression", "multioutput"):
         ours = [
             None,
@@ -439,7 +444,7 @@ def _final(choice: Draw, task: str) -> Any:
     return make_pipeline(StandardScaler(), plain) if choice.chance(0.3) else plain
 
 
-def _stack(choice: Draw, task: str, prepare, X, depth: int = 0) -> Any:
+def _stack(choice: Draw, task: str, prepare, X: Any, depth: int = 0) -> Any:
     """Return a stack, ours or scikit-learn's, of some bases, which may be stacks."""
     classify = task not in ("regression", "multioutput")
     n_bases = int(choice.random.integers(1, 5))
@@ -466,7 +471,8 @@ def _stack(choice: Draw, task: str, prepare, X, depth: int = 0) -> Any:
         settings["cv"] = "outer"
     if choice.chance(0.15):
         columns = ["age", "fare"] if hasattr(X, "columns") else [0, -1]
-        if not (hasattr(X, "columns") and X["age"].isna().any()):
+        ages = X["age"] if hasattr(X, "columns") else X[:, 0]
+        if not np.isnan(ages).any():
             settings["passthrough"] = columns
     if choice.chance(0.1):
         settings["on_error"] = "drop"
@@ -567,13 +573,13 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
         except sf.NotConvertible as error:
             return Outcome("refused", str(error))
         except sf.ParityError as error:
-            if not narrow:
+            if not narrow and drawn.ending != ".onnx":
                 raise
+            # onnxruntime sorts and takes logarithms in float32 whatever it is given.
             return Outcome("refused", f"float32 has too few digits: {error}")
         difference = compare(stack, rows, _graph.run(graph, fed), tolerance)
         if drawn.ending is not None:
             outputs = _inspect.outputs_of(path, fed)
-            # onnxruntime takes logarithms in float32.
             near = 1e-9 if exact and drawn.ending != ".onnx" else 1e-5
             compare(stack, rows, outputs, 1e-3 if narrow else near)
     return Outcome("agrees", difference=difference, exact=exact)

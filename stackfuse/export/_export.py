@@ -267,7 +267,7 @@ def _precision_for(form: Format, precision: str | None) -> str:
 
 
 def _check_strings(stack, inputs: dict[str, Input], form: Format) -> None:
-    strings = [entry.column for entry in inputs.values() if entry.dtype == "string"]
+    strings = [str(entry.column) for entry in inputs.values() if entry.dtype == "string"]
     if strings and not form.takes_strings:
         raise NotConvertible(
             f"The {type(stack).__name__} takes strings in {listed(strings)}, which {form.title} "

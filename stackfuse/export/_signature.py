@@ -100,6 +100,7 @@ class Signature:
 
     def feed(self, X) -> dict[str, np.ndarray]:
         """Return rows of X as arrays by the names of the inputs, in their dtypes."""
+        arrays: dict[Hashable, Any]
         if self.kind == "several":
             arrays = X.arrays
         elif self.kind == "frame":
