@@ -22,6 +22,7 @@ def search(stack, n_candidates: int = 20) -> GridSearchCV:
 def main(quick: bool = False) -> None:
     """Print the table; the quick one without those that fit the bases anew each time."""
     cases.warmed_up()
+    n = 5 if quick else 20
     case = dataclasses.replace(
         cases.SMALL, n_bases=2, data=cases.table(1000), fit={"epochs": 3, "batch_size": 32}
     )
@@ -30,15 +31,15 @@ def main(quick: bool = False) -> None:
         ours, theirs = cases.stack(case, cv=3), cases.keras_stack(case, cv=3)
         kept = cases.stack(case, cv=3).set_params(memory=folder)
         times = {
-            "stackfuse, memory=": cases.seconds(lambda: search(kept).fit(X, y)),
-            "the same once more": cases.seconds(lambda: search(kept).fit(X, y)),
+            "stackfuse, memory=": cases.seconds(lambda: search(kept, n).fit(X, y)),
+            "the same once more": cases.seconds(lambda: search(kept, n).fit(X, y)),
         }
         if quick:
-            times["keras.wrappers, 1 of 20"] = cases.seconds(lambda: search(theirs, 1).fit(X, y))
+            times["keras.wrappers, one only"] = cases.seconds(lambda: search(theirs, 1).fit(X, y))
         else:
             times["stackfuse"] = cases.seconds(lambda: search(ours).fit(X, y))
             times["keras.wrappers"] = cases.seconds(lambda: search(theirs).fit(X, y))
-    print("GridSearchCV over 20 meta-learners, 2 networks, 3 x 3 folds")
+    print(f"GridSearchCV over {n} meta-learners, 2 networks, 3 x 3 folds")
     first = next(iter(times.values()))
     for name, duration in times.items():
         print(f"{name:24} {duration:8.1f} s {duration / first:8.1f} x", flush=True)

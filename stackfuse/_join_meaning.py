@@ -192,15 +192,15 @@ def on_one_scale(parts: list[Part], how: str) -> list[Part]:
                 "negative. Use how='multiply' or 'average'."
             )
         return parts
+    said = parts
     if how in ("multiply", "geometric") or len({(p.kind, p.link) for p in parts}) > 1:
         parts = [_as_probability(part) for part in parts]
     if len({part.link for part in parts}) > 1:
         parts = [_as_two_classes(part) for part in parts]
-    for part in parts[1:]:
-        other = parts[0]
-        if part.link != other.link or part.shape[-1] != other.shape[-1]:
+    for k, part in enumerate(parts):
+        if part.link != parts[0].link or part.shape[-1] != parts[0].shape[-1]:
             raise ValueError(
-                f"{other.told()}, but {part.told()}: these are not the same classes, so "
+                f"{said[0].told()}, but {said[k].told()}: these are not the same classes, so "
                 f"how={how!r} means nothing. Use how='concat' with a head, or layer=-2 for the "
                 "features before them."
             )

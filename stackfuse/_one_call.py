@@ -146,7 +146,7 @@ class _Graph:
         graph = cls(state, _builders[0](stack, method), all(networks))
         rows = stack._sample_X.astype(np.float64)
         with _base_by_base():
-            expected, got = getattr(stack, method)(rows), graph(rows)
+            expected, got = np.asarray(getattr(stack, method)(rows)), graph(rows)
         scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
         if got.shape != expected.shape or not np.allclose(got, expected, 0, TOLERANCE * scale):
             warnings.warn(
@@ -185,14 +185,12 @@ def _base_by_base() -> Iterator[None]:
 
 def _is_plain(X, like) -> bool:
     """Whether X is an array of finite floating-point numbers, with rows as those of fit."""
-    return (
-        type(X) is type(like) is np.ndarray
-        and X.dtype.kind == "f"
-        and X.dtype.itemsize <= 8
-        and 0 < len(X) <= min(LARGEST_X, rows_at_once(X.nbytes // len(X)))
-        and X.shape[1:] == like.shape[1:]
-        and bool(np.isfinite(X.sum()))
-    )
+    if not (type(X) is type(like) is np.ndarray and X.dtype.char in "efd" and X.size):
+        return False
+    if X.shape[1:] != like.shape[1:] or len(X) > min(LARGEST_X, rows_at_once(X[0].nbytes)):
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(X.sum()))
 
 
 def _state_of(stack) -> Iterator[Any]:

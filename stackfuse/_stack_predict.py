@@ -98,17 +98,17 @@ class FittedStack(TransformerMixin):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self)
-        encoders = getattr(self, "_label_encoder", None)
-        if isinstance(encoders, list):
-            # Some meta-learners, chains for one, predict the numbers of labels as floats.
-            numbers = np.asarray(self.final_estimator_.predict(self.transform(X), **predict_params))
-            columns = [e.inverse_transform(n) for e, n in zip(encoders, numbers.astype(np.intp).T)]
-            return np.array(columns).T
-        if not predict_params and encoders is None:
+        if not predict_params and not hasattr(self, "classes_"):
             at_once = one_call(self, X, "predict")
             if at_once is not None:
                 return at_once
-        return super().predict(X, **predict_params)
+        encoders = getattr(self, "_label_encoder", None)
+        if not isinstance(encoders, list):
+            return super().predict(X, **predict_params)
+        # Some meta-learners, chains for one, predict the numbers of labels as floats.
+        numbers = np.asarray(self.final_estimator_.predict(self.transform(X), **predict_params))
+        columns = [e.inverse_transform(n) for e, n in zip(encoders, numbers.astype(np.intp).T)]
+        return np.array(columns).T
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns that :meth:`transform` returns.

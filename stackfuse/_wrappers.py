@@ -202,6 +202,12 @@ class _Builder(NetworkEstimator):
         return params
 
 
+@lru_cache(maxsize=64)
+def _names_of(cls: Any) -> frozenset[str]:
+    """Return the names in a constructor's signature; to read it takes as long as to predict."""
+    return frozenset(cls._get_param_names())
+
+
 @contextmanager
 def _optimizers_anew() -> Iterator[None]:
     """Let Keras begin anew with optimizers that a copied or loaded model has no variables for.
@@ -218,12 +224,6 @@ def _optimizers_anew() -> Iterator[None]:
         for beginning in about:
             warnings.filterwarnings("ignore", beginning)
         yield
-
-
-@lru_cache(maxsize=64)
-def _names_of(cls: Any) -> frozenset[str]:
-    """Return the names in a constructor's signature; to read it takes as long as to predict."""
-    return frozenset(cls._get_param_names())
 
 
 class KerasClassifier(_Builder, NetworkClassifier):

@@ -1,7 +1,9 @@
 """A fitted stack's prediction in one compiled call equals that base by base, and stays so."""
 
 import copy
+import gc
 import pickle
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -187,6 +189,17 @@ def test_copies_go_without(iris, at_once, stack):
     assert graph_of(clone(stack)) is None
 
 
+def test_a_graph_does_not_keep_its_stack(iris, at_once):
+    X, y = iris
+    stack = classifier().fit(X, y)
+    stack.predict_proba(X)
+    assert graph_of(stack) is not None
+    gone = weakref.ref(stack)
+    del stack
+    gc.collect()
+    assert gone() is None
+
+
 class Doubled(sf.StackingClassifier):
     """A stack that sees twice the X."""
 
@@ -224,6 +237,9 @@ def test_wrong_rows_are_refused_as_ever(iris, at_once, stack):
         stack.predict_proba(missing)
     with pytest.raises(ValueError, match="cannot represent"):
         stack.predict_proba(1e300 * X[:1])
+    missing[0, 0] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        stack.predict_proba(missing)
     with pytest.raises(ValueError, match="features"):
         stack.predict_proba(X[:1, :3])
 

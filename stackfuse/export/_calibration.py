@@ -119,4 +119,5 @@ def _threshold(estimator, x, method):
     else:
         cut = estimator.threshold
     reached = ops.greater_equal(score, constant(cut, score))
-    return ops.cast(reached if place == 1 else ops.logical_not(reached), "int64")
+    # Not logical_not, which TensorFlow folds into the comparison: that is another one for NaN.
+    return ops.where(reached, np.full(1, place), np.full(1, 1 - place))

@@ -26,7 +26,7 @@ def one_call(stack, method: str) -> Callable:
     Returns
     -------
     function : callable
-        From an array of float64 to a tensor. A row that a network cannot take gives NaN.
+        From an array of float64 to a tensor. A row that an estimator would refuse gives NaN.
 
     Raises
     ------
@@ -42,8 +42,7 @@ def one_call(stack, method: str) -> Callable:
         y = convert(stack, x, method)
         if isinstance(y, list):
             raise NotConvertible(f"{method} returns a list.")
-        y = without_refused({method: y}, "float64")[method]  # NaN where the bases would raise
-        model = keras.Model(x, y)
+        model = keras.Model(x, without_refused({method: y}, "float64")[method])
         function = compiled(
             lambda X: model(X, training=False), tf.TensorSpec((None, *shape), "float64")
         )
@@ -52,7 +51,7 @@ def one_call(stack, method: str) -> Callable:
 
 
 def live(estimator, x, meaning: str):
-    """Return the predictions of a network itself for a symbolic tensor.
+    """Return what a network itself predicts, or decides, for a symbolic tensor.
 
     Parameters
     ----------
@@ -60,7 +59,7 @@ def live(estimator, x, meaning: str):
     x : KerasTensor
         In the dtype of the network's input.
     meaning : {"predict", "decide"}
-        The method of ``Outputs`` that finishes what the network computes.
+        A method of the network's outputs.
 
     Returns
     -------

@@ -64,7 +64,9 @@ def refuse_missing(estimator, x, method: str) -> None:
             total = ops.abs(ops.sum(tensor, axis=tuple(range(1, len(tensor.shape)))))
             most = constant(np.finfo(tensor.dtype).max, tensor)
             # The tensor is kept with it, so that no other can have its number.
-            refused[id(tensor)] = tensor, ops.logical_not(ops.less_equal(total, most))
+            # Not "not at most": TensorFlow folds that into "more than", which NaN is not.
+            broken = ops.logical_or(ops.isnan(total), ops.greater(total, most))
+            refused[id(tensor)] = tensor, broken
 
 
 def _raises(estimator, x, method: str) -> bool:

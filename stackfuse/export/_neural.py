@@ -71,7 +71,7 @@ def _raw(estimator, x):
 def _features(estimator, x):
     """Return what the last layer of the estimator's network is given."""
     if current_build().live:
-        raise NotConvertible("Features of networks are computed base by base.")
+        raise NotConvertible("Features are computed base by base.")
     return in_float64(_computed(penultimate(estimator.model_), x), current_build().precision)
 
 

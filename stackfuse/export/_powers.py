@@ -21,10 +21,10 @@ def _power(estimator, x):
         y = _box_cox(ops.log(x), powers, smallest=1e-19)
     else:
         eps = np.finfo(np.float64).eps
-        is_negative = ops.logical_not(ops.greater_equal(x, zero))  # so that NaN stays NaN
-        above = _box_cox(log1p(ops.where(is_negative, zero, x)), powers, eps)
-        below = _box_cox(log1p(ops.where(is_negative, -x, zero)), 2 - powers, eps)
-        y = ops.where(is_negative, -below, above)
+        is_above = ops.greater_equal(x, zero)
+        above = _box_cox(log1p(ops.where(is_above, x, zero)), powers, eps)
+        below = _box_cox(log1p(ops.where(is_above, zero, -x)), 2 - powers, eps)  # of NaN, too
+        y = ops.where(is_above, above, -below)
     return convert(estimator._scaler, y, "transform") if estimator.standardize else y
 
 
