@@ -203,10 +203,10 @@ def pairwise_kernel(estimator, name: Any, x, rows: np.ndarray, gamma=None, degre
     if name == "linear":
         return affine(x, rows, 0.0)
     if name in ("poly", "polynomial"):
-        base = affine(x, rows, 0.0) * constant(gamma, x) + constant(coef0, x)
-        return ops.power(base, constant(degree, x))
+        # All in one layer: TensorFlow fails to compile a sum of a layer and a vector of length 1.
+        return ops.power(affine(x, gamma * rows, coef0), constant(degree, x))
     if name == "sigmoid":
-        return ops.tanh(affine(x, rows, 0.0) * constant(gamma, x) + constant(coef0, x))
+        return ops.tanh(affine(x, gamma * rows, coef0))
     if name == "rbf":
         return ops.exp(squared_distances(x, rows) * constant(-gamma, x))
     if name == "laplacian":
