@@ -35,11 +35,11 @@ test: $(READY)  ## Run the tests
 random-stacks: $(READY)  ## Try 500 random stacks: each exports and agrees, or is refused
 	@$(BIN)/python tests/random_stacks.py 500
 
-bench: $(READY)  ## Measure speed, memory and accuracy against peers (an hour)
+bench: $(READY)  ## Measure speed, memory and accuracy against peers (takes long)
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/meta_learners.py
 
-bench-quick: $(READY)  ## Measure less of it (three minutes)
+bench-quick: $(READY)  ## Measure less of it (some minutes)
 	@$(BIN)/python benchmarks/run.py --quick
 
 bench-data: $(READY)  ## Fetch data sets for the benchmarks; without them some are left out
