@@ -99,7 +99,7 @@ def test_a_stack_in_every_format(iris, stack, format, tmp_path):
     assert_array_equal(got["label"], stack.predict(X))
     manifest = _inspect.read_manifest(path)
     assert manifest["classes"] == [0, 1, 2]
-    assert manifest["inputs"]["x"] == {"shape": [None, 4], "dtype": dtype}
+    assert manifest["inputs"]["x"] == {"shape": [None, 4], "dtype": dtype, "column": None}
     assert {p.suffix for p in tmp_path.iterdir()} - {".bin"} == {ENDINGS[format]}
 
 
