@@ -20,6 +20,7 @@ from sklearn.neighbors import (
     RadiusNeighborsClassifier,
 )
 from sklearn.neural_network import MLPClassifier
+from sklearn.semi_supervised import LabelPropagation
 from sklearn.svm import SVC, SVR
 
 import stackfuse as sf
