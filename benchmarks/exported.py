@@ -109,6 +109,7 @@ def main() -> None:
                 "stack": ours.predict_proba,
                 "keras.wrappers": theirs.predict_proba,
             },
+            quick=False,
         )
 
 

@@ -130,10 +130,10 @@ def _boosted(estimator, x):
     """Return the raw predictions of gradient boosting, shape (batch, n_trees_per_iteration_)."""
     from keras import ops
 
-    x = as_float32(x)
-    start = _start(estimator, x)
+    narrow = as_float32(x)
+    start = _start(estimator, ops.cast(narrow, x.dtype))
     trees = [tree_of(tree.tree_) for tree in estimator.estimators_.ravel()]
-    values = leaf_values(x, trees)
+    values = leaf_values(narrow, trees)
     values = values * ops.reshape(held(x, [estimator.learning_rate])[0], (-1, 1, 1))
     return added_by_output(start, values)
 
@@ -209,7 +209,7 @@ def _check_predict(estimator, method: str) -> None:
 
 
 def as_float32(x):
-    """Round to float32, as these trees do before they compare with float64 thresholds."""
+    """Round to float32, as these trees do before they compare."""
     from keras import ops
 
-    return ops.cast(ops.cast(x, "float32"), x.dtype)
+    return ops.cast(x, "float32")
