@@ -5,6 +5,7 @@ import time
 import _cases as cases
 import accuracy
 import engines
+import exported
 import growth
 import memory
 import prediction
@@ -14,7 +15,7 @@ import search
 def main(quick: bool = False) -> None:
     """Print the tables."""
     start = time.perf_counter()
-    for part in (engines, growth, search, prediction, memory, accuracy):
+    for part in (engines, growth, search, prediction, exported, memory, accuracy):
         part.main(quick)
         print(f"{'':20} ({(time.perf_counter() - start) / 60:.1f} minutes so far)\n", flush=True)
 
