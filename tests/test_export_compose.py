@@ -75,6 +75,7 @@ BAGGING = [
     BaggingClassifier(n_estimators=7, max_features=0.5, random_state=0),
     BaggingClassifier(LOGISTIC, 3, max_samples=10, max_features=2, random_state=0),
     BaggingClassifier(LinearSVC(), 4, random_state=0),
+    BaggingClassifier(n_estimators=3, max_features=1, random_state=0),
     BaggingClassifier(n_estimators=9, max_samples=3, random_state=3),  # some lack a class
     BaggingClassifier(LinearSVC(), 9, max_samples=6, random_state=3),
 ]

@@ -223,7 +223,8 @@ def _with_values(tree: Tree, value: np.ndarray) -> Tree:
 
 def _seeing(tree: Tree, features: np.ndarray) -> Tree:
     """Return a tree that was fitted on some columns as a tree of all columns."""
-    return Tree(**{**vars(tree), "feature": np.asarray(features)[tree.feature]})
+    inner = np.maximum(tree.feature, 0)  # that of a leaf is negative, and never read
+    return Tree(**{**vars(tree), "feature": np.asarray(features)[inner]})
 
 
 def _all_classes(base, n_classes: int) -> np.ndarray:
