@@ -559,10 +559,9 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
             isinstance(part, INEXACT) or type(part).__module__.startswith("xgboost")
             for part in parts_of(stack)
         )
-        tolerance = 1e-9 if exact else 1e-3 if narrow else 1e-5
-        if not narrow:  # else what lies close to a threshold may fall to its other side
+        tolerance = 1e-3 if narrow else 1e-5  # what export promises
+        if exact:  # before export sees it, which would refuse what disagrees
             compare(stack, rows, _graph.run(graph, fed), tolerance)
-            compare_one_by_one(stack, spoilt(rows), graph, tolerance)
         try:
             if drawn.ending is not None:
                 path = folder / f"stack{drawn.ending}"
@@ -573,16 +572,19 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
         except sf.NotConvertible as error:
             return Outcome("refused", str(error))
         except sf.ParityError as error:
-            if not narrow and drawn.ending != ".onnx":
+            if exact and drawn.ending != ".onnx":
                 raise
-            # onnxruntime sorts and takes logarithms in float32 whatever it is given.
+            # onnxruntime sorts and takes logarithms in float32 whatever it is given; and a
+            # singular meta-learner makes much of the last digit of a base in float32.
             return Outcome("refused", f"float32 has too few digits: {error}")
         difference = compare(stack, rows, _graph.run(graph, fed), tolerance)
+        if not narrow:  # else what lies close to a threshold may fall to its other side
+            compare_one_by_one(stack, spoilt(rows), graph, tolerance)
         if drawn.ending is not None:
-            outputs = _inspect.outputs_of(path, fed)
-            near = 1e-9 if exact and drawn.ending != ".onnx" else 1e-5
-            compare(stack, rows, outputs, 1e-3 if narrow else near)
-    return Outcome("agrees", difference=difference, exact=exact)
+            compare(stack, rows, _inspect.outputs_of(path, fed), tolerance)
+    # Stacks that are singular themselves make much of the last digits of float64, too.
+    kind = "agrees to 1e-5" if exact and difference > 1e-9 else "agrees"
+    return Outcome(kind, difference=difference, exact=exact)
 
 
 def compare(stack, rows, outputs: dict[str, np.ndarray], tolerance: float) -> float:

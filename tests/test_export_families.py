@@ -167,10 +167,11 @@ def test_votes_that_are_tied():
         assert_converts(model.fit(clouds, [0, 0, 1, 1]), between)
 
 
-def test_shares_where_every_decision_is_below_minus_one(flowers):
+@pytest.mark.parametrize("loss", ["modified_huber", "log_loss"])
+def test_shares_where_no_class_has_any(flowers, loss):
     X, y = flowers
-    model = SGDClassifier(loss="modified_huber", random_state=0).fit(X, y)
-    model.intercept_ = model.intercept_ - 1e3
+    model = SGDClassifier(loss=loss, random_state=0).fit(X, y)
+    model.intercept_ = model.intercept_ - 1e4
     assert_converts(model, X)
     assert_allclose(model.predict_proba(X[:1]), 1 / 3)
 

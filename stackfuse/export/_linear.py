@@ -179,23 +179,27 @@ def _softmax(decision):
 
 
 def _clipped(decision):
-    """Return the shares of the decisions, clipped to [-1, 1]; equal ones where all are -1."""
+    """Return the shares of the decisions, clipped to [-1, 1]."""
     from keras import ops
 
     one = constant(1, decision)
-    positive = (ops.minimum(ops.maximum(decision, -one), one) + one) / (one + one)
-    if decision.shape[1] == 1:
-        return two_columns(positive)
-    total = ops.sum(positive, axis=1, keepdims=True)
-    none = ops.equal(total, constant(0, decision))
-    equal = constant(1 / decision.shape[1], decision)
-    return ops.where(none, equal, positive / ops.where(none, one, total))
+    return _shares((ops.minimum(ops.maximum(decision, -one), one) + one) / (one + one))
 
 
 def _one_vs_rest(decision):
+    """Return the shares of the probabilities of each class against all others."""
     from keras import ops
 
-    positive = ops.sigmoid(decision)
-    if decision.shape[1] == 1:
+    return _shares(ops.sigmoid(decision))
+
+
+def _shares(positive):
+    """Return the positive numbers of each row divided by their sum; equal ones where all are 0."""
+    from keras import ops
+
+    if positive.shape[1] == 1:
         return two_columns(positive)
-    return positive / ops.sum(positive, axis=1, keepdims=True)
+    total = ops.sum(positive, axis=1, keepdims=True)
+    none = ops.equal(total, constant(0, positive))
+    equal = constant(1 / positive.shape[1], positive)
+    return ops.where(none, equal, positive / ops.where(none, constant(1, positive), total))
