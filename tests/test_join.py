@@ -185,11 +185,9 @@ def pair(one, other):
 SIGMOID = {"units": 1, "activation": "sigmoid"}
 SOFTMAX2 = {"units": 2, "activation": "softmax"}
 SOFTMAX = {"units": 3, "activation": "softmax"}
-FOUR = {"units": 4, "activation": "softmax"}
 LOGIT = {"units": 1, "loss": BCE_LOGITS}
 LOGITS = {"units": 3, "loss": SCCE_LOGITS}
 LABELS = {"units": 3, "activation": "sigmoid"}
-NUMBERS = {"units": 3, "loss": MSE}
 NUMBER = {"units": 1, "loss": MSE}
 
 

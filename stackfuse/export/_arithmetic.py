@@ -118,3 +118,19 @@ def two_columns(positive):
     from keras import ops
 
     return ops.concatenate([1 - positive, positive], axis=1)
+
+
+def shares(positive):
+    """Return the numbers of each row divided by their sum; equal ones where all are 0.
+
+    Parameters
+    ----------
+    positive : KerasTensor of shape (batch, n_classes)
+        None is negative.
+    """
+    from keras import ops
+
+    total = ops.sum(positive, axis=1, keepdims=True)
+    none = ops.equal(total, constant(0, positive))
+    equal = constant(1 / positive.shape[1], positive)
+    return ops.where(none, equal, positive / ops.where(none, constant(1, positive), total))

@@ -5,7 +5,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
-from stackfuse.export._arithmetic import constant, first_largest
+from stackfuse.export._arithmetic import constant, first_largest, shares, two_columns
 from stackfuse.export._convert import convert, convert_type, unsupported
 from stackfuse.export._descent import mean_over_trees
 
@@ -44,7 +44,7 @@ def _calibrated_once(pair, x):
             columns[0] = 1.0 - columns[1]
             proba = ops.stack(columns, axis=1)
         else:
-            proba = _normalised(ops.stack(columns, axis=1))
+            proba = shares(ops.stack(columns, axis=1))
     above = ops.logical_and(
         ops.greater(proba, constant(1.0, proba)),
         ops.less_equal(proba, constant(1.0 + 1e-5, proba)),
@@ -76,21 +76,11 @@ def _with_temperature(calibrator, scores, response: str):
 
     if response == "predict_proba":
         if scores.shape[1] == 1:
-            scores = ops.concatenate([1 - scores, scores], axis=1)
+            scores = two_columns(scores)
         logits = ops.log(scores + constant(1e-12, scores))
     else:
         logits = ops.concatenate([-scores, scores], axis=1) if scores.shape[1] == 1 else scores
     return ops.softmax(logits * constant(calibrator.beta_, scores))
-
-
-def _normalised(proba):
-    """Return rows that sum to one; where all are zero, the same for every class."""
-    from keras import ops
-
-    total = ops.sum(proba, axis=1, keepdims=True)
-    nothing = ops.equal(total, constant(0.0, proba))
-    share = proba / ops.where(nothing, constant(1.0, proba), total)
-    return ops.where(nothing, constant(1 / proba.shape[1], proba), share)
 
 
 @convert_type(FixedThresholdClassifier, TunedThresholdClassifierCV, frames=True)

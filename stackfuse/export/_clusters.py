@@ -8,44 +8,26 @@ from stackfuse.export._convert import convert_type, unsupported
 from stackfuse.export._pairwise import kept_rows, squared_distances
 
 
-@convert_type(KMeans, MiniBatchKMeans)
-def _k_means(estimator, x, method):
+@convert_type(KMeans, MiniBatchKMeans, Birch, BisectingKMeans)
+def _clusters(estimator, x, method):
     from keras import ops
 
-    squares = squared_distances(x, kept_rows(estimator, estimator.cluster_centers_))
+    if method not in ("transform", "predict"):
+        raise unsupported(estimator, method)
+    if method == "predict" and isinstance(estimator, BisectingKMeans):
+        shift = getattr(estimator, "_X_mean", 0.0)
+        label = as_column(_label_below(x, estimator._bisecting_tree, shift))
+        return ops.cast(label, x.dtype)
+    is_birch = isinstance(estimator, Birch)
+    centers = estimator.subcluster_centers_ if is_birch else estimator.cluster_centers_
+    squares = squared_distances(x, kept_rows(estimator, centers))
     if method == "transform":
         return ops.sqrt(squares)
-    if method != "predict":
-        raise unsupported(estimator, method)
-    return ops.cast(first_largest(-squares), x.dtype)
-
-
-@convert_type(Birch)
-def _birch(estimator, x, method):
-    from keras import ops
-
-    squares = squared_distances(x, kept_rows(estimator, estimator.subcluster_centers_))
-    if method == "transform":
-        return ops.sqrt(squares)
-    if method != "predict":
-        raise unsupported(estimator, method)
+    nearest = first_largest(-squares)
+    if not is_birch:
+        return ops.cast(nearest, x.dtype)
     labels = np.asarray(estimator.subcluster_labels_, np.float64)[:, None]
-    number = ops.cast(first_largest(-squares), "int32")
-    return as_column(table(labels, x.dtype)(number))
-
-
-@convert_type(BisectingKMeans)
-def _bisecting(estimator, x, method):
-    from keras import ops
-
-    squares = squared_distances(x, kept_rows(estimator, estimator.cluster_centers_))
-    if method == "transform":
-        return ops.sqrt(squares)
-    if method != "predict":
-        raise unsupported(estimator, method)
-    shift = getattr(estimator, "_X_mean", 0.0)
-    label = as_column(_label_below(x, estimator._bisecting_tree, shift))
-    return ops.cast(label, x.dtype)
+    return as_column(table(labels, x.dtype)(ops.cast(nearest, "int32")))
 
 
 def _label_below(x, node, shift):

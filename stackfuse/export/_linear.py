@@ -50,6 +50,7 @@ from stackfuse.export._arithmetic import (
     first_largest,
     held,
     is_positive,
+    shares,
     two_columns,
 )
 from stackfuse.export._convert import convert, convert_type, current_build, once, unsupported
@@ -183,23 +184,15 @@ def _clipped(decision):
     from keras import ops
 
     one = constant(1, decision)
-    return _shares((ops.minimum(ops.maximum(decision, -one), one) + one) / (one + one))
+    return _of_classes((ops.minimum(ops.maximum(decision, -one), one) + one) / (one + one))
 
 
 def _one_vs_rest(decision):
     """Return the shares of the probabilities of each class against all others."""
     from keras import ops
 
-    return _shares(ops.sigmoid(decision))
+    return _of_classes(ops.sigmoid(decision))
 
 
-def _shares(positive):
-    """Return the positive numbers of each row divided by their sum; equal ones where all are 0."""
-    from keras import ops
-
-    if positive.shape[1] == 1:
-        return two_columns(positive)
-    total = ops.sum(positive, axis=1, keepdims=True)
-    none = ops.equal(total, constant(0, positive))
-    equal = constant(1 / positive.shape[1], positive)
-    return ops.where(none, equal, positive / ops.where(none, constant(1, positive), total))
+def _of_classes(positive):
+    return two_columns(positive) if positive.shape[1] == 1 else shares(positive)
