@@ -126,16 +126,18 @@ def test_several_labels(data):
         assert n_refused == (0 if model is TREE else 6)
 
 
-def test_what_takes_missing_values_costs_nothing(data):
+def test_what_takes_a_number_pays_nothing_for_it(data):
     X, y, _ = data
-    for model in (
-        TREE,
-        HistGradientBoostingClassifier(max_iter=3),
-        make_pipeline(StandardScaler(), TREE),
+    infinite, large, missing = {"infinite"}, {"infinite", "too large"}, {"missing", "infinite"}
+    for model, wanted in (
+        (HistGradientBoostingClassifier(max_iter=3), []),
+        (TREE, [large]),
+        (make_pipeline(StandardScaler(), TREE), [infinite, large]),
+        (LogisticRegression(), [missing]),
     ):
         with building(Build()):
             convert(model.fit(X, y), keras_input(X), "predict_proba")
-            assert not current_build().refused
+            assert [refusal.numbers for refusal in current_build().refused] == wanted
 
 
 def test_what_was_asked_once_is_not_asked_again(data):
@@ -144,7 +146,9 @@ def test_what_was_asked_once_is_not_asked_again(data):
     stack = sf.StackingClassifier(bases, TREE, cv=2, random_state=0).fit(X, y)
     with building(Build()):
         convert(stack, keras_input(X), "predict_proba")
-        assert len(current_build().refused) == 1
+        of_bases, of_tree = current_build().refused
+        assert of_bases.numbers == {"missing", "infinite"}
+        assert of_tree.numbers == {"too large", "infinite"}
 
 
 def keras_input(X):

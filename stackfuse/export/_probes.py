@@ -1,7 +1,7 @@
 """Rows made up to be hard: on thresholds and ties, between values, missing, infinite, far away.
 
-A kind of rows that the estimator itself refuses is left out. So is what cannot be told from an
-accident of rounding: rows to which the estimator's answer is not finite, labels at ties, and rows
+To rows that the estimator itself refuses, asked for one at a time, the graph must answer NaN. What
+cannot be told from an accident of rounding is left out: rows to which the estimator's answer is not finite, labels at ties, and rows
 at which the estimator itself jumps, that is, answers as the graph does when they move a little.
 """
 
@@ -20,6 +20,7 @@ from stackfuse._checks import ParityError
 from stackfuse._inputs import MultiInput, spread
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._graph import expected_outputs
+from stackfuse.export._masks import NO_CLASS
 from stackfuse.export._parity import TIE, differences, is_tie
 from stackfuse.export._signature import as_given, as_pandas
 from stackfuse.export._thresholds import SMALLEST, edges_of, parts_of
@@ -32,6 +33,12 @@ _EDGES = 48
 
 #: Columns that are made missing, infinite or far, one at a time.
 _COLUMNS = 16
+
+#: Rows of each kind that the estimator may refuse, and that are asked for alone.
+_REFUSED = 4
+
+#: A number that float32 does not hold.
+_TOO_LARGE = 1e39
 
 #: How often a row is moved to see whether the estimator jumps there.
 _MOVES = 8
@@ -59,6 +66,8 @@ class Probe:
     expected : dict of str to ndarray of shape (n_samples, ...)
     exact : bool
         Whether estimator and graph both compute in float64.
+    refused : bool
+        Whether the estimator refuses each of these rows: what is expected is NaN, and the label -1.
     """
 
     kind: str
@@ -66,6 +75,7 @@ class Probe:
     on_edge: np.ndarray
     expected: dict[str, np.ndarray]
     exact: bool
+    refused: bool = False
 
     def check(self, estimator, got: dict[str, np.ndarray], *, what: str) -> None:
         """Raise ParityError if a graph answers otherwise than the estimator does.
@@ -78,6 +88,9 @@ class Probe:
         what : str
             Names the graph in the message.
         """
+        if self.refused:
+            self._check_refused(got, what)
+            return
         finite = np.ones(len(self.on_edge), bool)
         for y in self.expected.values():
             finite &= np.isfinite(y).reshape(len(y), -1).all(axis=1)
@@ -99,6 +112,17 @@ class Probe:
                     f"{what} disagrees with the estimator on a row made up to try it, "
                     f"{self.kind}: {difference.name!r} is {given[k]!r} instead of {wanted[k]!r} "
                     f"(allowed: {difference.allowed:.3g}) for {_shown(row)}. Nothing was written."
+                )
+
+    def _check_refused(self, got: dict[str, np.ndarray], what: str) -> None:
+        """Raise ParityError if a graph gives any row a number."""
+        for difference in differences(self.expected, got, what):
+            for k in np.flatnonzero(difference.wrong)[:1]:
+                raise ParityError(
+                    f"{what} answers a row that the estimator refuses, {self.kind}: "
+                    f"{difference.name!r} is {np.asarray(got[difference.name])[k]!r} instead of "
+                    f"{self.expected[difference.name][k]!r} for "
+                    f"{_shown(_safe_indexing(self.rows, [k]))}. Nothing was written."
                 )
 
 
@@ -124,6 +148,35 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
         expected = _answers(estimator, candidate)
         if expected is not None:
             made.append(Probe(kind, candidate, on_edge, expected, exact))
+    return made + _refused(estimator, table, precision, rounded)
+
+
+def _refused(
+    estimator, table: _Table, precision: str, rounded: Callable[[Any], Any]
+) -> list[Probe]:
+    """Return rows that the estimator refuses for one number, and what the graph must say then."""
+    kinds = {"with a missing value": [np.nan], "with an infinite value": [np.inf, -np.inf]}
+    if precision == "float64":
+        kinds["with a value too large for float32"] = [_TOO_LARGE, -_TOO_LARGE]
+    usual = None
+    made = []
+    for kind, values in kinds.items():
+        numbers = _one_at_a_time(table.numbers, values)
+        numbers = numbers[spread(len(numbers), _REFUSED)]
+        if _answers(estimator, rounded(table.rebuild(numbers))) is not None:
+            continue
+        alone = [_answers(estimator, rounded(table.rebuild(row[None]))) for row in numbers]
+        numbers = numbers[[answer is None for answer in alone]]
+        usual = usual or _answers(estimator, rounded(table.rebuild(table.numbers[:1])))
+        if usual is None or not len(numbers):  # it refuses single rows, or only all together
+            continue
+        expected = {
+            name: np.full((len(numbers), *y.shape[1:]), NO_CLASS if name == "label" else np.nan)
+            for name, y in usual.items()
+        }
+        rows = rounded(table.rebuild(numbers))
+        on_edge = np.zeros(numbers.shape, bool)
+        made.append(Probe(kind, rows, on_edge, expected, exact=True, refused=True))
     return made
 
 
