@@ -122,7 +122,8 @@ def _refuse_numbers(tensor, numbers: Set[str]) -> None:
     else:
         limit = constant(min(most, _LARGEST) if "too large" in new else most, tensor)
         if new & {"infinite", "too large"}:
-            masks.append(ops.any(ops.greater(ops.abs(tensor), limit), axis=axes))
+            # Not "greater": in OpenVINO that is true of NaN.
+            masks.append(ops.any(ops.less(limit, ops.abs(tensor)), axis=axes))
         if "missing" in new:
             masks.append(ops.any(ops.isnan(tensor), axis=axes))
     for mask in masks:

@@ -1,8 +1,9 @@
 """Rows made up to be hard: on thresholds and ties, between values, missing, infinite, far away.
 
 To rows that the estimator itself refuses, asked for one at a time, the graph must answer NaN. What
-cannot be told from an accident of rounding is left out: rows to which the estimator's answer is not finite, labels at ties, and rows
-at which the estimator itself jumps, that is, answers as the graph does when they move a little.
+cannot be told from an accident of rounding is left out: rows to which the estimator's answer is
+not finite, labels at ties, and rows at which the estimator itself jumps, that is, answers as the
+graph does when they move a little.
 """
 
 import warnings
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
@@ -22,7 +22,7 @@ from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._graph import expected_outputs
 from stackfuse.export._masks import NO_CLASS
 from stackfuse.export._parity import TIE, differences, is_tie
-from stackfuse.export._signature import as_given, as_pandas
+from stackfuse.export._row_numbers import Table, table_of
 from stackfuse.export._thresholds import SMALLEST, edges_of, parts_of
 
 #: Rows of the caller that made-up rows are made from.
@@ -42,14 +42,6 @@ _TOO_LARGE = 1e39
 
 #: How often a row is moved to see whether the estimator jumps there.
 _MOVES = 8
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The numbers of some rows as one matrix, and the way back to rows as they were."""
-
-    numbers: np.ndarray
-    rebuild: Callable[[np.ndarray], Any]
 
 
 @dataclass(frozen=True)
@@ -138,7 +130,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     rounded : callable
         Rounds rows to the precision of the graph's input.
     """
-    table = _table(_safe_indexing(rows, spread(_num_samples(rows), _BASES)))
+    table = table_of(_safe_indexing(rows, spread(_num_samples(rows), _BASES)))
     if table is None:
         return []
     exact = _is_exact(estimator, precision)
@@ -151,9 +143,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     return made + _refused(estimator, table, precision, rounded)
 
 
-def _refused(
-    estimator, table: _Table, precision: str, rounded: Callable[[Any], Any]
-) -> list[Probe]:
+def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
     """Return rows that the estimator refuses for one number, and what the graph must say then."""
     kinds = {"with a missing value": [np.nan], "with an infinite value": [np.inf, -np.inf]}
     if precision == "float64":
@@ -204,7 +194,7 @@ def _nearby(estimator, row, on_edge: np.ndarray, name: str, exact: bool):
     Numbers that lie on a threshold stay: moved, they would excuse ``x < t`` in place of
     ``x <= t``.
     """
-    table = _table(_safe_indexing(row, [0] * _MOVES))
+    table = table_of(_safe_indexing(row, [0] * _MOVES))
     if table is None:
         return None
     reach = np.maximum(np.abs(np.nan_to_num(table.numbers, posinf=0.0, neginf=0.0)), 1e-3)
@@ -307,52 +297,3 @@ def _far(numbers: np.ndarray) -> np.ndarray:
             row[column] = (high if times > 0 else low)[column] + times * (high - low)[column]
             made.append(row)
     return np.array(made)
-
-
-# ---------------------------------------------------------------------------- rows as numbers
-
-
-def _table(rows: Any) -> _Table | None:
-    """Return the numbers in rows of any kind; None if there are none."""
-    if isinstance(rows, MultiInput):
-        return _of_several(rows)
-    if hasattr(rows, "columns"):
-        return _of_frame(as_pandas(rows), rows)
-    if scipy.sparse.issparse(rows):
-        return _Table(rows.toarray().astype(np.float64), type(rows))
-    array = np.asarray(rows)
-    if array.dtype.kind not in "iuf" or array[:1].size == 0:
-        return None
-    shape = array.shape[1:]
-    return _Table(array.reshape(len(array), -1).astype(np.float64), lambda m: m.reshape(-1, *shape))
-
-
-def _of_several(rows: MultiInput) -> _Table | None:
-    tables = {name: _table(array) for name, array in rows.arrays.items()}
-    moved = {name: table for name, table in tables.items() if table is not None}
-    if len(moved) < len(tables):
-        return None
-    ends = np.cumsum([table.numbers.shape[1] for table in moved.values()])[:-1]
-
-    def rebuild(numbers: np.ndarray) -> MultiInput:
-        blocks = np.split(numbers, ends, axis=1)
-        return MultiInput(
-            **{name: table.rebuild(m) for (name, table), m in zip(moved.items(), blocks)}
-        )
-
-    return _Table(np.hstack([table.numbers for table in moved.values()]), rebuild)
-
-
-def _of_frame(frame: pd.DataFrame, rows) -> _Table | None:
-    """Return the columns of numbers; the others are taken from the rows that there are, in turn."""
-    numeric = [k for k in range(frame.shape[1]) if frame.dtypes.iloc[k].kind in "iuf"]
-    if not numeric:
-        return None
-
-    def rebuild(numbers: np.ndarray):
-        made = frame.iloc[np.arange(len(numbers)) % len(frame)].reset_index(drop=True)
-        for column, place in zip(numbers.T, numeric):
-            made.isetitem(place, column)
-        return as_given(made, rows)
-
-    return _Table(frame.iloc[:, numeric].to_numpy(np.float64, na_value=np.nan), rebuild)
