@@ -22,7 +22,7 @@ from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._graph import expected_outputs
 from stackfuse.export._masks import NO_CLASS
 from stackfuse.export._parity import TIE, differences, is_tie
-from stackfuse.export._row_numbers import Table, table_of
+from stackfuse.export._row_numbers import Table, dense, table_of
 from stackfuse.export._thresholds import SMALLEST, edges_of, parts_of
 
 #: Rows of the caller that made-up rows are made from.
@@ -148,25 +148,29 @@ def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], A
     kinds = {"with a missing value": [np.nan], "with an infinite value": [np.inf, -np.inf]}
     if precision == "float64":
         kinds["with a value too large for float32"] = [_TOO_LARGE, -_TOO_LARGE]
+
+    def rows_of(numbers: np.ndarray):
+        # Dense: of sparse rows a tree refuses NaN, of the same rows as an array it does not.
+        return dense(rounded(table.rebuild(numbers)))
+
     usual = None
     made = []
     for kind, values in kinds.items():
         numbers = _one_at_a_time(table.numbers, values)
         numbers = numbers[spread(len(numbers), _REFUSED)]
-        if _answers(estimator, rounded(table.rebuild(numbers))) is not None:
+        if _answers(estimator, rows_of(numbers)) is not None:
             continue
-        alone = [_answers(estimator, rounded(table.rebuild(row[None]))) for row in numbers]
+        alone = [_answers(estimator, rows_of(row[None])) for row in numbers]
         numbers = numbers[[answer is None for answer in alone]]
-        usual = usual or _answers(estimator, rounded(table.rebuild(table.numbers[:1])))
+        usual = usual or _answers(estimator, rows_of(table.numbers[:1]))
         if usual is None or not len(numbers):  # it refuses single rows, or only all together
             continue
         expected = {
             name: np.full((len(numbers), *y.shape[1:]), NO_CLASS if name == "label" else np.nan)
             for name, y in usual.items()
         }
-        rows = rounded(table.rebuild(numbers))
         on_edge = np.zeros(numbers.shape, bool)
-        made.append(Probe(kind, rows, on_edge, expected, exact=True, refused=True))
+        made.append(Probe(kind, rows_of(numbers), on_edge, expected, exact=True, refused=True))
     return made
 
 

@@ -42,6 +42,13 @@ def table_of(rows: Any) -> Table | None:
     return Table(array.reshape(len(array), -1).astype(np.float64), lambda m: m.reshape(-1, *shape))
 
 
+def dense(rows: Any) -> Any:
+    """Return rows as the graph gets them, which has no sparse ones."""
+    if isinstance(rows, MultiInput):
+        return MultiInput(**{name: dense(array) for name, array in rows.arrays.items()})
+    return rows.toarray() if scipy.sparse.issparse(rows) else rows
+
+
 def _of_several(rows: MultiInput) -> Table | None:
     tables = {name: table_of(array) for name, array in rows.arrays.items()}
     moved = {name: table for name, table in tables.items() if table is not None}
