@@ -83,8 +83,9 @@ def convert_type(*classes: type, frames: bool = False) -> Callable[[Callable], C
         are passed to the function.
     frames : bool, default=False
         Whether the function also takes a ``Frame`` of named columns for x, some of which may hold
-        strings. Other functions are given the numbers in one tensor; rows
-        that hold NaN or infinity get outputs of NaN, unless the estimator's tags allow NaN.
+        strings. Other functions are given the numbers in one tensor; rows that hold NaN,
+        infinity or a number too large for float32 get outputs of NaN if the estimator, asked for
+        such a row, raises.
 
     Returns
     -------
