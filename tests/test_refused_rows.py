@@ -95,7 +95,6 @@ COMPOSED = [
     AdaBoostClassifier(TREE, n_estimators=3, random_state=0),
     BaggingClassifier(TREE, 3, random_state=0),
     BaggingClassifier(GaussianNB(), 3, random_state=0),
-    BaggingClassifier(HIST, 2, max_features=3, random_state=0),
     CalibratedClassifierCV(TREE, cv=2),
     OneVsRestClassifier(TREE),
     OneVsOneClassifier(TREE),
@@ -304,6 +303,26 @@ def test_regressions_and_features():
     features = np.asarray(sf.to_keras(columns.fit(frame), X=frame)(fed)["features"])
     assert_array_equal(features[0], [2.0, 20.0])
     assert np.isnan(features[1]).all()
+
+
+def test_columns_that_are_not_selected_are_refused_too():
+    import tensorflow as tf
+
+    numbers = make_pipeline(SelectKBest(k=1), DummyClassifier())
+    columns = ColumnTransformer(
+        [("one", SelectKBest(k=1), ["rank", "age"]), ("port", OrdinalEncoder(), ["port"])]
+    )
+    model = make_pipeline(columns, DummyClassifier()).fit(PEOPLE, SURVIVED)
+    rows = PEOPLE[:5].astype({"rank": float})
+    rows.loc[0, "rank"], rows.loc[1, "age"], rows.loc[2, "rank"] = np.nan, np.inf, -np.inf
+    fed = {name: tf.constant(rows[[name]].to_numpy()) for name in rows}
+    label = np.asarray(sf.to_keras(model, X=PEOPLE)(fed)["label"])
+    assert_array_equal(label < 0, [True, True, True, False, False])
+    for k in range(3):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            model.predict(rows.iloc[[k]])
+    table = PEOPLE[["rank", "age"]].to_numpy(float)
+    assert assert_refused_alike(numbers.fit(table, SURVIVED), rows[["rank", "age"]].to_numpy()) == 3
 
 
 @pytest.mark.parametrize("ending", ["", ".onnx", ".tflite", ".xml"])

@@ -9,7 +9,7 @@ from sklearn.preprocessing import FunctionTransformer
 from stackfuse._checks import NotConvertible, listed
 from stackfuse.export._arithmetic import held
 from stackfuse.export._convert import convert, convert_type, unsupported
-from stackfuse.export._frame import Frame, take_columns
+from stackfuse.export._frame import Frame, columns_of, take_columns
 from stackfuse.export._masks import refuse_as
 
 #: numpy functions that have a twin of the same name and meaning in keras.ops.
@@ -75,6 +75,8 @@ def _selector(estimator, x, method):
         raise NotConvertible(f"{type(estimator).__name__} selects no column.")
     if not isinstance(x, Frame):
         refuse_as(estimator, x, method)
+    elif all(column.dtype != "string" for column in columns_of(x)):
+        refuse_as(estimator, x.numbers(wanted_by=type(estimator).__name__), method)
     return take_columns(x, places)
 
 
