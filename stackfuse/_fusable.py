@@ -37,23 +37,25 @@ _OWN_STEPS = (
     "train_step",
 )
 
-#: Steps of one replica that must be ahead before its part of a graph is traced and optimised: in
-#: all, and more for every weight, every other variable and every recurrent layer. Measured with six
-#: replicas on two cores, in milliseconds of one replica:
+#: Steps of all replicas together that must be ahead before a graph for them is traced and
+#: optimised: in all, and more for every weight, every other variable and every recurrent layer;
+#: and how many less if the loop would have to be compiled too. Measured with six replicas on two
+#: cores, in seconds for the graph and in milliseconds saved per step of one replica:
 #:
-#:     model (hidden layers of 16 units)      trace   saved per step   steps ahead
-#:     dense, 1, 3 and 8 layers        70, 92, 155   0.7, 1.0, 0.9    180, 260, 460
-#:     convolution, 1 and 4 layers         92, 147         0.8, 1.4         180, 300
-#:     3 x dense, BatchNormalization, Dropout  321              0.5              830
-#:     attention                               243              0.6              340
-#:     GRU, LSTM, two GRUs         572, 369, 1,240   0.3, 0.3, -0.2   about 2,000 a layer
+#:     model (hidden layers of 16 units)          trace    saved    steps ahead
+#:     dense, 1, 3 and 8 layers           0.5, 0.6, 1.1    0.8, 0.9, 1.6    600, 700, 700
+#:     convolution, 1 and 4 layers             0.5, 1.1         1.5, 4.1         400, 300
+#:     3 x dense, BatchNormalization, Dropout       1.9              1.6            1,200
+#:     attention                                    1.3              2.0              700
+#:     LSTM, GRU, two GRUs                1.3, 2.5, 4.7    1.7, 1.1, 0.5  800, 2,200, 9,300
 #:
-#: A fit saves another 40 ms. A recurrent layer is a loop of its own, which takes as long in the
-#: graph; with so many steps ahead its trace is less than a tenth of the time.
-STEPS_AHEAD = 100
-STEPS_PER_WEIGHT = 20
-STEPS_PER_STATE = 50
-STEPS_PER_RECURRENT_LAYER = 2000
+#: To compile the loop takes 0.6 to 1.4 seconds: in its first fit nothing but the recurrent ones is
+#: sooner done by it, even with 45 steps a replica.
+STEPS_AHEAD = 240
+STEPS_PER_WEIGHT = 30
+STEPS_PER_STATE = 60
+STEPS_PER_RECURRENT_LAYER = 4200
+STEPS_TO_COMPILE_THE_LOOP = 600
 
 #: Weights of all replicas together, up to which a step in the graph is the quicker: six tables of
 #: 20,000 x 32 took 2.3 ms of a processor instead of 2.5 by Adam, six of 100,000 x 32 took 11.6
@@ -79,12 +81,13 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
         return n_replicas > 1 and not n_recurrent
     if any(key[0] == n_replicas for key in program.replica_graphs):
         return True
-    program.steps_apart += steps_per_epoch(training) * training.epochs
+    program.steps_apart += steps_per_epoch(training) * training.epochs * n_replicas
     needed = (
         STEPS_AHEAD
         + STEPS_PER_WEIGHT * len(model.trainable_variables)
         + STEPS_PER_STATE * len(model.non_trainable_variables)
         + STEPS_PER_RECURRENT_LAYER * n_recurrent
+        - STEPS_TO_COMPILE_THE_LOOP * (program.model.train_function is None)
     )
     return n_replicas > 1 and program.steps_apart >= needed
 

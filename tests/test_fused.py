@@ -1,6 +1,7 @@
 """The fused engine computes what the loop computes: SequentialEngine is the definition."""
 
 import tracemalloc
+from collections import OrderedDict
 from typing import Any
 
 import keras
@@ -397,6 +398,7 @@ def test_auto_fuses_where_it_pays(iris):
     folds = draw_folds(3, X, y, classifier=True)
     auto = FusedEngine(SequentialEngine())
     few = sf.KerasClassifier(small(lambda: L.Dense(5, "tanh")), epochs=2)  # 4 steps an epoch
+    SequentialEngine().fit_folds(few, X, y, folds[:1], method="predict_proba")  # is compiled now
     fits = auto.fit_folds(few, X, y, folds, method="predict_proba")
     assert not graphs_of(fits)
     many = few.set_params(epochs=80)
@@ -407,25 +409,35 @@ def test_auto_fuses_where_it_pays(iris):
 
 
 @pytest.mark.parametrize(
-    ("build", "n_epochs", "fuses"),
+    ("build", "is_compiled", "n_epochs"),  # of 4 steps each, for 2 replicas
     [
-        (small(lambda: L.Dense(5, "selu")), 45, True),  # of 4 steps each
-        (small(lambda: L.Dense(5, "selu"), lambda: L.Dense(5, "selu")), 45, False),
-        (small(lambda: L.Reshape((4, 1)), lambda: L.GRU(2)), 500, False),
+        (small(lambda: L.Dense(5, "selu")), False, 1),
+        (small(lambda: L.Dense(5, "selu")), True, 45),
+        (small(lambda: L.Dense(5, "selu"), lambda: L.Dense(5, "selu")), True, 53),
+        (small(L.BatchNormalization, L.BatchNormalization), True, 83),
+        (small(lambda: L.Reshape((4, 1)), lambda: L.GRU(2)), False, 507),
     ],
-    ids=["dense", "deeper", "recurrent"],
+    ids=["not compiled", "dense", "deeper", "states", "recurrent"],
 )
-def test_auto_weighs_what_a_graph_takes_to_be_traced(iris, monkeypatch, build, n_epochs, fuses):
+def test_auto_weighs_what_a_graph_takes_to_be_traced(
+    iris, monkeypatch, build, is_compiled, n_epochs
+):
     X, y = iris
     trained = []
+    function = "function" if is_compiled else None
     monkeypatch.setattr(SideBySide, "train", lambda self: trained.append(self))
     monkeypatch.setattr("stackfuse.engines._fused.train", lambda training: None)
     loop = SequentialEngine()
     monkeypatch.setattr(loop, "fit_folds", lambda *args, **settings: FoldFits([0], [0], [0]))
     folds = draw_folds(2, X, y, classifier=True)
-    network = sf.KerasClassifier(build, epochs=n_epochs, batch_size=20)
-    FusedEngine(loop).fit_folds(network, X, y, folds, method="predict_proba")
-    assert bool(trained) == fuses
+    monkeypatch.setattr("stackfuse._program._programs", OrderedDict())
+    for epochs in (n_epochs - 1, n_epochs):
+        network = sf.KerasClassifier(build, epochs=epochs, batch_size=20)
+        program = Program.of(network.initialize(X, y).model_)
+        assert program is not None
+        program.steps_apart, program.model.train_function = 0, function
+        FusedEngine(loop).fit_folds(network, X, y, folds, method="predict_proba")
+        assert bool(trained) == (epochs == n_epochs and epochs > 0)
 
 
 def test_a_replica_that_diverges_tells_its_fold(iris):
