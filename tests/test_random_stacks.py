@@ -23,6 +23,7 @@ def test_each_agrees_or_is_refused(first):
     """There is no third outcome; `make random-stacks` tries 500."""
     n_wrong, text = tally(10, first)
     assert n_wrong == 0, text
+    assert "agrees to" not in text  # these are exact, or narrow
 
 
 def test_a_seed_draws_one_stack():
