@@ -272,6 +272,7 @@ def test_an_export_is_compared_with_the_bases_and_not_with_the_compiled_call(
     right = base_by_base(stack, X), base_by_base(stack, X, "predict")
     stack.predict_proba(X)
     for calls in _one_call._calls[stack].values():
+        assert calls.graph is not None
         function = calls.graph.function
         calls.graph = replace(calls.graph, function=lambda X, f=function: Wrong(f(X)))
     assert np.abs(stack.predict_proba(X) - right[0]).max() > 0.3
@@ -280,5 +281,6 @@ def test_an_export_is_compared_with_the_bases_and_not_with_the_compiled_call(
         np.testing.assert_array_equal(expected["probabilities"], right[0])
         np.testing.assert_array_equal(stack.classes_[expected["label"]], right[1])
     report = sf.export(stack, tmp_path / "stack.keras", verify=X)
+    assert report.max_difference is not None
     assert report.max_difference < 1e-6
     assert np.abs(stack.predict_proba(X) - right[0]).max() > 0.3  # the wrong one is still there
