@@ -487,8 +487,9 @@ def _stack(choice: Draw, task: str, prepare, X: Any, depth: int = 0) -> Any:
         bases.append(("failing", failing))
     if _only_combines(final):
         settings["passthrough"] = False
-        if task == "multilabel" and not all(_has_probabilities(base) for _, base in bases):
-            final = MULTI_CLASSIFIERS[0]
+        said = _has_probabilities if task == "multilabel" else _has_scores
+        if not all(said(base) for _, base in bases):
+            final = MULTI_CLASSIFIERS[0] if task == "multilabel" else None
     ours = sf.StackingClassifier if classify else sf.StackingRegressor
     return ours(bases, final, random_state=0, **settings)
 
