@@ -47,6 +47,8 @@ class Forward:
         # As in Keras' own steps, the code of the user's own layers is not rewritten.
         signature = [*values, feed_spec(like), number]
         self.evaluate = tf.function(self._evaluate, input_signature=signature, autograph=False)
+        #: Traced once for all replicas; TensorFlow puts it in the place of each call.
+        self.slope = tf.function(self._slope, autograph=False)
 
     def __call__(self, values, x, y, weight, *, training: bool):
         """Return the loss of one batch, and what it would leave in the variables."""
@@ -63,6 +65,15 @@ class Forward:
             model.compute_metrics(x, y, outputs, weight)
         self.changes |= set(scope.state_mapping) - {id(variable) for variable, _ in pairs}
         return loss, [[scope.get_current_value(v) for v in part] for part in self.parts]
+
+    def _slope(self, values, feed, rows):
+        """Return the gradients of the loss of some rows, and what they leave in the other parts."""
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values[0])
+            loss, changed = self(values, *batch_of(feed, rows), training=True)
+        return tape.gradient(loss, values[0]), changed[1:]
 
     def _evaluate(self, weights, states, metrics, feed, n_rows):
         """Return the states and the metrics after the rows of a feed, in parts of `n_rows`."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from stackfuse._checks import CannotFuse
-from stackfuse._forward import Forward, batch_of, feed_spec, refuse_side_effects
+from stackfuse._forward import Forward, feed_spec, refuse_side_effects
 
 
 class Stack:
@@ -64,13 +64,16 @@ class Stack:
     def _place(self, k: int):
         return slice(k * self.shape[0], (k + 1) * self.shape[0]) if self.shape else k
 
-    def part(self, k: int, tensor=None):
-        """Return the part of one replica, of its variable or of something of its shape."""
-        return (self.variable.value if tensor is None else tensor)[self._place(k)]
+    def part(self, k: int, variable=None) -> np.ndarray:
+        """Return the part of one replica, of the values or of a variable that is laid out alike."""
+        whole = (self.variable if variable is None else variable).numpy()
+        return whole[self._place(k)].copy()  # a view would keep the values of all replicas
 
     def assign_part(self, k: int, value) -> None:
         """Give one replica its value."""
-        self.variable.value[self._place(k)].assign(value)
+        whole = self.variable.numpy()
+        whole[self._place(k)] = value
+        self.variable.value.assign(whole, read_value=False)
 
     def gradient(self, gradients: Sequence):
         """Return the gradient of the whole from those of the parts; None where there is none."""
@@ -180,27 +183,19 @@ class ReplicaGraph:
         )
 
     def _step(self, feeds, step):
-        import tensorflow as tf
-
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            parts = [[stack.split() for stack in part] for part in self.stacks]
-            tape.watch(parts[0])
-            losses, after = [], []
-            for k, feed in enumerate(feeds):
-                start = feed["start"] + step * feed["size"]
-                rows = feed["order"][start : start + feed["size"]]
-                values = [[replicas[k] for replicas in part] for part in parts]
-                batch = batch_of(feed, rows)
-                loss, changed = self.forwards[k](values, *batch, training=True)
-                losses.append(loss)
-                after.append(changed)
-            total = tf.add_n(losses)
-        of_parts: Any = tape.gradient(total, parts[0])
-        gradients = [stack.gradient(each) for stack, each in zip(self.stacks[0], of_parts)]
+        parts = [[stack.split() for stack in part] for part in self.stacks]
+        slopes, after = [], []
+        for k, feed in enumerate(feeds):
+            start = feed["start"] + step * feed["size"]
+            rows = feed["order"][start : start + feed["size"]]
+            values = [[replicas[k] for replicas in part] for part in parts]
+            slope, changed = self.forwards[k].slope(values, feed, rows)
+            slopes.append(slope)
+            after.append(changed)
+        gradients = [stack.gradient(each) for stack, each in zip(self.stacks[0], zip(*slopes))]
         self.optimizer.apply(gradients, [stack.variable for stack in self.stacks[0]])
-        for place in (1, 2):
-            columns = zip(*[changed[place] for changed in after])
-            for stack, values in zip(self.stacks[place], columns):
+        for stacks, changed in zip(self.stacks[1:], zip(*after)):
+            for stack, values in zip(stacks, zip(*changed)):
                 stack.assign_tensors(values)
         return step + 1
 
@@ -242,8 +237,8 @@ class ReplicaGraph:
 
     def optimizer_state(self, k: int) -> list[np.ndarray]:
         """Return what the optimizer of one replica alone would hold."""
-        return [  # cut before it is copied: a view would keep the values of all replicas
-            variable.numpy() if stack is None else stack.part(k, variable.value).numpy()
+        return [
+            variable.numpy() if stack is None else stack.part(k, variable)
             for stack, variable in zip(self._laid_out, self.optimizer.variables)
         ]
 
