@@ -669,7 +669,7 @@ def why_not_in_float32(stack, rows, outputs: dict[str, np.ndarray]) -> str:
     for name, wanted in _graph.expected_outputs(stack, rows).items():
         if name != "label" and not reason:  # what is wrong, not narrow, is so in most rows
             size = np.abs(outputs[name] - wanted).reshape(len(wanted), -1).max(axis=1)
-            assert np.median(size) <= 1e-3 * max(1.0, np.abs(wanted).max()), (name, size)
+            assert np.median(size) <= 0.05 * max(1.0, np.abs(wanted).max()), (name, size)
     return (
         f"float32 has too few digits, and float64, {reason}"
         if reason
