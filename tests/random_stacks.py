@@ -463,7 +463,8 @@ def _stack(choice: Draw, task: str, prepare, X: Any, depth: int = 0) -> Any:
         settings["stack_method"] = "predict"
     final = _plain(choice, task) if by_label else _final(choice, task)
     theirs = ensemble.StackingClassifier if classify else ensemble.StackingRegressor
-    if choice.chance(0.1) and task in TASKS[:3] and _is_theirs(final):
+    by_outer_folds = any(getattr(base, "cv", None) == "outer" for _, base in bases)
+    if choice.chance(0.1) and task in TASKS[:3] and _is_theirs(final) and not by_outer_folds:
         return theirs(bases, final, **settings)
     by_label = by_label or not all(_has_scores(base) for _, base in bases)
     if choice.chance(0.2) and not by_label:  # labels cannot be averaged
@@ -472,7 +473,7 @@ def _stack(choice: Draw, task: str, prepare, X: Any, depth: int = 0) -> Any:
         settings["cv"] = ShuffleSplit(3, test_size=0.4, random_state=0)
     elif depth and choice.chance(0.3):
         settings["cv"] = "outer"
-    if any(getattr(base, "cv", None) == "outer" for _, base in bases):
+    if by_outer_folds:
         settings["cv"] = 3  # a fold of the others has to be left
     if choice.chance(0.15):
         columns = ["age", "fare"] if hasattr(X, "columns") else [0, -1]
