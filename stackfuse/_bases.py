@@ -16,7 +16,7 @@ from stackfuse._checks import message_of
 from stackfuse._features import FEATURES
 from stackfuse._fingerprint import NotComparable, fingerprint
 from stackfuse._folds import Fold
-from stackfuse._store import Entry, Forgotten, Store, store_named
+from stackfuse._store import Entry, Store, store_named
 from stackfuse.engines import (
     Engine,
     FoldFits,
@@ -117,7 +117,9 @@ def fit_bases(
     for (name, base), method in zip(bases, methods):
         base = _with_memory(base, how.memory)
         seeds = fold_seeds(how.random_state, name, folds)
-        kept = (lambda fold: True) if method == FEATURES else keep  # to align them
+        frozen = isinstance(base, FrozenEstimator)
+        in_end = [frozen or keep(fold) for fold in folds]
+        kept = [True] * len(folds) if method == FEATURES else in_end  # to align them
         entries = keys.entries(name, base, folds, seeds, method, fit_params[name], kept)
         try:
             with watch(name) as watched:
@@ -131,21 +133,17 @@ def fit_bases(
                     seeds=seeds,
                     watch=watched,
                     entries=entries,
+                    keep=kept,
                 )
             check(name, fits)
             if method == FEATURES:
                 models, features = in_one_frame(fits.estimators, fits.predictions, X, folds)
                 fits = fits._replace(estimators=models, predictions=features)
+                fits = fits.without_models(in_end)
         except Exception as error:
             done.failures[name] = lost(name, error, _place(error, folds), how.on_error)
         else:
-            models = [
-                e
-                if keep(fold) or isinstance(e, FrozenEstimator)
-                else Forgotten(getattr(e, "classes_", None))
-                for e, fold in zip(fits.estimators, folds)
-            ]
-            done.folds[name] = fits._replace(estimators=models)
+            done.folds[name] = fits
     check_any_left(done.folds, done.failures)
     return done
 
@@ -205,7 +203,7 @@ class _Keys:
         seeds: Sequence[int | None],
         method: str,
         fit_params: dict[str, Any],
-        keep: Callable[[Fold], bool],
+        keep: Sequence[bool],
     ) -> list[Entry | None] | None:
         """Return the entries of one base's fits, or None if they are not stored."""
         if self._store is None or isinstance(base, FrozenEstimator):
@@ -219,7 +217,7 @@ class _Keys:
             parts = (self._data, twin, fold.train, fold.test, asked, weights, threads)
             title = f"base estimator {name!r}{_title(fold, k)}"
             try:
-                entries.append(self._store.entry(title, *parts, keep=keep(fold)))
+                entries.append(self._store.entry(title, *parts, keep=keep[k]))
             except NotComparable as error:
                 warnings.warn(
                     f"Base estimator {name!r} is fitted without memory: {error}.", stacklevel=2

@@ -8,6 +8,7 @@ from sklearn.frozen import FrozenEstimator
 
 from stackfuse._checks import listed, near
 from stackfuse._features import FEATURES, network_of
+from stackfuse._store import Forgotten
 
 METHODS = ("predict_proba", "decision_function", "predict")
 
@@ -144,7 +145,7 @@ def as_block(prediction, estimator, method: str, labels: np.ndarray | None) -> n
     except ValueError as error:
         value = block.tolist()[0][0]
         raise ValueError(
-            f"{type(estimator).__name__}.{method} returned {value!r}, which is no number: "
+            f"{_kind(estimator)}.{method} returned {value!r}, which is no number: "
             "use stack_method='predict_proba'."
         ) from error
 
@@ -172,13 +173,18 @@ def aligned(
         return prediction
     if method != "predict_proba":
         raise ValueError(
-            f"{type(estimator).__name__} was trained on {len(known)} of {len(labels)} classes, "
+            f"{_kind(estimator)} was trained on {len(known)} of {len(labels)} classes, "
             f"and the columns of {method} cannot be matched. Use stack_method='predict_proba', "
             "or stratified folds."
         )
     full = np.zeros((len(prediction), len(labels)), prediction.dtype)
     full[:, class_places(estimator, labels)] = prediction
     return full
+
+
+def _kind(estimator) -> str:
+    """Return the name of an estimator's class, also of one that was not kept."""
+    return estimator.kind if isinstance(estimator, Forgotten) else type(estimator).__name__
 
 
 def class_places(estimator, labels: np.ndarray) -> np.ndarray:
@@ -192,7 +198,7 @@ def class_places(estimator, labels: np.ndarray) -> np.ndarray:
     known = np.asarray(estimator.classes_)
     if not np.isin(known, labels).all():
         raise ValueError(
-            f"{type(estimator).__name__} was trained on the classes {known.tolist()}, which are "
+            f"{_kind(estimator)} was trained on the classes {known.tolist()}, which are "
             f"not all among {np.asarray(labels).tolist()}."
         )
     return np.searchsorted(labels, known)

@@ -5,13 +5,12 @@ all of it goes into checking X four times and into four calls. The same as one g
 of that. The graph is that of :func:`stackfuse.to_keras`, but the networks in it are the stack's
 own and not copies: no weight is held twice, and a weight that is set later counts at once. What
 else a stack has learned is compared with what it was when the graph was built, at every call; so
-estimators take part whose fitted state is small, and a stack with a forest, which would have to be
-compared tree by tree, goes on base by base. So do more than a thousand rows, for which the
-overhead is nothing.
+estimators take part whose fitted state is small, or a list of trees, which each fit makes anew.
+More than a thousand rows go base by base, for there the overhead is nothing; so do more than a few
+where there are trees, which scikit-learn descends faster than a graph does.
 
-To build the graph takes as long as about a hundred calls save, therefore it waits for the
-hundredth: whatever follows, the time lost is at most the time that would have been saved. Before
-it is used, it is compared with the stack on the training rows that the stack has kept.
+To build the graph takes as long as some hundred calls save, therefore it waits for the hundredth.
+Before it is used, it is compared with the stack on the training rows that the stack has kept.
 
 The converters lie in :mod:`stackfuse.export`, above the stack; it leaves its builder here, by
 :func:`built_by`, so that imports still point downwards only.
@@ -27,7 +26,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
+from sklearn._loss.loss import BaseLoss
 from sklearn.base import BaseEstimator
+from sklearn.calibration import _CalibratedClassifier
+from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+from sklearn.tree import BaseDecisionTree
+from sklearn.tree._tree import Tree
 
 from stackfuse._checks import NotConvertible
 from stackfuse._network import NetworkEstimator
@@ -40,11 +44,20 @@ CALLS = 100
 #: The most rows that go into one call: with 8,192 the bases by themselves are the faster ones.
 LARGEST_X = 1024
 
+#: The most rows if there are trees.
+LARGEST_X_OF_TREES = 32
+
+#: Nodes of all trees: a graph of this size is built within some seconds.
+MOST_NODES = 300_000
+
 #: Numbers in an array of an estimator's state that is compared at every call.
 LARGEST_ARRAY = 4096
 
 #: How far the graph may be from the stack, relative to numbers larger than one.
 TOLERANCE = 1e-6
+
+#: What a prediction does not change, and a fit makes anew.
+_FIXED = Tree | TreePredictor | BaseLoss | np.random.RandomState | np.random.Generator
 
 _builders: list[Callable] = []
 _lock = threading.RLock()
@@ -137,11 +150,14 @@ class _Graph:
     function : callable
     is_networks : bool
         Whether all bases are networks; others may compute with X in its own precision.
+    largest_x : int
+        The most rows that it is worth it for.
     """
 
     state: list
     function: Callable
     is_networks: bool
+    largest_x: int
 
     @classmethod
     def of(cls, stack, method: str) -> "_Graph":
@@ -157,7 +173,11 @@ class _Graph:
         networks = [isinstance(base, NetworkEstimator) for base in bases]
         if not any(networks) or not _builders:
             raise NotConvertible("A stack without networks gains nothing by a graph.")
-        graph = cls(state, _builders[0](stack, method), all(networks))
+        n_nodes = sum(map(_n_nodes, state))
+        if n_nodes > MOST_NODES:
+            raise NotConvertible(f"Trees of {n_nodes} nodes take too long to build a graph of.")
+        largest_x = LARGEST_X_OF_TREES if n_nodes else LARGEST_X
+        graph = cls(state, _builders[0](stack, method), all(networks), largest_x)
         rows = stack._sample_X.astype(np.float64)
         with base_by_base():
             expected, got = np.asarray(getattr(stack, method)(rows)), graph(rows)
@@ -179,8 +199,8 @@ class _Graph:
             return False
 
     def takes(self, X: np.ndarray) -> bool:
-        """Whether the bases would compute with X in this precision."""
-        return self.is_networks or X.dtype == np.float64
+        """Whether X is small enough, and the bases would compute with it in this precision."""
+        return len(X) <= self.largest_x and (self.is_networks or X.dtype == np.float64)
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         """Return the predictions for X."""
@@ -216,7 +236,9 @@ def _parts(value) -> Iterator[Any]:
         if not isinstance(value.outputs_, Outputs) or value._predict_params():
             raise NotConvertible("The network has settings, or outputs, of its own.")
         yield from (type(value), value.model_, value.outputs_)
-    elif isinstance(value, BaseEstimator):
+    elif isinstance(value, BaseDecisionTree):
+        yield from (type(value), vars(value).get("tree_"))
+    elif isinstance(value, BaseEstimator | _CalibratedClassifier):
         yield type(value)
         for name, part in vars(value).items():
             yield name
@@ -228,16 +250,25 @@ def _parts(value) -> Iterator[Any]:
             yield from _parts(part)
     elif isinstance(value, dict):
         yield from _parts([*value.items()])
+    elif isinstance(value, np.ndarray) and value.dtype.hasobject:  # strings, or trees
+        yield value.shape
+        yield from _parts(value.ravel().tolist())
     elif isinstance(value, np.ndarray) and value.size <= LARGEST_ARRAY and value.dtype.kind != "V":
         yield value
     elif is_dataclass(value) and not isinstance(value, type):
         yield type(value)
         for part in fields(value):
             yield from _parts(getattr(value, part.name))
-    elif value is None or isinstance(value, str | int | float | np.generic | type):
+    elif value is None or isinstance(value, str | int | float | np.generic | type | _FIXED):
         yield value
     else:
         raise NotConvertible(f"A {type(value).__name__} is not compared at every call.")
+
+
+def _n_nodes(part) -> int:
+    if isinstance(part, TreePredictor):
+        return len(part.nodes)
+    return part.node_count if isinstance(part, Tree) else 0
 
 
 def _kept(part):

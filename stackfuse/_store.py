@@ -53,10 +53,19 @@ class FoldFit(NamedTuple):
     predictions: Any
     history: dict[str, list] | None
 
+    def without_model(self) -> "FoldFit":
+        """Return the fit without its estimator."""
+        fitted = self.estimator
+        if isinstance(fitted, Forgotten):
+            return self
+        classes = getattr(fitted, "classes_", None)
+        return self._replace(estimator=Forgotten(type(fitted).__name__, classes))
+
 
 class Forgotten(NamedTuple):
     """Stands for the model of a fold, of which only the predictions were kept."""
 
+    kind: str
     classes_: Any
 
 
@@ -96,7 +105,8 @@ class Entry:
         try:
             marker = json.loads((self._folder / "done.json").read_bytes())
             files = marker["files"]
-            found = _unpacked(self._read("predictions.npz", *files["predictions.npz"]))
+            data = self._read("predictions.npz", *files["predictions.npz"])
+            found = _unpacked(data, type(like).__name__)
             if not self.keep:
                 return found
             if "estimator.pkl" not in files:
@@ -303,7 +313,7 @@ def _packed(fit: FoldFit) -> bytes:
     return buffer.getvalue()
 
 
-def _unpacked(data: bytes) -> FoldFit:
+def _unpacked(data: bytes, kind: str) -> FoldFit:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         about = json.loads(str(arrays["about"]))
         tables, labels = (
@@ -312,7 +322,7 @@ def _unpacked(data: bytes) -> FoldFit:
         )
     predictions = tables if about["several_predictions"] else next(iter(tables), None)
     classes = labels if about["several_classes"] else next(iter(labels), None)
-    return FoldFit(Forgotten(classes), predictions, about["history"])
+    return FoldFit(Forgotten(kind, classes), predictions, about["history"])
 
 
 def _sweep(drafts: Path) -> None:

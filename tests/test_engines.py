@@ -1,3 +1,6 @@
+import weakref
+from typing import ClassVar
+
 import joblib
 import numpy as np
 import pytest
@@ -124,3 +127,46 @@ class Tolerant(LogisticRegression):
 
     def predict_proba(self, X):
         return super().predict_proba(np.nan_to_num(X))
+
+
+class Counted(LogisticRegression):
+    """Knows how many of its kind are fitted and alive."""
+
+    alive: ClassVar = weakref.WeakSet()
+    most: ClassVar = 0
+
+    def fit(self, X, y):
+        super().fit(X, y)
+        Counted.alive.add(self)
+        Counted.most = max(Counted.most, len(Counted.alive))
+        return self
+
+
+def test_the_model_of_a_fold_goes_once_it_has_predicted(iris):
+    X, y = iris
+    stack = sf.StackingClassifier([("base", Counted())], LogisticRegression(), cv=5)
+    Counted.most = 0
+    stack.fit(X, y)
+    assert Counted.most <= 2  # the one before goes when the next is there
+    assert len(Counted.alive) == 1
+    assert stack.estimators_[0] in Counted.alive
+    averaged = stack.set_params(refit=False).fit(X, y)
+    assert len(Counted.alive) == len(averaged.fold_estimators_[0]) == 5
+
+
+@pytest.mark.parametrize("engine", ["sequential", "fused", "parallel"])
+def test_only_models_that_are_kept_come_back(iris, engine):
+    X, y = iris
+    folds = [*draw_folds(2, X, y, classifier=True), whole(len(y))]
+    base = sf.KerasClassifier(build_classifier, epochs=1, random_state=0)
+    by = JoblibEngine(2) if engine == "parallel" else engine_named(engine)
+    settings = {"method": "predict_proba", "seeds": [1, 2, 3]}
+    every = by.fit_folds(base, X, y, folds, **settings)
+    some = by.fit_folds(base, X, y, folds, **settings, keep=[False, False, True])
+    assert [hasattr(e, "model_") for e in some.estimators] == [False, False, True]
+    assert [e.kind for e in some.estimators[:2]] == ["KerasClassifier"] * 2
+    assert_array_equal(some.estimators[0].classes_, every.estimators[0].classes_)
+    for one, other in zip(some.predictions[:2], every.predictions[:2]):
+        assert_array_equal(one, other)
+    one, other = (fits.estimators[2].predict_proba(X) for fits in (some, every))
+    assert_array_equal(one, other)

@@ -11,12 +11,18 @@ import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
 from stackfuse import _one_call
@@ -209,8 +215,34 @@ class Doubled(sf.StackingClassifier):
         return super().transform(2 * X)
 
 
-def test_what_cannot_take_part_is_predicted_base_by_base(iris, at_once):
+@pytest.mark.parametrize(
+    "base",
+    [
+        RandomForestClassifier(7, random_state=0),
+        GradientBoostingClassifier(n_estimators=3),
+        HistGradientBoostingClassifier(max_iter=3),
+        CalibratedClassifierCV(DecisionTreeClassifier(max_depth=3, random_state=0), cv=2),
+    ],
+)
+def test_trees_take_part_for_a_few_rows(iris, at_once, base):
     X, y = iris
+    stack = classifier(LogisticRegression(), [base]).fit(X, y)
+    some = X[:: len(X) // _one_call.LARGEST_X_OF_TREES][: _one_call.LARGEST_X_OF_TREES]
+    got, graph = stack.predict_proba(some), graph_of(stack)
+    assert graph is not None
+    np.testing.assert_allclose(got, base_by_base(stack, some), rtol=0, atol=1e-12)
+    many = X[: _one_call.LARGEST_X_OF_TREES + 1]
+    np.testing.assert_array_equal(stack.predict_proba(many), base_by_base(stack, many))
+    stack.estimators_[2].fit(X, np.arange(len(y)) % 3)
+    other = stack.predict_proba(some)
+    assert not np.allclose(other, got)
+    assert graph_of(stack) is not graph
+    np.testing.assert_allclose(other, base_by_base(stack, some), rtol=0, atol=1e-12)
+
+
+def test_what_cannot_take_part_is_predicted_base_by_base(iris, at_once, monkeypatch):
+    X, y = iris
+    monkeypatch.setattr(_one_call, "MOST_NODES", 3)
     forest = classifier(LogisticRegression(), [RandomForestClassifier(2)]).fit(X, y)
     doubled = Doubled(classifier().estimators, LogisticRegression(), cv=2).fit(X, y)
     for stack in (forest, doubled):

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils.validation import check_array
 
 import stackfuse as sf
 from stackfuse.export import _parity, _probes, _thresholds
@@ -40,17 +41,27 @@ def test_rows_are_few_and_the_same_each_time(iris):
     assert 300 < sum(len(probe.rows) for probe in first.values()) < 560
     for kind, probe in first.items():
         assert_array_equal(probe.rows, second[kind].rows)
-        assert_array_equal(probe.expected["probabilities"], model.predict_proba(probe.rows))
+        if not probe.refused:
+            assert_array_equal(probe.expected["probabilities"], model.predict_proba(probe.rows))
 
 
-def test_what_the_estimator_refuses_is_no_probe(iris):
+def test_what_the_estimator_refuses(iris):
     X, y = iris
     linear = kinds_for(LogisticRegression().fit(X, y), X)
-    assert not {"with a missing value", "with an infinite value"} & set(linear)
+    refused = {kind: probe.rows for kind, probe in linear.items() if probe.refused}
+    assert set(refused) == {"with a missing value", "with an infinite value"}
+    assert np.isnan(refused["with a missing value"]).sum() == 4
+    for kind in refused:
+        assert np.isnan(linear[kind].expected["probabilities"]).all()
+        assert_array_equal(linear[kind].expected["label"], -1)
+    tree = kinds_for(DecisionTreeClassifier().fit(X, y), X)
+    refused = {kind for kind, probe in tree.items() if probe.refused}
+    assert refused == {"with an infinite value", "with a value too large for float32"}
     assert "far from all others" in linear
     boosted = kinds_for(HistGradientBoostingClassifier(max_iter=2).fit(X, y), X)
     assert np.isnan(boosted["with a missing value"].rows).sum() == 4
     assert np.isinf(boosted["with an infinite value"].rows).sum() == 8
+    assert not any(probe.refused for probe in boosted.values())
     assert "far from all others" not in kinds_for(LogisticRegression().fit(X, y), X, "float32")
 
 
@@ -103,6 +114,34 @@ def test_a_converter_that_is_wrong_on_a_threshold_only_is_refused(iris, tmp_path
         sf.ParityError, match=r"made up to try it, on the threshold of a tree .* for x = \["
     ):
         sf.export(model, tmp_path / "late.keras", verify=rows)
+    assert not list(tmp_path.iterdir())
+
+
+class Finite(RegressorMixin, BaseEstimator):
+    """Refuses infinite numbers; its converter, below, does not know."""
+
+    def fit(self, X, y):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict(self, X):
+        return np.tanh(check_array(X, ensure_all_finite="allow-nan")[:, 0])
+
+
+@sf.converter_for(Finite, frames=True)
+def _finite(estimator, x, method):
+    from keras import ops
+
+    return ops.tanh(x[:, 0])
+
+
+def test_a_graph_that_answers_what_the_estimator_refuses_is_not_written(iris, tmp_path):
+    X, y = iris
+    with pytest.raises(
+        sf.ParityError,
+        match=r"refuses, with an infinite value: 'prediction' is .* instead of .*nan.* x = \[inf",
+    ):
+        sf.export(Finite().fit(X, y), tmp_path / "finite.keras", verify=X)
     assert not list(tmp_path.iterdir())
 
 

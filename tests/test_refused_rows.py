@@ -16,6 +16,7 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
@@ -24,12 +25,24 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_selection import SelectKBest
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.naive_bayes import CategoricalNB, GaussianNB
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -39,6 +52,34 @@ from stackfuse.export._build import Build, building, current_build
 from stackfuse.export._convert import convert
 
 TREE = DecisionTreeClassifier(max_depth=3, random_state=0)
+HIST = HistGradientBoostingClassifier(max_iter=3)  # takes any number
+
+#: The first float64 that becomes infinite in float32.
+FIRST_TOO_LARGE = float(np.finfo(np.float32).max) + 2.0**103
+
+#: Rows with infinite numbers, and with numbers on both sides of what float32 holds.
+EXTREMES = np.random.default_rng(1).uniform(0.1, 3, (10, 5))
+EXTREMES[[0, 1, 2, 3], [0, 4, 2, 0]] = [np.inf, -np.inf, np.inf, np.inf]
+EXTREMES[[2, 3], [1, 1]] = [np.nan, -np.inf]
+EXTREMES[[4, 5, 6], [1, 2, 3]] = [1e39, -1e39, FIRST_TOO_LARGE]
+EXTREMES[7, 3] = np.nextafter(FIRST_TOO_LARGE, 0)
+
+#: What takes missing values, but not infinite ones.
+TRANSFORMERS = [
+    StandardScaler(),
+    RobustScaler(),
+    MinMaxScaler(clip=True),
+    MaxAbsScaler(),
+    QuantileTransformer(n_quantiles=9),
+    PowerTransformer(),
+    SimpleImputer(),
+    KNNImputer(),
+    OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+    OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    FunctionTransformer(np.log1p),
+    FunctionTransformer(validate=True),
+    KBinsDiscretizer(3, encode="ordinal"),
+]
 
 #: What may see a missing value and what may not, one behind the other.
 COMPOSED = [
@@ -67,7 +108,10 @@ COMPOSED = [
 
 
 def assert_refused_alike(estimator, rows):
-    """Compare each row alone: the same numbers, or an error here and NaN and -1 there."""
+    """Compare each row alone: the same numbers, or an error here and NaN and -1 there.
+
+    The numbers for a row far beyond all others are accidents of rounding: there are some.
+    """
     got = {key: np.asarray(y) for key, y in sf.to_keras(estimator)(rows).items()}
     n_refused = 0
     for k in range(len(rows)):
@@ -78,6 +122,9 @@ def assert_refused_alike(estimator, rows):
             n_refused += 1
             for key, y in got.items():
                 assert np.all(y[k] == -1 if key == "label" else np.isnan(y[k])), (key, k)
+            continue
+        if np.any(np.isfinite(row) & (np.abs(row) > 1e38)):
+            assert "label" not in got or np.all(got["label"][k] >= 0), k
             continue
         if "label" in got:
             label = got["label"][k]
@@ -102,9 +149,9 @@ def data():
 
 @pytest.mark.filterwarnings("ignore")  # of models that do not converge
 @pytest.mark.parametrize("classifier", [*CLASSIFIERS, *FAMILY_CLASSIFIERS, *COMPOSED], ids=name)
-def test_missing_values(data, classifier):
+def test_missing_infinite_and_large_values(data, classifier):
     X, y, rows = data
-    assert_refused_alike(clone(classifier).fit(X, y), rows)
+    assert_refused_alike(clone(classifier).fit(X, y), np.vstack([rows, EXTREMES]))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -113,9 +160,32 @@ def test_missing_values(data, classifier):
     [r for r in (*REGRESSORS, *FAMILY_REGRESSORS) if "length_scale=[" not in str(r)],
     ids=name,
 )
-def test_missing_values_of_regressors(data, regressor):
+def test_regressors(data, regressor):
     X, y, rows = data
-    assert_refused_alike(clone(regressor).fit(X, y + X[:, 0]), rows)
+    assert_refused_alike(clone(regressor).fit(X, y + X[:, 0]), np.vstack([rows, EXTREMES]))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=name)
+def test_transformers_before_what_takes_any_number(data, transformer):
+    X, y, rows = data
+    model = make_pipeline(clone(transformer), DummyClassifier()).fit(X, y)
+    n_refused = assert_refused_alike(model, np.vstack([rows, EXTREMES]))
+    takes_any = isinstance(transformer, FunctionTransformer) and not transformer.validate
+    takes_none = isinstance(transformer, KBinsDiscretizer) or (
+        isinstance(transformer, FunctionTransformer) and transformer.validate
+    )
+    assert n_refused == (0 if takes_any else 10 if takes_none else 4)
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
+def test_trees_refuse_what_float32_does_not_hold(data):
+    X, y, _ = data
+    tree = clone(TREE).fit(X, y)
+    assert assert_refused_alike(tree, EXTREMES) == 7
+    label = np.asarray(sf.to_keras(tree)(EXTREMES)["label"])
+    assert_array_equal(label[:7], -1)
+    assert_array_equal(label[7:], tree.predict(EXTREMES[7:]))
 
 
 def test_several_labels(data):
@@ -126,16 +196,18 @@ def test_several_labels(data):
         assert n_refused == (0 if model is TREE else 6)
 
 
-def test_what_takes_missing_values_costs_nothing(data):
+def test_what_takes_a_number_pays_nothing_for_it(data):
     X, y, _ = data
-    for model in (
-        TREE,
-        HistGradientBoostingClassifier(max_iter=3),
-        make_pipeline(StandardScaler(), TREE),
+    infinite, large, missing = {"infinite"}, {"infinite", "too large"}, {"missing", "infinite"}
+    for model, wanted in (
+        (HIST, []),
+        (TREE, [large]),
+        (make_pipeline(StandardScaler(), TREE), [infinite, large]),
+        (LogisticRegression(), [missing]),
     ):
         with building(Build()):
             convert(model.fit(X, y), keras_input(X), "predict_proba")
-            assert not current_build().refused
+            assert [refusal.numbers for refusal in current_build().refused] == wanted
 
 
 def test_what_was_asked_once_is_not_asked_again(data):
@@ -144,6 +216,12 @@ def test_what_was_asked_once_is_not_asked_again(data):
     stack = sf.StackingClassifier(bases, TREE, cv=2, random_state=0).fit(X, y)
     with building(Build()):
         convert(stack, keras_input(X), "predict_proba")
+        of_bases, of_tree = current_build().refused
+        assert of_bases.numbers == {"missing", "infinite"}
+        assert of_tree.numbers == {"too large", "infinite"}
+    bagged = BaggingClassifier(LogisticRegression(), 3, random_state=0).fit(X, y)
+    with building(Build()):
+        convert(bagged, keras_input(X), "predict_proba")
         assert len(current_build().refused) == 1
 
 
@@ -227,6 +305,26 @@ def test_regressions_and_features():
     assert np.isnan(features[1]).all()
 
 
+def test_columns_that_are_not_selected_are_refused_too():
+    import tensorflow as tf
+
+    numbers = make_pipeline(SelectKBest(k=1), DummyClassifier())
+    columns = ColumnTransformer(
+        [("one", SelectKBest(k=1), ["rank", "age"]), ("port", OrdinalEncoder(), ["port"])]
+    )
+    model = make_pipeline(columns, DummyClassifier()).fit(PEOPLE, SURVIVED)
+    rows = PEOPLE[:5].astype({"rank": float})
+    rows.loc[0, "rank"], rows.loc[1, "age"], rows.loc[2, "rank"] = np.nan, np.inf, -np.inf
+    fed = {name: tf.constant(rows[[name]].to_numpy()) for name in rows}
+    label = np.asarray(sf.to_keras(model, X=PEOPLE)(fed)["label"])
+    assert_array_equal(label < 0, [True, True, True, False, False])
+    for k in range(3):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            model.predict(rows.iloc[[k]])
+    table = PEOPLE[["rank", "age"]].to_numpy(float)
+    assert assert_refused_alike(numbers.fit(table, SURVIVED), rows[["rank", "age"]].to_numpy()) == 3
+
+
 @pytest.mark.parametrize("ending", ["", ".onnx", ".tflite", ".xml"])
 def test_every_format_says_nan(data, ending, tmp_path):
     X, y, rows = data
@@ -241,3 +339,43 @@ def test_every_format_says_nan(data, ending, tmp_path):
     assert_array_equal(got["label"][6:], stack.predict(rows[6:]))
     assert np.isnan(got["probabilities"][:6]).all()
     assert_allclose(got["probabilities"][6:], stack.predict_proba(rows[6:]), atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".keras", "", ".onnx", ".tflite", ".xml"])
+def test_every_format_tells_numbers_that_are_too_large(data, ending, tmp_path):
+    X, y, _ = data
+    bases = [("tree", make_pipeline(StandardScaler(), TREE)), ("forest", RandomForestClassifier(3))]
+    stack = sf.StackingClassifier(bases, TREE, cv=2, random_state=0).fit(X, y)
+    path = tmp_path / f"stack{ending}"
+    sf.export(stack, path, verify=X)
+    rows = X[:8].copy()
+    rows[[0, 2, 3, 5], [0, 1, 4, 2]] = [np.inf, -np.inf, 1e39, -1e39]
+    rows[6, 0] = np.nan
+    with np.errstate(over="ignore"):  # in formats that take float32
+        got = _inspect.outputs_of(path, {"x": rows})
+    taken = [1, 4, 6, 7]
+    assert_array_equal(got["label"][[0, 2, 3, 5]], -1)
+    assert np.isnan(got["probabilities"][[0, 2, 3, 5]]).all()
+    assert_array_equal(got["label"][taken], stack.predict(rows[taken]))
+    assert_allclose(got["probabilities"][taken], stack.predict_proba(rows[taken]), atol=1e-6)
+
+
+def test_several_inputs(data):
+    X, y, _ = data
+    rows = sf.MultiInput(left=X[:, :2], right=X[:, 2:])
+    model = sf.KerasClassifier(build_pair, random_state=0).fit(rows, y)
+    left, right = X[:6, :2].copy(), X[:6, 2:].copy()
+    left[0, 0], right[1, 1], left[2, 1], right[3, 0] = np.nan, -np.inf, 1e39, -1e39
+    label = np.asarray(sf.to_keras(model)({"left": left, "right": right})["label"])
+    assert_array_equal(label, [-1] * 4 + list(model.predict(rows[4:6])))
+    for k in range(4):
+        with pytest.raises(ValueError, match="X\\["):
+            model.predict(sf.MultiInput(left=left[k : k + 1], right=right[k : k + 1]))
+
+
+def build_pair(meta):
+    import keras
+
+    left, right = keras.Input((2,), name="left"), keras.Input((3,), name="right")
+    hidden = keras.layers.Concatenate()([left, right])
+    return keras.Model([left, right], keras.layers.Dense(3, "softmax")(hidden))

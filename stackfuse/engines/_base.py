@@ -24,7 +24,7 @@ class FoldFits(NamedTuple):
     Attributes
     ----------
     estimators : list of fitted estimators
-        ``Forgotten`` where a stored fit holds no estimator.
+        ``Forgotten`` where it was not to be kept.
     predictions : list of (ndarray, list of ndarray or None)
         What the estimator's method returned for the fold's test rows; None if it has none.
     histories : list of (dict or None)
@@ -34,6 +34,12 @@ class FoldFits(NamedTuple):
     estimators: list
     predictions: list
     histories: list
+
+    def without_models(self, keep: Sequence[bool]) -> "FoldFits":
+        """Return the fits without the models that are not to be kept."""
+        fits = map(FoldFit._make, zip(*self))
+        left = [fit if kept else fit.without_model() for kept, fit in zip(keep, fits, strict=True)]
+        return FoldFits(*map(list, zip(*left)))
 
     def append(self, fit: FoldFit) -> None:
         """Add the outcome of one fold."""
@@ -56,6 +62,7 @@ class Engine(Protocol):
         seeds: Sequence[int | None] | None = None,
         watch: Watch | None = None,
         entries: Sequence[Entry | None] | None = None,
+        keep: Sequence[bool] | None = None,
     ) -> FoldFits:
         """Fit a clone of the estimator on each fold's training rows and predict its test rows.
 
@@ -75,6 +82,8 @@ class Engine(Protocol):
             Entered around each fit.
         entries : sequence of (Entry or None), default=None
             Where each fit is stored: it is made only if it is not there.
+        keep : sequence of bool, default=None
+            Whether each model is needed once it has predicted; by default all are.
 
         Returns
         -------
@@ -103,20 +112,31 @@ class SequentialEngine:
         seeds=None,
         watch=None,
         entries=None,
+        keep=None,
     ) -> FoldFits:
         """See :class:`Engine`."""
         n_folds = len(folds)
         seeds, entries = seeds or [None] * n_folds, entries or [None] * n_folds
+        keep = keep or [True] * n_folds
         fits = FoldFits([], [], [])
         for k in range(n_folds):
             unfitted = replica(estimator, seeds[k], folds, k)
             with watch(k, unfitted) if watch else nullcontext():
-                fits.append(fit_fold(unfitted, X, y, folds, k, method, fit_params, entries[k]))
+                job = unfitted, X, y, folds, k, method, fit_params, entries[k], keep[k]
+                fits.append(fit_fold(*job))
         return fits
 
 
 def fit_fold(
-    estimator, X, y, folds: Sequence[Fold], k: int, method: str, fit_params, entry: Entry | None
+    estimator,
+    X,
+    y,
+    folds: Sequence[Fold],
+    k: int,
+    method: str,
+    fit_params,
+    entry: Entry | None,
+    keep: bool,
 ) -> FoldFit:
     """Fit an estimator on the training rows of fold k and predict its test rows.
 
@@ -136,10 +156,11 @@ def fit_fold(
         return FoldFit(estimator, predictions, plain_history(estimator))
 
     try:
-        return make() if entry is None else entry.once(make, estimator)
+        fit = make() if entry is None else entry.once(make, estimator)
     except Exception as error:
         vars(error)["fold"] = k
         raise
+    return fit if keep else fit.without_model()
 
 
 def plain_history(estimator) -> dict[str, list[float]] | None:

@@ -43,6 +43,7 @@ class FusedEngine:
         seeds=None,
         watch=None,
         entries=None,
+        keep=None,
     ) -> FoldFits:
         """See :class:`stackfuse.engines.Engine`.
 
@@ -54,11 +55,12 @@ class FusedEngine:
         n_folds = len(folds)
         seeds = seeds or [None] * n_folds
         places: list[Any] = list(entries or [None] * n_folds)
+        keep = list(keep or [True] * n_folds)
         job: dict[str, Any] = {"method": method, "fit_params": fit_params}
         if not isinstance(estimator, NetworkEstimator):
             if self.otherwise is None:
                 raise CannotFuse(f"{type(estimator).__name__} is no network of ours")
-            job |= {"seeds": seeds, "watch": watch, "entries": entries}
+            job |= {"seeds": seeds, "watch": watch, "entries": entries, "keep": keep}
             return self.otherwise.fit_folds(estimator, X, y, folds, **job)
 
         def fit_on_fold(k: int, learn: Callable[[Training], None]):
@@ -86,15 +88,17 @@ class FusedEngine:
                     if self.otherwise is None:
                         raise
                     break
-                for k, twin in twins.items():
-                    fits[k] = _outcome(twin, X, folds[k].test, k, method)
+                pays = len(twins) == len(group)  # or the first has shown that it does not
+                for k in sorted(twins):
+                    fit = _outcome(twins.pop(k), X, folds[k].test, k, method)
                     if places[k] is not None:
-                        places[k].commit(fits[k])
-                if len(twins) < len(group):  # the first has shown that it does not pay
+                        places[k].commit(fit)
+                    fits[k] = fit if keep[k] else fit.without_model()
+                if not pays:
                     break
         left = [k for k in missing if fits[k] is None]
         if left and self.otherwise is not None:
-            apart = _picked(left, seeds, places, watch)
+            apart = _picked(left, seeds, places, keep, watch)
             try:
                 rest = self.otherwise.fit_folds(
                     estimator, X, y, [folds[k] for k in left], **job, **apart
@@ -179,10 +183,11 @@ def _outcome(twin, X, test, k: int, method: str) -> FoldFit:
     return FoldFit(twin, predictions, plain_history(twin))
 
 
-def _picked(left: Sequence[int], seeds, entries, watch) -> dict[str, Any]:
+def _picked(left: Sequence[int], seeds, entries, keep, watch) -> dict[str, Any]:
     """Return the arguments of an engine for some of the folds."""
     return {
         "seeds": [seeds[k] for k in left],
         "entries": [entries[k] for k in left],
+        "keep": [keep[k] for k in left],
         "watch": None if watch is None else lambda j, inner: watch(left[j], inner),
     }

@@ -40,13 +40,18 @@ class JoblibEngine:
         seeds=None,
         watch=None,
         entries=None,
+        keep=None,
     ) -> FoldFits:
         """See :class:`stackfuse.engines.Engine`."""
         _refuse_forks()
         n_folds = len(folds)
         seeds, entries = seeds or [None] * n_folds, entries or [None] * n_folds
+        keep = keep or [True] * n_folds
         twins = [replica(estimator, seeds[k], folds, k) for k in range(n_folds)]
-        jobs = [(twins[k], X, y, folds, k, method, fit_params, entries[k]) for k in range(n_folds)]
+        jobs = [
+            (twins[k], X, y, folds, k, method, fit_params, entries[k], keep[k])
+            for k in range(n_folds)
+        ]
         fits, start, n_done = FoldFits([], [], []), time.perf_counter(), 0
         while holds_network(estimator) and n_done < len(jobs):
             if self._processes_pay(time.perf_counter() - start, n_done, len(jobs) - n_done):

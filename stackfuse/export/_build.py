@@ -22,15 +22,15 @@ class Build:
         Whether networks are not copied: the graph is used beside them, and never becomes a file.
     made : dict
         What has been built so far; see :func:`once`.
-    refused : dict of int to tensor of bool, shape (batch,)
-        Rows that some estimator refuses, by what they are told from; see ``_masks.py``.
+    refused : list of Refusal
+        Rows that some estimator refuses; see ``_masks.py``.
     """
 
     precision: str = "float64"
     trainable: bool = False
     live: bool = False
     made: dict = field(default_factory=dict, repr=False, compare=False)
-    refused: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    refused: list[Any] = field(default_factory=list, repr=False, compare=False)
 
 
 _build: ContextVar[Build] = ContextVar("build")

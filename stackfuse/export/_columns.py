@@ -9,8 +9,8 @@ from sklearn.preprocessing import FunctionTransformer
 from stackfuse._checks import NotConvertible, listed
 from stackfuse.export._arithmetic import held
 from stackfuse.export._convert import convert, convert_type, unsupported
-from stackfuse.export._frame import Frame, take_columns
-from stackfuse.export._masks import refuse_missing
+from stackfuse.export._frame import Frame, columns_of, take_columns
+from stackfuse.export._masks import refuse_as
 
 #: numpy functions that have a twin of the same name and meaning in keras.ops.
 _TWINS = ("abs", "cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "square", "tanh")
@@ -53,16 +53,17 @@ def _function(estimator, x, method):
     if method != "transform":
         raise unsupported(estimator, method)
     function = estimator.func
-    if function is None:
+    if function is None and not estimator.validate:
         return x
     name = next((twin for twin in _TWINS if function is getattr(np, twin)), None)
-    if name is None or estimator.kw_args:
+    if function is not None and (name is None or estimator.kw_args):
         raise NotConvertible(
             f"FunctionTransformer(func={function!r}) has no counterpart in the graph: use numpy's "
             f"{listed(_TWINS)}, without kw_args."
         )
     x = x.numbers(wanted_by="FunctionTransformer") if isinstance(x, Frame) else x
-    return getattr(ops, name)(x)
+    refuse_as(estimator, x, method)
+    return x if name is None else getattr(ops, name)(x)
 
 
 @convert_type(SelectorMixin, frames=True)
@@ -73,7 +74,9 @@ def _selector(estimator, x, method):
     if not places:
         raise NotConvertible(f"{type(estimator).__name__} selects no column.")
     if not isinstance(x, Frame):
-        refuse_missing(estimator, x, method)
+        refuse_as(estimator, x, method)
+    elif all(column.dtype != "string" for column in columns_of(x)):
+        refuse_as(estimator, x.numbers(wanted_by=type(estimator).__name__), method)
     return take_columns(x, places)
 
 

@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._checks import NotConvertible
 from stackfuse.export._build import current_build, once
 from stackfuse.export._frame import Frame
-from stackfuse.export._masks import refuse_missing
+from stackfuse.export._masks import refuse_as
 from stackfuse.export._reasons import reason_against
 
 #: The methods that a class must have inherited unchanged to be converted as its parent.
@@ -83,8 +83,9 @@ def convert_type(*classes: type, frames: bool = False) -> Callable[[Callable], C
         are passed to the function.
     frames : bool, default=False
         Whether the function also takes a ``Frame`` of named columns for x, some of which may hold
-        strings. Other functions are given the numbers in one tensor; rows
-        that hold NaN or infinity get outputs of NaN, unless the estimator's tags allow NaN.
+        strings. Other functions are given the numbers in one tensor; rows that hold NaN,
+        infinity or a number too large for float32 get outputs of NaN if the estimator, asked for
+        such a row, raises.
 
     Returns
     -------
@@ -182,7 +183,7 @@ def convert(estimator, x, method: str):
         return _class_values(estimator, convert(estimator, x, "label"), current_build().precision)
     if converter not in _taking_frames:
         x = x.numbers(wanted_by=cls.__name__) if isinstance(x, Frame) else x
-        refuse_missing(estimator, x, method)
+        refuse_as(estimator, x, method)
     return converter(estimator, x, method)
 
 

@@ -10,7 +10,7 @@ from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, table
 from stackfuse.export._convert import convert_transformer, current_build
 from stackfuse.export._frame import Words, columns_of
-from stackfuse.export._masks import refuse_rows
+from stackfuse.export._masks import refuse_infinite, refuse_rows
 from stackfuse.export._signature import MISSING
 
 
@@ -86,8 +86,10 @@ def _encoded(encoder, x, rows: list[np.ndarray]):
         if not values.shape[1] and not refuses:
             continue
         code = _code(encoder, column, categories)
-        if refuses:
+        if refuses:  # infinite numbers, too, are unknown
             refuse_rows(ops.equal(code, np.zeros(1, np.int32)))
+        elif column.dtype != "string":
+            refuse_infinite(column)
         if values.shape[1]:
             blocks.append(ops.reshape(table(values, dtype)(code), (-1, values.shape[1])))
     if not blocks:

@@ -95,8 +95,11 @@ def columns_of(x) -> list[Any]:
 
 def take_columns(x, places: Iterable[int]):
     """Return some columns of a frame or of a tensor, in the order of their places."""
+    places = list(places)
+    if places == list(range(x.shape[1])):
+        return x
     if isinstance(x, Frame):
         return x.take(places)
     from keras import ops
 
-    return ops.take(x, list(places), axis=1)
+    return ops.take(x, places, axis=1)

@@ -61,9 +61,9 @@ def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool =
         of the class in ``classes_``, int64 of shape (n_samples,); where the classifier has no
         probabilities, ``"decision"`` in their place. Of a regressor ``"prediction"``, of the shape
         that ``predict`` returns. Rows that scikit-learn would refuse, for an unknown category or a
-        missing value, have outputs of NaN and the label -1. Where scikit-learn returns a list, one
-        array per column of classes, the outputs are ``"probabilities_0"``, ``"probabilities_1"``,
-        and so on.
+        value that is missing, infinite or too large, have outputs of NaN and the label -1. Where
+        scikit-learn returns a list, one array per column of classes, the outputs are
+        ``"probabilities_0"``, ``"probabilities_1"``, and so on.
 
     Raises
     ------

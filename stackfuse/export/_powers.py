@@ -6,7 +6,7 @@ from sklearn.preprocessing import PowerTransformer
 from stackfuse.export._arithmetic import constant, held
 from stackfuse.export._convert import convert, convert_transformer
 from stackfuse.export._functions import expm1, log1p
-from stackfuse.export._masks import refuse_infinite, refuse_rows
+from stackfuse.export._masks import refuse_rows
 
 
 @convert_transformer(PowerTransformer)
@@ -15,7 +15,6 @@ def _power(estimator, x):
 
     powers = np.asarray(estimator.lambdas_, np.float64)
     zero = constant(0, x)
-    refuse_infinite(x)
     if estimator.method == "box-cox":
         refuse_rows(ops.less_equal(x, zero))
         y = _box_cox(ops.log(x), powers, smallest=1e-19)

@@ -1,8 +1,9 @@
 """Rows made up to be hard: on thresholds and ties, between values, missing, infinite, far away.
 
-A kind of rows that the estimator itself refuses is left out. So is what cannot be told from an
-accident of rounding: rows to which the estimator's answer is not finite, labels at ties, and rows
-at which the estimator itself jumps, that is, answers as the graph does when they move a little.
+To rows that the estimator itself refuses, asked for one at a time, the graph must answer NaN. What
+cannot be told from an accident of rounding is left out: rows to which the estimator's answer is
+not finite, labels at ties, and rows at which the estimator itself jumps, that is, answers as the
+graph does when they move a little.
 """
 
 import warnings
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
@@ -20,8 +20,9 @@ from stackfuse._checks import ParityError
 from stackfuse._inputs import MultiInput, spread
 from stackfuse._kinds import NetworkClassifier, NetworkRegressor
 from stackfuse.export._graph import expected_outputs
+from stackfuse.export._masks import NO_CLASS
 from stackfuse.export._parity import TIE, differences, is_tie
-from stackfuse.export._signature import as_given, as_pandas
+from stackfuse.export._row_numbers import Table, dense, table_of
 from stackfuse.export._thresholds import SMALLEST, edges_of, parts_of
 
 #: Rows of the caller that made-up rows are made from.
@@ -33,16 +34,14 @@ _EDGES = 48
 #: Columns that are made missing, infinite or far, one at a time.
 _COLUMNS = 16
 
+#: Rows of each kind that the estimator may refuse, and that are asked for alone.
+_REFUSED = 4
+
+#: A number that float32 does not hold.
+_TOO_LARGE = 1e39
+
 #: How often a row is moved to see whether the estimator jumps there.
 _MOVES = 8
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The numbers of some rows as one matrix, and the way back to rows as they were."""
-
-    numbers: np.ndarray
-    rebuild: Callable[[np.ndarray], Any]
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,8 @@ class Probe:
     expected : dict of str to ndarray of shape (n_samples, ...)
     exact : bool
         Whether estimator and graph both compute in float64.
+    refused : bool
+        Whether the estimator refuses each of these rows: what is expected is NaN, and the label -1.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Probe:
     on_edge: np.ndarray
     expected: dict[str, np.ndarray]
     exact: bool
+    refused: bool = False
 
     def check(self, estimator, got: dict[str, np.ndarray], *, what: str) -> None:
         """Raise ParityError if a graph answers otherwise than the estimator does.
@@ -78,6 +80,9 @@ class Probe:
         what : str
             Names the graph in the message.
         """
+        if self.refused:
+            self._check_refused(got, what)
+            return
         finite = np.ones(len(self.on_edge), bool)
         for y in self.expected.values():
             finite &= np.isfinite(y).reshape(len(y), -1).all(axis=1)
@@ -101,6 +106,17 @@ class Probe:
                     f"(allowed: {difference.allowed:.3g}) for {_shown(row)}. Nothing was written."
                 )
 
+    def _check_refused(self, got: dict[str, np.ndarray], what: str) -> None:
+        """Raise ParityError if a graph gives any row a number."""
+        for difference in differences(self.expected, got, what):
+            for k in np.flatnonzero(difference.wrong)[:1]:
+                raise ParityError(
+                    f"{what} answers a row that the estimator refuses, {self.kind}: "
+                    f"{difference.name!r} is {np.asarray(got[difference.name])[k]!r} instead of "
+                    f"{self.expected[difference.name][k]!r} for "
+                    f"{_shown(_safe_indexing(self.rows, [k]))}. Nothing was written."
+                )
+
 
 def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
     """Return rows made up from some rows, about 500, and what the estimator answers.
@@ -114,7 +130,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     rounded : callable
         Rounds rows to the precision of the graph's input.
     """
-    table = _table(_safe_indexing(rows, spread(_num_samples(rows), _BASES)))
+    table = table_of(_safe_indexing(rows, spread(_num_samples(rows), _BASES)))
     if table is None:
         return []
     exact = _is_exact(estimator, precision)
@@ -124,6 +140,37 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
         expected = _answers(estimator, candidate)
         if expected is not None:
             made.append(Probe(kind, candidate, on_edge, expected, exact))
+    return made + _refused(estimator, table, precision, rounded)
+
+
+def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
+    """Return rows that the estimator refuses for one number, and what the graph must say then."""
+    kinds = {"with a missing value": [np.nan], "with an infinite value": [np.inf, -np.inf]}
+    if precision == "float64":
+        kinds["with a value too large for float32"] = [_TOO_LARGE, -_TOO_LARGE]
+
+    def rows_of(numbers: np.ndarray):
+        # Dense: of sparse rows a tree refuses NaN, of the same rows as an array it does not.
+        return dense(rounded(table.rebuild(numbers)))
+
+    usual = None
+    made = []
+    for kind, values in kinds.items():
+        numbers = _one_at_a_time(table.numbers, values)
+        numbers = numbers[spread(len(numbers), _REFUSED)]
+        if _answers(estimator, rows_of(numbers)) is not None:
+            continue
+        alone = [_answers(estimator, rows_of(row[None])) for row in numbers]
+        numbers = numbers[[answer is None for answer in alone]]
+        usual = usual or _answers(estimator, rows_of(table.numbers[:1]))
+        if usual is None or not len(numbers):  # it refuses single rows, or only all together
+            continue
+        expected = {
+            name: np.full((len(numbers), *y.shape[1:]), NO_CLASS if name == "label" else np.nan)
+            for name, y in usual.items()
+        }
+        on_edge = np.zeros(numbers.shape, bool)
+        made.append(Probe(kind, rows_of(numbers), on_edge, expected, exact=True, refused=True))
     return made
 
 
@@ -151,7 +198,7 @@ def _nearby(estimator, row, on_edge: np.ndarray, name: str, exact: bool):
     Numbers that lie on a threshold stay: moved, they would excuse ``x < t`` in place of
     ``x <= t``.
     """
-    table = _table(_safe_indexing(row, [0] * _MOVES))
+    table = table_of(_safe_indexing(row, [0] * _MOVES))
     if table is None:
         return None
     reach = np.maximum(np.abs(np.nan_to_num(table.numbers, posinf=0.0, neginf=0.0)), 1e-3)
@@ -254,52 +301,3 @@ def _far(numbers: np.ndarray) -> np.ndarray:
             row[column] = (high if times > 0 else low)[column] + times * (high - low)[column]
             made.append(row)
     return np.array(made)
-
-
-# ---------------------------------------------------------------------------- rows as numbers
-
-
-def _table(rows: Any) -> _Table | None:
-    """Return the numbers in rows of any kind; None if there are none."""
-    if isinstance(rows, MultiInput):
-        return _of_several(rows)
-    if hasattr(rows, "columns"):
-        return _of_frame(as_pandas(rows), rows)
-    if scipy.sparse.issparse(rows):
-        return _Table(rows.toarray().astype(np.float64), type(rows))
-    array = np.asarray(rows)
-    if array.dtype.kind not in "iuf" or array[:1].size == 0:
-        return None
-    shape = array.shape[1:]
-    return _Table(array.reshape(len(array), -1).astype(np.float64), lambda m: m.reshape(-1, *shape))
-
-
-def _of_several(rows: MultiInput) -> _Table | None:
-    tables = {name: _table(array) for name, array in rows.arrays.items()}
-    moved = {name: table for name, table in tables.items() if table is not None}
-    if len(moved) < len(tables):
-        return None
-    ends = np.cumsum([table.numbers.shape[1] for table in moved.values()])[:-1]
-
-    def rebuild(numbers: np.ndarray) -> MultiInput:
-        blocks = np.split(numbers, ends, axis=1)
-        return MultiInput(
-            **{name: table.rebuild(m) for (name, table), m in zip(moved.items(), blocks)}
-        )
-
-    return _Table(np.hstack([table.numbers for table in moved.values()]), rebuild)
-
-
-def _of_frame(frame: pd.DataFrame, rows) -> _Table | None:
-    """Return the columns of numbers; the others are taken from the rows that there are, in turn."""
-    numeric = [k for k in range(frame.shape[1]) if frame.dtypes.iloc[k].kind in "iuf"]
-    if not numeric:
-        return None
-
-    def rebuild(numbers: np.ndarray):
-        made = frame.iloc[np.arange(len(numbers)) % len(frame)].reset_index(drop=True)
-        for column, place in zip(numbers.T, numeric):
-            made.isetitem(place, column)
-        return as_given(made, rows)
-
-    return _Table(frame.iloc[:, numeric].to_numpy(np.float64, na_value=np.nan), rebuild)

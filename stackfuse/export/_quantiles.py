@@ -9,14 +9,12 @@ from stackfuse.export._arithmetic import constant, held
 from stackfuse.export._convert import convert_transformer
 from stackfuse.export._functions import normal_quantile
 from stackfuse.export._intervals import interpolated
-from stackfuse.export._masks import refuse_infinite
 
 
 @convert_transformer(QuantileTransformer)
 def _quantile(estimator, x):
     from keras import ops
 
-    refuse_infinite(x)
     knots = np.asarray(estimator.quantiles_, np.float64).T
     shares = np.tile(np.asarray(estimator.references_, np.float64), (len(knots), 1))
     # From below and from above: of repeated quantiles one finds the last, the other the first.
