@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 import stackfuse as sf
@@ -83,7 +84,9 @@ def _checked(answer: Callable, graph: Callable) -> Callable:
 
 
 def own_movement(estimator, rows, name: str) -> float:
-    """Return how far an answer moves when the bases of stacks move by some last digits.
+    """Return how far an answer moves when the parts of an estimator move by some last digits.
+
+    The parts are the bases of stacks, what is calibrated, and the steps of pipelines.
 
     Parameters
     ----------
@@ -95,22 +98,28 @@ def own_movement(estimator, rows, name: str) -> float:
     before = _graph.expected_outputs(estimator, rows)[name]
     random = np.random.default_rng(0)
     with ExitStack() as patches:
-        for base, method in _bases_in(estimator):
+        for base, method in _inner_answers(estimator):
             moved = _moved(getattr(base, method), random)
             patches.enter_context(mock.patch.object(base, method, moved))
         after = _graph.expected_outputs(estimator, rows)[name]
     return float(np.abs(after - before).max())
 
 
-def _bases_in(estimator) -> Iterator[tuple]:
-    """Yield the fitted bases of all stacks inside an estimator with the method that is asked."""
+def _inner_answers(estimator) -> Iterator[tuple]:
+    """Yield the parts inside an estimator whose answers others go on with, and the methods."""
     for part in parts_of(estimator):
-        if not hasattr(part, "stack_method_"):
-            continue
-        folds = getattr(part, "fold_estimators_", None)
-        replicas = folds or [[base] for base in part.estimators_]
-        for bases, method in zip(replicas, part.stack_method_):
-            yield from ((base, method) for base in bases)
+        if hasattr(part, "stack_method_"):
+            folds = getattr(part, "fold_estimators_", None)
+            replicas = folds or [[base] for base in part.estimators_]
+            for bases, method in zip(replicas, part.stack_method_):
+                yield from ((base, method) for base in bases)
+        for pair in getattr(part, "calibrated_classifiers_", []):
+            methods = ("decision_function", "predict_proba")
+            yield pair.estimator, next(m for m in methods if hasattr(pair.estimator, m))
+        if isinstance(part, Pipeline) and _is_fitted(part):
+            for _, step in part.steps[:-1]:
+                if hasattr(step, "transform"):
+                    yield step, "transform"
 
 
 def _moved(answer: Callable, random: np.random.Generator) -> Callable:

@@ -631,8 +631,7 @@ def why_not_exact(stack, rows, outputs: dict[str, np.ndarray]) -> str:
     Raises
     ------
     AssertionError
-        If they are further off than the stack itself moves by last digits of its bases'
-        predictions.
+        If they are much further off than the stack itself moves by last digits of its parts.
     """
     expected = _graph.expected_outputs(stack, rows)
     for name in expected.keys() - {"label"}:
@@ -642,10 +641,12 @@ def why_not_exact(stack, rows, outputs: dict[str, np.ndarray]) -> str:
         scale = 1.0 if name.startswith("probabilities") else np.nanmax(np.abs(wanted))
         if not difference <= EXACT * scale:
             moved = own_movement(stack, rows, name)
-            assert difference <= 4 * moved, (
+            assert difference <= 16 * moved, (
                 f"{name!r} is off by {difference:.1e}, the stack moves only {moved:.1e}"
             )
-            return f"off by {difference:.1e}; last digits of bases move the stack by {moved:.1e}"
+            return (
+                f"off by {difference:.1e}; last digits of its parts move the stack by {moved:.1e}"
+            )
     if "label" in expected:
         assert_array_equal(outputs["label"], expected["label"])
     return ""

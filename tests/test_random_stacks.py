@@ -91,7 +91,7 @@ def test_what_moves_by_itself_is_not_exact(diabetes, size, kind, tmp_path):
     bases = [("ridge", Ridge(0.1)), ("tree", DecisionTreeRegressor(max_depth=3))]
     process = GaussianProcessRegressor(DotProduct() ** 2, alpha=0.1, optimizer=None)
     outcome = outcome_of(drawn_by_hand("regression", bases, process, X, size * y), tmp_path)
-    assert (outcome.kind, "last digits of bases" in outcome.reason) == (kind, True)
+    assert (outcome.kind, "last digits of its parts" in outcome.reason) == (kind, True)
 
 
 # ---------------------------------------------------------------------------- what was found
