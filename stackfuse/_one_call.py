@@ -98,6 +98,20 @@ def one_call(stack, X, method: str) -> np.ndarray | None:
     return predictions if np.isfinite(predictions).all() else None
 
 
+@contextmanager
+def base_by_base() -> Iterator[None]:
+    """Let all stacks predict base by base in this thread, and count no call.
+
+    Whoever compares a graph with a stack asks the stack in here: its compiled call is made by the
+    same converters, and would agree with their mistakes.
+    """
+    token = _compares.set(True)
+    try:
+        yield
+    finally:
+        _compares.reset(token)
+
+
 class _Calls:
     """How often a method of a stack has been called, and its graph once there is one."""
 
@@ -165,7 +179,7 @@ class _Graph:
         largest_x = LARGEST_X_OF_TREES if n_nodes else LARGEST_X
         graph = cls(state, _builders[0](stack, method), all(networks), largest_x)
         rows = stack._sample_X.astype(np.float64)
-        with _base_by_base():
+        with base_by_base():
             expected, got = np.asarray(getattr(stack, method)(rows)), graph(rows)
         scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
         if got.shape != expected.shape or not np.allclose(got, expected, 0, TOLERANCE * scale):
@@ -191,16 +205,6 @@ class _Graph:
     def __call__(self, X: np.ndarray) -> np.ndarray:
         """Return the predictions for X."""
         return self.function(X.astype(np.float64)).numpy()
-
-
-@contextmanager
-def _base_by_base() -> Iterator[None]:
-    """Let all stacks predict base by base in this thread."""
-    token = _compares.set(True)
-    try:
-        yield
-    finally:
-        _compares.reset(token)
 
 
 def _is_plain(X, like) -> bool:

@@ -25,9 +25,10 @@ from cases import (
     build_regressor,
     build_sigmoid,
 )
+from last_digits import answering_by_graphs, is_narrow, own_movement
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import ensemble
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA, TruncatedSVD
@@ -69,7 +70,7 @@ from threadpoolctl import threadpool_limits
 
 import stackfuse as sf
 from stackfuse import _inspect
-from stackfuse._kinds import NetworkClassifier, NetworkRegressor
+from stackfuse._one_call import base_by_base
 from stackfuse.export import _export, _graph
 from stackfuse.export._build import Build
 from stackfuse.export._thresholds import parts_of
@@ -80,8 +81,8 @@ N_TRAIN, N_HELD_OUT = 90, 60
 #: How a column of classes, numbers or labels is asked for: the tasks.
 TASKS = ("binary", "multiclass", "regression", "multilabel", "multioutput")
 
-#: A stack of these cannot be exact: networks and XGBoost compute in float32.
-INEXACT = NetworkClassifier | NetworkRegressor
+#: How close a graph is to a stack where both compute in float64.
+EXACT = 1e-9
 
 #: Estimators of columns that are not negative, and of columns of one scale.
 OF_POSITIVE = ("MultinomialNB", "ComplementNB", "GammaRegressor", "PoissonRegressor")
@@ -310,8 +311,9 @@ def _columns(choice: Draw, X: pd.DataFrame, with_missing: bool) -> Callable[[], 
     return prepare
 
 
-def _step(choice: Draw) -> Any:
+def _step(choice: Draw, task: str) -> Any:
     """Return a transformer of a table of numbers."""
+    several = task in ("multilabel", "multioutput")
     return choice.of(
         [
             *(StandardScaler() for _ in range(4)),
@@ -321,7 +323,7 @@ def _step(choice: Draw) -> Any:
             PCA(2),
             PCA(0.9, whiten=True),
             TruncatedSVD(2, random_state=0),
-            SelectKBest(k=2),
+            VarianceThreshold() if several else SelectKBest(k=2),
             VarianceThreshold(),
             FunctionTransformer(np.tanh),
             FeatureUnion([("pca", PCA(2)), ("scaled", StandardScaler())]),
@@ -406,7 +408,7 @@ def _base(choice: Draw, task: str, prepare) -> Any:
     elif name in OF_SCALED:
         steps.append(StandardScaler())
     elif choice.chance(0.4):
-        steps.append(clone(_step(choice)))
+        steps.append(clone(_step(choice, task)))
     return make_pipeline(*steps, plain) if steps else plain
 
 
@@ -461,14 +463,18 @@ def _stack(choice: Draw, task: str, prepare, X: Any, depth: int = 0) -> Any:
         settings["stack_method"] = "predict"
     final = _plain(choice, task) if by_label else _final(choice, task)
     theirs = ensemble.StackingClassifier if classify else ensemble.StackingRegressor
-    if choice.chance(0.1) and task in TASKS[:3] and _is_theirs(final):
+    by_outer_folds = any(getattr(base, "cv", None) == "outer" for _, base in bases)
+    if choice.chance(0.1) and task in TASKS[:3] and _is_theirs(final) and not by_outer_folds:
         return theirs(bases, final, **settings)
+    by_label = by_label or not all(_has_scores(base) for _, base in bases)
     if choice.chance(0.2) and not by_label:  # labels cannot be averaged
         settings["refit"] = False
     if choice.chance(0.1) and not by_label:
         settings["cv"] = ShuffleSplit(3, test_size=0.4, random_state=0)
     elif depth and choice.chance(0.3):
         settings["cv"] = "outer"
+    if by_outer_folds:
+        settings["cv"] = 3  # a fold of the others has to be left
     if choice.chance(0.15):
         columns = ["age", "fare"] if hasattr(X, "columns") else [0, -1]
         ages = X["age"] if hasattr(X, "columns") else X[:, 0]
@@ -480,6 +486,11 @@ def _stack(choice: Draw, task: str, prepare, X: Any, depth: int = 0) -> Any:
         if task in ("multilabel", "multioutput"):
             failing = OneVsRestClassifier(failing) if classify else failing
         bases.append(("failing", failing))
+    if _only_combines(final):
+        settings["passthrough"] = False
+        said = _has_probabilities if task == "multilabel" else _has_scores
+        if not all(said(base) for _, base in bases):
+            final = MULTI_CLASSIFIERS[0] if task == "multilabel" else None
     ours = sf.StackingClassifier if classify else sf.StackingRegressor
     return ours(bases, final, random_state=0, **settings)
 
@@ -489,16 +500,34 @@ def _is_theirs(final) -> bool:
     return final is None or not type(final).__module__.startswith("stackfuse")
 
 
+def _only_combines(final) -> bool:
+    """Whether a meta-learner takes nothing but predictions."""
+    if isinstance(final, sf.FusionClassifier | sf.FusionRegressor):
+        return final.fusion != "attention"
+    return not _is_theirs(final)
+
+
+def _has_scores(base) -> bool:
+    """Whether a base, which may be dropped, predicts more than labels."""
+    regresses = base != "drop" and is_regressor(base)
+    return regresses or _has_probabilities(base) or hasattr(base, "decision_function")
+
+
+def _has_probabilities(base) -> bool:
+    return base == "drop" or hasattr(base, "predict_proba")
+
+
 def _around(choice: Draw, task: str, prepare, stack) -> Any:
     """Return a stack, or something that holds one."""
     if choice.chance(0.75):
         return stack
     classify = task not in ("regression", "multioutput")
+    nests_by_outer_folds = stack.get_params().get("nested__cv") == "outer"
     options: list[Callable[[], Any]] = [
-        lambda: GridSearchCV(stack, {"cv": [2]}, cv=2),
+        lambda: GridSearchCV(stack, {"cv": [3 if nests_by_outer_folds else 2]}, cv=2),
     ]
     if prepare is None:
-        options.append(lambda: make_pipeline(_step(choice), stack))
+        options.append(lambda: make_pipeline(_step(choice, task), stack))
     if task in ("binary", "multiclass"):
         options.append(lambda: CalibratedClassifierCV(stack, cv=2, ensemble=choice.chance(0.5)))
         options.append(
@@ -518,9 +547,9 @@ class Outcome:
 
     Attributes
     ----------
-    kind : {"agrees", "refused", "not fitted"}
+    kind : {"agrees", "agrees to 1e-5", "refused", "not fitted"}
     reason : str
-        Why it was refused.
+        Why it is not just "agrees".
     difference : float
         The largest of probabilities, decisions or predictions on held-out rows.
     exact : bool
@@ -548,43 +577,106 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
             stack = clone(drawn.estimator).fit(drawn.X, drawn.y)
         except ValueError as error:
             return Outcome("not fitted", str(error))
-        narrow = drawn.precision == "float32"
-        rows = _export._rounded(drawn.rows) if narrow else drawn.rows
+        with base_by_base():
+            try:
+                return _exported(stack, drawn, folder)
+            except sf.NotConvertible as error:
+                return Outcome("refused", str(error))
+
+
+def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
+    """Export a fitted stack, and compare it."""
+    narrow = drawn.precision == "float32"
+    rows = _export._rounded(drawn.rows) if narrow else drawn.rows
+    graph = _graph.build_graph(stack, rows, Build(drawn.precision))
+    outputs = _graph.run(graph, graph.signature.feed(rows))
+    exact = not narrow and not any(map(is_narrow, parts_of(stack)))
+    # Before export sees it, which would refuse what disagrees.
+    reason = why_not_exact(stack, rows, outputs) if exact else ""
+    try:
+        checked(stack, rows, graph, drawn.precision)
+    except sf.ParityError as error:
+        if exact and not reason:
+            raise
+        reason = reason or why_not_in_float32(stack, rows, outputs)
+        return Outcome("refused", f"{reason}: {error}")
+    path = folder / f"stack{drawn.ending}"
+    if drawn.ending is not None:
         try:
-            graph = _graph.build_graph(stack, rows, Build(drawn.precision))
-        except sf.NotConvertible as error:
-            return Outcome("refused", str(error))
-        fed = graph.signature.feed(rows)
-        exact = not narrow and not any(
-            isinstance(part, INEXACT) or type(part).__module__.startswith("xgboost")
-            for part in parts_of(stack)
-        )
-        tolerance = 1e-3 if narrow else 1e-5  # what export promises
-        if exact:  # before export sees it, which would refuse what disagrees
-            compare(stack, rows, _graph.run(graph, fed), tolerance)
-        try:
-            if drawn.ending is not None:
-                path = folder / f"stack{drawn.ending}"
-                sf.export(stack, path, verify=rows, precision=drawn.precision)
-            else:
-                checks = _export._Checks.of(stack, rows, graph, drawn.precision)
-                checks.check(_graph.run(graph, checks.fed), what="The graph")
-        except sf.NotConvertible as error:
-            return Outcome("refused", str(error))
+            sf.export(stack, path, verify=rows, precision=drawn.precision)
         except sf.ParityError as error:
-            if exact and drawn.ending != ".onnx":
+            if drawn.ending in (".keras", ""):  # TensorFlow again, in which the graph was right
                 raise
-            # onnxruntime sorts and takes logarithms in float32 whatever it is given; and a
-            # singular meta-learner makes much of the last digit of a base in float32.
-            return Outcome("refused", f"float32 has too few digits: {error}")
-        difference = compare(stack, rows, _graph.run(graph, fed), tolerance)
-        if not narrow:  # else what lies close to a threshold may fall to its other side
-            compare_one_by_one(stack, spoilt(rows), graph, tolerance)
-        if drawn.ending is not None:
-            compare(stack, rows, _inspect.outputs_of(path, fed), tolerance)
-    # Stacks that are singular themselves make much of the last digits of float64, too.
-    kind = "agrees to 1e-5" if exact and difference > 1e-9 else "agrees"
-    return Outcome(kind, difference=difference, exact=exact)
+            # onnxruntime sorts and takes logarithms in float32 whatever it is given.
+            return Outcome("refused", f"{drawn.ending}: the runtime has too few digits: {error}")
+    tolerance = 1e-3 if narrow else 1e-5  # what export promises
+    difference = compare(stack, rows, outputs, tolerance)
+    if not narrow:  # else what lies close to a threshold may fall to its other side
+        compare_one_by_one(stack, spoilt(rows), graph, tolerance)
+    if drawn.ending is not None:
+        fed = graph.signature.feed(rows)
+        compare(stack, rows, _inspect.outputs_of(path, fed), tolerance)
+    return Outcome("agrees to 1e-5" if reason else "agrees", reason, difference, exact)
+
+
+def checked(stack, rows, graph, precision: str) -> None:
+    """Compare a graph with a stack as export does, on made-up rows too."""
+    checks = _export._Checks.of(stack, rows, graph, precision)
+    checks.check(_graph.run(graph, checks.fed), what="The graph")
+
+
+def why_not_exact(stack, rows, outputs: dict[str, np.ndarray]) -> str:
+    """Return why the outputs of a graph in float64 are not exact; an empty string if they are.
+
+    Raises
+    ------
+    AssertionError
+        If they are much further off than the stack itself moves by last digits of its parts.
+    """
+    expected = _graph.expected_outputs(stack, rows)
+    for name in expected.keys() - {"label"}:
+        wanted, got = expected[name], outputs[name]
+        same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+        difference = np.where(same, 0.0, np.abs(got - wanted)).max()
+        scale = 1.0 if name.startswith("probabilities") else np.nanmax(np.abs(wanted))
+        if not difference <= EXACT * scale:
+            moved = own_movement(stack, rows, name)
+            assert difference <= 16 * moved, (
+                f"{name!r} is off by {difference:.1e}, the stack moves only {moved:.1e}"
+            )
+            return (
+                f"off by {difference:.1e}; last digits of its parts move the stack by {moved:.1e}"
+            )
+    if "label" in expected:
+        assert_array_equal(outputs["label"], expected["label"])
+    return ""
+
+
+def why_not_in_float32(stack, rows, outputs: dict[str, np.ndarray]) -> str:
+    """Return that it is float32 alone that is to blame for outputs that disagree.
+
+    What computes in float32 answers as its own graph does, which has to be close to it; then stack
+    and graph have nothing left to differ by, however much the meta-learner makes of a digit.
+
+    Raises
+    ------
+    AssertionError, ParityError
+        If it is not.
+    """
+    with answering_by_graphs(stack):
+        wide = _graph.build_graph(stack, rows, Build("float64"))
+        reason = why_not_exact(stack, rows, _graph.run(wide, wide.signature.feed(rows)))
+        if not reason:
+            checked(stack, rows, wide, "float64")
+    for name, wanted in _graph.expected_outputs(stack, rows).items():
+        if name != "label" and not reason:  # what is wrong, not narrow, is so in most rows
+            size = np.abs(outputs[name] - wanted).reshape(len(wanted), -1).max(axis=1)
+            assert np.median(size) <= 0.05 * max(1.0, np.abs(wanted).max()), (name, size)
+    return (
+        f"float32 has too few digits, and float64, {reason}"
+        if reason
+        else ("float32 has too few digits")
+    )
 
 
 def compare(stack, rows, outputs: dict[str, np.ndarray], tolerance: float) -> float:
@@ -671,7 +763,8 @@ def tally(n_stacks: int, first: int = 0) -> tuple[int, str]:
         counts[outcome.kind] += 1
         largest = max(largest, outcome.difference if outcome.exact else 0.0)
         if outcome.reason:
-            reasons[f"{outcome.kind}: {' '.join(outcome.reason.split())[:140]}"] += 1
+            whose = f" (seed {seed})" if outcome.kind == "agrees to 1e-5" else ""
+            reasons[f"{outcome.kind}{whose}: {' '.join(outcome.reason.split())[:140]}"] += 1
     seconds = time.perf_counter() - started
     told = [
         f"{n_stacks} stacks from seed {first} in {seconds:.0f} s: {dict(counts)}",

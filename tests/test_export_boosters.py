@@ -9,6 +9,8 @@ from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.testing import assert_allclose, assert_array_equal
 from parity import assert_parity
+from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
 import stackfuse as sf
@@ -58,6 +60,32 @@ def test_classifiers(iris, n_classes, holes, tmp_path):
     assert_parity(exact, rows, tmp_path / "exact.keras")
     single = [model for model in models if isinstance(model, XGBClassifier)]
     assert_parity(single, rows, tmp_path / "single.keras", 3e-7)
+
+
+def test_numbers_that_float32_keeps_but_tensorflow_takes_for_zero(tmp_path):
+    """Trees over probabilities see such numbers, and split between them."""
+    random = np.random.default_rng(0)
+    X = np.concatenate([10.0 ** -random.uniform(36, 45.5, 200), [0.0, -1e-40, -1e-44]])[:, None]
+    y = np.argsort(np.argsort(X[:, 0])) // 25 % 2
+    above_zero = np.repeat([-1.0, 1.0], 20)[:, None]
+    exact = [
+        CatBoostClassifier(**CAT).fit(X, y),
+        *(
+            model.fit(above_zero, above_zero[:, 0] > 0)
+            for model in (
+                DecisionTreeClassifier(),
+                RandomForestClassifier(2, random_state=0),
+                BaggingClassifier(n_estimators=2, random_state=0),
+                GradientBoostingClassifier(n_estimators=2),
+            )
+        ),
+    ]
+    assert exact[1].tree_.threshold[0] == 0
+    assert 0 < CatBoostClassifier.get_borders(exact[0])[0][0] < np.finfo(np.float32).tiny
+    assert_parity(exact, X, tmp_path / "exact.keras")
+    boosted = XGBClassifier(**XGB).fit(X, y)
+    assert len(np.unique(boosted.predict_proba(X[X[:, 0] < 1e-38]))) > 8
+    assert_parity([boosted], X, tmp_path / "single.keras", 3e-7)
 
 
 def test_regressors(diabetes, tmp_path):

@@ -5,6 +5,7 @@ import gc
 import pickle
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -25,6 +26,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
 from stackfuse import _one_call
+from stackfuse.export import _graph
 
 
 def build(meta):
@@ -74,7 +76,7 @@ def stack(linear):
 
 
 def base_by_base(stack, X, method="predict_proba"):
-    with _one_call._base_by_base():
+    with _one_call.base_by_base():
         return getattr(stack, method)(X)
 
 
@@ -283,3 +285,34 @@ def test_threads_get_the_same_numbers(iris, stack):
         got = list(pool.map(lambda k: stack.predict_proba(X[k : k + 1]), list(range(150)) * 2))
     np.testing.assert_allclose(np.vstack(got), np.vstack([expected] * 2), rtol=0, atol=1e-6)
     assert graph_of(stack) is not None
+
+
+class Wrong:
+    """What a compiled call returns, times two."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def numpy(self):
+        return 2 * self.tensor.numpy()
+
+
+def test_an_export_is_compared_with_the_bases_and_not_with_the_compiled_call(
+    iris, at_once, stack, tmp_path
+):
+    X, _ = iris
+    right = base_by_base(stack, X), base_by_base(stack, X, "predict")
+    stack.predict_proba(X)
+    for calls in _one_call._calls[stack].values():
+        assert calls.graph is not None
+        function = calls.graph.function
+        calls.graph = replace(calls.graph, function=lambda X, f=function: Wrong(f(X)))
+    assert np.abs(stack.predict_proba(X) - right[0]).max() > 0.3
+    for holder in (stack, make_pipeline("passthrough", stack)):
+        expected = _graph.expected_outputs(holder, X)
+        np.testing.assert_array_equal(expected["probabilities"], right[0])
+        np.testing.assert_array_equal(stack.classes_[expected["label"]], right[1])
+    report = sf.export(stack, tmp_path / "stack.keras", verify=X)
+    assert report.max_difference is not None
+    assert report.max_difference < 1e-6
+    assert np.abs(stack.predict_proba(X) - right[0]).max() > 0.3  # the wrong one is still there

@@ -4,14 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from cases import build_classifier, build_sigmoid
+from last_digits import answering_by_graphs
 from numpy.testing import assert_allclose, assert_array_equal
 from parity import assert_parity
-from random_stacks import TASKS, draw, outcome_of, tally
+from random_stacks import TASKS, Drawn, draw, outcome_of, tally
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.linear_model import LogisticRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import DotProduct
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multioutput import ClassifierChain
 from sklearn.semi_supervised import LabelPropagation
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from xgboost import XGBClassifier
 
 import stackfuse as sf
 from stackfuse.export import _graph
@@ -23,6 +28,7 @@ def test_each_agrees_or_is_refused(first):
     """There is no third outcome; `make random-stacks` tries 500."""
     n_wrong, text = tally(10, first)
     assert n_wrong == 0, text
+    assert "agrees to" not in text  # these are exact, or narrow
 
 
 def test_a_seed_draws_one_stack():
@@ -35,12 +41,57 @@ def test_a_seed_draws_one_stack():
     assert len({str(draw(seed).estimator) for seed in range(20)}) == 20
 
 
-def test_a_graph_that_is_off_by_little_is_noticed(tmp_path, monkeypatch):
-    drawn = next(d for d in map(draw, range(2, 100, 5)) if outcome_of(d, tmp_path).exact)
+def drawn_by_hand(task, bases, final, X, y):
+    stack = sf.StackingRegressor if task == "regression" else sf.StackingClassifier
+    estimator = stack(bases, final, cv=3, random_state=0)
+    return Drawn(0, task, estimator, X[::2], y[::2], X[1::2], "float64", None)
+
+
+def off_by(share, monkeypatch):
+    """Let all graphs return numbers that are off by a share of them."""
     run = _graph.run
-    monkeypatch.setattr(_graph, "run", lambda *a: {k: y * (1 + 1e-4) for k, y in run(*a).items()})
-    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+    monkeypatch.setattr(_graph, "run", lambda *a: {k: y * (1 + share) for k, y in run(*a).items()})
+
+
+def test_a_graph_that_is_off_by_little_is_noticed(diabetes, tmp_path, monkeypatch):
+    drawn = drawn_by_hand("regression", [("tree", DecisionTreeRegressor())], Ridge(), *diabetes)
+    outcome = outcome_of(drawn, tmp_path)
+    assert (outcome.kind, outcome.exact) == ("agrees", True)
+    off_by(1e-8, monkeypatch)
+    with pytest.raises(AssertionError, match="the stack moves only"):
         outcome_of(drawn, tmp_path)
+
+
+def test_float32_is_to_blame_only_where_all_else_is_exact(iris, tmp_path, monkeypatch):
+    X, y = iris
+    twice = [(name, XGBClassifier(n_estimators=4, max_depth=3, random_state=0)) for name in "ab"]
+    singular = LinearDiscriminantAnalysis(solver="lsqr")
+    outcome = outcome_of(drawn_by_hand("multiclass", twice, singular, X, y), tmp_path)
+    assert (outcome.kind, outcome.exact) == ("refused", False)
+    assert outcome.reason.startswith("float32 has too few digits")
+    off_by(1e-4, monkeypatch)
+    regular = drawn_by_hand("multiclass", twice[:1], LogisticRegression(), X, y)
+    with pytest.raises(AssertionError, match="the stack moves only"):
+        outcome_of(regular, tmp_path)
+
+
+def test_a_network_that_its_graph_is_far_from_is_to_blame(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, epochs=1, random_state=0).fit(X, y)
+    with answering_by_graphs(network):
+        assert_allclose(network.predict_proba(X), network.predict_proba(X), rtol=1e-6)
+        network.model_.set_weights([w + 0.01 for w in network.model_.get_weights()])
+        with pytest.raises(AssertionError, match="Not equal to tolerance"):
+            network.predict_proba(X)
+
+
+@pytest.mark.parametrize(("size", "kind"), [(1.0, "refused"), (0.2, "agrees to 1e-5")])
+def test_what_moves_by_itself_is_not_exact(diabetes, size, kind, tmp_path):
+    X, y = diabetes
+    bases = [("ridge", Ridge(0.1)), ("tree", DecisionTreeRegressor(max_depth=3))]
+    process = GaussianProcessRegressor(DotProduct() ** 2, alpha=0.1, optimizer=None)
+    outcome = outcome_of(drawn_by_hand("regression", bases, process, X, size * y), tmp_path)
+    assert (outcome.kind, "last digits of its parts" in outcome.reason) == (kind, True)
 
 
 # ---------------------------------------------------------------------------- what was found

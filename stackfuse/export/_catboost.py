@@ -10,8 +10,7 @@ from catboost import CatBoostClassifier, CatBoostRegressor
 from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, first_largest, held, is_positive, two_columns
 from stackfuse.export._convert import convert_type, unsupported
-from stackfuse.export._descent import Tree, leaf_values, sum_over_trees
-from stackfuse.export._trees import as_float32
+from stackfuse.export._descent import Tree, as_float32, leaf_values, sum_over_trees
 
 #: Regressors' predictions are the sum of the trees, or a function of it.
 _IDENTITY = ("RMSE", "MAE", "Quantile", "Expectile", "LogCosh", "Huber", "MAPE", "MultiRMSE", "Lq")
@@ -73,7 +72,7 @@ def _raw(estimator, model: dict, x):
     features = {f["feature_index"]: f for f in model["features_info"]["float_features"]}
     roots = [_nested(tree) for tree in model.get("oblivious_trees", [])] or model["trees"]
     trees = [_tree_of(estimator, root, features, len(bias)) for root in roots]
-    total = sum_over_trees(leaf_values(as_float32(x), trees))
+    total = sum_over_trees(leaf_values(as_float32(x, trees), trees))
     return total * constant(scale, x) + held(x, bias)[0]
 
 

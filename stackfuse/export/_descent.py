@@ -79,6 +79,36 @@ def leaf_values(x, trees: Sequence[Tree]):
     return table(packed.values, dtype)(node)
 
 
+def as_float32(x, trees: Sequence[Tree]):
+    """Round x to float32, as some trees do before they compare.
+
+    TensorFlow takes float32's denormal numbers for 0. Where a threshold lies among them, as it may
+    where a tree sees probabilities, the rounded numbers are returned in float64, which can tell
+    them from 0.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+    trees : sequence of Tree
+        That x is for.
+
+    Returns
+    -------
+    rounded : KerasTensor of shape (batch, n_features)
+    """
+    from keras import ops
+
+    limits = np.finfo(np.float32)
+    rounded = ops.cast(x, "float32")
+    thresholds = np.concatenate([tree.threshold[tree.left >= 0] for tree in trees])
+    if x.dtype == "float32" or not np.any(np.abs(thresholds) < limits.tiny):
+        return rounded
+    step = float(limits.smallest_subnormal)
+    small = ops.round(x * constant(1 / step, x)) * constant(step, x)
+    is_small = ops.less(ops.abs(x), constant(float(limits.tiny), x))
+    return ops.where(is_small, small, ops.cast(rounded, x.dtype))
+
+
 def sum_over_trees(values):
     """Return the sum over the middle axis, added up from first to last.
 

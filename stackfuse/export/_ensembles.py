@@ -21,9 +21,15 @@ from sklearn.tree import (
 from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, first_largest, held, is_positive
 from stackfuse.export._convert import convert, convert_type, current_build, unsupported
-from stackfuse.export._descent import Tree, leaf_values, mean_over_trees, sum_over_trees
+from stackfuse.export._descent import (
+    Tree,
+    as_float32,
+    leaf_values,
+    mean_over_trees,
+    sum_over_trees,
+)
 from stackfuse.export._frame import take_columns
-from stackfuse.export._trees import as_float32, tree_of
+from stackfuse.export._trees import tree_of
 
 _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
 
@@ -82,7 +88,7 @@ def _bagging_classifier(estimator, x, method):
         trees = [
             _seeing(_with_values(tree_of(b.tree_), _all_classes(b, n_classes)), f) for b, f in views
         ]
-        table = leaf_values(as_float32(x), trees)
+        table = leaf_values(as_float32(x, trees), trees)
     else:
         parts = [_share_of_classes(b, take_columns(x, f), n_classes) for b, f in views]
         table = ops.stack(parts, axis=1)
@@ -99,7 +105,7 @@ def _bagging_regressor(estimator, x, method):
     views = list(zip(estimator.estimators_, estimator.estimators_features_))
     if _all_trees(estimator.estimators_):
         trees = [_seeing(tree_of(base.tree_), features) for base, features in views]
-        table = leaf_values(as_float32(x), trees)
+        table = leaf_values(as_float32(x, trees), trees)
     else:
         table = ops.stack([convert(b, take_columns(x, f), "predict") for b, f in views], axis=1)
         table = ops.expand_dims(table, 2) if len(table.shape) == 2 else table
@@ -130,7 +136,7 @@ def _ada_classifier(estimator, x, method):
             for_it = chosen[:, None] == classes
             against = -1 / (n_classes - 1) * weight
             trees.append(_with_values(tree, np.where(for_it, weight, against)))
-        votes = leaf_values(as_float32(x), trees)
+        votes = leaf_values(as_float32(x, trees), trees)
     else:
         hits = ops.stack([_indicators(base, x, classes) for base in bases], axis=1)
         used = weights[: len(bases), None]
@@ -164,7 +170,7 @@ def _ada_regressor(estimator, x, method):
     bases = estimator.estimators_
     if _all_trees(bases):
         trees = [tree_of(base.tree_) for base in bases]
-        values = leaf_values(as_float32(x), trees)[:, :, 0]
+        values = leaf_values(as_float32(x, trees), trees)[:, :, 0]
     else:
         values = ops.stack([convert(base, x, "predict") for base in bases], axis=1)
     order = ops.argsort(values, axis=1)

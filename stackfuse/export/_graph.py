@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._checks import NotConvertible, listed
 from stackfuse._copies import check_stock
+from stackfuse._one_call import base_by_base
 from stackfuse._program import seeded
 from stackfuse.export._build import Build, building
 from stackfuse.export._convert import convert
@@ -174,14 +175,18 @@ def output_methods(estimator) -> dict[str, str]:
 
 
 def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
-    """Return what the graph must return for X, by the estimator's own methods."""
+    """Return what the graph must return for X, by the estimator's own methods.
+
+    Stacks in it answer base by base: their compiled call is a graph of the same converters.
+    """
     expected: dict[str, np.ndarray] = {}
-    for name, method in output_methods(estimator).items():
-        if name == "label":
-            expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
-            continue
-        for key, y in _named(name, getattr(estimator, method)(X)).items():
-            expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
+    with base_by_base():
+        for name, method in output_methods(estimator).items():
+            if name == "label":
+                expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
+                continue
+            for key, y in _named(name, getattr(estimator, method)(X)).items():
+                expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
     return expected
 
 

@@ -19,7 +19,13 @@ from sklearn.tree import (
 
 from stackfuse.export._arithmetic import constant, first_largest, held, is_positive, two_columns
 from stackfuse.export._convert import convert, convert_type, once, unsupported
-from stackfuse.export._descent import Tree, leaf_values, mean_over_trees, sum_over_trees
+from stackfuse.export._descent import (
+    Tree,
+    as_float32,
+    leaf_values,
+    mean_over_trees,
+    sum_over_trees,
+)
 
 
 @convert_type(DecisionTreeClassifier, ExtraTreeClassifier)
@@ -30,7 +36,8 @@ def _tree_classifier(estimator, x, method):
 @once
 def _of_tree(estimator, x):
     """Return the values of the leaves, shape (batch, n_values)."""
-    return leaf_values(as_float32(x), [tree_of(estimator.tree_)])[:, 0]
+    trees = [tree_of(estimator.tree_)]
+    return leaf_values(as_float32(x, trees), trees)[:, 0]
 
 
 @convert_type(RandomForestClassifier, ExtraTreesClassifier)
@@ -41,7 +48,8 @@ def _forest_classifier(estimator, x, method):
 @once
 def _of_forest(estimator, x):
     """Return the mean over the trees of the leaves' values, shape (batch, n_values)."""
-    return mean_over_trees(leaf_values(as_float32(x), _trees_of(estimator)))
+    trees = _trees_of(estimator)
+    return mean_over_trees(leaf_values(as_float32(x, trees), trees))
 
 
 @convert_type(DecisionTreeRegressor, ExtraTreeRegressor)
@@ -68,7 +76,7 @@ def _embedding(estimator, x, method):
     for tree in _trees_of(estimator):
         number = np.arange(len(tree.left), dtype=float)[:, None]
         leaves.append(Tree(**{**vars(tree), "value": number}))
-    reached = leaf_values(as_float32(x), leaves)[:, :, 0]
+    reached = leaf_values(as_float32(x, leaves), leaves)[:, :, 0]
     columns = [
         ops.equal(reached[:, k : k + 1], constant(leaves_seen, x))
         for k, leaves_seen in enumerate(estimator.one_hot_encoder_.categories_)
@@ -130,9 +138,9 @@ def _boosted(estimator, x):
     """Return the raw predictions of gradient boosting, shape (batch, n_trees_per_iteration_)."""
     from keras import ops
 
-    narrow = as_float32(x)
-    start = _start(estimator, ops.cast(narrow, x.dtype))
     trees = [tree_of(tree.tree_) for tree in estimator.estimators_.ravel()]
+    narrow = as_float32(x, trees)
+    start = _start(estimator, ops.cast(narrow, x.dtype))
     values = leaf_values(narrow, trees)
     values = values * ops.reshape(held(x, [estimator.learning_rate])[0], (-1, 1, 1))
     return added_by_output(start, values)
@@ -206,10 +214,3 @@ def from_raw(estimator, raw, method: str, slope: float = 1.0):
 def _check_predict(estimator, method: str) -> None:
     if method != "predict":
         raise unsupported(estimator, method)
-
-
-def as_float32(x):
-    """Round to float32, as these trees do before they compare."""
-    from keras import ops
-
-    return ops.cast(x, "float32")

@@ -8,8 +8,8 @@ from xgboost import XGBClassifier, XGBModel, XGBRegressor, XGBRFClassifier, XGBR
 from stackfuse._checks import NotConvertible
 from stackfuse.export._arithmetic import constant, first_largest, held, two_columns
 from stackfuse.export._convert import convert_type, unsupported
-from stackfuse.export._descent import Tree, leaf_values
-from stackfuse.export._trees import added_by_output, as_float32
+from stackfuse.export._descent import Tree, as_float32, leaf_values
+from stackfuse.export._trees import added_by_output
 
 #: Regressors' predictions are the sum of the trees, or a function of it.
 _IDENTITY = (
@@ -91,7 +91,7 @@ def _margin(estimator: XGBModel, model: dict, x):
     trees = [_tree_of(estimator, tree) for tree in booster["trees"][:n_trees]]
     members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
     by_stage = [trees[k] for k in np.column_stack(members).ravel()]
-    x = as_float32(x)
+    x = as_float32(x, by_stage)
     if not np.isnan(estimator.missing):
         gone = ops.equal(x, constant(np.float32(estimator.missing), x))
         x = ops.where(gone, constant(np.nan, x), x)
