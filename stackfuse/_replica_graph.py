@@ -176,13 +176,25 @@ class ReplicaGraph:
     def _steps(self, feeds, n_steps):
         import tensorflow as tf
 
-        tf.while_loop(
-            lambda step: step < n_steps,
-            lambda step: self._step(feeds, step),
-            [tf.constant(0)],
+        # Not tf.while_loop: TensorFlow would spread that over the graph around it, which takes a
+        # tenth longer to optimise and to run.
+        first = [tf.constant(0), n_steps, feeds]
+        step = tf.function(self._step, autograph=False).get_concrete_function(*first)
+        flat = [*tf.nest.flatten(first), *step.captured_inputs]
+
+        def body(*values):
+            (now,) = tf.raw_ops.StatefulPartitionedCall(args=values, Tout=[tf.int32], f=step)
+            return [now, *values[1:]]
+
+        specs = [tf.TensorSpec(value.shape, value.dtype) for value in flat]
+        is_left = tf.function(lambda step, n_steps, *_: step < n_steps, autograph=False)
+        tf.raw_ops.While(
+            input=flat,
+            cond=is_left.get_concrete_function(*specs),
+            body=tf.function(body, autograph=False).get_concrete_function(*specs),
         )
 
-    def _step(self, feeds, step):
+    def _step(self, step, n_steps, feeds):
         parts = [[stack.split() for stack in part] for part in self.stacks]
         slopes, after = [], []
         for k, feed in enumerate(feeds):
