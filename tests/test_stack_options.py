@@ -242,6 +242,8 @@ def test_an_inner_stack_keeps_to_the_outer_folds(iris):
         assert_array_equal(fold.test, kept.test)
     with pytest.raises(ValueError, match="cv='outer' takes the folds of the stack around this"):
         inner.fit(X, y)
+    with pytest.raises(ValueError, match=r"'inner' failed.* of 2 folds none does"):
+        sf.StackingClassifier([("inner", inner)], cv=2).fit(X, y)
 
 
 def test_fitted_bases_that_have_seen_the_rows_are_told(iris):

@@ -206,7 +206,15 @@ def _inner_folds(folds: Sequence[Fold], k: int) -> list[Fold]:
     rows = folds[k].train
     others = [fold for j, fold in enumerate(folds) if j != k]
     within = [Fold(*(np.flatnonzero(np.isin(rows, part)) for part in fold)) for fold in others]
-    return [fold for fold in within if len(fold.train) and len(fold.test)]
+    inner = [fold for fold in within if len(fold.train) and len(fold.test)]
+    if not inner:
+        n_folds = sum(len(fold.test) > 0 for fold in folds)
+        raise ValueError(
+            f'cv="outer" takes the other outer folds as far as they lie in the training rows, and '
+            f"of {n_folds} folds none does. Let the outer stack have three folds or more, or "
+            "the inner one a cv of its own."
+        )
+    return inner
 
 
 def derived_seed(seed: int, *path: str | int) -> int:
