@@ -287,8 +287,18 @@ def near(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {listed([typed[one] for one in found])}?" if found else ""
 
 
-def known_name(name: str, module: ModuleType, parameter: str) -> Any:
+def known_name(name: str, module: ModuleType, parameter: str, config: dict[str, Any]) -> Any:
     """Return what a part of Keras makes of a name: an optimizer, a loss or a metric.
+
+    Parameters
+    ----------
+    name : str
+    module : module
+        The part of Keras.
+    parameter : str
+        That the name is the value of.
+    config : dict
+        Settings of what is made.
 
     Raises
     ------
@@ -297,7 +307,7 @@ def known_name(name: str, module: ModuleType, parameter: str) -> Any:
     """
     get: Any = vars(module)["get"]
     try:
-        return get(name)
+        return get({"class_name": name, "config": config} if config else name)
     except ValueError:
         noun = module.__name__.rpartition(".")[2]
         known = [key for key in vars(module) if key[0] != "_" and callable(vars(module)[key])]

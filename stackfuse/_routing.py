@@ -81,7 +81,7 @@ def check_metrics(metrics: Any) -> Any:
     for metric in keras.tree.flatten(metrics):
         plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
         if plain and not hasattr(keras.metrics, metric):
-            known_name(metric, keras.metrics, "metrics")
+            known_name(metric, keras.metrics, "metrics", {})
     return metrics
 
 
@@ -126,7 +126,11 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
     import keras
 
     if isinstance(optimizer, str):
-        optimizer = known_name(optimizer, keras.optimizers, "optimizer")
+        # One name for all: TensorFlow keeps something for every name it has seen, for good.
+        one_name = {"name": optimizer.lower()}
+        optimizer = known_name(optimizer, keras.optimizers, "optimizer", one_name)
+        if not config:
+            return optimizer
     if isinstance(optimizer, type):
         return _called(optimizer, config, "optimizer")
     if not isinstance(optimizer, keras.optimizers.Optimizer):
@@ -135,7 +139,6 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
         )
     try:
         settings = optimizer.get_config() | config
-        # One name for all: TensorFlow keeps something for every name it has seen, for good.
         settings["name"] = type(optimizer).__name__.lower()
         if getattr(optimizer, "_exclude_from_weight_decay_cache", None) is not None:
             raise TypeError("its configuration does not hold exclude_from_weight_decay")
