@@ -287,7 +287,9 @@ def near(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {listed([typed[one] for one in found])}?" if found else ""
 
 
-def known_name(name: str, module: ModuleType, parameter: str, config: dict[str, Any]) -> Any:
+def known_name(
+    name: str, module: ModuleType, parameter: str, config: dict[str, Any] | None = None
+) -> Any:
     """Return what a part of Keras makes of a name: an optimizer, a loss or a metric.
 
     Parameters
@@ -297,7 +299,7 @@ def known_name(name: str, module: ModuleType, parameter: str, config: dict[str, 
         The part of Keras.
     parameter : str
         That the name is the value of.
-    config : dict
+    config : dict, default=None
         Settings of what is made.
 
     Raises

@@ -32,7 +32,7 @@ def resolved(loss: Any, name: str = "loss") -> Any:
     """
     import keras
 
-    return known_name(loss, keras.losses, name, {}) if isinstance(loss, str) else loss
+    return known_name(loss, keras.losses, name) if isinstance(loss, str) else loss
 
 
 def loss_name(loss) -> str:

@@ -81,7 +81,7 @@ def check_metrics(metrics: Any) -> Any:
     for metric in keras.tree.flatten(metrics):
         plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
         if plain and not hasattr(keras.metrics, metric):
-            known_name(metric, keras.metrics, "metrics", {})
+            known_name(metric, keras.metrics, "metrics")
     return metrics
 
 
