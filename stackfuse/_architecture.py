@@ -37,9 +37,7 @@ def architecture(model) -> str | None:
     """Return what identifies a compiled model's computation, or None where that is not known."""
     if not model.compiled or next(_foreign_code(model), None):
         return None
-    if getattr(model.optimizer, "_exclude_from_weight_decay", None) or getattr(
-        model.optimizer, "_exclude_from_weight_decay_pattern", None
-    ):
+    if exempts_from_decay(model.optimizer):
         return None  # the optimizer's configuration does not tell
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of lambdas, which are refused below
@@ -53,6 +51,12 @@ def architecture(model) -> str | None:
     variables = [(list(v.shape), str(v.dtype), v.trainable) for v in model.variables]
     parts = [type(model).__name__, anonymous(raw), plain_names(compiled), variables]
     return json.dumps([*parts, _given_names(model)], sort_keys=True)
+
+
+def exempts_from_decay(optimizer) -> bool:
+    """Whether weights were named that are not to decay."""
+    places = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+    return any(getattr(optimizer, place, None) for place in places)
 
 
 def foreign_parts(model) -> Iterator[str]:

@@ -75,6 +75,15 @@ class Forward:
             loss, changed = self(values, *batch_of(feed, rows), training=True)
         return tape.gradient(loss, values[0]), changed[1:]
 
+    def gradient_kinds(self, like: tuple) -> tuple[type, ...]:
+        """Return the types of the gradients of the weights: sparse, dense, or none."""
+        import tensorflow as tf
+
+        values = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts]
+        rows = tf.TensorSpec((None,), tf.int32)
+        traced = self.slope.get_concrete_function(values, feed_spec(like), rows)
+        return tuple(type(gradient) for gradient in traced.structured_outputs[0])
+
     def _evaluate(self, weights, states, metrics, feed, n_rows):
         """Return the states and the metrics after the rows of a feed, in parts of `n_rows`."""
         import tensorflow as tf

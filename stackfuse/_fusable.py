@@ -1,5 +1,8 @@
 """Which networks can be trained side by side in one graph, and when that pays."""
 
+import joblib
+
+from stackfuse._architecture import exempts_from_decay
 from stackfuse._batches import n_batches
 from stackfuse._checks import CannotFuse
 from stackfuse._program import Program, Training
@@ -38,29 +41,44 @@ _OWN_STEPS = (
 )
 
 #: Steps of all replicas together that must be ahead before a graph for them is traced and
-#: optimised: in all, and more for every weight, every other variable and every recurrent layer;
-#: and how many less if the loop would have to be compiled too. Measured with six replicas on two
-#: cores, in seconds for the graph and in milliseconds saved per step of one replica:
+#: optimised: in all, and more for every weight, every other variable and every recurrent layer. If
+#: the loop would have to be compiled too, which takes about half as long as the graph, half as
+#: many. Measured with six replicas on two cores, in seconds for the graph, in milliseconds saved
+#: per step of one replica, and in steps that make up for the graph and, after "or", for what it
+#: takes longer than to compile the loop:
 #:
 #:     model (hidden layers of 16 units)          trace    saved    steps ahead
-#:     dense, 1, 3 and 8 layers           0.5, 0.6, 1.1    0.8, 0.9, 1.6    600, 700, 700
-#:     convolution, 1 and 4 layers             0.5, 1.1         1.5, 4.1         400, 300
-#:     3 x dense, BatchNormalization, Dropout       1.9              1.6            1,200
-#:     attention                                    1.3              2.0              700
-#:     LSTM, GRU, two GRUs                1.3, 2.5, 4.7    1.7, 1.1, 0.5  800, 2,200, 9,300
-#:
-#: To compile the loop takes 0.6 to 1.4 seconds: in its first fit nothing but the recurrent ones is
-#: sooner done by it, even with 45 steps a replica.
+#:     dense, 1, 3 and 8 layers           0.6, 0.6, 0.7    1.1, 1.2, 1.1  580, 480, 640
+#:                                                                     or 470, 240, 180
+#:     convolution, 1 and 4 layers             0.8, 0.8         2.9, 2.6  270, 300 or 110, 80
+#:     3 x dense, BatchNormalization, Dropout       1.1              1.1  970 or 310
+#:     attention                                    0.9              1.0  900 or 440
+#:     LSTM, GRU, two GRUs                1.8, 1.7, 3.0    2.3, 3.0, 1.5  750, 550, 2,000
+#:                                                                     or 390, 270, 920
 STEPS_AHEAD = 240
 STEPS_PER_WEIGHT = 30
 STEPS_PER_STATE = 60
-STEPS_PER_RECURRENT_LAYER = 4200
-STEPS_TO_COMPILE_THE_LOOP = 600
+STEPS_PER_RECURRENT_LAYER = 600
 
 #: Weights of all replicas together, up to which a step in the graph is the quicker: six tables of
 #: 20,000 x 32 took 2.3 ms of a processor instead of 2.5 by Adam, six of 100,000 x 32 took 11.6
 #: instead of 10.7.
 WEIGHTS_THAT_GAIN = 10_000_000
+
+
+#: Replicas that are trained at once; more are trained in groups.
+GROUP = 8
+
+
+def graph_sizes(n_replicas: int) -> list[int]:
+    """Return into how many graphs replicas are put to be trained at once, and how many into each.
+
+    A graph for every processor: three replicas in each of two graphs take 0.04 ms per step of one,
+    where six in a graph of which TensorFlow runs the parts on both take 0.065.
+    """
+    n_graphs = max(min(n_replicas, joblib.cpu_count()), -(-n_replicas // GROUP))
+    few, more = divmod(n_replicas, n_graphs)
+    return [few + 1] * more + [few] * (n_graphs - more)
 
 
 def worth_a_graph(training: Training, n_replicas: int) -> bool:
@@ -79,7 +97,7 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
         return False
     if program is None:
         return n_replicas > 1 and not n_recurrent
-    if any(key[0] == n_replicas for key in program.replica_graphs):
+    if set(graph_sizes(n_replicas)) <= {key[0] for key in program.replica_graphs}:
         return True
     program.steps_apart += steps_per_epoch(training) * training.epochs * n_replicas
     needed = (
@@ -87,8 +105,9 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
         + STEPS_PER_WEIGHT * len(model.trainable_variables)
         + STEPS_PER_STATE * len(model.non_trainable_variables)
         + STEPS_PER_RECURRENT_LAYER * n_recurrent
-        - STEPS_TO_COMPILE_THE_LOOP * (program.model.train_function is None)
     )
+    if program.model.train_function is None:
+        needed /= 2
     return n_replicas > 1 and program.steps_apart >= needed
 
 
@@ -105,6 +124,8 @@ def check_model(model) -> None:
     for setting in _WHOLE:
         if getattr(optimizer, setting, None):
             raise CannotFuse(f"the optimizer's {setting} looks at whole tensors")
+    if exempts_from_decay(optimizer):
+        raise CannotFuse("exclude_from_weight_decay treats one weight unlike another")
     if not isinstance(optimizer.get_config()["learning_rate"], float | dict):
         raise CannotFuse("the optimizer's learning rate is no number and no schedule")
     if any(variable.constraint is not None for variable in model.trainable_variables):

@@ -1,6 +1,6 @@
-"""The compiled graph that trains replicas of one network in step.
+"""The compiled graph that trains replicas of one network in step, and the state it works on.
 
-The variables of all replicas lie end to end in stacks, and one optimizer acts on the stacks. A step
+The variables of the replicas lie end to end in stacks, and one optimizer acts on the stacks. A step
 takes from each replica's rows the next batch, runs its model forward on its parts, and adds up the
 losses. With respect to one replica's part the gradient of the sum is that of its own loss, so an
 optimizer that works element by element does to each replica what it would do to it alone.
@@ -17,97 +17,120 @@ import numpy as np
 
 from stackfuse._checks import CannotFuse
 from stackfuse._forward import Forward, feed_spec, refuse_side_effects
+from stackfuse._replica_stacks import Stacks
 
 
-class Stack:
-    """One variable of all replicas: their values end to end, along the first axis.
-
-    Attributes
-    ----------
-    is_mixed, is_sparse : bool
-        Whether the gradients of the replicas are of different kinds, which nothing can act on;
-        whether they are those of an embedding.
-    """
-
-    def __init__(self, variable, n_replicas: int):
-        import keras
-
-        self.shape, self.n_replicas = tuple(variable.shape), n_replicas
-        self.is_mixed = self.is_sparse = False
-        rest = self.shape[1:]
-        shape = (n_replicas * self.shape[0], *rest) if self.shape else (n_replicas,)
-        self.variable = keras.Variable(
-            "zeros", shape=shape, dtype=variable.dtype, name=f"replicas_{variable.name}"
-        )
-
-    def joined(self, values: Sequence) -> np.ndarray:
-        """Return the value of the whole from those of the replicas."""
-        return np.concatenate(values) if self.shape else np.stack(values)
-
-    def assign(self, values: Sequence[np.ndarray]) -> None:
-        """Give each replica its value."""
-        self.variable.assign(self.joined(values))
-
-    def assign_tensors(self, values: Sequence) -> None:
-        """Give each replica its value, in a graph."""
-        import tensorflow as tf
-
-        self.variable.assign(tf.concat(values, 0) if self.shape else tf.stack(values))
-
-    def split(self) -> list:
-        """Return the part of each replica."""
-        import tensorflow as tf
-
-        tensor = tf.convert_to_tensor(self.variable.value)
-        return tf.split(tensor, self.n_replicas) if self.shape else tf.unstack(tensor)
-
-    def _place(self, k: int):
-        return slice(k * self.shape[0], (k + 1) * self.shape[0]) if self.shape else k
-
-    def part(self, k: int, variable=None) -> np.ndarray:
-        """Return the part of one replica, of the values or of a variable that is laid out alike."""
-        whole = (self.variable if variable is None else variable).numpy()
-        return whole[self._place(k)].copy()  # a view would keep the values of all replicas
-
-    def assign_part(self, k: int, value) -> None:
-        """Give one replica its value."""
-        whole = self.variable.numpy()
-        whole[self._place(k)] = value
-        self.variable.value.assign(whole, read_value=False)
-
-    def gradient(self, gradients: Sequence):
-        """Return the gradient of the whole from those of the parts; None where there is none."""
-        import tensorflow as tf
-
-        kinds = {type(gradient) for gradient in gradients}
-        if kinds == {type(None)}:
-            return None
-        if kinds == {tf.IndexedSlices}:
-            self.is_sparse = True
-            rows = [g.indices + k * self.shape[0] for k, g in enumerate(gradients)]
-            shape = tf.constant(list(self.variable.shape), rows[0].dtype)
-            values = tf.concat([gradient.values for gradient in gradients], 0)
-            return tf.IndexedSlices(values, tf.concat(rows, 0), shape)
-        if type(None) in kinds or tf.IndexedSlices in kinds:
-            self.is_mixed = True  # an error raised in a graph would come out as another
-            return tf.zeros_like(self.variable.value)
-        return tf.concat(gradients, 0) if self.shape else tf.stack(gradients)
-
-
-class ReplicaGraph:
-    """The compiled graph of a number of replicas, and the stacks that it works on.
+class ReplicaState:
+    """The variables of a number of replicas, and those of their optimizer.
 
     Parameters
     ----------
     forwards : sequence of Forward
         One per replica; may be the same for all.
-    like : tuple (x, y, sample_weight or None)
-        One row of what they are fed with.
+    kinds : sequence of type
+        Of the gradients of the weights.
     optimizer : keras.optimizers.Optimizer
-        Of each replica. What acts here is made from its configuration.
+        Of each replica, built. What acts here is made from its configuration.
     optimizer_state : sequence of ndarray
         The values of its variables before the first step. Not read from it, whose learning rate a
         callback may have lowered since.
+    """
+
+    def __init__(
+        self,
+        forwards: Sequence[Forward],
+        kinds: Sequence[type],
+        optimizer,
+        optimizer_state: Sequence[np.ndarray],
+    ):
+        self.forwards = list(forwards)
+        weights, states, metrics = forwards[0].parts
+        n_replicas = len(forwards)
+        self.weights = Stacks(weights, n_replicas, kinds)
+        self.states, self.metrics = Stacks(states, n_replicas), Stacks(metrics, n_replicas)
+        self.optimizer = type(optimizer).from_config(optimizer.get_config())
+        self.optimizer.build(self.weights.variables)
+        own = {id(variable): n for n, variable in enumerate(optimizer.variables)}
+        slots = [[own.pop(id(v)) for v in slot] for slot in _slots(optimizer, len(weights))]
+        wholes = _slots(self.optimizer, len(self.weights.each))
+        of_all = {id(variable) for slot in wholes for variable in slot}
+        numbers = [v for v in self.optimizer.variables if id(v) not in of_all]
+        #: What the optimizer keeps for each weight, and what besides, as the steps done: the places
+        #: among the variables of a replica's optimizer, and the variables of this one.
+        self._slots = list(zip(slots, wholes, strict=True))
+        self._numbers = list(zip(own.values(), numbers, strict=True))
+        self._first_state = list(optimizer_state)
+
+    @property
+    def variables(self) -> list:
+        """All of them, in the same order for all states of one graph."""
+        parts = (self.weights, self.states, self.metrics)
+        return [v for part in parts for v in part.variables] + self.optimizer.variables
+
+    def load(self, models: Sequence) -> None:
+        """Begin with the weights and random states of models, and a fresh optimizer."""
+        weights, states = zip(*[self._variables(k, model) for k, model in enumerate(models)])
+        for stacks, variables in ((self.weights, weights), (self.states, states)):
+            stacks.assign([[variable.numpy() for variable in own] for own in variables])
+        for place, variable in self._numbers:
+            variable.assign(self._first_state[place])
+        for places, wholes in self._slots:
+            first = [self._first_state[place] for place in places]
+            self.weights.assign([first] * len(models), wholes)
+        self.metrics.assign([self.forwards[0].fresh_metrics] * len(models))
+
+    def _variables(self, k: int, model) -> list[list]:
+        """Return the weights and the other variables of a model in the order of the stacks."""
+        forward = self.forwards[k]
+        number = {id(variable): n for n, variable in enumerate(forward.model.variables)}
+        return [[model.variables[number[id(v)]] for v in part] for part in forward.parts[:2]]
+
+    def copy_to(self, model, k: int) -> None:
+        """Copy the weights and random states of one replica into its model."""
+        for variables, stacks in zip(self._variables(k, model), (self.weights, self.states)):
+            for variable, value in zip(variables, stacks.values(k)):
+                variable.assign(value)
+
+    def optimizer_state(self, k: int) -> list[np.ndarray]:
+        """Return what the optimizer of one replica alone would hold."""
+        state = {place: variable.numpy() for place, variable in self._numbers}
+        for places, wholes in self._slots:
+            state |= zip(places, self.weights.values(k, wholes))
+        return [state[place] for place in range(len(state))]
+
+    def take_logs(self, k: int) -> dict[str, float]:
+        """Return the metrics of one replica since it was asked last."""
+        values = self.metrics.values(k)
+        self.metrics.assign_values(k, self.forwards[k].fresh_metrics)
+        return self.forwards[k].logs(values)
+
+
+def _slots(optimizer, n_weights: int) -> list[list]:
+    """Return what an optimizer keeps for every weight: lists of its variables, as long as these."""
+    known = {id(variable) for variable in optimizer.variables} - {id(optimizer.iterations)}
+    lists = [value for value in vars(optimizer).values() if isinstance(value, list)]
+    return [own for own in lists if len(own) == n_weights and {id(v) for v in own} <= known]
+
+
+class ReplicaGraph:
+    """The compiled graph of a number of replicas.
+
+    Parameters
+    ----------
+    forwards, optimizer, optimizer_state
+        As for :class:`ReplicaState`.
+    like : tuple (x, y, sample_weight or None)
+        One row of what they are fed with.
+
+    Attributes
+    ----------
+    states : list of ReplicaState
+        What it can be run on, the first being the one it was traced with.
+
+    Raises
+    ------
+    CannotFuse
+        If the replicas have different graphs, or an optimizer of the whole would not act on each.
     """
 
     def __init__(
@@ -116,41 +139,50 @@ class ReplicaGraph:
         import tensorflow as tf
 
         self.forwards = list(forwards)
-        self.stacks = tuple(
-            [Stack(variable, len(forwards)) for variable in part] for part in forwards[0].parts
-        )
-        weights = [stack.variable for stack in self.stacks[0]]
-        self.optimizer = type(optimizer).from_config(optimizer.get_config())
-        self.optimizer.build(weights)
-        of_shape = {stack.shape: stack for stack in self.stacks[0]}
-        pairs = list(zip(optimizer_state, self.optimizer.variables, strict=True))
-        #: The stack that each of the optimizer's variables is laid out like; None of a number.
-        self._laid_out = [of_shape[v.shape] if len(own.shape) else None for v, own in pairs]
-        self._first_state = list(optimizer_state)
-        number = tf.TensorSpec((), tf.int32)
-        order = tf.TensorSpec((None,), tf.int32)
-        feed = feed_spec(like) | {"order": order, "start": number, "size": number}
-        signature = [[feed] * len(forwards), number]
-        self.steps = tf.function(self._steps, input_signature=signature, autograph=False)
-
-    def check(self) -> None:
-        """Trace the graph, and raise if an optimizer of the whole would not act on each replica.
-
-        Raises
-        ------
-        CannotFuse
-            With the reason.
-        """
-        self.steps.get_concrete_function()
-        if any(stack.is_mixed for stack in self.stacks[0]):
+        kinds, *others = {forward.gradient_kinds(like) for forward in set(forwards)}
+        if others:
             raise CannotFuse("the builder makes other graphs for other replicas")
-        config = self.optimizer.get_config()
+        config = optimizer.get_config()
         risky = config.get("centered") or config.get("epsilon") == 0
-        if risky and any(stack.is_sparse for stack in self.stacks[0]):
+        if risky and tf.IndexedSlices in kinds:
             raise CannotFuse(
                 "a sparse gradient is divided by what may be zero, where Keras mixes up its rows: "
                 "let the optimizer have an epsilon, and not be centered"
             )
+        self._settings = (forwards, kinds, optimizer, optimizer_state)
+        self.states = [ReplicaState(*self._settings)]
+        self._data = feed_spec(like)
+        number, order = tf.TensorSpec((), tf.int32), tf.TensorSpec((None,), tf.int32)
+        feed = self._data | {"order": order, "start": number, "size": number}
+        traced = tf.function(self._steps, autograph=False)
+        self._function = traced.get_concrete_function([feed] * len(forwards), number)
+
+    def one_more_state(self) -> None:
+        """Add a state, for which nothing has to be traced."""
+        self.states.append(ReplicaState(*self._settings))
+
+    def steps(self, state: ReplicaState, feeds: Sequence[dict[str, Any]], n_steps) -> None:
+        """Take steps with the replicas of a state.
+
+        Parameters
+        ----------
+        state : ReplicaState
+        feeds : sequence of dict
+            What each replica is fed with, see :func:`feed_of`; and the `order` of its rows, the
+            place in it from which to `start`, and the `size` of batches.
+        n_steps : int32 tensor of shape ()
+        """
+        import tensorflow as tf
+
+        handles = [[v.value.handle for v in s.variables] for s in (self.states[0], state)]
+        place = {id(handle): n for n, handle in enumerate(handles[0])}
+        captured = [
+            handles[1][place[id(tensor)]] if id(tensor) in place else tensor
+            for tensor in self._function.captured_inputs
+        ]
+        tf.raw_ops.StatefulPartitionedCall(
+            args=[*tf.nest.flatten((feeds, n_steps)), *captured], Tout=[], f=self._function
+        )
 
     def check_own_code(self, evaluated: Sequence[Forward]) -> None:
         """Raise if code that is not of Keras depends on something outside its model.
@@ -165,13 +197,10 @@ class ReplicaGraph:
         CannotFuse
             With the reason.
         """
-        stacks = [stack.variable for part in self.stacks for stack in part]
-        own = [variable.value for variable in [*stacks, *self.optimizer.variables]]
-        refuse_side_effects(self.steps.get_concrete_function().graph, self.forwards, own)
+        own = [variable.value for variable in self.states[0].variables]
+        refuse_side_effects(self._function.graph, self.forwards, own)
         for forward in evaluated:
             refuse_side_effects(forward.evaluate.get_concrete_function().graph, [forward], [])
-
-    # ------------------------------------------------------------------ the graph
 
     def _steps(self, feeds, n_steps):
         import tensorflow as tf
@@ -187,7 +216,7 @@ class ReplicaGraph:
             return [now, *values[1:]]
 
         specs = [tf.TensorSpec(value.shape, value.dtype) for value in flat]
-        is_left = tf.function(lambda step, n_steps, *_: step < n_steps, autograph=False)
+        is_left = tf.function(lambda now, last, *rest: now < last, autograph=False)
         tf.raw_ops.While(
             input=flat,
             cond=is_left.get_concrete_function(*specs),
@@ -195,71 +224,22 @@ class ReplicaGraph:
         )
 
     def _step(self, step, n_steps, feeds):
-        parts = [[stack.split() for stack in part] for part in self.stacks]
-        slopes, after = [], []
-        for k, feed in enumerate(feeds):
+        whole = self.states[0]
+        values = zip(whole.weights.split(), whole.states.split(), whole.metrics.split())
+        gradients, states, metrics = [], [], []
+        for forward, own, feed in zip(self.forwards, values, feeds):
             start = feed["start"] + step * feed["size"]
             rows = feed["order"][start : start + feed["size"]]
-            values = [[replicas[k] for replicas in part] for part in parts]
-            slope, changed = self.forwards[k].slope(values, feed, rows)
-            slopes.append(slope)
-            after.append(changed)
-        gradients = [stack.gradient(each) for stack, each in zip(self.stacks[0], zip(*slopes))]
-        self.optimizer.apply(gradients, [stack.variable for stack in self.stacks[0]])
-        for stacks, changed in zip(self.stacks[1:], zip(*after)):
-            for stack, values in zip(stacks, zip(*changed)):
-                stack.assign_tensors(values)
+            data = {name: feed[name] for name in self._data}
+            slope, (state, metric) = forward.slope(list(own), data, rows)
+            gradients.append(slope)
+            states.append(state)
+            metrics.append(metric)
+        slope_of_all = whole.weights.joined_tensors(gradients)
+        whole.optimizer.apply(slope_of_all, whole.weights.variables)
+        whole.states.assign_tensors(states)
+        whole.metrics.assign_tensors(metrics)
         return step + 1
-
-    # ------------------------------------------------------------------ its state
-
-    def load(self, models: Sequence) -> None:
-        """Begin with the weights and random states of models, and a fresh optimizer."""
-        for place in (0, 1):
-            columns = zip(*[self._variables(k, m)[place] for k, m in enumerate(models)])
-            for stack, variables in zip(self.stacks[place], columns):
-                stack.assign([variable.numpy() for variable in variables])
-        for variable, stack, value in zip(
-            self.optimizer.variables, self._laid_out, self._first_state
-        ):
-            variable.assign(value if stack is None else stack.joined([value] * len(models)))
-        for stack, value in zip(self.stacks[2], self.forwards[0].fresh_metrics):
-            stack.assign([value] * len(models))
-
-    def _variables(self, k: int, model) -> list[list]:
-        """Return the weights and the other variables of a model in the order of the stacks."""
-        forward = self.forwards[k]
-        number = {id(variable): n for n, variable in enumerate(forward.model.variables)}
-        return [[model.variables[number[id(v)]] for v in part] for part in forward.parts[:2]]
-
-    def values(self, k: int) -> list[list]:
-        """Return the weights and the states of one replica."""
-        return [[stack.part(k) for stack in part] for part in self.stacks[:2]]
-
-    def assign_states(self, k: int, values: Sequence) -> None:
-        """Give one replica the values of what is no weight."""
-        for stack, value in zip(self.stacks[1], values):
-            stack.assign_part(k, value)
-
-    def copy_to(self, model, k: int) -> None:
-        """Copy the weights and random states of one replica into its model."""
-        for part, values in zip(self._variables(k, model), self.values(k)):
-            for variable, value in zip(part, values):
-                variable.assign(value)
-
-    def optimizer_state(self, k: int) -> list[np.ndarray]:
-        """Return what the optimizer of one replica alone would hold."""
-        return [
-            variable.numpy() if stack is None else stack.part(k, variable)
-            for stack, variable in zip(self._laid_out, self.optimizer.variables)
-        ]
-
-    def take_logs(self, k: int) -> dict[str, float]:
-        """Return the metrics of one replica since it was asked last."""
-        values = [stack.part(k) for stack in self.stacks[2]]
-        for stack, fresh in zip(self.stacks[2], self.forwards[k].fresh_metrics):
-            stack.assign_part(k, fresh)
-        return self.forwards[k].logs(values)
 
 
 def feed_of(x, y, weight, chosen: np.ndarray) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""Networks of one architecture, trained side by side in one compiled graph.
+"""Networks of one architecture, trained side by side: in one compiled graph for every processor.
 
-Replicas keep their own rows, orders, random states, batch statistics and metrics; what they share
-is the number of steps done, and so they run in step until the epoch of one of them ends.
+Replicas keep their own rows, orders, random states, batch statistics and metrics; what those of a
+graph share is the number of steps done, and so they run in step until the epoch of one of them
+ends. The graphs run at once, each in a thread, and all else is done in the thread that called.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -12,13 +15,18 @@ import numpy as np
 from stackfuse._batches import EpochOrders, rows_of
 from stackfuse._checks import CannotFuse
 from stackfuse._forward import Forward
-from stackfuse._fusable import check_model, check_settings, kind_of, one_row, steps_per_epoch
+from stackfuse._fusable import (
+    GROUP,
+    check_model,
+    check_settings,
+    graph_sizes,
+    kind_of,
+    one_row,
+    steps_per_epoch,
+)
 from stackfuse._inputs import Rows
 from stackfuse._program import Program, Training, check_finite, locked, rows_per_call
-from stackfuse._replica_graph import ReplicaGraph, feed_of
-
-#: Replicas that one graph holds; more are trained in groups.
-GROUP = 8
+from stackfuse._replica_graph import ReplicaGraph, ReplicaState, feed_of
 
 #: Bytes of rows that are read ahead, for all replicas together, where X is read piece by piece.
 BLOCK_BYTES = 2**22
@@ -83,10 +91,7 @@ class SideBySide:
             If one has diverged; its attribute ``replica`` is the number of the replica.
         """
         with locked():
-            groups = groups_of(self.trainings)
-            graphs = [self._graph(group) for group in groups]
-            for graph, group in zip(graphs, groups):
-                _Run(graph, group).train()
+            _run_at_once(self._runs())
         for k, training in enumerate(self.trainings):
             try:
                 check_finite(training.model, training.history)
@@ -94,7 +99,23 @@ class SideBySide:
                 vars(error)["replica"] = k
                 raise
 
+    def _runs(self) -> list["_Run"]:
+        """Return what is to be run, each replica in one of its graphs."""
+        left = iter(self.trainings)
+        groups = [[next(left) for _ in range(n)] for n in graph_sizes(len(self.trainings))]
+        graphs = [self._graph(group) for group in groups]
+        tables: dict[int, Any] = {}
+        used: Counter = Counter()
+        runs = []
+        for graph, group in zip(graphs, groups):
+            if used[graph] == len(graph.states):
+                graph.one_more_state()
+            runs.append(_Run(graph, graph.states[used[graph]], group, tables))
+            used[graph] += 1
+        return runs
+
     def _graph(self, trainings: Sequence[Training]) -> ReplicaGraph:
+        """Return the graph of some of the replicas, which others may share."""
         program, first, like = self.program, trainings[0], one_row(trainings[0])
         if program is not None:
             weighted = first.sample_weight is not None
@@ -104,9 +125,9 @@ class SideBySide:
             if key not in program.replica_graphs:
                 forwards = [program.forwards[weighted]] * len(trainings)
                 state = program.first_optimizer_state
-                graph = ReplicaGraph(forwards, like, program.model.optimizer, state)
-                graph.check()
-                program.replica_graphs[key] = graph
+                program.replica_graphs[key] = ReplicaGraph(
+                    forwards, like, program.model.optimizer, state
+                )
             return program.replica_graphs[key]
         forwards = [Forward(training.model, like) for training in trainings]
         if first is self.trainings[0] and forwards[0].traced(like) != self._as_built:
@@ -119,7 +140,6 @@ class SideBySide:
             optimizer.build(first.model.trainable_variables)
         state = [variable.numpy() for variable in optimizer.variables]
         graph = ReplicaGraph(forwards, like, optimizer, state)
-        graph.check()
         graph.check_own_code([f for f, t in zip(forwards, trainings) if t.validation is not None])
         return graph
 
@@ -144,33 +164,63 @@ def groups_of(things: Sequence) -> list[list]:
     return [[things[k] for k in part] for part in parts if len(part)]
 
 
-class _Run:
-    """One training of a group of replicas."""
+def _run_at_once(runs: Sequence["_Run"]) -> None:
+    """Train until every replica of every run is done."""
+    with ThreadPoolExecutor(len(runs)) as pool:
+        doing = {pool.submit(run.take_steps): run for run in runs if run.begin()}
+        while doing:
+            for future in wait(doing, return_when=FIRST_COMPLETED).done:
+                run = doing.pop(future)
+                future.result()
+                if run.advance():
+                    doing[pool.submit(run.take_steps)] = run
 
-    def __init__(self, graph: ReplicaGraph, trainings: Sequence[Training]):
-        self.graph = graph
-        graph.load([training.model for training in trainings])
+
+class _Run:
+    """One training of the replicas of a graph; each stops to be counted when it is done."""
+
+    def __init__(
+        self,
+        graph: ReplicaGraph,
+        state: ReplicaState,
+        trainings: Sequence[Training],
+        tables: dict[int, Any],
+    ):
+        self.graph, self.state = graph, state
+        state.load([training.model for training in trainings])
         self.longest = max(map(steps_per_epoch, trainings))
-        tables: dict[int, Any] = {}
         self.replicas = [
-            _Replica(graph, k, training, tables, self.longest)
+            _Replica(state, k, training, tables, self.longest)
             for k, training in enumerate(trainings)
         ]
         in_step = sum(t.x.bytes_per_row * t.batch_size for t in trainings if t.x.is_lazy)
         self.most_steps = max(1, BLOCK_BYTES // in_step) if in_step else self.longest
+        self.waiting: list[_Replica] = []
 
-    def train(self) -> None:
-        """Run until every replica is done; each stops to be counted when it is."""
+    def begin(self) -> bool:
+        """Begin the training of all, and return whether there is anything to do."""
+        self.waiting = [replica for replica in self.replicas if replica.begin()]
+        return self._prepare()
+
+    def _prepare(self) -> bool:
+        """Lay ready what the next steps need, as many as no epoch ends in between."""
+        if self.waiting:
+            self.n_steps = min([self.most_steps, *(replica.left for replica in self.waiting)])
+            for replica in self.waiting:
+                replica.prepare(self.n_steps)
+        return bool(self.waiting)
+
+    def take_steps(self) -> None:
+        """Take the steps that are prepared."""
         import tensorflow as tf
 
-        waiting = [replica for replica in self.replicas if replica.begin()]
-        while waiting:
-            n_steps = min([self.most_steps, *(replica.left for replica in waiting)])
-            for replica in waiting:
-                replica.prepare(n_steps)
-            feeds = [replica.feed for replica in self.replicas]
-            self.graph.steps(feeds, tf.constant(n_steps, tf.int32))
-            waiting = [replica for replica in waiting if replica.advance(n_steps)]
+        feeds = [replica.feed for replica in self.replicas]
+        self.graph.steps(self.state, feeds, tf.constant(self.n_steps, tf.int32))
+
+    def advance(self) -> bool:
+        """Note the steps that were taken, and return whether there are more to take."""
+        self.waiting = [replica for replica in self.waiting if replica.advance(self.n_steps)]
+        return self._prepare()
 
 
 class _Replica:
@@ -182,7 +232,7 @@ class _Replica:
 
     def __init__(
         self,
-        graph: ReplicaGraph,
+        state: ReplicaState,
         k: int,
         training: Training,
         tables: dict[int, Any],
@@ -191,7 +241,7 @@ class _Replica:
         import keras
         import tensorflow as tf
 
-        self.graph, self.k, self.training = graph, k, training
+        self.state, self.k, self.training = state, k, training
         self.n_steps, self.longest = steps_per_epoch(training), longest
         seed = training.seed if training.shuffle else None
         self.orders = EpochOrders(len(training.x), seed, 0).endless()
@@ -230,13 +280,13 @@ class _Replica:
         self.left -= n_steps
         if self.left:
             return True
-        logs = self.graph.take_logs(self.k)
+        logs = self.state.take_logs(self.k)
         if self.held_out is not None:
             logs |= {f"val_{name}": value for name, value in self._validate(self.held_out).items()}
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
         if self.training.callbacks:
-            self.graph.copy_to(self.training.model, self.k)
+            self.state.copy_to(self.training.model, self.k)
         self.callbacks.on_epoch_end(self.epoch, logs)
         self.epoch += 1
         return self._next_epoch()
@@ -246,14 +296,15 @@ class _Replica:
 
         rows = held_out.x
         n_rows = self.training.validation_batch_size or rows_per_call(rows)
-        forward, (weights, states) = self.graph.forwards[self.k], self.graph.values(self.k)
+        whole, forward = self.state, self.state.forwards[self.k]
+        weights, states = whole.weights.values(self.k), whole.states.values(self.k)
         metrics = [tf.constant(value) for value in forward.fresh_metrics]
         step = n_rows if held_out.is_lazy else len(rows)
         for start in range(0, len(rows), step):
             part = held_out.at(np.arange(start, min(start + step, len(rows))))
             many = tf.constant(n_rows, tf.int32)
             states, metrics = forward.evaluate(weights, states, metrics, part, many)
-        self.graph.assign_states(self.k, states)  # a layer may draw random numbers even here
+        whole.states.assign_values(self.k, states)  # a layer may draw random numbers even here
         return forward.logs(metrics)
 
     def _next_epoch(self) -> bool:
@@ -265,8 +316,8 @@ class _Replica:
             if not self.rows.is_lazy:
                 self.feed |= {**self.rows.whole, "order": tf.constant(self.order, tf.int32)}
             return True
-        self.graph.copy_to(self.training.model, self.k)
-        self.training.optimizer_state[:] = self.graph.optimizer_state(self.k)
+        self.state.copy_to(self.training.model, self.k)
+        self.training.optimizer_state[:] = self.state.optimizer_state(self.k)
         self.training.history = self.history
         self.callbacks.on_train_end()
         self.feed |= {"start": tf.constant(0, tf.int32), "size": tf.constant(1, tf.int32)}

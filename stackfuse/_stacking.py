@@ -56,9 +56,9 @@ default="auto"
         and their predictions averaged.
     engine : {"auto", "sequential", "fused"}, default="auto"
         How the fold replicas of a network are trained: "sequential" one after another by
-        ``model.fit``; "fused" all at once in one compiled graph, which gives the same up to
-        rounding, or raises with the reason why it cannot; "auto" fuses where that is possible and
-        saves time.
+        ``model.fit``; "fused" all at once in compiled graphs, one for every processor, which
+        gives the same up to rounding, or raises with the reason why it cannot; "auto" fuses where
+        that is possible and saves time.
     memory : str, path or joblib.Memory, default=None
         A directory in which every fit of a base is kept, and found again whenever the same base is
         fitted on the same data, folds and seed: by another meta-learner, in another process, or

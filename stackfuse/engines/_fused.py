@@ -1,4 +1,4 @@
-"""All replicas of one network in one compiled graph."""
+"""All replicas of one network at once, in compiled graphs."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext

@@ -1,0 +1,195 @@
+"""The variables of all replicas of a network, laid end to end in few variables.
+
+A large variable of all replicas is one, along its first axis. Small ones of all replicas are put
+together in one vector: what an optimizer does takes longer to be called for each of them than to be
+computed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+#: Numbers of a variable that is put together with others.
+SMALL = 2**14
+
+
+class Table:
+    """One variable of all replicas: their values end to end, along the first axis."""
+
+    def __init__(self, variable, place: int, n_replicas: int):
+        self.places = [place]
+        self.n_rows, self.n_replicas = variable.shape[0], n_replicas
+        self.variable = _zeros((n_replicas * self.n_rows, *variable.shape[1:]), variable)
+
+    def joined(self, replicas: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        """Return the value of the whole from those of the replicas."""
+        return np.concatenate([value for (value,) in replicas])
+
+    def joined_tensors(self, replicas: Sequence[Sequence]):
+        """Return the same in a graph, also of gradients; None where there is none."""
+        import tensorflow as tf
+
+        values = [value for (value,) in replicas]
+        if isinstance(values[0], tf.IndexedSlices):
+            rows = [value.indices + k * self.n_rows for k, value in enumerate(values)]
+            shape = tf.constant(list(self.variable.shape), rows[0].dtype)
+            numbers = tf.concat([value.values for value in values], 0)
+            return tf.IndexedSlices(numbers, tf.concat(rows, 0), shape)
+        return None if values[0] is None else tf.concat(values, 0)
+
+    def split(self) -> list[list]:
+        """Return the values of each replica, in a graph."""
+        import tensorflow as tf
+
+        parts = tf.split(tf.convert_to_tensor(self.variable.value), self.n_replicas)
+        return [[part] for part in parts]
+
+    def views(self, k: int, whole: np.ndarray) -> list[np.ndarray]:
+        """Return what one replica has of an array that is laid out like the whole."""
+        return [whole[k * self.n_rows : (k + 1) * self.n_rows]]
+
+
+class Vector:
+    """Variables of all replicas in one vector: those of the first replica, of the second, ..."""
+
+    def __init__(self, variables: Sequence, places: list[int], n_replicas: int):
+        self.places, self.n_replicas = places, n_replicas
+        self.shapes = [tuple(variable.shape) for variable in variables]
+        self.sizes = [int(np.prod(shape)) for shape in self.shapes]
+        self.variable = _zeros((n_replicas * sum(self.sizes),), variables[0])
+
+    def joined(self, replicas: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        """See :class:`Table`."""
+        return np.concatenate([np.ravel(value) for values in replicas for value in values])
+
+    def joined_tensors(self, replicas: Sequence[Sequence]):
+        """See :class:`Table`."""
+        import tensorflow as tf
+
+        values = [value for values in replicas for value in values]
+        if values[0] is None:
+            return None
+        if not any(self.shapes):
+            return tf.stack(values)
+        return tf.concat([v if len(v.shape) == 1 else tf.reshape(v, [-1]) for v in values], 0)
+
+    def split(self) -> list[list]:
+        """See :class:`Table`."""
+        import tensorflow as tf
+
+        whole = tf.convert_to_tensor(self.variable.value)
+        if not any(self.shapes):
+            flat = tf.unstack(whole)
+        else:
+            flat = tf.split(whole, self.sizes * self.n_replicas)
+        shapes = self.shapes * self.n_replicas
+        values = [v if len(s) == len(v.shape) else tf.reshape(v, s) for v, s in zip(flat, shapes)]
+        n = len(self.shapes)
+        return [values[k * n : (k + 1) * n] for k in range(self.n_replicas)]
+
+    def views(self, k: int, whole: np.ndarray) -> list[np.ndarray]:
+        """See :class:`Table`."""
+        own = whole.reshape(self.n_replicas, -1)[k]
+        parts = np.split(own, np.cumsum(self.sizes)[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, self.shapes)]
+
+
+class Stacks:
+    """One part of a network's variables, its weights say, of all replicas.
+
+    Parameters
+    ----------
+    variables : sequence of keras.Variable
+        Of one replica.
+    n_replicas : int
+    kinds : sequence of type, default=None
+        Of the gradients of the variables.
+
+    Attributes
+    ----------
+    each : list of Table or Vector
+        The `places` of each are those that its variables have among `variables`.
+    """
+
+    def __init__(self, variables: Sequence, n_replicas: int, kinds: Sequence[type] | None = None):
+        import tensorflow as tf
+
+        self.n_variables, self.n_replicas = len(variables), n_replicas
+        self.each: list[Any] = []
+        small: dict[Any, list[int]] = {}
+        for place, (variable, kind) in enumerate(zip(variables, kinds or [None] * len(variables))):
+            if kind is tf.IndexedSlices or np.prod(variable.shape) > SMALL:
+                self.each.append(Table(variable, place, n_replicas))
+            else:
+                small.setdefault((variable.dtype, kind), []).append(place)
+        for places in small.values():
+            self.each.append(Vector([variables[place] for place in places], places, n_replicas))
+
+    @property
+    def variables(self) -> list:
+        """The variables of all replicas."""
+        return [stack.variable for stack in self.each]
+
+    def assign(self, replicas: Sequence[Sequence[np.ndarray]], wholes: Sequence = ()) -> None:
+        """Give each replica its values.
+
+        Parameters
+        ----------
+        replicas : sequence of sequence of ndarray
+        wholes : sequence of variables
+            Laid out like those of the stacks; by default these themselves.
+        """
+        for stack, variable in zip(self.each, wholes or self.variables):
+            variable.assign(stack.joined(_picked(stack.places, replicas)))
+
+    def assign_tensors(self, replicas: Sequence[Sequence]) -> None:
+        """Give each replica its values, in a graph."""
+        for stack, whole in zip(self.each, self.joined_tensors(replicas)):
+            stack.variable.assign(whole)
+
+    def joined_tensors(self, replicas: Sequence[Sequence]) -> list:
+        """Return the values, or gradients, of the variables of all from those of each replica."""
+        return [stack.joined_tensors(_picked(stack.places, replicas)) for stack in self.each]
+
+    def split(self) -> list[list]:
+        """Return the values of each replica, in a graph."""
+        parts = [stack.split() for stack in self.each]
+        return [self._in_order([part[k] for part in parts]) for k in range(self.n_replicas)]
+
+    def values(self, k: int, wholes: Sequence = ()) -> list[np.ndarray]:
+        """Return copies of the values of one replica; a view would keep those of all.
+
+        Parameters
+        ----------
+        k : int
+        wholes : sequence of variables
+            As in :meth:`assign`.
+        """
+        pairs = zip(self.each, wholes or self.variables)
+        views = [stack.views(k, variable.numpy()) for stack, variable in pairs]
+        return [view.copy() for view in self._in_order(views)]
+
+    def assign_values(self, k: int, values: Sequence[np.ndarray]) -> None:
+        """Give one replica its values."""
+        for stack in self.each:
+            whole = stack.variable.numpy()
+            for view, place in zip(stack.views(k, whole), stack.places):
+                view[...] = values[place]
+            stack.variable.value.assign(whole, read_value=False)
+
+    def _in_order(self, parts: Sequence[Sequence]) -> list:
+        """Return the values of one replica in their own order from those of the stacks."""
+        places = [place for stack in self.each for place in stack.places]
+        values = [value for part in parts for value in part]
+        return [values[k] for k in np.argsort(places)]
+
+
+def _picked(places: Sequence[int], replicas: Sequence[Sequence]) -> list[list]:
+    return [[values[place] for place in places] for values in replicas]
+
+
+def _zeros(shape: tuple[int, ...], like):
+    import keras
+
+    return keras.Variable("zeros", shape=shape, dtype=like.dtype, name=f"replicas_{like.name}")
