@@ -114,13 +114,14 @@ class Forward:
         """
         import tensorflow as tf
 
-        def compute(values, feed):
-            batch = batch_of(feed, tf.range(1))
+        def compute(values, feed, rows):
+            batch = batch_of(feed, rows)
             return [self(values, *batch, training=training) for training in (True, False)]
 
         values = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts]
         function = tf.function(compute, autograph=False)
-        graph = function.get_concrete_function(values, feed_spec(like)).graph
+        rows = tf.TensorSpec((None,), tf.int32)
+        graph = function.get_concrete_function(values, feed_spec(like), rows).graph
         definition = graph.as_graph_def()
         parts = [*definition.node, *definition.library.function]
         # The names of functions are numbered on with every one made, and their order follows these.

@@ -65,7 +65,6 @@ STEPS_PER_RECURRENT_LAYER = 600
 #: instead of 10.7.
 WEIGHTS_THAT_GAIN = 10_000_000
 
-
 #: Replicas that are trained at once; more are trained in groups.
 GROUP = 8
 
@@ -76,7 +75,7 @@ def graph_sizes(n_replicas: int) -> list[int]:
     A graph for every processor: three replicas in each of two graphs take 0.04 ms per step of one,
     where six in a graph of which TensorFlow runs the parts on both take 0.065.
     """
-    n_graphs = max(min(n_replicas, joblib.cpu_count()), -(-n_replicas // GROUP))
+    n_graphs = min(n_replicas, joblib.cpu_count())
     few, more = divmod(n_replicas, n_graphs)
     return [few + 1] * more + [few] * (n_graphs - more)
 
@@ -84,10 +83,10 @@ def graph_sizes(n_replicas: int) -> list[int]:
 def worth_a_graph(training: Training, n_replicas: int) -> bool:
     """Whether it pays to train replicas like this one side by side.
 
-    It does where the graph is there already, or the steps, with those that were done apart since,
-    save more than the graph takes to be traced; never where all weights are so many that a step
-    takes as long. A model with code of the user's own is traced
-    apart just as often, so that it always does unless it is recurrent.
+    It does where the graphs are there already, or the steps, with those that were done apart since,
+    save more than the graphs take to be traced; never where all weights are so many that a step
+    takes as long. A model with code of the user's own is traced apart just as often, so that it
+    always does unless it is recurrent.
     """
     import keras
 
@@ -97,7 +96,8 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
         return False
     if program is None:
         return n_replicas > 1 and not n_recurrent
-    if set(graph_sizes(n_replicas)) <= {key[0] for key in program.replica_graphs}:
+    fed = fed_with(training)
+    if all((n, fed) in program.replica_graphs for n in graph_sizes(n_replicas)):
         return True
     program.steps_apart += steps_per_epoch(training) * training.epochs * n_replicas
     needed = (
@@ -158,17 +158,26 @@ def one_row(training: Training) -> tuple:
     return training.x[slice(0, 1)], y, None if weight is None else weight[:1]
 
 
-def kind_of(training: Training) -> list:
-    """Return in what the replicas of one graph have to agree."""
+def fed_with(training: Training) -> str:
+    """Return the shapes of rows and the dtypes of what a model is fed with.
+
+    Its configuration may leave them open: the length of sequences, say, which a graph is made for.
+    """
     import keras
 
+    def described(array):
+        return None if array is None else str((array.shape[1:], array.dtype))
+
+    return str(keras.tree.map_structure(described, one_row(training)))
+
+
+def kind_of(training: Training) -> list:
+    """Return in what replicas that are trained together have to agree."""
     model, optimizer = training.model, training.model.optimizer
     parts = (model.trainable_variables, model.non_trainable_variables)
     return [
         [[(tuple(v.shape), v.dtype) for v in part] for part in parts],
-        keras.tree.map_structure(
-            lambda a: None if a is None else str((a.shape[1:], a.dtype)), one_row(training)
-        ),
+        fed_with(training),
         type(optimizer),
         {**optimizer.get_config(), "name": None},
     ]

@@ -82,10 +82,10 @@ class Program:
         self.model = twin
         self.first_optimizer_state = _values(twin.optimizer.variables)
         self._functions: dict[str, Callable] = {}
-        #: Graphs that train several replicas at once, by their number and what they are fed.
-        self.replica_graphs: dict[tuple, Any] = {}
-        #: The model as a function of its values, by whether it is fed with sample weights.
-        self.forwards: dict[bool, Any] = {}
+        #: Graphs that train several replicas at once, by their number and what they are fed with.
+        self.replica_graphs: dict[tuple[int, str], Any] = {}
+        #: The model as a function of its values, by what it is fed with.
+        self.forwards: dict[str, Any] = {}
         #: Steps that could have been done in such a graph, but were not.
         self.steps_apart = 0
 

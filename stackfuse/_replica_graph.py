@@ -1,9 +1,9 @@
 """The compiled graph that trains replicas of one network in step, and the state it works on.
 
 The variables of the replicas lie end to end in stacks, and one optimizer acts on the stacks. A step
-takes from each replica's rows the next batch, runs its model forward on its parts, and adds up the
-losses. With respect to one replica's part the gradient of the sum is that of its own loss, so an
-optimizer that works element by element does to each replica what it would do to it alone.
+takes from each replica's rows the next batch, and the gradient of its loss with respect to its own
+parts. An optimizer that works element by element then does to each replica, in one go, what it
+would do to it alone.
 
 The gradient of an embedding is sparse: a list of rows, in which a word that occurs twice has two
 entries. Keras' optimizers square such entries before they add them up. Laid end to end, the tables

@@ -125,6 +125,8 @@ class Stacks:
                 small.setdefault((variable.dtype, kind), []).append(place)
         for places in small.values():
             self.each.append(Vector([variables[place] for place in places], places, n_replicas))
+        # Optimizers take the dtype of the first weight for numbers that they keep.
+        self.each.sort(key=lambda stack: stack.places[0])
 
     @property
     def variables(self) -> list:

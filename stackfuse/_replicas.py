@@ -6,8 +6,10 @@ ends. The graphs run at once, each in a thread, and all else is done in the thre
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from stackfuse._fusable import (
     GROUP,
     check_model,
     check_settings,
+    fed_with,
     graph_sizes,
     kind_of,
     one_row,
@@ -28,6 +31,9 @@ from stackfuse._inputs import Rows
 from stackfuse._program import Program, Training, check_finite, locked, rows_per_call
 from stackfuse._replica_graph import ReplicaGraph, ReplicaState, feed_of
 
+#: Graphs of one model that are kept: of other numbers of replicas, or lengths of sequences.
+MOST_GRAPHS = 8
+
 #: Bytes of rows that are read ahead, for all replicas together, where X is read piece by piece.
 BLOCK_BYTES = 2**22
 
@@ -36,7 +42,7 @@ MOST_WEIGHTS = 40_000_000
 
 
 class SideBySide:
-    """Trainings that are going to be done in one graph.
+    """Trainings that are going to be done at once, eight at most.
 
     Attributes
     ----------
@@ -66,14 +72,15 @@ class SideBySide:
             self.program = program
             if program is None:
                 like = one_row(training)
-                self._as_built = Forward(training.model, like).traced(like)
+                with _declined(training.model):
+                    self._as_built = Forward(training.model, like).traced(like)
         elif program is not self.program or kind_of(training) != kind_of(self.trainings[0]):
             raise CannotFuse("the builder makes other graphs for other replicas")
         self.trainings.append(training)
         owned = [id(v) for other in self.trainings for v in other.model.variables]
         if len(set(owned)) < sum(len(other.model.variables) for other in self.trainings):
             raise CannotFuse("the builder gives the same variables to several replicas")
-        n_weights = min(len(self.trainings), GROUP) * training.model.count_params()
+        n_weights = len(self.trainings) * training.model.count_params()
         if n_weights > MOST_WEIGHTS:
             raise CannotFuse(f"{n_weights} weights in all replicas are too many to gain anything")
 
@@ -86,31 +93,33 @@ class SideBySide:
         Raises
         ------
         CannotFuse
-            If their graphs cannot be joined; nothing has been trained then.
+            If they cannot be trained in one graph; nothing has been trained then.
         FloatingPointError
-            If one has diverged; its attribute ``replica`` is the number of the replica.
+            If one has diverged.
+
+        An error that is known to be of one replica has its number as attribute ``replica``.
         """
         with locked():
             _run_at_once(self._runs())
         for k, training in enumerate(self.trainings):
-            try:
+            with _of_replica(k):
                 check_finite(training.model, training.history)
-            except FloatingPointError as error:
-                vars(error)["replica"] = k
-                raise
 
     def _runs(self) -> list["_Run"]:
         """Return what is to be run, each replica in one of its graphs."""
-        left = iter(self.trainings)
-        groups = [[next(left) for _ in range(n)] for n in graph_sizes(len(self.trainings))]
-        graphs = [self._graph(group) for group in groups]
+        numbered = iter(enumerate(self.trainings))
+        groups = [dict(islice(numbered, n)) for n in graph_sizes(len(self.trainings))]
+        graphs = [self._graph(list(group.values())) for group in groups]
+        lazy = [training for training in self.trainings if training.x.is_lazy]
+        in_step = sum(training.x.bytes_per_row * training.batch_size for training in lazy)
+        most_steps = max(1, BLOCK_BYTES // in_step) if in_step else None
         tables: dict[int, Any] = {}
         used: Counter = Counter()
         runs = []
         for graph, group in zip(graphs, groups):
             if used[graph] == len(graph.states):
                 graph.one_more_state()
-            runs.append(_Run(graph, graph.states[used[graph]], group, tables))
+            runs.append(_Run(graph, graph.states[used[graph]], group, tables, most_steps))
             used[graph] += 1
         return runs
 
@@ -118,17 +127,21 @@ class SideBySide:
         """Return the graph of some of the replicas, which others may share."""
         program, first, like = self.program, trainings[0], one_row(trainings[0])
         if program is not None:
-            weighted = first.sample_weight is not None
-            key = (len(trainings), weighted)
-            if weighted not in program.forwards:
-                program.forwards[weighted] = Forward(program.model, like)
+            fed = fed_with(first)
+            key = (len(trainings), fed)
+            if fed not in program.forwards:
+                _keep(program.forwards, fed, Forward(program.model, like))
             if key not in program.replica_graphs:
-                forwards = [program.forwards[weighted]] * len(trainings)
+                forwards = [program.forwards[fed]] * len(trainings)
                 state = program.first_optimizer_state
-                program.replica_graphs[key] = ReplicaGraph(
-                    forwards, like, program.model.optimizer, state
-                )
+                graph = ReplicaGraph(forwards, like, program.model.optimizer, state)
+                _keep(program.replica_graphs, key, graph)
             return program.replica_graphs[key]
+        with _declined(first.model):
+            return self._graph_of_own_code(trainings, like)
+
+    def _graph_of_own_code(self, trainings: Sequence[Training], like: tuple) -> ReplicaGraph:
+        first = trainings[0]
         forwards = [Forward(training.model, like) for training in trainings]
         if first is self.trainings[0] and forwards[0].traced(like) != self._as_built:
             raise CannotFuse(
@@ -144,21 +157,26 @@ class SideBySide:
         return graph
 
 
-def train_together(trainings: Sequence[Training]) -> None:
-    """Train models of one architecture; see :class:`SideBySide`.
+@contextmanager
+def _declined(model) -> Iterator[None]:
+    """Decline a model whose code cannot be traced as the graph needs it: for any number of rows."""
+    try:
+        yield
+    except CannotFuse:
+        raise
+    except Exception as error:
+        raise CannotFuse(f"the model {model.name!r} cannot be traced: {error}") from error
 
-    Parameters
-    ----------
-    trainings : sequence of Training
-    """
-    together = SideBySide()
-    for training in trainings:
-        together.add(training)
-    together.train()
+
+def _keep(graphs: dict, key, graph) -> None:
+    """Keep a graph, and of those of one model no more than the newest."""
+    graphs[key] = graph
+    while len(graphs) > MOST_GRAPHS:
+        graphs.pop(next(iter(graphs)))
 
 
 def groups_of(things: Sequence) -> list[list]:
-    """Return things in groups of nearly equal size, of as many as one graph holds at most."""
+    """Return things in groups of nearly equal size, of as many as are trained at once at most."""
     n_groups = -(-len(things) // GROUP)
     parts = np.array_split(np.arange(len(things)), max(1, n_groups))
     return [[things[k] for k in part] for part in parts if len(part)]
@@ -176,30 +194,56 @@ def _run_at_once(runs: Sequence["_Run"]) -> None:
                     doing[pool.submit(run.take_steps)] = run
 
 
+@contextmanager
+def _of_replica(number: int) -> Iterator[None]:
+    """Tell of an error which replica it is of."""
+    try:
+        yield
+    except Exception as error:
+        vars(error)["replica"] = number
+        raise
+
+
 class _Run:
-    """One training of the replicas of a graph; each stops to be counted when it is done."""
+    """One training of the replicas of a graph; each stops to be counted when it is done.
+
+    Parameters
+    ----------
+    graph : ReplicaGraph
+    state : ReplicaState
+    trainings : dict of int to Training
+        By the number of the replica among all.
+    tables : dict
+        The rows that are in memory already, by the id of their X.
+    most_steps : int or None
+        How many are taken at once, where rows are read piece by piece.
+    """
 
     def __init__(
         self,
         graph: ReplicaGraph,
         state: ReplicaState,
-        trainings: Sequence[Training],
+        trainings: dict[int, Training],
         tables: dict[int, Any],
+        most_steps: int | None,
     ):
         self.graph, self.state = graph, state
-        state.load([training.model for training in trainings])
-        self.longest = max(map(steps_per_epoch, trainings))
+        state.load([training.model for training in trainings.values()])
+        longest = max(map(steps_per_epoch, trainings.values()))
         self.replicas = [
-            _Replica(state, k, training, tables, self.longest)
-            for k, training in enumerate(trainings)
+            _Replica(state, k, number, training, tables, longest)
+            for k, (number, training) in enumerate(trainings.items())
         ]
-        in_step = sum(t.x.bytes_per_row * t.batch_size for t in trainings if t.x.is_lazy)
-        self.most_steps = max(1, BLOCK_BYTES // in_step) if in_step else self.longest
+        self.most_steps = most_steps or longest
         self.waiting: list[_Replica] = []
 
     def begin(self) -> bool:
         """Begin the training of all, and return whether there is anything to do."""
-        self.waiting = [replica for replica in self.replicas if replica.begin()]
+        self.waiting = []
+        for replica in self.replicas:
+            with _of_replica(replica.number):
+                if replica.begin():
+                    self.waiting.append(replica)
         return self._prepare()
 
     def _prepare(self) -> bool:
@@ -219,21 +263,26 @@ class _Run:
 
     def advance(self) -> bool:
         """Note the steps that were taken, and return whether there are more to take."""
-        self.waiting = [replica for replica in self.waiting if replica.advance(self.n_steps)]
+        waiting, self.waiting = self.waiting, []
+        for replica in waiting:
+            with _of_replica(replica.number):
+                if replica.advance(self.n_steps):
+                    self.waiting.append(replica)
         return self._prepare()
 
 
 class _Replica:
     """Where one replica is: its epoch, its order of rows, and how many steps of the epoch are left.
 
-    A replica that is done has been copied out; in the steps of the others it takes part with a
-    single row, again and again.
+    A replica that is done has been copied out; in the steps of the others it takes part with the
+    first batch of its last epoch, again and again: its code may not be able to do with others.
     """
 
     def __init__(
         self,
         state: ReplicaState,
         k: int,
+        number: int,
         training: Training,
         tables: dict[int, Any],
         longest: int,
@@ -241,11 +290,12 @@ class _Replica:
         import keras
         import tensorflow as tf
 
-        self.state, self.k, self.training = state, k, training
+        self.state, self.k, self.number, self.training = state, k, number, training
         self.n_steps, self.longest = steps_per_epoch(training), longest
         seed = training.seed if training.shuffle else None
         self.orders = EpochOrders(len(training.x), seed, 0).endless()
         self.epoch, self.left = 0, 0
+        self.order = np.arange(0)
         self.rows = _Fed(training.x, training.y, training.sample_weight, tables)
         self.feed: dict[str, Any] = {"size": tf.constant(training.batch_size, tf.int32)}
         self.callbacks = keras.callbacks.CallbackList(list(training.callbacks))
@@ -320,8 +370,12 @@ class _Replica:
         self.training.optimizer_state[:] = self.state.optimizer_state(self.k)
         self.training.history = self.history
         self.callbacks.on_train_end()
-        self.feed |= {"start": tf.constant(0, tf.int32), "size": tf.constant(1, tf.int32)}
-        self.feed["order"] = tf.zeros(self.longest, tf.int32)
+        order = self.order
+        if self.rows.is_lazy:
+            order = np.arange(len(self.feed.get("chosen", ())))
+        batch = order[: self.training.batch_size]
+        self.feed["order"] = tf.constant(np.tile(batch, self.longest), tf.int32)
+        self.feed |= {"start": tf.constant(0, tf.int32), "size": tf.constant(len(batch), tf.int32)}
         return False
 
 

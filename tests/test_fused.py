@@ -259,8 +259,10 @@ def test_rows_that_are_read_piece_by_piece(iris, tmp_path, monkeypatch, kind, bl
     compare(network, X, y, cv=TimeSeriesSplit(3), fit_params={"sample_weight": weight})
 
 
-def test_a_mapped_file_is_never_in_memory_as_a_whole(tmp_path):
+@pytest.mark.parametrize("n_processors", [1, 4])
+def test_a_mapped_file_is_never_in_memory_as_a_whole(tmp_path, monkeypatch, n_processors):
     """The arrays made meanwhile stay far below the size of the file, 48 MB."""
+    monkeypatch.setattr("stackfuse._fusable.joblib.cpu_count", lambda: n_processors)
     rng = np.random.default_rng(0)
     X = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "float64", (60000, 100))
     X[:] = rng.normal(size=X.shape)
@@ -476,6 +478,62 @@ def test_a_replica_that_diverges_tells_its_fold(iris):
     with pytest.raises(FloatingPointError, match="diverged") as caught:
         FusedEngine().fit_folds(network, X, y, folds, method="predict_proba")
     assert vars(caught.value)["fold"] == 0
+
+
+def test_an_error_tells_its_fold_where_that_is_known(iris, monkeypatch):
+    X, y = iris
+    folds = draw_folds(3, X, y, classifier=True)
+    stop = keras.callbacks.EarlyStopping(patience=9)
+    network = sf.KerasClassifier(MODELS["dense"], validation_split=0.2, callbacks=[stop], epochs=2)
+    calls = iter(range(9))
+
+    def fails(self, epoch, logs=None):
+        if next(calls) == 1:
+            raise RuntimeError("the second replica")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.callbacks.EarlyStopping, "on_epoch_end", fails)
+        patched.setattr("stackfuse._fusable.joblib.cpu_count", lambda: 1)
+        with pytest.raises(RuntimeError, match="the second replica") as caught:
+            FusedEngine().fit_folds(network, X, y, folds, method="predict_proba")
+    assert vars(caught.value)["fold"] == 1
+    compare(network, X, y)  # nothing is left over
+
+
+def test_an_error_within_the_graph_is_not_blamed_on_a_fold(iris):
+    X = np.zeros((150, 4), int)
+    X[7] = 99  # no such word
+    words = small(lambda: L.Embedding(10, 2), L.Flatten)
+    folds = draw_folds(3, X, iris[1], classifier=True)
+    with pytest.raises(Exception, match="not in") as caught:
+        FusedEngine().fit_folds(sf.KerasClassifier(words), X, iris[1], folds, method="predict")
+    assert vars(caught.value)["fold"] is None
+
+
+@pytest.mark.parametrize("split", [0.0, 0.3])
+def test_a_graph_is_for_sequences_of_one_length(split):
+    build = small(lambda: L.GRU(4), units=1, activation="linear", shape=(None, 1))
+    rng = np.random.default_rng(0)
+    for length in (5, 7, 3, 5):
+        X = rng.normal(size=(60, length, 1))
+        network = sf.KerasRegressor(build, epochs=2, validation_split=split)
+        fits = compare(network, X, X[:, -1, 0], method="predict")
+    assert len(graphs_of(fits)) == 3
+
+
+def test_the_graphs_of_a_model_that_are_kept_are_few(monkeypatch):
+    monkeypatch.setattr("stackfuse._replicas.MOST_GRAPHS", 2)
+    build = small(L.GlobalAveragePooling1D, units=1, activation="linear", shape=(None, 2))
+    for length in (5, 7, 3, 5):
+        X = np.random.default_rng(0).normal(size=(60, length, 2))
+        fits = compare(sf.KerasRegressor(build), X, X[:, -1, 0], method="predict")
+        assert len(graphs_of(fits)) <= 2
+
+
+def test_weights_of_several_dtypes_and_sizes(iris):
+    layers = [lambda: L.Dense(200, "tanh"), lambda: L.Dense(100, "tanh", dtype="float16")]
+    network = sf.KerasClassifier(small(*layers), epochs=3, optimizer="nadam")
+    compare(network.set_params(optimizer__epsilon=1e-3), *iris, rtol=5e-3)
 
 
 def test_training_goes_on_from_a_fused_fit(iris):

@@ -139,6 +139,36 @@ def test_layers_of_ones_own(iris, build, split):
     compare(sf.KerasClassifier(build, epochs=3, validation_split=split), *iris)
 
 
+class Several(L.Layer):
+    """Rows about their mean, of batches that have more than one."""
+
+    def call(self, x):
+        n_rows = tf.shape(x)[0]
+        with tf.control_dependencies([tf.debugging.assert_greater(n_rows, 1)]):
+            return x - tf.reduce_mean(x, 0)
+
+
+class Pairs(L.Layer):
+    """Rows about the mean of pairs, of batches that are even."""
+
+    def call(self, x):
+        pairs = tf.reshape(x, (-1, 2, x.shape[-1]))
+        return tf.reshape(pairs - tf.reduce_mean(pairs, 1, keepdims=True), (-1, x.shape[-1]))
+
+
+def test_layers_that_need_several_rows(iris):
+    X, y = (part[:144] for part in iris)  # folds are done before the refit is
+    compare(sf.KerasClassifier(small(Several, dense), epochs=2, batch_size=8), X, y)
+    network = sf.KerasClassifier(small(Pairs, dense), batch_size=8)
+    folds = draw_folds(3, X, y, classifier=True)
+    settings = {"method": "predict_proba", "seeds": [0, 1, 2]}
+    with pytest.raises(CannotFuse, match="cannot be traced"):
+        FusedEngine().fit_folds(network, X, y, folds, **settings)
+    loop = SequentialEngine().fit_folds(network, X, y, folds, **settings)
+    auto = FusedEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
+    assert_array_equal(auto.predictions, loop.predictions)
+
+
 def test_subclassed_models(iris):
     loss = keras.losses.SparseCategoricalCrossentropy()
     compare(sf.KerasClassifier(Subclassed, loss=loss, metrics=["accuracy"], epochs=3), *iris)

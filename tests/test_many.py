@@ -41,6 +41,12 @@ def test_an_ensemble_of_seeds_and_rows_equals_separate_fits(iris, engine):
     assert np.ptp([model.predict_proba(X[:1])[0, 0] for model in models]) > 1e-3
 
 
+@pytest.mark.parametrize("engine", ["auto", "fused", "sequential"])
+def test_no_jobs(iris, engine):
+    X, y = iris
+    assert fit_many(sf.KerasClassifier(build), X, y, [], engine=engine) == []
+
+
 def test_other_estimators(iris):
     X, y = iris
     rows = np.arange(0, 150, 2)

@@ -53,6 +53,8 @@ class FusedEngine:
             With the reason, if there is no other engine.
         """
         n_folds = len(folds)
+        if not n_folds:
+            return FoldFits([], [], [])
         seeds = seeds or [None] * n_folds
         places: list[Any] = list(entries or [None] * n_folds)
         keep = list(keep or [True] * n_folds)
@@ -145,8 +147,9 @@ def _fit_together(
             return
         try:
             together.train()
-        except FloatingPointError as error:
-            vars(error)["fold"] = folds[vars(error)["replica"]]
+        except Exception as error:
+            number = vars(error).get("replica")
+            vars(error)["fold"] = None if number is None else folds[number]
             raise
 
     if folds:
