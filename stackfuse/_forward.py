@@ -42,10 +42,10 @@ class Forward:
         )
         self.fresh_metrics = [variable.numpy() for variable in self.parts[2]]
         self.changes: set[int] = set()
-        values = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts]
+        self._specs = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts]
         number = tf.TensorSpec((), tf.int32)
         # As in Keras' own steps, the code of the user's own layers is not rewritten.
-        signature = [*values, feed_spec(like), number]
+        signature = [*self._specs, feed_spec(like), number]
         self.evaluate = tf.function(self._evaluate, input_signature=signature, autograph=False)
         #: Traced once for all replicas; TensorFlow puts it in the place of each call.
         self.slope = tf.function(self._slope, autograph=False)
@@ -79,9 +79,8 @@ class Forward:
         """Return the types of the gradients of the weights: sparse, dense, or none."""
         import tensorflow as tf
 
-        values = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts]
         rows = tf.TensorSpec((None,), tf.int32)
-        traced = self.slope.get_concrete_function(values, feed_spec(like), rows)
+        traced = self.slope.get_concrete_function(self._specs, feed_spec(like), rows)
         return tuple(type(gradient) for gradient in traced.structured_outputs[0])
 
     def _evaluate(self, weights, states, metrics, feed, n_rows):
@@ -118,10 +117,9 @@ class Forward:
             batch = batch_of(feed, rows)
             return [self(values, *batch, training=training) for training in (True, False)]
 
-        values = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts]
         function = tf.function(compute, autograph=False)
         rows = tf.TensorSpec((None,), tf.int32)
-        graph = function.get_concrete_function(values, feed_spec(like), rows).graph
+        graph = function.get_concrete_function(self._specs, feed_spec(like), rows).graph
         definition = graph.as_graph_def()
         parts = [*definition.node, *definition.library.function]
         # The names of functions are numbered on with every one made, and their order follows these.

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,10 @@ from stackfuse._batches import EpochOrders, rows_of
 from stackfuse._checks import CannotFuse
 from stackfuse._forward import Forward
 from stackfuse._fusable import (
-    GROUP,
     check_model,
     check_settings,
     fed_with,
-    graph_sizes,
+    graphs_of,
     kind_of,
     one_row,
     steps_per_epoch,
@@ -107,8 +105,7 @@ class SideBySide:
 
     def _runs(self) -> list["_Run"]:
         """Return what is to be run, each replica in one of its graphs."""
-        numbered = iter(enumerate(self.trainings))
-        groups = [dict(islice(numbered, n)) for n in graph_sizes(len(self.trainings))]
+        groups = [dict(group) for group in graphs_of(list(enumerate(self.trainings)))]
         graphs = [self._graph(list(group.values())) for group in groups]
         lazy = [training for training in self.trainings if training.x.is_lazy]
         in_step = sum(training.x.bytes_per_row * training.batch_size for training in lazy)
@@ -173,13 +170,6 @@ def _keep(graphs: dict, key, graph) -> None:
     graphs[key] = graph
     while len(graphs) > MOST_GRAPHS:
         graphs.pop(next(iter(graphs)))
-
-
-def groups_of(things: Sequence) -> list[list]:
-    """Return things in groups of nearly equal size, of as many as are trained at once at most."""
-    n_groups = -(-len(things) // GROUP)
-    parts = np.array_split(np.arange(len(things)), max(1, n_groups))
-    return [[things[k] for k in part] for part in parts if len(part)]
 
 
 def _run_at_once(runs: Sequence["_Run"]) -> None:

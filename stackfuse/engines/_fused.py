@@ -9,11 +9,11 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
 from stackfuse._checks import CannotFuse
-from stackfuse._fusable import worth_a_graph
+from stackfuse._fusable import groups_of, worth_a_graph
 from stackfuse._inputs import Rows, is_lazy
 from stackfuse._network import NetworkEstimator
 from stackfuse._program import Training, rows_per_call, train
-from stackfuse._replicas import SideBySide, groups_of
+from stackfuse._replicas import SideBySide
 from stackfuse._store import FoldFit
 from stackfuse.engines._base import Engine, FoldFits, plain_history, replica
 
