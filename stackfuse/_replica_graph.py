@@ -171,18 +171,25 @@ class ReplicaGraph:
             What each replica is fed with, see :func:`feed_of`; and the `order` of its rows, the
             place in it from which to `start`, and the `size` of batches.
         n_steps : int32 tensor of shape ()
+
+        Raises
+        ------
+        ValueError
+            If they are fed with rows of a shape that the graph is not for.
         """
         import tensorflow as tf
 
+        fed = tf.nest.flatten((feeds, n_steps))
+        for tensor, wanted in zip(fed, self._function.inputs):  # the operation does not look
+            if not wanted.shape.is_compatible_with(tensor.shape):
+                raise ValueError(f"the graph takes {wanted.shape}, but is fed with {tensor.shape}")
         handles = [[v.value.handle for v in s.variables] for s in (self.states[0], state)]
         place = {id(handle): n for n, handle in enumerate(handles[0])}
         captured = [
             handles[1][place[id(tensor)]] if id(tensor) in place else tensor
             for tensor in self._function.captured_inputs
         ]
-        tf.raw_ops.StatefulPartitionedCall(
-            args=[*tf.nest.flatten((feeds, n_steps)), *captured], Tout=[], f=self._function
-        )
+        tf.raw_ops.StatefulPartitionedCall(args=[*fed, *captured], Tout=[], f=self._function)
 
     def check_own_code(self, evaluated: Sequence[Forward]) -> None:
         """Raise if code that is not of Keras depends on something outside its model.

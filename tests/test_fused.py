@@ -521,6 +521,15 @@ def test_a_graph_is_for_sequences_of_one_length(split):
     assert len(graphs_of(fits)) == 3
 
 
+def test_a_graph_refuses_rows_of_another_shape(monkeypatch):
+    monkeypatch.setattr("stackfuse._replicas.fed_with", lambda training: "anything")
+    build = small(lambda: L.GRU(4), units=1, activation="linear", shape=(None, 2))
+    network, y = sf.KerasRegressor(build), np.zeros(20)
+    FusedEngine().fit_folds(network, np.zeros((20, 5, 2)), y, [whole(20)], method="predict")
+    with pytest.raises(ValueError, match=r"takes \(None, 5, 2\), but is fed with \(20, 7, 2\)"):
+        FusedEngine().fit_folds(network, np.zeros((20, 7, 2)), y, [whole(20)], method="predict")
+
+
 def test_the_graphs_of_a_model_that_are_kept_are_few(monkeypatch):
     monkeypatch.setattr("stackfuse._replicas.MOST_GRAPHS", 2)
     build = small(L.GlobalAveragePooling1D, units=1, activation="linear", shape=(None, 2))
