@@ -33,7 +33,7 @@ test: $(READY)  ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 random-stacks: $(READY)  ## Try 500 random stacks: each exports and agrees, or is refused
-	@$(BIN)/python tests/random_stacks.py 500
+	@$(BIN)/python -m tests.support.random_stacks 500
 
 bench: $(READY)  ## Measure speed, memory and accuracy against peers (takes long)
 	@$(BIN)/python benchmarks/run.py

@@ -10,7 +10,10 @@ import _cases as cases
 import numpy as np
 
 import stackfuse as sf
-from stackfuse.engines import Job, fit_many
+from stackfuse._oof.engines import (
+    Job,
+    fit_many,
+)
 
 ROWS = (1_000, 3_000, 10_000, 30_000, 100_000)
 FOLDS = (2, 5, 10, 20)

@@ -13,7 +13,10 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 import stackfuse as sf
-from stackfuse._one_call import CALLS, base_by_base
+from stackfuse._export.compiled import (
+    CALLS,
+    base_by_base,
+)
 
 ROWS = (1, 32, 1024, 65536)
 TURNS = 7

@@ -1,15 +1,19 @@
 """Stack Keras models and scikit-learn estimators, and bake the whole stack into one Keras graph."""
 
-from stackfuse._assembly import out_of_fold
-from stackfuse._checks import NotConvertible, ParityError
-from stackfuse._inputs import MultiInput
-from stackfuse._join import fuse
-from stackfuse._oof import OutOfFold
-from stackfuse._stacking import StackingClassifier, StackingRegressor
-from stackfuse._wrappers import KerasClassifier, KerasRegressor
-from stackfuse.export import ExportReport, convert, export, to_keras
-from stackfuse.export import convert_type as converter_for
-from stackfuse.meta import (
+from stackfuse._core.multi_input import MultiInput
+from stackfuse._core.targets import (
+    NotConvertible,
+    ParityError,
+)
+from stackfuse._export import (
+    ExportReport,
+    convert,
+    export,
+    to_keras,
+)
+from stackfuse._export import convert_type as converter_for
+from stackfuse._fusion.fuse import fuse
+from stackfuse._meta import (
     BestClassifier,
     BestRegressor,
     ConvexClassifier,
@@ -18,6 +22,16 @@ from stackfuse.meta import (
     FusionRegressor,
     GreedyClassifier,
     GreedyRegressor,
+)
+from stackfuse._networks.wrappers import (
+    KerasClassifier,
+    KerasRegressor,
+)
+from stackfuse._oof.assembly import out_of_fold
+from stackfuse._oof.result import OutOfFold
+from stackfuse._stacking.estimators import (
+    StackingClassifier,
+    StackingRegressor,
 )
 
 __version__ = "0.1.0"

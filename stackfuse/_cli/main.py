@@ -1,0 +1,55 @@
+"""The command ``stackfuse``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="stackfuse", description="Stack Keras and scikit-learn models into one Keras graph."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser(
+        "demo", help="train, search, export and verify a stack on data that scikit-learn ships"
+    )
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo-output"),
+        help="folder for the exported file (default: %(default)s)",
+    )
+    inspect = commands.add_parser(
+        "inspect", help="show what an exported file is, and check it on the rows that it carries"
+    )
+    inspect.add_argument(
+        "file", type=Path, help="a .keras, .onnx, .tflite or .xml file, or a SavedModel"
+    )
+    inspect.add_argument("--picture", type=Path, help="draw its structure to this .svg file too")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+
+    if options.command == "inspect":
+        return _inspect_file(options.file, options.picture)
+    from stackfuse._cli import demo as _demo
+
+    return _demo.run(options.output)
+
+
+def _inspect_file(file: Path, picture: Path | None) -> int:
+    from rich.console import Console
+
+    from stackfuse._cli import inspect as _inspect
+
+    try:
+        return _inspect.inspect(file, Console(), picture=picture)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        sys.stderr.write(f"stackfuse inspect: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

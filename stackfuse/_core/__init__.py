@@ -1,0 +1,1 @@
+"""What all rooms share: errors, messages, targets, MultiInput, files, progress."""

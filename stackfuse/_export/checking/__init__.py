@@ -1,0 +1,1 @@
+"""Probes, parity and runtimes: whether a graph agrees with its estimator."""

@@ -1,0 +1,149 @@
+"""Whether a graph's outputs are those of the estimator that it was made from."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stackfuse._core.targets import ParityError
+
+#: How far probabilities may differ; decisions and regressions relative to their largest value.
+TOLERANCE = 1e-5
+
+#: What two scores may differ by, relative to their size, and yet be equal up to rounding.
+TIE = {"float64": 1e-9, "float32": 1e-6}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How one output of a graph differs from the estimator's.
+
+    Attributes
+    ----------
+    name : str
+    size : ndarray of shape (n_samples, ...)
+        Absolute.
+    allowed : float
+    """
+
+    name: str
+    size: np.ndarray
+    allowed: float
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Whether each row differs by more than is allowed, or is NaN; bool (n_samples,)."""
+        fits = (self.size <= self.allowed).reshape(len(self.size), -1)  # NaN does not
+        return np.logical_not(fits.all(axis=1))
+
+    @property
+    def largest(self) -> float:
+        """The largest of all; infinite where the graph returns NaN and the estimator does not."""
+        return float(np.nan_to_num(self.size, nan=np.inf).max(initial=0.0))
+
+
+def differences(
+    expected: Mapping[str, np.ndarray], got: Mapping[str, Any], what: str
+) -> Iterator[Difference]:
+    """Yield the difference of each output.
+
+    Raises
+    ------
+    ParityError
+        If an output has another shape.
+    """
+    for name, wanted in expected.items():
+        found = np.asarray(got[name])
+        if found.shape != wanted.shape:
+            raise ParityError(
+                f"{what} returns {name!r} with shape {found.shape} instead of {wanted.shape}."
+            )
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            size = np.abs(found.astype(np.float64) - wanted)
+        same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
+        allowed = TOLERANCE * _scale(name, wanted)
+        yield Difference(name, np.where(same, 0.0, size), allowed if name != "label" else 0.0)
+
+
+def _scale(name: str, wanted: np.ndarray) -> float:
+    """Return what differences of an output are relative to."""
+    if name.startswith("probabilities"):
+        return 1.0
+    finite = wanted[np.isfinite(wanted)]
+    return float(np.max(np.abs(finite), initial=0.0)) or 1.0
+
+
+def check_parity(
+    expected: Mapping[str, np.ndarray], got: Mapping[str, Any], *, what: str, hint: str = ""
+) -> float:
+    """Compare the outputs of a graph with those of the estimator it was made from.
+
+    Parameters
+    ----------
+    expected, got : mapping of str to array of shape (n_samples, ...)
+    what : str
+        Names the graph in the message.
+    hint : str, default=""
+        What may be the cause; ends the message.
+
+    Returns
+    -------
+    max_difference : float
+        The largest absolute difference of any output but the labels.
+
+    Raises
+    ------
+    ParityError
+        With the size of the difference and the first row that differs.
+    """
+    largest = 0.0
+    for difference in differences(expected, got, what):
+        name, wrong = difference.name, difference.wrong
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            found, wanted = np.asarray(got[name])[row], expected[name][row]
+            if name == "label" and is_tie(expected, TIE["float32"])[row]:
+                hint = (
+                    "To the estimator that row is a tie: its best scores differ by less than "
+                    f"float32 can tell. Leave such rows out of verify, or choose a format that "
+                    f"computes in float64 (.keras, .onnx). {hint}"
+                )
+            raise ParityError(
+                f"{what} disagrees with the estimator: {name!r} differs in {wrong.sum()} of "
+                f"{len(wrong)} rows, by up to {difference.largest:.3g} (allowed: "
+                f"{difference.allowed:.3g}); first in row {row}: {found!r} instead of {wanted!r}. "
+                f"Nothing was written. {hint}"
+            )
+        if name != "label":
+            largest = max(largest, difference.largest)
+    return largest
+
+
+def is_tie(expected: Mapping[str, np.ndarray], within: float) -> np.ndarray:
+    """Return the rows whose label hangs on less than a relative difference of their scores.
+
+    Parameters
+    ----------
+    expected : mapping of str to array of shape (n_samples, ...)
+        Of a classifier.
+    within : float
+
+    Returns
+    -------
+    tied : ndarray of bool, shape (n_samples,)
+    """
+    tied = np.zeros(len(expected["label"]), bool)
+    for name, scores in expected.items():
+        if name == "label":
+            continue
+        size = _scale(name, scores)
+        scores = scores.reshape(len(scores), -1)
+        is_multilabel = expected["label"].ndim == 2 and len(expected) == 2
+        if scores.shape[1] == 1 or is_multilabel:
+            gap = np.abs(scores - (0.5 if name == "probabilities" else 0.0)).min(axis=1)
+        else:
+            best = np.sort(scores, axis=1)[:, -2:]
+            gap = best[:, 1] - best[:, 0]
+        tied |= gap <= within * size
+    return tied

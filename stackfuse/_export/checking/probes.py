@@ -1,0 +1,321 @@
+"""Rows made up to be hard: on thresholds and ties, between values, missing, infinite, far away.
+
+To rows that the estimator itself refuses, asked for one at a time, the graph must answer NaN. What
+cannot be told from an accident of rounding is left out: rows to which the estimator's answer is
+not finite, labels at ties, and rows at which the estimator itself jumps, that is, answers as the
+graph does when they move a little.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from stackfuse._core.multi_input import (
+    MultiInput,
+    spread,
+)
+from stackfuse._core.targets import ParityError
+from stackfuse._export.checking.parity import (
+    TIE,
+    differences,
+    is_tie,
+)
+from stackfuse._export.checking.row_numbers import (
+    Table,
+    dense,
+    table_of,
+)
+from stackfuse._export.checking.thresholds import (
+    SMALLEST,
+    edges_of,
+    parts_of,
+)
+from stackfuse._export.graph.graph import expected_outputs
+from stackfuse._export.graph.masks import NO_CLASS
+from stackfuse._networks.kinds import (
+    NetworkClassifier,
+    NetworkRegressor,
+)
+
+#: Rows of the caller that made-up rows are made from.
+_BASES = 64
+
+#: Thresholds that rows are put on; each gives six rows.
+_EDGES = 48
+
+#: Columns that are made missing, infinite or far, one at a time.
+_COLUMNS = 16
+
+#: Rows of each kind that the estimator may refuse, and that are asked for alone.
+_REFUSED = 4
+
+#: A number that float32 does not hold.
+_TOO_LARGE = 1e39
+
+#: How often a row is moved to see whether the estimator jumps there.
+_MOVES = 8
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Made-up rows of one kind, and what the estimator answers.
+
+    Attributes
+    ----------
+    kind : str
+        In words.
+    rows : array-like of shape (n_samples, ...)
+    on_edge : ndarray of bool, shape (n_samples, n_columns)
+        The numbers that were put on a threshold, where the last bit matters.
+    expected : dict of str to ndarray of shape (n_samples, ...)
+    exact : bool
+        Whether estimator and graph both compute in float64.
+    refused : bool
+        Whether the estimator refuses each of these rows: what is expected is NaN, and the label -1.
+    """
+
+    kind: str
+    rows: Any
+    on_edge: np.ndarray
+    expected: dict[str, np.ndarray]
+    exact: bool
+    refused: bool = False
+
+    def check(self, estimator, got: dict[str, np.ndarray], *, what: str) -> None:
+        """Raise ParityError if a graph answers otherwise than the estimator does.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+        got : dict of str to ndarray of shape (n_samples, ...)
+            The outputs of the graph.
+        what : str
+            Names the graph in the message.
+        """
+        if self.refused:
+            self._check_refused(got, what)
+            return
+        finite = np.ones(len(self.on_edge), bool)
+        for y in self.expected.values():
+            finite &= np.isfinite(y).reshape(len(y), -1).all(axis=1)
+        places = np.flatnonzero(finite)
+        expected = {name: y[places] for name, y in self.expected.items()}
+        found = {name: np.asarray(got[name])[places] for name in expected}
+        for difference in differences(expected, found, what) if places.size else ():
+            wrong = difference.wrong
+            if difference.name == "label":
+                wrong &= ~is_tie(expected, TIE["float64" if self.exact else "float32"])
+            wanted, given = expected[difference.name], found[difference.name]
+            for k in np.flatnonzero(wrong):
+                row = _safe_indexing(self.rows, [places[k]])
+                on_edge = self.on_edge[places[k]] & self.exact
+                nearby = _nearby(estimator, row, on_edge, difference.name, self.exact)
+                if nearby is not None and _is_between(given[k], *nearby, difference.allowed):
+                    continue
+                raise ParityError(
+                    f"{what} disagrees with the estimator on a row made up to try it, "
+                    f"{self.kind}: {difference.name!r} is {given[k]!r} instead of {wanted[k]!r} "
+                    f"(allowed: {difference.allowed:.3g}) for {_shown(row)}. Nothing was written."
+                )
+
+    def _check_refused(self, got: dict[str, np.ndarray], what: str) -> None:
+        """Raise ParityError if a graph gives any row a number."""
+        for difference in differences(self.expected, got, what):
+            for k in np.flatnonzero(difference.wrong)[:1]:
+                raise ParityError(
+                    f"{what} answers a row that the estimator refuses, {self.kind}: "
+                    f"{difference.name!r} is {np.asarray(got[difference.name])[k]!r} instead of "
+                    f"{self.expected[difference.name][k]!r} for "
+                    f"{_shown(_safe_indexing(self.rows, [k]))}. Nothing was written."
+                )
+
+
+def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
+    """Return rows made up from some rows, about 500, and what the estimator answers.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    rows : array-like of shape (n_samples, ...)
+    precision : {"float64", "float32"}
+        Of the graph.
+    rounded : callable
+        Rounds rows to the precision of the graph's input.
+    """
+    table = table_of(_safe_indexing(rows, spread(_num_samples(rows), _BASES)))
+    if table is None:
+        return []
+    exact = _is_exact(estimator, precision)
+    made = []
+    for kind, numbers, on_edge in _kinds(estimator, table.numbers, exact):
+        candidate = rounded(table.rebuild(numbers))
+        expected = _answers(estimator, candidate)
+        if expected is not None:
+            made.append(Probe(kind, candidate, on_edge, expected, exact))
+    return made + _refused(estimator, table, precision, rounded)
+
+
+def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
+    """Return rows that the estimator refuses for one number, and what the graph must say then."""
+    kinds = {"with a missing value": [np.nan], "with an infinite value": [np.inf, -np.inf]}
+    if precision == "float64":
+        kinds["with a value too large for float32"] = [_TOO_LARGE, -_TOO_LARGE]
+
+    def rows_of(numbers: np.ndarray):
+        # Dense: of sparse rows a tree refuses NaN, of the same rows as an array it does not.
+        return dense(rounded(table.rebuild(numbers)))
+
+    usual = None
+    made = []
+    for kind, values in kinds.items():
+        numbers = _one_at_a_time(table.numbers, values)
+        numbers = numbers[spread(len(numbers), _REFUSED)]
+        if _answers(estimator, rows_of(numbers)) is not None:
+            continue
+        alone = [_answers(estimator, rows_of(row[None])) for row in numbers]
+        numbers = numbers[[answer is None for answer in alone]]
+        usual = usual or _answers(estimator, rows_of(table.numbers[:1]))
+        if usual is None or not len(numbers):  # it refuses single rows, or only all together
+            continue
+        expected = {
+            name: np.full((len(numbers), *y.shape[1:]), NO_CLASS if name == "label" else np.nan)
+            for name, y in usual.items()
+        }
+        on_edge = np.zeros(numbers.shape, bool)
+        made.append(Probe(kind, rows_of(numbers), on_edge, expected, exact=True, refused=True))
+    return made
+
+
+def _is_exact(estimator, precision: str) -> bool:
+    inexact = NetworkClassifier | NetworkRegressor
+    return precision == "float64" and not any(
+        isinstance(part, inexact) or type(part).__module__.startswith("xgboost")
+        for part in parts_of(estimator)
+    )
+
+
+def _answers(estimator, rows) -> dict[str, np.ndarray] | None:
+    """Return what an estimator answers; None if it refuses the rows."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return expected_outputs(estimator, rows)
+    except Exception:  # by whatever error: rows that an estimator refuses try nothing
+        return None
+
+
+def _nearby(estimator, row, on_edge: np.ndarray, name: str, exact: bool):
+    """Return the least and the largest answer to rows close to a row.
+
+    Numbers that lie on a threshold stay: moved, they would excuse ``x < t`` in place of
+    ``x <= t``.
+    """
+    table = table_of(_safe_indexing(row, [0] * _MOVES))
+    if table is None:
+        return None
+    reach = np.maximum(np.abs(np.nan_to_num(table.numbers, posinf=0.0, neginf=0.0)), 1e-3)
+    steps = np.random.default_rng(0).choice([-1.0, 1.0], table.numbers.shape)
+    steps = np.where(on_edge, 0.0, steps * reach * TIE["float64" if exact else "float32"])
+    answers = _answers(estimator, table.rebuild(table.numbers + steps))
+    return None if answers is None else (answers[name].min(axis=0), answers[name].max(axis=0))
+
+
+def _is_between(found, low, high, slack: float) -> bool:
+    return bool(np.all((low - slack <= found) & (found <= high + slack)))
+
+
+def _shown(row) -> str:
+    """Return a row for a message, in full precision, not longer than a line or two."""
+    arrays: dict[str, Any] = row.arrays if isinstance(row, MultiInput) else {"x": row}
+    texts = []
+    for name, array in arrays.items():
+        array = array.toarray() if scipy.sparse.issparse(array) else np.asarray(array)
+        texts.append(f"{name} = {array[0].ravel()[:_COLUMNS].tolist()}")
+    return ", ".join(texts)[:400]
+
+
+# ---------------------------------------------------------------------------- kinds of rows
+
+
+def _kinds(
+    estimator, numbers: np.ndarray, exact: bool
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield kinds of rows with the numbers in them that lie on a threshold."""
+    generator = np.random.default_rng(0)
+    edges = edges_of(estimator, numbers.shape[1])
+    if len(edges):
+        yield "on the threshold of a tree or one float beside it", *_on(edges, numbers)
+    free = [
+        ("between values of each column", _between(numbers, generator)),
+        ("of values from different rows", generator.permuted(numbers, axis=0)),
+        ("of equal values", _equal(numbers)),
+        ("with a missing value", _one_at_a_time(numbers, [np.nan])),
+        ("with an infinite value", _one_at_a_time(numbers, [np.inf, -np.inf])),
+    ]
+    if exact:  # far out, float32 leaves too few digits
+        free.append(("far from all others", _far(numbers)))
+    for kind, made in free:
+        yield kind, made, np.zeros(made.shape, bool)
+
+
+def _on(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of which one number is a threshold or the next float, of both widths."""
+    made, on_edge = [], []
+    for k in spread(len(edges), _EDGES):
+        column, threshold = int(edges[k, 0]), edges[k, 1]
+        with np.errstate(over="ignore"):
+            narrow = np.float32(threshold)
+        beside = np.nextafter(narrow, np.array([-np.inf, np.inf], np.float32))
+        values = [threshold, *np.nextafter(threshold, [-np.inf, np.inf]), narrow, *beside]
+        for value in (v for v in values if np.isfinite(v) and (v == 0 or abs(v) >= SMALLEST)):
+            row = numbers[len(made) % len(numbers)].copy()
+            row[column] = value
+            made.append(row)
+            on_edge.append(np.arange(len(row)) == column)
+    return np.array(made), np.array(on_edge)
+
+
+def _between(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return rows of which each number lies midway between two neighbours in its column."""
+    made = numbers.copy()
+    for k in range(numbers.shape[1]):
+        values = np.unique(numbers[np.isfinite(numbers[:, k]), k])
+        if len(values) > 1:
+            made[:, k] = generator.choice(values[:-1] / 2 + values[1:] / 2, len(numbers))
+    return made
+
+
+def _equal(numbers: np.ndarray) -> np.ndarray:
+    """Return rows in which all columns are 0, or all 1, or all in their middle."""
+    middle = np.median(np.nan_to_num(numbers), axis=0)
+    return np.array([np.zeros_like(middle), np.ones_like(middle), middle, middle])
+
+
+def _one_at_a_time(numbers: np.ndarray, values: list[float]) -> np.ndarray:
+    """Return rows with a value in one column, for some columns and each value."""
+    made = []
+    for column in spread(numbers.shape[1], _COLUMNS):
+        for value in values:
+            row = numbers[len(made) % len(numbers)].copy()
+            row[column] = value
+            made.append(row)
+    return np.array(made)
+
+
+def _far(numbers: np.ndarray) -> np.ndarray:
+    """Return rows that lie 10 and 1,000 times the range of a column outside, one at a time."""
+    finite = np.nan_to_num(numbers)
+    low, high = finite.min(axis=0), finite.max(axis=0)
+    made = []
+    for column in spread(numbers.shape[1], _COLUMNS):
+        for times in (10, -10, 1000, -1000):
+            row = numbers[len(made) % len(numbers)].copy()
+            row[column] = (high if times > 0 else low)[column] + times * (high - low)[column]
+            made.append(row)
+    return np.array(made)

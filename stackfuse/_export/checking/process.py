@@ -1,0 +1,187 @@
+"""Files are checked in another process, which has their runtime and cannot import stackfuse.
+
+TensorFlow takes seconds to start, so the process stays for the next file. It is a plain child that
+runs ``_runtimes.py``: a caller's script needs no ``if __name__ == "__main__"``.
+"""
+
+import atexit
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from stackfuse._core.targets import (
+    NotConvertible,
+    ParityError,
+)
+from stackfuse._export.checking import runtimes as _runtimes
+
+#: Seconds that a file may take to be loaded and computed.
+TIMEOUT = 600.0
+
+#: Files after which a process is replaced: what is loaded leaves something behind.
+LOADS = 100
+
+
+class _Child:
+    """A running ``_runtimes.py``: requests in, answers out."""
+
+    def __init__(self, format: str, package: str):
+        self.owner = os.getpid()
+        self.n_loads = 0
+        self.log: IO[bytes] = tempfile.TemporaryFile()
+        # Isolated from the user's settings, it finds packages where this process finds them.
+        folders = dict.fromkeys(map(_folder_of, ("numpy", package)))
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", str(_runtimes.__file__), format, *folders],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            # This process may hold all memory of the GPU.
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it runs, is ours and not that of the process we were forked from."""
+        return self.owner == os.getpid() and self.process.poll() is None and self.n_loads < LOADS
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request.
+
+        Raises
+        ------
+        ParityError
+            If there is none.
+        """
+        hung = threading.Event()
+
+        def give_up() -> None:
+            hung.set()
+            self.process.kill()
+
+        timer = threading.Timer(TIMEOUT, give_up)
+        timer.start()
+        try:
+            answer = self._line(json.dumps(request).encode() + b"\n")
+        finally:
+            timer.cancel()
+        self.n_loads += 1
+        if answer:
+            return json.loads(answer)
+        last_words = self.end()
+        what = f"took longer than {TIMEOUT:g} seconds" if hung.is_set() else "died"
+        raise ParityError(
+            f"The process that loads the file to check it {what}, so nothing was written. "
+            f"{last_words}"
+        )
+
+    def _line(self, request: bytes) -> bytes:
+        """Send a line and return the next; nothing if the process is gone."""
+        if self.process.stdin is None or self.process.stdout is None:
+            return b""
+        try:
+            self.process.stdin.write(request)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return b""
+        return self.process.stdout.readline()
+
+    def end(self) -> str:
+        """End it, if it is ours; return the last line that it wrote."""
+        if self.owner != os.getpid() or self.log.closed:
+            return ""
+        self.process.kill()
+        self.process.communicate()
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").split("\n")
+        self.log.close()
+        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+
+class Runtime:
+    """A process that loads files of one runtime; it is started when it is first needed.
+
+    Parameters
+    ----------
+    package : str
+        What runs the files.
+    """
+
+    def __init__(self, package: str):
+        self.package = package
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        atexit.register(self.stop)
+
+    def start(self, format: str) -> None:
+        """Start the process, which gets ready while the caller does other things."""
+        with self._lock:
+            self._running(format)
+
+    def stop(self) -> None:
+        """End the process, if one runs."""
+        with self._lock:
+            if self._child is not None:
+                self._child.end()
+            self._child = None
+
+    def outputs_of(
+        self, format: str, path: Path, rows: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Return the outputs of a file for rows, computed in the process.
+
+        Parameters
+        ----------
+        format : str
+            A key of ``_runtimes.LOADERS``.
+        path : Path
+        rows : dict of str to ndarray of shape (n_samples, ...)
+            By the name of the input.
+
+        Raises
+        ------
+        NotConvertible
+            If the runtime cannot load or compute the file.
+        ParityError
+            If the process died or hung, so that nothing is known of the file.
+        """
+        with self._lock, tempfile.TemporaryDirectory() as folder:
+            given, made = os.path.join(folder, "rows.npz"), os.path.join(folder, "outputs.npz")
+            np.savez(given, *map(_saveable, rows.values()))
+            request = {"format": format, "path": str(path.absolute()), "names": list(rows)}
+            answer = self._running(format).ask({**request, "rows": given, "outputs": made})
+            if "error" in answer:
+                said = " ".join(answer["error"].split())[:400]
+                raise NotConvertible(
+                    f"{self.package} does not run the file that was written as {format!r}: {said}"
+                )
+            with np.load(made, allow_pickle=False) as outputs:
+                return dict(zip(answer["names"], outputs.values()))
+
+    def _running(self, format: str) -> _Child:
+        if self._child is None or not self._child.is_usable:
+            if self._child is not None:
+                self._child.end()
+            self._child = _Child(format, self.package)
+        return self._child
+
+
+def _folder_of(package: str) -> str:
+    """Return the folder in which this process finds a package."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    return str(Path(found.submodule_search_locations[0]).parent)
+
+
+def _saveable(array: np.ndarray) -> np.ndarray:
+    """Return an array that an .npz file holds without pickle: of objects, which are strings."""
+    return array.astype(str) if array.dtype.kind == "O" else array

@@ -1,0 +1,122 @@
+"""Classifiers whose scores are mapped or cut by what was learned from held-out rows."""
+
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.isotonic import IsotonicRegression
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+
+from stackfuse._export.converters.shared.descent import mean_over_trees
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    first_largest,
+    shares,
+    two_columns,
+)
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    unsupported,
+)
+
+
+@convert_type(CalibratedClassifierCV, frames=True)
+def _calibrated(estimator, x, method):
+    from keras import ops
+
+    if method not in ("predict_proba", "label"):
+        raise unsupported(estimator, method)
+    tables = [_calibrated_once(pair, x) for pair in estimator.calibrated_classifiers_]
+    proba = mean_over_trees(ops.stack(tables, axis=1))
+    return proba if method == "predict_proba" else first_largest(proba)
+
+
+def _calibrated_once(pair, x):
+    """Return the probabilities of one classifier with its calibrators."""
+    from keras import ops
+
+    n_classes = len(pair.classes)
+    response = _response_of(pair.estimator, ("decision_function", "predict_proba"))
+    scores = convert(pair.estimator, x, response)
+    if response == "predict_proba" and len(pair.estimator.classes_) == 2:
+        scores = scores[:, 1]
+    scores = ops.reshape(scores, (-1, 1)) if len(scores.shape) == 1 else scores
+    if pair.method == "temperature":
+        proba = _with_temperature(pair.calibrators[0], scores, response)
+    else:
+        places = np.searchsorted(pair.classes, pair.estimator.classes_)
+        zero = ops.zeros_like(scores[:, 0])
+        columns = [zero] * n_classes
+        for column, place, calibrator in zip(range(scores.shape[1]), places, pair.calibrators):
+            score = scores[:, column]
+            columns[place + (n_classes == 2)] = _mapped(calibrator, score)
+        if n_classes == 2:
+            columns[0] = 1.0 - columns[1]
+            proba = ops.stack(columns, axis=1)
+        else:
+            proba = shares(ops.stack(columns, axis=1))
+    above = ops.logical_and(
+        ops.greater(proba, constant(1.0, proba)),
+        ops.less_equal(proba, constant(1.0 + 1e-5, proba)),
+    )
+    return ops.where(above, constant(1.0, proba), proba)
+
+
+def _response_of(estimator, methods: tuple[str, ...]) -> str:
+    """Return the first of some methods that an estimator has."""
+    return next(method for method in methods if hasattr(estimator, method))
+
+
+def _mapped(calibrator, score):
+    """Return what a sigmoid or isotonic calibrator makes of scores of shape (batch,)."""
+    from keras import ops
+
+    if isinstance(calibrator, IsotonicRegression):
+        return convert(calibrator, ops.reshape(score, (-1, 1)), "predict")
+    return ops.sigmoid(-(score * constant(calibrator.a_, score) + constant(calibrator.b_, score)))
+
+
+def _with_temperature(calibrator, scores, response: str):
+    """Return the softmax of the logits times the inverse temperature.
+
+    scikit-learn takes scores for probabilities where all rows of a call look like them; here it is
+    the method that tells.
+    """
+    from keras import ops
+
+    if response == "predict_proba":
+        if scores.shape[1] == 1:
+            scores = two_columns(scores)
+        logits = ops.log(scores + constant(1e-12, scores))
+    else:
+        logits = ops.concatenate([-scores, scores], axis=1) if scores.shape[1] == 1 else scores
+    return ops.softmax(logits * constant(calibrator.beta_, scores))
+
+
+@convert_type(FixedThresholdClassifier, TunedThresholdClassifierCV, frames=True)
+def _threshold(estimator, x, method):
+    from keras import ops
+
+    inner = getattr(estimator, "estimator_", estimator.estimator)
+    if method in ("predict_proba", "decision_function"):
+        return convert(inner, x, method)
+    if method != "label":
+        raise unsupported(estimator, method)
+    tuned = isinstance(estimator, TunedThresholdClassifierCV)
+    positive = estimator._curve_scorer._get_pos_label() if tuned else estimator.pos_label
+    place = 1 if positive is None else int(np.flatnonzero(estimator.classes_ == positive)[0])
+    wanted = estimator._get_response_method()
+    response = _response_of(inner, tuple(wanted) if isinstance(wanted, list) else (wanted,))
+    score = convert(inner, x, response)
+    if response == "predict_proba":
+        score = score[:, place]
+    elif place == 0:
+        score = -score
+    if tuned:
+        cut = estimator.best_threshold_
+    elif estimator.threshold == "auto":
+        cut = 0.5 if response == "predict_proba" else 0.0
+    else:
+        cut = estimator.threshold
+    reached = ops.greater_equal(score, constant(cut, score))
+    # Not logical_not, which TensorFlow folds into the comparison: that is another one for NaN.
+    return ops.where(reached, np.full(1, place), np.full(1, 1 - place))

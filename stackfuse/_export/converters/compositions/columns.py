@@ -1,0 +1,110 @@
+"""Transformers side by side: each sees some columns or all, and their outputs are joined."""
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_selection import SelectorMixin
+from sklearn.pipeline import FeatureUnion
+from sklearn.preprocessing import FunctionTransformer
+
+from stackfuse._core.targets import (
+    NotConvertible,
+    listed,
+)
+from stackfuse._export.graph.arithmetic import held
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    unsupported,
+)
+from stackfuse._export.graph.frame import (
+    Frame,
+    columns_of,
+    take_columns,
+)
+from stackfuse._export.graph.masks import refuse_as
+
+#: numpy functions that have a twin of the same name and meaning in keras.ops.
+_TWINS = ("abs", "cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "square", "tanh")
+
+
+@convert_type(ColumnTransformer, frames=True)
+def _column_transformer(estimator, x, method):
+    if method != "transform":
+        raise unsupported(estimator, method)
+    names = getattr(estimator, "feature_names_in_", None)
+    if isinstance(x, Frame) and names is not None:
+        places = {name: k for k, name in enumerate(x.names)}
+        x = x.take([places[name] for name in names])
+    blocks = []
+    for name, transformer, _ in estimator.transformers_:
+        places = estimator._transformer_to_input_indices[name]
+        if (isinstance(transformer, str) and transformer == "drop") or not len(places):
+            continue
+        part = take_columns(x, [int(k) for k in places])
+        weight = (estimator.transformer_weights or {}).get(name)
+        blocks.append(_weighted(_transformed(estimator, transformer, part), weight))
+    return _joined(estimator, blocks)
+
+
+@convert_type(FeatureUnion, frames=True)
+def _feature_union(estimator, x, method):
+    if method != "transform":
+        raise unsupported(estimator, method)
+    parts = [
+        _weighted(_transformed(estimator, transformer, x), weight)
+        for _, transformer, weight in estimator._iter()
+    ]
+    return _joined(estimator, parts)
+
+
+@convert_type(FunctionTransformer, frames=True)
+def _function(estimator, x, method):
+    from keras import ops
+
+    if method != "transform":
+        raise unsupported(estimator, method)
+    function = estimator.func
+    if function is None and not estimator.validate:
+        return x
+    name = next((twin for twin in _TWINS if function is getattr(np, twin)), None)
+    if function is not None and (name is None or estimator.kw_args):
+        raise NotConvertible(
+            f"FunctionTransformer(func={function!r}) has no counterpart in the graph: use numpy's "
+            f"{listed(_TWINS)}, without kw_args."
+        )
+    x = x.numbers(wanted_by="FunctionTransformer") if isinstance(x, Frame) else x
+    refuse_as(estimator, x, method)
+    return x if name is None else getattr(ops, name)(x)
+
+
+@convert_type(SelectorMixin, frames=True)
+def _selector(estimator, x, method):
+    if method != "transform":
+        raise unsupported(estimator, method)
+    places = np.flatnonzero(estimator.get_support()).tolist()
+    if not places:
+        raise NotConvertible(f"{type(estimator).__name__} selects no column.")
+    if not isinstance(x, Frame):
+        refuse_as(estimator, x, method)
+    elif all(column.dtype != "string" for column in columns_of(x)):
+        refuse_as(estimator, x.numbers(wanted_by=type(estimator).__name__), method)
+    return take_columns(x, places)
+
+
+def _transformed(owner, transformer, x):
+    """Return what a part of an estimator makes of x, as numbers."""
+    if not (isinstance(transformer, str) and transformer == "passthrough"):
+        x = convert(transformer, x, "transform")
+    return x.numbers(wanted_by=type(owner).__name__) if isinstance(x, Frame) else x
+
+
+def _weighted(x, weight: float | None):
+    return x if weight is None else x * held(x, np.full(x.shape[1], weight))[0]
+
+
+def _joined(estimator, blocks: list):
+    from keras import ops
+
+    if not blocks:
+        raise NotConvertible(f"{type(estimator).__name__} returns no columns.")
+    return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)

@@ -1,0 +1,146 @@
+"""Estimators around one estimator: pipelines, searches, selections, transformed targets."""
+
+import numpy as np
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.feature_selection import RFE
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.semi_supervised import SelfTrainingClassifier
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.graph.arithmetic import held
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    unsupported,
+)
+from stackfuse._export.graph.frame import take_columns
+
+
+@convert_type(Pipeline, frames=True)
+def _pipeline(estimator, x, method):
+    *transformers, (_, last) = estimator.steps
+    for _, transformer in transformers:
+        if transformer not in (None, "passthrough"):
+            x = convert(transformer, x, "transform")
+    return x if last in (None, "passthrough") else convert(last, x, method)
+
+
+@convert_type(FrozenEstimator, frames=True)
+def _frozen(estimator, x, method):
+    return convert(estimator.estimator, x, method)
+
+
+@convert_type(BaseSearchCV, frames=True)
+def _search(estimator, x, method):
+    if not hasattr(estimator, "best_estimator_"):
+        raise NotConvertible(
+            f"{type(estimator).__name__} with refit=False keeps no estimator to convert."
+        )
+    return convert(estimator.best_estimator_, x, method)
+
+
+@convert_type(SelfTrainingClassifier)
+def _self_training(estimator, x, method):
+    return convert(estimator.estimator_, x, method)
+
+
+@convert_type(RFE)
+def _selected(estimator, x, method):
+    chosen = take_columns(x, np.flatnonzero(estimator.support_).tolist())
+    return chosen if method == "transform" else convert(estimator.estimator_, chosen, method)
+
+
+@convert_type(TransformedTargetRegressor, frames=True)
+def _transformed_target(estimator, x, method):
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    y = convert(estimator.regressor_, x, method)
+    y = ops.reshape(y, (-1, 1)) if len(y.shape) == 1 else y
+    y = _inverse(estimator.transformer_, y)
+    return y[:, 0] if estimator._training_dim == 1 and y.shape[1] == 1 else y
+
+
+def _inverse(transformer, y):
+    """Return what a transformer's ``inverse_transform`` returns."""
+    if isinstance(transformer, Pipeline):
+        for _, step in reversed(transformer.steps):
+            y = y if step in (None, "passthrough") else _inverse(step, y)
+        return y
+    inverse = _INVERSES.get(type(transformer))
+    if inverse is None:
+        raise NotConvertible(
+            f"The inverse of {type(transformer).__name__} has no counterpart in the graph. Use "
+            "a scaler or numpy functions as transformer of TransformedTargetRegressor."
+        )
+    return inverse(transformer, y)
+
+
+def _of_function(transformer, y):
+    from keras import ops
+
+    function = transformer.inverse_func
+    twins = {
+        np.exp: ops.exp,
+        np.expm1: ops.expm1,
+        np.log: ops.log,
+        np.log1p: ops.log1p,
+        np.log2: ops.log2,
+        np.log10: ops.log10,
+        np.exp2: ops.exp2,
+        np.sqrt: ops.sqrt,
+        np.square: ops.square,
+        np.negative: ops.negative,
+        np.reciprocal: lambda y: ops.ones_like(y) / y,
+        np.tanh: ops.tanh,
+        np.arctanh: ops.arctanh,
+        np.sinh: ops.sinh,
+        np.arcsinh: ops.arcsinh,
+    }
+    if function is None:
+        return y
+    if function not in twins or transformer.inv_kw_args:
+        name = getattr(function, "__name__", repr(function))
+        raise NotConvertible(
+            f"The function {name!r} that turns predictions back has no twin in the graph. Use one "
+            f"of {', '.join(f'numpy.{f.__name__}' for f in twins)}."
+        )
+    return twins[function](y)
+
+
+def _of_standard(scaler, y):
+    y = y * held(y, scaler.scale_)[0] if scaler.with_std else y
+    return y + held(y, scaler.mean_)[0] if scaler.with_mean else y
+
+
+def _of_robust(scaler, y):
+    y = y * held(y, scaler.scale_)[0] if scaler.with_scaling else y
+    return y + held(y, scaler.center_)[0] if scaler.with_centering else y
+
+
+def _of_min_max(scaler, y):
+    return (y - held(y, scaler.min_)[0]) / held(y, scaler.scale_)[0]
+
+
+def _of_max_abs(scaler, y):
+    return y * held(y, scaler.scale_)[0]
+
+
+#: The inverses of transformers of targets.
+_INVERSES = {
+    FunctionTransformer: _of_function,
+    StandardScaler: _of_standard,
+    RobustScaler: _of_robust,
+    MinMaxScaler: _of_min_max,
+    MaxAbsScaler: _of_max_abs,
+}

@@ -1,0 +1,79 @@
+"""Baselines that predict the same for every row."""
+
+import numpy as np
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.multiclass import _ConstantPredictor
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.graph.arithmetic import held
+from stackfuse._export.graph.convert import (
+    convert_type,
+    unsupported,
+)
+from stackfuse._export.graph.frame import Frame
+
+
+@convert_type(DummyRegressor, frames=True)
+def _regressor(estimator, x, method):
+    if method != "predict":
+        raise unsupported(estimator, method)
+    y = same_for_all(x, np.ravel(estimator.constant_))
+    return y if estimator.n_outputs_ > 1 else y[:, 0]
+
+
+@convert_type(DummyClassifier, frames=True)
+def _classifier(estimator, x, method):
+    from keras import ops
+
+    strategy = estimator._strategy
+    if strategy in ("stratified", "uniform") and method == "label":
+        raise NotConvertible(
+            f"DummyClassifier(strategy={strategy!r}) draws its labels at random. Use 'prior'."
+        )
+    if strategy == "stratified":
+        raise NotConvertible(
+            "DummyClassifier(strategy='stratified') draws its probabilities at random. Use 'prior'."
+        )
+    # The same for every row, whatever it holds.
+    row = np.zeros((1, estimator.n_features_in_))
+    proba = estimator.predict_proba(row)
+    tables = proba if isinstance(proba, list) else [proba]
+    if method == "label":
+        labels = [_same_label(x, table[0]) for table in tables]
+        return ops.stack(labels, axis=1) if isinstance(proba, list) else labels[0]
+    if method != "predict_proba":
+        raise unsupported(estimator, method)
+    rows = [same_for_all(x, table[0]) for table in tables]
+    return rows if isinstance(proba, list) else rows[0]
+
+
+@convert_type(_ConstantPredictor, frames=True)
+def _constant(estimator, x, method):
+    """Return the one class of which one-vs-rest had rows."""
+    value = estimator.y_.astype(np.float64)
+    if method in ("predict", "decision_function"):
+        return same_for_all(x, value)[:, 0]
+    if method == "predict_proba":
+        return same_for_all(x, np.hstack([1 - value, value]))
+    raise unsupported(estimator, method)
+
+
+def same_for_all(x, values: np.ndarray):
+    """Return numbers as one row per row of x, which may be a frame or a dict of tensors."""
+    from keras import ops
+
+    if isinstance(x, Frame | dict):
+        tensors = x.columns if isinstance(x, Frame) else x
+        numbers = [tensor for tensor in tensors.values() if tensor.dtype != "string"]
+        if not numbers:
+            raise NotConvertible("A constant prediction needs a column of numbers in X.")
+        x = numbers[0]
+    if len(x.shape) > 2:
+        x = ops.reshape(x, (-1, int(np.prod(x.shape[1:]))))
+    return held(x, values)[0]
+
+
+def _same_label(x, proba: np.ndarray):
+    from keras import ops
+
+    return ops.cast(same_for_all(x, np.array([np.argmax(proba)]))[:, 0], "int64")

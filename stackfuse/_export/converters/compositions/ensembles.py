@@ -1,0 +1,251 @@
+"""Ensembles of equals: voting, bagging, AdaBoost. Sums are added up as scikit-learn adds them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.tree import (
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
+    ExtraTreeClassifier,
+    ExtraTreeRegressor,
+)
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.converters.shared.descent import (
+    Tree,
+    as_float32,
+    leaf_values,
+    mean_over_trees,
+    sum_over_trees,
+)
+from stackfuse._export.converters.trees.trees import tree_of
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    first_largest,
+    held,
+    is_positive,
+)
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    current_build,
+    unsupported,
+)
+from stackfuse._export.graph.frame import take_columns
+
+_TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
+
+
+@convert_type(VotingClassifier, frames=True)
+def _voting_classifier(estimator, x, method):
+    from keras import ops
+
+    bases, weights = estimator.estimators_, estimator._weights_not_none
+    if estimator.voting == "soft":
+        tables = [convert(base, x, "predict_proba") for base in bases]
+        if method == "transform" and estimator.flatten_transform:
+            return ops.concatenate(tables, axis=1)
+        if method in ("predict_proba", "label"):
+            proba = _average(ops.stack(tables, axis=1), weights)
+            return proba if method == "predict_proba" else first_largest(proba)
+        raise unsupported(estimator, method)
+    if method == "transform":
+        return ops.stack([convert(base, x, "predict") for base in bases], axis=1)
+    if method != "label":
+        raise unsupported(estimator, method)
+    if weights is not None and min(weights) < 0:
+        raise NotConvertible("VotingClassifier with negative weights has no counterpart.")
+    votes = ops.stack([_indicators(b, x, np.arange(len(estimator.classes_))) for b in bases], 1)
+    return first_largest(sum_over_trees(_weighed(votes, weights)))
+
+
+@convert_type(VotingRegressor, frames=True)
+def _voting_regressor(estimator, x, method):
+    from keras import ops
+
+    values = [convert(base, x, "predict") for base in estimator.estimators_]
+    if method == "transform":
+        return ops.stack(values, axis=1)
+    if method != "predict":
+        raise unsupported(estimator, method)
+    table = ops.expand_dims(ops.stack(values, axis=1), 2)
+    return _average(table, estimator._weights_not_none)[:, 0]
+
+
+@convert_type(BaggingClassifier)
+def _bagging_classifier(estimator, x, method):
+    from keras import ops
+
+    views = list(zip(estimator.estimators_, estimator.estimators_features_))
+    n_classes = len(estimator.classes_)
+    if method == "decision_function":
+        decisions = [convert(b, take_columns(x, f), method) for b, f in views]
+        table = ops.stack(decisions, axis=1)
+        single = len(table.shape) == 2
+        mean = mean_over_trees(ops.expand_dims(table, 2) if single else table)
+        return mean[:, 0] if single else mean
+    if method not in ("predict_proba", "label"):
+        raise unsupported(estimator, method)
+    if _all_trees(estimator.estimators_):
+        trees = [
+            _seeing(_with_values(tree_of(b.tree_), _all_classes(b, n_classes)), f) for b, f in views
+        ]
+        table = leaf_values(as_float32(x, trees), trees)
+    else:
+        parts = [_share_of_classes(b, take_columns(x, f), n_classes) for b, f in views]
+        table = ops.stack(parts, axis=1)
+    proba = mean_over_trees(table)
+    return proba if method == "predict_proba" else first_largest(proba)
+
+
+@convert_type(BaggingRegressor)
+def _bagging_regressor(estimator, x, method):
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    views = list(zip(estimator.estimators_, estimator.estimators_features_))
+    if _all_trees(estimator.estimators_):
+        trees = [_seeing(tree_of(base.tree_), features) for base, features in views]
+        table = leaf_values(as_float32(x, trees), trees)
+    else:
+        table = ops.stack([convert(b, take_columns(x, f), "predict") for b, f in views], axis=1)
+        table = ops.expand_dims(table, 2) if len(table.shape) == 2 else table
+    mean = mean_over_trees(table)
+    return mean[:, 0] if mean.shape[1] == 1 else mean
+
+
+@convert_type(AdaBoostClassifier)
+def _ada_classifier(estimator, x, method):
+    """Add up the votes of the bases, each for one class and against all others (SAMME).
+
+    Zhu, J., Zou, H., Rosset, S., Hastie, T. "Multi-class AdaBoost." Statistics and its Interface
+    2.3 (2009): 349-360.
+    """
+    from keras import ops
+
+    classes, weights = estimator.classes_, estimator.estimator_weights_
+    n_classes, bases = len(classes), estimator.estimators_
+    if n_classes == 1:
+        raise NotConvertible("AdaBoostClassifier was fitted on one class: nothing to export.")
+    if method not in ("decision_function", "predict_proba", "label"):
+        raise unsupported(estimator, method)
+    if _all_trees(bases):
+        trees = []
+        for base, weight in zip(bases, weights):
+            tree = tree_of(base.tree_)
+            chosen = base.classes_[np.argmax(tree.value, axis=1)]
+            for_it = chosen[:, None] == classes
+            against = -1 / (n_classes - 1) * weight
+            trees.append(_with_values(tree, np.where(for_it, weight, against)))
+        votes = leaf_values(as_float32(x, trees), trees)
+    else:
+        hits = ops.stack([_indicators(base, x, classes) for base in bases], axis=1)
+        used = weights[: len(bases), None]
+        against = -1 / (n_classes - 1) * used
+        votes = ops.where(
+            ops.greater(hits, constant(0.5, hits)), constant(used, hits), constant(against, hits)
+        )
+    total = sum_over_trees(votes)
+    decision = total / held(total, np.full(n_classes, weights.sum()))[0]
+    if n_classes == 2:
+        decision = decision[:, 1:] - decision[:, :1]
+    if method == "label":
+        return is_positive(decision) if n_classes == 2 else first_largest(decision)
+    if method == "decision_function":
+        return decision[:, 0] if n_classes == 2 else decision
+    if n_classes == 2:
+        return ops.softmax(ops.concatenate([-decision, decision], axis=1) / constant(2.0, total))
+    return ops.softmax(decision / constant(n_classes - 1, total))
+
+
+@convert_type(AdaBoostRegressor)
+def _ada_regressor(estimator, x, method):
+    """Return the weighted median of the bases' predictions (AdaBoost.R2).
+
+    Drucker, H. "Improving regressors using boosting techniques." ICML (1997): 107-115.
+    """
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    bases = estimator.estimators_
+    if _all_trees(bases):
+        trees = [tree_of(base.tree_) for base in bases]
+        values = leaf_values(as_float32(x, trees), trees)[:, :, 0]
+    else:
+        values = ops.stack([convert(base, x, "predict") for base in bases], axis=1)
+    order = ops.argsort(values, axis=1)
+    weights = held(values, estimator.estimator_weights_[: len(bases)])[0]
+    reached = ops.cumsum(ops.take_along_axis(weights, order, axis=1), axis=1)
+    enough = ops.greater_equal(reached, reached[:, -1:] * constant(0.5, values))
+    ascending = ops.take_along_axis(values, order, axis=1)
+    infinite = constant(np.full(len(bases), np.inf), values)
+    return ops.min(ops.where(enough, ascending, infinite), axis=1)
+
+
+def _weighed(table, weights: Sequence[float] | None):
+    """Return a table of shape (batch, n_bases, n_columns) times the weights of the bases."""
+    return table if weights is None else table * constant(np.reshape(weights, (-1, 1)), table)
+
+
+def _average(table, weights: Sequence[float] | None):
+    """Return ``numpy.average`` over the bases, shape (batch, n_columns)."""
+    if weights is None:
+        return mean_over_trees(table)
+    total = sum_over_trees(_weighed(table, weights))
+    return total / held(total, np.full(table.shape[2], float(np.sum(weights))))[0]
+
+
+def _indicators(base, x, classes: np.ndarray):
+    """Return 1 in the column of the class that a base predicts, shape (batch, n_classes)."""
+    from keras import ops
+
+    label = ops.reshape(convert(base, x, "label"), (-1, 1))
+    places = np.array([np.flatnonzero(classes == known)[0] for known in base.classes_], np.int64)
+    own = np.full(len(classes), -1, np.int64)
+    own[places] = np.arange(len(places))
+    return ops.cast(ops.equal(label, own), current_build().precision)
+
+
+def _share_of_classes(base, x, n_classes: int):
+    """Return one bagged base's probabilities of all classes, or its vote if it has none."""
+    from keras import ops
+
+    if not hasattr(base, "predict_proba"):
+        return _indicators(base, x, np.arange(n_classes))
+    proba = convert(base, x, "predict_proba")
+    if len(base.classes_) == n_classes:
+        return proba
+    return ops.matmul(proba, constant(np.eye(n_classes)[base.classes_], proba))
+
+
+def _all_trees(bases: Sequence) -> bool:
+    """Return whether bases are plain trees, which are walked through together."""
+    return all(type(base) in _TREES for base in bases)
+
+
+def _with_values(tree: Tree, value: np.ndarray) -> Tree:
+    return Tree(**{**vars(tree), "value": value})
+
+
+def _seeing(tree: Tree, features: np.ndarray) -> Tree:
+    """Return a tree that was fitted on some columns as a tree of all columns."""
+    inner = np.maximum(tree.feature, 0)  # that of a leaf is negative, and never read
+    return Tree(**{**vars(tree), "feature": np.asarray(features)[inner]})
+
+
+def _all_classes(base, n_classes: int) -> np.ndarray:
+    """Return a tree's values with a column for every class, also those that it never saw."""
+    value = tree_of(base.tree_).value
+    full = np.zeros((len(value), n_classes))
+    full[:, base.classes_] = value
+    return full

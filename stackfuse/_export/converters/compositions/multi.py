@@ -1,0 +1,176 @@
+"""One classifier for each class, pair of classes or bit of a code; one estimator per target."""
+
+import numpy as np
+from sklearn.base import is_classifier, is_regressor
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
+from sklearn.multioutput import (
+    ClassifierChain,
+    MultiOutputClassifier,
+    MultiOutputRegressor,
+    RegressorChain,
+)
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    first_largest,
+    two_columns,
+)
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    unsupported,
+)
+
+
+@convert_type(OneVsRestClassifier, frames=True)
+def _one_vs_rest(estimator, x, method):
+    from keras import ops
+
+    bases = estimator.estimators_
+    if method == "decision_function":
+        if len(bases) == 1:
+            return convert(bases[0], x, method)
+        return ops.stack([_flat(convert(base, x, method)) for base in bases], axis=1)
+    if method == "label":
+        scores = ops.stack([_binary_score(base, x) for base in bases], axis=1)
+        if estimator.label_binarizer_.y_type_ == "multiclass":
+            return first_largest(scores)
+        above = ops.cast(ops.greater(scores, constant(_cut(bases[0]), scores)), "int64")
+        return above if estimator.multilabel_ else above[:, 0]
+    if method != "predict_proba":
+        raise unsupported(estimator, method)
+    proba = ops.stack([convert(base, x, method)[:, 1] for base in bases], axis=1)
+    if len(bases) == 1:
+        proba = two_columns(proba)
+    if estimator.multilabel_:
+        return proba
+    total = ops.sum(proba, axis=1, keepdims=True)
+    nothing = ops.equal(total, constant(0.0, proba))
+    return proba / ops.where(nothing, constant(1.0, proba), total)
+
+
+@convert_type(OneVsOneClassifier)
+def _one_vs_one(estimator, x, method):
+    from keras import ops
+
+    if estimator.pairwise_indices_ is not None:
+        raise NotConvertible("OneVsOneClassifier over a precomputed kernel has no counterpart.")
+    if method not in ("decision_function", "label"):
+        raise unsupported(estimator, method)
+    n_classes = len(estimator.classes_)
+    votes = [0] * n_classes
+    sums = [0] * n_classes
+    pairs = [(i, j) for i in range(n_classes) for j in range(i + 1, n_classes)]
+    for (i, j), base in zip(pairs, estimator.estimators_):
+        confidence = _binary_score(base, x)
+        predicted = convert(base, x, "predict")
+        sums[i] = -confidence if isinstance(sums[i], int) else sums[i] - confidence
+        sums[j] = confidence if isinstance(sums[j], int) else sums[j] + confidence
+        for place, value in ((i, 0.0), (j, 1.0)):
+            vote = ops.cast(ops.equal(predicted, constant(value, predicted)), predicted.dtype)
+            votes[place] = vote + votes[place]
+    vote, total = ops.stack(votes, axis=1), ops.stack(sums, axis=1)
+    size = ops.abs(total) + constant(1.0, total)
+    decision = vote + total / (size * constant(3.0, total))
+    if n_classes == 2:
+        decision = decision[:, 1]
+        if method == "decision_function":
+            return decision
+        cut = constant(_cut(estimator.estimators_[0]), decision)
+        return ops.cast(ops.greater(decision, cut), "int64")
+    return decision if method == "decision_function" else first_largest(decision)
+
+
+@convert_type(OutputCodeClassifier, frames=True)
+def _output_code(estimator, x, method):
+    """Return the class whose code is nearest, the first of equally near ones."""
+    from keras import ops
+
+    if method != "label":
+        raise unsupported(estimator, method)
+    code = ops.stack([_binary_score(base, x) for base in estimator.estimators_], axis=1)
+    book = estimator.code_book_
+    product = ops.matmul(code, constant(book.T, code))
+    return first_largest(product * constant(2.0, code) - constant(np.sum(book**2, axis=1), code))
+
+
+@convert_type(MultiOutputRegressor, frames=True)
+def _outputs_of_regressors(estimator, x, method):
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    return ops.stack([_flat(convert(base, x, method)) for base in estimator.estimators_], axis=1)
+
+
+@convert_type(MultiOutputClassifier, frames=True)
+def _outputs_of_classifiers(estimator, x, method):
+    from keras import ops
+
+    if method == "predict_proba":
+        return [convert(base, x, method) for base in estimator.estimators_]
+    if method != "label":
+        raise unsupported(estimator, method)
+    return ops.stack([convert(base, x, method) for base in estimator.estimators_], axis=1)
+
+
+@convert_type(ClassifierChain, RegressorChain)
+def _chain(estimator, x, method):
+    from keras import ops
+
+    passed_on = getattr(estimator, "chain_method_", "predict")
+    if method == "label":
+        _check_order_of_classes(estimator)
+    outputs = []
+    for base in estimator.estimators_:
+        outputs.append(_column_of(base, x, method))
+        x = ops.concatenate([x, ops.reshape(_column_of(base, x, passed_on), (-1, 1))], axis=1)
+    return ops.stack([outputs[k] for k in np.argsort(estimator.order_)], axis=1)
+
+
+def _check_order_of_classes(chain) -> None:
+    """Raise if the places of classes in ``classes_`` are ambiguous.
+
+    scikit-learn lists them in the order of the chain, and predicts in the order of the targets.
+    """
+    first = chain.classes_[0]
+    alike = all(np.array_equal(first, classes) for classes in chain.classes_)
+    if not alike and list(chain.order_) != list(range(len(chain.order_))):
+        raise NotConvertible(
+            "ClassifierChain lists its classes_ in the order of the chain, and its targets have "
+            "different classes. Use order=None, or encode the targets alike."
+        )
+
+
+def _column_of(base, x, method: str):
+    """Return one method's answer of a chain's estimator as one number a row."""
+    y = convert(base, x, method)
+    if method == "predict_proba":
+        if len(base.classes_) != 2:
+            raise NotConvertible(
+                f"A chain passes on the probability of the second of two classes, but "
+                f"{type(base).__name__} has {len(base.classes_)}. Use chain_method='predict'."
+            )
+        return y[:, 1]
+    return _flat(y)
+
+
+def _binary_score(base, x):
+    """Return what scikit-learn compares: the decision, else the probability of the second class."""
+    if is_regressor(base):
+        return _flat(convert(base, x, "predict"))
+    if hasattr(base, "decision_function"):
+        return _flat(convert(base, x, "decision_function"))
+    return convert(base, x, "predict_proba")[:, 1]
+
+
+def _cut(base) -> float:
+    """Return the score above which a row is in the second class."""
+    return 0.0 if hasattr(base, "decision_function") and is_classifier(base) else 0.5
+
+
+def _flat(y):
+    from keras import ops
+
+    return ops.reshape(y, (-1,))

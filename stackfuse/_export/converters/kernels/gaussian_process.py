@@ -1,0 +1,244 @@
+"""Gaussian processes: the kernel with the training rows, and its matrix products."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor, kernels
+from sklearn.gaussian_process._gpc import COEFS, LAMBDAS
+from sklearn.multiclass import OneVsOneClassifier
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.converters.shared.pairwise import (
+    kept_rows,
+    pairwise_kernel,
+    squared_distances,
+)
+from stackfuse._export.graph.arithmetic import (
+    affine,
+    as_column,
+    constant,
+    first_largest,
+    held,
+    is_positive,
+    two_columns,
+)
+from stackfuse._export.graph.convert import (
+    convert_type,
+    once,
+    unsupported,
+)
+
+
+def _kernel(kernel, x, rows: np.ndarray):
+    """Return a kernel between x and rows, shape (batch, n_rows) or one that broadcasts to it."""
+    converter = _KERNELS.get(type(kernel))
+    if converter is None:
+        raise NotConvertible(
+            f"The kernel {kernel} has no counterpart in a graph; the kernels of "
+            "sklearn.gaussian_process.kernels have."
+        )
+    return converter(kernel, x, rows)
+
+
+def _constant(kernel, x, rows):
+    return constant(np.full((1, len(rows)), kernel.constant_value), x)
+
+
+def _white(kernel, x, rows):
+    return constant(np.zeros((1, len(rows))), x)  # noise of new rows is their own
+
+
+def _sum(kernel, x, rows):
+    return _both(kernel, x, rows, lambda a, b: a + b)
+
+
+def _product(kernel, x, rows):
+    return _both(kernel, x, rows, lambda a, b: a * b)
+
+
+def _both(kernel, x, rows, combine: Callable):
+    first, second = _kernel(kernel.k1, x, rows), _kernel(kernel.k2, x, rows)
+    if isinstance(first, np.ndarray):  # Keras wants its own tensor on the left
+        first, second = second, first
+    return combine(first, second)
+
+
+def _power(kernel, x, rows):
+    from keras import ops
+
+    inner = _kernel(kernel.kernel, x, rows)
+    if isinstance(inner, np.ndarray):
+        return inner**kernel.exponent
+    return ops.power(inner, constant(kernel.exponent, x))
+
+
+def _scaled_squares(kernel, x, rows):
+    scale = np.broadcast_to(kernel.length_scale, rows.shape[1:])
+    return squared_distances(x / held(x, scale)[0], rows / scale)
+
+
+def _rbf(kernel, x, rows):
+    from keras import ops
+
+    return ops.exp(_scaled_squares(kernel, x, rows) * constant(-0.5, x))
+
+
+def _matern(kernel, x, rows):
+    from keras import ops
+
+    if kernel.nu == np.inf:
+        return _rbf(kernel, x, rows)
+    if kernel.nu not in (0.5, 1.5, 2.5):
+        raise NotConvertible(
+            f"Matern with nu={kernel.nu} is a Bessel function, which Keras has not: use 0.5, 1.5, "
+            "2.5 or inf."
+        )
+    distance = ops.sqrt(_scaled_squares(kernel, x, rows)) * constant(np.sqrt(2 * kernel.nu), x)
+    decay = ops.exp(-distance)
+    if kernel.nu == 0.5:
+        return decay
+    if kernel.nu == 1.5:
+        return (1 + distance) * decay
+    return (1 + distance + ops.square(distance) / constant(3, x)) * decay
+
+
+def _rational_quadratic(kernel, x, rows):
+    from keras import ops
+
+    scale = 2 * kernel.alpha * kernel.length_scale**2
+    base = 1 + squared_distances(x, rows) / constant(scale, x)
+    return ops.power(base, constant(-kernel.alpha, x))
+
+
+def _periodic(kernel, x, rows):
+    from keras import ops
+
+    distance = ops.sqrt(squared_distances(x, rows))
+    wave = ops.sin(distance * constant(np.pi / kernel.periodicity, x))
+    return ops.exp(ops.square(wave / constant(kernel.length_scale, x)) * constant(-2, x))
+
+
+def _dot_product(kernel, x, rows):
+    return affine(x, rows, kernel.sigma_0**2)
+
+
+def _pairwise(kernel, x, rows):
+    settings = kernel.pairwise_kernels_kwargs or {}
+    settings = {"gamma": kernel.gamma} | settings
+    unknown = set(settings) - {"gamma", "degree", "coef0"}
+    if unknown:
+        raise NotConvertible(f"PairwiseKernel with {sorted(unknown)} has no counterpart.")
+    return pairwise_kernel(kernel, kernel.metric, x, rows, **settings)
+
+
+#: By the very class: a subclass may compute anything.
+_KERNELS: dict[type, Callable] = {
+    kernels.ConstantKernel: _constant,
+    kernels.WhiteKernel: _white,
+    kernels.Sum: _sum,
+    kernels.Product: _product,
+    kernels.Exponentiation: _power,
+    kernels.RBF: _rbf,
+    kernels.Matern: _matern,
+    kernels.RationalQuadratic: _rational_quadratic,
+    kernels.ExpSineSquared: _periodic,
+    kernels.DotProduct: _dot_product,
+    kernels.PairwiseKernel: _pairwise,
+}
+
+
+def _diagonal(kernel, x):
+    """Return the kernel of each row with itself, shape (batch, 1)."""
+    from keras import ops
+
+    if isinstance(kernel, kernels.Sum):
+        return _diagonal(kernel.k1, x) + _diagonal(kernel.k2, x)
+    if isinstance(kernel, kernels.Product):
+        return _diagonal(kernel.k1, x) * _diagonal(kernel.k2, x)
+    if isinstance(kernel, kernels.Exponentiation):
+        return ops.power(_diagonal(kernel.kernel, x), constant(kernel.exponent, x))
+    if isinstance(kernel, kernels.DotProduct):
+        squares = ops.sum(ops.square(x), axis=1, keepdims=True)
+        return squares + constant(kernel.sigma_0**2, x)
+    if isinstance(kernel, kernels.PairwiseKernel) and kernel.metric not in ("rbf", "laplacian"):
+        raise NotConvertible(
+            f"The variance of a process with the kernel {kernel} has no counterpart in a graph."
+        )
+    # All others are functions of the distance, which is 0.
+    value = kernel.diag(np.zeros((1, x.shape[1])))
+    return ops.zeros_like(x[:, :1]) + constant(value, x)
+
+
+@convert_type(GaussianProcessRegressor)
+def _regressor(estimator, x, method):
+    if method != "predict":
+        raise unsupported(estimator, method)
+    kernel = _full_kernel(estimator, x)
+    alpha = estimator.alpha_.reshape(kernel.shape[1], -1)
+    y = affine(kernel, alpha.T, 0.0)
+    scale = np.broadcast_to(estimator._y_train_std, alpha.shape[1:])
+    mean = np.broadcast_to(estimator._y_train_mean, alpha.shape[1:])
+    scale, mean = held(x, scale, mean)
+    y = scale * y + mean
+    return as_column(y) if alpha.shape[1] == 1 else y
+
+
+@once
+def _full_kernel(estimator, x):
+    """Return the kernel of x with the training rows, of its full shape."""
+    from keras import ops
+
+    rows = kept_rows(estimator, estimator.X_train_)
+    kernel = _kernel(estimator.kernel_, x, rows)
+    if isinstance(kernel, np.ndarray):
+        kernel = ops.zeros_like(x[:, :1]) + kernel
+    return kernel
+
+
+@once
+def _binary(estimator, x, method):
+    from keras import ops
+
+    kernel = _full_kernel(estimator, x)
+    mean = affine(kernel, estimator.y_train_ - estimator.pi_, 0.0)
+    if method == "label":
+        return is_positive(mean)
+    if method != "predict_proba":
+        raise unsupported(estimator, method)
+    solved = solve_triangular(estimator.L_, np.diag(estimator.W_sr_), lower=True)
+    explained = ops.sum(ops.square(affine(kernel, solved, 0.0)), axis=1, keepdims=True)
+    variance = _diagonal(estimator.kernel_, x) - explained
+    # The integral of the logistic function as a sum of five error functions
+    # (Williams & Barber, Bayesian classification with Gaussian processes, 1998, appendix A).
+    alpha = 1 / (2 * variance)
+    slopes, shares = held(x, LAMBDAS.ravel(), COEFS.ravel())
+    bent = ops.erf(slopes * mean * ops.sqrt(alpha / (alpha + ops.square(slopes))))
+    integrals = ops.sqrt(np.pi / alpha) * bent / (2 * ops.sqrt(variance * (2 * np.pi)))
+    half = constant(0.5 * COEFS.sum(), x)
+    return two_columns(ops.sum(shares * integrals, axis=1, keepdims=True) + half)
+
+
+@convert_type(GaussianProcessClassifier)
+def _classifier(estimator, x, method):
+    base = estimator.base_estimator_
+    if estimator.n_classes_ == 2:
+        return _binary(base, x, method)
+    if isinstance(base, OneVsOneClassifier):
+        raise NotConvertible(
+            "GaussianProcessClassifier with multi_class='one_vs_one' has no probabilities for more "
+            "than two classes: use multi_class='one_vs_rest'."
+        )
+    return _one_vs_rest(estimator, x, method)
+
+
+def _one_vs_rest(estimator, x, method):
+    from keras import ops
+
+    parts = [_binary(e, x, "predict_proba")[:, 1:] for e in estimator.base_estimator_.estimators_]
+    positive = ops.concatenate(parts, axis=1)
+    if method == "label":
+        return first_largest(positive)
+    if method != "predict_proba":
+        raise unsupported(estimator, method)
+    return positive / ops.sum(positive, axis=1, keepdims=True)

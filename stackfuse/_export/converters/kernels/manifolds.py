@@ -1,0 +1,79 @@
+"""Embeddings of new rows by their nearest training rows."""
+
+import numpy as np
+from sklearn.manifold import Isomap, LocallyLinearEmbedding
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.converters.kernels.neighbors import (
+    reduced_by_estimator,
+    refuse_ties,
+)
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    table,
+)
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_transformer,
+)
+
+
+@convert_transformer(Isomap)
+def _isomap(estimator, x):
+    from keras import ops
+
+    if estimator.n_neighbors is None:
+        raise NotConvertible(
+            "Isomap with a radius compares paths over all training rows: give n_neighbors."
+        )
+    reduced, power, places = _nearest(estimator, x, estimator.dist_matrix_)
+    distances = reduced if power == 1 else ops.power(reduced, constant(1 / power, x))
+    paths = table(np.asarray(estimator.dist_matrix_, np.float64), x.dtype)(places)
+    shortest = ops.min(ops.expand_dims(distances, 2) + paths, axis=1)
+    kernel = ops.square(shortest) * constant(-0.5, x)
+    return convert(estimator.kernel_pca_, kernel, "transform")
+
+
+@convert_transformer(LocallyLinearEmbedding)
+def _locally_linear(estimator, x):
+    from keras import ops
+
+    embedding = np.asarray(estimator.embedding_, np.float64)
+    _, _, places = _nearest(estimator, x, embedding)
+    rows = table(np.asarray(estimator.nbrs_._fit_X, np.float64), x.dtype)(places)
+    differences = rows - ops.expand_dims(x, 1)
+    gram = ops.matmul(differences, ops.transpose(differences, (0, 2, 1)))
+    unit = np.eye(estimator.n_neighbors, dtype=x.dtype)
+    trace = ops.sum(gram * unit, axis=(1, 2), keepdims=True)
+    added = ops.where(ops.greater(trace, constant(0, x)), trace, constant(1, x))
+    weights = _solved_for_ones(gram + added * constant(estimator.reg, x) * unit)
+    weights = weights / ops.sum(weights, axis=1, keepdims=True)
+    return ops.sum(weights * table(embedding, x.dtype)(places), axis=1)
+
+
+def _solved_for_ones(matrices):
+    """Return the solutions for right sides of ones, shape (batch, n, 1).
+
+    By elimination without pivoting, which positive definite matrices do not need: a solver's
+    operation raises an error for all rows where one row is NaN.
+    """
+    from keras import ops
+
+    n = matrices.shape[1]
+    system = ops.concatenate([matrices, ops.ones_like(matrices[:, :, :1])], axis=2)
+    for k in range(n):
+        pivot = system[:, k : k + 1] / system[:, k : k + 1, k : k + 1]
+        is_pivot = np.arange(n)[:, None] == k
+        system = ops.where(is_pivot, pivot, system - system[:, :, k : k + 1] * pivot)
+    return system[:, :, n:]
+
+
+def _nearest(estimator, x, values: np.ndarray):
+    """Return the reduced distances to the nearest training rows, their power, and their places."""
+    from keras import ops
+
+    neighbors = estimator.nbrs_
+    reduced, power = reduced_by_estimator(neighbors, x)
+    refuse_ties(neighbors, values)
+    largest, places = ops.top_k(ops.negative(reduced), estimator.n_neighbors)
+    return ops.negative(largest), power, places

@@ -1,0 +1,204 @@
+"""Linear models: a matrix product in float64, then the link."""
+
+import numpy as np
+from sklearn._loss.link import IdentityLink
+from sklearn.cross_decomposition import CCA, PLSSVD, PLSCanonical, PLSRegression
+from sklearn.linear_model import (
+    ARDRegression,
+    BayesianRidge,
+    ElasticNet,
+    ElasticNetCV,
+    GammaRegressor,
+    HuberRegressor,
+    Lars,
+    LarsCV,
+    Lasso,
+    LassoCV,
+    LassoLars,
+    LassoLarsCV,
+    LassoLarsIC,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    MultiTaskElasticNet,
+    MultiTaskElasticNetCV,
+    MultiTaskLasso,
+    MultiTaskLassoCV,
+    OrthogonalMatchingPursuit,
+    OrthogonalMatchingPursuitCV,
+    PassiveAggressiveClassifier,
+    PassiveAggressiveRegressor,
+    Perceptron,
+    PoissonRegressor,
+    QuantileRegressor,
+    RANSACRegressor,
+    Ridge,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    RidgeCV,
+    SGDClassifier,
+    SGDRegressor,
+    TheilSenRegressor,
+    TweedieRegressor,
+)
+from sklearn.svm import LinearSVC, LinearSVR
+
+from stackfuse._export.graph.arithmetic import (
+    affine,
+    as_column,
+    constant,
+    first_largest,
+    held,
+    is_positive,
+    shares,
+    two_columns,
+)
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    current_build,
+    once,
+    unsupported,
+)
+
+
+@once
+def _scores(estimator, x):
+    """Return the products with the coefficients; by one layer, as it may be trained on."""
+    trainable = current_build().trainable
+    return affine(x, estimator.coef_, estimator.intercept_, trainable=trainable)
+
+
+@convert_type(
+    ARDRegression,
+    BayesianRidge,
+    ElasticNet,
+    ElasticNetCV,
+    HuberRegressor,
+    Lars,
+    LarsCV,
+    Lasso,
+    LassoCV,
+    LassoLars,
+    LassoLarsCV,
+    LassoLarsIC,
+    LinearRegression,
+    LinearSVR,
+    MultiTaskElasticNet,
+    MultiTaskElasticNetCV,
+    MultiTaskLasso,
+    MultiTaskLassoCV,
+    OrthogonalMatchingPursuit,
+    OrthogonalMatchingPursuitCV,
+    PassiveAggressiveRegressor,
+    QuantileRegressor,
+    Ridge,
+    RidgeCV,
+    SGDRegressor,
+    TheilSenRegressor,
+)
+def _regressor(estimator, x, method):
+    if method != "predict":
+        raise unsupported(estimator, method)
+    y = _scores(estimator, x)
+    return as_column(y) if np.ndim(estimator.coef_) == 1 else y
+
+
+@convert_type(GammaRegressor, PoissonRegressor, TweedieRegressor)
+def _generalised(estimator, x, method):
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    y = as_column(_scores(estimator, x))
+    return y if isinstance(estimator._base_loss.link, IdentityLink) else ops.exp(y)
+
+
+@convert_type(RANSACRegressor)
+def _ransac(estimator, x, method):
+    return convert(estimator.estimator_, x, method)
+
+
+@convert_type(CCA, PLSCanonical, PLSRegression)
+def _partial_least_squares(estimator, x, method):
+    centred = x - held(x, estimator._x_mean)[0]
+    if method == "transform":
+        return affine(centred / held(x, estimator._x_std)[0], estimator.x_rotations_.T, 0.0)
+    if method != "predict":
+        raise unsupported(estimator, method)
+    y = affine(centred, estimator.coef_, estimator.intercept_)
+    return as_column(y) if estimator._predict_1d else y
+
+
+@convert_type(PLSSVD)
+def _pls_svd(estimator, x, method):
+    if method != "transform":
+        raise unsupported(estimator, method)
+    centre, scale = held(x, estimator._x_mean, estimator._x_std)
+    return affine((x - centre) / scale, estimator.x_weights_.T, 0.0)
+
+
+@convert_type(LinearSVC, PassiveAggressiveClassifier, Perceptron)
+def _decision_classifier(estimator, x, method):
+    decision = _scores(estimator, x)
+    return _from_decision(estimator, decision, method, proba=None)
+
+
+@convert_type(RidgeClassifier, RidgeClassifierCV)
+def _ridge_classifier(estimator, x, method):
+    from keras import ops
+
+    decision = _scores(estimator, x)
+    if method == "label" and estimator._label_binarizer.y_type_.startswith("multilabel"):
+        return ops.cast(ops.greater(decision, constant(0, x)), "int64")
+    return _from_decision(estimator, decision, method, proba=None)
+
+
+@convert_type(LogisticRegression, LogisticRegressionCV)
+def _softmax_classifier(estimator, x, method):
+    decision = _scores(estimator, x)
+    return _from_decision(estimator, decision, method, proba=_softmax)
+
+
+@convert_type(SGDClassifier)
+def _sgd_classifier(estimator, x, method):
+    decision = _scores(estimator, x)
+    proba = {"log_loss": _one_vs_rest, "modified_huber": _clipped}.get(estimator.loss)
+    return _from_decision(estimator, decision, method, proba)
+
+
+def _from_decision(estimator, decision, method: str, proba):
+    if method == "decision_function":
+        return as_column(decision) if decision.shape[1] == 1 else decision
+    if method == "label":
+        return is_positive(decision) if decision.shape[1] == 1 else first_largest(decision)
+    if method == "predict_proba" and proba is not None:
+        return proba(decision)
+    raise unsupported(estimator, method)
+
+
+def _softmax(decision):
+    from keras import ops
+
+    if decision.shape[1] == 1:
+        return two_columns(ops.sigmoid(decision))
+    return ops.softmax(decision)
+
+
+def _clipped(decision):
+    """Return the shares of the decisions, clipped to [-1, 1]."""
+    from keras import ops
+
+    one = constant(1, decision)
+    return _of_classes((ops.minimum(ops.maximum(decision, -one), one) + one) / (one + one))
+
+
+def _one_vs_rest(decision):
+    """Return the shares of the probabilities of each class against all others."""
+    from keras import ops
+
+    return _of_classes(ops.sigmoid(decision))
+
+
+def _of_classes(positive):
+    return two_columns(positive) if positive.shape[1] == 1 else shares(positive)

@@ -1,0 +1,136 @@
+"""Keras networks: ours, copied into the graph in inference mode."""
+
+from stackfuse._core.multi_input import input_structure
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.graph.arithmetic import (
+    affine,
+    as_column,
+    constant,
+    first_largest,
+)
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    current_build,
+    once,
+    unsupported,
+)
+from stackfuse._export.live_networks import live
+from stackfuse._keras.copies import isolated
+from stackfuse._keras.penultimate import (
+    in_float64,
+    penultimate,
+)
+from stackfuse._networks.kinds import (
+    NetworkClassifier,
+    NetworkRegressor,
+)
+from stackfuse._oof.alignment import Aligned
+from stackfuse._oof.contributions import FEATURES
+
+
+@convert_type(NetworkClassifier)
+def _classifier(estimator, x, method):
+    from keras import ops
+
+    if method == FEATURES:
+        return _features(estimator, x)
+    if method == "decision_function":
+        decision = _outputs(estimator, x, "decide")
+        if isinstance(decision, list):
+            return [as_column(part) if part.shape[1] == 1 else part for part in decision]
+        return as_column(decision) if estimator.outputs_.task == "binary" else decision
+    probabilities = _outputs(estimator, x, "predict")
+    if method == "predict_proba":
+        return probabilities
+    if method != "label":
+        raise unsupported(estimator, method)
+    if isinstance(probabilities, list):
+        return ops.stack([first_largest(p) for p in probabilities], axis=1)
+    if estimator.outputs_.task == "multilabel":
+        return ops.cast(ops.greater(probabilities, constant(0.5, probabilities)), "int64")
+    return first_largest(probabilities)
+
+
+@convert_type(NetworkRegressor)
+def _regressor(estimator, x, method):
+    if method == FEATURES:
+        return _features(estimator, x)
+    if method != "predict":
+        raise unsupported(estimator, method)
+    y = _outputs(estimator, x, "predict")
+    return as_column(y) if estimator._y_is_column else y
+
+
+@convert_type(Aligned)
+def _aligned(estimator, x, method):
+    if method != FEATURES:
+        raise unsupported(estimator, method)
+    features, motion = convert(estimator.estimator, x, method), estimator.alignment
+    moved = features - constant(motion.origin, features)
+    return affine(moved, motion.rotation.T, motion.target)
+
+
+def _outputs(estimator, x, meaning: str):
+    """Return what the estimator's network predicts, or decides, in the graph's precision."""
+    if current_build().live:
+        return live(estimator, _fed(estimator.model_, x), meaning)
+    return getattr(estimator.outputs_, meaning)(_raw(estimator, x), current_build().precision)
+
+
+@once
+def _raw(estimator, x):
+    """Return what the estimator's network computes, in its own dtype."""
+    return _computed(estimator.model_, x)
+
+
+@once
+def _features(estimator, x):
+    """Return what the last layer of the estimator's network is given."""
+    if current_build().live:
+        raise NotConvertible("Features are computed base by base.")
+    return in_float64(_computed(penultimate(estimator.model_), x), current_build().precision)
+
+
+def _computed(model, x):
+    build = current_build()
+    network = isolated(model, trainable=build.trainable, narrow=build.precision == "float32")
+    return network(_fed(network, x), training=None if build.trainable else False)
+
+
+def _fed(network, x):
+    """Return x in the structure and the dtypes of a network's inputs."""
+    import keras
+
+    structure = input_structure(network)
+    if not isinstance(structure, dict | list | tuple):
+        return _fit(network, structure, next(iter(x.values())) if isinstance(x, dict) else x)
+    tensors = structure if isinstance(structure, dict) else {t.name: t for t in structure}
+    if not isinstance(x, dict):
+        raise NotConvertible(
+            f"The network {network.name!r} has the inputs {list(tensors)}, but X is one table."
+        )
+    fed = {name: _fit(network, tensor, x[name]) for name, tensor in tensors.items()}
+    return (
+        fed
+        if isinstance(structure, dict)
+        else keras.tree.pack_sequence_as(structure, list(fed.values()))
+    )
+
+
+def _fit(network, wanted, x):
+    """Return a tensor as an input of a network is declared."""
+    from keras import ops
+
+    rank = len(wanted.shape)
+    if len(x.shape) == rank - 1:  # Keras adds or drops a last axis of length one
+        x = ops.expand_dims(x, -1)
+    elif len(x.shape) == rank + 1 and x.shape[-1] == 1:
+        x = ops.squeeze(x, -1)
+    declared, given = wanted.shape[1:], x.shape[1:]
+    if len(declared) != len(given) or any(w not in (None, g) for w, g in zip(declared, given)):
+        raise NotConvertible(
+            f"The network {network.name!r} takes rows of shape {tuple(declared)}, "
+            f"but the graph gives it {tuple(given)}."
+        )
+    return ops.cast(x, wanted.dtype)

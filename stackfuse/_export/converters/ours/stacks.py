@@ -1,0 +1,150 @@
+"""Stacks, ours and scikit-learn's: the bases' columns, what is passed through, the meta-learner."""
+
+import numpy as np
+from sklearn import ensemble
+from sklearn.frozen import FrozenEstimator
+
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    held,
+)
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    current_build,
+    once,
+)
+from stackfuse._export.graph.frame import (
+    Frame,
+    take_columns,
+)
+from stackfuse._oof.columns import (
+    class_places,
+    labels_for,
+)
+from stackfuse._stacking.estimators import (
+    StackingClassifier,
+    StackingRegressor,
+)
+from stackfuse._stacking.fitted import as_list
+
+
+@convert_type(
+    StackingClassifier,
+    StackingRegressor,
+    ensemble.StackingClassifier,
+    ensemble.StackingRegressor,
+    frames=True,
+)
+def _stack(estimator, x, method):
+    from keras import ops
+
+    table = _meta_features(estimator, x)
+    if method == "transform":
+        return table
+    final = estimator.final_estimator_
+    if method == "label":
+        # The meta-learner's classes are numbers of classes, not always all of them.
+        return ops.cast(convert(final, table, "predict"), "int64")
+    y = convert(final, table, method)
+    if method != "predict_proba" or not isinstance(y, list):
+        return y
+    if _is_ours(estimator):
+        return _labels(y, final.classes_)
+    # scikit-learn returns the probabilities of not having the labels here.
+    return ops.stack([proba[:, 0] for proba in y], axis=1)
+
+
+def _is_ours(stack) -> bool:
+    return isinstance(stack, StackingClassifier | StackingRegressor)
+
+
+@once
+def _meta_features(stack, x):
+    """Return the table that the meta-learner sees."""
+    from keras import ops
+
+    replicas = stack._replicas() if _is_ours(stack) else [[e] for e in stack.estimators_]
+    blocks = []
+    for estimators, method in zip(replicas, stack.stack_method_):
+        votes = [_block(stack, estimator, x, method) for estimator in estimators]
+        total = votes[0]
+        for vote in votes[1:]:  # in the order in which numpy adds them
+            total = total + vote
+        if len(votes) > 1:
+            total = total / held(total, np.full(total.shape[1], float(len(votes))))[0]
+        blocks.append(total)
+    if stack._passes_through() if _is_ours(stack) else stack.passthrough:
+        everything = isinstance(stack.passthrough, bool | np.bool_)
+        blocks.append(_numbers(x, stack) if everything else _chosen(x, stack))
+    return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
+
+
+def _numbers(x, stack):
+    """Return what is passed through, as the meta-learner takes it."""
+    return x.numbers(wanted_by=type(stack).__name__) if isinstance(x, Frame) else x
+
+
+def _chosen(x, stack):
+    """Return the columns, or of a ``MultiInput`` the inputs, that are passed through."""
+    from keras import ops
+
+    columns = as_list(stack.passthrough)
+    if isinstance(x, dict):
+        parts = [ops.reshape(x[n], (-1, int(np.prod(x[n].shape[1:], dtype=int)))) for n in columns]
+        return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+    names = list(getattr(stack, "feature_names_in_", []))
+    places = [names.index(c) if isinstance(c, str) else c % x.shape[1] for c in columns]
+    return _numbers(take_columns(x, places), stack)
+
+
+def _block(stack, base, x, method: str):
+    """Return one base's columns of the meta-learner's table."""
+    from keras import ops
+
+    ours = _is_ours(stack)
+    classes = getattr(stack, "classes_", None)
+    if ours:
+        labels = stack._labels_of(base)
+    else:
+        known = None if isinstance(classes, list) else classes
+        labels = labels_for(base, known, prefit=stack.cv == "prefit")
+    if ours and method == "predict" and labels is not None and isinstance(base, FrozenEstimator):
+        label = ops.reshape(convert(base, x, "label"), (-1, 1))
+        places = class_places(base, labels)
+        hits = ops.equal(label, np.arange(len(places), dtype=np.int64))
+        return ops.sum(ops.where(hits, _typed(places), _typed(places * 0)), 1, keepdims=True)
+    y = convert(base, x, method)
+    if isinstance(y, list):
+        if ours:
+            return _labels(y, base.classes_)
+        return ops.concatenate([proba[:, 1:] for proba in y if proba.shape[1] > 1], axis=1)
+    if len(y.shape) == 1:
+        return ops.reshape(y, (-1, 1))
+    if method != "predict_proba":
+        return y
+    if not ours:
+        return y[:, 1:] if classes is not None and len(classes) == 2 else y
+    if labels is None:
+        return y
+    if not np.array_equal(base.classes_, labels):
+        # A base that does not know some class: its column is zero.
+        places = class_places(base, labels)
+        y = ops.matmul(y, np.eye(len(labels), dtype=y.dtype)[places])
+    return y[:, 1:] if len(labels) == y.shape[1] == 2 else y
+
+
+def _typed(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, current_build().precision)
+
+
+def _labels(tables: list, classes: list):
+    """Return the probability of each label, as ``stackfuse._oof.columns.as_labels`` does."""
+    from keras import ops
+
+    columns = []
+    for proba, known in zip(tables, classes):
+        only = proba.shape[1] == 1
+        share = constant(float(known[0] == 1), proba)
+        columns.append(proba[:, 0] * share if only else proba[:, 1])
+    return ops.stack(columns, axis=1)

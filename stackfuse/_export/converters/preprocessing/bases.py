@@ -1,0 +1,152 @@
+"""B-splines: between each two knots a polynomial in the distance from the first of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import factorial
+
+import numpy as np
+from sklearn.preprocessing import SplineTransformer
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.converters.shared.intervals import (
+    passed,
+    rows_at,
+)
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    held,
+)
+from stackfuse._export.graph.convert import convert_transformer
+from stackfuse._export.graph.masks import refuse_rows
+
+
+@convert_transformer(SplineTransformer)
+def _splines(estimator, x):
+    from keras import ops
+
+    features = list(_features(estimator))
+    misses_are_zeros = estimator.handle_missing == "zeros"
+    numbers = x
+    if estimator.extrapolation == "constant":  # infinity times zero is not zero
+        largest = constant(np.finfo(x.dtype).max, x)
+        numbers = ops.minimum(ops.maximum(numbers, -largest), largest)
+    if estimator.extrapolation == "periodic":
+        first, period = held(x, *np.array([f.period() for f in features]).T)
+        numbers = first + ops.mod(numbers - first, period)
+    place = passed(numbers, [feature.starts for feature in features])
+    row = rows_at(place, [feature.rows for feature in features], x)
+    n_splines = features[0].n_splines
+    y = _evaluated(ops.expand_dims(numbers, 2) - row[:, :, :1], row[:, :, 1:], n_splines)
+    if misses_are_zeros:
+        y = ops.where(ops.isnan(ops.expand_dims(x, 2)), constant(0, x), y)
+    y = y if estimator.include_bias else y[:, :, :-1]
+    y = ops.reshape(y, (-1, len(features) * y.shape[2]))
+    if estimator.extrapolation == "error" or estimator.degree == 0:
+        refuse_rows(ops.isnan(y))
+    return y
+
+
+def _evaluated(distance, coefficients, n_splines: int):
+    """Return polynomials of shape (batch, n_features, n_splines), their coefficients side by side.
+
+    The highest power is first.
+    """
+    n_powers = coefficients.shape[2] // n_splines
+    y = coefficients[:, :, :n_splines]
+    for k in range(1, n_powers):
+        y = y * distance + coefficients[:, :, k * n_splines : (k + 1) * n_splines]
+    return y
+
+
+@dataclass(frozen=True)
+class _Feature:
+    """The splines of one feature.
+
+    Attributes
+    ----------
+    starts : ndarray of shape (n_pieces - 1,)
+        Where each piece but the first starts.
+    rows : ndarray of shape (n_pieces, 1 + n_powers * n_splines)
+        What the distance is measured from, and the coefficients of the highest power first.
+    n_splines : int
+    knots : ndarray
+    degree : int
+    """
+
+    starts: np.ndarray
+    rows: np.ndarray
+    n_splines: int
+    knots: np.ndarray
+    degree: int
+
+    def period(self) -> tuple[float, float]:
+        """Return where a period starts, and its length."""
+        first, last = self.knots[self.degree], self.knots[-self.degree - 1]
+        if not last > first:
+            raise NotConvertible(
+                "SplineTransformer with extrapolation='periodic' was fitted on a column of one "
+                "value, which has no period: leave the column out."
+            )
+        return first, last - first
+
+
+def _features(estimator) -> Iterator[_Feature]:
+    """Yield the pieces of each feature's splines: below the knots, between them, and above."""
+    degree = estimator.degree
+    for spline in estimator.bsplines_:
+        knots = spline.t
+        inner = knots[estimator.degree : len(knots) - estimator.degree]
+        starts, rows = inner[1:], [_piece(spline, knot) for knot in inner]
+        if estimator.extrapolation not in ("continue", "periodic"):
+            low, high = knots[degree], knots[-degree - 1]
+            if low > high:
+                raise NotConvertible(
+                    "SplineTransformer(extrapolation='linear') of degree 0 or 1 takes wrong knots "
+                    "for the ends of all columns but the first, and here they cross: give "
+                    "n_knots=5 or more."
+                )
+            within = np.flatnonzero((low < inner) & (inner <= high))
+            first = int(np.searchsorted(inner, low, side="right")) - 1
+            below, above = _ends(estimator, spline, low, high, degree)
+            # The last knot itself is inside.
+            starts = np.r_[low, inner[within], np.nextafter(high, np.inf)]
+            rows = [below, *(rows[k] for k in (first, *within)), above]
+            if estimator.extrapolation == "linear" and degree <= 1:
+                degree += 1  # as scikit-learn does, for the columns that follow too
+        yield _Feature(starts, np.array(rows), spline.c.shape[1], knots, estimator.degree)
+
+
+def _n_powers(spline) -> int:
+    """Return the number of coefficients of a piece; beyond the ends it may be a line."""
+    return max(spline.k, 1) + 1
+
+
+def _piece(spline, knot: float) -> np.ndarray:
+    """Return the row of the piece that starts at a knot: Taylor's polynomial there."""
+    powers = range(_n_powers(spline))[::-1]
+    return np.concatenate([[knot], *(spline(knot, nu=k) / factorial(k) for k in powers)])
+
+
+def _ends(estimator, spline, low, high, degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of the pieces below and above the range that was seen.
+
+    They are what scikit-learn returns, with its oddities for degrees below 2.
+    """
+    n_splines = spline.c.shape[1]
+    below = np.zeros((_n_powers(spline), n_splines))
+    above = np.zeros_like(below)
+    if estimator.extrapolation == "error":
+        below[-1] = above[-1] = np.nan
+    elif estimator.extrapolation == "constant":
+        below[-1, :degree] = spline(low)[:degree]
+        above[-1, n_splines - degree :] = spline(high)[n_splines - degree :]
+        if degree == 0 and estimator.sparse_output:
+            above[-1] = spline(high)
+        elif degree == 0 and n_splines > 1:  # where scikit-learn raises
+            above[-1] = np.nan
+    else:
+        n_ends = degree + 1 if degree <= 1 else degree
+        for near, far in zip(range(n_ends), range(n_splines)[::-1]):
+            below[-2:, near] = spline(low, nu=1)[near], spline(low)[near]
+            above[-2:, far] = spline(high, nu=1)[far], spline(high)[far]
+    return np.r_[low, below.ravel()], np.r_[high, above.ravel()]

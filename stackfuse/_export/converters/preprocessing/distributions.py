@@ -1,0 +1,41 @@
+"""Quantile transforms: the share of training rows below a number, or the normal quantile of it."""
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.preprocessing import QuantileTransformer
+from sklearn.preprocessing._data import BOUNDS_THRESHOLD
+
+from stackfuse._export.converters.shared.functions import normal_quantile
+from stackfuse._export.converters.shared.intervals import interpolated
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    held,
+)
+from stackfuse._export.graph.convert import convert_transformer
+
+
+@convert_transformer(QuantileTransformer)
+def _quantile(estimator, x):
+    from keras import ops
+
+    knots = np.asarray(estimator.quantiles_, np.float64).T
+    shares = np.tile(np.asarray(estimator.references_, np.float64), (len(knots), 1))
+    # From below and from above: of repeated quantiles one finds the last, the other the first.
+    up = interpolated(x, knots, shares)
+    down = interpolated(-x, -knots[:, ::-1], -shares[:, ::-1])
+    y = (up - down) * constant(0.5, x)
+    low, high, margin = held(x, knots[:, 0], knots[:, -1], np.full(len(knots), BOUNDS_THRESHOLD))
+    zero, one = constant(0, x), constant(1, x)
+    if estimator.output_distribution == "uniform":
+        y = ops.where(ops.equal(x, high), one, y)
+        return ops.where(ops.equal(x, low), zero, y)
+    # scikit-learn cuts where the share is as near to 0 or 1 as this.
+    share = BOUNDS_THRESHOLD - np.spacing(1)
+    first, last = constant(share, x), constant(1 - share, x)
+    z = normal_quantile(ops.minimum(ops.maximum(y, first), last))
+    z = ops.where(ops.isnan(x), x, z)
+    # In float32 the margin may be less than the next number is away.
+    is_last = ops.logical_or(ops.greater_equal(x, high), ops.greater(x + margin, high))
+    is_first = ops.logical_or(ops.less_equal(x, low), ops.less(x - margin, low))
+    z = ops.where(is_last, constant(norm.ppf(1 - share), x), z)
+    return ops.where(is_first, constant(norm.ppf(share), x), z)

@@ -1,0 +1,173 @@
+"""Encoders of categories: the code of a category picks its row of a table of outputs."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    table,
+)
+from stackfuse._export.graph.convert import (
+    convert_transformer,
+    current_build,
+)
+from stackfuse._export.graph.frame import (
+    Words,
+    columns_of,
+)
+from stackfuse._export.graph.masks import (
+    refuse_infinite,
+    refuse_rows,
+)
+from stackfuse._export.graph.signature import MISSING
+
+
+@convert_transformer(OneHotEncoder, frames=True)
+def _one_hot(estimator, x):
+    rows = []
+    for k, categories in enumerate(estimator.categories_):
+        codes, unknown = _grouped(estimator, k, len(categories))
+        width = estimator._n_features_outs[k]
+        dropped = estimator._drop_idx_after_grouping
+        drop = None if dropped is None else dropped[k]
+        known = np.array([_indicator(code, width, drop) for code in codes])
+        other = np.zeros(width) if unknown is None else _indicator(unknown, width, drop)
+        if estimator.handle_unknown == "error":
+            other = np.full(width, np.nan)
+        rows.append(np.vstack([other, known]))
+    return _encoded(estimator, x, rows)
+
+
+@convert_transformer(OrdinalEncoder, frames=True)
+def _ordinal(estimator, x):
+    rows = []
+    for k, categories in enumerate(estimator.categories_):
+        known = np.arange(len(categories), dtype=np.float64)
+        missing = estimator._missing_indices.get(k)
+        if estimator._infrequent_enabled:
+            mapping = estimator._default_to_infrequent_mappings[k]
+            present = np.arange(len(categories)) != missing
+            known[present] = known[present] if mapping is None else mapping
+        if missing is not None:
+            known[missing] = estimator.encoded_missing_value
+        use_value = estimator.handle_unknown == "use_encoded_value"
+        other = estimator.unknown_value if use_value else np.nan
+        rows.append(np.append(other, known)[:, None])
+    return _encoded(estimator, x, rows)
+
+
+@convert_transformer(TargetEncoder, frames=True)
+def _target(estimator, x):
+    mean = np.atleast_1d(estimator.target_mean_)
+    starts = range(0, len(estimator.encodings_), len(mean))  # a column has one for each class
+    rows = [np.column_stack(estimator.encodings_[k : k + len(mean)]) for k in starts]
+    return _encoded(estimator, x, [np.vstack([mean, known]) for known in rows])
+
+
+def _grouped(encoder, k: int, n_categories: int) -> tuple[np.ndarray, int | None]:
+    """Return the codes of a column's categories, and of unknown ones if they have one."""
+    codes = np.arange(n_categories)
+    mapping = encoder._default_to_infrequent_mappings[k] if encoder._infrequent_enabled else None
+    if mapping is None:
+        return codes, None
+    joined = encoder.handle_unknown in ("infrequent_if_exist", "warn")
+    return mapping[codes], int(mapping.max()) if joined else None
+
+
+def _indicator(code: int, width: int, drop: int | None) -> np.ndarray:
+    """Return the row that is 1 in the column of a code; the dropped code has none."""
+    if drop is not None:
+        if code == drop:
+            return np.zeros(width)
+        code = code - 1 if code > drop else code
+    return np.eye(width)[code]
+
+
+def _encoded(encoder, x, rows: list[np.ndarray]):
+    """Return each column's row of its table; the first row is for unknown categories."""
+    from keras import ops
+
+    dtype = current_build().precision
+    blocks = []
+    for column, categories, values in zip(columns_of(x), encoder.categories_, rows, strict=True):
+        refuses = getattr(encoder, "handle_unknown", None) == "error"
+        if not values.shape[1] and not refuses:
+            continue
+        code = _code(encoder, column, categories)
+        if refuses:  # infinite numbers, too, are unknown
+            refuse_rows(ops.equal(code, np.zeros(1, np.int32)))
+        elif column.dtype != "string":
+            refuse_infinite(column)
+        if values.shape[1]:
+            blocks.append(ops.reshape(table(values, dtype)(code), (-1, values.shape[1])))
+    if not blocks:
+        raise NotConvertible(f"{type(encoder).__name__} returns no columns.")
+    return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
+
+
+def _code(encoder, column, categories: np.ndarray):
+    """Return 1 + the number of the category of each row, 0 for others; int32 (batch, 1)."""
+    from keras import ops
+
+    name = type(encoder).__name__
+    missing = np.asarray(pd.isna(categories), bool)
+    if missing.sum() > 1:
+        raise NotConvertible(
+            f"{name} knows both None and NaN as categories, which a graph cannot tell apart: "
+            "replace None by NaN before the stack is fitted."
+        )
+    if column.dtype == "string":
+        return _code_of_words(name, Words.of(column), _words(name, categories, missing))
+    if not all(
+        isinstance(c, bool | int | float | np.number | np.bool_) for c in categories[~missing]
+    ):
+        raise NotConvertible(
+            f"{name} knows the categories {categories[:3].tolist()}, but the graph gives it "
+            "numbers: fit on a data frame, and pass rows of it as X= or verify=."
+        )
+    values = np.where(missing, np.nan, categories).astype(np.float64)
+    typed = constant(values, column)
+    if len(np.unique(typed)) < len(values) or np.any(np.abs(values[~missing]) > 2.0**53):
+        raise NotConvertible(f"{name} knows categories that are equal as {column.dtype} numbers.")
+    hits = ops.equal(column, typed)
+    if missing.any():
+        hits = ops.logical_or(hits, ops.logical_and(ops.isnan(column), missing))
+    numbers = np.arange(1, len(values) + 1, dtype=np.int32)
+    hit = ops.where(hits, numbers, np.zeros(len(values), np.int32))
+    return ops.cast(ops.sum(hit, axis=1, keepdims=True), "int32")
+
+
+def _code_of_words(name: str, column: Words, words: list[str]):
+    """Return 1 + the number of each row's word, 0 for others; int32 of shape (batch, 1)."""
+    import keras
+    from keras import ops
+
+    if MISSING in words and MISSING in column.read_as:
+        raise NotConvertible(
+            f"{name} knows None as a category after missing values have been imputed, and a graph "
+            "cannot tell None from NaN: replace None by NaN before the stack is fitted."
+        )
+    spelled = words + [string for string in column.read_as if string not in words]
+    free = next(f"<{k}>" for k in range(len(spelled) + 1) if f"<{k}>" not in spelled)
+    lookup = keras.layers.StringLookup(vocabulary=spelled, num_oov_indices=1, oov_token=free)
+    code = ops.cast(lookup(column.tensor), "int32")
+    if not column.read_as:
+        return code
+    numbers = {word: k for k, word in enumerate(words, start=1)}
+    meant = [numbers.get(column.read_as.get(string, string), 0) for string in spelled]
+    return ops.take(np.array([0, *meant], np.int32), code)
+
+
+def _words(name: str, categories: Any, missing: np.ndarray) -> list[str]:
+    """Return categories as strings, in which a missing value has a word of its own."""
+    known = categories[~missing].tolist()
+    if not all(isinstance(word, str) for word in known) or MISSING in known:
+        raise NotConvertible(
+            f"{name} takes strings in the graph, but knows {known[:3]}: make strings of them, of "
+            f"which none is {MISSING!r}, the graph's word for a missing value."
+        )
+    return [MISSING if gone else str(word) for word, gone in zip(categories, missing)]

@@ -1,0 +1,145 @@
+"""Imputers: another value in place of a missing one, and columns that say where it was missing."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.impute import MissingIndicator, SimpleImputer
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    held,
+)
+from stackfuse._export.graph.convert import (
+    convert_transformer,
+    current_build,
+)
+from stackfuse._export.graph.frame import (
+    Frame,
+    Words,
+    columns_of,
+    take_columns,
+)
+from stackfuse._export.graph.masks import (
+    refuse_infinite,
+    refuse_rows,
+)
+from stackfuse._export.graph.signature import MISSING
+
+
+@convert_transformer(SimpleImputer, frames=True)
+def _simple(estimator, x):
+    fills = np.asarray(estimator.statistics_)
+    kept = np.arange(len(fills))
+    if not estimator.keep_empty_features:
+        kept = kept[[not (isinstance(fill, float) and np.isnan(fill)) for fill in fills]]
+    if not kept.size:
+        raise NotConvertible(f"{type(estimator).__name__} returns no columns.")
+    fills = fills[kept].astype(estimator._fill_dtype)
+    return with_indicator(estimator, x, _filled(estimator, take_columns(x, kept.tolist()), fills))
+
+
+@convert_transformer(MissingIndicator, frames=True)
+def _indicator(estimator, x):
+    from keras import ops
+
+    if not len(estimator.features_):
+        raise NotConvertible("MissingIndicator returns no columns: nothing was missing.")
+    others = np.setdiff1d(np.arange(x.shape[1]), estimator.features_)
+    if estimator.features == "missing-only" and estimator.error_on_new and len(others):
+        new = _flags(estimator, x, others)  # in columns that had all values in training rows
+        refuse_rows(ops.greater(new, constant(0, new)))
+    return _flags(estimator, x, estimator.features_)
+
+
+def with_indicator(estimator, x, filled):
+    """Return what an imputer returns: the filled columns, and those that say what was missing.
+
+    Parameters
+    ----------
+    estimator : fitted imputer
+    x, filled : KerasTensor of shape (batch, n_columns), or Frame
+        Before and after.
+    """
+    from keras import ops
+
+    if not isinstance(x, Frame):  # of words and numbers mixed, scikit-learn does not ask
+        refuse_infinite(x)
+    elif all(column.dtype != "string" for column in columns_of(x)):
+        refuse_infinite(x.numbers(wanted_by=type(estimator).__name__))
+    places = estimator.indicator_.features_ if estimator.add_indicator else ()
+    if not len(places):
+        return filled
+    flags = _flags(estimator, x, places)
+    if not isinstance(filled, Frame):
+        return ops.concatenate([filled, flags], axis=1)
+    names = [f"missingindicator_{x.names[k]}" for k in places]
+    return Frame({**filled.columns, **dict(zip(names, columns_of(flags), strict=True))})
+
+
+def is_missing(x, value: Any):
+    """Return where a tensor of numbers, or a column of strings, holds the missing value; bool."""
+    import keras
+    from keras import ops
+
+    if x.dtype != "string":
+        if pd.isna(value):
+            return ops.isnan(x)
+        number = np.nan if isinstance(value, str) else value  # NaN equals nothing
+        return ops.equal(x, held(x, np.full(x.shape[1], number))[0])
+    words = Words.of(x)
+    spelled = words.written(MISSING if pd.isna(value) else str(value))
+    if not spelled:  # all have been replaced before
+        spelled = [MISSING + MISSING]
+    free = next(f"<{k}>" for k in range(len(spelled) + 1) if f"<{k}>" not in spelled)
+    lookup = keras.layers.StringLookup(vocabulary=spelled, num_oov_indices=1, oov_token=free)
+    return ops.greater(ops.cast(lookup(words.tensor), "int32"), np.zeros(1, np.int32))
+
+
+def _flags(estimator, x, places):
+    """Return 1 where a value of some columns is missing, else 0, as numbers."""
+    from keras import ops
+
+    chosen = take_columns(x, [int(k) for k in places])
+    parts = list(chosen.columns.values()) if isinstance(chosen, Frame) else [chosen]
+    masks = [is_missing(part, estimator.missing_values) for part in parts]
+    mask = masks[0] if len(masks) == 1 else ops.concatenate(masks, axis=1)
+    return ops.cast(mask, current_build().precision)
+
+
+def _filled(estimator, x, fills: np.ndarray):
+    """Return columns with a value for each in place of what is missing."""
+    if not isinstance(x, Frame):
+        return _filled_numbers(estimator, x, fills)
+    columns = {}
+    for name, column, fill in zip(x.names, columns_of(x), fills, strict=True):
+        if column.dtype == "string":
+            columns[name] = _filled_words(estimator, name, Words.of(column), fill)
+        else:
+            columns[name] = _filled_numbers(estimator, column, np.array([fill]))
+    return Frame(columns)
+
+
+def _filled_numbers(estimator, x, fills: np.ndarray):
+    from keras import ops
+
+    words = [fill for fill in fills.tolist() if isinstance(fill, str)]
+    if words:
+        raise NotConvertible(
+            f"{type(estimator).__name__} puts the word {words[0]!r} into a column of numbers: give "
+            "numbers as fill_value, and impute columns of words by an imputer of their own."
+        )
+    mask = is_missing(x, estimator.missing_values)
+    return ops.where(mask, held(x, fills.astype(np.float64))[0], x)
+
+
+def _filled_words(estimator, name: Hashable, column: Words, fill) -> Words:
+    if not isinstance(fill, str):
+        raise NotConvertible(
+            f"{type(estimator).__name__} puts {fill!r} into {name!r}, a column of words: give "
+            "words as fill_value, and impute columns of numbers by an imputer of their own."
+        )
+    value = estimator.missing_values
+    return column.replaced(MISSING if pd.isna(value) else str(value), by=fill)

@@ -1,0 +1,86 @@
+"""Scalers: the same operations in the same order as in scikit-learn."""
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    RobustScaler,
+    StandardScaler,
+)
+
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    held,
+)
+from stackfuse._export.graph.convert import convert_transformer
+
+
+@convert_transformer(StandardScaler)
+def _standard(estimator, x):
+    center = estimator.mean_ if estimator.with_mean else None
+    return _scaled(x, center, estimator.scale_ if estimator.with_std else None)
+
+
+@convert_transformer(RobustScaler)
+def _robust(estimator, x):
+    center = estimator.center_ if estimator.with_centering else None
+    return _scaled(x, center, estimator.scale_ if estimator.with_scaling else None)
+
+
+@convert_transformer(MaxAbsScaler)
+def _max_abs(estimator, x):
+    x = _scaled(x, None, estimator.scale_)
+    return _clipped(x, -1.0, 1.0) if getattr(estimator, "clip", False) else x
+
+
+@convert_transformer(MinMaxScaler)
+def _min_max(estimator, x):
+    scale, offset = held(x, estimator.scale_, estimator.min_)
+    x = x * scale + offset
+    return _clipped(x, *estimator.feature_range) if estimator.clip else x
+
+
+@convert_transformer(Normalizer)
+def _normalizer(estimator, x):
+    return _normalized(x, estimator.norm, least=10 * np.finfo(np.float64).eps)
+
+
+@convert_transformer(TfidfTransformer)
+def _tf_idf(estimator, x):
+    from keras import ops
+
+    if estimator.sublinear_tf:
+        zero, one = constant(0, x), constant(1, x)
+        is_zero = ops.equal(x, zero)
+        x = ops.where(is_zero, zero, ops.log(ops.where(is_zero, one, x)) + one)
+    if estimator.use_idf:
+        x = x * held(x, estimator.idf_)[0]
+    return x if estimator.norm is None else _normalized(x, estimator.norm, np.finfo(x.dtype).tiny)
+
+
+def _normalized(x, norm: str, least):
+    """Return rows by their norms; rows of norms below the least as they are."""
+    from keras import ops
+
+    if norm == "l2":
+        size = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
+    else:
+        add_up = {"l1": ops.sum, "max": ops.max}[norm]
+        size = add_up(ops.abs(x), axis=1, keepdims=True)
+    return x / ops.where(ops.less(size, constant(least, x)), constant(1, x), size)
+
+
+def _scaled(x, center: np.ndarray | None, scale: np.ndarray | None):
+    if center is not None:
+        x = x - held(x, center)[0]
+    if scale is not None:
+        x = x / held(x, scale)[0]
+    return x
+
+
+def _clipped(x, low: float, high: float):
+    from keras import ops
+
+    return ops.minimum(ops.maximum(x, constant(low, x)), constant(high, x))

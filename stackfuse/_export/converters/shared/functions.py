@@ -1,0 +1,84 @@
+"""Functions that not every runtime has, made of those that all have."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stackfuse._export.graph.arithmetic import constant
+
+
+def log1p(x):
+    """Return ``log(1 + x)``, exact for small x too.
+
+    There, ``log(1 + x) = 2 artanh(x / (2 + x))``, whose series falls fast.
+    """
+    from keras import ops
+
+    zero = constant(0, x)
+    is_small = ops.less(ops.abs(x), constant(0.25, x))
+    small = ops.where(is_small, x, zero)
+    ratio = small / (small + constant(2, x))
+    series = _polynomial(ops.square(ratio), [2 / k for k in range(23, 0, -2)])
+    large = ops.where(is_small, zero, x)
+    return ops.where(is_small, ratio * series, ops.log(large + constant(1, x)))
+
+
+def expm1(x):
+    """Return ``exp(x) - 1``, exact for small x too."""
+    from keras import ops
+
+    return (ops.exp(x) + constant(1, x)) * ops.tanh(x * constant(0.5, x))
+
+
+def normal_quantile(p):
+    """Return the quantiles of the standard normal distribution, for p in [1e-14, 1 - 1e-14].
+
+    Rational approximations to full precision in float64: in the middle in ``p - 1/2``, in the tails
+    in ``1 / sqrt(-2 log(p))``. The coefficients are those of S. L. Moshier, Methods and Programs
+    for Mathematical Functions, 1989.
+    """
+    from keras import ops
+
+    half = constant(0.5, p)
+    centered = p - half
+    square = ops.square(centered)
+    middle = centered * square * _ratio(square, _MIDDLE) + centered
+    middle = middle * constant(np.sqrt(2 * np.pi), p)
+    tail = ops.minimum(p, 1 - p)
+    radius = ops.sqrt(ops.log(tail) * constant(-2, p))
+    inverse = 1 / radius
+    outer = radius - ops.log(radius) * inverse - inverse * _ratio(inverse, _TAIL)
+    outer = ops.where(ops.less(p, half), -outer, outer)
+    return ops.where(ops.less(tail, constant(np.exp(-2), p)), outer, middle)
+
+
+# fmt: off
+#: Numerator and denominator, their highest power first.
+_MIDDLE = (
+    (-59.963350101410789, 98.001075418599967, -56.676285746907029, 13.931260938727968,
+     -1.2391658386738126),
+    (1.0, 1.9544885833814176, 4.6762791289888154, 86.360242139089059, -225.46268785411937,
+     200.26021238006066, -82.037225616833334, 15.90562251262117, -1.1833162112133),
+)
+
+_TAIL = (
+    (4.0554489230596242, 31.525109459989387, 57.162819224642129, 44.080507389320084,
+     14.684956192885802, 2.1866330685079027, -0.1402560791713545, -0.035042462682784820,
+     -0.00085745678515468541),
+    (1.0, 15.779988325646675, 45.390763512887921, 41.317203825467203, 15.042538569290750,
+     2.5046494620830942, -0.14218292285478779, -0.038080640769157828, -0.00093325948089545743),
+)
+# fmt: on
+
+
+def _ratio(x, polynomials: Sequence[Sequence[float]]):
+    above, below = polynomials
+    return _polynomial(x, above) / _polynomial(x, below)
+
+
+def _polynomial(x, coefficients: Sequence[float]):
+    """Return a polynomial, its highest power first."""
+    y = x * constant(coefficients[0], x) + constant(coefficients[1], x)
+    for coefficient in coefficients[2:]:
+        y = y * x + constant(coefficient, x)
+    return y

@@ -1,0 +1,100 @@
+"""Between which knots a number lies, and the row of a table that belongs there."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    table,
+)
+
+
+def passed(x, knots: Sequence[np.ndarray]):
+    """Return how many knots of its column each number has reached; int32 (batch, n_features).
+
+    A binary search: comparisons with all knots at once would take memory for each of them.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+    knots : sequence of n_features ndarrays
+        In ascending order. A number has reached a knot that it is equal to.
+    """
+    from keras import ops
+
+    n_steps = max(len(k) for k in knots).bit_length()
+    width = 2**n_steps
+    padded = np.full((len(knots), width), np.nan)  # no number reaches NaN
+    for row, ascending in zip(padded, knots, strict=True):
+        row[: len(ascending)] = _reached_alike(np.asarray(ascending, np.float64), x.dtype)
+    layer = table(padded.reshape(-1, 1), x.dtype)
+    first = np.arange(len(knots), dtype=np.int32) * np.int32(width)
+    count = ops.cast(ops.zeros_like(x), "int32")
+    for step in 2 ** np.arange(n_steps)[::-1]:
+        further = _sum(count, np.array([step], np.int32))
+        knot = ops.reshape(layer(_sum(further, first - np.int32(1))), (-1, len(knots)))
+        count = ops.where(ops.greater_equal(x, knot), further, count)
+    return count
+
+
+def _reached_alike(knots: np.ndarray, dtype: str) -> np.ndarray:
+    """Return the knots that the numbers of a dtype reach as they reach those in float64."""
+    with np.errstate(over="ignore"):
+        rounded = knots.astype(dtype)
+    rounded = np.where(rounded < knots, np.nextafter(rounded, np.array(np.inf, dtype)), rounded)
+    # TensorFlow takes denormal numbers for 0.
+    tiny = np.finfo(dtype).tiny
+    return np.where(np.abs(rounded) < tiny, np.where(knots > 0, tiny, 0), rounded)
+
+
+def rows_at(place, tables: Sequence[np.ndarray], x):
+    """Return of each column's table the row at the place of each number.
+
+    Parameters
+    ----------
+    place : KerasTensor of shape (batch, n_features)
+        int32.
+    tables : sequence of n_features ndarrays of shape (n_rows, width)
+    x : KerasTensor
+        Tells the dtype.
+
+    Returns
+    -------
+    rows : KerasTensor of shape (batch, n_features, width)
+    """
+    first = np.cumsum([0, *(len(t) for t in tables[:-1])]).astype(np.int32)
+    return table(np.vstack(tables), x.dtype)(_sum(place, first))
+
+
+def _sum(place, numbers: np.ndarray):
+    """Return the sum of integers.
+
+    Keras makes a sum with a vector an operation that LiteRT has for floats only.
+    """
+    return place - (-numbers)
+
+
+def interpolated(x, knots: np.ndarray, values: np.ndarray):
+    """Return ``numpy.interp`` of each column by its own knots, shape (batch, n_features).
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+        NaN stays NaN.
+    knots, values : ndarray of shape (n_features, n_knots)
+    """
+    from keras import ops
+
+    tables = []
+    for at, value in zip(knots, values, strict=True):
+        with np.errstate(divide="ignore", invalid="ignore"):  # between equal knots lies nothing
+            slope = np.diff(value) / np.diff(at)
+        # Below the first knot and from the last on it is level.
+        slope = np.r_[0.0, np.where(np.diff(at) > 0, slope, 0.0), 0.0]
+        tables.append(np.column_stack([slope, np.r_[at[0], at], np.r_[value[0], value]]))
+    row = rows_at(passed(x, list(knots)), tables, x)
+    slope, at, value = row[:, :, 0], row[:, :, 1], row[:, :, 2]
+    largest = constant(np.finfo(x.dtype).max, x)
+    y = slope * (ops.minimum(ops.maximum(x, -largest), largest) - at) + value
+    return ops.where(ops.isnan(x), x, y)

@@ -1,0 +1,230 @@
+"""Between each row of x and each of the rows that an estimator keeps: distances and kernels.
+
+Rows are kept in frozen layers. A sum over the features is taken in their order, a few features at a
+time: differences of all rows in all features at once would not fit into memory, and the expansion
+``|a|^2 - 2ab + |b|^2`` loses the digits that tell near rows apart.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+from stackfuse._core.targets import (
+    NotConvertible,
+    listed,
+)
+from stackfuse._export.graph.arithmetic import (
+    affine,
+    constant,
+    table,
+)
+from stackfuse._export.graph.masks import refuse_rows
+
+#: Numbers that the graph may hold at a time for one row of x.
+_MAX_WIDTH = 50_000
+
+#: In how many steps features are summed, at most.
+_MAX_STEPS = 64
+
+
+def kept_rows(estimator, rows) -> np.ndarray:
+    """Return rows that an estimator keeps as a dense array, if a graph can hold them.
+
+    Raises
+    ------
+    NotConvertible
+        If there are too many for memory.
+    """
+    rows = np.asarray(rows.toarray() if issparse(rows) else rows, np.float64)
+    width = len(rows) * _step(rows.shape[1])
+    if width > _MAX_WIDTH:
+        raise NotConvertible(
+            f"{type(estimator).__name__} compares each row with {len(rows)} rows of "
+            f"{rows.shape[1]} features, which takes {width} numbers per row; a graph is built for "
+            f"up to {_MAX_WIDTH}. Fit it on fewer rows."
+        )
+    return rows
+
+
+def rows_as_tensor(x, rows: np.ndarray):
+    """Return rows as one tensor of shape (1, n_rows, n_columns), from a frozen layer's weights.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+        Tells the dtype.
+    rows : ndarray of shape (n_rows, n_columns)
+    """
+    return _rows(x, table(np.asarray(rows, np.float64), x.dtype), range(len(rows)))
+
+
+def _rows(x, layer, places: range):
+    from keras import ops
+
+    first = ops.cast(ops.zeros_like(x[:1, :1]), "int32")
+    return layer(first + np.array(places, np.int32)[None])
+
+
+def _step(n_features: int) -> int:
+    return -(-n_features // _MAX_STEPS)
+
+
+def summed(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
+    """Return the sum, or the maximum, over the features of a function of two numbers.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+    rows : ndarray of shape (n_rows, n_features)
+    term : callable
+        Element-wise; is given the features of x and of the rows, as tensors that broadcast.
+    reduce : {"sum", "max"}
+
+    Returns
+    -------
+    y : KerasTensor of shape (batch, n_rows)
+    """
+    from keras import ops
+
+    combine, over = {"sum": (ops.add, ops.sum), "max": (ops.maximum, ops.max)}[reduce]
+    features = table(np.ascontiguousarray(rows.T), x.dtype)
+    n_features, step = rows.shape[1], _step(rows.shape[1])
+    total: Any = None
+    for start in range(0, n_features, step):
+        stop = min(start + step, n_features)
+        part = ops.expand_dims(x[:, start:stop], 2)
+        part = term(part, _rows(x, features, range(start, stop)))
+        part = over(part, axis=1) if step > 1 else ops.reshape(part, (-1, len(rows)))
+        total = part if total is None else combine(total, part)
+    return total
+
+
+def squared_distances(x, rows: np.ndarray):
+    """Return squared Euclidean distances, shape (batch, n_rows)."""
+    from keras import ops
+
+    return summed(x, rows, lambda a, b: ops.square(a - b))
+
+
+def _manhattan(x, rows):
+    from keras import ops
+
+    return summed(x, rows, lambda a, b: ops.abs(a - b))
+
+
+def _unit(values, scale):
+    """Return rows by their lengths, rows of zeros as they are."""
+    from keras import ops
+
+    return values / ops.where(ops.equal(scale, constant(0, scale)), constant(1, scale), scale)
+
+
+def _cosine(x, rows):
+    from keras import ops
+
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = rows / np.where(lengths == 0, 1.0, lengths)
+    scale = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
+    return affine(_unit(x, scale), unit, 0.0)
+
+
+def _chi2(x, rows):
+    from keras import ops
+
+    refuse_rows(ops.less(x, constant(0, x)))
+
+    def term(a, b):
+        both = a + b
+        none = ops.equal(both, constant(0, x))
+        return ops.where(
+            none, constant(0, x), ops.square(a - b) / ops.where(none, constant(1, x), both)
+        )
+
+    return summed(x, rows, term)
+
+
+def reduced_distances(estimator, x, rows: np.ndarray, metric: str, parameters: Mapping[str, Any]):
+    """Return what a search for neighbours compares, and the power that it has of the distance.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Named in errors.
+    x : KerasTensor of shape (batch, n_features)
+    rows : ndarray of shape (n_rows, n_features)
+    metric : str
+        As scikit-learn names it.
+    parameters : mapping of str to object
+        Of the metric: p, w.
+
+    Returns
+    -------
+    reduced : KerasTensor of shape (batch, n_rows)
+    power : float
+        The distances are ``reduced ** (1 / power)``.
+    """
+    from keras import ops
+
+    p = {"euclidean": 2, "l2": 2, "sqeuclidean": 2, "manhattan": 1, "cityblock": 1, "l1": 1}
+    p |= {"chebyshev": np.inf, "infinity": np.inf}
+    if metric in ("minkowski", "p"):
+        power = float(parameters.get("p", 2))
+    elif metric in p and not parameters:
+        power = float(p[metric])
+    else:
+        known = [*p, "minkowski"]
+        raise NotConvertible(
+            f"{type(estimator).__name__} measures by {metric!r} with the parameters "
+            f"{dict(parameters)}; a graph can measure by {listed(known)}. For 'cosine' scale rows "
+            "to length 1, with Normalizer, and take 'euclidean'."
+        )
+    weights = parameters.get("w")
+    if weights is not None:
+        raise NotConvertible(
+            f"{type(estimator).__name__} weighs features by metric_params['w']. Scale them before."
+        )
+    if power == np.inf:
+        return summed(x, rows, lambda a, b: ops.abs(a - b), "max"), 1.0
+    if power == 1:
+        return _manhattan(x, rows), 1.0
+    if power == 2:
+        return squared_distances(x, rows), 1.0 if metric == "sqeuclidean" else 2.0
+    exponent = constant(power, x)
+    return summed(x, rows, lambda a, b: ops.power(ops.abs(a - b), exponent)), power
+
+
+def pairwise_kernel(estimator, name: Any, x, rows: np.ndarray, gamma=None, degree=3, coef0=1):
+    """Return a kernel of ``sklearn.metrics.pairwise`` between x and rows, shape (batch, n_rows).
+
+    Raises
+    ------
+    NotConvertible
+        If the kernel is a function of the user's, or is computed beforehand.
+    """
+    from keras import ops
+
+    if gamma is None:
+        gamma = 1.0 if name == "chi2" else 1.0 / rows.shape[1]
+    if name == "linear":
+        return affine(x, rows, 0.0)
+    if name in ("poly", "polynomial"):
+        # All in one layer: TensorFlow fails to compile a sum of a layer and a vector of length 1.
+        return ops.power(affine(x, gamma * rows, coef0), constant(degree, x))
+    if name == "sigmoid":
+        return ops.tanh(affine(x, gamma * rows, coef0))
+    if name == "rbf":
+        return ops.exp(squared_distances(x, rows) * constant(-gamma, x))
+    if name == "laplacian":
+        return ops.exp(_manhattan(x, rows) * constant(-gamma, x))
+    if name == "cosine":
+        return _cosine(x, rows)
+    if name == "additive_chi2":
+        return ops.negative(_chi2(x, rows))
+    if name == "chi2":
+        return ops.exp(_chi2(x, rows) * constant(-gamma, x))
+    raise NotConvertible(
+        f"{type(estimator).__name__} with the kernel {name!r} has no counterpart in a graph: use a "
+        "kernel that scikit-learn knows by its name, other than 'precomputed'."
+    )

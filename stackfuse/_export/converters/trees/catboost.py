@@ -1,0 +1,141 @@
+"""CatBoost. Imported when an estimator of it is converted."""
+
+import json
+import os
+import tempfile
+
+import numpy as np
+from catboost import CatBoostClassifier, CatBoostRegressor
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.converters.shared.descent import (
+    Tree,
+    as_float32,
+    leaf_values,
+    sum_over_trees,
+)
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    first_largest,
+    held,
+    is_positive,
+    two_columns,
+)
+from stackfuse._export.graph.convert import (
+    convert_type,
+    unsupported,
+)
+
+#: Regressors' predictions are the sum of the trees, or a function of it.
+_IDENTITY = ("RMSE", "MAE", "Quantile", "Expectile", "LogCosh", "Huber", "MAPE", "MultiRMSE", "Lq")
+_EXPONENTIAL = ("Poisson", "Tweedie")
+
+
+@convert_type(CatBoostRegressor)
+def _regressor(estimator, x, method):
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    model = _read(estimator, (*_IDENTITY, *_EXPONENTIAL))
+    raw = _raw(estimator, model, x)
+    y = ops.exp(raw) if _loss(model) in _EXPONENTIAL else raw
+    return y if y.shape[1] > 1 else y[:, 0]
+
+
+@convert_type(CatBoostClassifier)
+def _classifier(estimator, x, method):
+    from keras import ops
+
+    model = _read(estimator, ("Logloss", "CrossEntropy", "MultiClass"))
+    if estimator.get_probability_threshold() not in (None, 0.5):
+        raise NotConvertible(
+            "CatBoostClassifier with a probability threshold has no counterpart in the graph. Use "
+            "FixedThresholdClassifier around it."
+        )
+    raw = _raw(estimator, model, x)
+    if method == "label":
+        return is_positive(raw) if raw.shape[1] == 1 else first_largest(raw)
+    if method != "predict_proba":
+        raise unsupported(estimator, method)
+    return two_columns(ops.sigmoid(raw)) if raw.shape[1] == 1 else ops.softmax(raw)
+
+
+def _read(estimator, known: tuple[str, ...]) -> dict:
+    """Return the model as CatBoost writes it, if its predictions are sums over trees."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.json")
+        estimator.save_model(path, format="json")
+        with open(path, encoding="utf-8") as file:
+            model = json.load(file)
+    if _loss(model) not in known:
+        raise NotConvertible(
+            f"{type(estimator).__name__}(loss_function={_loss(model)!r}) has no counterpart in the "
+            f"graph. Use one of {', '.join(known)}."
+        )
+    return model
+
+
+def _loss(model: dict) -> str:
+    return model["model_info"]["params"]["loss_function"]["type"]
+
+
+def _raw(estimator, model: dict, x):
+    """Return the sums of the trees, shape (batch, n_outputs)."""
+    scale, bias = model["scale_and_bias"]
+    features = {f["feature_index"]: f for f in model["features_info"]["float_features"]}
+    roots = [_nested(tree) for tree in model.get("oblivious_trees", [])] or model["trees"]
+    trees = [_tree_of(estimator, root, features, len(bias)) for root in roots]
+    total = sum_over_trees(leaf_values(as_float32(x, trees), trees))
+    return total * constant(scale, x) + held(x, bias)[0]
+
+
+def _nested(tree: dict) -> dict:
+    """Return a tree whose levels have one split each as one of nested nodes.
+
+    The split of level k adds 2**k to the number of the leaf.
+    """
+    splits = tree["splits"] or []
+    leaves = np.reshape(tree["leaf_values"], (2 ** len(splits), -1))
+
+    def node(level: int, leaf: int) -> dict:
+        if level == len(splits):
+            return {"value": leaves[leaf].tolist()}
+        return {
+            "split": splits[level],
+            "left": node(level + 1, leaf),
+            "right": node(level + 1, leaf + 2**level),
+        }
+
+    return node(0, 0)
+
+
+def _tree_of(estimator, root: dict, features: dict[int, dict], n_outputs: int) -> Tree:
+    """Read a tree of nested nodes; rows go right where they are greater than the border."""
+    nodes = [root]
+    left, right, feature, border, missing_left = [], [], [], [], []
+    for node in nodes:  # grows while it is read
+        is_leaf = "split" not in node
+        split = {} if is_leaf else node["split"]
+        if not is_leaf and split["split_type"] != "FloatFeature":
+            raise NotConvertible(
+                f"{type(estimator).__name__} splits on a {split['split_type']}, which has no "
+                "counterpart in the graph. Encode categories before, for example with a "
+                "OneHotEncoder."
+            )
+        known = {} if is_leaf else features[split["float_feature_index"]]
+        feature.append(known.get("flat_feature_index", 0))
+        border.append(split.get("border", np.inf))
+        missing_left.append(known.get("nan_value_treatment") != "AsTrue")
+        left.append(-1 if is_leaf else len(nodes))
+        right.append(-1 if is_leaf else len(nodes) + 1)
+        nodes += [] if is_leaf else [node["left"], node["right"]]
+    values = [np.ravel(node.get("value", np.zeros(n_outputs))) for node in nodes]
+    return Tree(
+        np.array(feature),
+        np.array(border, float),
+        np.array(left),
+        np.array(right),
+        np.array(missing_left, bool),
+        np.vstack(values),
+    )

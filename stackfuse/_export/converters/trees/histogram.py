@@ -1,0 +1,143 @@
+"""Histogram gradient boosting, with splits on categories.
+
+A split on categories is a set of those that go left. Every distinct pair of a feature and a set
+becomes a column of its own: 0 for the categories in the set, 1 for the others, NaN for those that
+were not seen in training, which count as missing. Then it is a split like any other, at 0.5.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+from stackfuse._export.converters.shared.descent import (
+    Tree,
+    leaf_values,
+)
+from stackfuse._export.converters.trees.trees import (
+    added_by_output,
+    from_raw,
+)
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    held,
+    table,
+)
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    once,
+    unsupported,
+)
+from stackfuse._export.graph.frame import (
+    Frame,
+    take_columns,
+)
+
+
+@convert_type(HistGradientBoostingRegressor, frames=True)
+def _regressor(estimator, x, method):
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    raw = _boosted(estimator, x)[:, 0]
+    return ops.exp(raw) if estimator.loss in ("poisson", "gamma") else raw
+
+
+@convert_type(HistGradientBoostingClassifier, frames=True)
+def _classifier(estimator, x, method):
+    return from_raw(estimator, _boosted(estimator, x), method)
+
+
+@once
+def _boosted(estimator, x):
+    """Return the raw predictions, shape (batch, n_trees_per_iteration_)."""
+    predictors = [tree for stage in estimator._predictors for tree in stage]
+    if estimator.is_categorical_ is None:
+        splits = _Splits(0)
+        trees = [splits.tree_of(predictor) for predictor in predictors]
+        x = _numbers(estimator, x)
+    else:
+        splits = _Splits(int(np.sum(estimator.is_categorical_)))
+        trees = [splits.tree_of(predictor) for predictor in predictors]
+        trees = [splits.placed(tree) for tree in trees]
+        x = _split_columns(estimator, x, splits)
+    start = held(x, np.ravel(estimator._baseline_prediction))[0]
+    return added_by_output(start, leaf_values(x, trees))
+
+
+def _split_columns(estimator, x, splits: "_Splits"):
+    """Return the columns of all sets of categories, followed by the numeric columns."""
+    from keras import ops
+
+    is_categorical = estimator.is_categorical_
+    encoder = estimator._preprocessor.named_transformers_["encoder"]
+    codes = convert(encoder, take_columns(x, np.flatnonzero(is_categorical).tolist()), "transform")
+    parts = []
+    for k, sets in enumerate(splits.left_of):
+        if sets:
+            sides = 1.0 - np.column_stack(list(sets.values()))
+            sides = np.vstack([np.full(len(sets), np.nan), sides])
+            code = codes[:, k]
+            row = ops.where(ops.isnan(code), constant(0.0, code), code + constant(1.0, code))
+            parts.append(table(sides, codes.dtype)(ops.cast(row, "int32")))
+    if not np.all(is_categorical):
+        numeric = take_columns(x, np.flatnonzero(~is_categorical).tolist())
+        parts.append(_numbers(estimator, numeric))
+    # Without any part the trees are single leaves, which read no feature: any column will do.
+    return ops.concatenate(parts, axis=1) if parts else codes
+
+
+def _numbers(estimator, x):
+    return x.numbers(wanted_by=type(estimator).__name__) if isinstance(x, Frame) else x
+
+
+@dataclass
+class _Splits:
+    """The sets of categories that some split sends left.
+
+    The encoder has put the categorical features first.
+    """
+
+    n_categorical: int
+    left_of: list[dict[bytes, np.ndarray]] = field(init=False)
+
+    def __post_init__(self):
+        self.left_of = [{} for _ in range(self.n_categorical)]
+
+    def tree_of(self, predictor) -> Tree:
+        """Read a tree; a split on categories counts its feature's sets down from -1."""
+        nodes = predictor.nodes
+        is_leaf = nodes["is_leaf"].astype(bool)
+        feature = nodes["feature_idx"].astype(np.int64)
+        threshold = nodes["num_threshold"].copy()
+        for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~is_leaf):
+            known = self.left_of[feature[node]]
+            bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
+            known.setdefault(bits.tobytes(), _members(bits))
+            number = list(known).index(bits.tobytes())
+            feature[node] = -1 - (number * self.n_categorical + feature[node])
+            threshold[node] = 0.5
+        return Tree(
+            feature,
+            threshold,
+            np.where(is_leaf, -1, nodes["left"].astype(np.int64)),
+            np.where(is_leaf, -1, nodes["right"].astype(np.int64)),
+            nodes["missing_go_to_left"].astype(bool),
+            nodes["value"][:, None],
+        )
+
+    def placed(self, tree: Tree) -> Tree:
+        """Return a tree whose features are the columns of all sets, then the numeric ones."""
+        widths = [len(sets) for sets in self.left_of]
+        first = np.cumsum([0, *widths])
+        number, feature = np.divmod(-1 - tree.feature, self.n_categorical)
+        of_numbers = tree.feature - self.n_categorical + first[-1]
+        place = np.where(tree.feature < 0, first[feature] + number, of_numbers)
+        return Tree(**{**vars(tree), "feature": place})
+
+
+def _members(bits: np.ndarray) -> np.ndarray:
+    """Return a bitset of eight 32-bit numbers as 256 booleans."""
+    return np.unpackbits(bits.view(np.uint8), bitorder="little").astype(bool)

@@ -1,0 +1,128 @@
+"""LightGBM. Imported when an estimator of it is converted."""
+
+from typing import Any
+
+import numpy as np
+from lightgbm import LGBMClassifier, LGBMModel, LGBMRegressor
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.converters.shared.descent import (
+    Tree,
+    leaf_values,
+)
+from stackfuse._export.converters.trees.trees import added_by_output
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    first_largest,
+    held,
+    two_columns,
+)
+from stackfuse._export.graph.convert import (
+    convert_type,
+    unsupported,
+)
+
+#: Regressors' predictions are the sum of the trees, or a function of it.
+_IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
+_EXPONENTIAL = ("poisson", "gamma", "tweedie")
+
+
+@convert_type(LGBMRegressor)
+def _regressor(estimator, x, method):
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    model = estimator.booster_.dump_model()
+    name, settings = _objective(estimator, model, (*_IDENTITY, *_EXPONENTIAL))
+    raw = _raw(estimator, model, x)[:, 0]
+    if name in _EXPONENTIAL:
+        return ops.exp(raw)
+    return ops.sign(raw) * raw * raw if "sqrt" in settings else raw
+
+
+@convert_type(LGBMClassifier)
+def _classifier(estimator, x, method):
+    from keras import ops
+
+    if method not in ("predict_proba", "label"):
+        raise unsupported(estimator, method)
+    model = estimator.booster_.dump_model()
+    name, settings = _objective(estimator, model, ("binary", "multiclass", "multiclassova"))
+    raw = _raw(estimator, model, x)
+    if name == "multiclass":
+        proba = ops.softmax(raw)
+    else:
+        proba = ops.sigmoid(raw * constant(float(settings["sigmoid"]), raw))
+        proba = two_columns(proba) if name == "binary" else proba
+    return proba if method == "predict_proba" else first_largest(proba)
+
+
+def _objective(estimator: LGBMModel, model: dict, known: tuple) -> tuple[str, dict[str, str]]:
+    """Return the name of the objective, and its settings."""
+    name, *settings = model.get("objective", "a function").split(" ")
+    if name not in known:
+        raise NotConvertible(
+            f"{type(estimator).__name__} with the objective {name!r} has no counterpart in the "
+            f"graph. Use one of {', '.join(known)}."
+        )
+    return name, dict(setting.partition(":")[::2] for setting in settings)
+
+
+def _raw(estimator: LGBMModel, model: dict, x):
+    """Return the sums of the trees, shape (batch, num_tree_per_iteration)."""
+    trees = [_tree_of(estimator, tree["tree_structure"]) for tree in model["tree_info"]]
+    n_outputs = model["num_tree_per_iteration"]
+    start = held(x, np.zeros(n_outputs))[0]
+    total = added_by_output(start, leaf_values(x, trees))
+    if not model["average_output"]:
+        return total
+    return total / held(total, np.full(n_outputs, float(len(trees) // n_outputs)))[0]
+
+
+def _tree_of(estimator: LGBMModel, root: dict[str, Any]) -> Tree:
+    """Read a tree."""
+    nodes = [root]
+    left, right, missing_left = [], [], []
+    for node in nodes:  # grows while it is read
+        if "leaf_value" in node:
+            _check_leaf(estimator, node)
+            left.append(-1)
+            right.append(-1)
+            missing_left.append(True)
+            continue
+        _check_split(estimator, node)
+        left.append(len(nodes))
+        right.append(len(nodes) + 1)
+        nodes += [node["left_child"], node["right_child"]]
+        # Where training saw no missing value, LightGBM takes one for 0.
+        as_zero = node["missing_type"] == "None"
+        missing_left.append(0.0 <= node["threshold"] if as_zero else node["default_left"])
+    return Tree(
+        np.array([node.get("split_feature", 0) for node in nodes]),
+        np.array([node.get("threshold", np.inf) for node in nodes], float),
+        np.array(left),
+        np.array(right),
+        np.array(missing_left, bool),
+        np.array([[node.get("leaf_value", 0.0)] for node in nodes]),
+    )
+
+
+def _check_split(estimator: LGBMModel, node: dict) -> None:
+    name = type(estimator).__name__
+    if node["decision_type"] != "<=":
+        raise NotConvertible(
+            f"{name} splits on categories, which has no counterpart yet. Encode them before, for "
+            "example with a OneHotEncoder."
+        )
+    if node["missing_type"] == "Zero":
+        raise NotConvertible(
+            f"{name}(zero_as_missing=True) has no counterpart in the graph. Make the zeros NaN."
+        )
+
+
+def _check_leaf(estimator: LGBMModel, leaf: dict) -> None:
+    if "leaf_coeff" in leaf:
+        raise NotConvertible(
+            f"{type(estimator).__name__}(linear_tree=True) has no counterpart in the graph."
+        )

@@ -1,0 +1,227 @@
+"""Decision trees, forests, and gradient boosting over them."""
+
+import numpy as np
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    RandomTreesEmbedding,
+)
+from sklearn.tree import (
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
+    ExtraTreeClassifier,
+    ExtraTreeRegressor,
+)
+
+from stackfuse._export.converters.shared.descent import (
+    Tree,
+    as_float32,
+    leaf_values,
+    mean_over_trees,
+    sum_over_trees,
+)
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    first_largest,
+    held,
+    is_positive,
+    two_columns,
+)
+from stackfuse._export.graph.convert import (
+    convert,
+    convert_type,
+    once,
+    unsupported,
+)
+
+
+@convert_type(DecisionTreeClassifier, ExtraTreeClassifier)
+def _tree_classifier(estimator, x, method):
+    return _from_proba(estimator, _of_tree(estimator, x), method)
+
+
+@once
+def _of_tree(estimator, x):
+    """Return the values of the leaves, shape (batch, n_values)."""
+    trees = [tree_of(estimator.tree_)]
+    return leaf_values(as_float32(x, trees), trees)[:, 0]
+
+
+@convert_type(RandomForestClassifier, ExtraTreesClassifier)
+def _forest_classifier(estimator, x, method):
+    return _from_proba(estimator, _of_forest(estimator, x), method)
+
+
+@once
+def _of_forest(estimator, x):
+    """Return the mean over the trees of the leaves' values, shape (batch, n_values)."""
+    trees = _trees_of(estimator)
+    return mean_over_trees(leaf_values(as_float32(x, trees), trees))
+
+
+@convert_type(DecisionTreeRegressor, ExtraTreeRegressor)
+def _tree_regressor(estimator, x, method):
+    _check_predict(estimator, method)
+    y = _of_tree(estimator, x)
+    return y if estimator.n_outputs_ > 1 else y[:, 0]
+
+
+@convert_type(RandomForestRegressor, ExtraTreesRegressor)
+def _forest_regressor(estimator, x, method):
+    _check_predict(estimator, method)
+    y = _of_forest(estimator, x)
+    return y if estimator.n_outputs_ > 1 else y[:, 0]
+
+
+@convert_type(RandomTreesEmbedding)
+def _embedding(estimator, x, method):
+    from keras import ops
+
+    if method != "transform":
+        raise unsupported(estimator, method)
+    leaves = []
+    for tree in _trees_of(estimator):
+        number = np.arange(len(tree.left), dtype=float)[:, None]
+        leaves.append(Tree(**{**vars(tree), "value": number}))
+    reached = leaf_values(as_float32(x, leaves), leaves)[:, :, 0]
+    columns = [
+        ops.equal(reached[:, k : k + 1], constant(leaves_seen, x))
+        for k, leaves_seen in enumerate(estimator.one_hot_encoder_.categories_)
+    ]
+    return ops.cast(ops.concatenate(columns, axis=1), x.dtype)
+
+
+@convert_type(GradientBoostingRegressor)
+def _boosting_regressor(estimator, x, method):
+    _check_predict(estimator, method)
+    return _boosted(estimator, x)[:, 0]
+
+
+@convert_type(GradientBoostingClassifier)
+def _boosting_classifier(estimator, x, method):
+    from keras import ops
+
+    raw = _boosted(estimator, x)
+    if method == "label" and raw.shape[1] == 1:
+        # Other than everywhere else in scikit-learn, a decision of exactly 0 is the second class.
+        return ops.cast(ops.greater_equal(raw[:, 0], constant(0.0, raw)), "int64")
+    # Half the log-odds is what the exponential loss estimates.
+    return from_raw(estimator, raw, method, slope=2.0 if estimator.loss == "exponential" else 1.0)
+
+
+def tree_of(tree) -> Tree:
+    """Read scikit-learn's tree structure; the values of several outputs stand side by side."""
+    return Tree(
+        tree.feature,
+        tree.threshold,
+        tree.children_left,
+        tree.children_right,
+        tree.missing_go_to_left.astype(bool),
+        tree.value.reshape(tree.node_count, -1),
+    )
+
+
+def _trees_of(forest) -> list[Tree]:
+    return [tree_of(tree.tree_) for tree in forest.estimators_]
+
+
+def _from_proba(estimator, values, method: str):
+    """Return what a method gives, from the probabilities of all outputs side by side."""
+    from keras import ops
+
+    if method not in ("predict_proba", "label"):
+        raise unsupported(estimator, method)
+    if estimator.n_outputs_ == 1:
+        return values if method == "predict_proba" else first_largest(values)
+    width = max(estimator.n_classes_)
+    tables = [values[:, k * width : k * width + n] for k, n in enumerate(estimator.n_classes_)]
+    if method == "predict_proba":
+        return tables
+    return ops.stack([first_largest(table) for table in tables], axis=1)
+
+
+@once
+def _boosted(estimator, x):
+    """Return the raw predictions of gradient boosting, shape (batch, n_trees_per_iteration_)."""
+    from keras import ops
+
+    trees = [tree_of(tree.tree_) for tree in estimator.estimators_.ravel()]
+    narrow = as_float32(x, trees)
+    start = _start(estimator, ops.cast(narrow, x.dtype))
+    values = leaf_values(narrow, trees)
+    values = values * ops.reshape(held(x, [estimator.learning_rate])[0], (-1, 1, 1))
+    return added_by_output(start, values)
+
+
+def _start(estimator, x):
+    """Return what gradient boosting starts from: the link of what its first estimator predicts."""
+    from keras import ops
+
+    n_outputs = estimator.n_trees_per_iteration_
+    if estimator.init_ == "zero":
+        return held(x, np.zeros(n_outputs))[0]
+    if isinstance(estimator, GradientBoostingRegressor):
+        return ops.reshape(convert(estimator.init_, x, "predict"), (-1, 1))
+    proba = convert(estimator.init_, x, "predict_proba")
+    proba = proba if n_outputs > 1 else proba[:, 1:]
+    tiny = np.finfo(np.float64).eps
+    proba = ops.minimum(ops.maximum(proba, constant(tiny, x)), constant(1 - tiny, x))
+    log = ops.log(proba)
+    if n_outputs > 1:
+        return log - ops.mean(log, axis=1, keepdims=True)
+    odds = log - ops.log(1 - proba)
+    return odds * constant(0.5, x) if estimator.loss == "exponential" else odds
+
+
+def added_by_output(start, values):
+    """Add each output's trees to what it starts from, in the order of the stages.
+
+    Parameters
+    ----------
+    start : KerasTensor of shape (batch, n_outputs)
+    values : KerasTensor of shape (batch, n_stages * n_outputs, 1)
+        Stage by stage, one tree per output.
+
+    Returns
+    -------
+    raw : KerasTensor of shape (batch, n_outputs)
+    """
+    from keras import ops
+
+    n_outputs = start.shape[1]
+    by_stage = ops.reshape(values, (-1, values.shape[1] // n_outputs, n_outputs))
+    return sum_over_trees(ops.concatenate([ops.expand_dims(start, 1), by_stage], axis=1))
+
+
+def from_raw(estimator, raw, method: str, slope: float = 1.0):
+    """Return what a method of a boosted classifier gives, from its raw predictions.
+
+    Parameters
+    ----------
+    estimator : classifier
+    raw : KerasTensor of shape (batch, n_classes), or (batch, 1) for two classes
+    method : {"predict_proba", "decision_function", "label"}
+    slope : float, default=1.0
+        Log-odds per unit of a binary decision.
+    """
+    from keras import ops
+
+    binary = raw.shape[1] == 1
+    if method == "decision_function":
+        return raw[:, 0] if binary else raw
+    if method == "label":
+        return is_positive(raw) if binary else first_largest(raw)
+    if method != "predict_proba":
+        raise unsupported(estimator, method)
+    if not binary:
+        return ops.softmax(raw)
+    return two_columns(ops.sigmoid(raw * constant(slope, raw)))
+
+
+def _check_predict(estimator, method: str) -> None:
+    if method != "predict":
+        raise unsupported(estimator, method)

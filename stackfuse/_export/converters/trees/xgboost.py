@@ -1,0 +1,154 @@
+"""XGBoost. Imported when an estimator of it is converted; it adds up, and so do we, in float32."""
+
+import json
+
+import numpy as np
+from xgboost import XGBClassifier, XGBModel, XGBRegressor, XGBRFClassifier, XGBRFRegressor
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.converters.shared.descent import (
+    Tree,
+    as_float32,
+    leaf_values,
+)
+from stackfuse._export.converters.trees.trees import added_by_output
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    first_largest,
+    held,
+    two_columns,
+)
+from stackfuse._export.graph.convert import (
+    convert_type,
+    unsupported,
+)
+
+#: Regressors' predictions are the sum of the trees, or a function of it.
+_IDENTITY = (
+    "reg:squarederror",
+    "reg:absoluteerror",
+    "reg:pseudohubererror",
+    "reg:quantileerror",
+    "reg:squaredlogerror",
+)
+_EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie")
+
+
+@convert_type(XGBRegressor, XGBRFRegressor)
+def _regressor(estimator, x, method):
+    from keras import ops
+
+    if method != "predict":
+        raise unsupported(estimator, method)
+    model = _read(estimator)
+    margin = _margin(estimator, model, x)
+    if model["objective"]["name"] in _EXPONENTIAL:
+        margin = ops.exp(margin)
+    elif model["objective"]["name"] == "reg:logistic":
+        margin = _sigmoid(margin)
+    y = ops.cast(margin, x.dtype)
+    return y if y.shape[1] > 1 else y[:, 0]
+
+
+@convert_type(XGBClassifier, XGBRFClassifier)
+def _classifier(estimator, x, method):
+    from keras import ops
+
+    if method not in ("predict_proba", "label"):
+        raise unsupported(estimator, method)
+    model = _read(estimator)
+    objective = model["objective"]["name"]
+    margin = _margin(estimator, model, x)
+    if objective == "binary:logistic" and margin.shape[1] == 1:
+        proba = _sigmoid(margin)
+        if method == "label":
+            return ops.cast(ops.greater(proba[:, 0], constant(0.5, proba)), "int64")
+        return ops.cast(two_columns(proba), x.dtype)
+    if objective == "multi:softmax" and method == "label":
+        return first_largest(margin)
+    proba = ops.softmax(margin)
+    return first_largest(proba) if method == "label" else ops.cast(proba, x.dtype)
+
+
+def _read(estimator: XGBModel) -> dict:
+    """Return the model as XGBoost writes it, if its predictions are sums over trees."""
+    learner = json.loads(estimator.get_booster().save_raw("json"))["learner"]
+    objective, booster = learner["objective"]["name"], learner["gradient_booster"]["name"]
+    name = type(estimator).__name__
+    if booster != "gbtree":
+        raise NotConvertible(
+            f"{name}(booster={booster!r}) has no counterpart in the graph. Use 'gbtree'."
+        )
+    is_classifier = isinstance(estimator, XGBClassifier)
+    known = (*_IDENTITY, *_EXPONENTIAL, "reg:logistic")
+    if is_classifier:
+        known = ("binary:logistic", "multi:softprob", "multi:softmax")
+    several = is_classifier and int(learner["learner_model_param"]["num_target"]) > 1
+    if objective not in known or several:
+        what = "several targets" if several else f"objective={objective!r}"
+        raise NotConvertible(
+            f"{name} with {what} has no counterpart in the graph. Use one of {', '.join(known)}."
+        )
+    return learner
+
+
+def _margin(estimator: XGBModel, model: dict, x):
+    """Return the sums of the trees, float32 of shape (batch, n_groups)."""
+    from keras import ops
+
+    booster = model["gradient_booster"]["model"]
+    last = estimator._get_iteration_range(None)[1] or len(booster["iteration_indptr"]) - 1
+    n_trees = booster["iteration_indptr"][last]
+    groups = np.array(booster["tree_info"][:n_trees])
+    trees = [_tree_of(estimator, tree) for tree in booster["trees"][:n_trees]]
+    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
+    by_stage = [trees[k] for k in np.column_stack(members).ravel()]
+    x = as_float32(x, by_stage)
+    if not np.isnan(estimator.missing):
+        gone = ops.equal(x, constant(np.float32(estimator.missing), x))
+        x = ops.where(gone, constant(np.nan, x), x)
+    values = ops.cast(leaf_values(x, by_stage), "float32")
+    start = np.broadcast_to(_start(model), len(members))
+    return added_by_output(held(values[:, :, 0], start)[0], values)
+
+
+def _start(model: dict) -> np.ndarray:
+    """Return the margin from which the sums start: the link of the base score, in float32."""
+    text = model["learner_model_param"]["base_score"]
+    score = np.atleast_1d(np.asarray(json.loads(text), np.float32))
+    objective = model["objective"]["name"]
+    if objective in ("binary:logistic", "reg:logistic"):
+        return -np.log(np.float32(1) / score - np.float32(1))
+    return np.log(score) if objective in _EXPONENTIAL else score
+
+
+def _tree_of(estimator: XGBModel, tree: dict) -> Tree:
+    """Read a tree; rows go left where they are less than the threshold, as float32 numbers."""
+    if any(tree["split_type"]):
+        raise NotConvertible(
+            f"{type(estimator).__name__} splits on categories, which has no counterpart yet. "
+            "Encode them before, for example with a OneHotEncoder."
+        )
+    if int(tree["tree_param"]["size_leaf_vector"]) > 1:
+        raise NotConvertible(
+            f"{type(estimator).__name__}(multi_strategy='multi_output_tree') has no counterpart "
+            "in the graph. Use multi_strategy='one_output_per_tree'."
+        )
+    numbers = np.array(tree["split_conditions"], np.float32)
+    below = np.nextafter(numbers, np.float32(-np.inf)).astype(np.float64)
+    return Tree(
+        np.array(tree["split_indices"]),
+        below,
+        np.array(tree["left_children"]),
+        np.array(tree["right_children"]),
+        np.array(tree["default_left"], bool),
+        numbers.astype(np.float64)[:, None],
+    )
+
+
+def _sigmoid(margin):
+    """Return 1 / (1 + exp(-margin)), rounded as XGBoost rounds it: 0.5 also for tiny margins."""
+    from keras import ops
+
+    one = constant(1.0, margin)
+    return ops.ones_like(margin) / (ops.exp(-margin) + one)

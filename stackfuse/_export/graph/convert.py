@@ -1,0 +1,240 @@
+"""Convert: one fitted estimator and a symbolic tensor in, the tensor of its predictions out.
+
+A family of estimators is one file that registers a function for each class::
+
+    @convert_type(Ridge)
+    def _ridge(estimator, x, method): ...
+
+The graph is built of stock layers and ``keras.ops`` only; ``_arithmetic.py`` holds what keeps its
+numbers exact. Every function takes the dtype of its arithmetic from x.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from functools import singledispatch, wraps
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.graph.build import (
+    current_build,
+    once,
+)
+from stackfuse._export.graph.frame import Frame
+from stackfuse._export.graph.masks import refuse_as
+from stackfuse._export.graph.reasons import reason_against
+
+#: The methods that a class must have inherited unchanged to be converted as its parent.
+_PREDICTING = (
+    "predict",
+    "predict_proba",
+    "predict_log_proba",
+    "decision_function",
+    "transform",
+    "_decision_function",
+    "_raw_predict",
+    "_transform",
+)
+
+#: What :func:`convert` can be asked for. "label" is the class number, as int64 of shape (batch,).
+METHODS = ("predict_proba", "decision_function", "predict", "transform", "label")
+
+
+@singledispatch
+def _convert(estimator, x, method: str) -> Any:
+    raise NotConvertible(_refusal(estimator))
+
+
+#: Converters that take named columns, some of which may hold strings.
+_taking_frames: set[Callable] = set()
+
+
+#: Packages that need not be installed. The converters of such a package are in a module of its
+#: name, which is imported when the first of its estimators is converted.
+_OPTIONAL = ("catboost", "lightgbm", "xgboost")
+
+
+def _converter_of(cls: type) -> Callable:
+    """Return the function that converts a class; the one that refuses if there is none."""
+    packages = {parent.__module__.partition(".")[0] for parent in cls.__mro__}
+    for package in sorted(packages.intersection(_OPTIONAL)):
+        importlib.import_module(f"stackfuse.export._{package}")
+    return _convert.dispatch(cls)
+
+
+def _refusal(estimator) -> str:
+    name = type(estimator).__name__
+    reason = reason_against(type(estimator))
+    why = f"it {reason}" if reason else "there is no converter for it"
+    return (
+        f"{name} cannot be converted to a Keras graph: {why}. The README "
+        f"lists what can be in an exported stack; a converter of your own is a function "
+        f"(estimator, x, method) -> tensor under the decorator @stackfuse.converter_for({name})."
+    )
+
+
+def convert_type(*classes: type, frames: bool = False) -> Callable[[Callable], Callable]:
+    """Register a function that converts the estimators of some classes.
+
+    Parameters
+    ----------
+    *classes : type
+        Fitted estimators of these classes, and of subclasses that predict by the same methods,
+        are passed to the function.
+    frames : bool, default=False
+        Whether the function also takes a ``Frame`` of named columns for x, some of which may hold
+        strings. Other functions are given the numbers in one tensor; rows that hold NaN,
+        infinity or a number too large for float32 get outputs of NaN if the estimator, asked for
+        such a row, raises.
+
+    Returns
+    -------
+    decorator : callable
+        Of a function ``(estimator, x, method) -> tensor``; see :func:`convert`. It returns the
+        tensor of what ``method`` of the estimator returns, made from x of shape (batch,
+        n_features) by stock Keras layers and ``keras.ops``. Numbers that the estimator has learned
+        are arrays of at least one axis in the dtype of x: Keras writes a 0-d array to the file as
+        a Python number, which comes back as float32.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> from sklearn.base import BaseEstimator, RegressorMixin
+    >>> class Mean(RegressorMixin, BaseEstimator):
+    ...     def fit(self, X, y):
+    ...         self.n_features_in_ = X.shape[1]
+    ...         return self
+    ...     def predict(self, X):
+    ...         return np.mean(X, axis=1)
+    >>> @sf.converter_for(Mean)
+    ... def mean(estimator, x, method):
+    ...     from keras import ops
+    ...     return ops.mean(x, axis=1)
+    >>> graph = sf.to_keras(Mean().fit(np.eye(3), np.ones(3)))
+    >>> np.asarray(graph(np.array([[1.0, 2.0, 6.0]]))["prediction"]).tolist()
+    [3.0]
+    """
+
+    def register(function: Callable) -> Callable:
+        for cls in classes:
+            _convert.register(cls, function)
+        if frames:
+            _taking_frames.add(function)
+        return function
+
+    return register
+
+
+def convert_transformer(*classes: type, frames: bool = False) -> Callable[[Callable], Callable]:
+    """Register a function ``(estimator, x) -> tensor`` for classes that do nothing but transform.
+
+    Parameters
+    ----------
+    *classes : type
+    frames : bool, default=False
+        As of :func:`convert_type`.
+    """
+
+    def register(function: Callable) -> Callable:
+        @wraps(function)
+        def converter(estimator, x, method):
+            if method != "transform":
+                raise unsupported(estimator, method)
+            return function(estimator, x)
+
+        convert_type(*classes, frames=frames)(converter)
+        return function
+
+    return register
+
+
+@once
+def convert(estimator, x, method: str):
+    """Return the symbolic tensor of a fitted estimator's predictions.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    x : KerasTensor of shape (batch, n_features, ...), Frame, or dict of str to KerasTensor
+        Numbers in the graph's precision; of a frame its columns by name, of a ``MultiInput`` its
+        arrays.
+    method : {"predict_proba", "decision_function", "predict", "transform", "label"}
+        With ``"predict"`` a classifier gives ``classes_``, which must be numbers; ``"label"``
+        gives the number of the class.
+
+    Returns
+    -------
+    y : KerasTensor or list of KerasTensor
+        In the graph's precision (``"label"``: int64). A list holds the probabilities of several
+        columns of classes, where scikit-learn returns a list.
+
+    Raises
+    ------
+    NotConvertible
+        If the estimator, or this method of it, has no exact counterpart.
+    """
+    cls = type(estimator)
+    converter = _converter_of(cls)
+    if converter is _convert.dispatch(object):
+        raise NotConvertible(_refusal(estimator))
+    _refuse_overridden(cls)
+    check_is_fitted(estimator)
+    if method == "predict" and len(getattr(estimator, "classes_", ())) > 0:
+        return _class_values(estimator, convert(estimator, x, "label"), current_build().precision)
+    if converter not in _taking_frames:
+        x = x.numbers(wanted_by=cls.__name__) if isinstance(x, Frame) else x
+        refuse_as(estimator, x, method)
+    return converter(estimator, x, method)
+
+
+def _refuse_overridden(cls: type) -> None:
+    """Raise if a class predicts differently from the registered class that it descends from."""
+    parent = next(c for c in cls.__mro__ if c in _convert.registry)
+    changed = [m for m in _PREDICTING if _static(cls, m) is not _static(parent, m)]
+    if changed:
+        raise NotConvertible(
+            f"{cls.__name__} overrides {changed[0]} of {parent.__name__}, so it cannot be "
+            f"converted as a {parent.__name__}. Register a converter for it with "
+            f"@stackfuse.converter_for({cls.__name__})."
+        )
+
+
+def _static(cls: type, name: str):
+    """Return an attribute as the class body holds it: some methods are made anew on access."""
+    return inspect.getattr_static(cls, name, None)
+
+
+def unsupported(estimator, method: str) -> NotConvertible:
+    """Return the error for a method that a converter does not know."""
+    return NotConvertible(f"{type(estimator).__name__}.{method} has no counterpart in the graph.")
+
+
+def _class_values(estimator, label, dtype: str):
+    """Return the classes themselves, for classes that are numbers."""
+    from keras import ops
+
+    if isinstance(estimator.classes_, list):
+        columns = [
+            _values_of(estimator, classes, label[:, k], dtype)
+            for k, classes in enumerate(estimator.classes_)
+        ]
+        return ops.stack(columns, axis=1)
+    if len(label.shape) == 2:  # a 0/1 matrix: its columns are the classes
+        return ops.cast(label, dtype)
+    return _values_of(estimator, estimator.classes_, label, dtype)
+
+
+def _values_of(estimator, classes, label, dtype: str):
+    from keras import ops
+
+    values = np.asarray(classes)
+    if values.dtype.kind not in "buif":
+        raise NotConvertible(
+            f"{type(estimator).__name__} predicts the classes {values.tolist()}, which are not "
+            "numbers. Use stack_method='predict_proba'."
+        )
+    hits = ops.equal(ops.reshape(label, (-1, 1)), np.arange(len(values), dtype=np.int64))
+    return ops.sum(ops.where(hits, values.astype(dtype), np.zeros(len(values), dtype)), axis=1)

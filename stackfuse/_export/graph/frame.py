@@ -1,0 +1,105 @@
+"""Named columns on their way through the graph; some may hold strings."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from stackfuse._core.targets import NotConvertible
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of strings, some of which are to be read as others.
+
+    No format rewrites strings; but what looks words up can look up others in their place.
+
+    Attributes
+    ----------
+    tensor : KerasTensor of shape (batch, 1)
+    read_as : mapping of str to str
+    """
+
+    dtype: ClassVar[str] = "string"
+
+    tensor: Any
+    read_as: Mapping[str, str]
+
+    @classmethod
+    def of(cls, column) -> "Words":
+        """Return a column of strings as words that stand for themselves, or as it was changed."""
+        return column if isinstance(column, cls) else cls(column, {})
+
+    def written(self, word: str) -> list[str]:
+        """Return all strings that are read as a word."""
+        own = [] if word in self.read_as else [word]
+        return own + [string for string, meaning in self.read_as.items() if meaning == word]
+
+    def replaced(self, word: str, by: str) -> "Words":
+        """Return the column with another word in place of one."""
+        return Words(self.tensor, {**self.read_as, **dict.fromkeys(self.written(word), by)})
+
+
+class Frame:
+    """Columns of X by name, as a data frame has them.
+
+    Parameters
+    ----------
+    columns : dict of hashable to KerasTensor of shape (batch, 1), or Words
+        Numbers in the graph's precision, or strings.
+    """
+
+    def __init__(self, columns: dict[Hashable, Any]):
+        self.columns = columns
+
+    @property
+    def shape(self) -> tuple[None, int]:
+        """Number of rows, which is not known, and of columns."""
+        return None, len(self.columns)
+
+    @property
+    def names(self) -> list[Hashable]:
+        """Names of the columns."""
+        return list(self.columns)
+
+    def take(self, places: Iterable[int]) -> "Frame":
+        """Return the columns at some places."""
+        names = self.names
+        return Frame({names[k]: self.columns[names[k]] for k in places})
+
+    def numbers(self, wanted_by: str):
+        """Return all columns as one tensor of numbers, shape (batch, n_columns).
+
+        Raises
+        ------
+        NotConvertible
+            If a column holds strings.
+        """
+        from keras import ops
+
+        strings = [name for name, column in self.columns.items() if column.dtype == "string"]
+        if strings:
+            raise NotConvertible(
+                f"{wanted_by} takes numbers, but the column {strings[0]!r} holds strings. Encode "
+                "it before, for example with a OneHotEncoder in a ColumnTransformer."
+            )
+        columns = list(self.columns.values())
+        return columns[0] if len(columns) == 1 else ops.concatenate(columns, axis=1)
+
+
+def columns_of(x) -> list[Any]:
+    """Return the columns of a frame or of a tensor, each of shape (batch, 1)."""
+    if isinstance(x, Frame):
+        return list(x.columns.values())
+    return [x[:, k : k + 1] for k in range(x.shape[1])]
+
+
+def take_columns(x, places: Iterable[int]):
+    """Return some columns of a frame or of a tensor, in the order of their places."""
+    places = list(places)
+    if places == list(range(x.shape[1])):
+        return x
+    if isinstance(x, Frame):
+        return x.take(places)
+    from keras import ops
+
+    return ops.take(x, places, axis=1)

@@ -1,0 +1,257 @@
+"""From a fitted estimator to a Keras model with named outputs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import is_classifier
+from sklearn.isotonic import IsotonicRegression
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from stackfuse._core.targets import (
+    NotConvertible,
+    listed,
+)
+from stackfuse._export.compiled import base_by_base
+from stackfuse._export.graph.build import (
+    Build,
+    building,
+)
+from stackfuse._export.graph.convert import convert
+from stackfuse._export.graph.frame import Frame
+from stackfuse._export.graph.masks import without_refused
+from stackfuse._export.graph.names import rename_others
+from stackfuse._export.graph.nodes import refuse_taken_for_bias
+from stackfuse._export.graph.signature import Signature
+from stackfuse._keras.copies import check_stock
+from stackfuse._training.program import seeded
+
+#: What all arithmetic outside networks can be done in.
+PRECISIONS = ("float64", "float32")
+
+#: Rows that the graph computes at a time while it is checked.
+_BATCH = 4096
+
+
+def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool = False) -> Any:
+    """Bake a fitted stack, or any convertible estimator, into one Keras model.
+
+    The model is made of stock Keras layers and ``keras.ops`` only. Meta-learners and scikit-learn
+    estimators compute in float64, Keras networks in the dtype that they were trained in.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        A stack, a pipeline, a search over them, or a single estimator.
+    X : array-like of shape (n_samples, ...), default=None
+        Some rows as the graph will be given them. Needed only where an estimator that is no stack
+        was fitted on a data frame with columns of strings: they tell which columns these are.
+    precision : {"float64", "float32"}, default="float64"
+        The dtype of X and of all arithmetic outside networks. float32 is for runtimes that know
+        no other; then scores may differ by about 1e-6.
+    trainable : bool, default=False
+        Whether networks and linear models can be trained on, with ``fit``; networks then keep
+        their dropout.
+
+    Returns
+    -------
+    graph : keras.Model
+        Takes X, float64 of shape (n_samples, n_features), or the shape of the rows that the stack
+        was fitted on; of a ``MultiInput`` a dict of its arrays; of a data frame with columns of
+        strings a dict of all columns, each of shape (n_samples, 1), in their order and by their
+        names, in which what is no letter, digit or ``_`` is ``_``. Returns a dict: of a
+        classifier ``"probabilities"`` of shape (n_samples, n_classes) and ``"label"``, the number
+        of the class in ``classes_``, int64 of shape (n_samples,); where the classifier has no
+        probabilities, ``"decision"`` in their place. Of a regressor ``"prediction"``, of the shape
+        that ``predict`` returns. Rows that scikit-learn would refuse, for an unknown category or a
+        value that is missing, infinite or too large, have outputs of NaN and the label -1. Where
+        scikit-learn returns a list, one array per column of classes, the outputs are
+        ``"probabilities_0"``, ``"probabilities_1"``, and so on.
+
+    Raises
+    ------
+    NotConvertible
+        If some estimator in it has no exact counterpart; the message names it.
+    NotFittedError
+        If the estimator is not fitted.
+
+    Notes
+    -----
+    ``graph(X)`` computes with X as it is. ``graph.predict(X)`` rounds X to float32 first, as Keras
+    does for every model.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> import stackfuse as sf
+    >>> X, y = load_iris(return_X_y=True)
+    >>> graph = sf.to_keras(LogisticRegression(max_iter=1000).fit(X, y))
+    >>> [(name, tuple(t.shape)) for name, t in sorted(graph(X[:2]).items())]
+    [('label', (2,)), ('probabilities', (2, 3))]
+    """
+    return build_graph(estimator, X, Build(precision, trainable)).model
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A stack's Keras model, and what it takes."""
+
+    model: Any
+    signature: Signature
+
+    def __call__(self, fed: dict[str, np.ndarray]) -> Mapping[str, Any]:
+        """Return the outputs for arrays by the names of the inputs."""
+        return self.model(fed["x"] if self.signature.kind == "table" else fed)
+
+    def specs(self) -> Any:
+        """Return what it takes as ``tf.TensorSpec``: of a table one, else one by each name."""
+        import tensorflow as tf
+
+        specs = {
+            name: tf.TensorSpec((None, *entry.shape), entry.dtype, name=name)
+            for name, entry in self.signature.inputs.items()
+        }
+        return specs["x"] if self.signature.kind == "table" else specs
+
+
+def build_graph(estimator, rows, build: Build) -> Graph:
+    """Return the graph of an estimator for rows of the shape that some rows have.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    rows : array-like of shape (n_samples, ...) or None
+        By default the rows are as those that the estimator was fitted on.
+    build : Build
+    """
+    import keras
+
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"to_keras takes a fitted estimator, got the class {estimator.__name__}: "
+            f"make an instance and fit it."
+        )
+    if not hasattr(estimator, "get_params"):
+        raise TypeError(f"to_keras takes a fitted scikit-learn estimator, got {estimator!r}.")
+    if build.precision not in PRECISIONS:
+        raise ValueError(f"precision must be {listed(PRECISIONS)}, got {build.precision!r}.")
+    check_is_fitted(estimator)
+    signature = _signature(estimator, rows, build.precision)
+    with seeded(0), building(build):  # layers draw initial weights that are never used
+        inputs, x = signature.symbols()
+        made = {}
+        for name, method in output_methods(estimator).items():
+            y = convert(estimator, x, method)
+            y = y.numbers(wanted_by="The output of a graph") if isinstance(y, Frame) else y
+            made |= _named(name, y)
+        outputs = {}
+        for name, tensor in without_refused(made, build.precision).items():
+            dtype = "int64" if name == "label" else build.precision
+            outputs[name] = keras.layers.Identity(name=name, dtype=dtype)(tensor)
+        refuse_taken_for_bias(outputs.values())
+        rename_others(outputs.values(), {*signature.inputs, *outputs})
+        model = keras.Model(inputs, outputs, name="stack")
+        if not build.trainable:
+            model.trainable = False
+    check_stock(model)
+    return Graph(model, signature)
+
+
+def _named(name: str, y) -> dict[str, Any]:
+    """Return an output by its name; those of a list are counted."""
+    return {f"{name}_{k}": part for k, part in enumerate(y)} if isinstance(y, list) else {name: y}
+
+
+def output_methods(estimator) -> dict[str, str]:
+    """Return the graph's outputs by name, with the method that gives each."""
+    if is_classifier(estimator):
+        for name, method in (("probabilities", "predict_proba"), ("decision", "decision_function")):
+            if hasattr(estimator, method):
+                return {name: method, "label": "label"}
+        return {"label": "label"}
+    if hasattr(estimator, "predict"):
+        return {"prediction": "predict"}
+    if hasattr(estimator, "transform"):
+        return {"features": "transform"}
+    raise NotConvertible(f"{type(estimator).__name__} neither predicts nor transforms.")
+
+
+def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
+    """Return what the graph must return for X, by the estimator's own methods.
+
+    Stacks in it answer base by base: their compiled call is a graph of the same converters.
+    """
+    expected: dict[str, np.ndarray] = {}
+    with base_by_base():
+        for name, method in output_methods(estimator).items():
+            if name == "label":
+                expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
+                continue
+            for key, y in _named(name, getattr(estimator, method)(X)).items():
+                expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
+    return expected
+
+
+def _class_numbers(estimator, labels: np.ndarray) -> np.ndarray:
+    """Return the place of each predicted class in ``classes_``; of indicators the matrix."""
+    classes = estimator.classes_
+    if isinstance(classes, list):
+        columns = [np.searchsorted(c, labels[:, k]) for k, c in enumerate(classes)]
+        return np.column_stack(columns).astype(np.int64)
+    if labels.ndim == 2 and labels.shape[1] == 1 < len(classes):  # CatBoost's, of several classes
+        labels = labels[:, 0]
+    numbers = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
+    return np.asarray(numbers, np.int64)
+
+
+def run(function, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the outputs of a graph for arrays by the names of its inputs, computed in batches."""
+    n_rows = len(next(iter(fed.values())))
+    parts = [
+        function({name: array[start : start + _BATCH] for name, array in fed.items()})
+        for start in range(0, n_rows, _BATCH)
+    ]
+    return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
+
+
+def _signature(estimator, rows, precision: str) -> Signature:
+    """Return what the graph of an estimator takes."""
+    if rows is None:
+        rows = next((s for p in _first_parts(estimator) if (s := _kept_rows(p)) is not None), None)
+    if rows is not None:
+        return Signature.of_rows(rows, precision)
+    for part in _first_parts(estimator):
+        if hasattr(part, "X_shape_"):
+            return Signature.of_shape(part.X_shape_, precision)
+    if isinstance(estimator, IsotonicRegression):  # does not count its features
+        return Signature.of_shape((1,), precision)
+    if not hasattr(estimator, "n_features_in_"):
+        raise NotConvertible(
+            f"{type(estimator).__name__} does not say how many features it was fitted on: give "
+            "some of its rows, to_keras(estimator, X=rows)."
+        )
+    return Signature.of_shape((estimator.n_features_in_,), precision)
+
+
+def _kept_rows(estimator):
+    return getattr(estimator, "_sample_X", None)
+
+
+def _first_parts(estimator) -> Iterator[Any]:
+    """Yield an estimator and what inside it sees X as it is: what was searched, the first step."""
+    while estimator is not None and not isinstance(estimator, str):
+        yield estimator
+        if isinstance(estimator, Pipeline):
+            steps = [s for _, s in estimator.steps if not isinstance(s, str) and s is not None]
+            estimator = steps[0] if steps else None
+        else:
+            estimator = getattr(estimator, "best_estimator_", None)
+
+
+def sample_rows(estimator):
+    """Return the training rows that a stack has kept, or None."""
+    return _kept_rows(getattr(estimator, "best_estimator_", estimator))

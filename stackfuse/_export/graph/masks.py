@@ -1,0 +1,174 @@
+"""Rows that scikit-learn would refuse: the graph cannot raise, so it says that it does not know.
+
+An unknown category, or NaN where an estimator takes none, would be swallowed by the next tree and
+become a number like any other. So whatever refuses rows says which, and in the end the outputs of
+these rows are NaN, and their label -1.
+"""
+
+import warnings
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import get_tags
+
+from stackfuse._core.multi_input import MultiInput
+from stackfuse._export.graph.arithmetic import constant
+from stackfuse._export.graph.build import current_build
+
+#: The label of a row that is refused.
+NO_CLASS = -1
+
+#: A number that no float32 holds. Estimators that compute in float32, trees above all, refuse it.
+_TOO_LARGE = 2.0 * float(np.finfo(np.float32).max)
+
+#: The largest float64 that does not become infinite in float32.
+_LARGEST = float(np.nextafter(float(np.finfo(np.float32).max) + 2.0**103, 0.0))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Rows that are refused.
+
+    Attributes
+    ----------
+    told_from : tensor
+        Kept, so that no other tensor is taken for it.
+    mask : tensor of bool, shape (batch,)
+    numbers : set of {"missing", "infinite", "too large"}
+        What each row with such a number is in the mask for.
+    """
+
+    told_from: Any
+    mask: Any
+    numbers: Set[str] = frozenset()
+
+
+def refuse_rows(where) -> None:
+    """Refuse rows, of all outputs of the graph that is being built.
+
+    Parameters
+    ----------
+    where : tensor of bool, shape (batch, n_columns)
+        A row in which any is true is refused.
+    """
+    from keras import ops
+
+    current_build().refused.append(Refusal(where, ops.any(where, axis=1)))
+
+
+def refuse_infinite(x) -> None:
+    """Refuse rows with an infinite number, for an estimator that takes NaN.
+
+    Parameters
+    ----------
+    x : tensor of numbers, shape (batch, n_columns)
+    """
+    _refuse_numbers(x, {"infinite"})
+
+
+def refuse_as(estimator, x, method: str) -> None:
+    """Refuse rows that hold NaN, infinity or a number above float32, if the estimator does.
+
+    The estimator is asked: its tags do not tell.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    x : tensor of numbers, shape (batch, ...), or dict of such
+    method : str
+        See :func:`stackfuse.convert`.
+    """
+    tensors = list(x.values()) if isinstance(x, dict) else [x]
+    known = frozenset.intersection(*map(_known, tensors))
+    refused = set()
+    if not known.issuperset({"missing", "infinite", "too large"}):
+
+        def raises(number: float) -> bool:
+            return _raises(estimator, x, method, number)
+
+        # Whoever refuses what is too large for float32 refuses what is infinite.
+        if any(t.dtype == "float64" for t in tensors) and "too large" not in known:
+            refused |= {"infinite", "too large"} if raises(_TOO_LARGE) else set()
+        if "infinite" not in known | refused and raises(np.inf):
+            refused.add("infinite")
+        takes_missing = "missing" in known or get_tags(estimator).input_tags.allow_nan
+        if not takes_missing and raises(np.nan):
+            refused.add("missing")
+    for tensor in tensors:
+        _refuse_numbers(tensor, refused)
+
+
+def _known(tensor) -> frozenset[str]:
+    """Return the numbers for which rows of a tensor are refused already."""
+    refused = current_build().refused
+    return frozenset().union(*(r.numbers for r in refused if r.told_from is tensor))
+
+
+def _refuse_numbers(tensor, numbers: Set[str]) -> None:
+    """Refuse the rows of a tensor that hold such numbers."""
+    from keras import ops
+
+    new = frozenset(numbers) - _known(tensor)
+    axes = tuple(range(1, len(tensor.shape)))
+    most = float(np.finfo(tensor.dtype).max)
+    masks = []
+    if new == {"missing", "infinite"}:
+        # A sum is finite if all numbers are; it is quicker than asking each.
+        total = ops.abs(ops.sum(tensor, axis=axes))
+        # Not "not at most": TensorFlow folds that into "more than", which NaN is not.
+        masks = [ops.logical_or(ops.isnan(total), ops.greater(total, constant(most, tensor)))]
+    else:
+        limit = constant(min(most, _LARGEST) if "too large" in new else most, tensor)
+        if new & {"infinite", "too large"}:
+            # Not "greater": in OpenVINO that is true of NaN.
+            masks.append(ops.any(ops.less(limit, ops.abs(tensor)), axis=axes))
+        if "missing" in new:
+            masks.append(ops.any(ops.isnan(tensor), axis=axes))
+    for mask in masks:
+        current_build().refused.append(Refusal(tensor, mask, new))
+
+
+def _raises(estimator, x, method: str, number: float) -> bool:
+    """Whether an estimator refuses a row of which every value is some number."""
+
+    def row(tensor) -> np.ndarray:
+        return np.full((1, *tensor.shape[1:]), number)
+
+    rows = MultiInput(**{n: row(t) for n, t in x.items()}) if isinstance(x, dict) else row(x)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            getattr(estimator, "predict" if method == "label" else method)(rows)
+    except Exception:  # each package has an error of its own
+        return True
+    return False
+
+
+def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
+    """Return a graph's outputs by name, in which those of refused rows are missing."""
+    from keras import ops
+
+    masks = [refusal.mask for refusal in current_build().refused]
+    if not masks:
+        return outputs
+    refused = masks[0]
+    for mask in masks[1:]:
+        refused = ops.logical_or(refused, mask)
+    none = np.full(1, NO_CLASS, np.int64)
+    kept = ops.where(refused, np.zeros(1, precision), np.ones(1, precision))
+    return {
+        name: ops.where(_beside(refused, y), none, y)
+        if name == "label"
+        # 0 / 0 is NaN, which a file in JSON cannot hold; else this changes no bit.
+        else y * _beside(kept, y) / _beside(kept, y)
+        for name, y in outputs.items()
+    }
+
+
+def _beside(values, y):
+    """Return one value per row in a shape that meets every column of y."""
+    from keras import ops
+
+    return ops.reshape(values, (-1, *(1 for _ in y.shape[1:])))

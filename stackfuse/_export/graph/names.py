@@ -1,0 +1,86 @@
+"""Names of a graph's inputs that every format takes, made of the names of columns."""
+
+import keyword
+import re
+import unicodedata
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from stackfuse._export.graph.nodes import nodes_behind
+
+#: What outputs are called, and what runtimes call their own arguments.
+_TAKEN = {"decision", "features", "label", "prediction", "probabilities", "self"}
+
+#: Characters that a name may have.
+_LONGEST = 60
+
+
+def input_names(columns: Iterable[Hashable]) -> dict[Hashable, str]:
+    """Return the name of the input for each column, in the order of the columns.
+
+    A name that every format takes stays as it is. In others accents are dropped, and whatever is
+    no letter, digit or ``_`` becomes ``_``; names that are the same then, be it only in another
+    case, are counted.
+
+    Parameters
+    ----------
+    columns : iterable of hashable
+        No two of which are equal.
+
+    Examples
+    --------
+    >>> input_names(["age", "home dest", "home-dest", "É", 0, "", "class"])
+    {'age': 'age', 'home dest': 'home_dest', 'home-dest': 'home_dest_2', 'É': 'E', 0: 'column_0',
+     '': 'column', 'class': 'class_'}
+    """
+    columns = list(columns)
+    names: dict[Hashable, str] = {}
+    used: set[str] = set()
+    # First those that can stay, so that no other takes their name.
+    for column in sorted(columns, key=lambda column: not _is_safe(column)):
+        name = _safe(column)
+        wanted, number = name, 1
+        while name.lower() in used:
+            number += 1
+            name = f"{wanted[: _LONGEST - 4]}_{number}"
+        used.add(name.lower())
+        names[column] = name
+    return {column: names[column] for column in columns}
+
+
+def _is_safe(column: Hashable) -> bool:
+    return isinstance(column, str) and column == _safe(column)
+
+
+def _safe(column: Hashable) -> str:
+    """Return a name that every format takes; two columns may have the same."""
+    text = unicodedata.normalize("NFKD", str(column)).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", text)
+    if not name[:1].isalpha():
+        name = f"column_{name.lstrip('_')}".rstrip("_")
+    name = name[:_LONGEST]
+    is_taken = keyword.iskeyword(name) or name.lower() in _TAKEN
+    return f"{name}_" if is_taken or re.fullmatch(r"probabilities_\d+", name.lower()) else name
+
+
+def rename_others(outputs: Iterable[Any], names: Iterable[str]) -> None:
+    """Give other names to what computes some outputs, where it is called as an input or output.
+
+    Keras names operations after their kind, ``power`` or ``dense_1``, and so may a column be named.
+
+    Parameters
+    ----------
+    outputs : iterable of KerasTensor
+        The layers that they come from keep their names.
+    names : iterable of str
+        Of the inputs and outputs.
+    """
+    import keras
+
+    outputs, names = list(outputs), set(names)
+    last = {id(tensor._keras_history.operation) for tensor in outputs}
+    for number, node in enumerate(nodes_behind(outputs)):
+        operation = node.operation
+        own = id(operation) in last or isinstance(operation, keras.layers.InputLayer)
+        if operation.name in names and not own:
+            operation.name = f"{operation.name}_of_{type(operation).__name__.lower()}_{number}"

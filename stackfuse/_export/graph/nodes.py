@@ -1,0 +1,55 @@
+"""A graph's operations, looked at before it becomes a model."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from stackfuse._core.targets import NotConvertible
+
+
+def nodes_behind(outputs: Iterable[Any]) -> Iterator[Any]:
+    """Yield the calls that some tensors were computed by: Keras' nodes, each once.
+
+    Parameters
+    ----------
+    outputs : iterable of KerasTensor
+    """
+    seen, waiting = set(), list(outputs)
+    while waiting:
+        operation, place, _ = waiting.pop()._keras_history
+        node = operation._inbound_nodes[place]
+        if id(node) not in seen:
+            seen.add(id(node))
+            waiting += node.input_tensors
+            yield node
+
+
+def refuse_taken_for_bias(outputs: Iterable[Any]) -> None:
+    """Raise if a graph has a sum of which Keras could take the second part for a bias.
+
+    Keras adds what has one number per row, shape (batch, 1), to a table of shape (batch, n) as if
+    it were one number per column wherever there happen to be n rows. With the parts in the other
+    order it does not. (So it is in Keras 3.15, on TensorFlow, where the number of rows is known.)
+
+    Parameters
+    ----------
+    outputs : iterable of KerasTensor
+    """
+    for node in nodes_behind(outputs):
+        if type(node.operation).__name__ != "Add" or len(node.arguments.args) != 2:
+            continue
+        wide, narrow = (tuple(getattr(part, "shape", ())) for part in node.arguments.args)
+        is_broadcast = any(n == 1 != w for w, n in zip(wide[::-1], narrow[::-1]))
+        if is_broadcast and _looks_like_bias(narrow, len(wide)):
+            raise NotConvertible(
+                f"The graph adds {narrow} to {wide}, in which Keras takes the second for a bias "
+                "where there are as many rows as columns: write the sum the other way round, "
+                "narrow + wide."
+            )
+
+
+def _looks_like_bias(shape: tuple, n_axes: int) -> bool:
+    """Whether one axis at most of a shape is longer than 1, and that is not the last."""
+    per_row = len(shape) == n_axes and shape[0] is None
+    own = shape[1:] if per_row else shape
+    longer = [axis for axis, length in enumerate(own) if length != 1]
+    return longer != [len(own) - 1] and len(longer) <= 1 and (per_row or bool(longer))

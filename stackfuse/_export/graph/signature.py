@@ -1,0 +1,167 @@
+"""What a graph takes: one table x, a frame's columns, or several arrays, each by its name."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
+
+from stackfuse._core.multi_input import (
+    MultiInput,
+    row_shapes,
+)
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.graph.frame import Frame
+from stackfuse._export.graph.names import input_names
+
+#: What stands for a missing value in a column of strings.
+MISSING = "<NA>"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a graph.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of one row.
+    dtype : str
+    column : hashable
+        The column of X, or the array of a ``MultiInput``, that it takes; None if that is X.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    column: Hashable = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The inputs of a graph.
+
+    Attributes
+    ----------
+    kind : {"table", "frame", "several"}
+        One array; the columns of a data frame some of which hold strings; a ``MultiInput``.
+    inputs : dict of str to Input
+        By the names that they have in the graph.
+    """
+
+    kind: Literal["table", "frame", "several"]
+    inputs: dict[str, Input]
+
+    @classmethod
+    def of_shape(cls, shape: Any, precision: str) -> "Signature":
+        """Return the signature for rows of one shape, or of one shape per name."""
+        if isinstance(shape, dict):
+            names = input_names(shape)
+            arrays = {names[n]: Input(tuple(s), precision, n) for n, s in shape.items()}
+            return cls("several", arrays)
+        return cls("table", {"x": Input(tuple(shape), precision)})
+
+    @classmethod
+    def of_rows(cls, X, precision: str) -> "Signature":
+        """Return the signature for rows like some rows."""
+        if isinstance(X, MultiInput):
+            return cls.of_shape(row_shapes(X), precision)
+        if not hasattr(X, "columns"):
+            return cls.of_shape(np.shape(X)[1:], precision)
+        frame = as_pandas(X)
+        dtypes = [_dtype_of(frame.iloc[:, k], precision) for k in range(frame.shape[1])]
+        if "string" not in dtypes:
+            return cls.of_shape((len(dtypes),), precision)
+        repeated = frame.columns[frame.columns.duplicated()].tolist()
+        if repeated:
+            raise NotConvertible(
+                f"X has several columns of the name {repeated[0]!r}: a graph that takes strings "
+                "has one input per column, so give each a name of its own before the fit."
+            )
+        names = input_names(frame.columns)
+        return cls(
+            "frame",
+            {names[c]: Input((1,), dtype, c) for c, dtype in zip(frame.columns, dtypes)},
+        )
+
+    def symbols(self) -> tuple[Any, Any]:
+        """Return new ``keras.Input`` tensors as the model takes them, and as converters do.
+
+        Converters know columns and arrays by their own names.
+        """
+        import keras
+
+        tensors = {
+            name: keras.Input(entry.shape, dtype=entry.dtype, name=name)
+            for name, entry in self.inputs.items()
+        }
+        if self.kind == "table":
+            return tensors["x"], tensors["x"]
+        parts = {entry.column: tensors[name] for name, entry in self.inputs.items()}
+        return tensors, Frame(parts) if self.kind == "frame" else parts
+
+    def feed(self, X) -> dict[str, np.ndarray]:
+        """Return rows of X as arrays by the names of the inputs, in their dtypes."""
+        arrays: dict[Hashable, Any]
+        if self.kind == "several":
+            arrays = X.arrays
+        elif self.kind == "frame":
+            frame = as_pandas(X)
+            arrays = {column: frame[[column]] for column in frame.columns}
+        else:
+            arrays = {None: as_pandas(X) if hasattr(X, "columns") else X}
+        return {name: _as_array(arrays[e.column], e) for name, e in self.inputs.items()}
+
+
+def as_pandas(X) -> pd.DataFrame:
+    """Return a data frame of any library as one of pandas.
+
+    Column by column, through lists: other libraries' own way there needs packages that may not be
+    installed.
+    """
+    if isinstance(X, pd.DataFrame):
+        return X
+    import narwhals  # as scikit-learn reads data frames
+
+    frame = narwhals.from_native(X, eager_only=True)
+    return pd.DataFrame({name: frame[name].to_list() for name in frame.columns})
+
+
+def as_given(frame: pd.DataFrame, X):
+    """Return a data frame of pandas as one of the library that X is of."""
+    if isinstance(X, pd.DataFrame):
+        return frame
+    columns = frame.astype(object).where(frame.notna(), None)
+    return type(X)(columns.to_dict("list"))
+
+
+def _dtype_of(column: pd.Series, precision: str) -> str:
+    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return precision
+    present = values.dropna()
+    if len(present) and all(isinstance(v, bool | int | float | np.number) for v in present):
+        return precision
+    if pd.api.types.is_string_dtype(values) or all(isinstance(v, str) for v in present):
+        return "string"
+    raise NotConvertible(
+        f"The column {column.name!r} holds {column.dtype} values, which no graph takes: make "
+        "numbers or strings of them before the stack is fitted."
+    )
+
+
+def _as_array(X, entry: Input) -> np.ndarray:
+    if issparse(X):
+        X = X.toarray()
+    if entry.dtype == "string":
+        words = np.asarray(X, object)
+        if np.any(words[~pd.isna(words)] == MISSING):
+            raise NotConvertible(
+                f"The column {entry.column!r} holds the string {MISSING!r}, which stands for a "
+                "missing value in the graph: make it None, or another word, before the fit."
+            )
+        return np.where(pd.isna(words), MISSING, words)
+    if isinstance(X, pd.DataFrame):
+        return X.to_numpy(entry.dtype, na_value=np.nan)
+    return np.asarray(X).astype(entry.dtype)

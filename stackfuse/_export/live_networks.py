@@ -1,0 +1,109 @@
+"""Networks of a stack in a graph that never becomes a file: the stack's own, not copies."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stackfuse._core.multi_input import input_structure
+from stackfuse._core.targets import NotConvertible
+from stackfuse._export.compiled import built_by
+from stackfuse._export.graph.build import (
+    Build,
+    building,
+)
+from stackfuse._export.graph.convert import convert
+from stackfuse._export.graph.masks import without_refused
+from stackfuse._training.program import (
+    compiled,
+    finished_model,
+    locked,
+    seeded,
+)
+
+
+@built_by
+def one_call(stack, method: str) -> Callable:
+    """Return a method of a fitted stack as a compiled function of X.
+
+    Parameters
+    ----------
+    stack : fitted stack
+        Fitted on an array.
+    method : str
+
+    Returns
+    -------
+    function : callable
+        From an array of float64 to a tensor. A row that an estimator would refuse gives NaN.
+
+    Raises
+    ------
+    NotConvertible
+        If some estimator has no exact counterpart.
+    """
+    import keras
+    import tensorflow as tf
+
+    shape = stack._sample_X.shape[1:]
+    with locked(), seeded(0), building(Build(live=True)):
+        x = keras.Input(shape, dtype="float64")
+        y = convert(stack, x, method)
+        if isinstance(y, list):
+            raise NotConvertible(f"{method} returns a list.")
+        model = keras.Model(x, without_refused({method: y}, "float64")[method])
+        function = compiled(
+            lambda X: model(X, training=False), tf.TensorSpec((None, *shape), "float64")
+        )
+    function(np.zeros((1, *shape)))  # TensorFlow optimises a graph when it is first called
+    return function
+
+
+def live(estimator, x, meaning: str):
+    """Return what a network itself predicts, or decides, for a symbolic tensor.
+
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+    x : KerasTensor
+        In the dtype of the network's input.
+    meaning : {"predict", "decide"}
+        A method of the network's outputs.
+
+    Returns
+    -------
+    y : KerasTensor of shape (batch, n_outputs), float64
+
+    Raises
+    ------
+    NotConvertible
+        If the network takes anything but one array of floating-point numbers: others are checked,
+        value by value, before they are cast.
+    """
+    import keras
+    from keras import ops
+
+    model, outputs = estimator.model_, estimator.outputs_
+    declared = input_structure(model)
+    if (
+        declared is None
+        or isinstance(declared, dict | list | tuple)
+        or "float" not in declared.dtype
+        or model.run_eagerly
+    ):
+        raise NotConvertible("The network does not take one array of floating-point numbers.")
+    finish = getattr(outputs, meaning)
+    function = finished_model(model, finish, f"{meaning} {outputs}")
+    width = finish(keras.KerasTensor((None, *model.output_shape[1:]))).shape[1]
+
+    class Live(keras.layers.Layer):
+        """Calls the network's compiled function, with its variables as they are then."""
+
+        def call(self, x):
+            y = ops.reshape(function(x), (-1, width))
+            taken = ops.all(ops.isfinite(ops.reshape(x, (ops.shape(x)[0], -1))), axis=1)
+            return ops.where(taken[:, None], y, np.full(1, np.nan))
+
+        def compute_output_spec(self, x):
+            return keras.KerasTensor((None, width), "float64")
+
+    return Live(dtype="float64", autocast=False)(x)

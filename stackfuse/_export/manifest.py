@@ -1,0 +1,164 @@
+"""What travels with an exported file: names, classes, versions, and rows to check it on."""
+
+import importlib.metadata
+import inspect
+import json
+import math
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+
+from stackfuse._core.targets import is_dropped
+from stackfuse._export.checking.parity import TOLERANCE
+from stackfuse._export.graph.graph import Graph
+
+#: Rows with their expected outputs that travel with the file.
+GOLDEN_ROWS = 8
+
+#: Characters of an estimator's parameters that are kept.
+_SHORT = 80
+
+
+def manifest_of(
+    stack, graph: Graph, precision: str, packages: tuple[str, ...], rows=None, expected=None
+) -> dict[str, Any]:
+    """Return what travels with a file.
+
+    Parameters
+    ----------
+    stack : fitted estimator
+    graph : Graph
+    precision : {"float64", "float32"}
+    packages : tuple of str
+        Further packages whose versions matter.
+    rows, expected : dict of str to ndarray of shape (n_samples, ...), default=None
+        Inputs, and what the estimator answers; the first of them travel with the file.
+    """
+    manifest: dict[str, Any] = {
+        "manifest_version": 3,
+        "estimator": structure_of(stack),
+        "inputs": {
+            name: {"shape": [None, *entry.shape], "dtype": entry.dtype, "column": entry.column}
+            for name, entry in graph.signature.inputs.items()
+        },
+        "outputs": {
+            name: {"shape": list(tensor.shape), "dtype": str(tensor.dtype)}
+            for name, tensor in graph.model.output.items()
+        },
+        "precision": precision,
+        "classes": _classes(stack) if is_classifier(stack) else None,
+        "feature_names": _feature_names(stack),
+        "versions": {"python": platform.python_version(), **_versions(packages)},
+        "tolerance": TOLERANCE,
+        "golden": None,
+        "sha256": {},
+    }
+    if rows:
+        manifest["golden"] = {
+            "inputs": {name: _as_json(array[:GOLDEN_ROWS]) for name, array in rows.items()},
+            "expected": {name: _as_json(y[:GOLDEN_ROWS]) for name, y in (expected or {}).items()},
+        }
+    return manifest
+
+
+def text_of(manifest: dict[str, Any]) -> str:
+    """Return a manifest as JSON."""
+    return json.dumps(manifest, indent=1, allow_nan=False, default=str)
+
+
+def golden_rows(
+    manifest: dict[str, Any],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
+    """Return the inputs and expected outputs that a manifest holds, or None if it has none."""
+    golden = manifest["golden"]
+    if golden is None:
+        return None
+    inputs = {
+        name: np.array(golden["inputs"][name], object).astype(_numpy_dtype(told["dtype"]))
+        for name, told in manifest["inputs"].items()
+    }
+    expected = {
+        name: np.array(y, object).astype(np.int64 if name == "label" else np.float64)
+        for name, y in golden["expected"].items()
+    }
+    return inputs, expected
+
+
+def _numpy_dtype(name: str) -> Any:
+    return object if name == "string" else name
+
+
+def _as_json(array: np.ndarray) -> Any:
+    """Return an array as lists, in which "NaN", "Infinity" and "-Infinity" are words."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, list):
+            return [number(entry) for entry in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+        return value
+
+    return number(array.tolist())
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    names = ("stackfuse", "keras", "tensorflow", "scikit-learn", "numpy")
+    further = (name.replace("_", "-") for name in packages)
+    return {name: importlib.metadata.version(name) for name in (*names, *further)}
+
+
+def _classes(stack) -> list:
+    """Return the classes; of several columns of classes a list of lists."""
+    if isinstance(stack.classes_, list):
+        return [np.asarray(classes).tolist() for classes in stack.classes_]
+    return np.asarray(stack.classes_).tolist()
+
+
+def _feature_names(stack) -> list[str] | None:
+    names = getattr(stack, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def structure_of(estimator) -> dict[str, Any]:
+    """Return what an estimator is made of, in words.
+
+    Returns
+    -------
+    structure : dict
+        ``"is"``, its class with the parameters that were changed, and ``"parts"``, the structures
+        of the estimators in it by their names; the meta-learner's is ``"final_estimator"``.
+    """
+    parts = {name: structure_of(part) for name, part in _parts(estimator)}
+    return {"is": _described(estimator), "parts": parts}
+
+
+def _parts(estimator) -> Iterator[tuple[str, Any]]:
+    """Yield the estimators that an estimator was given, as they are after fitting."""
+    if hasattr(estimator, "best_estimator_"):
+        yield "best_estimator", estimator.best_estimator_
+        return
+    for name, value in estimator.get_params(deep=False).items():
+        if name == "final_estimator":
+            value = getattr(estimator, "final_estimator_", value)
+        if isinstance(value, BaseEstimator):
+            yield name, value
+        elif isinstance(value, list):
+            for entry in value:
+                if isinstance(entry, tuple) and len(entry) > 1 and isinstance(entry[0], str):
+                    if isinstance(entry[1], BaseEstimator) and not is_dropped(entry[1]):
+                        yield entry[0], entry[1]
+
+
+def _described(estimator) -> str:
+    """Return the class of an estimator with the plain parameters that are not the default."""
+    usual = {p.name: p.default for p in inspect.signature(type(estimator)).parameters.values()}
+    changed = []
+    for name, value in estimator.get_params(deep=False).items():
+        is_plain = isinstance(value, str | int | float | bool)
+        if is_plain and value != usual.get(name) and value == value:  # NaN is a default too
+            changed.append(f"{name}={value!r}")
+    text = ", ".join(changed)
+    return f"{type(estimator).__name__}({text if len(text) <= _SHORT else text[:_SHORT] + '…'})"

@@ -1,0 +1,1 @@
+"""Fusion strategies, and ``fuse``: trained models joined into one."""

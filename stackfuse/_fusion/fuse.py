@@ -1,0 +1,238 @@
+"""fuse: trained Keras models, joined into one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stackfuse._core.targets import (
+    listed,
+    near,
+)
+from stackfuse._fusion.inputs import (
+    Source,
+    outputs_of,
+    sources_of,
+)
+from stackfuse._fusion.meaning import (
+    Part,
+    on_one_scale,
+    part_of,
+)
+from stackfuse._fusion.members import (
+    members_of,
+    per_model,
+)
+from stackfuse._fusion.shapes import (
+    SIDE_BY_SIDE,
+    aligned,
+    check_shapes,
+    in_one_dtype,
+)
+from stackfuse._fusion.strategies import FUSIONS
+from stackfuse._keras.copies import refuse_unsafe
+
+#: The strategies that need no layers of their own to be sensible; "dense" is concat with a head.
+_HOWS = [name for name in FUSIONS if name != "dense"]
+
+
+def fuse(
+    models: Sequence[Any],
+    how: str = "concat",
+    *,
+    layer: Any = None,
+    head: Any = None,
+    inputs: Any = "auto",
+    kinds: Any = None,
+    align: str | Sequence[str] | None = None,
+    weights: Sequence[float] | str | None = None,
+    context: str | None = None,
+    trainable: bool = False,
+) -> Any:
+    """Join trained Keras models into one Keras model.
+
+    The models are copied and never changed. The result holds stock layers only, as far as the
+    models do: it saves, loads in safe mode, compiles and trains like any other.
+
+    Parameters
+    ----------
+    models : sequence of keras.Model, str or PathLike
+        At least two; a path is of a ``.keras`` or ``.h5`` file, which is loaded without the
+        optimizer and the metrics that it was compiled with.
+    how : str, default="concat"
+        What is done with the models' outputs, see :mod:`stackfuse._fusion.strategies` for the formulas:
+        "concat" side by side; "add", "average", "multiply", "maximum"; "weighted" a convex
+        combination; "geometric" the log-linear pool; "attention" and "gated" weigh the models
+        row by row; "bilinear" the products of all pairs of columns.
+    layer : int, str, None or list of these, default=None
+        What is joined: the models' outputs, or those of a layer by its place in ``model.layers``
+        (-2 is the last but one) or by its name. A list has one entry per model.
+    head : keras layer, keras.Model, callable or list of these, default=None
+        What comes after, a tensor to a tensor; a list is applied in its order. The layers become
+        part of the result. By default the joined outputs are the result.
+    inputs : {"auto", "shared", "separate"} or dict, default="auto"
+        "separate" gives every input of every model an input of the joined one, "shared" one for
+        all models (where they have several: matched by name, or else in their order). "auto"
+        shares inputs of one shape, dtype and name (names that Keras made up count as one), except
+        where one model has two such. A dict says it: ``{"x": [0, 1], "image": [(2, "pixels")]}``
+        are the names of the inputs, with the numbers of the models that read them and, where a
+        model has several, the name of its input.
+    kinds : str or list of str, default=None
+        What the outputs are: "probability" ("sigmoid" or "softmax" to say of what), "logits",
+        "regression" or "features". None reads it from the last activation and the loss.
+    align : {"project", "pool", "flatten"} or list of these, default=None
+        How outputs of different shapes are made alike. "project": a Dense layer to the largest
+        width; "pool": means over space or time; "flatten": one row each.
+    weights : sequence of float, "learned" or None, default=None
+        Of "weighted" (by default learned) and "geometric" (by default equal). Given weights are
+        not negative and sum to one.
+    context : str, default=None
+        What "attention" and "gated" compute the weights of a row from: the models' outputs, or
+        with "inputs" all inputs that are tables, or the one of this name.
+    trainable : bool, default=False
+        By default the models are frozen: their weights stay, batch normalisation uses its moving
+        statistics, dropout and noise are off, also with ``training=True``. With True they go on
+        training; layers that were frozen stay so.
+
+    Returns
+    -------
+    joined : keras.Model
+        Not compiled. Its output is float32, or float64 if a model's is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes differ (nothing is ever broadcast), the outputs' meanings do not go together,
+        or what they mean cannot be known and matters.
+    NotConvertible
+        If a model cannot be loaded or copied safely.
+
+    Notes
+    -----
+    Unless ``how`` is "concat" or "bilinear", probabilities are joined with probabilities of the
+    same classes only, in the order of their columns. Logits mixed with probabilities, or
+    multiplied, become probabilities first; one unit with a sigmoid next to two with a softmax
+    becomes two columns. Products, geometric means, and maxima of a softmax, are normalised again.
+
+    The features of models that were trained apart lie in different rotations: averaging them is
+    as good as averaging random projections. A head on their concatenation loses nothing.
+
+    Examples
+    --------
+    >>> import keras, numpy as np, stackfuse as sf
+    >>> def regressor():
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    ...     model.compile(loss="mean_squared_error")
+    ...     return model
+    >>> one, two = regressor(), regressor()
+    >>> product = sf.fuse([one, two], "multiply")
+    >>> x = np.ones((5, 3), "float32")
+    >>> np.allclose(product(x), one(x) * two(x))
+    True
+    """
+    import keras
+
+    _check_how(how, weights, context)
+    members = members_of(models, layer, trainable)
+    sources = sources_of(members, inputs)
+    outputs = outputs_of(members, sources)
+    kinds = per_model("kinds", kinds, len(members))
+    parts = [part_of(*one) for one in zip(members, outputs, kinds)]
+    parts = aligned(in_one_dtype(parts), align)
+    options = _options(how, weights, context, sources, parts)
+    y = _headed(_joined(parts, how, options, headed=head is not None), head)
+    x = [source.tensor for source in sources]
+    joined = keras.Model(x[0] if len(x) == 1 else x, y, name="joined")
+    refuse_unsafe(joined)
+    return joined
+
+
+def _check_how(how: str, weights: Any, context: Any) -> None:
+    if how not in _HOWS:
+        raise ValueError(f"how must be {listed(_HOWS)}, got {how!r}.{near(str(how), _HOWS)}")
+    if weights is not None and how not in ("weighted", "geometric"):
+        raise ValueError(f"weights belong to how='weighted' or 'geometric', got how={how!r}.")
+    if context is not None and how not in ("attention", "gated"):
+        raise ValueError(f"context belongs to how='attention' or 'gated', got how={how!r}.")
+
+
+def _options(
+    how: str, weights: Any, context: str | None, sources: list[Source], parts: list[Part]
+) -> dict[str, Any]:
+    """Return what the strategy is told besides the tensors."""
+    if weights is not None:
+        return {"weights": weights}
+    return {} if context is None else {"context": _context(context, sources, parts[0].tensor.dtype)}
+
+
+def _context(name: str, sources: list[Source], dtype: str):
+    """Return the inputs that the models are weighed by, as one table."""
+    from keras import ops
+
+    names = [source.name for source in sources]
+    tables = [s for s in sources if len(s.tensor.shape) == 2 and s.tensor.dtype != "string"]
+    chosen = tables if name == "inputs" else [s for s in tables if s.name == name]
+    if not chosen:
+        shapes = {source.name: tuple(source.tensor.shape) for source in sources}
+        raise ValueError(
+            f"context must be None, 'inputs' or the name of an input that is a table of numbers, "
+            f"got {name!r}; the inputs are {shapes}.{near(name, names)}"
+        )
+    tensors = [ops.cast(source.tensor, dtype) for source in chosen]
+    return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=-1)
+
+
+def _joined(parts: list[Part], how: str, options: dict[str, Any], *, headed: bool):
+    """Return the outputs, joined by a strategy, on a scale that has a meaning."""
+    from keras import ops
+
+    strategy = FUSIONS[how]
+    if how in SIDE_BY_SIDE:
+        check_shapes(parts, how)
+        return strategy([part.tensor for part in parts])
+    parts = on_one_scale(parts, how)
+    check_shapes(parts, how)
+    tensors = [part.tensor for part in parts]
+    if parts[0].kind != "probability":
+        return strategy(tensors, **options)
+    if how == "add" and not headed:
+        raise ValueError(
+            f"how='add' of {len(parts)} probabilities sums to {len(parts)}, which is no "
+            "probability: use how='average'."
+        )
+    if how in ("multiply", "geometric"):
+        return _of_distributions(strategy, tensors, parts[0].link, {**options, "normalize": True})
+    y = strategy(tensors, **options)
+    if how == "maximum" and parts[0].link == "softmax":
+        return y / ops.sum(y, axis=-1, keepdims=True)
+    return y
+
+
+def _of_distributions(strategy: Callable, tensors: list, link: str | None, options: dict[str, Any]):
+    """Return what a strategy over distributions makes of probabilities.
+
+    A unit with a sigmoid is a distribution of its own, over no and yes.
+    """
+    from keras import ops
+
+    if link == "softmax":
+        return strategy(tensors, **options)
+    both = [ops.stack([1 - tensor, tensor], axis=-1) for tensor in tensors]
+    return strategy(both, **options)[..., 1]
+
+
+def _headed(tensor, head: Any):
+    """Return a tensor after the head."""
+    import keras
+
+    if head is None:
+        return tensor
+    for part in head if isinstance(head, list | tuple) else [head]:
+        if not callable(part) or isinstance(part, type):
+            raise TypeError(
+                "head must be a layer, a model, a function of a tensor, or a list of these, such "
+                f"as [keras.layers.Dense(64, 'relu'), keras.layers.Dense(1)], got {part!r}."
+            )
+        tensor = part(tensor)
+    for output in keras.tree.flatten(tensor):
+        if not isinstance(output, keras.KerasTensor):
+            raise TypeError(f"head must return a tensor of the graph, got {output!r}.")
+    return tensor

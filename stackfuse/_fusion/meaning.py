@@ -1,0 +1,235 @@
+"""What the outputs of joined models mean, and how they are brought to one scale."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from stackfuse._core.targets import listed
+from stackfuse._fusion.members import Member
+from stackfuse._keras.losses import (
+    from_logits,
+    loss_name,
+    stock_name,
+)
+
+Link = Literal["sigmoid", "softmax"]
+
+#: What may be declared, and what it says: the kind and, where it is told, the link.
+KINDS: dict[str, tuple[str, Link | None]] = {
+    "probability": ("probability", None),
+    "sigmoid": ("probability", "sigmoid"),
+    "softmax": ("probability", "softmax"),
+    "logits": ("logits", None),
+    "regression": ("regression", None),
+    "features": ("features", None),
+}
+
+_REGRESSION = {
+    "huber",
+    "logcosh",
+    "meanabsoluteerror",
+    "meanabsolutepercentageerror",
+    "meansquarederror",
+    "meansquaredlogarithmicerror",
+    "poisson",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The output of a member on its way into the fusion.
+
+    Attributes
+    ----------
+    label : str
+        Names the member in messages.
+    tensor : KerasTensor of shape (batch, ..., width)
+    kind : {"logits", "probability", "regression", "features"} or None
+        None where it is not known.
+    link : {"sigmoid", "softmax"} or None
+        What probabilities came from and logits would go through: separate labels (or one unit
+        for two classes), or classes of which one is true.
+    why : str
+        Why the kind is not known.
+    """
+
+    label: str
+    tensor: Any
+    kind: str | None
+    link: Link | None = None
+    why: str = ""
+
+    @property
+    def shape(self) -> tuple:
+        """Of the tensor, (None, ..., width)."""
+        return tuple(self.tensor.shape)
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the output stands for probabilities, maybe in logits."""
+        return self.kind in ("logits", "probability")
+
+    def told(self) -> str:
+        """Return what the output is, for a message."""
+        what = f"{self.kind} ({self.link})" if self.link else f"{self.kind}"
+        return f"{self.label} gives {what} of shape {self.shape}"
+
+
+def part_of(member: Member, tensor: Any, declared: str | None) -> Part:
+    """Return a member's output with its meaning, as declared, or read from activation and loss.
+
+    Raises
+    ------
+    ValueError
+        If what is declared contradicts the last activation or the loss.
+    """
+    part = Part(member.label, tensor, None)
+    family = _family(member.loss)
+    if declared is None:
+        return replace(part, **_read(member, tensor, family))
+    if declared not in KINDS:
+        raise ValueError(f"kinds must name {listed(list(KINDS))}, got {declared!r}.")
+    kind, link = KINDS[declared]
+    last = member.activation if member.activation in ("sigmoid", "softmax") else None
+    if not member.inner and (
+        (kind == "logits" and last)
+        or (link and last and link != last)
+        or (kind == "probability" and from_logits_of(member.loss) and not last)
+    ):
+        seen = f"ends in a {last}" if last else f"was trained with {_told(member.loss)}"
+        raise ValueError(f"kinds calls the output of {member.label} {declared!r}, but it {seen}.")
+    if kind in ("probability", "logits"):
+        link = link or _as_link(last) or _link(family, tensor.shape[-1])
+    return replace(part, kind=kind, link=link)
+
+
+def from_logits_of(loss: Any) -> bool | None:
+    """Whether a loss takes logits; None where there is none or that is not known."""
+    return None if loss is None else from_logits(loss)
+
+
+def _as_link(name: str | None) -> Link | None:
+    return "sigmoid" if name == "sigmoid" else "softmax" if name == "softmax" else None
+
+
+def _family(loss: Any) -> str | None:
+    """Return whether a loss is over labels ("sigmoid"), classes ("softmax") or numbers."""
+    if loss is None:
+        return None
+    name = stock_name(loss)
+    if name.startswith("binary"):
+        return "sigmoid"
+    if "categorical" in name and "hinge" not in name:
+        return "softmax"
+    return "regression" if name in _REGRESSION else "other"
+
+
+def _link(family: str | None, width: int | None) -> Link:
+    if family in ("sigmoid", "softmax") and width != 1:
+        return "sigmoid" if family == "sigmoid" else "softmax"
+    return "sigmoid" if width == 1 else "softmax"
+
+
+def _told(loss: Any) -> str:
+    logits = ", from_logits=True" if from_logits_of(loss) else ""
+    return f"the loss {loss_name(loss)!r}{logits}"
+
+
+def _read(member: Member, tensor: Any, family: str | None) -> dict[str, Any]:
+    """Return the kind, link or reason that a member's last activation and loss tell."""
+    activation, loss, width = member.activation, member.loss, tensor.shape[-1]
+    if member.inner:
+        return {"kind": "features"}
+    if "float" not in tensor.dtype:
+        return {"why": f"it is of dtype {tensor.dtype}"}
+    ends = {None: "its last activation cannot be read", "linear": "it ends without an activation"}
+    end = ends.get(activation, f"it ends in {activation!r}")
+    why = {"why": f"{end} and was trained with {_told(loss)}" if loss else f"{end}, without a loss"}
+    if activation in ("sigmoid", "softmax"):
+        single = activation == "softmax" and width == 1  # which is always 1
+        fitting = family in (None, activation) or (activation == "softmax" and family == "sigmoid")
+        if single or not fitting or from_logits_of(loss):
+            return why
+        return {"kind": "probability", "link": activation}
+    if family == "regression":
+        return {"kind": "regression"}
+    if family in ("sigmoid", "softmax"):
+        if from_logits_of(loss) and activation in ("linear", None):
+            return {"kind": "logits", "link": _link(family, width)}
+        if activation is None:
+            return {"kind": "probability", "link": _link(family, width)}
+        return why
+    if loss is None and activation not in ("linear", None):
+        return {"kind": "features"}
+    return why
+
+
+def on_one_scale(parts: list[Part], how: str) -> list[Part]:
+    """Return outputs that can be averaged or multiplied: of one kind, and on one scale.
+
+    Logits stay logits where all are and nothing is multiplied. Else classes are compared by
+    their probabilities; one unit with a sigmoid and two with a softmax both become two columns.
+
+    Raises
+    ------
+    ValueError
+        If a kind is not known, kinds do not go together, or the numbers of classes differ.
+    """
+    for part in parts:
+        if part.kind is None:
+            raise ValueError(
+                f"how={how!r} needs to know whether the output of {part.label} is logits, "
+                f"probabilities or a regression, which cannot be read: {part.why}. Declare it, "
+                f"kinds={[_guess(other) for other in parts]} for example, with one word per model "
+                f"of {listed(list(KINDS))}."
+            )
+    first = parts[0]
+    for part in parts[1:]:
+        if part.of_classes != first.of_classes or (not part.of_classes and part.kind != first.kind):
+            raise ValueError(
+                f"{first.told()}, but {part.told()}: how={how!r} of them means nothing. Use "
+                "how='concat' with a head, or say with kinds= what they are."
+            )
+    if not first.of_classes:
+        if how == "geometric":
+            raise ValueError(
+                f"how='geometric' is a mean of probabilities, but {first.told()}, which may be "
+                "negative. Use how='multiply' or 'average'."
+            )
+        return parts
+    said = parts
+    if how in ("multiply", "geometric") or len({(p.kind, p.link) for p in parts}) > 1:
+        parts = [_as_probability(part) for part in parts]
+    if len({part.link for part in parts}) > 1:
+        parts = [_as_two_classes(part) for part in parts]
+    for k, part in enumerate(parts):
+        if part.link != parts[0].link or part.shape[-1] != parts[0].shape[-1]:
+            raise ValueError(
+                f"{said[0].told()}, but {said[k].told()}: these are not the same classes, so "
+                f"how={how!r} means nothing. Use how='concat' with a head, or layer=-2 for the "
+                "features before them."
+            )
+    return parts
+
+
+def _guess(part: Part) -> str:
+    return part.kind or ("logits" if part.shape[-1] != 1 else "regression")
+
+
+def _as_probability(part: Part) -> Part:
+    from keras import ops
+
+    if part.kind == "probability":
+        return part
+    if part.link == "sigmoid":
+        return replace(part, kind="probability", tensor=ops.sigmoid(part.tensor))
+    return replace(part, kind="probability", tensor=ops.softmax(part.tensor, axis=-1))
+
+
+def _as_two_classes(part: Part) -> Part:
+    """Return the probabilities of two classes for that of the second one."""
+    from keras import ops
+
+    if part.link == "softmax" or part.shape[-1] != 1:
+        return part
+    both = ops.concatenate([1 - part.tensor, part.tensor], axis=-1)
+    return replace(part, link="softmax", tensor=both)

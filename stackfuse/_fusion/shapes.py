@@ -1,0 +1,141 @@
+"""Outputs of joined models in one dtype and one shape."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from stackfuse._core.targets import listed
+from stackfuse._fusion.meaning import Part
+
+#: Strategies that put columns side by side: only the axes before the last have to agree.
+SIDE_BY_SIDE = ("concat", "bilinear")
+
+
+def in_one_dtype(parts: list[Part]) -> list[Part]:
+    """Return the outputs as float64 if one of them is, else as float32.
+
+    Half precision is for the inside of a network: sums and logarithms of outputs need more. One
+    number per row becomes a column.
+    """
+    from keras import ops
+
+    for part in parts:
+        if part.tensor.dtype == "string":
+            raise ValueError(f"{part.label} gives strings, which cannot be joined.")
+    wide = "float64" if any(part.tensor.dtype == "float64" for part in parts) else "float32"
+    result = []
+    for part in parts:
+        tensor = part.tensor if part.tensor.dtype == wide else ops.cast(part.tensor, wide)
+        if len(tensor.shape) == 1:
+            tensor = ops.expand_dims(tensor, axis=-1)
+        result.append(replace(part, tensor=tensor))
+    return result
+
+
+def aligned(parts: list[Part], align: str | Sequence[str] | None) -> list[Part]:
+    """Return the outputs after the steps that shall give them one shape.
+
+    Raises
+    ------
+    ValueError
+        If there is no such step, or an output has axes of unknown length where it needs them.
+    """
+    if align is None:
+        return parts
+    for step in [align] if isinstance(align, str) else align:
+        if step not in _STEPS:
+            raise ValueError(f"align must be {listed(list(_STEPS))}, or a list, got {step!r}.")
+        parts = _STEPS[step](parts)
+    return parts
+
+
+def check_shapes(parts: list[Part], how: str) -> None:
+    """Raise if a strategy would have to broadcast.
+
+    Raises
+    ------
+    ValueError
+        With both shapes and the ways out.
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        ranks = len(first.shape), len(part.shape)
+        if how in SIDE_BY_SIDE:
+            alike, needs = first.shape[:-1] == part.shape[:-1], "one shape up to the last axis"
+        else:
+            alike, needs = first.shape == part.shape, "one shape"
+        if alike:
+            continue
+        ways = []
+        if max(ranks) > 2:
+            ways += ["align='pool' averages over space or time", "align='flatten' makes rows of it"]
+        if ranks[0] == ranks[1] and how not in SIDE_BY_SIDE:
+            ways += ["align='project' adds a Dense layer to one width"]
+            ways += ["how='concat' puts them side by side"] * (ranks[0] == 2)
+        ways += ["layer= chooses other layers"]
+        raise ValueError(
+            f"{first.label} gives shape {first.shape} and {part.label} {part.shape}, but "
+            f"how={how!r} needs {needs}, and nothing is broadcast: {'; '.join(ways)}."
+        )
+
+
+def _projected(parts: list[Part]) -> list[Part]:
+    """Return features of the largest width; narrower ones pass a Dense layer of it."""
+    from keras import layers
+
+    width = max(part.shape[-1] for part in parts)
+    if all(part.shape[-1] == width for part in parts):
+        return parts
+    return [
+        replace(
+            part,
+            kind="features",
+            link=None,
+            tensor=part.tensor
+            if part.shape[-1] == width
+            else layers.Dense(width, dtype=part.tensor.dtype)(part.tensor),
+        )
+        for part in parts
+    ]
+
+
+def _pooled(parts: list[Part]) -> list[Part]:
+    """Return means over all axes between the first and the last."""
+    from keras import layers
+
+    pools = {
+        3: layers.GlobalAveragePooling1D,
+        4: layers.GlobalAveragePooling2D,
+        5: layers.GlobalAveragePooling3D,
+    }
+    return [
+        replace(part, tensor=pools[len(part.shape)](dtype=part.tensor.dtype)(part.tensor))
+        if len(part.shape) in pools
+        else part
+        for part in parts
+    ]
+
+
+def _flattened(parts: list[Part]) -> list[Part]:
+    """Return one row of features each."""
+    from keras import layers
+
+    result = []
+    for part in parts:
+        if len(part.shape) == 2:
+            result.append(part)
+            continue
+        if None in part.shape[1:]:
+            raise ValueError(
+                f"{part.label} gives shape {part.shape}, which has no fixed length to flatten: "
+                "use align='pool'."
+            )
+        flat = layers.Flatten(dtype=part.tensor.dtype)(part.tensor)
+        result.append(replace(part, tensor=flat, kind="features", link=None))
+    return result
+
+
+_STEPS: dict[str, Callable[[list[Part]], list[Part]]] = {
+    "project": _projected,
+    "pool": _pooled,
+    "flatten": _flattened,
+}

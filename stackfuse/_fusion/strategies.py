@@ -1,0 +1,392 @@
+"""Fusion strategies: functions from a list of tensors to one tensor, made of stock Keras layers.
+
+All take the tensors first, computed by one model each, and options by name. They compute in the
+dtype of the tensors, which all must share, along the last axis; the axes before it are rows. None
+broadcasts: tensors are stacked, which fails for shapes that differ, also when the graph runs.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from stackfuse._core.targets import listed
+
+#: (list of tensors of shape (batch, ..., width_k)) -> tensor of shape (batch, ..., width_out)
+Fusion = Callable[[list], object]
+
+
+def concat(tensors: list):
+    """Put the columns of all tensors side by side: ``np.concatenate(tensors, axis=-1)``.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width_k)
+
+    Returns
+    -------
+    tensor of shape (batch, ..., sum of the widths)
+    """
+    from keras import layers
+
+    return layers.Concatenate(dtype=tensors[0].dtype)(tensors) if len(tensors) > 1 else tensors[0]
+
+
+def dense(tensors: list, *, hidden_units: Sequence[int] = (), activation: str = "relu"):
+    """Concatenate, then pass dense layers.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, width_k)
+        One per model.
+    hidden_units : sequence of int, default=()
+        Widths of the hidden layers; without any, the output layer sees the tensors themselves.
+    activation : str, default="relu"
+        Of the hidden layers.
+
+    Returns
+    -------
+    tensor of shape (batch, width)
+        Of the last hidden layer, or of the concatenation, in the tensors' dtype.
+    """
+    return _hidden(concat(tensors), hidden_units, activation)
+
+
+def add(tensors: list):
+    """Return the sum: ``np.sum(tensors, axis=0)``.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+    """
+    from keras import ops
+
+    return ops.sum(_stacked(tensors), axis=-2)
+
+
+def average(tensors: list):
+    """Return the arithmetic mean: ``np.mean(tensors, axis=0)``.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+    """
+    from keras import ops
+
+    return ops.mean(_stacked(tensors), axis=-2)
+
+
+def maximum(tensors: list):
+    """Return the largest: ``np.max(tensors, axis=0)``.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+    """
+    from keras import ops
+
+    return ops.max(_stacked(tensors), axis=-2)
+
+
+def multiply(tensors: list, *, normalize: bool = False):
+    """Return the product, a product of experts [1]_ if it is normalised.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+        With `normalize` probabilities over the last axis, in float32 or float64.
+    normalize : bool, default=False
+        Whether the last axis of the product shall sum to one again.
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+        ``y = np.prod(tensors, axis=0)``, normalised ``y / y.sum(axis=-1, keepdims=True)``. That is
+        computed from logarithms, since the product of many small numbers is 0; zeros count as the
+        smallest normal number of the dtype.
+
+    References
+    ----------
+    .. [1] Hinton, "Training products of experts by minimizing contrastive divergence", 2002.
+    """
+    from keras import ops
+
+    if normalize:
+        return ops.softmax(ops.sum(_log(_stacked(tensors)), axis=-2), axis=-1)
+    return ops.prod(_stacked(tensors), axis=-2)
+
+
+def weighted(tensors: list, *, weights: Sequence[float] | str = "learned"):
+    """Return a convex combination: ``sum(w * t for w, t in zip(weights, tensors))``.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+    weights : sequence of float of shape (n_models,) or "learned", default="learned"
+        Given weights are not negative, sum to one, and stay as they are. Learned ones are
+        ``softmax(s)`` of a trainable vector s that begins with zeros, as the plain average.
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+
+    Raises
+    ------
+    ValueError
+        If the weights are not convex, or not one per tensor.
+    """
+    return _mixture(tensors, _constant_weights(tensors, weights))
+
+
+def geometric(
+    tensors: list, *, weights: Sequence[float] | str | None = None, normalize: bool = True
+):
+    """Return the weighted geometric mean, of probabilities the log-linear pool [1]_.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+        Positive numbers or probabilities in float32 or float64; zeros count as the smallest
+        normal number of the dtype.
+    weights : sequence of float of shape (n_models,), "learned" or None, default=None
+        See :func:`weighted`; None stands for equal weights.
+    normalize : bool, default=True
+        Whether the last axis shall sum to one again.
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+        ``y = np.exp(sum(w * np.log(t) for w, t in zip(weights, tensors)))``, normalised
+        ``y / y.sum(axis=-1, keepdims=True)``.
+
+    References
+    ----------
+    .. [1] Genest and Zidek, "Combining probability distributions: a critique and an annotated
+       bibliography", 1986.
+    """
+    from keras import ops
+
+    if weights is None:
+        pooled = ops.mean(_log(_stacked(tensors)), axis=-2)
+    else:
+        logs = [_log(tensor) for tensor in tensors]
+        pooled = _mixture(logs, _constant_weights(tensors, weights))
+    return ops.softmax(pooled, axis=-1) if normalize else ops.exp(pooled)
+
+
+def attention(tensors: list, *, context=None):
+    """Weigh the models row by row, by a linear score of what they say or of something else.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+    context : tensor of shape (batch, n_columns) or (batch, ..., n_columns), default=None
+        What the scores are computed from, in the tensors' dtype; by default the tensors
+        themselves, concatenated.
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+        ``w = softmax(context @ kernel + bias)`` of shape (batch, ..., n_models), and then
+        ``sum(w[..., k:k + 1] * t for k, t in enumerate(tensors))``. The kernel and the bias
+        are trainable and begin with zeros, as the plain average.
+    """
+    return _mixture(tensors, _gates(tensors, context, (), "linear"))
+
+
+def gated(
+    tensors: list, *, context=None, hidden_units: Sequence[int] = (16,), activation: str = "tanh"
+):
+    """Mix the models by a gate, a network with hidden layers [1]_: :func:`attention`, but bent.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+    context : tensor of shape (batch, n_columns) or (batch, ..., n_columns), default=None
+        See :func:`attention`.
+    hidden_units : sequence of int, default=(16,)
+        Widths of the gate's hidden layers.
+    activation : str, default="tanh"
+        Of the hidden layers.
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+        As of :func:`attention`, with the last hidden layer in the place of the context.
+
+    References
+    ----------
+    .. [1] Jacobs, Jordan, Nowlan and Hinton, "Adaptive mixtures of local experts", 1991.
+    """
+    return _mixture(tensors, _gates(tensors, context, hidden_units, activation))
+
+
+def bilinear(tensors: list):
+    """Return the products of every column with every column of another tensor [1]_.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width_k)
+        At least two.
+
+    Returns
+    -------
+    tensor of shape (batch, ..., sum over pairs of width_i * width_j)
+        ``np.einsum("...i,...j->...ij", a, b)`` with the last two axes made one, for every pair
+        of tensors in the order of ``itertools.combinations``, concatenated.
+
+    References
+    ----------
+    .. [1] Lin, RoyChowdhury and Maji, "Bilinear CNN models for fine-grained visual recognition",
+       2015.
+    """
+    from itertools import combinations
+
+    from keras import layers, ops
+
+    products = [
+        # Each column of one as often as the other has columns: no axis is added or made one,
+        # so that any number of axes before the last is left alone.
+        ops.repeat(one, other.shape[-1], axis=-1)
+        * layers.Concatenate(dtype=one.dtype)([other] * one.shape[-1])
+        for one, other in combinations(tensors, 2)
+    ]
+    return concat(products)
+
+
+FUSIONS: dict[str, Callable] = {
+    "dense": dense,
+    "concat": concat,
+    "add": add,
+    "average": average,
+    "maximum": maximum,
+    "multiply": multiply,
+    "weighted": weighted,
+    "geometric": geometric,
+    "attention": attention,
+    "gated": gated,
+    "bilinear": bilinear,
+}
+
+
+def fusion_named(name: str, parameter: str = "fusion") -> Callable:
+    """Return the strategy of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists them all.
+
+    Examples
+    --------
+    >>> fusion_named("averange")
+    Traceback (most recent call last):
+        ...
+    ValueError: fusion must be 'dense', 'concat', 'add', ...'bilinear', got 'averange'.
+    """
+    if name not in FUSIONS:
+        raise ValueError(f"{parameter} must be {listed(list(FUSIONS))}, got {name!r}.")
+    return FUSIONS[name]
+
+
+def convex(weights: Sequence[float], n_models: int) -> np.ndarray:
+    """Return given weights as an array, if they are a convex combination of some models.
+
+    Raises
+    ------
+    ValueError
+        If they are not one per model, not numbers, negative, or do not sum to one.
+
+    Examples
+    --------
+    >>> convex([0.5, 0.6], 2)
+    Traceback (most recent call last):
+        ...
+    ValueError: weights must be at least 0 and sum to 1, got [0.5, 0.6], which sum to 1.1.
+    """
+    array = np.asarray(weights, np.float64)
+    if array.shape != (n_models,):
+        raise ValueError(
+            f"weights must be {n_models} numbers, one per model, or 'learned', got {weights!r}."
+        )
+    if not (array >= 0).all() or abs(array.sum() - 1) > 1e-6:
+        raise ValueError(
+            f"weights must be at least 0 and sum to 1, got {array.tolist()}, "
+            f"which sum to {array.sum():.6g}."
+        )
+    return array
+
+
+def _stacked(tensors: list):
+    """Return the tensors as one of shape (batch, ..., n_models, width)."""
+    from keras import ops
+
+    return ops.stack(tensors, axis=-2)
+
+
+def _mixture(tensors: list, weights):
+    """Return the sum of the tensors by weights of shape (batch, ..., n_models)."""
+    from keras import ops
+
+    missing = len(tensors[0].shape) - len(weights.shape)
+    for _ in range(missing):  # one weight for all places of a row
+        weights = ops.expand_dims(weights, axis=1)
+    return ops.sum(ops.expand_dims(weights, axis=-1) * _stacked(tensors), axis=-2)
+
+
+def _constant_weights(tensors: list, weights: Sequence[float] | str):
+    """Return weights of shape (batch, ..., n_models), the same for all rows.
+
+    They are the kernel of a dense layer that is shown nothing but ones: so a stock layer holds
+    them, in its dtype, and can learn them.
+    """
+    from keras import layers, ops
+
+    first, n_models = tensors[0], len(tensors)
+    ones = ops.ones_like(first[..., :1])
+    settings = {"use_bias": False, "kernel_initializer": "zeros", "dtype": first.dtype}
+    if isinstance(weights, str):
+        if weights != "learned":
+            raise ValueError(f"weights must be 'learned' or numbers, got {weights!r}.")
+        return layers.Dense(n_models, "softmax", **settings)(ones)
+    kernel = convex(weights, n_models)
+    layer = layers.Dense(n_models, **settings, trainable=False)
+    layer.build((None, 1))
+    layer.set_weights([kernel[None, :]])
+    return layer(ones)
+
+
+def _gates(tensors: list, context, hidden_units: Sequence[int], activation: str):
+    """Return weights of shape (batch, ..., n_models) that a small network computes per row."""
+    from keras import layers
+
+    seen = _hidden(concat(tensors) if context is None else context, hidden_units, activation)
+    dtype = tensors[0].dtype
+    return layers.Dense(len(tensors), "softmax", kernel_initializer="zeros", dtype=dtype)(seen)
+
+
+def _hidden(tensor, units: Sequence[int], activation: str):
+    from keras import layers
+
+    for width in units:
+        tensor = layers.Dense(width, activation=activation, dtype=tensor.dtype)(tensor)
+    return tensor
+
+
+def _log(tensor):
+    """Return the logarithm, of zeros that of the smallest normal number."""
+    from keras import ops
+
+    tiny = np.full(1, np.finfo(tensor.dtype).tiny, tensor.dtype)
+    return ops.log(ops.maximum(tensor, tiny))

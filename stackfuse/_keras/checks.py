@@ -1,0 +1,72 @@
+"""What is asked of a network before anything is computed with it."""
+
+from typing import Any
+
+from stackfuse._core.multi_input import (
+    Rows,
+    row_shapes,
+)
+
+
+def check_network(model, X) -> None:
+    """Raise if batches of any size of X's rows could not go through a network.
+
+    A sequential model without an input layer is built for X.
+
+    Parameters
+    ----------
+    model : keras.Model
+    X : ndarray, sparse matrix or MultiInput
+
+    Raises
+    ------
+    ValueError
+        If the model has a fixed batch size, keeps state between batches, or takes other rows.
+    """
+    import keras
+
+    shapes = row_shapes(X)
+    if isinstance(model, keras.Sequential) and not model.built and isinstance(shapes, tuple):
+        try:
+            model.build((None, *shapes))  # a first call would fix the number of rows
+        except ValueError as error:
+            raise ValueError(
+                f"The model {model.name!r} takes no rows of shape {shapes}, as X has: {error}"
+            ) from error
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                f"The layer {layer.name!r} of model {model.name!r} is stateful: it would carry its "
+                "state from one batch of rows to the next, which have nothing to do with each "
+                "other. Use stateful=False."
+            )
+    for name, tensor in Rows(X, model).inputs.items():
+        if tensor.shape[0] is not None:
+            raise ValueError(
+                f"The input {name!r} of model {model.name!r} is for {tensor.shape[0]} rows at a "
+                "time, but the last batch may be smaller. Begin the model with keras.Input(shape), "
+                "without batch_size or batch_shape."
+            )
+        several = isinstance(shapes, dict)
+        _check_shape(model, name, tensor.shape[1:], shapes[name] if several else shapes, several)
+
+
+def _check_shape(model, name: str, wanted: Any, given: tuple, several: bool) -> None:
+    """Raise if rows of one shape do not fit an input; Keras adds or drops a last axis of one."""
+    added, dropped = wanted[-1:] == (1,), given[-1:] == (1,)
+    if _fits(wanted, given) or (added and _fits(wanted[:-1], given)):
+        return
+    if dropped and _fits(wanted, given[:-1]):
+        return
+    rows, meta = ("X", "")
+    if several:
+        rows, meta = f"X[{name!r}]", f"[{name!r}]"
+    raise ValueError(
+        f"The input {name!r} of model {model.name!r} takes rows of shape {tuple(wanted)}, but "
+        f"{rows} has rows of shape {given}. Let the builder take the shape from the data: "
+        f'def build(meta): ... keras.Input(meta["X_shape_"]{meta}[1:]).'
+    )
+
+
+def _fits(wanted: tuple, given: tuple) -> bool:
+    return len(wanted) == len(given) and all(w in (None, g) for w, g in zip(wanted, given))

@@ -1,0 +1,217 @@
+"""Copies of trained networks: through a file, renamed, and without anything random left in them."""
+
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from stackfuse._core.targets import (
+    NotConvertible,
+    message_of,
+)
+from stackfuse._keras.architecture import foreign_parts
+
+#: Attributes of stock layers that say how much chance there is in training; 0 switches it off.
+_CHANCE = ("rate", "stddev", "dropout", "recurrent_dropout", "_dropout")
+
+_numbers = count()
+
+
+def isolated(model, *, trainable: bool = False, narrow: bool = False):
+    """Return a copy of a model that shares nothing with it and, by default, cannot be trained.
+
+    The copy's name is new, because no two models of one graph may share one. With ``narrow`` what
+    computes in float64 does so in float32.
+
+    Raises
+    ------
+    NotConvertible
+        If the model holds objects that are not stock Keras, or keeps state between calls.
+    """
+    check_stock(model)
+    copy = copied(model, narrow=narrow)
+    copy = copy if trainable else frozen(copy)
+    copy.name = f"network_{next(_numbers)}"
+    return copy
+
+
+def copied(model, *, narrow: bool = False):
+    """Return a copy of a model that shares nothing with it, made through a file.
+
+    ``clone_model`` loses the state of preprocessing layers. A class of the user's is found by its
+    name; whether the copy holds the same weights is checked then, since Keras writes down the
+    defaults of a model's constructor where the model does not say what it was called with.
+
+    Raises
+    ------
+    NotConvertible
+        If the model cannot be written, read, or does not come back as it was.
+    """
+    import keras
+
+    refuse_unsafe(model)
+    classes = {type(part).__name__: type(part) for part in _foreign_layers(model)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        try:
+            model.save(path, include_optimizer=False)
+            if narrow:
+                _narrow(path)
+            copy = keras.models.load_model(
+                path, custom_objects=classes, compile=False, safe_mode=True
+            )
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise NotConvertible(
+                f"The model {model.name!r} cannot be copied through a file, which is how it joins "
+                f"others: {message_of(error)} Register its classes and functions with "
+                "keras.saving.register_keras_serializable(), and give its class a get_config that "
+                "returns the arguments of __init__."
+            ) from error
+    if classes:
+        _check_same(model, copy)
+    return copy
+
+
+def _narrow(path: str) -> None:
+    """Make a saved model that computes in float64 one that computes in float32."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(b'"float64"', b'"float32"')
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+
+
+def frozen(model):
+    """Switch off, in place, what a model does in training only, and return the model.
+
+    An outer ``training=True`` reaches every layer inside. So the rates of dropout and noise are set
+    to 0, wherever they stand, augmentation is replaced, and batch normalisation, which looks at
+    nothing but ``trainable``, stays with its moving statistics.
+    """
+    import keras
+
+    if any(_is_augmentation(layer) for layer in model._flatten_layers()):
+        model = keras.models.clone_model(
+            model, clone_function=_without_augmentation, recursive=True
+        )
+    for layer in model._flatten_layers():
+        rates = [name for name in _CHANCE if isinstance(vars(layer).get(name), int | float)]
+        if layer.__module__.startswith("keras."):
+            for name in rates:
+                setattr(layer, name, 0.0)
+        if _holds_generator(layer) and not rates:
+            raise NotConvertible(
+                f"The layer {layer.name!r} of model {model.name!r} draws random numbers in "
+                f"training, and a {type(layer).__name__} cannot be kept from it. Remove it from "
+                "the model, or let the models train."
+            )
+    model.trainable = False
+    return model
+
+
+def thaws_on_loading(model) -> bool:
+    """Whether Keras would let a part of a frozen model train again once it is read from a file.
+
+    Attention layers make the layers inside them when they are built, and a file does not say of
+    those that they are frozen.
+    """
+    import keras
+
+    attention = keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention
+    return any(isinstance(layer, attention) for layer in model._flatten_layers())
+
+
+def refuse_unsafe(model) -> None:
+    """Raise if a model holds layers that Keras does not load safely, or remembers its last call."""
+    for layer in model._flatten_layers():
+        if type(layer).__name__ in ("Lambda", "TFSMLayer"):
+            raise NotConvertible(
+                f"The model {model.name!r} holds a {type(layer).__name__} layer {layer.name!r}, "
+                "which Keras does not load in safe mode. Use keras.ops or a stock layer instead."
+            )
+        if getattr(layer, "stateful", False):
+            raise NotConvertible(
+                f"The model {model.name!r} holds a stateful layer {layer.name!r}: its "
+                "predictions depend on the calls before. Use stateful=False."
+            )
+
+
+def check_stock(model) -> None:
+    """Raise unless a model consists of stock Keras objects and computes row by row."""
+    refuse_unsafe(model)
+    foreign = next(foreign_parts(model), None)
+    if foreign:
+        raise NotConvertible(
+            f"The model {model.name!r} holds {foreign}, which only loads where its code is. "
+            "Build it from stock Keras layers and functions."
+        )
+
+
+def _foreign_layers(model) -> Iterator[Any]:
+    """Yield the layers of a model, itself included, whose classes are not of Keras."""
+    for layer in model._flatten_layers():
+        if not type(layer).__module__.startswith("keras."):
+            yield layer
+
+
+def _check_same(model, copy) -> None:
+    """Raise unless a copy has the weights of the model, and computes the same on some rows."""
+    import numpy as np
+
+    shape = (model.get_build_config() or {}).get("input_shape")
+    same = len(model.weights) == len(copy.weights) and all(
+        np.array_equal(one, other, equal_nan=True)
+        for one, other in zip(model.get_weights(), copy.get_weights())
+    )
+    if same and isinstance(shape, tuple | list) and all(isinstance(n, int) for n in shape[1:]):
+        rows = np.random.default_rng(0).uniform(size=(2, *shape[1:])).astype("float32")
+        outputs = [np.asarray(m(rows, training=False), np.float64) for m in (model, copy)]
+        same = np.allclose(*outputs, equal_nan=True)
+    if not same:
+        raise NotConvertible(
+            f"A copy of the model {model.name!r} through a file is another model: its class does "
+            f"not say what it was made from. Give {type(model).__name__} a get_config that returns "
+            "the arguments of __init__."
+        )
+
+
+def _holds_generator(layer) -> bool:
+    import keras
+
+    return any(isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values())
+
+
+def _is_augmentation(layer) -> bool:
+    """Whether a stock layer changes images at random in training, and else only casts them."""
+    return (
+        hasattr(layer, "get_random_transformation")
+        and _holds_generator(layer)
+        and layer.__module__.startswith("keras.")
+        and type(layer).__name__ != "RandomCrop"  # which always crops
+    )
+
+
+def _without_augmentation(layer):
+    import keras
+
+    if _is_augmentation(layer):
+        return keras.layers.Rescaling(1.0, name=layer.name, dtype=layer.dtype_policy.name)
+    return layer
+
+
+def warn_of_classes(model) -> None:
+    """Warn if what was switched off in a model comes back when its class makes it anew."""
+    foreign = next(_foreign_layers(model), None)
+    chance = any(_holds_generator(layer) for layer in model._flatten_layers())
+    if foreign is not None and chance:
+        warnings.warn(
+            f"The model {model.name!r} drops or draws at random in training. That is off now, but "
+            f"{type(foreign).__name__} is not a class of Keras, and makes such layers anew when "
+            "the joined model is loaded from a file: they work again with training=True.",
+            UserWarning,
+            stacklevel=4,
+        )

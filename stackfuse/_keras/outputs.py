@@ -1,0 +1,259 @@
+"""How a network's last layer encodes a target: units, link, loss, and the way back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stackfuse._core.targets import Task
+from stackfuse._keras.losses import (
+    check_loss,
+    from_logits,
+    is_sparse,
+    loss_name,
+)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The meaning of a network's output.
+
+    Attributes
+    ----------
+    task : str
+        What y asks for; see :func:`stackfuse._core.targets.task_of`.
+    n_units : int
+        Width of the last layer.
+    logits : bool
+        Whether the outputs still have to pass a sigmoid or softmax.
+    sparse : bool
+        Whether the loss takes class numbers instead of one column per class.
+    """
+
+    task: Task
+    n_units: int
+    logits: bool
+    sparse: bool
+
+    def encode(self, y: np.ndarray, dtype: str) -> np.ndarray:
+        """Return y in the form that the loss compares with the network's outputs.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Class numbers 0 .. n_classes - 1, indicators, or numbers.
+        dtype : str
+            The dtype of the network's outputs.
+
+        Returns
+        -------
+        encoded : ndarray of shape (n_samples,) if the loss is sparse, else (n_samples, n_units)
+        """
+        if self.sparse:
+            return y.astype(np.int32)
+        if self.task in ("binary", "multiclass") and self.n_units > 1:
+            return np.eye(self.n_units, dtype=dtype)[y]
+        return y.reshape(len(y), -1).astype(dtype)
+
+    def predict(self, outputs, dtype: str = "float64"):
+        """Turn a network's outputs into probabilities or numbers; written in ``keras.ops``.
+
+        Parameters
+        ----------
+        outputs : tensor of shape (n_samples, n_units)
+            What the network computed.
+        dtype : str, default="float64"
+
+        Returns
+        -------
+        predictions : tensor of shape (n_samples, n_classes) or (n_samples, n_outputs)
+            Probabilities of single-label classes sum to one as exactly as ``dtype`` allows.
+        """
+        from keras import ops
+
+        outputs = _only(outputs)
+        if self.task in ("regression", "multioutput"):
+            return ops.cast(outputs, dtype)
+        if self.task == "multilabel" or self.n_units == 1:
+            probabilities = ops.cast(ops.sigmoid(outputs) if self.logits else outputs, dtype)
+            if self.task == "multilabel":
+                return probabilities
+            return ops.concatenate([1 - probabilities, probabilities], axis=-1)
+        probabilities = ops.cast(ops.softmax(outputs) if self.logits else outputs, dtype)
+        return probabilities / ops.sum(probabilities, axis=-1, keepdims=True)
+
+    def decide(self, outputs, dtype: str = "float64"):
+        """Turn a classifier's outputs into log-odds; written in ``keras.ops``.
+
+        Parameters
+        ----------
+        outputs : tensor of shape (n_samples, n_units)
+        dtype : str, default="float64"
+
+        Returns
+        -------
+        decision : tensor of shape (n_samples, n_columns)
+            One column for two classes; else one per class or label.
+        """
+        from keras import ops
+
+        outputs = _only(outputs)
+        if self.logits:
+            logits = ops.cast(outputs, dtype)
+        else:
+            tiny = np.full(1, np.finfo(dtype).tiny, dtype)
+            p = ops.cast(outputs, dtype)
+            logits = ops.log(ops.maximum(p, tiny))
+            if self.task == "multilabel" or self.n_units == 1:
+                logits = logits - ops.log(ops.maximum(1 - p, tiny))
+        if self.task == "binary" and self.n_units == 2:
+            return logits[:, 1:] - logits[:, :1]
+        return logits
+
+    def default_loss(self) -> Any:
+        """Return the loss of a network that was given none."""
+        import keras
+
+        if self.task in ("regression", "multioutput"):
+            return "mean_squared_error"
+        if self.sparse:
+            return keras.losses.SparseCategoricalCrossentropy(from_logits=self.logits)
+        return keras.losses.BinaryCrossentropy(from_logits=self.logits)
+
+
+def read_outputs(
+    what: str, task: Task, n_outputs: int, shape: Any, activation: str | None, loss: Any
+) -> Outputs:
+    """Find out what an output of a model means.
+
+    Parameters
+    ----------
+    what : str
+        The subject of the messages: the network, or one of its outputs.
+    task : str
+        The task that y sets.
+    n_outputs : int
+        Number of classes, labels or target columns.
+    shape : tuple
+        Of the output.
+    activation : str or None
+        See :func:`last_activation`.
+    loss : str, callable, keras.losses.Loss or None
+        What the model is trained with, if that is known.
+
+    Raises
+    ------
+    ValueError
+        If the number of units, the last activation or the loss do not fit the target.
+    """
+    n_units = _n_units(what, shape)
+    regression = task in ("regression", "multioutput")
+    if n_units not in ((1, 2) if task == "binary" else (n_outputs,)):
+        raise ValueError(
+            f"{_capital(what)} has {n_units} output units, but y has {n_outputs} "
+            f"{_noun(task)}. End it with {_advice(task, n_outputs)}."
+        )
+    check_loss(loss, task, n_units, what)
+    if regression:
+        return Outputs(task, n_units, logits=False, sparse=False)
+    if task == "multilabel" and activation == "softmax":
+        raise ValueError(
+            f"y is a 0/1 matrix: {n_outputs} labels, of which a row may have several; but the "
+            "network ends in a softmax over classes. If y is one-hot, pass the classes: "
+            "y.argmax(axis=1). If it is not, end the network with activation='sigmoid'."
+        )
+    fitting = "sigmoid" if task == "multilabel" or n_units == 1 else "softmax"
+    if activation not in (fitting, "linear", None):
+        raise ValueError(
+            f"{_capital(what)} ends in {n_units} units with activation {activation!r}, which gives "
+            f"neither probabilities nor logits of the {n_outputs} {_noun(task)}. "
+            f"End it with {_advice(task, n_outputs)}, or with activation=None for logits."
+        )
+    of_logits = from_logits(loss)
+    if activation is None and loss is None:
+        raise ValueError(
+            f"The last activation of {what} cannot be read, so it may give "
+            "probabilities or logits. Pass loss=, for example "
+            "loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+        )
+    logits = bool(of_logits) if activation is None else activation == "linear"
+    if loss is not None and of_logits is not None and of_logits != logits:
+        raise ValueError(
+            f"The loss {loss_name(loss)!r} has from_logits={of_logits}, but the last activation of "
+            f"{what} is {activation!r}. Pass loss=None to have a fitting one "
+            "chosen."
+        )
+    # No loss yet means that default_loss will be asked, which is sparse wherever it can be.
+    sparse = is_sparse(loss) or (loss is None and task != "multilabel" and n_units > 1)
+    return Outputs(task, n_units, logits=logits, sparse=sparse)
+
+
+def _only(outputs):
+    """Return the one tensor that a model with a single output returns, be it in a list or not."""
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    return outputs[0] if isinstance(outputs, list | tuple) else outputs
+
+
+def last_activation(model, k: int = 0) -> str | None:
+    """Return the name of the activation of a model's k-th output, or None if it cannot be read.
+
+    ``"linear"`` stands for none; a name that the network's author made up is returned as it is.
+    """
+    try:
+        return activation_of(model.outputs[k])
+    except (AttributeError, IndexError, TypeError):  # a subclassed model keeps no graph
+        return None
+
+
+def activation_of(tensor) -> str | None:
+    """Return the name of the activation that a symbolic tensor comes from, see above."""
+    import keras
+
+    operation, node, place = tensor._keras_history
+    if isinstance(operation, keras.Model):
+        return last_activation(operation, place)
+    layers = keras.layers
+    cls = type(operation)
+    named = layers.Softmax | layers.ReLU | layers.LeakyReLU | layers.ELU | layers.PReLU
+    of_ops = cls.__module__.startswith("keras.") and cls.__name__ in ("Sigmoid", "Softmax")
+    if isinstance(operation, named) or of_ops:
+        over_last = getattr(operation, "axis", -1) in (-1, len(tensor.shape) - 1)
+        return cls.__name__.lower() if over_last else None
+    while isinstance(operation, layers.Wrapper):
+        operation = operation.layer
+    if isinstance(operation, layers.Dropout | layers.Reshape | layers.Flatten):
+        return None
+    name = getattr(getattr(operation, "activation", None), "__name__", None)
+    if isinstance(operation, layers.Activation) and name == "linear":
+        # What mixed precision ends with, to cast: the activation is that of the layer before.
+        before = operation._inbound_nodes[node].input_tensors
+        return activation_of(before[0])
+    return name
+
+
+def _capital(what: str) -> str:
+    """Return the subject of a sentence as it begins one; names in it stay as they are."""
+    return what[0].upper() + what[1:]
+
+
+def _n_units(what: str, shape: Any) -> int:
+    if len(shape) != 2 or shape[1] is None:
+        raise ValueError(
+            f"{_capital(what)} gives outputs of shape {shape}, but one row of units per "
+            "sample, (None, n_units), is needed. Flatten or pool before the last Dense layer."
+        )
+    return int(shape[1])
+
+
+def _noun(task: Task) -> str:
+    return {"multilabel": "labels", "regression": "column", "multioutput": "columns"}.get(
+        task, "classes"
+    )
+
+
+def _advice(task: Task, n_outputs: int) -> str:
+    if task == "binary":
+        return "Dense(1, activation='sigmoid') or Dense(2, activation='softmax')"
+    activation = {"multiclass": ", activation='softmax'", "multilabel": ", activation='sigmoid'"}
+    return f"Dense({n_outputs}{activation.get(task, '')})"

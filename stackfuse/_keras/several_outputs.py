@@ -1,0 +1,211 @@
+"""Networks with several outputs: each head stands for some columns of y."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stackfuse._core.multi_input import Rows
+from stackfuse._core.targets import (
+    Task,
+    near,
+)
+from stackfuse._keras.outputs import (
+    Outputs,
+    last_activation,
+    read_outputs,
+)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The meaning of several outputs, in the order of y's columns.
+
+    Attributes
+    ----------
+    heads : tuple of Outputs
+    names : tuple of str or None
+        The keys, where the network returns a dict.
+    """
+
+    heads: tuple[Outputs, ...]
+    names: tuple[str, ...] | None = None
+
+    @property
+    def task(self) -> Task:
+        """What y asks for: ``"multioutput"`` numbers, or ``"multiclass-multioutput"``."""
+        return "multioutput" if self._numeric else "multiclass-multioutput"
+
+    @property
+    def _numeric(self) -> bool:
+        return self.heads[0].task in ("regression", "multioutput")
+
+    def encode(self, y: np.ndarray, dtype: str) -> tuple | dict:
+        """Return y in the structure of the network's outputs, see :meth:`Outputs.encode`."""
+        if self._numeric:
+            columns = np.split(y, np.cumsum([head.n_units for head in self.heads])[:-1], axis=1)
+        else:
+            columns = list(y.T)
+        encoded = [head.encode(column, dtype) for head, column in zip(self.heads, columns)]
+        return tuple(encoded) if self.names is None else dict(zip(self.names, encoded))
+
+    def predict(self, outputs, dtype: str = "float64"):
+        """Turn a network's outputs into one array of numbers, or a list of probabilities."""
+        from keras import ops
+
+        finished = [head.predict(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
+        return ops.concatenate(finished, axis=1) if self._numeric else finished
+
+    def decide(self, outputs, dtype: str = "float64") -> list:
+        """Turn a classifier's outputs into a list of log-odds, one array per head."""
+        return [head.decide(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
+
+    def default_loss(self) -> Any:
+        """Return the losses of a network that was given none, in the structure of its outputs."""
+        losses = [head.default_loss() for head in self.heads]
+        return losses if self.names is None else dict(zip(self.names, losses))
+
+    def _listed(self, outputs) -> list:
+        return list(outputs) if self.names is None else [outputs[name] for name in self.names]
+
+
+def read_network(model, X, task: Task, told: dict[str, Any], loss: Any) -> Outputs | Heads:
+    """Find out what all outputs of a network mean.
+
+    Parameters
+    ----------
+    model : keras.Model
+    X : ndarray or MultiInput
+        A subclassed model is called on its first row, to see what it returns.
+    task : str
+        The task that y sets.
+    told : dict
+        What the builder was told of y.
+    loss : str, callable, keras.losses.Loss, list or dict of these, or None
+        What the model is trained with.
+
+    Returns
+    -------
+    outputs : Outputs or Heads
+
+    Raises
+    ------
+    ValueError
+        If the outputs do not fit the target.
+    """
+    shapes, places = _output_shapes(model, X)
+    names = tuple(shapes) if isinstance(shapes, dict) else None
+    if isinstance(shapes, dict):
+        shapes = list(shapes.values())
+    keys = names or getattr(model, "output_names", None)
+    if keys and len(keys) != len(shapes):  # a subclassed model need not name its outputs
+        keys = None
+    if len(shapes) > 1:
+        _check_order(told.get("y_columns_"), keys)
+    activations = [last_activation(model, place) for place in places]
+    losses = _by_head(loss, len(shapes), keys)
+    tasks = _tasks(model.name, task, told, shapes)
+    heads = tuple(
+        read_outputs(what, head_task, n_outputs, shape, activation, head_loss)
+        for what, (head_task, n_outputs), shape, activation, head_loss in zip(
+            _subjects(len(shapes), keys), tasks, shapes, activations, losses
+        )
+    )
+    if len(heads) == 1:
+        return heads[0]
+    return Heads(heads, names)
+
+
+def _output_shapes(model, X) -> tuple[Any, list[int]]:
+    """Return the shapes of a model's outputs, in a list or by name, and the outputs' numbers."""
+    import keras
+
+    if getattr(model, "outputs", None) and model.built:
+        structure = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+        number = {id(tensor): k for k, tensor in enumerate(model.outputs)}
+    else:
+        structure = model(Rows(X, model)[slice(0, 1)], training=False)
+        number = {}
+    if isinstance(structure, dict):
+        tensors = list(structure.values())
+    else:
+        tensors = list(structure) if isinstance(structure, list | tuple) else [structure]
+    if any(isinstance(tensor, dict | list | tuple) for tensor in tensors):
+        raise ValueError(
+            f"The model {model.name!r} returns outputs within outputs. Return one list of them, "
+            "[first, second, third], or one dict."
+        )
+    if isinstance(structure, dict):
+        shapes: Any = {name: (None, *tensor.shape[1:]) for name, tensor in structure.items()}
+    else:
+        shapes = [(None, *tensor.shape[1:]) for tensor in tensors]
+    return shapes, [number.get(id(tensor), k) for k, tensor in enumerate(tensors)]
+
+
+def _tasks(name: str, task: Task, told: dict[str, Any], shapes: list) -> list[tuple[Task, int]]:
+    """Return for each head the task that its columns of y set, and their number."""
+    if len(shapes) == 1 and task != "multiclass-multioutput":
+        return [(task, told["n_outputs_"])]
+    if task in ("regression", "multioutput"):
+        widths = [shape[-1] for shape in shapes]
+        n_columns = sum(width or 0 for width in widths)
+        if n_columns == told["n_outputs_"] > 1:
+            return [("multioutput" if width > 1 else "regression", width) for width in widths]
+        raise ValueError(
+            f"The model {name!r} has {len(shapes)} outputs with {n_columns} units together, but y "
+            f"has {told['n_outputs_']} columns. Each unit needs a column of y."
+        )
+    if task == "multilabel":
+        n_classes = [2] * told["n_outputs_"]
+    else:
+        n_classes = told["n_classes_"] if isinstance(told["n_classes_"], list) else [0]
+    if len(n_classes) != len(shapes):
+        raise ValueError(
+            f"The model {name!r} has {len(shapes)} outputs, but y has {len(n_classes)} "
+            f"column{'s' * (len(n_classes) > 1)} of labels. Each output needs a column of y: "
+            "keras.Model(inputs, [first, second, ...])."
+        )
+    return [("binary" if n == 2 else "multiclass", n) for n in n_classes]
+
+
+def _subjects(n_heads: int, names) -> list[str]:
+    """Return what the messages call the outputs."""
+    if n_heads == 1:
+        return ["the network"]
+    return [f"the network's output {name!r}" for name in names or range(n_heads)]
+
+
+def _by_head(loss: Any, n_heads: int, names) -> list:
+    """Return the loss of each head from what ``model.compile`` takes."""
+    if isinstance(loss, dict):
+        names = list(names or loss)
+        unknown = [name for name in loss if name not in names]
+        if unknown:
+            raise ValueError(
+                f"loss names {unknown[0]!r}, but the model's outputs are {names}."
+                f"{near(str(unknown[0]), names)}"
+            )
+        loss = [loss.get(name) for name in names]
+    elif isinstance(loss, list | tuple):
+        names = list(names or range(n_heads))
+    else:
+        return [loss] * n_heads
+    if len(loss) != n_heads:
+        raise ValueError(f"loss lists {len(loss)} losses, but the model has {n_heads} outputs.")
+    without = [name for name, one in zip(names, loss) if one is None]
+    if without:
+        raise ValueError(
+            f"loss holds none for the model's output {without[0]!r}, which would learn nothing. "
+            "Name a loss for each output, or pass loss=None to have fitting ones chosen."
+        )
+    return list(loss)
+
+
+def _check_order(columns: list | None, names) -> None:
+    """Raise if y's columns are named as the heads, but in another order."""
+    names = list(names or [])
+    if columns and set(columns) == set(names) and columns != names:
+        raise ValueError(
+            f"y has the columns {columns}, but the model's outputs are {names}, in this order. "
+            f"Pass y[{names}]."
+        )

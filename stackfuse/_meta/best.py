@@ -1,0 +1,101 @@
+"""The discrete super learner: the one base estimator that does best out-of-fold."""
+
+import numpy as np
+
+from stackfuse._meta.combiners import Combiner
+from stackfuse._meta.scorers import (
+    Score,
+    ScoringClassifier,
+    ScoringRegressor,
+)
+
+
+class _Best(Combiner):
+    """The choice, for classes and numbers alike."""
+
+    def _weights_of(self, opinions: np.ndarray, score: Score) -> np.ndarray:
+        n_models = opinions.shape[1]
+        scores = [score(opinions[:, k]) for k in range(n_models)]
+        self.scores_ = np.array(scores)
+        return np.eye(n_models)[self.scores_.argmax()]
+
+    @property
+    def best_(self) -> str:
+        """The name of the chosen base."""
+        return self.bases_[self.weights_.argmax()]
+
+
+class BestClassifier(_Best, ScoringClassifier):
+    """The base that scores best, alone.
+
+    A meta-learner for :class:`StackingClassifier` that never does worse out-of-fold than the best
+    base: what every other one has to beat.
+
+    Parameters
+    ----------
+    scoring : str or callable, default=None
+        Any of scikit-learn's scorers; by default the log-loss.
+    columns : list of Column, default=None
+        See :class:`ConvexClassifier`.
+
+    Attributes
+    ----------
+    best_ : str
+        The name of the chosen base.
+    scores_ : ndarray of shape (n_models,)
+        Of all bases; higher is better.
+    weights_ : ndarray of shape (n_models,)
+        One for the chosen base, else zero.
+    bases_, blocks_, calibrators_, classes_, n_features_in_
+        See :class:`ConvexClassifier`.
+
+    References
+    ----------
+    van der Laan, M. J., Polley, E. C. and Hubbard, A. E. "Super learner." Statistical Applications
+    in Genetics and Molecular Biology 6.1 (2007).
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> predictions = np.array([[0.9, 0.4], [0.2, 0.6], [0.7, 0.7], [0.3, 0.5]])
+    >>> sf.BestClassifier().fit(predictions, ["yes", "no", "yes", "no"]).best_
+    'x0'
+    """
+
+    def __init__(self, *, scoring=None, columns=None):
+        self.scoring = scoring
+        self.columns = columns
+
+    def _weigh(self, opinions, target, weight):
+        return self._weights_of(opinions, self._score(target, weight))
+
+
+class BestRegressor(_Best, ScoringRegressor):
+    """The base that scores best, alone, for numbers.
+
+    Parameters
+    ----------
+    scoring : str or callable, default=None
+        Any of scikit-learn's scorers; by default the mean squared error.
+    columns : list of Column, default=None
+        See :class:`ConvexRegressor`.
+
+    Attributes
+    ----------
+    best_, scores_, weights_, bases_, blocks_, n_features_in_
+        See :class:`BestClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> predictions = np.array([[1.0, 3.0], [2.0, 4.0], [5.0, 3.0]])
+    >>> sf.BestRegressor().fit(predictions, [1.5, 2.5, 4.5]).best_
+    'x0'
+    """
+
+    def __init__(self, *, scoring=None, columns=None):
+        self.scoring = scoring
+        self.columns = columns
+
+    def _weigh(self, opinions, target, weight):
+        return self._weights_of(opinions, self._score(target, weight))

@@ -1,0 +1,264 @@
+"""What all meta-learners share that weigh the predictions of base estimators, and add them up."""
+
+from abc import abstractmethod
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from stackfuse._core.targets import (
+    Task,
+    check_target,
+    refuse_several_columns,
+    task_of,
+)
+from stackfuse._meta.blocks import (
+    ReadsColumns,
+    blocks_of,
+    calibrator,
+    check_chances,
+)
+from stackfuse._meta.pooling import (
+    check_link,
+    linked,
+    unlinked,
+)
+
+
+class Combiner(ReadsColumns, BaseEstimator):
+    """Base of the meta-learners that find one weight per base estimator.
+
+    A subclass says how the weights are found (:meth:`_weigh`).
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_models,) or (n_models, n_outputs)
+        Not negative; they sum to one over the base estimators.
+    bases_ : list of str
+        The names of the base estimators, in the order of the weights.
+    blocks_ : list of Block
+        Which columns of X are whose.
+    """
+
+    @abstractmethod
+    def _weigh(self, opinions: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return the weights of the base estimators.
+
+        Parameters
+        ----------
+        opinions : ndarray of shape (n_samples, n_models, n_outputs)
+            What each base says: probabilities of classes or labels, or numbers.
+        target : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Class numbers, indicators of labels, or columns of numbers.
+        weight : ndarray of shape (n_samples,)
+
+        Returns
+        -------
+        weights : ndarray of shape (n_models,) or (n_models, n_outputs)
+        """
+
+    def _read(self, X: np.ndarray, task: Task, width: int) -> None:
+        """Find out whose the columns of X are."""
+        names = _check_feature_names_in(self, None)
+        self.blocks_ = blocks_of(self.columns, X, names, task=task, width=width)
+        self.bases_ = [block.name for block in self.blocks_]
+
+    def _blend(self, opinions: np.ndarray) -> np.ndarray:
+        """Return the weighted sum over the bases, added up one after another.
+
+        The exported graph adds in the same order, so that what is a tie here is one there.
+        """
+        total = opinions[:, 0] * self.weights_[0]
+        for k in range(1, len(self.weights_)):
+            total = total + opinions[:, k] * self.weights_[k]
+        return total
+
+
+class CombiningClassifier(ClassifierMixin, Combiner):
+    """Base of the classifiers among them.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels; of a multilabel target the numbers of its columns.
+    calibrators_ : list of (estimator or None)
+        Of each base that contributes scores the logistic regression that makes them
+        probabilities (Platt scaling).
+    """
+
+    #: On which scale probabilities are averaged; a subclass may offer it as a parameter.
+    link: str = "identity"
+
+    def fit(self, X, y, sample_weight=None):
+        """Find the weights.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+            Predictions of the bases for rows that they were not trained on.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or 0/1 indicators.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If the columns cannot be divided among bases, or are no predictions of these classes.
+        """
+        check_link(self.link)
+        y = check_target(y, classifier=True, owner=self)
+        refuse_several_columns(y)
+        self._task = task_of(y, classifier=True)
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True)
+        if self._labels:
+            self.classes_, target = np.arange(y.shape[1]), y
+        else:
+            self.classes_, target = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        self._read(X, self._task, len(self.classes_))
+        self.calibrators_ = [
+            calibrator(block.of(X), target, weight) if block.scores else None
+            for block in self.blocks_
+        ]
+        self.weights_ = self._weigh(self._opinions(X), target, weight)
+        return self
+
+    @property
+    def _labels(self) -> bool:
+        return self._task == "multilabel"
+
+    def _opinions(self, X: np.ndarray) -> np.ndarray:
+        """Return what each base says; shape (n_samples, n_models, n_classes)."""
+        opinions = []
+        for block, model in zip(self.blocks_, self.calibrators_):
+            numbers = block.of(X)
+            if model is not None:
+                numbers = model.predict_proba(numbers)
+            else:
+                check_chances(block, X, self)
+            if self._task == "binary" and numbers.shape[1] == 1:
+                numbers = np.hstack([1 - numbers, numbers])
+            opinions.append(numbers)
+        return np.stack(opinions, axis=1)
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Return the combined probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Of a multilabel target the probability of each label.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        opinions = linked(self._opinions(X), self.link, labels=self._labels)
+        return unlinked(self._blend(opinions), self.link, labels=self._labels)
+
+    def decision_function(self, X) -> np.ndarray:
+        """Return log-odds of the second of two classes or of each label, else log-probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+        """
+        log = linked(self.predict_proba(X), "logit", labels=self._labels)
+        return log[:, 1] - log[:, 0] if self._task == "binary" else log
+
+    def predict(self, X) -> np.ndarray:
+        """Return the most probable class, the first of equals.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,) or (n_samples, n_labels)
+        """
+        probabilities = self.predict_proba(X)
+        if self._labels:
+            return (probabilities > 0.5).astype(int)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.poor_score = True  # it weighs predictions; it learns no features
+        return tags
+
+
+class CombiningRegressor(RegressorMixin, Combiner):
+    """Base of the regressors among them."""
+
+    def fit(self, X, y, sample_weight=None):
+        """Find the weights.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+            Predictions of the bases for rows that they were not trained on.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If the columns cannot be divided among the bases.
+        """
+        y = check_target(y, classifier=False, owner=self)
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        target = y.astype(np.float64).reshape(len(y), -1)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        self._y_is_column = y.ndim == 1
+        width = target.shape[1]
+        self._read(X, "multioutput" if width > 1 else "regression", width)
+        self.weights_ = self._weigh(self._opinions(X), target, weight)
+        return self
+
+    def _opinions(self, X: np.ndarray) -> np.ndarray:
+        """Return what each base says; shape (n_samples, n_models, n_outputs)."""
+        return np.stack([block.of(X) for block in self.blocks_], axis=1)
+
+    def predict(self, X) -> np.ndarray:
+        """Return the combined numbers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        blend = self._blend(self._opinions(X))
+        return blend[:, 0] if self._y_is_column else blend
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True  # it weighs predictions; it learns no features
+        return tags

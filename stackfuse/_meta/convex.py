@@ -1,0 +1,159 @@
+"""Convex combinations: the super learner."""
+
+import numpy as np
+
+from stackfuse._meta.combiners import (
+    CombiningClassifier,
+    CombiningRegressor,
+)
+from stackfuse._meta.pooling import (
+    NOTHING,
+    linked,
+    log_loss,
+    unlinked,
+)
+from stackfuse._meta.simplex import (
+    least_squares,
+    minimise,
+)
+
+
+class ConvexClassifier(CombiningClassifier):
+    """Weights that are not negative and sum to one, with the smallest log-loss.
+
+    A meta-learner for :class:`StackingClassifier`: a weighted average of the bases' probabilities
+    is as well calibrated as they are, and cannot overfit much with one weight per base.
+
+    Parameters
+    ----------
+    link : {"identity", "logit"}, default="identity"
+        Whether probabilities are averaged, or their log-odds, after which they are scaled to sum
+        to one. Averaged log-odds are more extreme.
+    per_class : bool, default=False
+        Whether each class, or label, has weights of its own.
+    columns : list of Column, default=None
+        What the columns of X are; a stack tells it, and :class:`OutOfFold` has them. By default
+        each column of X is a base if there are two classes, and otherwise each ``n_classes``
+        columns, one after another; those that are no probabilities are scores.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_models,), or (n_models, n_classes) with `per_class`
+    bases_ : list of str
+        The bases' names, in the order of the weights.
+    blocks_ : list of Block
+        Which columns of X are whose.
+    calibrators_ : list of (estimator or None)
+        Scores, such as those of ``decision_function``, are no probabilities: a logistic regression
+        on the columns of the one base makes them so first (Platt scaling).
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+
+    References
+    ----------
+    van der Laan, M. J., Polley, E. C. and Hubbard, A. E. "Super learner." Statistical Applications
+    in Genetics and Molecular Biology 6.1 (2007).
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> predictions = np.array([[0.9, 0.4], [0.2, 0.6], [0.7, 0.7], [0.3, 0.5]])
+    >>> meta = sf.ConvexClassifier().fit(predictions, ["yes", "no", "yes", "no"])
+    >>> meta.weights_.round(3).tolist()
+    [1.0, 0.0]
+    """
+
+    def __init__(self, *, link="identity", per_class=False, columns=None):
+        self.link = link
+        self.per_class = per_class
+        self.columns = columns
+
+    def _weigh(self, opinions, target, weight):
+        if not self._labels:
+            return _weights(opinions, target, weight, self.link, self.per_class)
+        # Each label is a problem of two classes; with weights of its own, or all are one.
+        two = np.stack([1 - opinions, opinions], axis=-1)
+        if self.per_class:
+            labels = range(target.shape[1])
+            parts = [_weights(two[:, :, j], target[:, j], weight, self.link) for j in labels]
+            return np.column_stack(parts)
+        rows = two.swapaxes(1, 2).reshape(-1, *two.shape[1::2])
+        return _weights(rows, target.ravel(), np.repeat(weight, target.shape[1]), self.link)
+
+
+def _weights(
+    opinions: np.ndarray, target: np.ndarray, weight: np.ndarray, link: str, per_class: bool = False
+) -> np.ndarray:
+    """Return the weights with the smallest log-loss.
+
+    Parameters
+    ----------
+    opinions : ndarray of shape (n_samples, n_models, n_classes)
+    target : ndarray of shape (n_samples,)
+    weight : ndarray of shape (n_samples,)
+    link : {"identity", "logit"}
+    per_class : bool
+    """
+    said = linked(opinions, link, labels=False)
+    share = weight / weight.sum()
+    is_true = np.eye(said.shape[2])[target]
+
+    def loss(weights):
+        average = (said * weights).sum(axis=1)
+        chances = unlinked(average, link, labels=False)
+        if link == "identity":
+            average = np.maximum(average, NOTHING)
+            slope = 1 / average.sum(axis=1, keepdims=True) - is_true / average
+        else:
+            slope = chances - is_true
+        # What the loss changes by with each average, and so with each weight.
+        gradient = np.einsum("nc,nkc->kc", slope * share[:, None], said)
+        if weights.shape[1] == 1:
+            gradient = gradient.sum(axis=1, keepdims=True)
+        return log_loss(chances, target, share, labels=False), gradient
+
+    n_models, n_classes = said.shape[1:]
+    shared = minimise(loss, np.full((n_models, 1), 1 / n_models))
+    if not per_class:
+        return shared[:, 0]
+    return minimise(loss, np.repeat(0.9 * shared + 0.1 / n_models, n_classes, axis=1))
+
+
+class ConvexRegressor(CombiningRegressor):
+    """Weights that are not negative and sum to one, with the smallest squared error.
+
+    Parameters
+    ----------
+    per_output : bool, default=False
+        Whether each column of y has weights of its own.
+    columns : list of Column, default=None
+        What the columns of X are; a stack tells it. By default as many columns as y has, one after
+        another, are a base.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_models,), or (n_models, n_outputs) with `per_output`
+    bases_, blocks_, n_features_in_
+        See :class:`ConvexClassifier`.
+
+    References
+    ----------
+    Breiman, L. "Stacked regressions." Machine Learning 24 (1996): 49-64.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> predictions = np.array([[1.0, 3.0], [2.0, 4.0], [5.0, 3.0]])
+    >>> sf.ConvexRegressor().fit(predictions, [1.5, 2.5, 4.5]).weights_.round(3).tolist()
+    [0.75, 0.25]
+    """
+
+    def __init__(self, *, per_output=False, columns=None):
+        self.per_output = per_output
+        self.columns = columns
+
+    def _weigh(self, opinions, target, weight):
+        errors = (opinions - target[:, None]) * np.sqrt(weight)[:, None, None]
+        if self.per_output:
+            return np.column_stack([least_squares(column) for column in errors.transpose(2, 0, 1)])
+        return least_squares(errors.swapaxes(1, 2).reshape(-1, errors.shape[1]))

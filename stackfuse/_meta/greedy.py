@@ -1,0 +1,210 @@
+"""Ensemble selection: base estimators are taken one after another, the best one each time."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from stackfuse._core.numeric import check_count
+from stackfuse._meta.combiners import Combiner
+from stackfuse._meta.pooling import linked
+from stackfuse._meta.scorers import (
+    Score,
+    ScoringClassifier,
+    ScoringRegressor,
+)
+
+
+def select(
+    opinions: np.ndarray, score: Score, among: Iterable[int], *, n_rounds: int, sorted_start: bool
+) -> np.ndarray:
+    """Return how often each base was taken when the average scored best.
+
+    Parameters
+    ----------
+    opinions : ndarray of shape (n_samples, n_models, n_outputs)
+    score : callable
+    among : iterable of int
+        The bases that may be taken.
+    n_rounds : int
+        How many are taken after the start.
+    sorted_start : bool
+        Whether the first are the best ones by themselves: as many as score best together.
+
+    Returns
+    -------
+    counts : ndarray of shape (n_models,)
+    """
+    among = list(among)
+    alone = {k: score(opinions[:, k]) for k in among}
+    counts = np.zeros(opinions.shape[1])
+    best, best_score = counts, -np.inf
+    if sorted_start:
+        trial = counts.copy()
+        for k in sorted(among, key=lambda k: -alone[k]):  # the first of equals stays first
+            trial = trial + np.eye(len(counts))[k]
+            total = score(_average(opinions, trial))
+            if total > best_score:
+                best, best_score = trial, total
+        counts = best
+    for _ in range(n_rounds):
+        trials = {k: counts + np.eye(len(counts))[k] for k in among}
+        scores = {k: score(_average(opinions, trial)) for k, trial in trials.items()}
+        taken = max(among, key=lambda k: scores[k])
+        counts = trials[taken]
+        if scores[taken] > best_score:
+            best, best_score = counts, scores[taken]
+    return best
+
+
+def _average(opinions: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.einsum("nkc,k->nc", opinions, counts / counts.sum())
+
+
+def _check_selection(selection) -> None:
+    check_count("n_rounds", selection.n_rounds)
+    check_count("n_bags", selection.n_bags)
+    if not 0 < selection.bag_fraction <= 1:
+        raise ValueError(
+            f"bag_fraction must be above 0 and at most 1, got {selection.bag_fraction!r}."
+        )
+
+
+class _Greedy(Combiner):
+    """The selection, for classes and numbers alike."""
+
+    def _weights_of(self, opinions: np.ndarray, score: Score) -> np.ndarray:
+        _check_selection(self)
+        n_models = opinions.shape[1]
+        bags = [np.arange(n_models)]
+        if self.n_bags > 1:
+            rng = check_random_state(self.random_state)
+            size = max(1, round(self.bag_fraction * n_models))
+            bags = [rng.choice(n_models, size, replace=False) for _ in range(self.n_bags)]
+        how = {"n_rounds": self.n_rounds, "sorted_start": self.sorted_start}
+        counts = [select(opinions, score, np.sort(bag), **how) for bag in bags]
+        return np.mean([count / count.sum() for count in counts], axis=0)
+
+
+class GreedyClassifier(_Greedy, ScoringClassifier):
+    """Ensemble selection with replacement: by any metric, and stopped where it is best.
+
+    A meta-learner for :class:`StackingClassifier`. Round by round the base is added, perhaps again,
+    with which the average of all those taken scores best; the weights are how often each was.
+
+    Parameters
+    ----------
+    scoring : str or callable, default=None
+        Any of scikit-learn's scorers, such as ``"roc_auc"``; by default the log-loss.
+    n_rounds : int, default=50
+        Bases that are taken. The selection that scored best on the way is kept.
+    sorted_start : bool, default=True
+        Whether it begins with the best bases by themselves, as many as score best together, which
+        keeps it from overfitting to the first choice.
+    n_bags : int, default=1
+        With more than one, selection is repeated among random parts of the bases, and the weights
+        are averaged: worth it for dozens of bases.
+    bag_fraction : float, default=0.5
+        Part of the bases in each bag.
+    link : {"identity", "logit"}, default="identity"
+        Whether probabilities are averaged or their log-odds.
+    random_state : int, RandomState or None, default=None
+        Draws the bags.
+    columns : list of Column, default=None
+        See :class:`ConvexClassifier`.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_models,)
+    bases_, blocks_, calibrators_, classes_, n_features_in_
+        See :class:`ConvexClassifier`.
+
+    References
+    ----------
+    Caruana, R., Niculescu-Mizil, A., Crew, G. and Ksikes, A. "Ensemble selection from libraries of
+    models." ICML (2004).
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> predictions = np.array([[0.9, 0.4], [0.2, 0.6], [0.4, 0.9], [0.3, 0.2]])
+    >>> meta = sf.GreedyClassifier(scoring="accuracy").fit(predictions, [1, 0, 1, 0])
+    >>> meta.weights_.tolist()
+    [0.5, 0.5]
+    """
+
+    def __init__(
+        self,
+        *,
+        scoring=None,
+        n_rounds=50,
+        sorted_start=True,
+        n_bags=1,
+        bag_fraction=0.5,
+        link="identity",
+        random_state=None,
+        columns=None,
+    ):
+        self.scoring = scoring
+        self.n_rounds = n_rounds
+        self.sorted_start = sorted_start
+        self.n_bags = n_bags
+        self.bag_fraction = bag_fraction
+        self.link = link
+        self.random_state = random_state
+        self.columns = columns
+
+    def _weigh(self, opinions, target, weight):
+        said = linked(opinions, self.link, labels=self._labels)
+        return self._weights_of(said, self._score(target, weight))
+
+
+class GreedyRegressor(_Greedy, ScoringRegressor):
+    """Ensemble selection with replacement, for numbers.
+
+    Parameters
+    ----------
+    scoring : str or callable, default=None
+        Any of scikit-learn's scorers; by default the mean squared error.
+    n_rounds, sorted_start, n_bags, bag_fraction, random_state, columns
+        See :class:`GreedyClassifier`.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_models,)
+    bases_, blocks_, n_features_in_
+        See :class:`ConvexClassifier`.
+
+    References
+    ----------
+    See :class:`GreedyClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> predictions = np.array([[1.0, 3.0], [2.0, 4.0], [5.0, 3.0]])
+    >>> sf.GreedyRegressor().fit(predictions, [1.5, 2.5, 4.5]).weights_.tolist()
+    [0.75, 0.25]
+    """
+
+    def __init__(
+        self,
+        *,
+        scoring=None,
+        n_rounds=50,
+        sorted_start=True,
+        n_bags=1,
+        bag_fraction=0.5,
+        random_state=None,
+        columns=None,
+    ):
+        self.scoring = scoring
+        self.n_rounds = n_rounds
+        self.sorted_start = sorted_start
+        self.n_bags = n_bags
+        self.bag_fraction = bag_fraction
+        self.random_state = random_state
+        self.columns = columns
+
+    def _weigh(self, opinions, target, weight):
+        return self._weights_of(opinions, self._score(target, weight))

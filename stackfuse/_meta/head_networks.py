@@ -1,0 +1,266 @@
+"""The networks that combine predictions: a fusion strategy between a table and a target.
+
+Some strategies keep the meaning of what they combine: a mean of probabilities is one, of forecasts
+it is one too. Their networks end there. What the others make is features, and a dense layer on top
+of it predicts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stackfuse._core.targets import (
+    Task,
+    listed,
+)
+from stackfuse._fusion.strategies import fusion_named
+from stackfuse._meta.blocks import (
+    Block,
+    blocks_of,
+    calibrator,
+    told_blocks,
+)
+from stackfuse._meta.pooling import (
+    NOTHING,
+    SMALLEST,
+)
+
+#: Strategies that weigh the bases row by row, by all that the table holds.
+_BY_ROW = ("attention", "gated")
+
+#: Strategies that make features, for classes and for numbers.
+_FEATURES = ("dense", "concat", "bilinear")
+
+#: Those that do so for numbers only: a sum or a product of forecasts is none.
+_FEATURES_OF_NUMBERS = ("add", "multiply")
+
+#: Strategies with layers of their own.
+_DEEP = ("dense", "gated")
+
+#: Hidden units of a gate where none are given.
+_GATE = (16,)
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a table of predictions is combined.
+
+    Attributes
+    ----------
+    fusion : str
+        The strategy.
+    hidden_units : sequence of int
+    activation : str
+        Of the hidden layers.
+    columns : sequence of Column or None
+        What the columns of the table are.
+    """
+
+    fusion: str
+    hidden_units: Sequence[int]
+    activation: str
+    columns: Sequence | None
+
+    def check(self) -> None:
+        """Raise if the settings are none, or do not go together."""
+        fusion_named(self.fusion)
+        if isinstance(self.hidden_units, int):
+            raise ValueError(
+                f"hidden_units must be a sequence of widths, got {self.hidden_units}: "
+                f"use hidden_units=({self.hidden_units},)."
+            )
+        if len(self.hidden_units) and self.fusion not in _DEEP:
+            raise ValueError(
+                f"fusion={self.fusion!r} has no hidden layers, got "
+                f"hidden_units={self.hidden_units!r}: use hidden_units=() or "
+                f"fusion={listed(_DEEP)}."
+            )
+
+    def makes_features(self, *, numbers: bool) -> bool:
+        """Whether a layer on top of the strategy predicts, or what it makes is the prediction."""
+        return self.fusion in _FEATURES or (numbers and self.fusion in _FEATURES_OF_NUMBERS)
+
+    def network(self, X: np.ndarray, y: np.ndarray, task: Task, width: int) -> Any:
+        """Return the network, not trained.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_columns), dtype float64
+            Out-of-fold predictions, and perhaps columns that are passed through.
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Class numbers, indicators or numbers.
+        task : Task
+        width : int
+            Number of classes, labels or target columns.
+
+        Returns
+        -------
+        network : keras.Model
+        """
+        import keras
+
+        table = keras.Input((X.shape[1],), dtype="float64")
+        numbers = task in ("regression", "multioutput")
+        if self.makes_features(numbers=numbers):
+            outputs = self._predicted(self._features(table, X, task, width), y, task, width)
+        elif numbers:
+            blocks = self._blocks(X, task, width)
+            self._check_positive(blocks, X)
+            outputs = self._fused(table, [_columns(table, block) for block in blocks], X)
+        else:
+            blocks = self._blocks(X, task, width)
+            chances = [_chances(table, block, X, y, task) for block in blocks]
+            outputs = _as_chances(self._fused(table, chances, X, normalize=True), task)
+        return keras.Model(table, outputs)
+
+    def _blocks(self, X, task: Task, width: int) -> list[Block]:
+        names = [f"x{k}" for k in range(X.shape[1])]
+        by_row = self.fusion in _BY_ROW
+        return blocks_of(self.columns, X, names, task=task, width=width, passed_too=by_row)
+
+    def _fused(self, table, tensors: list, X: np.ndarray, *, normalize: bool = False):
+        """Apply the strategy to predictions that have one shape; those of one base stay."""
+        if len(tensors) == 1:
+            return tensors[0]
+        options: dict[str, Any] = {}
+        if self.fusion in _BY_ROW:
+            options["context"] = standardized(table, X)
+        if self.fusion == "gated":
+            options |= {"hidden_units": tuple(self.hidden_units) or _GATE}
+            options |= {"activation": self.activation}
+        if self.fusion in ("multiply", "geometric"):
+            options["normalize"] = normalize
+        if self.fusion == "geometric":
+            options["weights"] = "learned"
+        if normalize and self.fusion in ("multiply", "geometric"):
+            tensors = [_bounded(tensor) for tensor in tensors]
+        return fusion_named(self.fusion)(tensors, **options)
+
+    def _features(self, table, X: np.ndarray, task: Task, width: int):
+        """Apply the strategy where a dense layer is going to read what it makes."""
+        import keras
+
+        strategy = fusion_named(self.fusion)
+        if self.fusion == "dense":
+            units = {"hidden_units": self.hidden_units, "activation": self.activation}
+            return strategy([standardized(table, X)], **units)
+        if self.fusion in _FEATURES:
+            scaled = standardized(table, X)
+            parts = [_columns(scaled, block) for block in self._parts(X)]
+            if self.fusion == "bilinear" and len(parts) < 2:
+                raise ValueError("fusion='bilinear' multiplies two bases, but X holds one.")
+            return strategy(parts)
+        blocks = self._blocks(X, task, width)
+        fused = strategy([_columns(table, block) for block in blocks])
+        return standardized(fused, np.asarray(keras.Model(table, fused)(X)))
+
+    def _parts(self, X: np.ndarray) -> list[Block]:
+        """Return the bases' columns, and as one more part those that are passed through."""
+        if self.columns is None:
+            return [Block(f"x{k}", (k,)) for k in range(X.shape[1])]
+        blocks, passed = told_blocks(self.columns, X)
+        return [*blocks, Block("X", passed)] if passed else blocks
+
+    def _predicted(self, features, y: np.ndarray, task: Task, width: int):
+        """Return the output of a dense layer, on the scale of y."""
+        from keras import layers
+
+        links: dict[str, str] = dict.fromkeys(["binary", "multiclass"], "softmax")
+        link = (links | {"multilabel": "sigmoid"}).get(task)
+        outputs = layers.Dense(width, link, dtype="float64")(features)
+        if link is None:
+            mean, scale = _moments(y.reshape(len(y), -1))
+            outputs = _affine(scale, mean)(outputs)
+        return outputs
+
+    def _check_positive(self, blocks: list[Block], X: np.ndarray) -> None:
+        """Raise if a geometric mean would be taken of numbers that have none."""
+        if self.fusion != "geometric":
+            return
+        lowest = min(block.of(X).min() for block in blocks)
+        if lowest <= 0:
+            raise ValueError(
+                f"fusion='geometric' needs positive predictions, but X holds {lowest:.4g}: use "
+                "fusion='weighted'."
+            )
+
+
+def _columns(table, block: Block):
+    from keras import ops
+
+    return ops.take(table, np.array(block.places), axis=1)
+
+
+def _chances(table, block: Block, X: np.ndarray, y: np.ndarray, task: Task):
+    """Return what a base says of the classes; of labels, of having each and not having it.
+
+    Returns
+    -------
+    chances : KerasTensor of shape (batch, n_classes) or (batch, n_labels, 2)
+    """
+    from keras import layers, ops
+
+    said = _columns(table, block)
+    if block.scores:
+        scaler, logistic = (step for _, step in calibrator(block.of(X), y).steps)
+        said = _affine(1 / scaler.scale_, -scaler.mean_ / scaler.scale_)(said)
+        kernel, bias = logistic.coef_.T, logistic.intercept_
+        link = "sigmoid" if len(bias) == 1 else "softmax"
+        layer = layers.Dense(len(bias), link, trainable=False, dtype="float64")
+        said = layer(said)
+        layer.set_weights([kernel, bias])
+    if task == "multilabel":
+        return ops.stack([1 - said, said], axis=-1)
+    return ops.concatenate([1 - said, said], axis=-1) if said.shape[1] == 1 else said
+
+
+def _bounded(chances):
+    """Keep probabilities from saying never: the logarithm of nothing would outvote all others."""
+    from keras import ops
+
+    return ops.maximum(chances, np.full(1, SMALLEST))
+
+
+def _as_chances(pooled, task: Task):
+    """Return pooled probabilities from an activation, which makes those of classes sum to one."""
+    from keras import layers, ops
+
+    logs = ops.log(ops.maximum(pooled, np.full(1, NOTHING)))
+    if task == "multilabel":
+        return layers.Activation("sigmoid", dtype="float64")(logs[..., 1] - logs[..., 0])
+    return layers.Activation("softmax", dtype="float64")(logs)
+
+
+def standardized(tensor, values: np.ndarray):
+    """Return a tensor with the mean 0 and the deviation 1 that some values of it get.
+
+    Parameters
+    ----------
+    tensor : KerasTensor of shape (batch, n_columns)
+    values : ndarray of shape (n_samples, n_columns)
+    """
+    mean, scale = _moments(values)
+    return _affine(1 / scale, -mean / scale)(tensor)
+
+
+def _moments(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns' means and standard deviations, 1 where a column is constant."""
+    scale = table.std(axis=0, dtype=np.float64)
+    return table.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0)
+
+
+def _affine(scale: np.ndarray, offset: np.ndarray):
+    """Return a frozen layer that computes ``x * scale + offset``, column by column.
+
+    A batch normalisation of mean 0 and variance 1 does that with two weights, so that heads
+    for different data remain one architecture and share one compiled program.
+    """
+    import keras
+
+    layer = keras.layers.BatchNormalization(epsilon=0.0, trainable=False, dtype="float64")
+    layer.build((None, len(scale)))
+    layer.gamma.assign(scale)
+    layer.beta.assign(offset)
+    return layer

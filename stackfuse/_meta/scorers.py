@@ -1,0 +1,106 @@
+"""What a combination of predictions is worth: by scikit-learn's scorers, or by the loss."""
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer
+
+from stackfuse._meta.combiners import (
+    CombiningClassifier,
+    CombiningRegressor,
+)
+from stackfuse._meta.pooling import (
+    log_loss,
+    unlinked,
+)
+
+#: From averages of opinions, of shape (n_samples, n_outputs), to a score; higher is better.
+Score = Callable[[np.ndarray], float]
+
+
+class ChancesAsX(ClassifierMixin, BaseEstimator):
+    """A classifier that returns its X as probabilities, for scikit-learn's scorers."""
+
+    def __init__(self, classes, labels):
+        self.classes_ = classes
+        self._labels = labels
+
+    def predict_proba(self, X):
+        return X
+
+    def predict(self, X):
+        return (X > 0.5).astype(int) if self._labels else self.classes_[X.argmax(axis=1)]
+
+
+class ScoresAsX(ClassifierMixin, BaseEstimator):
+    """A classifier that returns its X as a decision function."""
+
+    def __init__(self, classes):
+        self.classes_ = classes
+
+    def decision_function(self, X):
+        return X[:, 0] if X.shape[1] == 1 else X
+
+    def predict(self, X):
+        return self.classes_[(X[:, 0] > 0).astype(int) if X.shape[1] == 1 else X.argmax(axis=1)]
+
+
+class LabelsAsX(ClassifierMixin, BaseEstimator):
+    """A classifier that returns its X as class numbers."""
+
+    def __init__(self, classes):
+        self.classes_ = classes
+
+    def predict(self, X):
+        return X[:, 0]
+
+
+class NumbersAsX(RegressorMixin, BaseEstimator):
+    """A regressor that returns its X as predictions."""
+
+    def predict(self, X):
+        return X
+
+
+class ScoringClassifier(CombiningClassifier):
+    """Base of the classifiers that try combinations and keep what scores best."""
+
+    scoring: str | Callable | None
+
+    def _score(self, target: np.ndarray, weight: np.ndarray) -> Score:
+        labels = self._labels
+        if self.scoring is None:
+            return lambda average: (
+                -float(
+                    log_loss(
+                        unlinked(average, self.link, labels=labels), target, weight, labels=labels
+                    )
+                )
+            )
+        scorer, params = get_scorer(self.scoring), _weights_if_any(weight)
+        reader = ChancesAsX(self.classes_, labels)
+        y = target if labels else self.classes_[target]
+        return lambda average: scorer(
+            reader, unlinked(average, self.link, labels=labels), y, **params
+        )
+
+
+class ScoringRegressor(CombiningRegressor):
+    """Base of the regressors that do."""
+
+    scoring: str | Callable | None
+
+    def _score(self, target: np.ndarray, weight: np.ndarray) -> Score:
+        if self.scoring is None:
+            return lambda average: (
+                -float(np.average(np.square(average - target).mean(axis=1), weights=weight))
+            )
+        scorer, params = get_scorer(self.scoring), _weights_if_any(weight)
+        y = target[:, 0] if self._y_is_column else target
+        return lambda average: scorer(NumbersAsX(), average.reshape(y.shape), y, **params)
+
+
+def _weights_if_any(weight: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the weights as a parameter of a scorer, unless all rows weigh the same."""
+    return {} if (weight == weight[0]).all() else {"sample_weight": weight}

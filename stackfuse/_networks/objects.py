@@ -1,0 +1,154 @@
+"""Objects made from a description and routed settings: ``callbacks=EarlyStopping, patience=3``."""
+
+import inspect
+from typing import Any
+
+from stackfuse._core.targets import (
+    known_name,
+    near,
+)
+
+
+def made(spec: Any, settings: dict[str, Any], name: str) -> Any:
+    """Return what a parameter describes, its settings applied.
+
+    Parameters
+    ----------
+    spec : object, class, list or dict of these
+        A class is called with its settings; an object is returned as it is.
+    settings : dict of str to object
+        By name; the members of a list or dict have ``position__setting`` or ``key__setting``, and
+        settings without a prefix are for all classes among them.
+    name : str
+        Names the parameter in the message.
+
+    Raises
+    ------
+    ValueError
+        If there are settings for what is no class, or no member.
+
+    Examples
+    --------
+    >>> made([complex, 3], {"0__real": 1.0, "imag": 2.0}, "numbers")
+    [(1+2j), 3]
+    """
+    if isinstance(spec, dict):
+        members = _members(list(spec), list(spec.values()), settings, name)
+        return dict(zip(spec, members))
+    if isinstance(spec, list | tuple):
+        return _members([str(k) for k in range(len(spec))], list(spec), settings, name)
+    if isinstance(spec, type):
+        return _called(spec, settings, name)
+    if settings:
+        raise ValueError(
+            f"{name}__{next(iter(settings))} needs a class to apply to, but {name} is {spec!r}: "
+            f"pass the class itself, {name}=TheClass."
+        )
+    return spec
+
+
+def _called(kind: type, settings: dict[str, Any], name: str) -> Any:
+    """Return an object of a class; a setting that the class does not have is named."""
+    try:
+        return kind(**settings)
+    except (TypeError, ValueError) as error:
+        _check_settings(kind, settings, name, error)
+        raise
+
+
+def _check_settings(kind: type, settings, name: str, error: Exception | None = None) -> None:
+    """Raise if a setting is none of a class's constructor, nor of those it calls."""
+    known = [
+        parameter
+        for base in kind.__mro__[:-1]
+        for parameter in inspect.signature(base.__init__).parameters
+        if parameter not in ("self", "args", "kwargs")
+    ]
+    for setting in settings:
+        if setting not in known:
+            raise ValueError(
+                f"{name}__{setting} is no setting of {kind.__name__}.{near(setting, known)}"
+            ) from error
+
+
+def check_metrics(metrics: Any) -> Any:
+    """Return what `metrics` is.
+
+    Raises
+    ------
+    ValueError
+        If Keras knows no metric of a name in it.
+    """
+    import keras
+
+    for metric in keras.tree.flatten(metrics):
+        plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
+        if plain and not hasattr(keras.metrics, metric):
+            known_name(metric, keras.metrics, "metrics")
+    return metrics
+
+
+def check_callbacks(callbacks: list) -> None:
+    """Raise if something among the callbacks is none.
+
+    Raises
+    ------
+    ValueError
+        Naming it.
+    """
+    import keras
+
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ValueError(
+                f"callbacks must be keras.callbacks.Callback objects or classes, got {callback!r}."
+            )
+
+
+def _members(keys: list[str], parts: list, settings: dict[str, Any], name: str) -> list:
+    """Return the members of a list or dict, made."""
+    general = {key: value for key, value in settings.items() if "__" not in key}
+    own: dict[str, dict[str, Any]] = {key: {} for key in keys}
+    for setting in settings.keys() - general.keys():
+        key, _, rest = setting.partition("__")
+        if key not in own:
+            raise ValueError(f"{name}__{setting}: {name} has no member {key!r}, only {keys}.")
+        own[key][rest] = settings[setting]
+    if general and not any(isinstance(part, type) for part in parts):
+        raise ValueError(
+            f"{name}__{next(iter(general))} needs a class to apply to, but {name} holds none."
+        )
+    return [
+        made(part, (general if isinstance(part, type) else {}) | own[key], f"{name}__{key}")
+        for key, part in zip(keys, parts)
+    ]
+
+
+def fresh_optimizer(optimizer, config: dict[str, Any]):
+    """Return a new optimizer from a name, a class or an instance that stays as it is."""
+    import keras
+
+    if isinstance(optimizer, str):
+        # One name for all: TensorFlow keeps something for every name it has seen, for good.
+        one_name = {"name": optimizer.lower()}
+        optimizer = known_name(optimizer, keras.optimizers, "optimizer", one_name)
+        if not config:
+            return optimizer
+    if isinstance(optimizer, type):
+        return _called(optimizer, config, "optimizer")
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(
+            f"optimizer must be a name, a keras.optimizers class or an instance, got {optimizer!r}."
+        )
+    try:
+        settings = optimizer.get_config() | config
+        settings["name"] = type(optimizer).__name__.lower()
+        if getattr(optimizer, "_exclude_from_weight_decay_cache", None) is not None:
+            raise TypeError("its configuration does not hold exclude_from_weight_decay")
+        return type(optimizer).from_config(settings)
+    except (TypeError, ValueError) as error:
+        _check_settings(type(optimizer), config, "optimizer", error)
+        raise ValueError(
+            f"The optimizer {type(optimizer).__name__} cannot be copied for a fit: {error}. Pass a "
+            "name and optimizer__ parameters, or let the builder make it and compile the model."
+        ) from error

@@ -1,0 +1,1 @@
+"""Folds, fits, and out-of-fold predictions."""

@@ -1,0 +1,47 @@
+"""Which estimators have features, and how an estimator is asked for what it contributes."""
+
+from typing import Any
+
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+
+from stackfuse._networks.base import NetworkEstimator
+
+#: The method by which a base contributes what its last layer is given.
+FEATURES = "features"
+
+
+def network_of(estimator) -> NetworkEstimator | None:
+    """Return the network that an estimator ends in: itself, of a pipeline or search the last one.
+
+    None if there is none, and so no features either.
+    """
+    if isinstance(estimator, NetworkEstimator):
+        return estimator
+    if isinstance(estimator, Pipeline):
+        return network_of(estimator.steps[-1][1])
+    if isinstance(estimator, BaseSearchCV | FrozenEstimator):
+        return network_of(getattr(estimator, "best_estimator_", vars(estimator)["estimator"]))
+    return None
+
+
+def contribution(estimator, method: str, X) -> Any:
+    """Return what a fitted estimator's method says of X, also where the method is "features".
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        For features one of which :func:`network_of` knows the network.
+    method : str
+    X : array-like of shape (n_samples, ...)
+    """
+    if method != FEATURES or hasattr(estimator, FEATURES):
+        return getattr(estimator, method)(X)
+    if isinstance(estimator, Pipeline):
+        for _, step in estimator.steps[:-1]:
+            if step not in (None, "passthrough"):
+                X = step.transform(X)
+        return contribution(estimator.steps[-1][1], method, X)
+    inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else None
+    return contribution(estimator.best_estimator_ if inner is None else inner, method, X)

@@ -1,0 +1,211 @@
+"""All replicas of one network at once, in compiled graphs."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_method_params
+
+from stackfuse._core.multi_input import (
+    Rows,
+    is_lazy,
+)
+from stackfuse._core.targets import CannotFuse
+from stackfuse._networks.base import NetworkEstimator
+from stackfuse._oof.engines.base import (
+    Engine,
+    FoldFits,
+    plain_history,
+    replica,
+)
+from stackfuse._oof.memory.store import FoldFit
+from stackfuse._training.program import (
+    Training,
+    rows_per_call,
+    train,
+)
+from stackfuse._training.side_by_side.eligibility import (
+    groups_of,
+    worth_a_graph,
+)
+from stackfuse._training.side_by_side.loop import SideBySide
+
+
+class FusedEngine:
+    """The fold replicas of a network, trained side by side; see :mod:`stackfuse._training.side_by_side.loop`.
+
+    Parameters
+    ----------
+    otherwise : Engine, default=None
+        Fits what cannot be fused, or would gain nothing; by default the first is an error and the
+        second is fused all the same.
+    """
+
+    def __init__(self, otherwise: Engine | None = None):
+        self.otherwise = otherwise
+
+    def fit_folds(
+        self,
+        estimator,
+        X,
+        y,
+        folds,
+        *,
+        method,
+        fit_params=None,
+        seeds=None,
+        watch=None,
+        entries=None,
+        keep=None,
+    ) -> FoldFits:
+        """See :class:`stackfuse.engines.Engine`.
+
+        Raises
+        ------
+        CannotFuse
+            With the reason, if there is no other engine.
+        """
+        n_folds = len(folds)
+        if not n_folds:
+            return FoldFits([], [], [])
+        seeds = seeds or [None] * n_folds
+        places: list[Any] = list(entries or [None] * n_folds)
+        keep = list(keep or [True] * n_folds)
+        job: dict[str, Any] = {"method": method, "fit_params": fit_params}
+        if not isinstance(estimator, NetworkEstimator):
+            if self.otherwise is None:
+                raise CannotFuse(f"{type(estimator).__name__} is no network of ours")
+            job |= {"seeds": seeds, "watch": watch, "entries": entries, "keep": keep}
+            return self.otherwise.fit_folds(estimator, X, y, folds, **job)
+
+        def fit_on_fold(k: int, learn: Callable[[Training], None]):
+            """Return a fitted replica; the training itself is done by `learn`."""
+            twin, rows = replica(estimator, seeds[k], folds, k), folds[k].train
+            params = _check_method_params(X, fit_params or {}, indices=rows)
+            with watch(k, twin) if watch else nullcontext(), _in_fold(k):
+                twin.fit_on(X, _safe_indexing(y, rows), rows, learn, **params)
+            return twin
+
+        fits: dict[int, Any] = {
+            k: entry.recall(estimator) if entry else None for k, entry in enumerate(places)
+        }
+        missing = [k for k, fit in fits.items() if fit is None]
+        with ExitStack() as locks:
+            for k in sorted(missing, key=lambda k: getattr(places[k], "key", "")):
+                if places[k] is not None:
+                    locks.enter_context(places[k].alone())
+                    fits[k] = places[k].recall(estimator)  # another process may have been at it
+            missing = [k for k in missing if fits[k] is None]
+            for group in groups_of(missing):
+                try:
+                    twins = _fit_together(fit_on_fold, group, self._pays)
+                except CannotFuse:
+                    if self.otherwise is None:
+                        raise
+                    break
+                pays = len(twins) == len(group)  # or the first has shown that it does not
+                for k in sorted(twins):
+                    fit = _outcome(twins.pop(k), X, folds[k].test, k, method)
+                    if places[k] is not None:
+                        places[k].commit(fit)
+                    fits[k] = fit if keep[k] else fit.without_model()
+                if not pays:
+                    break
+        left = [k for k in missing if fits[k] is None]
+        if left and self.otherwise is not None:
+            apart = _picked(left, seeds, places, keep, watch)
+            try:
+                rest = self.otherwise.fit_folds(
+                    estimator, X, y, [folds[k] for k in left], **job, **apart
+                )
+            except Exception as error:
+                if "fold" in vars(error):
+                    vars(error)["fold"] = left[vars(error)["fold"]]
+                raise
+            fits |= {k: FoldFit(*fit) for k, fit in zip(left, zip(*rest))}
+        return FoldFits(*map(list, zip(*[fits[k] for k in range(n_folds)])))
+
+    def _pays(self, training: Training, n_replicas: int) -> bool:
+        """Whether replicas like this one are to be fused."""
+        return self.otherwise is None or worth_a_graph(training, n_replicas)
+
+
+def _fit_together(
+    fit_on_fold: Callable, folds: Sequence[int], pays: Callable[[Training, int], bool]
+) -> dict[int, Any]:
+    """Return fitted replicas by their folds: the fit of each waits in the middle for the others.
+
+    Where the first replica shows that it does not pay, it is trained alone, and is the only one.
+
+    Raises
+    ------
+    CannotFuse
+        If they cannot be trained together; none has been.
+    """
+    together = SideBySide()
+    twins: dict[int, Any] = {}
+
+    def begin(place: int) -> None:
+        def learn(training: Training) -> None:
+            if together.trainings:
+                training.share_x(together.trainings[0])
+            together.add(training)
+            if place == 0 and not pays(training, len(folds)):
+                train(training)
+                return
+            begin(place + 1)
+
+        if place < len(folds):
+            twins[folds[place]] = fit_on_fold(folds[place], learn)
+            return
+        try:
+            together.train()
+        except Exception as error:
+            number = vars(error).get("replica")
+            vars(error)["fold"] = None if number is None else folds[number]
+            raise
+
+    if folds:
+        begin(0)
+    return twins
+
+
+class _in_fold:
+    """Tells of an error the fold it occurred on, unless that is known."""
+
+    def __init__(self, k: int):
+        self.k = k
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, Exception) and not isinstance(error, CannotFuse):
+            vars(error).setdefault("fold", self.k)
+
+
+def _outcome(twin, X, test, k: int, method: str) -> FoldFit:
+    predictions = None
+    with _in_fold(k):
+        if len(test) and is_lazy(X):  # in the pieces that are predicted at once
+            n_rows = rows_per_call(Rows(X, twin.model_, test))
+            places = (test[start : start + n_rows] for start in range(0, len(test), n_rows))
+            parts = [getattr(twin, method)(_safe_indexing(X, some)) for some in places]
+            several = isinstance(parts[0], list)
+            joined = [np.concatenate(p) for p in zip(*parts)] if several else np.concatenate(parts)
+            predictions = joined
+        elif len(test):
+            predictions = getattr(twin, method)(_safe_indexing(X, test))
+    return FoldFit(twin, predictions, plain_history(twin))
+
+
+def _picked(left: Sequence[int], seeds, entries, keep, watch) -> dict[str, Any]:
+    """Return the arguments of an engine for some of the folds."""
+    return {
+        "seeds": [seeds[k] for k in left],
+        "entries": [entries[k] for k in left],
+        "keep": [keep[k] for k in left],
+        "watch": None if watch is None else lambda j, inner: watch(left[j], inner),
+    }

@@ -1,0 +1,73 @@
+"""Many fits of one estimator, each on rows and with a seed of its own.
+
+A fold is one such fit; others are the members of a seed ensemble, bags, repeated splits, the
+cross-validation of a meta-learner. Networks are trained side by side where that pays, so that many
+of them cost little more than one.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stackfuse._oof.engines.base import Engine
+from stackfuse._oof.engines.named import engine_named
+from stackfuse._oof.folds import Fold
+
+
+class Job(NamedTuple):
+    """One fit.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+        Of X and y, to train on.
+    seed : int or None
+        See :func:`stackfuse.engines.replica`.
+    """
+
+    rows: np.ndarray
+    seed: int | None = None
+
+
+def fit_many(
+    estimator,
+    X,
+    y,
+    jobs: Sequence[Job],
+    *,
+    engine: str | Engine = "auto",
+    fit_params: dict[str, Any] | None = None,
+) -> list:
+    """Fit a clone of an estimator for each job.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Cloned, never fitted itself. Its unset random states are set from the seeds.
+    X, y : array-like of shape (n_samples, ...)
+    jobs : sequence of Job
+    engine : str or Engine, default="auto"
+    fit_params : dict, default=None
+        Passed to fit; what has one entry per row of X is cut to the rows.
+
+    Returns
+    -------
+    estimators : list of fitted estimators
+        What ``replica(estimator, job.seed).fit(X[job.rows], y[job.rows])`` gives, of networks up to
+        rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.dummy import DummyRegressor
+    >>> jobs = [Job(np.array([0, 1])), Job(np.array([2, 3]))]
+    >>> X, y = np.zeros((4, 1)), np.array([1.0, 3.0, 5.0, 7.0])
+    >>> [float(mean.predict(X[:1])[0]) for mean in fit_many(DummyRegressor(), X, y, jobs)]
+    [2.0, 6.0]
+    """
+    folds = [Fold(job.rows, np.arange(0)) for job in jobs]
+    seeds = [job.seed for job in jobs]
+    by = engine_named(engine)
+    settings: dict[str, Any] = {"method": "predict", "fit_params": fit_params, "seeds": seeds}
+    return by.fit_folds(estimator, X, y, folds, **settings).estimators

@@ -1,0 +1,36 @@
+"""Engines by their names."""
+
+from stackfuse._core.targets import listed
+from stackfuse._oof.engines.base import (
+    Engine,
+    SequentialEngine,
+)
+from stackfuse._oof.engines.fused import FusedEngine
+from stackfuse._oof.engines.joblib import JoblibEngine
+
+
+def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
+    """Return the engine of that name; an engine is returned as it is.
+
+    Parameters
+    ----------
+    engine : {"auto", "sequential", "fused"} or Engine
+        "auto" fuses networks where that is possible and pays, and is parallel for other estimators
+        where `n_jobs` asks for it.
+    n_jobs : int, default=None
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists them all.
+    """
+    if not isinstance(engine, str):
+        return engine
+    names = ("auto", "sequential", "fused")
+    if engine not in names:
+        raise ValueError(f"engine must be {listed(names)}, got {engine!r}.")
+    if engine == "sequential":
+        return SequentialEngine()
+    if engine == "fused":
+        return FusedEngine()
+    return FusedEngine(JoblibEngine(n_jobs) if n_jobs not in (None, 1) else SequentialEngine())

@@ -1,0 +1,335 @@
+"""Fits kept on disk: each is made once, by whichever process comes first, and found again.
+
+An entry is a folder named by the digest of all that its fit depends on. In it lie the predictions
+(npz, read without pickle), the fitted estimator where it is kept (pickle), and, written last, the
+marker ``done.json`` with the size and the SHA-256 of each. An entry whose marker is missing or does
+not agree with the files is no entry: a process may be killed at any moment.
+"""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import pickle
+import sys
+import time
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cloudpickle
+import filelock
+import joblib
+import numpy as np
+
+from stackfuse._core.files import write_whole
+from stackfuse._oof.memory.fingerprint import fingerprint
+
+#: Part of every key: entries of another format are not found.
+_FORMAT = 1
+
+#: Seconds after which a draft that nobody finished is swept away.
+_STALE = 24 * 3600
+
+
+class FoldFit(NamedTuple):
+    """What the fit of one replica leaves.
+
+    Attributes
+    ----------
+    estimator : fitted estimator or Forgotten
+    predictions : ndarray, list of ndarray or None
+        Of the fold's test rows.
+    history : dict of str to list of float, or None
+    """
+
+    estimator: Any
+    predictions: Any
+    history: dict[str, list] | None
+
+    def without_model(self) -> "FoldFit":
+        """Return the fit without its estimator."""
+        fitted = self.estimator
+        if isinstance(fitted, Forgotten):
+            return self
+        classes = getattr(fitted, "classes_", None)
+        return self._replace(estimator=Forgotten(type(fitted).__name__, classes))
+
+
+class Forgotten(NamedTuple):
+    """Stands for the model of a fold, of which only the predictions were kept."""
+
+    kind: str
+    classes_: Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The place of one fit in a store.
+
+    Attributes
+    ----------
+    root : Path
+        Of the store.
+    key : str
+        Digest of all that the fit depends on.
+    keep : bool
+        Whether the fitted estimator is kept too.
+    title : str
+        Says what it is, in the marker and in warnings.
+    """
+
+    root: Path
+    key: str
+    keep: bool
+    title: str
+
+    @property
+    def _folder(self) -> Path:
+        return self.root / "fits" / self.key[:2] / self.key
+
+    def recall(self, like) -> FoldFit | None:
+        """Return the fit, or None if it is not there or damaged.
+
+        Parameters
+        ----------
+        like : estimator
+            What is fitted. Classes and functions that only this program knows are taken from it.
+        """
+        try:
+            marker = json.loads((self._folder / "done.json").read_bytes())
+            files = marker["files"]
+            data = self._read("predictions.npz", *files["predictions.npz"])
+            found = _unpacked(data, type(like).__name__)
+            if not self.keep:
+                return found
+            if "estimator.pkl" not in files:
+                return None
+            data = self._read("estimator.pkl", *files["estimator.pkl"])
+            return found._replace(estimator=_Unpickler(io.BytesIO(data), like).load())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Exception as error:  # whatever is wrong with it, it can be made again
+            warnings.warn(
+                f"The stored fit of {self.title} is damaged and is made again: {error!r}.",
+                stacklevel=2,
+            )
+            return None
+
+    def once(self, make: Callable[[], FoldFit], like) -> FoldFit:
+        """Return the fit, and make it first if no process has done so."""
+        found = self.recall(like)
+        if found is not None:
+            return found
+        with self.alone():
+            found = self.recall(like)  # another process may have been at it
+            if found is None:
+                start = time.perf_counter()
+                found = make()
+                self.commit(found, time.perf_counter() - start)
+        return found
+
+    def commit(self, fit: FoldFit, seconds: float | None = None) -> None:
+        """Write the fit; if that is not possible say so and go on without."""
+        try:
+            files = {"predictions.npz": _packed(fit)}
+            if self.keep:
+                files["estimator.pkl"] = _pickled(fit.estimator)
+            drafts = self.root / "drafts"
+            for folder in (drafts, self._folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            for name, data in files.items():
+                write_whole(self._folder / name, data, drafts=drafts)
+            marker = {
+                "title": self.title,
+                "files": {n: [len(d), hashlib.sha256(d).hexdigest()] for n, d in files.items()},
+                "seconds": seconds and round(seconds, 3),
+            }
+            data = json.dumps(marker, indent=1).encode()
+            write_whole(self._folder / "done.json", data, drafts=drafts)
+        except Exception as error:  # a full disk, an estimator that cannot be pickled, ...
+            warnings.warn(
+                f"The fit of {self.title} could not be stored and will be made again: {error!r}.",
+                stacklevel=2,
+            )
+
+    def _read(self, name: str, size: int, digest: str) -> bytes:
+        data = (self._folder / Path(name).name).read_bytes()
+        if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError(f"{name} does not agree with its marker")
+        return data
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process or thread makes this entry."""
+        locks = self.root / "locks"
+        lock = filelock.FileLock(locks / self.key, thread_local=False)
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except (OSError, NotImplementedError):  # a file system without locks: some work is doubled
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+class Store:
+    """A folder of fits.
+
+    Parameters
+    ----------
+    memory : str, path or joblib.Memory
+        The folder; of a ``joblib.Memory`` its location.
+    """
+
+    def __init__(self, memory):
+        self.root = Path(os.path.abspath(_location(memory))) / "stackfuse"
+        _sweep(self.root / "drafts")
+
+    def entry(self, title: str, *parts: Any, keep: bool) -> Entry:
+        """Return the entry of a fit.
+
+        Parameters
+        ----------
+        title : str
+        *parts : object
+            All that the fit depends on, but for versions and the number of threads.
+        keep : bool
+            Whether the fitted estimator is kept.
+
+        Raises
+        ------
+        NotComparable
+            If the fit depends on something that cannot be compared.
+        """
+        key = fingerprint(_FORMAT, _circumstances(), parts)
+        return Entry(self.root, key, keep, title)
+
+
+def store_named(memory) -> Store | None:
+    """Return the store at a location, or None where there is none.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a path nor a ``joblib.Memory``.
+    """
+    return None if memory is None or _location(memory) is None else Store(memory)
+
+
+def _location(memory) -> Any:
+    location = memory.location if isinstance(memory, joblib.Memory) else memory
+    if location is None or isinstance(location, str | os.PathLike):
+        return location
+    raise TypeError(f"memory must be a directory or a joblib.Memory, got {memory!r}.")
+
+
+def _circumstances() -> list:
+    """Return what results depend on besides the arguments: versions, and the number of threads."""
+    packages = ("keras", "numpy", "scikit-learn", "scipy", "stackfuse", "tensorflow")
+    versions = [_version(package) for package in packages]
+    threads = [os.environ.get("OMP_NUM_THREADS"), joblib.cpu_count()]
+    return [list(sys.version_info[:2]), versions, threads]
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # tensorflow-cpu, for example
+        return None
+
+
+def _own_code(estimator) -> dict[str, Any]:
+    """Return by name the classes and functions of an estimator that cannot be imported."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    parts += [v for part in parts if isinstance(part, list) for pair in part for v in _items(pair)]
+    code = [part for part in parts if isinstance(part, type | types.FunctionType)]
+    code += [base for part in parts for base in type(part).__mro__]
+    names = {f"{thing.__module__}.{thing.__qualname__}": thing for thing in code}
+    local = {n: t for n, t in names.items() if "<" in n or t.__module__ == "__main__"}
+    return local
+
+
+def _items(pair: Any) -> list:
+    return list(pair) if isinstance(pair, tuple | list) else [pair]
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Names the code that only this program knows, where it would be written out and loaded anew.
+
+    To load a class of a running program anew would set its attributes back.
+    """
+
+    def __init__(self, file, estimator):
+        super().__init__(file)
+        self._names = {id(thing): name for name, thing in _own_code(estimator).items()}
+
+    def persistent_id(self, obj):
+        return self._names.get(id(obj)) if isinstance(obj, type | types.FunctionType) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file, like):
+        super().__init__(file)
+        self._code = _own_code(like)
+
+    def persistent_load(self, pid):
+        return self._code[pid]
+
+
+def _pickled(estimator) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, estimator).dump(estimator)
+    return buffer.getvalue()
+
+
+def _packed(fit: FoldFit) -> bytes:
+    """Return all of a fit but the estimator, as the bytes of an npz file."""
+    tables = fit.predictions if isinstance(fit.predictions, list) else [fit.predictions]
+    arrays = {f"predictions{k}": t for k, t in enumerate(tables) if t is not None}
+    known = getattr(fit.estimator, "classes_", None)
+    labels = known if isinstance(known, list) else [known]
+    arrays |= {f"classes{k}": np.asarray(c) for k, c in enumerate(labels) if c is not None}
+    shape = {
+        "several_predictions": isinstance(fit.predictions, list),
+        "several_classes": isinstance(known, list),
+        "history": fit.history,
+    }
+    arrays["about"] = np.array(json.dumps(shape))
+    if any(array.dtype.hasobject for array in arrays.values()):
+        raise TypeError("its predictions or classes are Python objects")
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _unpacked(data: bytes, kind: str) -> FoldFit:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        about = json.loads(str(arrays["about"]))
+        tables, labels = (
+            [arrays[f"{name}{k}"] for k in range(len(arrays.files)) if f"{name}{k}" in arrays]
+            for name in ("predictions", "classes")
+        )
+    predictions = tables if about["several_predictions"] else next(iter(tables), None)
+    classes = labels if about["several_classes"] else next(iter(labels), None)
+    return FoldFit(Forgotten(kind, classes), predictions, about["history"])
+
+
+def _sweep(drafts: Path) -> None:
+    """Remove the drafts of processes that were killed long ago."""
+    for draft in drafts.glob(".draft-*") if drafts.is_dir() else ():
+        try:
+            if time.time() - draft.stat().st_mtime > _STALE:
+                draft.unlink()
+        except FileNotFoundError:  # another process swept it
+            continue

@@ -1,0 +1,198 @@
+"""Out-of-fold predictions as an object: what they are, and how they are kept."""
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stackfuse._core.files import write_whole
+from stackfuse._oof.columns import Column
+from stackfuse._oof.contributions import FEATURES
+from stackfuse._oof.folds import Fold
+
+#: Of the files that :meth:`OutOfFold.save` writes.
+_FORMAT = "stackfuse out-of-fold 1"
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """Out-of-fold predictions of several base estimators over the same folds.
+
+    Attributes
+    ----------
+    predictions : ndarray of shape (n_samples, n_columns), dtype float64
+        The average where a row was predicted several times, NaN where it never was.
+    mask : ndarray of shape (n_samples,), dtype bool
+        Rows that were predicted.
+    columns : list of Column
+        What each column holds. Of two classes only the second one's probability is kept.
+    folds : list of Fold
+        The index arrays.
+    scores : dict of str to (dict of str to ndarray of shape (n_folds,))
+        By base estimator and metric, on each fold's test rows: ``"accuracy"`` and, with
+        probabilities, ``"log_loss"``; ``"r2"`` for regression.
+    histories : dict of str to list of (dict or None)
+        Training histories per base estimator and fold.
+    classes_ : ndarray or None
+        The labels that class numbers stand for.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None
+        The target that was learnt: class numbers, indicators or numbers.
+    """
+
+    predictions: np.ndarray
+    mask: np.ndarray
+    columns: list[Column]
+    folds: list[Fold]
+    scores: dict[str, dict[str, np.ndarray]]
+    histories: dict[str, list] = field(default_factory=dict)
+    classes_: np.ndarray | None = None
+    y: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        n_rows, n_columns = self.predictions.shape
+        names = list(dict.fromkeys(column.estimator for column in self.columns))
+        return (
+            f"<OutOfFold: {n_rows} rows ({int(self.mask.sum())} predicted), {len(self.folds)} "
+            f"folds, {n_columns} columns of {', '.join(names)}>"
+        )
+
+    @property
+    def fold_ids(self) -> np.ndarray:
+        """Number of the last fold that predicted each row, -1 for none; shape (n_samples,)."""
+        ids = np.full(len(self.mask), -1)
+        for k, fold in enumerate(self.folds):
+            ids[fold.test] = k
+        return ids
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the predictions as a frame with one readable column name each.
+
+        Returns
+        -------
+        frame : DataFrame of shape (n_samples, n_columns)
+        """
+        names = [f"{column.estimator}_{self._label(column)}" for column in self.columns]
+        return pd.DataFrame(self.predictions, columns=pd.Index(names))
+
+    def select(self, names: Sequence[str]) -> "OutOfFold":
+        """Return the predictions of some of the base estimators.
+
+        Parameters
+        ----------
+        names : sequence of str
+
+        Returns
+        -------
+        oof : OutOfFold
+        """
+        places = [k for k, column in enumerate(self.columns) if column.estimator in names]
+        return replace(
+            self,
+            predictions=self.predictions[:, places],
+            columns=[self.columns[k] for k in places],
+            scores={name: self.scores[name] for name in names if name in self.scores},
+            histories={name: self.histories[name] for name in names if name in self.histories},
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write everything to one file: numpy's npz, without pickle.
+
+        Parameters
+        ----------
+        path : str or path
+            Replaced as a whole, if it exists. Usually ends in ``.npz``.
+
+        Raises
+        ------
+        TypeError
+            If the labels are neither numbers, text, booleans nor dates.
+        """
+        classes = None if self.classes_ is None else np.array(self.classes_.tolist())
+        if self.classes_ is not None and self.classes_.dtype.kind != "O":
+            classes = self.classes_
+        arrays = {"predictions": self.predictions, "mask": self.mask, "y": self.y}
+        arrays["classes"] = classes
+        for k, fold in enumerate(self.folds):
+            arrays |= {f"train{k}": fold.train, f"test{k}": fold.test}
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        mixed = [name for name, array in arrays.items() if array.dtype.hasobject]
+        if mixed:
+            raise TypeError(
+                f"{mixed[0]} holds Python objects, {arrays[mixed[0]][:3].tolist()}, which a file "
+                "without pickle cannot keep. Use text or numbers as labels."
+            )
+        about = {
+            "format": _FORMAT,
+            "columns": [list(column) for column in self.columns],
+            "n_folds": len(self.folds),
+            "objects": self.classes_ is not None and self.classes_.dtype.kind == "O",
+            "histories": self.histories,
+            "scores": {
+                name: {metric: values.tolist() for metric, values in scores.items()}
+                for name, scores in self.scores.items()
+            },
+        }
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays, about=np.array(json.dumps(about)))
+        write_whole(Path(path), buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "OutOfFold":
+        """Read what :meth:`save` wrote; no code in the file is run.
+
+        Parameters
+        ----------
+        path : str or path
+
+        Returns
+        -------
+        oof : OutOfFold
+
+        Raises
+        ------
+        ValueError
+            If it is no such file, or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file.items())
+            about = json.loads(str(arrays.get("about")))
+            known = about["format"] == _FORMAT
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{os.fspath(path)!r} holds no out-of-fold predictions, or is damaged: {error}. "
+                "Pass a file that OutOfFold.save has written."
+            ) from error
+        if not known:
+            raise ValueError(
+                f"{os.fspath(path)!r} has the format {about['format']!r}; this version of "
+                f"stackfuse reads {_FORMAT!r}."
+            )
+        classes = arrays.get("classes")
+        if classes is not None and about["objects"]:
+            classes = classes.astype(object)
+        return cls(
+            predictions=arrays["predictions"],
+            mask=arrays["mask"],
+            columns=[Column(*column) for column in about["columns"]],
+            folds=[Fold(arrays[f"train{k}"], arrays[f"test{k}"]) for k in range(about["n_folds"])],
+            scores={
+                name: {metric: np.array(values) for metric, values in scores.items()}
+                for name, scores in about["scores"].items()
+            },
+            histories=about["histories"],
+            classes_=classes,
+            y=arrays.get("y"),
+        )
+
+    def _label(self, column: Column) -> str:
+        if self.classes_ is None or column.method in ("predict", FEATURES):
+            return str(column.output)
+        return str(self.classes_[column.output])

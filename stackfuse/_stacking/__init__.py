@@ -1,0 +1,1 @@
+"""StackingClassifier and StackingRegressor."""

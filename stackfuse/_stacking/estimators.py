@@ -1,0 +1,232 @@
+"""StackingClassifier and StackingRegressor: scikit-learn's, over any folds, with a memory."""
+
+import numpy as np
+from sklearn import ensemble
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from stackfuse._core.targets import (
+    check_target,
+    refuse_several_columns,
+    task_of,
+)
+from stackfuse._export.compiled import one_call
+from stackfuse._meta import (
+    ConvexClassifier,
+    ConvexRegressor,
+)
+from stackfuse._oof.columns import (
+    PASSED,
+    as_labels,
+)
+from stackfuse._oof.contributions import FEATURES
+from stackfuse._stacking.checks import check_final
+from stackfuse._stacking.fitted import final_has
+from stackfuse._stacking.fitting import Stack
+
+
+class StackingClassifier(Stack, ensemble.StackingClassifier):
+    """Classifiers, combined by a meta-learner trained on their out-of-fold predictions.
+
+    A drop-in for :class:`sklearn.ensemble.StackingClassifier` with any splitter, kept out-of-fold
+    predictions, reproducible seeds, and an export to one Keras graph (:func:`stackfuse.export`).
+
+    Parameters
+    ----------
+    estimators : list of (str, estimator)
+        The bases: :class:`KerasClassifier` and any scikit-learn estimator, or ``"drop"``.
+    final_estimator : classifier, default=None
+        The meta-learner, trained in float64. By default :class:`ConvexClassifier` where all bases
+        give probabilities and nothing is passed through, else a logistic regression, one per label
+        of a multilabel target.
+        A path to a ``.keras`` or ``.h5`` file is a network that is used as it is.
+    cv : int, splitter, iterable, "prefit", "outer" or OutOfFold, default=None
+        By default five stratified folds. The test sets need not cover all rows: the meta-learner
+        trains on those that they do cover. ``"prefit"`` takes fitted bases as they are. A stack
+        inside a stack may have ``"outer"``: the outer folds, as far as they lie in its rows. Kept
+        out-of-fold predictions (:class:`OutOfFold`) take the place of all fits but the last ones.
+    stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
+default="auto"
+        What the bases contribute; with "auto" the first of these that a base has. "features" are
+        what the last layer of a network is given (see :meth:`KerasClassifier.features`); those of
+        the fold models are turned into the frame of the refitted model, on their training rows. A
+        dict has one of these by the names of bases; the others have "auto".
+    n_jobs : int, default=None
+        Folds that are fitted at a time, by joblib. Networks, which use all cores as they are, go
+        into processes only where their folds take so long that it pays.
+    passthrough : bool or list, default=False
+        Whether the meta-learner also sees X, or which of its columns, by name or number.
+    verbose : int, default=0
+        With 1, fit shows progress bars: bases, folds, epochs.
+    refit : bool, default=True
+        Whether the bases are refitted on all rows to predict; if not, the fold models are kept
+        and their predictions averaged.
+    engine : {"auto", "sequential", "fused"}, default="auto"
+        How the fold replicas of a network are trained: "sequential" one after another by
+        ``model.fit``; "fused" all at once in compiled graphs, one for every processor, which
+        gives the same up to rounding, or raises with the reason why it cannot; "auto" fuses where
+        that is possible and saves time.
+    memory : str, path or joblib.Memory, default=None
+        A directory in which every fit of a base is kept, and found again whenever the same base is
+        fitted on the same data, folds and seed: by another meta-learner, in another process, or
+        after this one was killed. Only read directories that you trust: models are pickled.
+    on_error : {"raise", "drop"}, default="raise"
+        Whether a base that cannot be fitted, diverges, or predicts NaN is an error, or is left out
+        with a warning; with "drop" also a base that predicts the same for every row.
+    random_state : int or None, default=None
+        Seeds every estimator whose own random state is None, with one seed for each estimator
+        and fold, whatever the order. By default estimators keep their own.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    estimators_ : list of estimators
+        The refitted bases; absent with ``refit=False``.
+    fold_estimators_ : list of list of estimators
+        Per base one model per fold; only with ``refit=False``.
+    final_estimator_ : estimator
+        The fitted meta-learner.
+    oof_ : OutOfFold
+        The out-of-fold predictions, with scores and histories.
+    failures_ : dict of str to str
+        Why bases were left out, by name; only with ``on_error="drop"``.
+    stack_method_ : list of str
+        The method used of each base.
+
+    References
+    ----------
+    Wolpert, D. H. "Stacked generalization." Neural Networks 5.2 (1992): 241-259.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> import stackfuse as sf
+    >>> X, y = load_iris(return_X_y=True)
+    >>> bases = [("lr", LogisticRegression(max_iter=1000)), ("tree", DecisionTreeClassifier())]
+    >>> stack = sf.StackingClassifier(bases, cv=3, random_state=0).fit(X, y)
+    >>> stack.oof_.predictions.shape
+    (150, 6)
+    """
+
+    @staticmethod
+    def _default_final():
+        return ConvexClassifier()
+
+    def _default_for(self, columns):
+        if all(column.method == "predict_proba" for column in columns):
+            return self._default_final()
+        has_features = any(column.method == FEATURES for column in columns)
+        logistic = LogisticRegression(max_iter=5000) if has_features else LogisticRegression()
+        return MultiOutputClassifier(logistic) if isinstance(self.classes_, list) else logistic
+
+    @available_if(final_has("predict_proba"))
+    def predict_proba(self, X):
+        """Return the meta-learner's probabilities for X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``; for a multilabel target of shape (n_samples, n_labels),
+            the probability that a row has the label.
+        """
+        check_is_fitted(self)
+        at_once = one_call(self, X, "predict_proba")
+        if at_once is not None:
+            return at_once
+        if not isinstance(self._label_encoder, list):
+            return super().predict_proba(X)
+        # scikit-learn returns the probabilities of not having the labels here.
+        probabilities = self.final_estimator_.predict_proba(self.transform(X))
+        if isinstance(probabilities, list):
+            return as_labels(probabilities, self.final_estimator_)
+        return probabilities
+
+    @available_if(final_has("decision_function"))
+    def decision_function(self, X):
+        """Return the meta-learner's decision function for X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+        """
+        check_is_fitted(self)
+        return super().decision_function(X)
+
+    def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
+        y = check_target(y, classifier=True, owner=self)
+        refuse_several_columns(y)
+        if task_of(y, classifier=True) == "multilabel":
+            self._label_encoder = [LabelEncoder().fit(label) for label in y.T]
+            self.classes_ = [encoder.classes_ for encoder in self._label_encoder]
+            encoded = [e.transform(label) for e, label in zip(self._label_encoder, y.T)]
+            return np.array(encoded).T, None
+        self._label_encoder = LabelEncoder().fit(column_or_1d(y, warn=True))
+        self.classes_ = self._label_encoder.classes_
+        return self._label_encoder.transform(column_or_1d(y)), self.classes_
+
+    def _validate_final_estimator(self):
+        check_final(self.final_estimator, "classifier", "LogisticRegression()")
+        super()._validate_final_estimator()
+
+
+class StackingRegressor(Stack, ensemble.StackingRegressor):
+    """Regressors, combined by a meta-learner trained on their out-of-fold predictions.
+
+    A drop-in for :class:`sklearn.ensemble.StackingRegressor`; see :class:`StackingClassifier`.
+
+    Parameters
+    ----------
+    estimators : list of (str, estimator)
+        The bases: :class:`KerasRegressor` and any scikit-learn regressor, or ``"drop"``.
+    final_estimator : regressor, default=None
+        The meta-learner; by default :class:`ConvexRegressor`, with `passthrough` ``RidgeCV()``.
+    cv, stack_method, n_jobs, passthrough, verbose, refit, engine, memory, on_error, random_state
+        See :class:`StackingClassifier`.
+
+    Attributes
+    ----------
+    estimators_, fold_estimators_, final_estimator_, oof_, stack_method_
+        See :class:`StackingClassifier`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.neighbors import KNeighborsRegressor
+    >>> import stackfuse as sf
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> stack = sf.StackingRegressor([("ridge", Ridge()), ("knn", KNeighborsRegressor())])
+    >>> round(stack.fit(X, y).score(X, y), 1)
+    0.5
+    """
+
+    @staticmethod
+    def _default_final():
+        return ConvexRegressor()
+
+    def _default_for(self, columns):
+        more = any(column.method in (PASSED, FEATURES) for column in columns)
+        return RidgeCV() if more else self._default_final()
+
+    def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
+        y = check_target(y, classifier=False, owner=self)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return y, None
+
+    def _validate_final_estimator(self):
+        check_final(self.final_estimator, "regressor", "Ridge()")
+        super()._validate_final_estimator()

@@ -1,0 +1,299 @@
+"""What a fitted stack does: transform, predict, name its columns, and show itself."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import TransformerMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import _safe_indexing
+from sklearn.utils._repr_html.estimator import _VisualBlock
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from stackfuse._core.multi_input import (
+    MultiInput,
+    row_digests,
+    spread,
+)
+from stackfuse._core.targets import (
+    check_same_length,
+    is_dropped,
+)
+from stackfuse._export.compiled import one_call
+from stackfuse._oof.columns import (
+    PASSED,
+    Column,
+    as_block,
+    labels_for,
+)
+from stackfuse._oof.contributions import contribution
+from stackfuse._stacking.judging import judge
+from stackfuse._stacking.report import Report
+
+#: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
+SAMPLE_ROWS = 64
+
+
+def final_has(method: str):
+    """Return the check whether a stack's meta-learner, fitted or not, has a method."""
+
+    def check(stack) -> bool:
+        final = getattr(stack, "final_estimator_", stack.final_estimator)
+        getattr(stack._default_final() if final is None else final, method)
+        return True
+
+    return check
+
+
+class FittedStack(TransformerMixin):
+    """The side of a stack that is used once it is fitted."""
+
+    final_estimator_: Any
+
+    def transform(self, X):
+        """Return the bases' predictions for X, the columns that the meta-learner sees.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
+            In float64, followed by the passed-through columns of X.
+        """
+        check_is_fitted(self)
+        at_once = one_call(self, X, "transform")
+        if at_once is not None:
+            return at_once
+        blocks = []
+        for replicas, method in zip(self._replicas(), self.stack_method_):
+            votes = [
+                as_block(contribution(e, method, X), e, method, self._labels_of(e))
+                for e in replicas
+            ]
+            blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
+        return self._with_passthrough(np.hstack(blocks), X)
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit, and return the out-of-fold predictions of X: no row is predicted by its own model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        **fit_params : dict
+            See :meth:`fit`.
+
+        Returns
+        -------
+        predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
+            NaN in rows that no fold predicts.
+        """
+        self.fit(X, y, **fit_params)
+        return self._with_passthrough(self.oof_.predictions, X)
+
+    @available_if(final_has("predict"))
+    def predict(self, X, **predict_params):
+        """Return the meta-learner's prediction for X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+        **predict_params : dict
+            Passed to the meta-learner's ``predict``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        check_is_fitted(self)
+        if not predict_params and not hasattr(self, "classes_"):
+            at_once = one_call(self, X, "predict")
+            if at_once is not None:
+                return at_once
+        encoders = getattr(self, "_label_encoder", None)
+        if not isinstance(encoders, list):
+            return super().predict(X, **predict_params)
+        # Some meta-learners, chains for one, predict the numbers of labels as floats.
+        numbers = np.asarray(self.final_estimator_.predict(self.transform(X), **predict_params))
+        columns = [e.inverse_transform(n) for e, n in zip(encoders, numbers.astype(np.intp).T)]
+        return np.array(columns).T
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns that :meth:`transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of X's columns, used with `passthrough`.
+
+        Returns
+        -------
+        names : ndarray of str
+        """
+        check_is_fitted(self, "n_features_in_")
+        passed = self._passes_through()
+        input_features = _check_feature_names_in(self, input_features, generate_names=passed)
+        prefix = type(self).__name__.lower()
+        names = []
+        for name, columns in self._columns_by_base():
+            several = len(columns) > 1
+            names += [f"{prefix}_{name}{j if several else ''}" for j in range(len(columns))]
+        if not passed:
+            return np.asarray(names, dtype=object)
+        if self.passthrough is not True:
+            known = list(input_features)
+            chosen = as_list(self.passthrough)
+            input_features = [c if isinstance(c, str) else known[c] for c in chosen]
+        return np.concatenate((names, input_features))
+
+    def report(self, X=None, *, scoring=None, sample_weight=None) -> Report:
+        """Tell whether stacking helped, from the out-of-fold predictions: no base is fitted.
+
+        The meta-learner is trained anew on the other folds' predictions to score each fold, and
+        once more without each base. A base that predicted the training rows of a fold has seen the
+        rows that are scored, so the stack's score is slightly too good; a search over the whole
+        stack is the last word.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), default=None
+            The rows of fit; needed with `passthrough` only.
+        scoring : str or callable, default=None
+            One of scikit-learn's scorers. By default the log-loss where all give probabilities,
+            the accuracy for other classifiers, and R2 for regressors.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in fit.
+
+        Returns
+        -------
+        report : Report
+            Prints as a table with a verdict; ``to_frame()`` gives the table.
+
+        Raises
+        ------
+        ValueError
+            If X is needed, or has other rows than those of fit.
+        """
+        check_is_fitted(self)
+        self._check_rows_of_fit(X, sample_weight)
+        table = self._with_passthrough(self.oof_.predictions, X)
+        columns = self._table_columns(table)
+        return judge(
+            self.oof_, table, columns, self.final_estimator_, scoring=scoring, weight=sample_weight
+        )
+
+    def _check_rows_of_fit(self, X, sample_weight) -> None:
+        """Raise unless X, where it is needed, has the rows of fit."""
+        if self._passes_through() and X is None:
+            raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
+        rows = self.oof_.predictions if X is None else X
+        check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
+        places = spread(len(self.oof_.predictions), SAMPLE_ROWS)
+        if X is not None and row_digests(X, places) != row_digests(self._sample_X):
+            raise ValueError("X holds other rows than those of fit, or in another order.")
+
+    @property
+    def n_features_in_(self):
+        """Number of features seen during fit."""
+        try:
+            check_is_fitted(self)
+        except NotFittedError as error:
+            raise AttributeError(
+                f"{type(self).__name__} object has no attribute n_features_in_"
+            ) from error
+        return self._replicas()[0][0].n_features_in_
+
+    def _replicas(self) -> list[list]:
+        """Return the fitted estimators that stand for each base: the refitted, or one per fold."""
+        if hasattr(self, "estimators_"):
+            return [[estimator] for estimator in self.estimators_]
+        return self.fold_estimators_
+
+    def _labels_of(self, base) -> np.ndarray | None:
+        """Return the classes as a base knows them."""
+        return labels_for(base, self.oof_.classes_, prefit=not self.oof_.folds)
+
+    def _columns_by_base(self) -> Iterator[tuple[str, list[Column]]]:
+        """Yield the columns of each base that is in use."""
+        for name, base in self.estimators:
+            columns = [column for column in self.oof_.columns if column.estimator == name]
+            if columns and not is_dropped(base):
+                yield name, columns
+
+    def _passes_through(self) -> bool:
+        if isinstance(self.passthrough, bool | np.bool_):
+            return bool(self.passthrough)
+        return len(as_list(self.passthrough)) > 0
+
+    def _with_passthrough(self, predictions: np.ndarray, X: Any):
+        """Return the predictions followed by the columns of X that the meta-learner sees too."""
+        if not self._passes_through():
+            return predictions
+        if self.passthrough is not True:
+            X = chosen_columns(X, self.passthrough)
+        if scipy.sparse.issparse(X):
+            return scipy.sparse.hstack([predictions, X], format=X.format)
+        if np.ndim(X) > 2:
+            raise ValueError(
+                f"passthrough=True appends the columns of X, but X has shape {np.shape(X)}. "
+                "Use passthrough=False."
+            )
+        return np.hstack([predictions, X])
+
+    def _table_columns(self, table) -> list[Column]:
+        """Say what the columns of the meta-learner's table are, those of X at its end."""
+        known = self.oof_.columns
+        return known + [Column("X", PASSED, j) for j in range(table.shape[1] - len(known))]
+
+    def _sk_visual_block_(self):
+        """Return what a notebook shows: the bases, the folds, the meta-learner."""
+        names, estimators = zip(*self.estimators) if self.estimators else ((), ())
+        shown = [e if hasattr(e, "get_params") else str(e) for e in estimators]
+        final = self._default_final() if self.final_estimator is None else self.final_estimator
+        blocks = (
+            _VisualBlock("parallel", shown, names=names, dash_wrapped=False),
+            _VisualBlock("single", "folds", names="folds", name_details=self._folds_in_words()),
+            _VisualBlock("parallel", [final], names=["final_estimator"], dash_wrapped=False),
+        )
+        return _VisualBlock("serial", blocks, dash_wrapped=False)
+
+    def _folds_in_words(self) -> str:
+        if hasattr(self, "oof_"):
+            n_rows = int(self.oof_.mask.sum())
+            return f"cv={self.cv!r}: {len(self.oof_.folds)} folds, {n_rows} rows predicted"
+        return f"cv={self.cv!r}"
+
+
+def as_list(columns) -> list:
+    """Return names and numbers of columns as a list; a mask as the numbers of what it chooses."""
+    columns = list(columns)
+    if columns and all(isinstance(column, bool | np.bool_) for column in columns):
+        return np.flatnonzero(columns).tolist()
+    return columns
+
+
+def chosen_columns(X, columns) -> Any:
+    """Return some columns of X, by name or by number; of a MultiInput some of its inputs.
+
+    Raises
+    ------
+    ValueError
+        If X has no such column.
+    """
+    columns = as_list(columns)
+    try:
+        if isinstance(X, MultiInput):
+            tables = [np.asarray(X[name]) for name in columns]
+            return np.hstack([table.reshape(len(table), -1) for table in tables])
+        if hasattr(X, "columns"):
+            names = list(X.columns)
+            columns = [names.index(c) if isinstance(c, str) else c for c in columns]
+        elif scipy.sparse.issparse(X):
+            X = X.tocsc()
+        return _safe_indexing(X, columns, axis=1)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"passthrough={columns!r} names columns that X lacks: {error}") from error

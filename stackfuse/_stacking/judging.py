@@ -1,0 +1,286 @@
+"""What the bases and the meta-learner are worth, from out-of-fold predictions alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import get_scorer, r2_score
+from sklearn.model_selection import KFold
+from sklearn.utils import _safe_indexing
+
+from stackfuse._meta import told_of_columns
+from stackfuse._meta.pooling import log_loss
+from stackfuse._meta.scorers import (
+    ChancesAsX,
+    LabelsAsX,
+    NumbersAsX,
+    ScoresAsX,
+)
+from stackfuse._oof.columns import (
+    PASSED,
+    Column,
+    as_labels,
+)
+from stackfuse._oof.contributions import FEATURES
+from stackfuse._oof.engines import (
+    Job,
+    fit_many,
+)
+from stackfuse._oof.folds import Fold
+from stackfuse._oof.result import OutOfFold
+from stackfuse._stacking.report import (
+    BaseReport,
+    Estimate,
+    Report,
+)
+
+#: Folds that are made for bases that came fitted, of which there are none.
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A score: ``of(model, X, y, weight)``."""
+
+    name: str
+    greater_is_better: bool
+    of: Callable[[Any, Any, np.ndarray, np.ndarray | None], float]
+
+
+def judge(
+    oof: OutOfFold,
+    table,
+    columns: list[Column],
+    final,
+    *,
+    scoring: str | Callable | None = None,
+    weight=None,
+) -> Report:
+    """Compare a meta-learner with its bases, on the folds of the bases.
+
+    Parameters
+    ----------
+    oof : OutOfFold
+        With the y that was learnt.
+    table : ndarray or sparse matrix of shape (n_samples, n_columns)
+        The out-of-fold predictions and what is passed through.
+    columns : list of Column
+        What the columns of the table are.
+    final : fitted estimator
+        The meta-learner; clones of it are fitted.
+    scoring : str, callable or None
+        One of scikit-learn's scorers.
+    weight : array-like of shape (n_samples,), default=None
+        Of the rows, in training and in scores.
+
+    Returns
+    -------
+    report : Report
+
+    Raises
+    ------
+    ValueError
+        If no fold can be predicted by a meta-learner that other folds have trained.
+    """
+    judged = _Judged(oof, table, columns, final, None if weight is None else np.asarray(weight))
+    measure = _measure(scoring, judged)
+    names = list(dict.fromkeys(column.estimator for column in oof.columns))
+    sign = 1 if measure.greater_is_better else -1
+    stack = judged.scores_of_stack(measure, columns)
+    alone = {name: judged.scores_of_base(measure, name) for name in names}
+    best = max(alone.values(), key=lambda scores: np.nan_to_num(sign * scores.mean(), nan=-np.inf))
+    weights = _weights(final, columns, table, oof.mask)
+    bases = []
+    for name in names:
+        others = [column for column in columns if column.estimator != name or _is_passed(column)]
+        lost = Estimate()
+        if others:
+            lost = Estimate.of(sign * (stack - judged.scores_of_stack(measure, others)))
+        weight_of_it = weights.get(name, np.nan)
+        bases.append(BaseReport(name, Estimate.of(alone[name]), weight_of_it, lost))
+    return Report(
+        measure.name,
+        measure.greater_is_better,
+        bases,
+        Estimate.of(stack),
+        Estimate.of(sign * (stack - best)),
+        judged.correlations(names),
+        len(judged.folds),
+    )
+
+
+class _Judged:
+    """The table of a stack, its folds, and what is measured on them."""
+
+    def __init__(self, oof: OutOfFold, table, columns: list[Column], final, weight):
+        self.oof, self.table, self.columns, self.final = oof, table, columns, final
+        self.weight, self.y = weight, np.asarray(oof.y)
+        self.classifier = is_classifier(final)
+        self.labels = self.classifier and self.y.ndim == 2
+        self.folds = _usable_folds(oof, self.y if self.classifier else None)
+
+    def scores_of_stack(self, measure: Measure, columns: list[Column]) -> np.ndarray:
+        """Return the scores of meta-learners trained on these columns of other folds' rows."""
+        places = [place for place, column in enumerate(self.columns) if column in columns]
+        final = told_of_columns(clone(self.final), columns, anew=True)
+        rows = _safe_indexing(self.table, places, axis=1)
+        params = {} if self.weight is None else {"sample_weight": self.weight}
+        jobs = [Job(fold.train) for fold in self.folds]
+        models = fit_many(final, rows, self.y, jobs, fit_params=params)
+        tests = [fold.test for fold in self.folds]
+        return np.array(
+            [
+                self._score(measure, model, _safe_indexing(rows, test), test)
+                for model, test in zip(models, tests)
+            ]
+        )
+
+    def scores_of_base(self, measure: Measure, name: str) -> np.ndarray:
+        """Return the scores of one base's out-of-fold predictions, on the same rows."""
+        model, said = self._alone(name)
+        if model is None:
+            return np.full(len(self.folds), np.nan)
+        return np.array([self._score(measure, model, said[test], test) for _, test in self.folds])
+
+    def _score(self, measure: Measure, model, X, test: np.ndarray) -> float:
+        weight = None if self.weight is None else self.weight[test]
+        return float(measure.of(model, X, self.y[test], weight))
+
+    def _alone(self, name: str) -> tuple[Any, np.ndarray]:
+        """Return a base as a model of its own predictions; no model if they predict nothing."""
+        places = [k for k, column in enumerate(self.oof.columns) if column.estimator == name]
+        method, said = self.oof.columns[places[0]].method, self.oof.predictions[:, places]
+        if method == FEATURES:
+            return None, said
+        if not self.classifier:
+            return NumbersAsX(), said if self.y.ndim == 2 else said[:, 0]
+        classes = np.arange(self.y.shape[1] if self.labels else self.y.max() + 1)
+        if method == "predict_proba":
+            pair = not self.labels and said.shape[1] == 1
+            return ChancesAsX(classes, self.labels), np.hstack([1 - said, said]) if pair else said
+        if self.labels:
+            return ChancesAsX(classes, True), said > (0.5 if method == "predict" else 0)
+        if method == "decision_function":
+            return ScoresAsX(classes), said
+        are_classes = np.isin(said[self.oof.mask], classes).all()
+        return (LabelsAsX(classes) if are_classes else None), said
+
+    def says_chances(self) -> bool:
+        """Whether everything that predicts predicts probabilities."""
+        methods = {column.method for column in self.oof.columns}
+        return (
+            self.classifier
+            and methods <= {"predict_proba", FEATURES}
+            and hasattr(self.final, "predict_proba")
+        )
+
+    def correlations(self, names: list[str]) -> pd.DataFrame:
+        """Return how alike the errors of the bases are."""
+        rows = np.flatnonzero(self.oof.mask)
+        errors = [self._errors(name, rows) for name in names]
+        width = max(map(len, errors))  # of what predicts nothing there is one NaN per row
+        errors = [e if len(e) == width else np.full(width, np.nan) for e in errors]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            matrix = np.atleast_2d(np.corrcoef(np.array(errors, float)))
+        return pd.DataFrame(matrix, index=pd.Index(names), columns=pd.Index(names))
+
+    def _errors(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return by how much a base misses: numbers, probabilities, or else whether it does."""
+        model, said = self._alone(name)
+        y = self.y[rows]
+        if model is None:
+            return np.full(len(rows), np.nan)
+        if not self.classifier:
+            return (said[rows] - y).ravel()
+        if self.says_chances():
+            return (said[rows] - (y if self.labels else np.eye(said.shape[1])[y])).ravel()
+        return (model.predict(said[rows]) != y).ravel()
+
+
+def _usable_folds(oof: OutOfFold, labels: np.ndarray | None) -> list[Fold]:
+    """Return the folds whose rows a meta-learner trained on other rows can predict.
+
+    Where there are classes or labels, these other rows must hold all of them.
+    """
+    folds = oof.folds
+    if not folds:  # the bases came fitted
+        parts = KFold(_FOLDS, shuffle=True, random_state=0).split(oof.predictions)
+        folds = [Fold(train, test) for train, test in parts]
+    n_classes = 0 if labels is None else _n_values(labels[oof.mask])
+    usable = []
+    for fold in folds:
+        train = fold.train[oof.mask[fold.train]]
+        lacks = labels is not None and _n_values(labels[train]) < n_classes
+        if len(train) > 1 and not lacks and len(fold.test) > 1:
+            usable.append(Fold(train, fold.test))
+    if not usable:
+        raise ValueError(
+            "No fold has training rows that were predicted as well, so the meta-learner cannot be "
+            "cross-validated: use more folds."
+        )
+    return usable
+
+
+def _n_values(labels: np.ndarray) -> int:
+    """Return how many different classes there are; of 0/1 indicators, in all columns together."""
+    return sum(len(np.unique(column)) for column in labels.reshape(len(labels), -1).T)
+
+
+def _measure(scoring: str | Callable | None, judged: _Judged) -> Measure:
+    """Return what is measured: by default the log-loss, the accuracy or R2."""
+    if scoring is not None:
+        scorer = get_scorer(scoring)
+
+        def by_scorer(model, X, y, weight):
+            return scorer(model, X, y, **({} if weight is None else {"sample_weight": weight}))
+
+        return Measure(str(scoring), True, by_scorer)
+    if not judged.classifier:
+        return Measure("R2", True, lambda m, X, y, w: r2_score(y, m.predict(X), sample_weight=w))
+    if judged.says_chances():
+        return Measure("log-loss", False, lambda m, X, y, w: _log_loss(m, X, y, w))
+    return Measure("accuracy", True, _accuracy)
+
+
+def _log_loss(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
+    chances = model.predict_proba(X)
+    chances = as_labels(chances, model) if isinstance(chances, list) else chances
+    weight = np.ones(len(y)) if weight is None else weight
+    return float(log_loss(chances, y, weight, labels=y.ndim == 2))
+
+
+def _accuracy(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
+    right = model.predict(X) == y
+    return float(np.average(right.all(axis=1) if y.ndim == 2 else right, weights=weight))
+
+
+def _is_passed(column: Column) -> bool:
+    return column.method == PASSED
+
+
+def _weights(final, columns: list[Column], table, mask: np.ndarray) -> dict[str, float]:
+    """Return what a fitted meta-learner gives each base, if it tells."""
+    while hasattr(final, "best_estimator_") or hasattr(final, "steps"):
+        final = final.best_estimator_ if hasattr(final, "best_estimator_") else final[-1]
+    names = list(dict.fromkeys(c.estimator for c in columns if not _is_passed(c)))
+    if hasattr(final, "weights_"):
+        weights = np.asarray(final.weights_).reshape(len(names), -1).mean(axis=1)
+        return dict(zip(names, weights.tolist()))
+    if hasattr(final, "feature_importances_"):
+        shares = np.asarray(final.feature_importances_)
+    elif hasattr(final, "coef_") and not issparse(table):
+        spread = table[mask].std(axis=0)
+        shares = np.abs(np.atleast_2d(final.coef_)).mean(axis=0) * spread
+    else:
+        return {}
+    if shares.shape != (len(columns),) or not shares.sum() > 0:
+        return {}
+    parts = dict.fromkeys(names, 0.0)
+    for column, share in zip(columns, shares / shares.sum()):
+        if not _is_passed(column):
+            parts[column.estimator] += float(share)
+    return parts

@@ -1,0 +1,1 @@
+"""Compiled training and prediction of a network."""

@@ -1,0 +1,1 @@
+"""Replicas of a network that are trained at the same time, in compiled graphs."""

@@ -1,0 +1,204 @@
+"""Which networks can be trained side by side in one graph, and when that pays."""
+
+from collections.abc import Sequence
+
+import joblib
+import numpy as np
+
+from stackfuse._core.targets import CannotFuse
+from stackfuse._keras.architecture import exempts_from_decay
+from stackfuse._training.batches import n_batches
+from stackfuse._training.program import (
+    Program,
+    Training,
+)
+
+#: Optimizers that treat every element of a variable by itself.
+_ELEMENTWISE = {
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lion",
+    "Nadam",
+    "RMSprop",
+    "SGD",
+}
+
+#: Settings of an optimizer that look at whole tensors, or keep more than the slots.
+_WHOLE = (
+    "clipnorm",
+    "global_clipnorm",
+    "use_ema",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
+)
+
+#: What a model has to have from Keras for its steps to be those that are computed here.
+_OWN_STEPS = (
+    "evaluate",
+    "fit",
+    "make_test_function",
+    "make_train_function",
+    "test_step",
+    "train_step",
+)
+
+#: Steps of all replicas together that must be ahead before a graph for them is traced and
+#: optimised: in all, and more for every weight, every other variable and every recurrent layer. If
+#: the loop would have to be compiled too, which takes about half as long as the graph, half as
+#: many. Measured with six replicas on two cores, in seconds for the graph, in milliseconds saved
+#: per step of one replica, and in steps that make up for the graph and, after "or", for what it
+#: takes longer than to compile the loop:
+#:
+#:     model (hidden layers of 16 units)          trace    saved    steps ahead
+#:     dense, 1, 3 and 8 layers           0.6, 0.6, 0.7    1.1, 1.2, 1.1  580, 480, 640
+#:                                                                     or 470, 240, 180
+#:     convolution, 1 and 4 layers             0.8, 0.8         2.9, 2.6  270, 300 or 110, 80
+#:     3 x dense, BatchNormalization, Dropout       1.1              1.1  970 or 310
+#:     attention                                    0.9              1.0  900 or 440
+#:     LSTM, GRU, two GRUs                1.8, 1.7, 3.0    2.3, 3.0, 1.5  750, 550, 2,000
+#:                                                                     or 390, 270, 920
+STEPS_AHEAD = 240
+STEPS_PER_WEIGHT = 30
+STEPS_PER_STATE = 60
+STEPS_PER_RECURRENT_LAYER = 600
+
+#: Weights of all replicas together, up to which a step in the graph is the quicker: six tables of
+#: 20,000 x 32 took 2.3 ms of a processor instead of 2.5 by Adam, six of 100,000 x 32 took 11.6
+#: instead of 10.7.
+WEIGHTS_THAT_GAIN = 10_000_000
+
+#: Replicas that are trained at once; more are trained in groups.
+GROUP = 8
+
+
+def groups_of(things: Sequence) -> list[list]:
+    """Return things in groups of as many as are trained at once at most."""
+    return _in_parts(things, -(-len(things) // GROUP))
+
+
+def graphs_of(things: Sequence) -> list[list]:
+    """Return what is trained at once in groups of one graph each.
+
+    A graph for every processor: three replicas in each of two graphs take 0.04 ms per step of one,
+    where six in a graph of which TensorFlow runs the parts on both take 0.065.
+    """
+    return _in_parts(things, min(len(things), joblib.cpu_count()))
+
+
+def _in_parts(things: Sequence, n_parts: int) -> list[list]:
+    """Return things in parts of nearly equal size, in their order."""
+    parts = np.array_split(np.arange(len(things)), max(1, n_parts))
+    return [[things[k] for k in part] for part in parts if len(part)]
+
+
+def worth_a_graph(training: Training, n_replicas: int) -> bool:
+    """Whether it pays to train replicas like this one side by side.
+
+    It does where the graphs are there already, or the steps, with those that were done apart since,
+    save more than the graphs take to be traced; never where all weights are so many that a step
+    takes as long. A model with code of the user's own is traced apart just as often, so that it
+    always does unless it is recurrent.
+    """
+    import keras
+
+    model, program = training.model, Program.of(training.model)
+    n_recurrent = sum(isinstance(layer, keras.layers.RNN) for layer in model._flatten_layers())
+    if n_replicas * model.count_params() > WEIGHTS_THAT_GAIN:
+        return False
+    if program is None:
+        return n_replicas > 1 and not n_recurrent
+    fed = fed_with(training)
+    sizes = map(len, graphs_of(range(n_replicas)))
+    if all((n, fed) in program.replica_graphs for n in sizes):
+        return True
+    program.steps_apart += steps_per_epoch(training) * training.epochs * n_replicas
+    needed = (
+        STEPS_AHEAD
+        + STEPS_PER_WEIGHT * len(model.trainable_variables)
+        + STEPS_PER_STATE * len(model.non_trainable_variables)
+        + STEPS_PER_RECURRENT_LAYER * n_recurrent
+    )
+    if program.model.train_function is None:
+        needed /= 2
+    return n_replicas > 1 and program.steps_apart >= needed
+
+
+def check_model(model) -> None:
+    """Raise if a model does not train by Keras' own steps, or not element by element."""
+    for method in _OWN_STEPS:
+        function = getattr(model, method)
+        if not (getattr(function, "__module__", None) or "").startswith("keras."):
+            raise CannotFuse(f"the model {model.name!r} has a {method} of its own")
+    optimizer = model.optimizer
+    name = type(optimizer).__name__
+    if name not in _ELEMENTWISE or not type(optimizer).__module__.startswith("keras."):
+        raise CannotFuse(f"the optimizer {name} looks at whole tensors")
+    for setting in _WHOLE:
+        if getattr(optimizer, setting, None):
+            raise CannotFuse(f"the optimizer's {setting} looks at whole tensors")
+    if exempts_from_decay(optimizer):
+        raise CannotFuse("exclude_from_weight_decay treats one weight unlike another")
+    if not isinstance(optimizer.get_config()["learning_rate"], float | dict):
+        raise CannotFuse("the optimizer's learning rate is no number and no schedule")
+    if any(variable.constraint is not None for variable in model.trainable_variables):
+        raise CannotFuse("a weight has a constraint, which looks at whole tensors")
+
+
+def check_settings(training: Training) -> None:
+    """Raise if a training is not to be computed as one among others."""
+    import keras
+
+    model = training.model
+    for callback in training.callbacks:
+        ours = type(callback).__module__.startswith("stackfuse.")
+        if type(callback) is not keras.callbacks.EarlyStopping and not ours:
+            raise CannotFuse(f"the callback {type(callback).__name__} may touch the model")
+    if training.fit_params:
+        raise CannotFuse(f"fit__{next(iter(training.fit_params))} is for model.fit")
+    if training.optimizer_state or model.optimizer.iterations.numpy() or training.first_epoch:
+        raise CannotFuse("the model has been trained before")
+    if training.verbose or model.run_eagerly or model.jit_compile:
+        raise CannotFuse("verbose, run_eagerly and jit_compile are for model.fit")
+
+
+def one_row(training: Training) -> tuple:
+    """Return one row of what a model is fed with."""
+    import keras
+
+    weight = training.sample_weight
+    y = keras.tree.map_structure(lambda array: array[:1], training.y)
+    return training.x[slice(0, 1)], y, None if weight is None else weight[:1]
+
+
+def fed_with(training: Training) -> str:
+    """Return the shapes of rows and the dtypes of what a model is fed with.
+
+    Its configuration may leave them open: the length of sequences, say, which a graph is made for.
+    """
+    import keras
+
+    def described(array):
+        return None if array is None else str((array.shape[1:], array.dtype))
+
+    return str(keras.tree.map_structure(described, one_row(training)))
+
+
+def kind_of(training: Training) -> list:
+    """Return in what replicas that are trained together have to agree."""
+    model, optimizer = training.model, training.model.optimizer
+    parts = (model.trainable_variables, model.non_trainable_variables)
+    return [
+        [[(tuple(v.shape), v.dtype) for v in part] for part in parts],
+        fed_with(training),
+        type(optimizer),
+        {**optimizer.get_config(), "name": None},
+    ]
+
+
+def steps_per_epoch(training: Training) -> int:
+    """Return the number of batches in an epoch."""
+    return n_batches(len(training.x), training.batch_size)

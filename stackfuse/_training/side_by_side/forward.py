@@ -1,0 +1,206 @@
+"""What a model computes of a batch, as a function of the values of its variables too."""
+
+import re
+from typing import Any
+
+from stackfuse._core.targets import CannotFuse
+
+#: Operations that are run whatever they return, and give the same each time.
+_HARMLESS = {"Assert", "Case", "If", "PrintV2", "StatefulPartitionedCall", "While"}
+
+
+class Forward:
+    """One compiled model as a function that changes nothing.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled; is built as far as it is not yet.
+    like : tuple (x, y, sample_weight or None)
+        One row of what it is going to be called with.
+
+    Attributes
+    ----------
+    parts : tuple of list of keras.Variable
+        The weights, the other variables, and those of the metrics.
+    fresh_metrics : list of ndarray
+        The values of the last part before the first batch.
+    changes : set of int
+        Of variables that are none of the model's, but that a call would have changed.
+    """
+
+    def __init__(self, model, like: tuple):
+        import tensorflow as tf
+
+        self.model = model
+        model._symbolic_build(data_batch=like)
+        model.reset_metrics()
+        self.parts = (
+            list(model.trainable_variables),
+            list(model.non_trainable_variables),
+            list(model.metrics_variables),
+        )
+        self.fresh_metrics = [variable.numpy() for variable in self.parts[2]]
+        self.changes: set[int] = set()
+        self._specs = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts]
+        number = tf.TensorSpec((), tf.int32)
+        # As in Keras' own steps, the code of the user's own layers is not rewritten.
+        signature = [*self._specs, feed_spec(like), number]
+        self.evaluate = tf.function(self._evaluate, input_signature=signature, autograph=False)
+        #: Traced once for all replicas; TensorFlow puts it in the place of each call.
+        self.slope = tf.function(self._slope, autograph=False)
+
+    def __call__(self, values, x, y, weight, *, training: bool):
+        """Return the loss of one batch, and what it would leave in the variables."""
+        import keras
+        import tensorflow as tf
+
+        model = self.model
+        pairs = [pair for part, now in zip(self.parts, values) for pair in zip(part, now)]
+        with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:
+            outputs = model(x, training=training) if model._call_has_training_arg else model(x)
+            loss = model._compute_loss(x, y, outputs, weight, training=training)
+            n_rows = tf.shape(keras.tree.flatten(x)[0])[0]
+            model._loss_tracker.update_state(loss, sample_weight=n_rows)
+            model.compute_metrics(x, y, outputs, weight)
+        self.changes |= set(scope.state_mapping) - {id(variable) for variable, _ in pairs}
+        return loss, [[scope.get_current_value(v) for v in part] for part in self.parts]
+
+    def _slope(self, values, feed, rows):
+        """Return the gradients of the loss of some rows, and what they leave in the other parts."""
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values[0])
+            loss, changed = self(values, *batch_of(feed, rows), training=True)
+        return tape.gradient(loss, values[0]), changed[1:]
+
+    def gradient_kinds(self, like: tuple) -> tuple[type, ...]:
+        """Return the types of the gradients of the weights: sparse, dense, or none."""
+        import tensorflow as tf
+
+        rows = tf.TensorSpec((None,), tf.int32)
+        traced = self.slope.get_concrete_function(self._specs, feed_spec(like), rows)
+        return tuple(type(gradient) for gradient in traced.structured_outputs[0])
+
+    def _evaluate(self, weights, states, metrics, feed, n_rows):
+        """Return the states and the metrics after the rows of a feed, in parts of `n_rows`."""
+        import tensorflow as tf
+
+        total = tf.shape(feed["chosen"])[0]
+
+        def step(start, states, metrics):
+            rows = tf.range(start, tf.minimum(start + n_rows, total))
+            values = [weights, states, metrics]
+            changed = self(values, *batch_of(feed, rows), training=False)[1]
+            return start + n_rows, changed[1], changed[2]
+
+        first = [tf.constant(0), states, metrics]
+        return tf.while_loop(lambda start, *_: start < total, step, first)[1:]
+
+    def logs(self, metrics) -> dict[str, float]:
+        """Return the results of metrics from the values of their variables."""
+        import keras
+
+        with keras.StatelessScope(state_mapping=list(zip(self.parts[2], metrics))):
+            results = self.model.get_metrics_result()
+        return {name: float(value) for name, value in results.items()}
+
+    def traced(self, like: tuple) -> tuple[list[str], list[int]]:
+        """Return texts of the graph that the model's code makes now, and what it takes along.
+
+        It is the same each time, unless the code depends on something that changes in between.
+        """
+        import tensorflow as tf
+
+        def compute(values, feed, rows):
+            batch = batch_of(feed, rows)
+            return [self(values, *batch, training=training) for training in (True, False)]
+
+        function = tf.function(compute, autograph=False)
+        rows = tf.TensorSpec((None,), tf.int32)
+        graph = function.get_concrete_function(self._specs, feed_spec(like), rows).graph
+        definition = graph.as_graph_def()
+        parts = [*definition.node, *definition.library.function]
+        # The names of functions are numbered on with every one made, and their order follows these.
+        texts = sorted("\n".join(map(_unnumbered, str(part).split("\n"))) for part in parts)
+        return texts, [id(outside) for outside, _ in graph.captures]
+
+
+def _unnumbered(line: str) -> str:
+    """Return a line of a graph's text without the numbers in names; constants stay."""
+    return line if "_content:" in line else re.sub(r"_\d+(?![a-z\d])", "_", line)
+
+
+def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
+    """Raise if a graph depends on something besides its arguments and variables.
+
+    Parameters
+    ----------
+    graph : tf.Graph
+        Of a traced function that calls `forwards`.
+    forwards : list of Forward
+    own : list of tf.Variable
+        Those that it may read and change.
+
+    Raises
+    ------
+    CannotFuse
+        With the reason.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import op_def_registry
+
+    name = forwards[0].model.name
+    handles = {id(variable.handle) for variable in own}
+    resources = [t for t, _ in graph.captures if t.dtype in (tf.resource, tf.variant)]
+    if any(forward.changes for forward in forwards) or any(
+        id(tensor) not in handles for tensor in resources
+    ):
+        raise CannotFuse(
+            f"the model {name!r} uses a variable, a table or a random generator that is not part "
+            "of it. Make it an attribute of the layer, keras.random.SeedGenerator for random "
+            "numbers"
+        )
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    for kind in {node.op for node in nodes} - _HARMLESS:
+        described: Any = op_def_registry.get(kind)
+        if described is None or not described.is_stateful:
+            continue
+        if all(argument.type != tf.resource.as_datatype_enum for argument in described.input_arg):
+            raise CannotFuse(
+                f"the model {name!r} runs the operation {kind}, which may give something else "
+                "each time"
+            )
+
+
+def feed_spec(like: tuple) -> dict[str, Any]:
+    """Return the specs of what a batch is taken from: x, y, weights, and the numbers of x's rows.
+
+    Parameters
+    ----------
+    like : tuple (x, y, sample_weight or None)
+    """
+    import keras
+    import tensorflow as tf
+
+    def spec(array):
+        return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+
+    x, y = (keras.tree.map_structure(spec, part) for part in like[:2])
+    feed = {"x": x, "y": y, "chosen": tf.TensorSpec((None,), tf.int32)}
+    return feed if like[2] is None else feed | {"weight": spec(like[2])}
+
+
+def batch_of(feed: dict[str, Any], rows) -> tuple:
+    """Return x, y and weights of some rows of a feed."""
+    import keras
+    import tensorflow as tf
+
+    def at(places):
+        return lambda tensor: tf.gather(tensor, places)
+
+    x = keras.tree.map_structure(at(tf.gather(feed["chosen"], rows)), feed["x"])
+    y = keras.tree.map_structure(at(rows), feed["y"])
+    return x, y, at(rows)(feed["weight"]) if "weight" in feed else None

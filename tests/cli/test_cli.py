@@ -1,0 +1,76 @@
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+
+import stackfuse as sf
+from stackfuse._cli import main as cli
+from tests.support.cases import build_classifier
+
+
+@pytest.fixture(scope="module")
+def exported(iris, tmp_path_factory):
+    X, y = iris
+    bases = [
+        ("net", sf.KerasClassifier(build_classifier, units=4)),
+        ("trees", ExtraTreesClassifier(3)),
+    ]
+    stack = sf.StackingClassifier(bases, LogisticRegression(C=0.5), cv=2, random_state=0)
+    search = GridSearchCV(stack, {"trees__max_depth": [3]}, cv=2).fit(X, y)
+    folder = tmp_path_factory.mktemp("exported")
+    for ending in (".keras", ".onnx"):
+        sf.export(search, folder / f"stack{ending}", verify=X)
+    return folder
+
+
+@pytest.mark.parametrize("ending", [".keras", ".onnx"])
+def test_inspect(exported, ending, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    picture = tmp_path / "stack.svg"
+    assert cli.main(["inspect", str(exported / f"stack{ending}"), "--picture", str(picture)]) == 0
+    shown = capsys.readouterr().out
+    assert "x: float64 (n, 4)" in shown
+    assert "probabilities: float64 (n, 3)" in shown
+    assert "trees: ExtraTreesClassifier(max_depth=3, n_estimators=3" in shown
+    assert "LogisticRegression(C=0.5, random_state=" in shown
+    assert f"stackfuse {sf.__version__}" in shown
+    assert "8 golden rows agree" in shown
+    assert "KerasClassifier(units=4" in picture.read_text().replace("&#160;", " ")
+
+
+def test_inspect_tells_of_a_file_that_was_changed(exported, tmp_path, capsys, monkeypatch):
+    import keras
+
+    monkeypatch.setenv("COLUMNS", "300")
+    path = tmp_path / "stack.keras"
+    shutil.copy(exported / "stack.keras", path)
+    manifest = zipfile.ZipFile(path).read("stackfuse.json")
+    model = keras.models.load_model(path)
+    *others, last = model.get_weights()
+    model.set_weights([*others, last + np.arange(len(last))])
+    model.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("stackfuse.json", manifest)
+    assert cli.main(["inspect", str(path)]) == 1
+    shown = capsys.readouterr().out
+    assert "The file disagrees with the estimator" in shown
+    assert "model.weights.h5" in shown.partition("changed since it was written: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.keras", "There is no"),
+        ("other.keras", "holds no manifest: it was not written by sf.export"),
+        ("table.csv", "names no format"),
+    ],
+)
+def test_inspect_refuses_what_is_no_export(tmp_path, name, message, capsys):
+    if name != "none.keras":
+        np.savetxt(tmp_path / name, np.zeros(3))
+    assert cli.main(["inspect", str(tmp_path / name)]) == 2
+    assert message in capsys.readouterr().err

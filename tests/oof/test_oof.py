@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.metrics import log_loss, r2_score
+from sklearn.model_selection import RepeatedStratifiedKFold, TimeSeriesSplit, cross_val_predict
+
+import stackfuse as sf
+from tests.support.cases import build_classifier
+
+
+def test_a_partition_equals_cross_val_predict(iris):
+    X, y = iris
+    oof = sf.out_of_fold([("lr", LogisticRegression()), ("ridge", RidgeClassifier())], X, y, cv=3)
+    lr = cross_val_predict(LogisticRegression(), X, y, cv=3, method="predict_proba")
+    ridge = cross_val_predict(RidgeClassifier(), X, y, cv=3, method="decision_function")
+    assert_array_equal(oof.predictions, np.hstack([lr, ridge]))
+    assert oof.mask.all()
+    assert oof.predictions.dtype == np.float64
+    assert [tuple(column) for column in oof.columns] == [
+        *(("lr", "predict_proba", j) for j in range(3)),
+        *(("ridge", "decision_function", j) for j in range(3)),
+    ]
+    for k, fold in enumerate(oof.folds):
+        assert_array_equal(oof.fold_ids[fold.test], k)
+        assert oof.scores["lr"]["log_loss"][k] == log_loss(y[fold.test], lr[fold.test])
+        assert oof.scores["lr"]["accuracy"][k] == np.mean(lr[fold.test].argmax(1) == y[fold.test])
+        assert oof.scores["ridge"]["accuracy"][k] == np.mean(
+            ridge[fold.test].argmax(1) == y[fold.test]
+        )
+
+
+def test_two_classes_keep_the_second_probability(cancer):
+    X, y = cancer
+    oof = sf.out_of_fold([("lr", LogisticRegression())], X, y, cv=3)
+    wanted = cross_val_predict(LogisticRegression(), X, y, cv=3, method="predict_proba")
+    assert_array_equal(oof.predictions[:, 0], wanted[:, 1])
+    assert list(oof.to_frame().columns) == ["lr_malignant"]
+
+
+def test_rows_never_predicted_are_masked(iris):
+    X, y = iris
+    oof = sf.out_of_fold([("lr", LogisticRegression())], X, y, cv=TimeSeriesSplit(4))
+    assert_array_equal(oof.mask, np.arange(150) >= 30)
+    assert_array_equal(np.isnan(oof.predictions).any(axis=1), ~oof.mask)
+    assert_array_equal(oof.fold_ids[:30], -1)
+
+
+def test_rows_predicted_several_times_are_averaged(iris):
+    X, y = iris
+    cv = RepeatedStratifiedKFold(n_splits=3, n_repeats=2, random_state=0)
+    oof = sf.out_of_fold([("lr", LogisticRegression())], X, y, cv=cv)
+    total = np.zeros((150, 3))
+    for train, test in cv.split(X, y):
+        total[test] += LogisticRegression().fit(X[train], y[train]).predict_proba(X[test])
+    assert_allclose(oof.predictions, total / 2, rtol=1e-14)
+
+
+def test_a_class_missing_from_a_fold_has_a_column_of_zeros():
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    y = np.array(["a", "b"] * 19 + ["c", "c"])
+    folds = [(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))]
+    with pytest.warns(UserWarning, match=r"cv trains fold 0 without \['c'\]: a base gives"):
+        oof = sf.out_of_fold([("lr", LogisticRegression())], X, y, cv=folds)
+    assert_array_equal(oof.predictions[20:, 2], 0)
+    assert (oof.predictions[:20, 2] > 0).all()
+    with pytest.raises(ValueError, match="columns of decision_function cannot be matched"):
+        sf.out_of_fold([("r", RidgeClassifier())], X, y, cv=folds)
+
+
+def test_regression(diabetes):
+    X, y = diabetes
+    oof = sf.out_of_fold([("lr", LinearRegression())], X, y, cv=4)
+    wanted = cross_val_predict(LinearRegression(), X, y, cv=4)
+    assert_array_equal(oof.predictions[:, 0], wanted)
+    fold = oof.folds[1].test
+    assert oof.scores["lr"]["r2"][1] == r2_score(y[fold], wanted[fold])
+
+
+def test_seeds_depend_on_name_and_fold_alone(iris):
+    X, y = iris
+    forest, lr = ("rf", RandomForestClassifier(5)), ("lr", LogisticRegression())
+    first = sf.out_of_fold([forest, lr], X, y, cv=3, random_state=0).to_frame()
+    second = sf.out_of_fold([lr, forest], X, y, cv=3, random_state=0).to_frame()
+    assert_array_equal(first, second[first.columns])
+    other = sf.out_of_fold([forest, lr], X, y, cv=3, random_state=1).to_frame()
+    assert (first["rf_0"] != other["rf_0"]).any()
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        LogisticRegression(),
+        RandomForestClassifier(5, random_state=0),
+        sf.KerasClassifier(build_classifier, random_state=0),
+    ],
+)
+@pytest.mark.parametrize("cv", [3, TimeSeriesSplit(3)])
+def test_no_leak_a_row_s_own_label_never_reaches_its_prediction(iris, base, cv):
+    X, y = iris
+    folds = sf.out_of_fold([("lr", LogisticRegression())], X, y, cv=cv).folds
+    before = sf.out_of_fold([("b", base)], X, y, cv=folds)
+    for row in (149, 75):
+        changed = y.copy()
+        changed[row] = (y[row] + 1) % 3
+        after = sf.out_of_fold([("b", base)], X, changed, cv=folds)
+        assert_array_equal(after.predictions[row], before.predictions[row])
+
+
+def test_a_base_that_predicts_nonsense_is_named(iris):
+    X, y = iris
+
+    class Broken(LogisticRegression):
+        def predict_proba(self, X):
+            return super().predict_proba(X) * np.nan
+
+    with pytest.raises(ValueError, match="'bad' failed on fold 0: it predicted NaN or infini"):
+        sf.out_of_fold([("bad", Broken())], X, y, cv=3)
+
+
+def test_missing_method(iris):
+    with pytest.raises(ValueError, match=r"ridge does not implement the method predict_proba"):
+        sf.out_of_fold([("ridge", RidgeClassifier())], *iris, stack_method="predict_proba")

@@ -1,0 +1,193 @@
+"""Did stacking help? The report's numbers, computed once more by scikit-learn."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
+from sklearn.model_selection import TimeSeriesSplit, cross_val_score
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+import stackfuse as sf
+from stackfuse._stacking.report import (
+    BaseReport,
+    Estimate,
+    Report,
+)
+
+BASES = [("nb", GaussianNB()), ("knn", KNeighborsClassifier()), ("lr", LogisticRegression())]
+
+
+def by_hand(stack, y, metric, places=None):
+    """Score the meta-learner on each fold of the bases, trained on the others."""
+    table = stack.oof_.predictions
+    table = table if places is None else table[:, places]
+    final = type(stack.final_estimator_)
+    scores = []
+    for train, test in stack.oof_.folds:
+        model = final(max_iter=1000).fit(table[train], y[train])
+        scores.append(metric(y[test], model.predict_proba(table[test])))
+    return np.array(scores)
+
+
+def test_a_report_is_what_cross_validation_says(iris):
+    X, y = iris
+    stack = sf.StackingClassifier(BASES, LogisticRegression(max_iter=1000), cv=4).fit(X, y)
+    report = stack.report()
+    wanted = by_hand(stack, y, log_loss)
+    assert report.stack.mean == pytest.approx(wanted.mean())
+    assert report.stack.error == pytest.approx(wanted.std(ddof=1) / 2)
+    alone = -cross_val_score(KNeighborsClassifier(), X, y, cv=4, scoring="neg_log_loss")
+    assert report.bases[1].score.mean == pytest.approx(alone.mean(), rel=1e-6)
+    without = by_hand(stack, y, log_loss, places=[0, 1, 2, 6, 7, 8])
+    lost = report.bases[1].lost_without
+    assert lost.mean == pytest.approx((without - wanted).mean())
+    assert lost.error == pytest.approx((without - wanted).std(ddof=1) / 2)
+    best = [np.array([s["log_loss"]]).mean() for s in stack.oof_.scores.values()]
+    assert report.best is not None
+    assert report.best.name == BASES[int(np.argmin(best))][0]
+    assert report.n_folds == 4
+    assert (report.metric, report.greater_is_better) == ("log-loss", False)
+
+
+def test_errors_are_correlated_as_numpy_does(iris):
+    X, y = iris
+    stack = sf.StackingClassifier(BASES, sf.ConvexClassifier(), cv=3).fit(X, y)
+    errors = stack.oof_.predictions.reshape(len(y), 3, 3) - np.eye(3)[y][:, None]
+    wanted = np.corrcoef(errors.swapaxes(0, 1).reshape(3, -1))
+    assert_allclose(stack.report().correlations.to_numpy(), wanted)
+    weights = [base.weight for base in stack.report().bases]
+    assert_allclose(weights, stack.final_estimator_.weights_)
+
+
+def test_no_base_is_fitted_and_nothing_is_changed(iris, monkeypatch):
+    X, y = iris
+    stack = sf.StackingClassifier(BASES[:2], sf.GreedyClassifier(), cv=3).fit(X, y)
+    before = stack.predict_proba(X)
+    monkeypatch.setattr(GaussianNB, "fit", None)
+    monkeypatch.setattr(KNeighborsClassifier, "fit", None)
+    assert str(stack.report()) == str(stack.report())
+    assert_allclose(stack.predict_proba(X), before)
+
+
+def test_other_metrics_and_weights(cancer):
+    X, y = cancer
+    stack = sf.StackingClassifier(BASES, LogisticRegression(max_iter=1000), cv=3).fit(X, y)
+    report = stack.report(scoring="roc_auc")
+    target = (y == "malignant").astype(int)
+    wanted = by_hand(stack, target, lambda t, p: roc_auc_score(t, p[:, 1]))
+    assert report.stack.mean == pytest.approx(wanted.mean())
+    test = stack.oof_.folds[0].test
+    weight = np.random.default_rng(0).uniform(size=len(y))
+    weighted = stack.report(sample_weight=weight).bases[0].score.mean
+    by_fold = [
+        log_loss(target[t], stack.oof_.predictions[t, 0], sample_weight=weight[t])
+        for _, t in stack.oof_.folds
+    ]
+    assert weighted == pytest.approx(np.mean(by_fold), rel=1e-6)
+    assert len(test) > 1
+
+
+def test_decisions_are_scored_by_accuracy(iris):
+    X, y = iris
+    bases = [("svm", LinearSVC(random_state=0)), ("ridge", Ridge())]
+    report = sf.StackingClassifier(bases, LogisticRegression(), cv=3).fit(X, y).report()
+    alone = cross_val_score(LinearSVC(random_state=0), X, y, cv=3)
+    assert report.metric == "accuracy"
+    assert report.bases[0].score.mean == pytest.approx(alone.mean())
+    assert np.isnan(report.bases[1].score.mean)  # numbers are no classes
+    assert np.isfinite(report.bases[1].lost_without.mean)
+    stack = sf.StackingClassifier(bases[1:], LogisticRegression(), cv=3).fit(X, y)
+    assert stack.report().verdict.startswith("No base is scored by itself; the stack has")
+
+
+def test_regression_with_passthrough_and_time(diabetes):
+    X, y = diabetes
+    bases = [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2, random_state=0))]
+    stack = sf.StackingRegressor(bases, Ridge(), cv=TimeSeriesSplit(4), passthrough=[0, 1])
+    stack.fit(X, y)
+    with pytest.raises(ValueError, match=r"also sees columns of X \(passthrough\): pass X="):
+        stack.report()
+    report = stack.report(X)
+    table = np.hstack([stack.oof_.predictions, X[:, :2]])
+    scores = []
+    for train, test in stack.oof_.folds[1:]:  # nothing was predicted before the first fold
+        train = train[stack.oof_.mask[train]]
+        scores.append(r2_score(y[test], Ridge().fit(table[train], y[train]).predict(table[test])))
+    assert report.stack.mean == pytest.approx(np.mean(scores))
+    assert report.n_folds == 3
+    coef = np.abs(stack.final_estimator_.coef_) * table[stack.oof_.mask].std(axis=0)
+    assert_allclose([base.weight for base in report.bases], (coef / coef.sum())[:2])
+
+
+def test_several_outputs_and_labels(iris):
+    X, y = load_diabetes(return_X_y=True)
+    stack = sf.StackingRegressor([("r", Ridge()), ("k", KNeighborsRegressor())], Ridge(), cv=3)
+    Y = np.column_stack([y, y[::-1]])
+    report = stack.fit(X, Y).report()
+    wanted = [r2_score(Y[t], stack.oof_.predictions[t][:, :2]) for _, t in stack.oof_.folds]
+    assert report.bases[0].score.mean == pytest.approx(np.mean(wanted))
+
+    X, y = iris
+    labels = np.eye(3, dtype=int)[y]
+    bases = [("k", KNeighborsClassifier()), ("t", DecisionTreeClassifier(max_depth=2))]
+    stack = sf.StackingClassifier(bases, MultiOutputClassifier(LogisticRegression()), cv=3)
+    report = stack.fit(X, labels).report()
+    said = stack.oof_.predictions[:, :3]
+    wanted = [
+        np.mean([log_loss(labels[t, j], said[t, j], labels=[0, 1]) for j in range(3)])
+        for _, t in stack.oof_.folds
+    ]
+    assert report.bases[0].score.mean == pytest.approx(np.mean(wanted))
+    assert stack.report(scoring="accuracy").bases[0].score.mean == pytest.approx(
+        np.mean([accuracy_score(labels[t], said[t] > 0.5) for _, t in stack.oof_.folds])
+    )
+
+
+def test_a_single_base_and_bases_that_came_fitted(iris):
+    X, y = iris
+    stack = sf.StackingClassifier(BASES[:1], LogisticRegression(), cv=3).fit(X, y)
+    assert np.isnan(stack.report().bases[0].lost_without.mean)
+    fitted = [("nb", GaussianNB().fit(X[:50], y[:50])), ("t", KNeighborsClassifier().fit(X, y))]
+    stack = sf.StackingClassifier(fitted, LogisticRegression(), cv="prefit").fit(X[50:], y[50:])
+    assert stack.report().n_folds == 5
+
+
+@pytest.mark.parametrize(
+    ("gain", "beginning"),
+    [
+        (Estimate(0.2, 0.05), "Stacking helps: log-loss 0.3 against 0.5 of the best base, 'a', al"),
+        (Estimate(0.2, 0.15), "Stacking makes no difference beyond noise: log-loss 0.3 against 0."),
+        (Estimate(-0.2, 0.05), "Stacking hurts: log-loss 0.3"),
+        (Estimate(0.2), "Whether stacking helps cannot be told from one fold: log-loss 0.3"),
+    ],
+)
+def test_the_verdict(gain, beginning):
+    import pandas as pd
+
+    bases = [
+        BaseReport("a", Estimate(0.5, 0.1), 0.4, Estimate(0.1, 0.1)),
+        BaseReport("b<i>", Estimate(0.6, 0.1), 0.6, Estimate(0.1, 0.1)),
+    ]
+    report = Report("log-loss", False, bases, Estimate(0.3, 0.1), gain, pd.DataFrame(), 5)
+    assert report.verdict.startswith(beginning)
+    assert str(report).startswith(beginning)
+    assert list(report.to_frame().index) == ["a", "b<i>", "(stack)"]
+    assert report.to_frame().loc["b<i>", "weight"] == 0.6
+    assert "b&lt;i&gt;" in report._repr_html_()
+    assert "<i>" not in report._repr_html_()
+
+
+def test_folds_whose_other_rows_lack_a_label_are_not_scored(iris):
+    X, y = iris
+    order = np.argsort(y, kind="stable")
+    X, labels = X[order], np.stack([y > 0, X[:, 0] > 0], axis=1)[order].astype(int)
+    final = MultiOutputClassifier(LogisticRegression())
+    stack = sf.StackingClassifier([("net", KNeighborsClassifier())], final, cv=3).fit(X, labels)
+    # Without the first fold all rows have the first label.
+    assert stack.report().n_folds == 2

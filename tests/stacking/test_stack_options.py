@@ -1,0 +1,538 @@
+"""What a stack can do beyond scikit-learn's: errors, kept predictions, columns, nested folds."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import set_config
+from sklearn.base import clone
+from sklearn.datasets import make_multilabel_classification
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, TimeSeriesSplit
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+import stackfuse as sf
+from stackfuse._oof import assembly as _assembly
+from tests.support.cases import build_classifier, build_regressor, build_sigmoid
+
+LR = ("lr", LogisticRegression())
+TREE = ("tree", DecisionTreeClassifier(random_state=0))
+
+
+class Failing(LogisticRegression):
+    """Fails in the ways that are asked for, when it is trained on fewer rows than all."""
+
+    def __init__(self, how="raise", n_all=150):
+        super().__init__()
+        self.how = how
+        self.n_all = n_all
+
+    def fit(self, X, y, sample_weight=None):
+        if self.how == "raise" and len(y) < self.n_all:
+            raise OSError("the tape broke")
+        if self.how == "raise at the end" and len(y) == self.n_all:
+            raise OSError("the tape broke")
+        return super().fit(X, y, sample_weight)
+
+    def predict_proba(self, X):
+        proba = super().predict_proba(X)
+        if self.how == "nan":
+            proba[0, 0] = np.nan
+        return proba[:-1] if self.how == "short" else proba
+
+
+class FailingMeta(LogisticRegression):
+    def fit(self, X, y, sample_weight=None):
+        raise RuntimeError("I fail")
+
+
+@pytest.mark.parametrize(
+    ("base", "cause"),
+    [
+        (Failing(), "failed on fold 0.*OSError: the tape broke"),
+        (Failing("raise at the end"), "failed on all rows.*OSError: the tape broke"),
+        (Failing("nan"), "failed on fold 0.*it predicted NaN or infinity"),
+        (Failing("short"), "failed on fold 0.*it returned 49 predictions for 50 rows"),
+        (
+            sf.KerasClassifier(build_classifier, optimizer="sgd", optimizer__learning_rate=1e30),
+            "failed on fold 0.*FloatingPointError",
+        ),
+    ],
+)
+def test_a_base_that_fails_is_named_or_dropped(iris, base, cause):
+    X, y = iris
+    stack = sf.StackingClassifier([LR, ("bad", base), TREE], cv=3, random_state=0)
+    with pytest.raises((OSError, ValueError, FloatingPointError), match="'bad' failed on"):
+        stack.fit(X, y)
+    stack.set_params(on_error="drop")
+    with pytest.warns(UserWarning, match=f"Base estimator 'bad' {cause}"):
+        stack.fit(X, y)
+    without = sf.StackingClassifier([LR, TREE], cv=3, random_state=0).fit(X, y)
+    assert_array_equal(stack.predict_proba(X), without.predict_proba(X))
+    assert stack.stack_method_ == ["predict_proba", "predict_proba"]
+    assert stack.named_estimators_["bad"] == "drop"
+    assert list(stack.failures_) == ["bad"]
+    assert_array_equal(stack.get_feature_names_out(), without.get_feature_names_out())
+    graph = sf.to_keras(stack)(X)
+    assert_allclose(graph["probabilities"], stack.predict_proba(X), atol=1e-6)
+
+
+def test_constant_bases(iris):
+    X, y = iris
+    stack = sf.StackingClassifier([("dummy", DummyClassifier()), LR], cv=3)
+    assert stack.fit(X, y).failures_ == {}
+    stack.set_params(on_error="drop")
+    with pytest.warns(UserWarning, match="'dummy' failed and is dropped.*same for every row"):
+        stack.fit(X, y)
+    assert [column.estimator for column in stack.oof_.columns] == ["lr"] * 3
+
+
+def test_all_bases_lost_is_an_error(iris):
+    stack = sf.StackingClassifier([("bad", Failing())], cv=3, on_error="drop")
+    with pytest.warns(UserWarning, match="dropped"), pytest.raises(ValueError, match="All base es"):
+        stack.fit(*iris)
+
+
+def test_weights_that_a_base_cannot_take(iris):
+    X, y = iris
+    weights = np.linspace(1, 2, 150)
+    stack = sf.StackingClassifier([LR, ("knn", KNeighborsClassifier())], cv=3)
+    with pytest.raises(TypeError, match=r"knn .* does not support sample weights"):
+        stack.fit(X, y, sample_weight=weights)
+    with pytest.warns(UserWarning, match=r"knn .* does not support sample weights, and is dropped"):
+        stack.set_params(on_error="drop").fit(X, y, sample_weight=weights)
+    assert list(stack.failures_) == ["knn"]
+    alone = sf.StackingClassifier([LR], cv=3).fit(X, y, sample_weight=weights)
+    assert_array_equal(stack.predict_proba(X), alone.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "labels", [["a", "b", "c"], [3, 7, 9], np.array(["a", "bc", "d"], dtype=object)]
+)
+def test_out_of_fold_predictions_are_saved_whole(iris, tmp_path, labels):
+    X, y = iris
+    y = np.asarray(labels)[y]
+    network = sf.KerasClassifier(build_classifier, epochs=2, random_state=0)
+    cv = TimeSeriesSplit(3)
+    oof = sf.out_of_fold([("net", network), LR], X, y, cv=cv)
+    oof.save(tmp_path / "oof.npz")
+    again = sf.OutOfFold.load(tmp_path / "oof.npz")
+    for name in ("predictions", "mask", "y", "classes_", "fold_ids"):
+        assert_array_equal(getattr(again, name), getattr(oof, name))
+        assert getattr(again, name).dtype == getattr(oof, name).dtype
+    for fold, kept in zip(oof.folds, again.folds):
+        assert_array_equal(kept.train, fold.train)
+        assert_array_equal(kept.test, fold.test)
+    assert again.columns == oof.columns
+    assert again.histories == oof.histories
+    assert_array_equal(again.scores["lr"]["log_loss"], oof.scores["lr"]["log_loss"])
+    pd.testing.assert_frame_equal(again.to_frame(), oof.to_frame())
+    assert repr(oof) == ("<OutOfFold: 150 rows (111 predicted), 3 folds, 6 columns of net, lr>")
+
+
+def test_files_that_hold_no_out_of_fold_predictions(tmp_path):
+    other, text = tmp_path / "other.npz", tmp_path / "text.npz"
+    np.savez(other, x=np.eye(2))
+    text.write_text("nothing")
+    for path in (other, text):
+        with pytest.raises(ValueError, match=r"npz' holds no out-of-fold predictions, or is dam"):
+            sf.OutOfFold.load(path)
+    with pytest.raises(FileNotFoundError):
+        sf.OutOfFold.load(tmp_path / "missing.npz")
+    np.savez(other, about=np.array('{"format": "stackfuse out-of-fold 9"}'))
+    with pytest.raises(ValueError, match="has the format 'stackfuse out-of-fold 9'"):
+        sf.OutOfFold.load(other)
+
+
+def test_another_meta_learner_costs_no_base_fit(iris):
+    X, y = iris
+    labels = np.array(["a", "b", "c"])[y]
+    final = DecisionTreeClassifier(random_state=0)
+    for passthrough in (False, True):
+        settings = {"cv": 3, "passthrough": passthrough, "random_state": 0}
+        stack = sf.StackingClassifier([LR, TREE], **settings).fit(X, labels)
+        bases = list(stack.estimators_)
+        wanted = sf.StackingClassifier([LR, TREE], final, **settings).fit(X, labels)
+        stack.refit_final(final, X if passthrough else None)
+        assert_array_equal(stack.predict(X), wanted.predict(X))
+        assert all(a is b for a, b in zip(stack.estimators_, bases))
+    with pytest.raises(ValueError, match="also sees columns of X"):
+        stack.refit_final(final)
+    with pytest.raises(ValueError, match="X has 10 rows, oof_ has 150"):
+        stack.refit_final(final, X[:10])
+    with pytest.raises(TypeError, match="final_estimator must be a classifier"):
+        stack.refit_final("dense", X)
+    with pytest.raises(RuntimeError, match="I fail"):
+        stack.refit_final(FailingMeta(), X)
+    assert stack.final_estimator is final
+    assert_array_equal(stack.predict(X), wanted.predict(X))
+
+
+def test_a_stack_from_saved_predictions(iris, tmp_path):
+    X, y = iris
+    first = sf.StackingClassifier([LR, TREE], cv=3, random_state=0).fit(X, y)
+    first.oof_.save(tmp_path / "oof.npz")
+    oof = sf.OutOfFold.load(tmp_path / "oof.npz")
+    again = sf.StackingClassifier([LR, TREE], cv=oof, random_state=0)
+    assert_array_equal(clone(again).fit(X, y).predict_proba(X), first.predict_proba(X))
+    frozen = [(name, FrozenEstimator(e)) for name, e in first.named_estimators_.items()]
+    with pytest.raises(ValueError, match="for another y"):
+        again.fit(X, (y + 1) % 3)
+    with pytest.raises(ValueError, match=r"but the bases are \{'tree'"):
+        sf.StackingClassifier([TREE, LR], cv=oof).fit(X, y)
+    with pytest.raises(ValueError, match="not the models of the folds: use refit=True"):
+        again.set_params(refit=False).fit(X, y)
+    unfitted = sf.StackingClassifier(frozen, cv=oof, random_state=0).fit(X, y)
+    assert_array_equal(unfitted.predict_proba(X), first.predict_proba(X))
+
+
+@pytest.mark.parametrize("columns", [["a", "c"], [0, 2], [-4, 2]])
+def test_some_columns_are_passed_through(iris, columns):
+    X, y = iris
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    stack = sf.StackingClassifier([LR, TREE], cv=3, passthrough=columns).fit(frame, y)
+    assert_array_equal(stack.transform(frame)[:, 6:], X[:, [0, 2]])
+    names = list(stack.get_feature_names_out())
+    assert names[6:] == ["a", "c"]
+    wanted = LogisticRegression().fit(np.hstack([stack.oof_.predictions, X[:, [0, 2]]]), y)
+    assert_array_equal(stack.final_estimator_.coef_, wanted.coef_)
+    graph = sf.to_keras(stack)
+    assert_allclose(graph(X)["probabilities"], stack.predict_proba(frame), atol=1e-6)
+
+
+def test_columns_that_are_not_there(iris):
+    X, y = iris
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    with pytest.raises(ValueError, match=r"passthrough=\['e'\] names columns that X lacks"):
+        sf.StackingClassifier([LR], passthrough=["e"]).fit(frame, y)
+    with pytest.raises(ValueError, match=r"passthrough=\[4\] names columns that X lacks"):
+        sf.StackingClassifier([LR], passthrough=[4]).fit(X, y)
+    with pytest.raises(ValueError, match=r"use \['a'\]"):
+        sf.StackingClassifier([LR], passthrough="a").fit(frame, y)
+
+
+def test_an_inner_stack_keeps_to_the_outer_folds(iris):
+    X, y = iris
+    groups = np.arange(150) // 15
+    inner = sf.StackingClassifier([LR, TREE], cv="outer")
+    search = GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 3]}, cv="outer")
+    outer = sf.StackingClassifier(
+        [("inner", inner), ("search", search)], cv=GroupKFold(5), refit=False
+    )
+    outer.fit(X, y, groups=groups)
+    for fold, stack in zip(outer.oof_.folds, outer.fold_estimators_[0]):
+        mine = groups[fold.train]
+        assert len(stack.oof_.folds) == 4
+        assert stack.oof_.mask.all()
+        for train, test in stack.oof_.folds:
+            assert not set(mine[train]) & set(mine[test])
+    assert len(outer.fold_estimators_[1][0].cv) == 4
+    whole = outer.set_params(refit=True).fit(X, y, groups=groups)
+    for fold, kept in zip(whole.oof_.folds, whole.estimators_[0].oof_.folds):
+        assert_array_equal(fold.test, kept.test)
+    with pytest.raises(ValueError, match="cv='outer' takes the folds of the stack around this"):
+        inner.fit(X, y)
+    with pytest.raises(ValueError, match=r"'inner' failed.* of 2 folds none does"):
+        sf.StackingClassifier([("inner", inner)], cv=2).fit(X, y)
+
+
+def test_fitted_bases_that_have_seen_the_rows_are_told(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(X[:75], y[:75])
+    stack = sf.StackingClassifier([LR], cv=3).fit(X[:75], y[:75])
+    for base in (network, stack):
+        for estimators, cv in ([("b", base)], "prefit"), ([("b", FrozenEstimator(base))], 3):
+            with pytest.warns(UserWarning, match="'b' was trained on rows that now train the meta"):
+                sf.StackingClassifier(estimators, cv=cv).fit(X, y)
+            sf.StackingClassifier(estimators, cv=cv).fit(X[75:], y[75:])  # does not warn
+
+
+def test_a_file_of_a_keras_model_is_a_base(iris, tmp_path):
+    X, y = iris
+    labels = np.array(["a", "b", "c"])[y]
+    network = sf.KerasClassifier(build_classifier, epochs=5, random_state=0).fit(X[:75], y[:75])
+    path = tmp_path / "net.keras"
+    network.model_.save(path, include_optimizer=False)
+    for cv in (3, "prefit"):
+        for file in (path, str(path)):
+            bases = [("net", file)] if cv == "prefit" else [("net", file), LR]
+            stack = sf.StackingClassifier(bases, cv=cv, random_state=0).fit(X[75:], labels[75:])
+            assert_array_equal(stack.transform(X)[:, :3], network.predict_proba(X))
+    with pytest.raises(ValueError, match="nowhere"):
+        sf.StackingClassifier([("net", str(tmp_path / "nowhere.keras"))], cv=3).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    """Return 120 rows, 3 labels of which a row may have several."""
+    return make_multilabel_classification(120, 8, n_classes=3, random_state=0)
+
+
+def build_labels(meta):
+    import keras
+
+    units = keras.layers.Dense(meta["n_outputs_"], activation="sigmoid")
+    return keras.Sequential([keras.Input((meta["n_features_in_"],)), units])
+
+
+def test_multilabel(labels):
+    X, Y = labels
+    bases = [
+        ("forest", RandomForestClassifier(5)),
+        ("lr", OneVsRestClassifier(LogisticRegression(max_iter=500))),
+        ("net", sf.KerasClassifier(build_labels, epochs=5)),
+    ]
+    final = MultiOutputClassifier(LogisticRegression())
+    stack = sf.StackingClassifier(bases, final, cv=3, random_state=0).fit(X, Y)
+    assert stack.oof_.predictions.shape == (120, 9)
+    proba = stack.predict_proba(X)
+    assert_array_equal(stack.predict(X), (proba > 0.5).astype(int))
+    for k in range(3):
+        by_hand = LogisticRegression().fit(stack.oof_.predictions, Y[:, k])
+        assert_array_equal(proba[:, k], by_hand.predict_proba(stack.transform(X))[:, 1])
+    clone(stack).set_params(lr="drop").fit(X, Y)
+    knn = KNeighborsClassifier().fit(stack.oof_.predictions, Y)
+    wanted = np.column_stack([p[:, 1] for p in knn.predict_proba(stack.transform(X))])
+    assert_array_equal(stack.refit_final(KNeighborsClassifier()).predict_proba(X), wanted)
+    head = sf.FusionClassifier(epochs=20, random_state=0)
+    wanted = clone(head).fit(stack.oof_.predictions, Y).predict_proba(stack.transform(X))
+    assert_array_equal(stack.refit_final(head).predict_proba(X), wanted)
+    oof = sf.out_of_fold(bases[:1], X, Y, cv=stack.oof_.folds, random_state=0)
+    assert_array_equal(oof.predictions, stack.oof_.predictions[:, :3])
+
+
+def test_a_label_that_a_fold_does_not_vary():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    Y = np.column_stack([X[:, 0] > 0, np.arange(40) < 20, np.zeros(40)]).astype(int)
+    Y[:20, 2] = X[:20, 1] > 0
+    folds = [(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))]
+    oof = sf.out_of_fold([TREE], X, Y, cv=folds)
+    assert_array_equal(oof.predictions[20:, 1], 1)  # only rows that have the label were seen
+    assert_array_equal(oof.predictions[:20, 1], 0)
+    assert_array_equal(oof.predictions[:20, 2], 0)
+
+
+def test_sparse_frames_and_several_inputs(iris):
+    X, y = iris
+    plain = sf.StackingClassifier([LR, TREE], cv=3).fit(X, y)
+    rows = scipy.sparse.csr_array(X)
+    sparse = sf.StackingClassifier([LR, TREE], cv=3).fit(rows, y)
+    assert_allclose(sparse.predict_proba(rows), plain.predict_proba(X), atol=1e-6)
+    passed = sf.StackingClassifier([LR], cv=3, passthrough=True).fit(rows, y)
+    assert scipy.sparse.issparse(passed.transform(rows))
+    columns = {name: X[:, k] for k, name in enumerate("abcd")}
+    frame = pl.DataFrame(columns)
+    polars = sf.StackingClassifier([LR, TREE], cv=3, passthrough=["b"]).fit(frame, y)
+    assert_array_equal(polars.transform(frame)[:, :6], plain.transform(X))
+    assert_array_equal(polars.transform(frame)[:, 6], X[:, 1])
+    assert list(polars.feature_names_in_) == list("abcd")
+    stack = clone(plain).set_output(transform="polars").fit(frame, y)
+    assert stack.transform(frame).columns == list(plain.get_feature_names_out())
+
+
+def build_two_inputs(meta):
+    import keras
+
+    inputs = [keras.Input((2,), name=name) for name in ("left", "right")]
+    joined = keras.layers.Concatenate()(inputs)
+    return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(joined))
+
+
+def test_several_inputs(iris):
+    X, y = iris
+    inputs = sf.MultiInput(left=X[:, :2], right=X[:, 2:])
+    network = sf.KerasClassifier(build_two_inputs, epochs=20)
+    stack = sf.StackingClassifier([("net", network)], cv=3, passthrough=["right"], random_state=0)
+    stack.fit(inputs, y)
+    assert_array_equal(stack.transform(inputs)[:, 3:], X[:, 2:])
+    assert stack.score(inputs, y) > 0.9
+
+
+def test_binary_regression_and_hold_out_folds(cancer, diabetes):
+    X, y = cancer
+    network = sf.KerasClassifier(build_sigmoid, epochs=2)
+    folds = PredefinedSplit(np.where(np.arange(200) < 150, -1, 0))
+    stack = sf.StackingClassifier([("net", network), LR], cv=folds, random_state=0).fit(X, y)
+    assert stack.oof_.mask.sum() == 50
+    assert len(stack.oof_.folds) == 1
+    wanted = LogisticRegression().fit(X[:150], y[:150]).predict_proba(X[150:])[:, 1]
+    assert_array_equal(stack.oof_.predictions[150:, 1], wanted)
+    X, y = diabetes
+    regressor = sf.KerasRegressor(build_regressor, random_state=0)
+    both = sf.StackingRegressor([("net", regressor), ("ridge", Ridge())], cv=TimeSeriesSplit(3))
+    assert both.fit(X, y).oof_.mask.sum() == 150
+
+
+def test_a_notebook_shows_bases_folds_and_meta_learner(iris):
+    stack = sf.StackingClassifier([LR, ("x", "drop"), TREE], cv=TimeSeriesSplit(3))
+    html = stack._repr_html_()
+    for shown in ("LogisticRegression", "DecisionTreeClassifier", "final_estimator", "folds"):
+        assert shown in html
+    assert "TimeSeriesSplit" in html
+    assert "3 folds, 111 rows predicted" in stack.fit(*iris)._repr_html_()
+
+
+def test_progress_shows_bases_folds_and_the_fits_below(iris, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+    network = sf.KerasClassifier(build_classifier, epochs=2, random_state=0)
+    sf.StackingClassifier([("net", network), LR], LogisticRegression(), cv=2, verbose=1).fit(*iris)
+    shown = capsys.readouterr().out
+    for title in ("base net", "fold 1", "all rows", "KerasClassifier - fit", "base lr", "meta-lea"):
+        assert title in shown
+
+
+def test_memory_that_would_not_suffice_is_told(iris, monkeypatch):
+    needed = 150 * 3 * 8  # bytes
+    assert (_assembly.free_memory() or 2**30) > 2**20
+    monkeypatch.setattr(_assembly, "free_memory", lambda: 2 * needed - 1)
+    with pytest.warns(ResourceWarning, match="150 rows by 3 columns"):
+        sf.StackingClassifier([LR], cv=3).fit(*iris)
+    monkeypatch.setattr(_assembly, "free_memory", lambda: 2 * needed)
+    sf.StackingClassifier([LR], cv=3).fit(*iris)
+
+
+def test_routed_metadata_reaches_the_meta_learner_as_requested(iris):
+    X, y = iris
+    weight = np.linspace(0.1, 2, 150)
+    plain = LogisticRegression()
+    set_config(enable_metadata_routing=True)
+    try:
+        base = LogisticRegression().set_fit_request(sample_weight=True)
+        for wanted, name in ((True, "sample_weight"), (False, "sample_weight"), ("w", "w")):
+            final = LogisticRegression().set_fit_request(sample_weight=wanted)
+            bases = [("lr", base if name == "sample_weight" else plain)]
+            stack = sf.StackingClassifier(bases, final, cv=3)
+            if name == "w":
+                bases[0] = ("lr", LogisticRegression().set_fit_request(sample_weight="w"))
+            stack.fit(X, y, **{name: weight})
+            used = None if wanted is False else weight
+            by_hand = LogisticRegression().fit(stack.oof_.predictions, y, sample_weight=used)
+            assert_array_equal(stack.final_estimator_.coef_, by_hand.coef_)
+    finally:
+        set_config(enable_metadata_routing=False)
+
+
+def test_kept_predictions_give_the_same_stack(iris):
+    X, y = iris
+    bases = [("rf", RandomForestClassifier(5)), ("net", sf.KerasClassifier(build_classifier))]
+    direct = sf.StackingClassifier(bases, cv=3, random_state=0).fit(X, y)
+    again = sf.StackingClassifier(bases, cv=direct.oof_, random_state=0).fit(X, y)
+    assert_array_equal(again.predict_proba(X), direct.predict_proba(X))
+    dropping = sf.StackingClassifier(
+        [*bases[:1], ("bad", Failing("raise at the end"))], cv=3, on_error="drop", random_state=0
+    )
+    oof = sf.out_of_fold(dropping.estimators, X, y, cv=3, random_state=0)
+    with pytest.warns(UserWarning, match="'bad' failed on all rows"):
+        dropping.set_params(cv=oof).fit(X, y)
+    assert {column.estimator for column in dropping.oof_.columns} == {"rf"}
+    assert dropping.transform(X).shape == (150, 3)
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3], ["a", "b", "c"]])
+@pytest.mark.parametrize("stack_method", ["predict_proba", "predict"])
+def test_frozen_bases_know_the_labels_themselves(iris, labels, stack_method):
+    X, y = iris
+    y = np.asarray(labels)[y]
+    fitted = LogisticRegression().fit(X, y)
+    stack = sf.StackingClassifier(
+        [("frozen", FrozenEstimator(fitted)), TREE], cv=3, stack_method=stack_method
+    ).fit(X, y)
+    numbers = np.searchsorted(labels, fitted.predict(X))
+    if stack_method == "predict":
+        assert_array_equal(stack.oof_.predictions[:, 0], numbers)
+        assert_array_equal(stack.transform(X)[:, 0], numbers)
+    else:
+        assert_array_equal(stack.oof_.predictions[:, :3], fitted.predict_proba(X))
+        graph = sf.to_keras(stack)
+        assert_allclose(graph(X)["probabilities"], stack.predict_proba(X), atol=1e-12)
+    right = numbers == np.searchsorted(labels, y)
+    scores = [np.mean(right[fold.test]) for fold in stack.oof_.folds]
+    assert_allclose(stack.oof_.scores["frozen"]["accuracy"], scores)
+
+
+def test_fitted_bases_may_fail_too(iris):
+    X, y = iris
+    nonsense = Failing("nan").fit(X, y)
+    with pytest.raises(ValueError, match="'bad' failed: it predicted NaN"):
+        sf.StackingClassifier([("bad", nonsense)], cv="prefit").fit(X, y)
+    good = LogisticRegression().fit(X, y)
+    bases = [("bad", nonsense), ("good", good)]
+    with pytest.warns(UserWarning, match="'bad' failed and is dropped"):
+        stack = sf.StackingClassifier(bases, cv="prefit", on_error="drop").fit(X, y)
+    assert stack.estimators_ == [good]
+
+
+class OddError(Exception):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class Odd(LogisticRegression):
+    def fit(self, X, y, sample_weight=None):
+        raise OddError(3, "a strange thing")
+
+
+def test_errors_of_any_kind_come_back_from_processes(iris):
+    stack = sf.StackingClassifier([("odd", Odd()), LR], cv=2, n_jobs=2, on_error="drop")
+    with pytest.warns(UserWarning, match="'odd' failed on fold .*OddError: a strange thing"):
+        stack.fit(*iris)
+    with pytest.raises((OddError, RuntimeError), match=r"'odd' failed on fold .*a strange thing"):
+        stack.set_params(on_error="raise").fit(*iris)
+
+
+def test_names_and_drops_in_out_of_fold(iris):
+    with pytest.raises(ValueError, match="not unique"):
+        sf.out_of_fold([LR, ("lr", TREE[1])], *iris)
+    oof = sf.out_of_fold([LR, ("x", "drop")], *iris, cv=2)
+    assert {column.estimator for column in oof.columns} == {"lr"}
+
+
+def test_weights_of_a_multilabel_target(labels):
+    X, Y = labels
+    weight = np.linspace(0.1, 2, 120)
+    forest, final = RandomForestClassifier(5, random_state=0), LogisticRegression()
+    stack = sf.StackingClassifier([("forest", forest)], MultiOutputClassifier(final), cv=3)
+    stack.fit(X, Y, sample_weight=weight)
+    wanted = LogisticRegression().fit(stack.oof_.predictions, Y[:, 0], weight)
+    assert_array_equal(stack.final_estimator_.estimators_[0].coef_, wanted.coef_)
+
+
+@pytest.mark.parametrize(
+    "columns", [[True, False, True, False], np.array([0, 2]), ["a", 2], pd.Index(["a", "c"])]
+)
+def test_columns_may_be_chosen_in_any_way(iris, columns):
+    X, y = iris
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    stack = sf.StackingClassifier([LR], cv=3, passthrough=columns).fit(frame, y)
+    assert_array_equal(stack.transform(frame)[:, 3:], X[:, [0, 2]])
+    assert list(stack.get_feature_names_out()[3:]) == ["a", "c"]
+    if not any(isinstance(column, str) for column in columns):
+        rows = scipy.sparse.coo_array(X)
+        sparse: Any = sf.StackingClassifier([LR], cv=3, passthrough=columns).fit(rows, y)
+        assert_allclose(sparse.transform(rows)[:, 3:].toarray(), X[:, [0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("fold", "message"),
+    [
+        ((np.ones(10, bool), np.arange(50)), "row numbers, or masks of 150 booleans; got .*bool"),
+        ((np.arange(100) + 0.5, np.arange(50)), "row numbers, or masks .* dtype float64"),
+        ((np.arange(100).reshape(50, 2), np.arange(100, 150)), r"shape \(50, 2\)"),
+    ],
+)
+def test_folds_that_are_no_rows(iris, fold, message):
+    with pytest.raises(ValueError, match=message):
+        sf.StackingClassifier([LR], cv=[fold]).fit(*iris)
+    with pytest.raises(ValueError, match="A generator can be used only once"):
+        sf.StackingClassifier([LR], cv=iter([])).fit(*iris)
