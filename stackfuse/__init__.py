@@ -1,10 +1,10 @@
 """Stack Keras models and scikit-learn estimators, and bake the whole stack into one Keras graph."""
 
-from stackfuse._core.multi_input import MultiInput
-from stackfuse._core.targets import (
+from stackfuse._core.errors import (
     NotConvertible,
     ParityError,
 )
+from stackfuse._core.multi_input import MultiInput
 from stackfuse._export import (
     ExportReport,
     convert,
@@ -27,7 +27,7 @@ from stackfuse._networks.wrappers import (
     KerasClassifier,
     KerasRegressor,
 )
-from stackfuse._oof.assembly import out_of_fold
+from stackfuse._oof.function import out_of_fold
 from stackfuse._oof.result import OutOfFold
 from stackfuse._stacking.estimators import (
     StackingClassifier,

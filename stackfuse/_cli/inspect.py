@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from stackfuse._core.targets import (
+from stackfuse._core.errors import (
     NotConvertible,
     ParityError,
 )

@@ -1,39 +1,15 @@
 """Validation that the whole package shares: the exceptions, and what a target may be."""
 
-import difflib
-from collections.abc import Iterable, Sequence
-from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _num_samples, assert_all_finite
 
 Task = Literal[
     "regression", "multioutput", "binary", "multiclass", "multilabel", "multiclass-multioutput"
 ]
-
-
-class NotConvertible(TypeError):
-    """An estimator that cannot become part of a Keras graph; the message says why."""
-
-
-class ParityError(RuntimeError):
-    """A graph that does not reproduce the estimator it was made from; nothing is written."""
-
-
-class CannotFuse(ValueError):
-    """Replicas that cannot be trained side by side in one graph; the message says why."""
-
-
-def message_of(error: BaseException) -> str:
-    """Return the first line of what an error says."""
-    try:
-        return str(error).partition("\n")[0]
-    except Exception as failure:
-        return f"(its message cannot be shown: {type(failure).__name__})"
 
 
 def check_same_length(**arrays) -> None:
@@ -213,107 +189,6 @@ def check_finite_predictions(numbers: np.ndarray, owner) -> None:
     )
 
 
-def relabelled(estimator, classes: np.ndarray | None):
-    """Return an estimator whose class weights are by class number, as it is told the classes.
-
-    Raises
-    ------
-    ValueError
-        If a class weight is for a label that y does not hold.
-    """
-    if classes is None:
-        return estimator
-    weights = {
-        name: value
-        for name, value in estimator.get_params(deep=True).items()
-        if isinstance(value, dict) and (name == "class_weight" or name.endswith("__class_weight"))
-    }
-    if np.array_equal(classes, np.arange(len(classes))):
-        return estimator
-    _refuse_searched_weights(estimator)
-    if not weights:
-        return estimator
-    numbers = {label: k for k, label in enumerate(classes.tolist())}
-    for name, weight in weights.items():
-        unknown = [label for label in weight if label not in numbers]
-        if unknown:
-            raise ValueError(
-                f"{name} of {type(estimator).__name__} weighs {unknown[0]!r}, which is none of the "
-                f"classes {list(numbers)}."
-            )
-        weights[name] = {numbers[label]: value for label, value in weight.items()}
-    return clone(estimator).set_params(**weights)
-
-
-def _refuse_searched_weights(estimator) -> None:
-    """Raise if a search inside the estimator tries class weights, which nobody translates."""
-    for name, grid in estimator.get_params(deep=True).items():
-        if not name.endswith(("param_grid", "param_distributions")):
-            continue
-        for part in grid if isinstance(grid, list) else [grid]:
-            for key, values in part.items():
-                dicts = isinstance(values, list | tuple) and any(
-                    isinstance(value, dict) for value in values
-                )
-                if key.endswith("class_weight") and dicts:
-                    raise ValueError(
-                        f"{type(estimator).__name__} searches {key} by label, but is told the "
-                        "numbers of the classes, 0, 1, ...: write the weights by number in y too, "
-                        "LabelEncoder().fit_transform(y)."
-                    )
-
-
 def is_dropped(estimator) -> bool:
     """Whether the word "drop" stands in the place of an estimator."""
     return isinstance(estimator, str) and estimator == "drop"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names quoted and joined for a message: ``'a', 'b' or 'c'``."""
-    quoted = [repr(name) for name in names]
-    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """Return the question after names that are nearly the same, or nothing.
-
-    Examples
-    --------
-    >>> near("optimzer", ["optimizer", "loss"])
-    " Did you mean 'optimizer'?"
-    """
-    typed = {one.lower(): one for one in known}
-    found = difflib.get_close_matches(name.lower(), typed, n=3)
-    return f" Did you mean {listed([typed[one] for one in found])}?" if found else ""
-
-
-def known_name(
-    name: str, module: ModuleType, parameter: str, config: dict[str, Any] | None = None
-) -> Any:
-    """Return what a part of Keras makes of a name: an optimizer, a loss or a metric.
-
-    Parameters
-    ----------
-    name : str
-    module : module
-        The part of Keras.
-    parameter : str
-        That the name is the value of.
-    config : dict, default=None
-        Settings of what is made.
-
-    Raises
-    ------
-    ValueError
-        With the nearest names, if there is none of this one.
-    """
-    get: Any = vars(module)["get"]
-    try:
-        return get({"class_name": name, "config": config} if config else name)
-    except ValueError:
-        noun = module.__name__.rpartition(".")[2]
-        known = [key for key in vars(module) if key[0] != "_" and callable(vars(module)[key])]
-        known = [key for key in known if key not in ("get", "serialize", "deserialize")]
-        raise ValueError(
-            f"{parameter}={name!r} is none of keras.{noun}.{near(name, known)}"
-        ) from None

@@ -33,10 +33,10 @@ from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.tree import BaseDecisionTree
 from sklearn.tree._tree import Tree
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._keras.outputs import Outputs
 from stackfuse._networks.base import NetworkEstimator
-from stackfuse._training.program import rows_at_once
+from stackfuse._training.prediction import rows_at_once
 
 #: The call at which the graph is built.
 CALLS = 100

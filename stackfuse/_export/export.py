@@ -11,27 +11,25 @@ import pandas as pd
 import scipy.sparse
 from sklearn.utils.validation import _num_samples
 
+from stackfuse._core.errors import NotConvertible
 from stackfuse._core.files import sync
+from stackfuse._core.messages import listed
 from stackfuse._core.multi_input import MultiInput
-from stackfuse._core.targets import (
-    NotConvertible,
-    listed,
+from stackfuse._export.checking.answers import (
+    expected_outputs,
+    run,
 )
 from stackfuse._export.checking.parity import check_parity
 from stackfuse._export.checking.probes import (
     Probe,
     probes,
 )
-from stackfuse._export.formats.table import (
-    Format,
-    format_of,
-)
+from stackfuse._export.formats.base import Format
+from stackfuse._export.formats.table import format_of
 from stackfuse._export.graph.build import Build
 from stackfuse._export.graph.graph import (
     PRECISIONS,
     build_graph,
-    expected_outputs,
-    run,
     sample_rows,
 )
 from stackfuse._export.graph.signature import (
@@ -44,7 +42,7 @@ from stackfuse._export.manifest import (
     text_of,
 )
 from stackfuse._export.trained_model import as_estimator
-from stackfuse._training.program import seeded
+from stackfuse._training.process import seeded
 
 _FLOAT32 = (
     "X is float32, in which scikit-learn computes some estimators; the graph computes in float64. "

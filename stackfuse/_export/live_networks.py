@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stackfuse._core.multi_input import input_structure
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.compiled import built_by
 from stackfuse._export.graph.build import (
     Build,
@@ -13,12 +12,13 @@ from stackfuse._export.graph.build import (
 )
 from stackfuse._export.graph.convert import convert
 from stackfuse._export.graph.masks import without_refused
-from stackfuse._training.program import (
-    compiled,
-    finished_model,
+from stackfuse._keras.rows import input_structure
+from stackfuse._training.prediction import finished_model
+from stackfuse._training.process import (
     locked,
     seeded,
 )
+from stackfuse._training.program import compiled
 
 
 @built_by

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from stackfuse._core.multi_input import input_structure
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._keras.outputs import Outputs
+from stackfuse._keras.rows import input_structure
 from stackfuse._networks.kinds import NetworkRegressor
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stackfuse._core.targets import (
+from stackfuse._core.messages import (
     listed,
     near,
 )
@@ -58,7 +58,7 @@ def fuse(
         At least two; a path is of a ``.keras`` or ``.h5`` file, which is loaded without the
         optimizer and the metrics that it was compiled with.
     how : str, default="concat"
-        What is done with the models' outputs, see :mod:`stackfuse._fusion.strategies` for the formulas:
+        What is done with the models' outputs:
         "concat" side by side; "add", "average", "multiply", "maximum"; "weighted" a convex
         combination; "geometric" the log-linear pool; "attention" and "gated" weigh the models
         row by row; "bilinear" the products of all pairs of columns.

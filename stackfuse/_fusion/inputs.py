@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stackfuse._core.targets import near
+from stackfuse._core.messages import near
 from stackfuse._fusion.members import (
     Member,
     Port,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from stackfuse._core.targets import listed
+from stackfuse._core.messages import listed
 from stackfuse._fusion.members import Member
 from stackfuse._keras.losses import (
     from_logits,

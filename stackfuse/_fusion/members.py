@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stackfuse._core.multi_input import input_structure
-from stackfuse._core.targets import (
+from stackfuse._core.errors import (
     NotConvertible,
-    listed,
     message_of,
+)
+from stackfuse._core.messages import (
+    listed,
     near,
 )
 from stackfuse._keras.copies import (
@@ -24,6 +25,7 @@ from stackfuse._keras.copies import (
 )
 from stackfuse._keras.loading import load_uncompiled
 from stackfuse._keras.outputs import activation_of
+from stackfuse._keras.rows import input_structure
 
 
 @dataclass(frozen=True)

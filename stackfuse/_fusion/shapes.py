@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from stackfuse._core.targets import listed
+from stackfuse._core.messages import listed
 from stackfuse._fusion.meaning import Part
 
 #: Strategies that put columns side by side: only the axes before the last have to agree.

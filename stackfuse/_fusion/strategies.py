@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stackfuse._core.targets import listed
+from stackfuse._core.messages import listed
 
 #: (list of tensors of shape (batch, ..., width_k)) -> tensor of shape (batch, ..., width_out)
 Fusion = Callable[[list], object]

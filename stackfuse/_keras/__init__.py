@@ -1,1 +1,1 @@
-"""What a Keras model is: its architecture, outputs and their meaning, losses, rows, copies, loading."""
+"""What a Keras model is: architecture, outputs and their meaning, losses, rows, copies."""

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from stackfuse._core.multi_input import (
-    Rows,
-    row_shapes,
-)
+from stackfuse._core.multi_input import row_shapes
+from stackfuse._keras.rows import Rows
 
 
 def check_network(model, X) -> None:

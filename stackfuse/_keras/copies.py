@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from stackfuse._core.targets import (
+from stackfuse._core.errors import (
     NotConvertible,
     message_of,
 )

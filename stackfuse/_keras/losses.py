@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from stackfuse._core.targets import (
-    Task,
-    known_name,
-)
+from stackfuse._core.messages import known_name
+from stackfuse._core.targets import Task
 
 #: Losses over one column per class, which say nothing of a single unit or of separate labels.
 _ONE_HOT = {

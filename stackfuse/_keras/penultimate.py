@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from stackfuse._core.multi_input import input_structure
+from stackfuse._keras.rows import input_structure
 
 
 def penultimate(model):

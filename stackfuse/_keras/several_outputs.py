@@ -5,16 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core.multi_input import Rows
-from stackfuse._core.targets import (
-    Task,
-    near,
-)
+from stackfuse._core.messages import near
+from stackfuse._core.targets import Task
 from stackfuse._keras.outputs import (
     Outputs,
     last_activation,
     read_outputs,
 )
+from stackfuse._keras.rows import Rows
 
 
 @dataclass(frozen=True)

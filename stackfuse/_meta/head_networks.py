@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core.targets import (
-    Task,
-    listed,
-)
+from stackfuse._core.messages import listed
+from stackfuse._core.targets import Task
 from stackfuse._fusion.strategies import fusion_named
 from stackfuse._meta.blocks import (
     Block,

@@ -145,8 +145,8 @@ class FusionClassifier(_Fusion, NetworkClassifier):
     Parameters
     ----------
     fusion : str, default="dense"
-        How; see :mod:`stackfuse._fusion.strategies`. ``"dense"``, ``"concat"`` and ``"bilinear"`` make features
-        of any numeric table, under a softmax layer. The others combine probabilities:
+        How the table is combined. ``"dense"``, ``"concat"`` and ``"bilinear"`` make features of any
+        numeric table, under a softmax layer. The others combine probabilities:
         ``"average"``, ``"add"`` (the same, once it sums to one), ``"maximum"`` and ``"multiply"``
         (product of experts) learn nothing; ``"weighted"`` and ``"geometric"`` learn one convex
         weight per base, ``"attention"`` and ``"gated"`` weights of each row, from all columns,

@@ -5,7 +5,7 @@ Arrays of probabilities have the classes, or the labels of a multilabel target, 
 
 import numpy as np
 
-from stackfuse._core.targets import listed
+from stackfuse._core.messages import listed
 
 #: How probabilities may be averaged.
 LINKS = ("identity", "logit")

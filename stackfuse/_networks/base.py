@@ -16,24 +16,23 @@ from sklearn.utils.validation import (
     _check_sample_weight,
 )
 
-from stackfuse._core.multi_input import (
-    MultiInput,
-    Rows,
-    row_digests,
-    spread,
-)
+from stackfuse._core.messages import listed
+from stackfuse._core.multi_input import MultiInput
 from stackfuse._core.numeric import (
     check_count,
     rows_per_batch,
     seed_of,
 )
-from stackfuse._core.progress import epochs_as_tasks
+from stackfuse._core.sampling import (
+    row_digests,
+    spread,
+)
 from stackfuse._core.targets import (
     Task,
     check_same_length,
-    listed,
 )
 from stackfuse._keras.checks import check_network
+from stackfuse._keras.rows import Rows
 from stackfuse._keras.several_outputs import read_network
 from stackfuse._networks.class_weights import class_weights
 from stackfuse._networks.holdout import hold_out
@@ -44,10 +43,11 @@ from stackfuse._networks.objects import (
     made,
 )
 from stackfuse._networks.predicting import TrainedNetwork
+from stackfuse._networks.progress import epochs_as_tasks
 from stackfuse._training.batches import rows_of
-from stackfuse._training.program import (
+from stackfuse._training.process import seeded
+from stackfuse._training.training import (
     Training,
-    seeded,
     train,
 )
 

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from stackfuse._core.targets import (
+from stackfuse._core.messages import (
     known_name,
     near,
 )

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from stackfuse._core.targets import listed
+from stackfuse._core.messages import listed
 from stackfuse._networks.base import FITTED
 
 #: What stackfuse itself hands to ``model.fit``, with what to use instead.

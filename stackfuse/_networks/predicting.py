@@ -9,7 +9,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stackfuse._core.multi_input import (
     MultiInput,
-    Rows,
     check_multi_input,
     check_numeric,
     row_shapes,
@@ -20,7 +19,8 @@ from stackfuse._keras.penultimate import (
     in_float64,
     penultimate,
 )
-from stackfuse._training.program import predict
+from stackfuse._keras.rows import Rows
+from stackfuse._training.prediction import predict
 
 
 class TrainedNetwork(BaseEstimator):

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from stackfuse._core.messages import listed
 from stackfuse._core.numeric import check_count
-from stackfuse._core.targets import listed
 from stackfuse._keras.loading import load_uncompiled
 from stackfuse._networks.base import (
     FITTED,

@@ -26,7 +26,7 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 
-from stackfuse._core.multi_input import spread
+from stackfuse._core.sampling import spread
 from stackfuse._oof.contributions import (
     FEATURES,
     contribution,

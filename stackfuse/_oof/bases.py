@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core.targets import message_of
+from stackfuse._core.errors import message_of
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.engines import (

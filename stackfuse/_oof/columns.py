@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core.targets import (
+from stackfuse._core.messages import (
     listed,
     near,
 )
@@ -14,7 +14,7 @@ from stackfuse._oof.contributions import (
     FEATURES,
     network_of,
 )
-from stackfuse._oof.memory.store import Forgotten
+from stackfuse._oof.fits import Forgotten
 
 METHODS = ("predict_proba", "decision_function", "predict")
 

@@ -45,3 +45,9 @@ def contribution(estimator, method: str, X) -> Any:
         return contribution(estimator.steps[-1][1], method, X)
     inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else None
     return contribution(estimator.best_estimator_ if inner is None else inner, method, X)
+
+
+def holds_network(estimator) -> bool:
+    """Whether an estimator is, or has as a part, a network of ours."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return any(isinstance(part, NetworkEstimator) for part in parts)

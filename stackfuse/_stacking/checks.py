@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
-from stackfuse._core.multi_input import row_digests
+from stackfuse._core.sampling import row_digests
 from stackfuse._core.targets import is_dropped
 from stackfuse._networks.wrappers import (
     KerasClassifier,

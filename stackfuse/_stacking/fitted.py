@@ -7,13 +7,11 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import _safe_indexing
 from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from stackfuse._core.multi_input import (
-    MultiInput,
+from stackfuse._core.sampling import (
     row_digests,
     spread,
 )
@@ -30,6 +28,7 @@ from stackfuse._oof.columns import (
 )
 from stackfuse._oof.contributions import contribution
 from stackfuse._stacking.judging import judge
+from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
 
 #: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
@@ -266,34 +265,3 @@ class FittedStack(TransformerMixin):
             n_rows = int(self.oof_.mask.sum())
             return f"cv={self.cv!r}: {len(self.oof_.folds)} folds, {n_rows} rows predicted"
         return f"cv={self.cv!r}"
-
-
-def as_list(columns) -> list:
-    """Return names and numbers of columns as a list; a mask as the numbers of what it chooses."""
-    columns = list(columns)
-    if columns and all(isinstance(column, bool | np.bool_) for column in columns):
-        return np.flatnonzero(columns).tolist()
-    return columns
-
-
-def chosen_columns(X, columns) -> Any:
-    """Return some columns of X, by name or by number; of a MultiInput some of its inputs.
-
-    Raises
-    ------
-    ValueError
-        If X has no such column.
-    """
-    columns = as_list(columns)
-    try:
-        if isinstance(X, MultiInput):
-            tables = [np.asarray(X[name]) for name in columns]
-            return np.hstack([table.reshape(len(table), -1) for table in tables])
-        if hasattr(X, "columns"):
-            names = list(X.columns)
-            columns = [names.index(c) if isinstance(c, str) else c for c in columns]
-        elif scipy.sparse.issparse(X):
-            X = X.tocsc()
-        return _safe_indexing(X, columns, axis=1)
-    except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"passthrough={columns!r} names columns that X lacks: {error}") from error

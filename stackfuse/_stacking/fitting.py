@@ -21,31 +21,26 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
-from stackfuse._core.multi_input import (
-    MultiInput,
-    spread,
-)
+from stackfuse._core.multi_input import MultiInput
 from stackfuse._core.progress import (
     shown,
     task,
 )
-from stackfuse._core.targets import (
-    check_same_length,
-    relabelled,
-)
+from stackfuse._core.sampling import spread
+from stackfuse._core.targets import check_same_length
 from stackfuse._meta import told_of_columns
-from stackfuse._oof.assembly import (
-    FitCheck,
-    assemble,
-    check_averages,
-    tell_size,
-)
+from stackfuse._oof.assembly import assemble
 from stackfuse._oof.bases import (
     Fits,
     HowToFit,
     check_any_left,
     fit_bases,
     lost,
+)
+from stackfuse._oof.checks import (
+    FitCheck,
+    check_averages,
+    tell_size,
 )
 from stackfuse._oof.columns import (
     Column,
@@ -65,6 +60,7 @@ from stackfuse._oof.folds import (
     tell_missing_classes,
     whole,
 )
+from stackfuse._oof.labels import relabelled
 from stackfuse._oof.result import OutOfFold
 from stackfuse._stacking.checks import (
     check_coverage,
@@ -77,8 +73,8 @@ from stackfuse._stacking.checks import (
 from stackfuse._stacking.fitted import (
     SAMPLE_ROWS,
     FittedStack,
-    chosen_columns,
 )
+from stackfuse._stacking.passthrough import chosen_columns
 
 
 class Stack(CallbackSupportMixin, FittedStack):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core.multi_input import Rows
+from stackfuse._keras.rows import Rows
 
 
 class EpochOrders:

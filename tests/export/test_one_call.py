@@ -26,7 +26,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
 from stackfuse._export import compiled as _one_call
-from stackfuse._export.graph import graph as _graph
+from stackfuse._export.checking import answers
 
 
 def build(meta):
@@ -309,7 +309,7 @@ def test_an_export_is_compared_with_the_bases_and_not_with_the_compiled_call(
         calls.graph = replace(calls.graph, function=lambda X, f=function: Wrong(f(X)))
     assert np.abs(stack.predict_proba(X) - right[0]).max() > 0.3
     for holder in (stack, make_pipeline("passthrough", stack)):
-        expected = _graph.expected_outputs(holder, X)
+        expected = answers.expected_outputs(holder, X)
         np.testing.assert_array_equal(expected["probabilities"], right[0])
         np.testing.assert_array_equal(stack.classes_[expected["label"]], right[1])
     report = sf.export(stack, tmp_path / "stack.keras", verify=X)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from keras import layers as L
 from numpy.testing import assert_array_equal
-from test_join import as_keras_2
 
 import stackfuse as sf
 from stackfuse._keras.loading import load_uncompiled
+from tests.fusion.test_join import as_keras_2
 
 SEQUENCE, IMAGE = (5, 3), (6, 6, 3)
 POOL = L.GlobalAveragePooling2D

@@ -250,7 +250,8 @@ def test_a_model_as_it_is_and_its_copies():
 
 
 def test_digests_are_the_same_in_another_process():
-    code = "import numpy as np, pandas as pd; from stackfuse._oof.memory.fingerprint import fingerprint; "
+    code = "import numpy as np, pandas as pd; "
+    code += "from stackfuse._oof.memory.fingerprint import fingerprint; "
     code += "from sklearn.linear_model import Ridge; "
     code += "print(fingerprint({'a', 'b'}, pd.DataFrame({'x': ['u', 'v']}), Ridge(), np.eye(3)))"
     digests = {

@@ -10,7 +10,7 @@ import pytest
 
 import stackfuse as sf
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_all_is_what_is_there():

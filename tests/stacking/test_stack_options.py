@@ -22,7 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
-from stackfuse._oof import assembly as _assembly
+from stackfuse._oof import checks
 from tests.support.cases import build_classifier, build_regressor, build_sigmoid
 
 LR = ("lr", LogisticRegression())
@@ -393,11 +393,11 @@ def test_progress_shows_bases_folds_and_the_fits_below(iris, capsys, monkeypatch
 
 def test_memory_that_would_not_suffice_is_told(iris, monkeypatch):
     needed = 150 * 3 * 8  # bytes
-    assert (_assembly.free_memory() or 2**30) > 2**20
-    monkeypatch.setattr(_assembly, "free_memory", lambda: 2 * needed - 1)
+    assert (checks.free_memory() or 2**30) > 2**20
+    monkeypatch.setattr(checks, "free_memory", lambda: 2 * needed - 1)
     with pytest.warns(ResourceWarning, match="150 rows by 3 columns"):
         sf.StackingClassifier([LR], cv=3).fit(*iris)
-    monkeypatch.setattr(_assembly, "free_memory", lambda: 2 * needed)
+    monkeypatch.setattr(checks, "free_memory", lambda: 2 * needed)
     sf.StackingClassifier([LR], cv=3).fit(*iris)
 
 

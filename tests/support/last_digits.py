@@ -11,8 +11,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 import stackfuse as sf
+from stackfuse._export.checking import answers
 from stackfuse._export.checking.thresholds import parts_of
-from stackfuse._export.graph import graph as _graph
 from stackfuse._networks.kinds import (
     NetworkClassifier,
     NetworkRegressor,
@@ -98,13 +98,13 @@ def own_movement(estimator, rows, name: str) -> float:
     name : str
         Of an output of the graph.
     """
-    before = _graph.expected_outputs(estimator, rows)[name]
+    before = answers.expected_outputs(estimator, rows)[name]
     random = np.random.default_rng(0)
     with ExitStack() as patches:
         for base, method in _inner_answers(estimator):
             moved = _moved(getattr(base, method), random)
             patches.enter_context(mock.patch.object(base, method, moved))
-        after = _graph.expected_outputs(estimator, rows)[name]
+        after = answers.expected_outputs(estimator, rows)[name]
     return float(np.abs(after - before).max())
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
 import stackfuse as sf
-from stackfuse._export.graph.graph import expected_outputs
+from stackfuse._export.checking.answers import expected_outputs
 
 
 def assert_parity(estimators, X, path, tolerance=1e-13):

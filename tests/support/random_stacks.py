@@ -61,6 +61,7 @@ from threadpoolctl import threadpool_limits
 import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
 from stackfuse._export import export as _export
+from stackfuse._export.checking import answers
 from stackfuse._export.checking.thresholds import parts_of
 from stackfuse._export.compiled import base_by_base
 from stackfuse._export.graph import graph as _graph
@@ -590,7 +591,7 @@ def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
     narrow = drawn.precision == "float32"
     rows = _export._rounded(drawn.rows) if narrow else drawn.rows
     graph = _graph.build_graph(stack, rows, Build(drawn.precision))
-    outputs = _graph.run(graph, graph.signature.feed(rows))
+    outputs = answers.run(graph, graph.signature.feed(rows))
     exact = not narrow and not any(map(is_narrow, parts_of(stack)))
     # Before export sees it, which would refuse what disagrees.
     reason = why_not_exact(stack, rows, outputs) if exact else ""
@@ -623,7 +624,7 @@ def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
 def checked(stack, rows, graph, precision: str) -> None:
     """Compare a graph with a stack as export does, on made-up rows too."""
     checks = _export._Checks.of(stack, rows, graph, precision)
-    checks.check(_graph.run(graph, checks.fed), what="The graph")
+    checks.check(answers.run(graph, checks.fed), what="The graph")
 
 
 def why_not_exact(stack, rows, outputs: dict[str, np.ndarray]) -> str:
@@ -634,7 +635,7 @@ def why_not_exact(stack, rows, outputs: dict[str, np.ndarray]) -> str:
     AssertionError
         If they are much further off than the stack itself moves by last digits of its parts.
     """
-    expected = _graph.expected_outputs(stack, rows)
+    expected = answers.expected_outputs(stack, rows)
     for name in expected.keys() - {"label"}:
         wanted, got = expected[name], outputs[name]
         same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
@@ -666,10 +667,10 @@ def why_not_in_float32(stack, rows, outputs: dict[str, np.ndarray]) -> str:
     """
     with answering_by_graphs(stack):
         wide = _graph.build_graph(stack, rows, Build("float64"))
-        reason = why_not_exact(stack, rows, _graph.run(wide, wide.signature.feed(rows)))
+        reason = why_not_exact(stack, rows, answers.run(wide, wide.signature.feed(rows)))
         if not reason:
             checked(stack, rows, wide, "float64")
-    for name, wanted in _graph.expected_outputs(stack, rows).items():
+    for name, wanted in answers.expected_outputs(stack, rows).items():
         if name != "label" and not reason:  # what is wrong, not narrow, is so in most rows
             size = np.abs(outputs[name] - wanted).reshape(len(wanted), -1).max(axis=1)
             assert np.median(size) <= 0.05 * max(1.0, np.abs(wanted).max()), (name, size)
@@ -720,7 +721,7 @@ def spoilt(rows) -> Any:
 
 def compare_one_by_one(stack, rows, graph, tolerance: float) -> None:
     """Compare row by row: where the stack raises, the graph must say NaN, and -1 for a label."""
-    outputs = _graph.run(graph, graph.signature.feed(rows))
+    outputs = answers.run(graph, graph.signature.feed(rows))
     name = "label" if "label" in outputs else "prediction"
     for k in range(len(rows)):
         got = outputs[name][k]

@@ -24,10 +24,10 @@ from sklearn.utils import all_estimators
 from sklearn.utils._test_common.instance_generator import _construct_instances
 
 import stackfuse as sf
-from stackfuse._export.graph.graph import expected_outputs
+from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.graph.reasons import REASONS
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- written by tests/sweep.py -->", "<!-- end -->"
 
 #: Rows that the models are fitted on; the graphs are compared on more.

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
-from stackfuse._core.targets import CannotFuse
+from stackfuse._core.errors import CannotFuse
 from stackfuse._oof.engines import (
     FoldFits,
     FusedEngine,

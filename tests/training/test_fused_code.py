@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from test_fused import L, compare, dense, small
 
 import stackfuse as sf
-from stackfuse._core.targets import CannotFuse
+from stackfuse._core.errors import CannotFuse
 from stackfuse._oof.engines import (
     FusedEngine,
     SequentialEngine,

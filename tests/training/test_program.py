@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from sklearn.model_selection import cross_val_score
 
 import stackfuse as sf
-from stackfuse._core.multi_input import Rows
+from stackfuse._keras.rows import Rows
 from stackfuse._training import program as _program
 from tests.support.cases import build_classifier, build_regressor
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core.targets import ParityError
+from stackfuse._core.errors import ParityError
 
 #: How far probabilities may differ; decisions and regressions relative to their largest value.
 TOLERANCE = 1e-5

@@ -16,11 +16,10 @@ import scipy.sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from stackfuse._core.multi_input import (
-    MultiInput,
-    spread,
-)
-from stackfuse._core.targets import ParityError
+from stackfuse._core.errors import ParityError
+from stackfuse._core.multi_input import MultiInput
+from stackfuse._core.sampling import spread
+from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.parity import (
     TIE,
     differences,
@@ -36,7 +35,6 @@ from stackfuse._export.checking.thresholds import (
     edges_of,
     parts_of,
 )
-from stackfuse._export.graph.graph import expected_outputs
 from stackfuse._export.graph.masks import NO_CLASS
 from stackfuse._networks.kinds import (
     NetworkClassifier,

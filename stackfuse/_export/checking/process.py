@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from stackfuse._core.targets import (
+from stackfuse._core.errors import (
     NotConvertible,
     ParityError,
 )

@@ -1,90 +1,25 @@
 """The table of formats."""
 
-import hashlib
-import importlib.util
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from stackfuse._core.targets import listed
+from stackfuse._core.messages import listed
 from stackfuse._export.checking.process import Runtime
-from stackfuse._export.formats import common as _writing
-from stackfuse._export.graph.graph import Graph
-
-
-@dataclass(frozen=True)
-class Format:
-    """One format of exported files.
-
-    Attributes
-    ----------
-    name, suffix, title : str
-        As in ``format=``, the ending of its files, and its name in messages.
-    runtime : Runtime
-        The process that loads such files.
-    write : callable
-        Writes a graph to a path.
-    attach, manifest : callable
-        Put a text into a written file; get it out again, or raise KeyError if there is none.
-    contents : callable
-        Yields the parts of a file that compute, by name, without the manifest.
-    precisions : tuple of str
-        What its graphs can compute in, the default first.
-    takes_strings : bool
-    extra : str or None
-        The extra of this package that installs what is needed.
-    packages : tuple of str
-        The modules of that extra.
-    companions : tuple of str
-        Endings of further files that belong to one of this format.
-    """
-
-    name: str
-    suffix: str
-    title: str
-    runtime: Runtime
-    write: Callable[[Graph, Path], None]
-    attach: Callable[[Path, str], None]
-    manifest: Callable[[Path], str]
-    contents: Callable[[Path], Iterator[tuple[str, bytes]]]
-    precisions: tuple[str, ...] = ("float64", "float32")
-    takes_strings: bool = True
-    extra: str | None = None
-    packages: tuple[str, ...] = ()
-    companions: tuple[str, ...] = ()
-
-    def check_installed(self) -> None:
-        """Raise ModuleNotFoundError, with the line that installs it, if a package is missing."""
-        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
-        if missing:
-            raise ModuleNotFoundError(
-                f"{self.title} files need {' and '.join(missing)}, which {_is(missing)} not "
-                f"installed: pip install 'stackfuse[{self.extra}]'.",
-                name=missing[0],
-            )
-
-    def files(self, path: Path) -> list[Path]:
-        """Return all files of an export; the one at the path is the last."""
-        if path.is_dir():
-            return [file for file in path.rglob("*") if file.is_file()]
-        beside = [path.with_suffix(suffix) for suffix in self.companions]
-        return [file for file in (*beside, path) if file.is_file()]
-
-    def size(self, path: Path) -> int:
-        """Return the size of an export in bytes."""
-        return sum(file.stat().st_size for file in self.files(path))
-
-    def digests(self, path: Path) -> dict[str, str]:
-        """Return the SHA-256 of every part of a file that computes."""
-        return {name: hashlib.sha256(part).hexdigest() for name, part in self.contents(path)}
-
-    def remove(self, path: Path) -> None:
-        """Delete an export, or what there is of one."""
-        for file in self.files(path):
-            file.unlink()
-        if path.is_dir():
-            shutil.rmtree(path)
+from stackfuse._export.formats.base import Format
+from stackfuse._export.formats.keras import attach_member, read_member, write_keras, zip_contents
+from stackfuse._export.formats.litert import flatbuffer_contents, write_litert
+from stackfuse._export.formats.onnx import attach_property, onnx_contents, read_property, write_onnx
+from stackfuse._export.formats.openvino import (
+    attach_element,
+    openvino_contents,
+    read_element,
+    write_openvino,
+)
+from stackfuse._export.formats.saved_model import (
+    attach_file,
+    folder_contents,
+    read_file,
+    write_saved_model,
+)
 
 
 def format_of(path: Path, format: str | None = None) -> Format:
@@ -116,10 +51,6 @@ def format_of(path: Path, format: str | None = None) -> Format:
     )
 
 
-def _is(things: list) -> str:
-    return "is" if len(things) == 1 else "are"
-
-
 _tensorflow = Runtime("tensorflow")
 
 FORMATS: dict[str, Format] = {
@@ -130,30 +61,30 @@ FORMATS: dict[str, Format] = {
             ".keras",
             "Keras",
             _tensorflow,
-            _writing.write_keras,
-            _writing.attach_member,
-            _writing.read_member,
-            _writing.zip_contents,
+            write_keras,
+            attach_member,
+            read_member,
+            zip_contents,
         ),
         Format(
             "saved_model",
             "",
             "SavedModel",
             _tensorflow,
-            _writing.write_saved_model,
-            _writing.attach_file,
-            _writing.read_file,
-            _writing.folder_contents,
+            write_saved_model,
+            attach_file,
+            read_file,
+            folder_contents,
         ),
         Format(
             "onnx",
             ".onnx",
             "ONNX",
             Runtime("onnxruntime"),
-            _writing.write_onnx,
-            _writing.attach_property,
-            _writing.read_property,
-            _writing.onnx_contents,
+            write_onnx,
+            attach_property,
+            read_property,
+            onnx_contents,
             extra="onnx",
             packages=("onnx", "onnxruntime", "tf2onnx"),
         ),
@@ -162,10 +93,10 @@ FORMATS: dict[str, Format] = {
             ".tflite",
             "LiteRT",
             Runtime("ai_edge_litert"),
-            _writing.write_litert,
-            _writing.attach_member,
-            _writing.read_member,
-            _writing.flatbuffer_contents,
+            write_litert,
+            attach_member,
+            read_member,
+            flatbuffer_contents,
             precisions=("float32",),
             takes_strings=False,
             extra="litert",
@@ -176,10 +107,10 @@ FORMATS: dict[str, Format] = {
             ".xml",
             "OpenVINO",
             Runtime("openvino"),
-            _writing.write_openvino,
-            _writing.attach_element,
-            _writing.read_element,
-            _writing.openvino_contents,
+            write_openvino,
+            attach_element,
+            read_element,
+            openvino_contents,
             precisions=("float32",),
             takes_strings=False,
             extra="openvino",

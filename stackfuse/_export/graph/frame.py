@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 
 
 @dataclass(frozen=True)

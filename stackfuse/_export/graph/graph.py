@@ -5,17 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.isotonic import IsotonicRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core.targets import (
-    NotConvertible,
-    listed,
-)
-from stackfuse._export.compiled import base_by_base
+from stackfuse._core.errors import NotConvertible
+from stackfuse._core.messages import listed
 from stackfuse._export.graph.build import (
     Build,
     building,
@@ -27,7 +23,7 @@ from stackfuse._export.graph.names import rename_others
 from stackfuse._export.graph.nodes import refuse_taken_for_bias
 from stackfuse._export.graph.signature import Signature
 from stackfuse._keras.copies import check_stock
-from stackfuse._training.program import seeded
+from stackfuse._training.process import seeded
 
 #: What all arithmetic outside networks can be done in.
 PRECISIONS = ("float64", "float32")
@@ -178,44 +174,6 @@ def output_methods(estimator) -> dict[str, str]:
     if hasattr(estimator, "transform"):
         return {"features": "transform"}
     raise NotConvertible(f"{type(estimator).__name__} neither predicts nor transforms.")
-
-
-def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
-    """Return what the graph must return for X, by the estimator's own methods.
-
-    Stacks in it answer base by base: their compiled call is a graph of the same converters.
-    """
-    expected: dict[str, np.ndarray] = {}
-    with base_by_base():
-        for name, method in output_methods(estimator).items():
-            if name == "label":
-                expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
-                continue
-            for key, y in _named(name, getattr(estimator, method)(X)).items():
-                expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
-    return expected
-
-
-def _class_numbers(estimator, labels: np.ndarray) -> np.ndarray:
-    """Return the place of each predicted class in ``classes_``; of indicators the matrix."""
-    classes = estimator.classes_
-    if isinstance(classes, list):
-        columns = [np.searchsorted(c, labels[:, k]) for k, c in enumerate(classes)]
-        return np.column_stack(columns).astype(np.int64)
-    if labels.ndim == 2 and labels.shape[1] == 1 < len(classes):  # CatBoost's, of several classes
-        labels = labels[:, 0]
-    numbers = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
-    return np.asarray(numbers, np.int64)
-
-
-def run(function, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the outputs of a graph for arrays by the names of its inputs, computed in batches."""
-    n_rows = len(next(iter(fed.values())))
-    parts = [
-        function({name: array[start : start + _BATCH] for name, array in fed.items()})
-        for start in range(0, n_rows, _BATCH)
-    ]
-    return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 
 
 def _signature(estimator, rows, precision: str) -> Signature:

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
+from stackfuse._core.errors import NotConvertible
 from stackfuse._core.multi_input import (
     MultiInput,
     row_shapes,
 )
-from stackfuse._core.targets import NotConvertible
 from stackfuse._export.graph.frame import Frame
 from stackfuse._export.graph.names import input_names
 

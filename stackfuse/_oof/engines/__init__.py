@@ -1,23 +1,23 @@
 """How the fold replicas of one base estimator are trained."""
 
+from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.engines.base import (
     Engine,
-    FoldFits,
     SequentialEngine,
     Watch,
-    derived_seed,
-    replica,
 )
 from stackfuse._oof.engines.fused import FusedEngine
-from stackfuse._oof.engines.joblib import (
-    JoblibEngine,
-    holds_network,
-)
+from stackfuse._oof.engines.joblib import JoblibEngine
 from stackfuse._oof.engines.many import (
     Job,
     fit_many,
 )
 from stackfuse._oof.engines.named import engine_named
+from stackfuse._oof.fits import FoldFits
+from stackfuse._oof.replicas import (
+    derived_seed,
+    replica,
+)
 
 __all__ = [
     "Engine",

@@ -8,33 +8,31 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
-from stackfuse._core.multi_input import (
-    Rows,
-    is_lazy,
-)
-from stackfuse._core.targets import CannotFuse
+from stackfuse._core.errors import CannotFuse
+from stackfuse._core.multi_input import is_lazy
+from stackfuse._keras.rows import Rows
 from stackfuse._networks.base import NetworkEstimator
-from stackfuse._oof.engines.base import (
-    Engine,
+from stackfuse._oof.engines.base import Engine
+from stackfuse._oof.fits import (
+    FoldFit,
     FoldFits,
     plain_history,
-    replica,
 )
-from stackfuse._oof.memory.store import FoldFit
-from stackfuse._training.program import (
-    Training,
-    rows_per_call,
-    train,
-)
+from stackfuse._oof.replicas import replica
+from stackfuse._training.prediction import rows_per_call
 from stackfuse._training.side_by_side.eligibility import (
     groups_of,
     worth_a_graph,
 )
 from stackfuse._training.side_by_side.loop import SideBySide
+from stackfuse._training.training import (
+    Training,
+    train,
+)
 
 
 class FusedEngine:
-    """The fold replicas of a network, trained side by side; see :mod:`stackfuse._training.side_by_side.loop`.
+    """The fold replicas of a network, trained side by side.
 
     Parameters
     ----------

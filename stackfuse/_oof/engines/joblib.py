@@ -9,13 +9,11 @@ import joblib
 from joblib.parallel import MultiprocessingBackend, ThreadingBackend, get_active_backend
 from sklearn.utils.parallel import Parallel, delayed
 
-from stackfuse._core.targets import message_of
-from stackfuse._networks.base import NetworkEstimator
-from stackfuse._oof.engines.base import (
-    FoldFits,
-    fit_fold,
-    replica,
-)
+from stackfuse._core.errors import message_of
+from stackfuse._oof.contributions import holds_network
+from stackfuse._oof.engines.base import fit_fold
+from stackfuse._oof.fits import FoldFits
+from stackfuse._oof.replicas import replica
 
 #: Seconds that processes must save before networks are trained in them: each imports TensorFlow.
 WORTH_PROCESSES = 45.0
@@ -91,12 +89,6 @@ def _fit_fold(*job):
             vars(told)["fold"] = vars(error).get("fold")
             raise told from None
         raise
-
-
-def holds_network(estimator) -> bool:
-    """Whether an estimator is, or has as a part, a network of ours."""
-    parts = [estimator, *estimator.get_params(deep=True).values()]
-    return any(isinstance(part, NetworkEstimator) for part in parts)
 
 
 def _refuse_forks() -> None:

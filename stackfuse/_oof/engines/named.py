@@ -1,6 +1,6 @@
 """Engines by their names."""
 
-from stackfuse._core.targets import listed
+from stackfuse._core.messages import listed
 from stackfuse._oof.engines.base import (
     Engine,
     SequentialEngine,

@@ -11,62 +11,30 @@ import importlib.metadata
 import io
 import json
 import os
-import pickle
 import sys
 import time
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cloudpickle
 import filelock
 import joblib
 import numpy as np
 
 from stackfuse._core.files import write_whole
+from stackfuse._oof.fits import FoldFit, Forgotten
 from stackfuse._oof.memory.fingerprint import fingerprint
+from stackfuse._oof.memory.pickles import _pickled, _Unpickler
 
 #: Part of every key: entries of another format are not found.
 _FORMAT = 1
 
 #: Seconds after which a draft that nobody finished is swept away.
 _STALE = 24 * 3600
-
-
-class FoldFit(NamedTuple):
-    """What the fit of one replica leaves.
-
-    Attributes
-    ----------
-    estimator : fitted estimator or Forgotten
-    predictions : ndarray, list of ndarray or None
-        Of the fold's test rows.
-    history : dict of str to list of float, or None
-    """
-
-    estimator: Any
-    predictions: Any
-    history: dict[str, list] | None
-
-    def without_model(self) -> "FoldFit":
-        """Return the fit without its estimator."""
-        fitted = self.estimator
-        if isinstance(fitted, Forgotten):
-            return self
-        classes = getattr(fitted, "classes_", None)
-        return self._replace(estimator=Forgotten(type(fitted).__name__, classes))
-
-
-class Forgotten(NamedTuple):
-    """Stands for the model of a fold, of which only the predictions were kept."""
-
-    kind: str
-    classes_: Any
 
 
 @dataclass(frozen=True)
@@ -247,50 +215,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # tensorflow-cpu, for example
         return None
-
-
-def _own_code(estimator) -> dict[str, Any]:
-    """Return by name the classes and functions of an estimator that cannot be imported."""
-    parts = [estimator, *estimator.get_params(deep=True).values()]
-    parts += [v for part in parts if isinstance(part, list) for pair in part for v in _items(pair)]
-    code = [part for part in parts if isinstance(part, type | types.FunctionType)]
-    code += [base for part in parts for base in type(part).__mro__]
-    names = {f"{thing.__module__}.{thing.__qualname__}": thing for thing in code}
-    local = {n: t for n, t in names.items() if "<" in n or t.__module__ == "__main__"}
-    return local
-
-
-def _items(pair: Any) -> list:
-    return list(pair) if isinstance(pair, tuple | list) else [pair]
-
-
-class _Pickler(cloudpickle.Pickler):
-    """Names the code that only this program knows, where it would be written out and loaded anew.
-
-    To load a class of a running program anew would set its attributes back.
-    """
-
-    def __init__(self, file, estimator):
-        super().__init__(file)
-        self._names = {id(thing): name for name, thing in _own_code(estimator).items()}
-
-    def persistent_id(self, obj):
-        return self._names.get(id(obj)) if isinstance(obj, type | types.FunctionType) else None
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, like):
-        super().__init__(file)
-        self._code = _own_code(like)
-
-    def persistent_load(self, pid):
-        return self._code[pid]
-
-
-def _pickled(estimator) -> bytes:
-    buffer = io.BytesIO()
-    _Pickler(buffer, estimator).dump(estimator)
-    return buffer.getvalue()
 
 
 def _packed(fit: FoldFit) -> bytes:

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import joblib
 import numpy as np
 
-from stackfuse._core.targets import CannotFuse
+from stackfuse._core.errors import CannotFuse
 from stackfuse._keras.architecture import exempts_from_decay
 from stackfuse._training.batches import n_batches
-from stackfuse._training.program import (
-    Program,
-    Training,
-)
+from stackfuse._training.program import Program
+from stackfuse._training.training import Training
 
 #: Optimizers that treat every element of a variable by itself.
 _ELEMENTWISE = {

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from stackfuse._core.targets import CannotFuse
+from stackfuse._core.errors import CannotFuse
 
 #: Operations that are run whatever they return, and give the same each time.
 _HARMLESS = {"Assert", "Case", "If", "PrintV2", "StatefulPartitionedCall", "While"}

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core.targets import CannotFuse
+from stackfuse._core.errors import CannotFuse
 from stackfuse._training.side_by_side.forward import (
     Forward,
     feed_spec,

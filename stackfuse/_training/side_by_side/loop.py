@@ -13,19 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core.multi_input import Rows
-from stackfuse._core.targets import CannotFuse
+from stackfuse._core.errors import CannotFuse
+from stackfuse._keras.rows import Rows
 from stackfuse._training.batches import (
     EpochOrders,
     rows_of,
 )
-from stackfuse._training.program import (
-    Program,
-    Training,
-    check_finite,
-    locked,
-    rows_per_call,
-)
+from stackfuse._training.prediction import rows_per_call
+from stackfuse._training.process import locked
+from stackfuse._training.program import Program
 from stackfuse._training.side_by_side.eligibility import (
     check_model,
     check_settings,
@@ -40,6 +36,10 @@ from stackfuse._training.side_by_side.graph import (
     ReplicaGraph,
     ReplicaState,
     feed_of,
+)
+from stackfuse._training.training import (
+    Training,
+    check_finite,
 )
 
 #: Graphs of one model that are kept: of other numbers of replicas, or lengths of sequences.

@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier
 
 import stackfuse as sf
-from stackfuse._export.graph import graph as _graph
+from stackfuse._export.checking import answers
 from tests.support.cases import build_classifier, build_sigmoid
 from tests.support.last_digits import answering_by_graphs
 from tests.support.parity import assert_parity
@@ -49,8 +49,8 @@ def drawn_by_hand(task, bases, final, X, y):
 
 def off_by(share, monkeypatch):
     """Let all graphs return numbers that are off by a share of them."""
-    run = _graph.run
-    monkeypatch.setattr(_graph, "run", lambda *a: {k: y * (1 + share) for k, y in run(*a).items()})
+    run = answers.run
+    monkeypatch.setattr(answers, "run", lambda *a: {k: y * (1 + share) for k, y in run(*a).items()})
 
 
 def test_a_graph_that_is_off_by_little_is_noticed(diabetes, tmp_path, monkeypatch):

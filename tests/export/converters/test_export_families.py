@@ -24,6 +24,7 @@ from sklearn.svm import SVC, SVR
 
 import stackfuse as sf
 from stackfuse._export import convert
+from stackfuse._export.checking import answers
 from stackfuse._export.graph import graph as _graph
 from tests.support.cases import (
     FAMILY_CLASSIFIERS,
@@ -54,7 +55,7 @@ def with_extremes(X):
 
 def assert_agrees(estimator, got, X, atol=2e-12):
     """Compare a graph's outputs with what the estimator itself returns."""
-    for key, wanted in _graph.expected_outputs(estimator, X).items():
+    for key, wanted in answers.expected_outputs(estimator, X).items():
         found = np.asarray(got[key])
         assert found.shape == wanted.shape
         if key.startswith("label"):
@@ -231,7 +232,7 @@ def test_rows_fitted_as_a_sparse_matrix(flowers):
         model.fit(csr_matrix(X[::2]), y[::2])
         if isinstance(model, SVC | SVR):
             got = sf.to_keras(model)(X)
-            wanted = _graph.expected_outputs(model, csr_matrix(X))
+            wanted = answers.expected_outputs(model, csr_matrix(X))
             assert_allclose(next(iter(got.values())), next(iter(wanted.values())), atol=1e-12)
         else:
             assert_converts(model, X)

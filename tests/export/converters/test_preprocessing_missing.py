@@ -13,11 +13,9 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, SplineTransform
 from sklearn.tree import DecisionTreeRegressor
 
 import stackfuse as sf
+from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.graph.build import Build
-from stackfuse._export.graph.graph import (
-    build_graph,
-    expected_outputs,
-)
+from stackfuse._export.graph.graph import build_graph
 from tests.support.parity import assert_parity
 
 pytestmark = pytest.mark.filterwarnings("ignore:Skipping features:UserWarning")

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
 from stackfuse._export import export as _export
+from stackfuse._export.checking import answers
 from stackfuse._export.checking import (
     process as _verify,
 )
@@ -26,7 +27,6 @@ from stackfuse._export.checking import (
     runtimes as _runtimes,
 )
 from stackfuse._export.formats import table as _formats
-from stackfuse._export.graph import graph as _graph
 from tests.support.cases import build_classifier
 
 BASES = [
@@ -266,7 +266,7 @@ def test_disagreement_is_told_and_nothing_is_written(iris, stack, tmp_path, monk
     path = tmp_path / "stack.keras"
     sf.export(stack, path)
     before = path.read_bytes()
-    expected = _graph.expected_outputs(stack, X)
+    expected = answers.expected_outputs(stack, X)
     expected["probabilities"][7, 1] += 0.25
     monkeypatch.setattr(_export, "expected_outputs", lambda *_: expected)
     with pytest.raises(

@@ -1,15 +1,5 @@
 """Estimators that are made of other estimators."""
 
-from stackfuse._export.converters.compositions import (
-    calibration,
-    columns,
-    compose,
-    dummy,
-    ensembles,
-    isotonic,
-    multi,
-)
-
 __all__ = [
     "calibration",
     "columns",

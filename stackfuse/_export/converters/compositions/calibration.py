@@ -5,7 +5,6 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
-from stackfuse._export.converters.shared.descent import mean_over_trees
 from stackfuse._export.graph.arithmetic import (
     constant,
     first_largest,
@@ -17,6 +16,7 @@ from stackfuse._export.graph.convert import (
     convert_type,
     unsupported,
 )
+from stackfuse._export.graph.sums import mean_over_trees
 
 
 @convert_type(CalibratedClassifierCV, frames=True)

@@ -6,10 +6,8 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import FeatureUnion
 from sklearn.preprocessing import FunctionTransformer
 
-from stackfuse._core.targets import (
-    NotConvertible,
-    listed,
-)
+from stackfuse._core.errors import NotConvertible
+from stackfuse._core.messages import listed
 from stackfuse._export.graph.arithmetic import held
 from stackfuse._export.graph.convert import (
     convert,

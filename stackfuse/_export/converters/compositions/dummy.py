@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.multiclass import _ConstantPredictor
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.arithmetic import held
 from stackfuse._export.graph.convert import (
     convert_type,

@@ -18,13 +18,11 @@ from sklearn.tree import (
     ExtraTreeRegressor,
 )
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.shared.descent import (
     Tree,
     as_float32,
     leaf_values,
-    mean_over_trees,
-    sum_over_trees,
 )
 from stackfuse._export.converters.trees.trees import tree_of
 from stackfuse._export.graph.arithmetic import (
@@ -40,6 +38,10 @@ from stackfuse._export.graph.convert import (
     unsupported,
 )
 from stackfuse._export.graph.frame import take_columns
+from stackfuse._export.graph.sums import (
+    mean_over_trees,
+    sum_over_trees,
+)
 
 _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
 

@@ -10,7 +10,7 @@ from sklearn.multioutput import (
     RegressorChain,
 )
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     constant,
     first_largest,

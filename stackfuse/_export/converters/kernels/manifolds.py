@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.manifold import Isomap, LocallyLinearEmbedding
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.kernels.neighbors import (
     reduced_by_estimator,
     refuse_ties,

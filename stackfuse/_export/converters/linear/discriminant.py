@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     affine,
     first_largest,

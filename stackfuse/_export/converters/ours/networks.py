@@ -1,7 +1,6 @@
 """Keras networks: ours, copied into the graph in inference mode."""
 
-from stackfuse._core.multi_input import input_structure
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     affine,
     as_column,
@@ -21,6 +20,7 @@ from stackfuse._keras.penultimate import (
     in_float64,
     penultimate,
 )
+from stackfuse._keras.rows import input_structure
 from stackfuse._networks.kinds import (
     NetworkClassifier,
     NetworkRegressor,

@@ -26,7 +26,7 @@ from stackfuse._stacking.estimators import (
     StackingClassifier,
     StackingRegressor,
 )
-from stackfuse._stacking.fitted import as_list
+from stackfuse._stacking.passthrough import as_list
 
 
 @convert_type(

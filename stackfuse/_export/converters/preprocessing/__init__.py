@@ -1,20 +1,5 @@
 """Transformers."""
 
-from stackfuse._export.converters.preprocessing import (
-    bases,
-    binning,
-    distributions,
-    encoding,
-    imputing,
-    iterative_imputing,
-    neighbor_imputing,
-    polynomial,
-    powers,
-    preprocessing,
-    projections,
-    sparse_coding,
-)
-
 __all__ = [
     "bases",
     "binning",

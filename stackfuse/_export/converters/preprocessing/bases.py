@@ -7,7 +7,7 @@ from math import factorial
 import numpy as np
 from sklearn.preprocessing import SplineTransformer
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.shared.intervals import (
     passed,
     rows_at,

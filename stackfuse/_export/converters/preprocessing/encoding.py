@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     constant,
     table,

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.impute._iterative import IterativeImputer  # experimental: not in the public module
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.preprocessing.imputing import (
     is_missing,
     with_indicator,

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.impute import KNNImputer
 from sklearn.metrics import nan_euclidean_distances
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.preprocessing.imputing import (
     is_missing,
     with_indicator,

@@ -4,7 +4,7 @@ from itertools import combinations, combinations_with_replacement
 
 from sklearn.preprocessing import PolynomialFeatures
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.convert import convert_transformer
 
 

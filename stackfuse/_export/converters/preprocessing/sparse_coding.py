@@ -2,7 +2,7 @@
 
 from sklearn.decomposition import DictionaryLearning, MiniBatchDictionaryLearning, SparseCoder
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     constant,
-    held,
     table,
 )
 from stackfuse._export.graph.build import current_build
@@ -111,34 +110,6 @@ def as_float32(x, trees: Sequence[Tree]):
     small = ops.round(x * constant(1 / step, x)) * constant(step, x)
     is_small = ops.less(ops.abs(x), constant(float(limits.tiny), x))
     return ops.where(is_small, small, ops.cast(rounded, x.dtype))
-
-
-def sum_over_trees(values):
-    """Return the sum over the middle axis, added up from first to last.
-
-    TensorFlow adds in this order only where another axis follows whose length is not
-    1. So sums equal scikit-learn's to the last bit, and what lies on a threshold or in a tie behind
-    them is decided alike.
-
-    Parameters
-    ----------
-    values : KerasTensor of shape (batch, n_trees, n_values)
-
-    Returns
-    -------
-    sums : KerasTensor of shape (batch, n_values)
-    """
-    from keras import ops
-
-    if values.shape[2] > 1:
-        return ops.sum(values, axis=1)
-    return ops.sum(ops.concatenate([values, values], axis=2), axis=1)[:, :1]
-
-
-def mean_over_trees(values):
-    """Return the mean over the middle axis, shape (batch, n_values)."""
-    total = sum_over_trees(values)
-    return total / held(total, np.full(values.shape[2], float(values.shape[1])))[0]
 
 
 def _numbers_by_place(x):

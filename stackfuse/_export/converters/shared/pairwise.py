@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from stackfuse._core.targets import (
-    NotConvertible,
-    listed,
-)
+from stackfuse._core.errors import NotConvertible
+from stackfuse._core.messages import listed
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,

@@ -7,12 +7,11 @@ import tempfile
 import numpy as np
 from catboost import CatBoostClassifier, CatBoostRegressor
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.shared.descent import (
     Tree,
     as_float32,
     leaf_values,
-    sum_over_trees,
 )
 from stackfuse._export.graph.arithmetic import (
     constant,
@@ -25,6 +24,7 @@ from stackfuse._export.graph.convert import (
     convert_type,
     unsupported,
 )
+from stackfuse._export.graph.sums import sum_over_trees
 
 #: Regressors' predictions are the sum of the trees, or a function of it.
 _IDENTITY = ("RMSE", "MAE", "Quantile", "Expectile", "LogCosh", "Huber", "MAPE", "MultiRMSE", "Lq")

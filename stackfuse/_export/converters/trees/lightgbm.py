@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from lightgbm import LGBMClassifier, LGBMModel, LGBMRegressor
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.shared.descent import (
     Tree,
     leaf_values,

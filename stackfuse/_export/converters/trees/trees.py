@@ -21,8 +21,6 @@ from stackfuse._export.converters.shared.descent import (
     Tree,
     as_float32,
     leaf_values,
-    mean_over_trees,
-    sum_over_trees,
 )
 from stackfuse._export.graph.arithmetic import (
     constant,
@@ -36,6 +34,10 @@ from stackfuse._export.graph.convert import (
     convert_type,
     once,
     unsupported,
+)
+from stackfuse._export.graph.sums import (
+    mean_over_trees,
+    sum_over_trees,
 )
 
 

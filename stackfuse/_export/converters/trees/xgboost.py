@@ -5,7 +5,7 @@ import json
 import numpy as np
 from xgboost import XGBClassifier, XGBModel, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
-from stackfuse._core.targets import NotConvertible
+from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.shared.descent import (
     Tree,
     as_float32,

@@ -1,0 +1,57 @@
+"""Parts of messages: lists of names, and the names that were nearly typed."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names quoted and joined for a message: ``'a', 'b' or 'c'``."""
+    quoted = [repr(name) for name in names]
+    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return the question after names that are nearly the same, or nothing.
+
+    Examples
+    --------
+    >>> near("optimzer", ["optimizer", "loss"])
+    " Did you mean 'optimizer'?"
+    """
+    typed = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), typed, n=3)
+    return f" Did you mean {listed([typed[one] for one in found])}?" if found else ""
+
+
+def known_name(
+    name: str, module: ModuleType, parameter: str, config: dict[str, Any] | None = None
+) -> Any:
+    """Return what a part of Keras makes of a name: an optimizer, a loss or a metric.
+
+    Parameters
+    ----------
+    name : str
+    module : module
+        The part of Keras.
+    parameter : str
+        That the name is the value of.
+    config : dict, default=None
+        Settings of what is made.
+
+    Raises
+    ------
+    ValueError
+        With the nearest names, if there is none of this one.
+    """
+    get: Any = vars(module)["get"]
+    try:
+        return get({"class_name": name, "config": config} if config else name)
+    except ValueError:
+        noun = module.__name__.rpartition(".")[2]
+        known = [key for key in vars(module) if key[0] != "_" and callable(vars(module)[key])]
+        known = [key for key in known if key not in ("get", "serialize", "deserialize")]
+        raise ValueError(
+            f"{parameter}={name!r} is none of keras.{noun}.{near(name, known)}"
+        ) from None

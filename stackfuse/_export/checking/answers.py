@@ -1,0 +1,47 @@
+"""What an estimator answers to rows, and what its graph does."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.sparse import issparse
+
+from stackfuse._export.compiled import base_by_base
+from stackfuse._export.graph.graph import _BATCH, _named, output_methods
+
+
+def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
+    """Return what the graph must return for X, by the estimator's own methods.
+
+    Stacks in it answer base by base: their compiled call is a graph of the same converters.
+    """
+    expected: dict[str, np.ndarray] = {}
+    with base_by_base():
+        for name, method in output_methods(estimator).items():
+            if name == "label":
+                expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
+                continue
+            for key, y in _named(name, getattr(estimator, method)(X)).items():
+                expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
+    return expected
+
+
+def _class_numbers(estimator, labels: np.ndarray) -> np.ndarray:
+    """Return the place of each predicted class in ``classes_``; of indicators the matrix."""
+    classes = estimator.classes_
+    if isinstance(classes, list):
+        columns = [np.searchsorted(c, labels[:, k]) for k, c in enumerate(classes)]
+        return np.column_stack(columns).astype(np.int64)
+    if labels.ndim == 2 and labels.shape[1] == 1 < len(classes):  # CatBoost's, of several classes
+        labels = labels[:, 0]
+    numbers = labels if labels.ndim == 2 else np.searchsorted(classes, labels)
+    return np.asarray(numbers, np.int64)
+
+
+def run(function, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the outputs of a graph for arrays by the names of its inputs, computed in batches."""
+    n_rows = len(next(iter(fed.values())))
+    parts = [
+        function({name: array[start : start + _BATCH] for name, array in fed.items()})
+        for start in range(0, n_rows, _BATCH)
+    ]
+    return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}

@@ -1,0 +1,89 @@
+"""What every format is."""
+
+import hashlib
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stackfuse._export.checking.process import Runtime
+from stackfuse._export.graph.graph import Graph
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of exported files.
+
+    Attributes
+    ----------
+    name, suffix, title : str
+        As in ``format=``, the ending of its files, and its name in messages.
+    runtime : Runtime
+        The process that loads such files.
+    write : callable
+        Writes a graph to a path.
+    attach, manifest : callable
+        Put a text into a written file; get it out again, or raise KeyError if there is none.
+    contents : callable
+        Yields the parts of a file that compute, by name, without the manifest.
+    precisions : tuple of str
+        What its graphs can compute in, the default first.
+    takes_strings : bool
+    extra : str or None
+        The extra of this package that installs what is needed.
+    packages : tuple of str
+        The modules of that extra.
+    companions : tuple of str
+        Endings of further files that belong to one of this format.
+    """
+
+    name: str
+    suffix: str
+    title: str
+    runtime: Runtime
+    write: Callable[[Graph, Path], None]
+    attach: Callable[[Path, str], None]
+    manifest: Callable[[Path], str]
+    contents: Callable[[Path], Iterator[tuple[str, bytes]]]
+    precisions: tuple[str, ...] = ("float64", "float32")
+    takes_strings: bool = True
+    extra: str | None = None
+    packages: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
+
+    def check_installed(self) -> None:
+        """Raise ModuleNotFoundError, with the line that installs it, if a package is missing."""
+        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ModuleNotFoundError(
+                f"{self.title} files need {' and '.join(missing)}, which {_is(missing)} not "
+                f"installed: pip install 'stackfuse[{self.extra}]'.",
+                name=missing[0],
+            )
+
+    def files(self, path: Path) -> list[Path]:
+        """Return all files of an export; the one at the path is the last."""
+        if path.is_dir():
+            return [file for file in path.rglob("*") if file.is_file()]
+        beside = [path.with_suffix(suffix) for suffix in self.companions]
+        return [file for file in (*beside, path) if file.is_file()]
+
+    def size(self, path: Path) -> int:
+        """Return the size of an export in bytes."""
+        return sum(file.stat().st_size for file in self.files(path))
+
+    def digests(self, path: Path) -> dict[str, str]:
+        """Return the SHA-256 of every part of a file that computes."""
+        return {name: hashlib.sha256(part).hexdigest() for name, part in self.contents(path)}
+
+    def remove(self, path: Path) -> None:
+        """Delete an export, or what there is of one."""
+        for file in self.files(path):
+            file.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+def _is(things: list) -> str:
+    return "is" if len(things) == 1 else "are"

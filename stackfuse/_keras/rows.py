@@ -1,0 +1,135 @@
+"""Rows of X as a network takes them."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from stackfuse._core.multi_input import MultiInput, is_lazy
+
+
+class Rows:
+    """The rows of X, in the structure and the dtypes that a network takes.
+
+    Sparse matrices and memory maps stay as they are until a batch of them is asked for.
+
+    Parameters
+    ----------
+    X : ndarray, sparse matrix or MultiInput
+    model : keras.Model
+    chosen : ndarray of int, default=None
+        The rows that there are; by default all. They are read when they are asked for.
+    """
+
+    def __init__(self, X, model, chosen: np.ndarray | None = None):
+        self.model = model
+        self.X = X
+        self.chosen = chosen
+        self.structure = input_structure(model)
+        names = list(self.inputs)
+        if isinstance(X, MultiInput):
+            if names and set(names) != set(X.arrays):
+                raise ValueError(
+                    f"The model {model.name!r} has the inputs {names}, but X has "
+                    f"{list(X.arrays)}. Name the keras.Input layers as the arrays."
+                )
+        elif len(names) > 1:
+            arguments = ", ".join(f"{name}=..." for name in names)
+            raise ValueError(
+                f"The model {model.name!r} has {len(names)} inputs, but X is one array. "
+                f"Pass X = sf.MultiInput({arguments})."
+            )
+        self.is_lazy = is_lazy(X)
+
+    def part(self, places: np.ndarray) -> "Rows":
+        """Return some of these rows."""
+        return Rows(self.X, self.model, places if self.chosen is None else self.chosen[places])
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The symbolic inputs by name; none of a model that does not declare them."""
+        if self.structure is None or isinstance(self.structure, dict):
+            return dict(self.structure or {})
+        several = isinstance(self.structure, list | tuple)
+        return {tensor.name: tensor for tensor in (self.structure if several else [self.structure])}
+
+    @property
+    def bytes_per_row(self) -> int:
+        """What one row takes in memory as the network takes it."""
+        import keras
+
+        return sum(array.nbytes for array in keras.tree.flatten(self[slice(0, 1)]))
+
+    def __len__(self) -> int:
+        return int(self.X.shape[0]) if self.chosen is None else len(self.chosen)
+
+    def __getitem__(self, rows):
+        """Return some rows: an array, or arrays in the structure of the model's input."""
+        if self.chosen is not None:
+            rows = self.chosen[rows]
+        if isinstance(self.structure, dict):
+            return {name: self._input(name, t, rows) for name, t in self.structure.items()}
+        if isinstance(self.structure, list | tuple):
+            return tuple(self._input(t.name, t, rows) for t in self.structure)
+        if self.structure is not None:
+            return self._input(self.structure.name, self.structure, rows)
+        if isinstance(self.X, MultiInput):
+            return {name: self._input(name, None, rows) for name in self.X.arrays}
+        return self._input("X", None, rows)
+
+    def _input(self, name: str, tensor, rows) -> np.ndarray:
+        """Return some rows of one input as it is declared; of None, as Keras would pass them on."""
+        shown, source = "X", self.X
+        if isinstance(self.X, MultiInput):
+            shown, source = f"X[{name!r}]", self.X[name]
+        array = _select(source, rows)
+        if tensor is None:  # whole numbers may be those of words or places, and stay exact
+            whole = array.dtype.kind in "iu"
+            return array if whole else _cast(array, self.model.compute_dtype, shown, self.model)
+        return _of_rank(_cast(array, tensor.dtype, shown, self.model), len(tensor.shape))
+
+
+def input_structure(model):
+    """Return the symbolic inputs of a model in their structure, or None where it has none.
+
+    One tensor, or a list or dict of tensors; a subclassed model has none.
+    """
+    import keras
+
+    if not getattr(model, "inputs", None):
+        return None
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def _of_rank(array: np.ndarray, n_axes: int) -> np.ndarray:
+    """Add or drop a last axis of length one, as Keras does."""
+    if array.ndim == n_axes - 1:
+        return array[..., np.newaxis]
+    return array[..., 0] if array.ndim == n_axes + 1 else array
+
+
+def _select(array, rows) -> np.ndarray:
+    part = array[rows]
+    return part.toarray() if scipy.sparse.issparse(part) else np.asarray(part)
+
+
+def _cast(array: np.ndarray, dtype: Any, name: str, model) -> np.ndarray:
+    """Return the array in another dtype; refuse if that changes a value for the worse."""
+    wanted = np.dtype(dtype if dtype != "bfloat16" else "float32")
+    if array.dtype == wanted:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(wanted)
+    if array.dtype.kind == "f" and wanted.kind == "f":
+        changed = ~np.isfinite(cast)  # the array itself is finite
+    elif "b" in (array.dtype.kind, wanted.kind):
+        return cast
+    else:
+        changed = cast.astype(array.dtype) != array
+    if changed.any():
+        raise ValueError(
+            f"{name} has dtype {array.dtype} and holds {array[changed][0].item()!r}, which the "
+            f"input of model {model.name!r}, {wanted}, cannot represent. Rescale it, cast it "
+            "yourself, or declare keras.Input(dtype=...)."
+        )
+    return cast

@@ -1,0 +1,52 @@
+"""Pickles of fitted estimators, which name the code that only this program knows."""
+
+import io
+import pickle
+import types
+from typing import Any
+
+import cloudpickle
+
+
+def _own_code(estimator) -> dict[str, Any]:
+    """Return by name the classes and functions of an estimator that cannot be imported."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    parts += [v for part in parts if isinstance(part, list) for pair in part for v in _items(pair)]
+    code = [part for part in parts if isinstance(part, type | types.FunctionType)]
+    code += [base for part in parts for base in type(part).__mro__]
+    names = {f"{thing.__module__}.{thing.__qualname__}": thing for thing in code}
+    local = {n: t for n, t in names.items() if "<" in n or t.__module__ == "__main__"}
+    return local
+
+
+def _items(pair: Any) -> list:
+    return list(pair) if isinstance(pair, tuple | list) else [pair]
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Names the code that only this program knows, where it would be written out and loaded anew.
+
+    To load a class of a running program anew would set its attributes back.
+    """
+
+    def __init__(self, file, estimator):
+        super().__init__(file)
+        self._names = {id(thing): name for name, thing in _own_code(estimator).items()}
+
+    def persistent_id(self, obj):
+        return self._names.get(id(obj)) if isinstance(obj, type | types.FunctionType) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file, like):
+        super().__init__(file)
+        self._code = _own_code(like)
+
+    def persistent_load(self, pid):
+        return self._code[pid]
+
+
+def _pickled(estimator) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, estimator).dump(estimator)
+    return buffer.getvalue()

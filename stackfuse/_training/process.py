@@ -1,0 +1,56 @@
+"""What the process as a whole has one of: the lock of training, seeds, forks."""
+
+import os
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+_lock = threading.RLock()
+
+
+_process: int | None = None
+
+
+def refuse_fork() -> None:
+    """Raise in a fork of a process that has trained: TensorFlow would hang here."""
+    global _process
+    _process = _process or os.getpid()
+    if _process != os.getpid():
+        raise RuntimeError(
+            "This process is a fork of one in which TensorFlow has run, and would hang. Use "
+            "joblib's backend 'loky', the default, or 'threading', instead of 'multiprocessing'."
+        )
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed what builders, initializers and random layers draw from, then put it back as it was.
+
+    Keras takes the seed of every initializer and random layer that has none from Python's
+    ``random``. Models built here equal those built after ``keras.utils.set_random_seed(seed)``, the
+    names that Keras counts up included: TensorFlow keeps something for every name it has seen.
+    """
+    refuse_fork()
+    from keras.src.backend.common import global_state
+
+    with _lock:
+        python_state, numpy_state = random.getstate(), np.random.get_state()
+        counters = global_state.get_global_attribute("object_name_uids")
+        random.seed(seed)
+        np.random.seed(seed)
+        global_state.set_global_attribute("object_name_uids", defaultdict(int))
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+            global_state.set_global_attribute("object_name_uids", counters)
+
+
+def locked() -> threading.RLock:
+    """Return the lock of all that trains: threads that train at once are not reproducible."""
+    return _lock
