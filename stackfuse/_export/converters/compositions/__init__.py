@@ -6,6 +6,5 @@ __all__ = [
     "compose",
     "dummy",
     "ensembles",
-    "isotonic",
     "multi",
 ]

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations, combinations_with_replacement
 from math import factorial
 
 import numpy as np
-from sklearn.preprocessing import SplineTransformer
+from sklearn.preprocessing import Binarizer, KBinsDiscretizer, PolynomialFeatures, SplineTransformer
 
 from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.shared.intervals import (
@@ -150,3 +151,59 @@ def _ends(estimator, spline, low, high, degree: int) -> tuple[np.ndarray, np.nda
             below[-2:, near] = spline(low, nu=1)[near], spline(low)[near]
             above[-2:, far] = spline(high, nu=1)[far], spline(high)[far]
     return np.r_[low, below.ravel()], np.r_[high, above.ravel()]
+
+
+# -------------------- Numbers cut into bins, and what lies above a threshold
+
+
+@convert_transformer(Binarizer)
+def _binarizer(estimator, x):
+    from keras import ops
+
+    # What is above the threshold has reached the next number.
+    above = np.nextafter(float(estimator.threshold), np.inf)
+    return ops.cast(passed(x, [np.array([above])] * x.shape[1]), x.dtype)
+
+
+@convert_transformer(KBinsDiscretizer)
+def _k_bins(estimator, x):
+    from keras import ops
+
+    if estimator.dtype is not None and np.dtype(estimator.dtype) == np.float32:
+        x = ops.cast(ops.cast(x, "float32"), x.dtype)
+    bins = passed(x, [edges[1:-1] for edges in estimator.bin_edges_])
+    if estimator.encode == "ordinal":
+        return ops.cast(bins, x.dtype)
+    n_bins = [int(n) for n in estimator.n_bins_]
+    feature = np.repeat(np.arange(len(n_bins)), n_bins).tolist()
+    number = np.concatenate([np.arange(n, dtype=np.int32) for n in n_bins])
+    hits = ops.equal(ops.take(bins, feature, axis=1), number)
+    return ops.cast(hits, x.dtype)
+
+
+# -------------------- Products of features: one of a degree less, times one more feature
+
+
+@convert_transformer(PolynomialFeatures)
+def _polynomial(estimator, x):
+    from keras import ops
+
+    lowest, highest = estimator._min_degree, estimator._max_degree
+    chosen = combinations if estimator.interaction_only else combinations_with_replacement
+    blocks = [ops.ones_like(x[:, :1])] if estimator.include_bias else []
+    powers = x
+    places: dict[tuple[int, ...], int] = {(k,): k for k in range(x.shape[1])}
+    for degree in range(1, highest + 1):
+        if degree > 1:
+            products = list(chosen(range(x.shape[1]), degree))
+            if not products:
+                break
+            # In the order in which scikit-learn multiplies, to the last bit.
+            rest = ops.take(powers, [places[product[1:]] for product in products], axis=1)
+            powers = rest * ops.take(x, [product[0] for product in products], axis=1)
+            places = {product: k for k, product in enumerate(products)}
+        if degree >= lowest:
+            blocks.append(powers)
+    if not blocks:
+        raise NotConvertible("PolynomialFeatures returns no columns.")
+    return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
