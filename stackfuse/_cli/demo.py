@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from keras import Input, Sequential, layers
 from rich.console import Console
 from rich.table import Table
 from sklearn.callback import ProgressBar
@@ -36,8 +37,6 @@ META_LEARNERS = {
 
 def build_mlp(meta, units=64):
     """Return a multi-layer perceptron over the 64 grey values."""
-    from keras import Input, Sequential, layers
-
     return Sequential(
         [
             Input((meta["n_features_in_"],)),
@@ -52,8 +51,6 @@ def build_mlp(meta, units=64):
 
 def build_cnn(meta, filters=16):
     """Return a small convolutional network over the 8 x 8 images."""
-    from keras import Input, Sequential, layers
-
     return Sequential(
         [
             Input((meta["n_features_in_"],)),

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
+import tensorflow as tf
+from keras import ops
 
 from stackfuse._core.errors import NotConvertible
 from stackfuse._export.compiled import built_by
@@ -41,9 +44,6 @@ def one_call(stack, method: str) -> Callable:
     NotConvertible
         If some estimator has no exact counterpart.
     """
-    import keras
-    import tensorflow as tf
-
     shape = stack._sample_X.shape[1:]
     with locked(), seeded(0), building(Build(live=True)):
         x = keras.Input(shape, dtype="float64")
@@ -79,9 +79,6 @@ def live(estimator, x, meaning: str):
         If the network takes anything but one array of floating-point numbers: others are checked,
         value by value, before they are cast.
     """
-    import keras
-    from keras import ops
-
     model, outputs = estimator.model_, estimator.outputs_
     declared = input_structure(model)
     if (

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 from stackfuse._core.errors import NotConvertible
 from stackfuse._keras.outputs import Outputs
 from stackfuse._keras.rows import input_structure
@@ -39,8 +41,6 @@ def as_estimator(stack, rows) -> Any:
     NotConvertible
         If the model has several outputs, or does not say what its inputs are.
     """
-    import keras
-
     if not isinstance(stack, keras.Model):
         return stack
     if not getattr(stack, "inputs", None):

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
+from keras import ops
+
 from stackfuse._core.messages import (
     listed,
     near,
@@ -128,8 +131,6 @@ def fuse(
     >>> np.allclose(product(x), one(x) * two(x))
     True
     """
-    import keras
-
     _check_how(how, weights, context)
     members = members_of(models, layer, trainable)
     sources = sources_of(members, inputs)
@@ -165,8 +166,6 @@ def _options(
 
 def _context(name: str, sources: list[Source], dtype: str):
     """Return the inputs that the models are weighed by, as one table."""
-    from keras import ops
-
     names = [source.name for source in sources]
     tables = [s for s in sources if len(s.tensor.shape) == 2 and s.tensor.dtype != "string"]
     chosen = tables if name == "inputs" else [s for s in tables if s.name == name]
@@ -182,8 +181,6 @@ def _context(name: str, sources: list[Source], dtype: str):
 
 def _joined(parts: list[Part], how: str, options: dict[str, Any], *, headed: bool):
     """Return the outputs, joined by a strategy, on a scale that has a meaning."""
-    from keras import ops
-
     strategy = FUSIONS[how]
     if how in SIDE_BY_SIDE:
         check_shapes(parts, how)
@@ -211,8 +208,6 @@ def _of_distributions(strategy: Callable, tensors: list, link: str | None, optio
 
     A unit with a sigmoid is a distribution of its own, over no and yes.
     """
-    from keras import ops
-
     if link == "softmax":
         return strategy(tensors, **options)
     both = [ops.stack([1 - tensor, tensor], axis=-1) for tensor in tensors]
@@ -221,8 +216,6 @@ def _of_distributions(strategy: Callable, tensors: list, link: str | None, optio
 
 def _headed(tensor, head: Any):
     """Return a tensor after the head."""
-    import keras
-
     if head is None:
         return tensor
     for part in head if isinstance(head, list | tuple) else [head]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+
 from stackfuse._core.messages import near
 from stackfuse._fusion.members import (
     Member,
@@ -45,8 +47,6 @@ def sources_of(members: list[Member], inputs: Any) -> list[Source]:
     ValueError
         If inputs that shall be shared differ, or a port is fed twice or not at all.
     """
-    import keras
-
     ports = {(m, p): port for m, one in enumerate(members) for p, port in enumerate(one.ports)}
     if isinstance(inputs, dict):
         named = list(_said(inputs, members))
@@ -71,8 +71,6 @@ def sources_of(members: list[Member], inputs: Any) -> list[Source]:
 
 def outputs_of(members: list[Member], sources: list[Source]) -> list:
     """Return the symbolic output of each member."""
-    import keras
-
     fed = {place: source.tensor for source in sources for place in source.places}
     outputs = []
     for m, member in enumerate(members):

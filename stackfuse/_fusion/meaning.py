@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from keras import ops
+
 from stackfuse._core.messages import listed
 from stackfuse._fusion.members import Member
 from stackfuse._keras.losses import (
@@ -216,8 +218,6 @@ def _guess(part: Part) -> str:
 
 
 def _as_probability(part: Part) -> Part:
-    from keras import ops
-
     if part.kind == "probability":
         return part
     if part.link == "sigmoid":
@@ -227,8 +227,6 @@ def _as_probability(part: Part) -> Part:
 
 def _as_two_classes(part: Part) -> Part:
     """Return the probabilities of two classes for that of the second one."""
-    from keras import ops
-
     if part.link == "softmax" or part.shape[-1] != 1:
         return part
     both = ops.concatenate([1 - part.tensor, part.tensor], axis=-1)

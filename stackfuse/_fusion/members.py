@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
+import keras
+
 from stackfuse._core.errors import (
     NotConvertible,
     message_of,
@@ -81,8 +84,6 @@ class Member:
 
     def __call__(self, tensors: list):
         """Return the output for tensors in the order of the ports."""
-        import keras
-
         structure = input_structure(self.model)
         if structure is None:
             output = self.model(tensors[0])
@@ -135,8 +136,6 @@ def per_model(parameter: str, value: Any, n_models: int) -> list:
 
 
 def _member(number: int, source: Any, layer: int | str | None, trainable: bool) -> Member:
-    import keras
-
     place = f"models[{number}]"
     if isinstance(source, str | os.PathLike):
         model, loss = _loaded(Path(source), place)
@@ -196,8 +195,6 @@ def _loaded(path: Path, place: str) -> tuple[Any, Any]:
 
 def _saved_loss(path: Path) -> Any:
     """Return the loss that a file names, in the structure of the outputs, or None."""
-    import h5py
-
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             compiled = json.loads(archive.read("config.json")).get("compile_config")
@@ -214,8 +211,6 @@ def _stock_loss(config: Any) -> Any:
     Other settings, of which Keras 2 knew some that Keras 3 refuses, do not matter here. What is not
     of Keras is not known: None.
     """
-    import keras
-
     if isinstance(config, list):
         return [_stock_loss(item) for item in config]
     if isinstance(config, dict) and "class_name" not in config:
@@ -253,8 +248,6 @@ def _check_built(model, place: str) -> None:
 
 def _for_any_batch(model, label: str):
     """Return a model that takes any number of rows at a time."""
-    import keras
-
     if all(tensor.shape[0] is None for tensor in getattr(model, "inputs", None) or []):
         return model
     if isinstance(model, keras.Sequential):  # its first call, on data, fixed the number
@@ -307,8 +300,6 @@ def _made_up(name: str, model) -> bool:
 
 
 def _output_structure(model) -> Any:
-    import keras
-
     return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
 
 

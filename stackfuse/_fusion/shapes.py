@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from keras import layers, ops
+
 from stackfuse._core.messages import listed
 from stackfuse._fusion.meaning import Part
 
@@ -16,8 +18,6 @@ def in_one_dtype(parts: list[Part]) -> list[Part]:
     Half precision is for the inside of a network: sums and logarithms of outputs need more. One
     number per row becomes a column.
     """
-    from keras import ops
-
     for part in parts:
         if part.tensor.dtype == "string":
             raise ValueError(f"{part.label} gives strings, which cannot be joined.")
@@ -80,8 +80,6 @@ def check_shapes(parts: list[Part], how: str) -> None:
 
 def _projected(parts: list[Part]) -> list[Part]:
     """Return features of the largest width; narrower ones pass a Dense layer of it."""
-    from keras import layers
-
     width = max(part.shape[-1] for part in parts)
     if all(part.shape[-1] == width for part in parts):
         return parts
@@ -100,8 +98,6 @@ def _projected(parts: list[Part]) -> list[Part]:
 
 def _pooled(parts: list[Part]) -> list[Part]:
     """Return means over all axes between the first and the last."""
-    from keras import layers
-
     pools = {
         3: layers.GlobalAveragePooling1D,
         4: layers.GlobalAveragePooling2D,
@@ -117,8 +113,6 @@ def _pooled(parts: list[Part]) -> list[Part]:
 
 def _flattened(parts: list[Part]) -> list[Part]:
     """Return one row of features each."""
-    from keras import layers
-
     result = []
     for part in parts:
         if len(part.shape) == 2:

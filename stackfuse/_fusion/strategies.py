@@ -6,8 +6,10 @@ broadcasts: tensors are stacked, which fails for shapes that differ, also when t
 """
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
+from keras import layers, ops
 
 from stackfuse._core.messages import listed
 
@@ -26,8 +28,6 @@ def concat(tensors: list):
     -------
     tensor of shape (batch, ..., sum of the widths)
     """
-    from keras import layers
-
     return layers.Concatenate(dtype=tensors[0].dtype)(tensors) if len(tensors) > 1 else tensors[0]
 
 
@@ -62,8 +62,6 @@ def add(tensors: list):
     -------
     tensor of shape (batch, ..., width)
     """
-    from keras import ops
-
     return ops.sum(_stacked(tensors), axis=-2)
 
 
@@ -78,8 +76,6 @@ def average(tensors: list):
     -------
     tensor of shape (batch, ..., width)
     """
-    from keras import ops
-
     return ops.mean(_stacked(tensors), axis=-2)
 
 
@@ -94,8 +90,6 @@ def maximum(tensors: list):
     -------
     tensor of shape (batch, ..., width)
     """
-    from keras import ops
-
     return ops.max(_stacked(tensors), axis=-2)
 
 
@@ -120,8 +114,6 @@ def multiply(tensors: list, *, normalize: bool = False):
     ----------
     .. [1] Hinton, "Training products of experts by minimizing contrastive divergence", 2002.
     """
-    from keras import ops
-
     if normalize:
         return ops.softmax(ops.sum(_log(_stacked(tensors)), axis=-2), axis=-1)
     return ops.prod(_stacked(tensors), axis=-2)
@@ -175,8 +167,6 @@ def geometric(
     .. [1] Genest and Zidek, "Combining probability distributions: a critique and an annotated
        bibliography", 1986.
     """
-    from keras import ops
-
     if weights is None:
         pooled = ops.mean(_log(_stacked(tensors)), axis=-2)
     else:
@@ -251,10 +241,6 @@ def bilinear(tensors: list):
     .. [1] Lin, RoyChowdhury and Maji, "Bilinear CNN models for fine-grained visual recognition",
        2015.
     """
-    from itertools import combinations
-
-    from keras import layers, ops
-
     products = [
         # Each column of one as often as the other has columns: no axis is added or made one,
         # so that any number of axes before the last is left alone.
@@ -330,15 +316,11 @@ def convex(weights: Sequence[float], n_models: int) -> np.ndarray:
 
 def _stacked(tensors: list):
     """Return the tensors as one of shape (batch, ..., n_models, width)."""
-    from keras import ops
-
     return ops.stack(tensors, axis=-2)
 
 
 def _mixture(tensors: list, weights):
     """Return the sum of the tensors by weights of shape (batch, ..., n_models)."""
-    from keras import ops
-
     missing = len(tensors[0].shape) - len(weights.shape)
     for _ in range(missing):  # one weight for all places of a row
         weights = ops.expand_dims(weights, axis=1)
@@ -351,8 +333,6 @@ def _constant_weights(tensors: list, weights: Sequence[float] | str):
     They are the kernel of a dense layer that is shown nothing but ones: so a stock layer holds
     them, in its dtype, and can learn them.
     """
-    from keras import layers, ops
-
     first, n_models = tensors[0], len(tensors)
     ones = ops.ones_like(first[..., :1])
     settings = {"use_bias": False, "kernel_initializer": "zeros", "dtype": first.dtype}
@@ -369,16 +349,12 @@ def _constant_weights(tensors: list, weights: Sequence[float] | str):
 
 def _gates(tensors: list, context, hidden_units: Sequence[int], activation: str):
     """Return weights of shape (batch, ..., n_models) that a small network computes per row."""
-    from keras import layers
-
     seen = _hidden(concat(tensors) if context is None else context, hidden_units, activation)
     dtype = tensors[0].dtype
     return layers.Dense(len(tensors), "softmax", kernel_initializer="zeros", dtype=dtype)(seen)
 
 
 def _hidden(tensor, units: Sequence[int], activation: str):
-    from keras import layers
-
     for width in units:
         tensor = layers.Dense(width, activation=activation, dtype=tensor.dtype)(tensor)
     return tensor
@@ -386,7 +362,5 @@ def _hidden(tensor, units: Sequence[int], activation: str):
 
 def _log(tensor):
     """Return the logarithm, of zeros that of the smallest normal number."""
-    from keras import ops
-
     tiny = np.full(1, np.finfo(tensor.dtype).tiny, tensor.dtype)
     return ops.log(ops.maximum(tensor, tiny))

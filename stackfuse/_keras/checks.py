@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 from stackfuse._core.multi_input import row_shapes
 from stackfuse._keras.rows import Rows
 
@@ -21,8 +23,6 @@ def check_network(model, X) -> None:
     ValueError
         If the model has a fixed batch size, keeps state between batches, or takes other rows.
     """
-    import keras
-
     shapes = row_shapes(X)
     if isinstance(model, keras.Sequential) and not model.built and isinstance(shapes, tuple):
         try:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+import keras
+import numpy as np
+
 from stackfuse._core.errors import (
     NotConvertible,
     message_of,
@@ -50,8 +53,6 @@ def copied(model, *, narrow: bool = False):
     NotConvertible
         If the model cannot be written, read, or does not come back as it was.
     """
-    import keras
-
     refuse_unsafe(model)
     classes = {type(part).__name__: type(part) for part in _foreign_layers(model)}
     with tempfile.TemporaryDirectory() as folder:
@@ -92,8 +93,6 @@ def frozen(model):
     to 0, wherever they stand, augmentation is replaced, and batch normalisation, which looks at
     nothing but ``trainable``, stays with its moving statistics.
     """
-    import keras
-
     if any(_is_augmentation(layer) for layer in model._flatten_layers()):
         model = keras.models.clone_model(
             model, clone_function=_without_augmentation, recursive=True
@@ -119,8 +118,6 @@ def thaws_on_loading(model) -> bool:
     Attention layers make the layers inside them when they are built, and a file does not say of
     those that they are frozen.
     """
-    import keras
-
     attention = keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention
     return any(isinstance(layer, attention) for layer in model._flatten_layers())
 
@@ -160,8 +157,6 @@ def _foreign_layers(model) -> Iterator[Any]:
 
 def _check_same(model, copy) -> None:
     """Raise unless a copy has the weights of the model, and computes the same on some rows."""
-    import numpy as np
-
     shape = (model.get_build_config() or {}).get("input_shape")
     same = len(model.weights) == len(copy.weights) and all(
         np.array_equal(one, other, equal_nan=True)
@@ -180,8 +175,6 @@ def _check_same(model, copy) -> None:
 
 
 def _holds_generator(layer) -> bool:
-    import keras
-
     return any(isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values())
 
 
@@ -196,8 +189,6 @@ def _is_augmentation(layer) -> bool:
 
 
 def _without_augmentation(layer):
-    import keras
-
     if _is_augmentation(layer):
         return keras.layers.Rescaling(1.0, name=layer.name, dtype=layer.dtype_policy.name)
     return layer

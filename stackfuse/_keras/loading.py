@@ -11,6 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import h5py
+import keras
+
 #: Settings that layers of Keras 2 had, and the value at which they did nothing; ... for any value.
 _GONE: dict[str, Any] = {
     "groups": 1,
@@ -37,8 +40,6 @@ def load_uncompiled(path: Path) -> Any:
     Exception
         Whatever Keras raises of a file that it cannot load.
     """
-    import keras
-
     if path.suffix not in (".h5", ".hdf5") or not _is_of_keras_2(path):
         return keras.models.load_model(path, compile=False, safe_mode=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -49,8 +50,6 @@ def load_uncompiled(path: Path) -> Any:
 
 
 def _is_of_keras_2(path: Path) -> bool:
-    import h5py
-
     with h5py.File(path) as file:
         return _text(file.attrs.get("keras_version", "")).startswith("2.")
 
@@ -61,8 +60,6 @@ def _text(value: Any) -> str:
 
 def _modernise(path: Path) -> None:
     """Rewrite, in place, the configuration in a file of Keras 2."""
-    import h5py
-
     with h5py.File(path, "r+") as file:
         config = file.attrs.get("model_config")
         if config is not None:  # without one there are weights only, as Keras will say
@@ -86,8 +83,6 @@ def _as_of_now(part: Any) -> Any:
 
 def _settings(class_name: Any, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a layer without those that it no longer has."""
-    import keras
-
     layer = vars(keras.layers).get(class_name)
     if not isinstance(layer, type):
         return settings
@@ -102,8 +97,6 @@ def _settings(class_name: Any, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _placed(value: Any) -> Any:
     """Return a setting, of which layers inside a layer are said to be those of Keras."""
-    import keras
-
     if isinstance(value, list):
         return [_placed(item) for item in value]
     name = value.get("class_name") if isinstance(value, dict) else None

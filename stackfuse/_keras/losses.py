@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 from stackfuse._core.messages import known_name
 from stackfuse._core.targets import Task
 
@@ -31,8 +33,6 @@ def resolved(loss: Any, name: str = "loss") -> Any:
     ValueError
         If Keras knows no loss of this name.
     """
-    import keras
-
     return known_name(loss, keras.losses, name) if isinstance(loss, str) else loss
 
 
@@ -52,8 +52,6 @@ def is_sparse(loss) -> bool:
 
 def from_logits(loss) -> bool | None:
     """Whether a loss expects logits; None for a loss of which that is not known."""
-    import keras
-
     loss = resolved(loss)
     if isinstance(loss, type):
         loss = loss()
@@ -108,8 +106,6 @@ def check_loss(loss: Any, task: Task, n_units: int, what: str) -> None:
 
 def stock_name(loss) -> str:
     """Return the name of a loss of Keras in small letters alone; nothing for any other."""
-    import keras
-
     loss = resolved(loss)
     if isinstance(loss, keras.losses.Loss):
         loss = type(loss)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 
 from stackfuse._core.targets import Task
 from stackfuse._keras.losses import (
@@ -69,8 +71,6 @@ class Outputs:
         predictions : tensor of shape (n_samples, n_classes) or (n_samples, n_outputs)
             Probabilities of single-label classes sum to one as exactly as ``dtype`` allows.
         """
-        from keras import ops
-
         outputs = _only(outputs)
         if self.task in ("regression", "multioutput"):
             return ops.cast(outputs, dtype)
@@ -95,8 +95,6 @@ class Outputs:
         decision : tensor of shape (n_samples, n_columns)
             One column for two classes; else one per class or label.
         """
-        from keras import ops
-
         outputs = _only(outputs)
         if self.logits:
             logits = ops.cast(outputs, dtype)
@@ -112,8 +110,6 @@ class Outputs:
 
     def default_loss(self) -> Any:
         """Return the loss of a network that was given none."""
-        import keras
-
         if self.task in ("regression", "multioutput"):
             return "mean_squared_error"
         if self.sparse:
@@ -208,8 +204,6 @@ def last_activation(model, k: int = 0) -> str | None:
 
 def activation_of(tensor) -> str | None:
     """Return the name of the activation that a symbolic tensor comes from, see above."""
-    import keras
-
     operation, node, place = tensor._keras_history
     if isinstance(operation, keras.Model):
         return last_activation(operation, place)

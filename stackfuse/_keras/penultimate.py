@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 
+import keras
+from keras import ops
+
 from stackfuse._keras.rows import input_structure
 
 
@@ -28,8 +31,6 @@ def penultimate(model):
         If the model does not say how its layers are connected, has one layer only, or gives
         features of no fixed number.
     """
-    import keras
-
     if not getattr(model, "inputs", None):
         raise ValueError(
             f"The network {model.name!r} is a subclassed model: only its own code knows which of "
@@ -62,15 +63,11 @@ def penultimate(model):
 
 def in_float64(features, dtype: str = "float64"):
     """Return features as what stacks and graphs go on with."""
-    from keras import ops
-
     return ops.cast(features, dtype)
 
 
 def _before_last(tensor) -> Iterator:
     """Yield the inputs of the last layer with weights that a symbolic tensor comes from."""
-    import keras
-
     operation, place, which = tensor._keras_history
     if isinstance(operation, keras.layers.InputLayer):
         yield tensor

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import scipy.sparse
 
@@ -56,8 +57,6 @@ class Rows:
     @property
     def bytes_per_row(self) -> int:
         """What one row takes in memory as the network takes it."""
-        import keras
-
         return sum(array.nbytes for array in keras.tree.flatten(self[slice(0, 1)]))
 
     def __len__(self) -> int:
@@ -94,8 +93,6 @@ def input_structure(model):
 
     One tensor, or a list or dict of tensors; a subclassed model has none.
     """
-    import keras
-
     if not getattr(model, "inputs", None):
         return None
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 
 from stackfuse._core.messages import near
 from stackfuse._core.targets import Task
@@ -49,8 +51,6 @@ class Heads:
 
     def predict(self, outputs, dtype: str = "float64"):
         """Turn a network's outputs into one array of numbers, or a list of probabilities."""
-        from keras import ops
-
         finished = [head.predict(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
         return ops.concatenate(finished, axis=1) if self._numeric else finished
 
@@ -116,8 +116,6 @@ def read_network(model, X, task: Task, told: dict[str, Any], loss: Any) -> Outpu
 
 def _output_shapes(model, X) -> tuple[Any, list[int]]:
     """Return the shapes of a model's outputs, in a list or by name, and the outputs' numbers."""
-    import keras
-
     if getattr(model, "outputs", None) and model.built:
         structure = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
         number = {id(tensor): k for k, tensor in enumerate(model.outputs)}

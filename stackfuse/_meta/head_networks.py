@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
+from keras import layers, ops
 
 from stackfuse._core.messages import listed
 from stackfuse._core.targets import Task
@@ -97,8 +99,6 @@ class Head:
         -------
         network : keras.Model
         """
-        import keras
-
         table = keras.Input((X.shape[1],), dtype="float64")
         numbers = task in ("regression", "multioutput")
         if self.makes_features(numbers=numbers):
@@ -138,8 +138,6 @@ class Head:
 
     def _features(self, table, X: np.ndarray, task: Task, width: int):
         """Apply the strategy where a dense layer is going to read what it makes."""
-        import keras
-
         strategy = fusion_named(self.fusion)
         if self.fusion == "dense":
             units = {"hidden_units": self.hidden_units, "activation": self.activation}
@@ -163,8 +161,6 @@ class Head:
 
     def _predicted(self, features, y: np.ndarray, task: Task, width: int):
         """Return the output of a dense layer, on the scale of y."""
-        from keras import layers
-
         links: dict[str, str] = dict.fromkeys(["binary", "multiclass"], "softmax")
         link = (links | {"multilabel": "sigmoid"}).get(task)
         outputs = layers.Dense(width, link, dtype="float64")(features)
@@ -186,8 +182,6 @@ class Head:
 
 
 def _columns(table, block: Block):
-    from keras import ops
-
     return ops.take(table, np.array(block.places), axis=1)
 
 
@@ -198,8 +192,6 @@ def _chances(table, block: Block, X: np.ndarray, y: np.ndarray, task: Task):
     -------
     chances : KerasTensor of shape (batch, n_classes) or (batch, n_labels, 2)
     """
-    from keras import layers, ops
-
     said = _columns(table, block)
     if block.scores:
         scaler, logistic = (step for _, step in calibrator(block.of(X), y).steps)
@@ -216,15 +208,11 @@ def _chances(table, block: Block, X: np.ndarray, y: np.ndarray, task: Task):
 
 def _bounded(chances):
     """Keep probabilities from saying never: the logarithm of nothing would outvote all others."""
-    from keras import ops
-
     return ops.maximum(chances, np.full(1, SMALLEST))
 
 
 def _as_chances(pooled, task: Task):
     """Return pooled probabilities from an activation, which makes those of classes sum to one."""
-    from keras import layers, ops
-
     logs = ops.log(ops.maximum(pooled, np.full(1, NOTHING)))
     if task == "multilabel":
         return layers.Activation("sigmoid", dtype="float64")(logs[..., 1] - logs[..., 0])
@@ -255,8 +243,6 @@ def _affine(scale: np.ndarray, offset: np.ndarray):
     A batch normalisation of mean 0 and variance 1 does that with two weights, so that heads
     for different data remain one architecture and share one compiled program.
     """
-    import keras
-
     layer = keras.layers.BatchNormalization(epsilon=0.0, trainable=False, dtype="float64")
     layer.build((None, len(scale)))
     layer.gamma.assign(scale)

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import keras
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -127,8 +128,6 @@ class _Fusion(ReadsColumns, NetworkEstimator):
     def _training(self, rows, numbers, task, weights, groups, settings):
         training = super()._training(rows, numbers, task, weights, groups, settings)
         if training.validation is not None:
-            import keras
-
             patience = max(5, training.epochs // 10) if self.patience is None else self.patience
             check_count("patience", patience)
             training.callbacks.append(

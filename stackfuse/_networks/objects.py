@@ -3,6 +3,8 @@
 import inspect
 from typing import Any
 
+import keras
+
 from stackfuse._core.messages import (
     known_name,
     near,
@@ -79,8 +81,6 @@ def check_metrics(metrics: Any) -> Any:
     ValueError
         If Keras knows no metric of a name in it.
     """
-    import keras
-
     for metric in keras.tree.flatten(metrics):
         plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
         if plain and not hasattr(keras.metrics, metric):
@@ -96,8 +96,6 @@ def check_callbacks(callbacks: list) -> None:
     ValueError
         Naming it.
     """
-    import keras
-
     for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise ValueError(
@@ -126,8 +124,6 @@ def _members(keys: list[str], parts: list, settings: dict[str, Any], name: str) 
 
 def fresh_optimizer(optimizer, config: dict[str, Any]):
     """Return a new optimizer from a name, a class or an instance that stays as it is."""
-    import keras
-
     if isinstance(optimizer, str):
         # One name for all: TensorFlow keeps something for every name it has seen, for good.
         one_name = {"name": optimizer.lower()}

@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import keras
+
 from stackfuse._core.messages import listed
 from stackfuse._networks.base import FITTED
 
@@ -45,8 +47,6 @@ def named_parameters(builder: Callable) -> Mapping[str, inspect.Parameter]:
 
 def arguments_of(builder) -> tuple[set[str], bool]:
     """Return the names that a builder takes, and whether it takes any name at all."""
-    import keras
-
     if not isinstance(builder, Callable) or isinstance(builder, keras.Model):
         return set(), False
     parameters = named_parameters(builder).values()
@@ -80,7 +80,6 @@ def check_names(owner, builder, names: Iterable[str]) -> None:
     """Raise if neither the builder nor Keras takes one of these parameters."""
     if not names:
         return
-    import keras
 
     arguments, any_name = arguments_of(builder)
     takers = {

@@ -1,5 +1,7 @@
 """Epochs as tasks of scikit-learn's callbacks."""
 
+import keras
+
 from stackfuse._training.program import copy_state
 
 
@@ -15,7 +17,6 @@ def epochs_as_tasks(estimator, context, X, y):
     X, y : array-like
         What it is fitted on.
     """
-    import keras
 
     class Epochs(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

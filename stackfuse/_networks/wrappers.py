@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from stackfuse._core.messages import listed
 from stackfuse._core.numeric import check_count
 from stackfuse._keras.loading import load_uncompiled
@@ -139,8 +141,6 @@ class _Builder(NetworkEstimator):
         }
 
     def _build(self, X, rows, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
-        import keras
-
         extra = self._extra_params()
         check_names(self, self.model, extra)
         if isinstance(self.model, keras.Model):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
@@ -240,8 +241,6 @@ def _as_array(values) -> Any:
 
 def _threads_of_tensorflow() -> tuple[int, int]:
     """Return the numbers of threads that networks are computed with; results depend on them."""
-    import tensorflow as tf
-
     threading = tf.config.threading
     return (
         threading.get_intra_op_parallelism_threads(),

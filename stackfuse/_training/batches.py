@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from stackfuse._keras.rows import Rows
 
@@ -44,8 +46,6 @@ def n_batches(n_rows: int, batch_size: int) -> int:
 
 def rows_of(arrays: Any, rows):
     """Return some rows of an array, or of each in a tuple or dict of arrays."""
-    import keras
-
     return keras.tree.map_structure(lambda array: array[rows], arrays)
 
 
@@ -63,9 +63,6 @@ def batches(
     No batch reaches across two epochs. The arrays are copied into TensorFlow once; what is sparse
     or mapped from a file is read batch by batch.
     """
-    import keras
-    import tensorflow as tf
-
     orders = epochs.endless if endless else epochs.next
     rest = (y,) if sample_weight is None else (y, sample_weight)
 

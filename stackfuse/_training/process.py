@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from keras.src.backend.common import global_state
 
 _lock = threading.RLock()
 
@@ -35,7 +36,6 @@ def seeded(seed: int) -> Iterator[None]:
     names that Keras counts up included: TensorFlow keeps something for every name it has seen.
     """
     refuse_fork()
-    from keras.src.backend.common import global_state
 
     with _lock:
         python_state, numpy_state = random.getstate(), np.random.get_state()

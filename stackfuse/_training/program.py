@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from stackfuse._keras.architecture import architecture
 from stackfuse._keras.rows import (
@@ -59,8 +61,6 @@ class Program:
 
     @classmethod
     def _for(cls, model) -> "Program | None":
-        import keras
-
         with seeded(0):  # its own weights are never used
             twin = keras.models.clone_model(model)
             twin.compile_from_config(model.get_compile_config())
@@ -116,8 +116,6 @@ def compiled(function: Callable, *like) -> Callable:
     *like : structures of tf.TensorSpec or tf.Variable
         One per argument: what it will be called with.
     """
-    import tensorflow as tf
-
     # As in Keras' own steps, the code of the user's own layers is not rewritten.
     if like[-1] is None:  # a subclassed model does not say what it takes
         return tf.function(function, reduce_retracing=True, autograph=False)
@@ -136,9 +134,6 @@ def compiled(function: Callable, *like) -> Callable:
 
 def _input_specs(model):
     """Return the specs of a model's inputs in their structure, or None where they are unknown."""
-    import keras
-    import tensorflow as tf
-
     structure = input_structure(model)
     if structure is None:
         return None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 
 from stackfuse._keras.rows import Rows
@@ -121,8 +122,6 @@ def train(training: Training) -> None:
 
 def _touches_model(callback) -> bool:
     """Whether a callback may change the model in ways that its variables do not show."""
-    import keras
-
     stock = type(callback).__module__.startswith(("keras.", "stackfuse."))
     return not stock or isinstance(callback, keras.callbacks.LambdaCallback)
 

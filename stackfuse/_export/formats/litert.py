@@ -4,14 +4,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import tensorflow as tf
+
 from stackfuse._core.errors import NotConvertible
 from stackfuse._export.formats.common import _quiet, _refusal
 from stackfuse._export.graph.graph import Graph
 
 
 def write_litert(graph: Graph, path: Path) -> None:
-    import tensorflow as tf
-
     # The operations of TensorFlow itself would need a runtime that few places have.
     only = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     with _quiet():

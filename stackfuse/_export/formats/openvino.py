@@ -4,6 +4,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
+import tensorflow as tf
+
 from stackfuse._core.errors import NotConvertible
 from stackfuse._export.formats.common import MANIFEST, _quiet, _refusal
 from stackfuse._export.graph.graph import Graph
@@ -11,7 +13,6 @@ from stackfuse._export.graph.graph import Graph
 
 def write_openvino(graph: Graph, path: Path) -> None:
     import openvino
-    import tensorflow as tf
 
     function = tf.function(graph.model, input_signature=[graph.specs()]).get_concrete_function()
     with _quiet():

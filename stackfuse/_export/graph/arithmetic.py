@@ -6,7 +6,9 @@ one axis and the dtype of the tensor that they meet, and what must stay exact to
 read from the weights of frozen layers.
 """
 
+import keras
 import numpy as np
+from keras import ops
 
 
 def constant(values, x) -> np.ndarray:
@@ -29,8 +31,6 @@ def table(values: np.ndarray, dtype: str):
     values : ndarray of shape (n_rows, n_columns)
     dtype : str
     """
-    import keras
-
     layer = keras.layers.Embedding(*values.shape, trainable=False, dtype=dtype)
     layer.build((None, None))
     layer.set_weights([values])
@@ -50,8 +50,6 @@ def held(x, *rows):
         Tells the number of rows and the dtype.
     *rows : array-like of shape (n,)
     """
-    from keras import ops
-
     values = np.vstack([np.atleast_1d(np.asarray(row, np.float64)) for row in rows])
     layer = table(values, x.dtype)
     first = ops.cast(ops.zeros_like(x[:, :1]), "int32")
@@ -72,8 +70,6 @@ def affine(x, coef, intercept, *, trainable: bool = False):
     -------
     y : KerasTensor of shape (batch, n_outputs)
     """
-    import keras
-
     kernel = np.atleast_2d(np.asarray(coef, np.float64)).T
     bias = np.broadcast_to(np.asarray(intercept, np.float64), kernel.shape[1:])
     layer = keras.layers.Dense(kernel.shape[1], trainable=trainable, dtype=x.dtype)
@@ -84,8 +80,6 @@ def affine(x, coef, intercept, *, trainable: bool = False):
 
 def as_column(y):
     """Return a tensor of shape (batch, 1) as one of shape (batch,)."""
-    from keras import ops
-
     return ops.reshape(y, (-1,))
 
 
@@ -95,8 +89,6 @@ def first_largest(scores):
     ``numpy.argmax`` written with comparisons: the graph of ``keras.ops.argmax`` does not load
     in every runtime.
     """
-    from keras import ops
-
     n_columns = scores.shape[1]
     numbers = np.arange(n_columns, dtype=scores.dtype)
     is_largest = ops.equal(scores, ops.max(scores, axis=1, keepdims=True))
@@ -108,15 +100,11 @@ def first_largest(scores):
 
 def is_positive(scores):
     """Return 1 where the one column of scores is above 0, as int64 of shape (batch,)."""
-    from keras import ops
-
     return ops.cast(as_column(ops.greater(scores, constant(0.0, scores))), "int64")
 
 
 def two_columns(positive):
     """Return the probabilities of both classes from that of the second, of shape (batch, 1)."""
-    from keras import ops
-
     return ops.concatenate([1 - positive, positive], axis=1)
 
 
@@ -128,8 +116,6 @@ def shares(positive):
     positive : KerasTensor of shape (batch, n_classes)
         None is negative.
     """
-    from keras import ops
-
     total = ops.sum(positive, axis=1, keepdims=True)
     none = ops.equal(total, constant(0, positive))
     equal = constant(1 / positive.shape[1], positive)

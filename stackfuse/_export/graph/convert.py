@@ -16,6 +16,7 @@ from functools import singledispatch, wraps
 from typing import Any
 
 import numpy as np
+from keras import ops
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core.errors import NotConvertible
@@ -214,8 +215,6 @@ def unsupported(estimator, method: str) -> NotConvertible:
 
 def _class_values(estimator, label, dtype: str):
     """Return the classes themselves, for classes that are numbers."""
-    from keras import ops
-
     if isinstance(estimator.classes_, list):
         columns = [
             _values_of(estimator, classes, label[:, k], dtype)
@@ -228,8 +227,6 @@ def _class_values(estimator, label, dtype: str):
 
 
 def _values_of(estimator, classes, label, dtype: str):
-    from keras import ops
-
     values = np.asarray(classes)
     if values.dtype.kind not in "buif":
         raise NotConvertible(

@@ -4,6 +4,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from keras import ops
+
 from stackfuse._core.errors import NotConvertible
 
 
@@ -74,8 +76,6 @@ class Frame:
         NotConvertible
             If a column holds strings.
         """
-        from keras import ops
-
         strings = [name for name, column in self.columns.items() if column.dtype == "string"]
         if strings:
             raise NotConvertible(
@@ -100,6 +100,5 @@ def take_columns(x, places: Iterable[int]):
         return x
     if isinstance(x, Frame):
         return x.take(places)
-    from keras import ops
 
     return ops.take(x, places, axis=1)

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 from sklearn.base import is_classifier
 from sklearn.isotonic import IsotonicRegression
 from sklearn.pipeline import Pipeline
@@ -105,8 +107,6 @@ class Graph:
 
     def specs(self) -> Any:
         """Return what it takes as ``tf.TensorSpec``: of a table one, else one by each name."""
-        import tensorflow as tf
-
         specs = {
             name: tf.TensorSpec((None, *entry.shape), entry.dtype, name=name)
             for name, entry in self.signature.inputs.items()
@@ -124,8 +124,6 @@ def build_graph(estimator, rows, build: Build) -> Graph:
         By default the rows are as those that the estimator was fitted on.
     build : Build
     """
-    import keras
-
     if isinstance(estimator, type):
         raise TypeError(
             f"to_keras takes a fitted estimator, got the class {estimator.__name__}: "

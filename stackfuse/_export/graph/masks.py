@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from keras import ops
 from sklearn.utils import get_tags
 
 from stackfuse._core.multi_input import MultiInput
@@ -53,8 +54,6 @@ def refuse_rows(where) -> None:
     where : tensor of bool, shape (batch, n_columns)
         A row in which any is true is refused.
     """
-    from keras import ops
-
     current_build().refused.append(Refusal(where, ops.any(where, axis=1)))
 
 
@@ -108,8 +107,6 @@ def _known(tensor) -> frozenset[str]:
 
 def _refuse_numbers(tensor, numbers: Set[str]) -> None:
     """Refuse the rows of a tensor that hold such numbers."""
-    from keras import ops
-
     new = frozenset(numbers) - _known(tensor)
     axes = tuple(range(1, len(tensor.shape)))
     most = float(np.finfo(tensor.dtype).max)
@@ -148,8 +145,6 @@ def _raises(estimator, x, method: str, number: float) -> bool:
 
 def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
     """Return a graph's outputs by name, in which those of refused rows are missing."""
-    from keras import ops
-
     masks = [refusal.mask for refusal in current_build().refused]
     if not masks:
         return outputs
@@ -169,6 +164,4 @@ def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
 
 def _beside(values, y):
     """Return one value per row in a shape that meets every column of y."""
-    from keras import ops
-
     return ops.reshape(values, (-1, *(1 for _ in y.shape[1:])))

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Hashable, Iterable
 from typing import Any
 
+import keras
+
 from stackfuse._export.graph.nodes import nodes_behind
 
 #: What outputs are called, and what runtimes call their own arguments.
@@ -75,8 +77,6 @@ def rename_others(outputs: Iterable[Any], names: Iterable[str]) -> None:
     names : iterable of str
         Of the inputs and outputs.
     """
-    import keras
-
     outputs, names = list(outputs), set(names)
     last = {id(tensor._keras_history.operation) for tensor in outputs}
     for number, node in enumerate(nodes_behind(outputs)):

@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import keras
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
@@ -90,8 +91,6 @@ class Signature:
 
         Converters know columns and arrays by their own names.
         """
-        import keras
-
         tensors = {
             name: keras.Input(entry.shape, dtype=entry.dtype, name=name)
             for name, entry in self.inputs.items()

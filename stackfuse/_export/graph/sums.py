@@ -1,6 +1,7 @@
 """Sums over trees, in the order in which scikit-learn adds."""
 
 import numpy as np
+from keras import ops
 
 from stackfuse._export.graph.arithmetic import held
 
@@ -20,8 +21,6 @@ def sum_over_trees(values):
     -------
     sums : KerasTensor of shape (batch, n_values)
     """
-    from keras import ops
-
     if values.shape[2] > 1:
         return ops.sum(values, axis=1)
     return ops.sum(ops.concatenate([values, values], axis=2), axis=1)[:, :1]

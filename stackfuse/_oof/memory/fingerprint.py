@@ -14,6 +14,7 @@ from functools import cached_property, singledispatch
 from pathlib import PurePath
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import scipy.sparse
@@ -384,8 +385,6 @@ def _lock(thing, walk):
 
 def _from_keras(thing: Any, walk: _Digester) -> bytes | None:
     """Return the digest of an object of Keras or TensorFlow, None for any other."""
-    import keras
-
     if isinstance(thing, keras.Model):
         state = [_config(thing), _values(thing.variables)]
         if thing.compiled:

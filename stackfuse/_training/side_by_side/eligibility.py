@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import joblib
+import keras
 import numpy as np
 
 from stackfuse._core.errors import CannotFuse
@@ -101,8 +102,6 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
     takes as long. A model with code of the user's own is traced apart just as often, so that it
     always does unless it is recurrent.
     """
-    import keras
-
     model, program = training.model, Program.of(training.model)
     n_recurrent = sum(isinstance(layer, keras.layers.RNN) for layer in model._flatten_layers())
     if n_replicas * model.count_params() > WEIGHTS_THAT_GAIN:
@@ -148,8 +147,6 @@ def check_model(model) -> None:
 
 def check_settings(training: Training) -> None:
     """Raise if a training is not to be computed as one among others."""
-    import keras
-
     model = training.model
     for callback in training.callbacks:
         ours = type(callback).__module__.startswith("stackfuse.")
@@ -165,8 +162,6 @@ def check_settings(training: Training) -> None:
 
 def one_row(training: Training) -> tuple:
     """Return one row of what a model is fed with."""
-    import keras
-
     weight = training.sample_weight
     y = keras.tree.map_structure(lambda array: array[:1], training.y)
     return training.x[slice(0, 1)], y, None if weight is None else weight[:1]
@@ -177,7 +172,6 @@ def fed_with(training: Training) -> str:
 
     Its configuration may leave them open: the length of sequences, say, which a graph is made for.
     """
-    import keras
 
     def described(array):
         return None if array is None else str((array.shape[1:], array.dtype))

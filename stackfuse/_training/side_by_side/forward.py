@@ -3,6 +3,10 @@
 import re
 from typing import Any
 
+import keras
+import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
+
 from stackfuse._core.errors import CannotFuse
 
 #: Operations that are run whatever they return, and give the same each time.
@@ -30,8 +34,6 @@ class Forward:
     """
 
     def __init__(self, model, like: tuple):
-        import tensorflow as tf
-
         self.model = model
         model._symbolic_build(data_batch=like)
         model.reset_metrics()
@@ -52,9 +54,6 @@ class Forward:
 
     def __call__(self, values, x, y, weight, *, training: bool):
         """Return the loss of one batch, and what it would leave in the variables."""
-        import keras
-        import tensorflow as tf
-
         model = self.model
         pairs = [pair for part, now in zip(self.parts, values) for pair in zip(part, now)]
         with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:
@@ -68,8 +67,6 @@ class Forward:
 
     def _slope(self, values, feed, rows):
         """Return the gradients of the loss of some rows, and what they leave in the other parts."""
-        import tensorflow as tf
-
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values[0])
             loss, changed = self(values, *batch_of(feed, rows), training=True)
@@ -77,16 +74,12 @@ class Forward:
 
     def gradient_kinds(self, like: tuple) -> tuple[type, ...]:
         """Return the types of the gradients of the weights: sparse, dense, or none."""
-        import tensorflow as tf
-
         rows = tf.TensorSpec((None,), tf.int32)
         traced = self.slope.get_concrete_function(self._specs, feed_spec(like), rows)
         return tuple(type(gradient) for gradient in traced.structured_outputs[0])
 
     def _evaluate(self, weights, states, metrics, feed, n_rows):
         """Return the states and the metrics after the rows of a feed, in parts of `n_rows`."""
-        import tensorflow as tf
-
         total = tf.shape(feed["chosen"])[0]
 
         def step(start, states, metrics):
@@ -100,8 +93,6 @@ class Forward:
 
     def logs(self, metrics) -> dict[str, float]:
         """Return the results of metrics from the values of their variables."""
-        import keras
-
         with keras.StatelessScope(state_mapping=list(zip(self.parts[2], metrics))):
             results = self.model.get_metrics_result()
         return {name: float(value) for name, value in results.items()}
@@ -111,7 +102,6 @@ class Forward:
 
         It is the same each time, unless the code depends on something that changes in between.
         """
-        import tensorflow as tf
 
         def compute(values, feed, rows):
             batch = batch_of(feed, rows)
@@ -148,9 +138,6 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
     CannotFuse
         With the reason.
     """
-    import tensorflow as tf
-    from tensorflow.python.framework import op_def_registry
-
     name = forwards[0].model.name
     handles = {id(variable.handle) for variable in own}
     resources = [t for t, _ in graph.captures if t.dtype in (tf.resource, tf.variant)]
@@ -182,8 +169,6 @@ def feed_spec(like: tuple) -> dict[str, Any]:
     ----------
     like : tuple (x, y, sample_weight or None)
     """
-    import keras
-    import tensorflow as tf
 
     def spec(array):
         return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
@@ -195,8 +180,6 @@ def feed_spec(like: tuple) -> dict[str, Any]:
 
 def batch_of(feed: dict[str, Any], rows) -> tuple:
     """Return x, y and weights of some rows of a feed."""
-    import keras
-    import tensorflow as tf
 
     def at(places):
         return lambda tensor: tf.gather(tensor, places)

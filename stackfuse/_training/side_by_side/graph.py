@@ -13,7 +13,9 @@ of all replicas are one table, with a sparse gradient whose entries are those of
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from stackfuse._core.errors import CannotFuse
 from stackfuse._training.side_by_side.forward import (
@@ -140,8 +142,6 @@ class ReplicaGraph:
     def __init__(
         self, forwards: Sequence[Forward], like: tuple, optimizer, optimizer_state: Sequence
     ):
-        import tensorflow as tf
-
         self.forwards = list(forwards)
         kinds, *others = {forward.gradient_kinds(like) for forward in set(forwards)}
         if others:
@@ -181,8 +181,6 @@ class ReplicaGraph:
         ValueError
             If they are fed with rows of a shape that the graph is not for.
         """
-        import tensorflow as tf
-
         fed = tf.nest.flatten((feeds, n_steps))
         for tensor, wanted in zip(fed, self._function.inputs):  # the operation does not look
             if not wanted.shape.is_compatible_with(tensor.shape):
@@ -214,8 +212,6 @@ class ReplicaGraph:
             refuse_side_effects(forward.evaluate.get_concrete_function().graph, [forward], [])
 
     def _steps(self, feeds, n_steps):
-        import tensorflow as tf
-
         # Not tf.while_loop: TensorFlow would spread that over the graph around it, which takes a
         # tenth longer to optimise and to run.
         first = [tf.constant(0), n_steps, feeds]
@@ -264,9 +260,6 @@ def feed_of(x, y, weight, chosen: np.ndarray) -> dict[str, Any]:
     chosen : ndarray of int of shape (n_samples,)
         The numbers of the samples' rows in x.
     """
-    import keras
-    import tensorflow as tf
-
     feed = {"x": x, "chosen": tf.constant(chosen, tf.int32)}
     feed["y"] = keras.tree.map_structure(tf.convert_to_tensor, y)
     return feed if weight is None else feed | {"weight": tf.convert_to_tensor(weight)}

@@ -11,7 +11,9 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from stackfuse._core.errors import CannotFuse
 from stackfuse._keras.rows import Rows
@@ -259,8 +261,6 @@ class _Run:
 
     def take_steps(self) -> None:
         """Take the steps that are prepared."""
-        import tensorflow as tf
-
         feeds = [replica.feed for replica in self.replicas]
         self.graph.steps(self.state, feeds, tf.constant(self.n_steps, tf.int32))
 
@@ -290,9 +290,6 @@ class _Replica:
         tables: dict[int, Any],
         longest: int,
     ):
-        import keras
-        import tensorflow as tf
-
         self.state, self.k, self.number, self.training = state, k, number, training
         self.n_steps, self.longest = steps_per_epoch(training), longest
         seed = training.seed if training.shuffle else None
@@ -317,8 +314,6 @@ class _Replica:
 
     def prepare(self, n_steps: int) -> None:
         """Lay ready the rows of the next steps."""
-        import tensorflow as tf
-
         size = self.training.batch_size
         start = (self.n_steps - self.left) * size
         if self.rows.is_lazy:
@@ -345,8 +340,6 @@ class _Replica:
         return self._next_epoch()
 
     def _validate(self, held_out: "_Fed") -> dict[str, float]:
-        import tensorflow as tf
-
         rows = held_out.x
         n_rows = self.training.validation_batch_size or rows_per_call(rows)
         whole, forward = self.state, self.state.forwards[self.k]
@@ -361,8 +354,6 @@ class _Replica:
         return forward.logs(metrics)
 
     def _next_epoch(self) -> bool:
-        import tensorflow as tf
-
         if self.epoch < self.training.epochs and not self.training.model.stop_training:
             self.callbacks.on_epoch_begin(self.epoch)
             self.left, self.order = self.n_steps, next(self.orders)
@@ -390,9 +381,6 @@ class _Fed:
     """
 
     def __init__(self, x: Rows, y, weight, tables: dict[int, Any]):
-        import keras
-        import tensorflow as tf
-
         self.x, self.y, self.weight = x, y, weight
         self.is_lazy = x.is_lazy
         if not self.is_lazy:
@@ -404,9 +392,6 @@ class _Fed:
 
     def at(self, places: np.ndarray) -> dict[str, Any]:
         """Return the feed of some rows; where x lies in memory, of all."""
-        import keras
-        import tensorflow as tf
-
         if not self.is_lazy:
             return self.whole
         x = keras.tree.map_structure(tf.convert_to_tensor, self.x[places])

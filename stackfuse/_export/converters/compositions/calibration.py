@@ -1,6 +1,7 @@
 """Classifiers whose scores are mapped or cut by what was learned from held-out rows."""
 
 import numpy as np
+from keras import ops
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
@@ -24,8 +25,6 @@ from stackfuse._export.graph.sums import mean_over_trees
 
 @convert_type(CalibratedClassifierCV, frames=True)
 def _calibrated(estimator, x, method):
-    from keras import ops
-
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
     tables = [_calibrated_once(pair, x) for pair in estimator.calibrated_classifiers_]
@@ -35,8 +34,6 @@ def _calibrated(estimator, x, method):
 
 def _calibrated_once(pair, x):
     """Return the probabilities of one classifier with its calibrators."""
-    from keras import ops
-
     n_classes = len(pair.classes)
     response = _response_of(pair.estimator, ("decision_function", "predict_proba"))
     scores = convert(pair.estimator, x, response)
@@ -71,8 +68,6 @@ def _response_of(estimator, methods: tuple[str, ...]) -> str:
 
 def _mapped(calibrator, score):
     """Return what a sigmoid or isotonic calibrator makes of scores of shape (batch,)."""
-    from keras import ops
-
     if isinstance(calibrator, IsotonicRegression):
         return convert(calibrator, ops.reshape(score, (-1, 1)), "predict")
     return ops.sigmoid(-(score * constant(calibrator.a_, score) + constant(calibrator.b_, score)))
@@ -84,8 +79,6 @@ def _with_temperature(calibrator, scores, response: str):
     scikit-learn takes scores for probabilities where all rows of a call look like them; here it is
     the method that tells.
     """
-    from keras import ops
-
     if response == "predict_proba":
         if scores.shape[1] == 1:
             scores = two_columns(scores)
@@ -97,8 +90,6 @@ def _with_temperature(calibrator, scores, response: str):
 
 @convert_type(FixedThresholdClassifier, TunedThresholdClassifierCV, frames=True)
 def _threshold(estimator, x, method):
-    from keras import ops
-
     inner = getattr(estimator, "estimator_", estimator.estimator)
     if method in ("predict_proba", "decision_function"):
         return convert(inner, x, method)
@@ -130,8 +121,6 @@ def _threshold(estimator, x, method):
 
 @convert_type(IsotonicRegression)
 def _isotonic(estimator, x, method):
-    from keras import ops
-
     if method not in ("predict", "transform"):
         raise unsupported(estimator, method)
     x = ops.reshape(x, (-1, 1))

@@ -1,6 +1,7 @@
 """Transformers side by side: each sees some columns or all, and their outputs are joined."""
 
 import numpy as np
+from keras import ops
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import FeatureUnion
@@ -57,8 +58,6 @@ def _feature_union(estimator, x, method):
 
 @convert_type(FunctionTransformer, frames=True)
 def _function(estimator, x, method):
-    from keras import ops
-
     if method != "transform":
         raise unsupported(estimator, method)
     function = estimator.func
@@ -101,8 +100,6 @@ def _weighted(x, weight: float | None):
 
 
 def _joined(estimator, blocks: list):
-    from keras import ops
-
     if not blocks:
         raise NotConvertible(f"{type(estimator).__name__} returns no columns.")
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)

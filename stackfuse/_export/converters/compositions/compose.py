@@ -1,6 +1,7 @@
 """Estimators around one estimator: pipelines, searches, selections, transformed targets."""
 
 import numpy as np
+from keras import ops
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.feature_selection import RFE
 from sklearn.frozen import FrozenEstimator
@@ -61,8 +62,6 @@ def _selected(estimator, x, method):
 
 @convert_type(TransformedTargetRegressor, frames=True)
 def _transformed_target(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     y = convert(estimator.regressor_, x, method)
@@ -87,8 +86,6 @@ def _inverse(transformer, y):
 
 
 def _of_function(transformer, y):
-    from keras import ops
-
     function = transformer.inverse_func
     twins = {
         np.exp: ops.exp,

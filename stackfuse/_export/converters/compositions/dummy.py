@@ -1,6 +1,7 @@
 """Baselines that predict the same for every row."""
 
 import numpy as np
+from keras import ops
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.multiclass import _ConstantPredictor
 
@@ -23,8 +24,6 @@ def _regressor(estimator, x, method):
 
 @convert_type(DummyClassifier, frames=True)
 def _classifier(estimator, x, method):
-    from keras import ops
-
     strategy = estimator._strategy
     if strategy in ("stratified", "uniform") and method == "label":
         raise NotConvertible(
@@ -60,8 +59,6 @@ def _constant(estimator, x, method):
 
 def same_for_all(x, values: np.ndarray):
     """Return numbers as one row per row of x, which may be a frame or a dict of tensors."""
-    from keras import ops
-
     if isinstance(x, Frame | dict):
         tensors = x.columns if isinstance(x, Frame) else x
         numbers = [tensor for tensor in tensors.values() if tensor.dtype != "string"]
@@ -74,6 +71,4 @@ def same_for_all(x, values: np.ndarray):
 
 
 def _same_label(x, proba: np.ndarray):
-    from keras import ops
-
     return ops.cast(same_for_all(x, np.array([np.argmax(proba)]))[:, 0], "int64")

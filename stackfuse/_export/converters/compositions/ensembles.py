@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from keras import ops
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
@@ -48,8 +49,6 @@ _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, Ex
 
 @convert_type(VotingClassifier, frames=True)
 def _voting_classifier(estimator, x, method):
-    from keras import ops
-
     bases, weights = estimator.estimators_, estimator._weights_not_none
     if estimator.voting == "soft":
         tables = [convert(base, x, "predict_proba") for base in bases]
@@ -71,8 +70,6 @@ def _voting_classifier(estimator, x, method):
 
 @convert_type(VotingRegressor, frames=True)
 def _voting_regressor(estimator, x, method):
-    from keras import ops
-
     values = [convert(base, x, "predict") for base in estimator.estimators_]
     if method == "transform":
         return ops.stack(values, axis=1)
@@ -84,8 +81,6 @@ def _voting_regressor(estimator, x, method):
 
 @convert_type(BaggingClassifier)
 def _bagging_classifier(estimator, x, method):
-    from keras import ops
-
     views = list(zip(estimator.estimators_, estimator.estimators_features_))
     n_classes = len(estimator.classes_)
     if method == "decision_function":
@@ -110,8 +105,6 @@ def _bagging_classifier(estimator, x, method):
 
 @convert_type(BaggingRegressor)
 def _bagging_regressor(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     views = list(zip(estimator.estimators_, estimator.estimators_features_))
@@ -132,8 +125,6 @@ def _ada_classifier(estimator, x, method):
     Zhu, J., Zou, H., Rosset, S., Hastie, T. "Multi-class AdaBoost." Statistics and its Interface
     2.3 (2009): 349-360.
     """
-    from keras import ops
-
     classes, weights = estimator.classes_, estimator.estimator_weights_
     n_classes, bases = len(classes), estimator.estimators_
     if n_classes == 1:
@@ -175,8 +166,6 @@ def _ada_regressor(estimator, x, method):
 
     Drucker, H. "Improving regressors using boosting techniques." ICML (1997): 107-115.
     """
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     bases = estimator.estimators_
@@ -209,8 +198,6 @@ def _average(table, weights: Sequence[float] | None):
 
 def _indicators(base, x, classes: np.ndarray):
     """Return 1 in the column of the class that a base predicts, shape (batch, n_classes)."""
-    from keras import ops
-
     label = ops.reshape(convert(base, x, "label"), (-1, 1))
     places = np.array([np.flatnonzero(classes == known)[0] for known in base.classes_], np.int64)
     own = np.full(len(classes), -1, np.int64)
@@ -220,8 +207,6 @@ def _indicators(base, x, classes: np.ndarray):
 
 def _share_of_classes(base, x, n_classes: int):
     """Return one bagged base's probabilities of all classes, or its vote if it has none."""
-    from keras import ops
-
     if not hasattr(base, "predict_proba"):
         return _indicators(base, x, np.arange(n_classes))
     proba = convert(base, x, "predict_proba")

@@ -1,6 +1,7 @@
 """One classifier for each class, pair of classes or bit of a code; one estimator per target."""
 
 import numpy as np
+from keras import ops
 from sklearn.base import is_classifier, is_regressor
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import (
@@ -25,8 +26,6 @@ from stackfuse._export.graph.convert import (
 
 @convert_type(OneVsRestClassifier, frames=True)
 def _one_vs_rest(estimator, x, method):
-    from keras import ops
-
     bases = estimator.estimators_
     if method == "decision_function":
         if len(bases) == 1:
@@ -52,8 +51,6 @@ def _one_vs_rest(estimator, x, method):
 
 @convert_type(OneVsOneClassifier)
 def _one_vs_one(estimator, x, method):
-    from keras import ops
-
     if estimator.pairwise_indices_ is not None:
         raise NotConvertible("OneVsOneClassifier over a precomputed kernel has no counterpart.")
     if method not in ("decision_function", "label"):
@@ -85,8 +82,6 @@ def _one_vs_one(estimator, x, method):
 @convert_type(OutputCodeClassifier, frames=True)
 def _output_code(estimator, x, method):
     """Return the class whose code is nearest, the first of equally near ones."""
-    from keras import ops
-
     if method != "label":
         raise unsupported(estimator, method)
     code = ops.stack([_binary_score(base, x) for base in estimator.estimators_], axis=1)
@@ -97,8 +92,6 @@ def _output_code(estimator, x, method):
 
 @convert_type(MultiOutputRegressor, frames=True)
 def _outputs_of_regressors(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     return ops.stack([_flat(convert(base, x, method)) for base in estimator.estimators_], axis=1)
@@ -106,8 +99,6 @@ def _outputs_of_regressors(estimator, x, method):
 
 @convert_type(MultiOutputClassifier, frames=True)
 def _outputs_of_classifiers(estimator, x, method):
-    from keras import ops
-
     if method == "predict_proba":
         return [convert(base, x, method) for base in estimator.estimators_]
     if method != "label":
@@ -117,8 +108,6 @@ def _outputs_of_classifiers(estimator, x, method):
 
 @convert_type(ClassifierChain, RegressorChain)
 def _chain(estimator, x, method):
-    from keras import ops
-
     passed_on = getattr(estimator, "chain_method_", "predict")
     if method == "label":
         _check_order_of_classes(estimator)
@@ -171,6 +160,4 @@ def _cut(base) -> float:
 
 
 def _flat(y):
-    from keras import ops
-
     return ops.reshape(y, (-1,))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from keras import ops
 from scipy.linalg import solve_triangular
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor, kernels
 from sklearn.gaussian_process._gpc import COEFS, LAMBDAS
@@ -65,8 +66,6 @@ def _both(kernel, x, rows, combine: Callable):
 
 
 def _power(kernel, x, rows):
-    from keras import ops
-
     inner = _kernel(kernel.kernel, x, rows)
     if isinstance(inner, np.ndarray):
         return inner**kernel.exponent
@@ -79,14 +78,10 @@ def _scaled_squares(kernel, x, rows):
 
 
 def _rbf(kernel, x, rows):
-    from keras import ops
-
     return ops.exp(_scaled_squares(kernel, x, rows) * constant(-0.5, x))
 
 
 def _matern(kernel, x, rows):
-    from keras import ops
-
     if kernel.nu == np.inf:
         return _rbf(kernel, x, rows)
     if kernel.nu not in (0.5, 1.5, 2.5):
@@ -104,16 +99,12 @@ def _matern(kernel, x, rows):
 
 
 def _rational_quadratic(kernel, x, rows):
-    from keras import ops
-
     scale = 2 * kernel.alpha * kernel.length_scale**2
     base = 1 + squared_distances(x, rows) / constant(scale, x)
     return ops.power(base, constant(-kernel.alpha, x))
 
 
 def _periodic(kernel, x, rows):
-    from keras import ops
-
     distance = ops.sqrt(squared_distances(x, rows))
     wave = ops.sin(distance * constant(np.pi / kernel.periodicity, x))
     return ops.exp(ops.square(wave / constant(kernel.length_scale, x)) * constant(-2, x))
@@ -150,8 +141,6 @@ _KERNELS: dict[type, Callable] = {
 
 def _diagonal(kernel, x):
     """Return the kernel of each row with itself, shape (batch, 1)."""
-    from keras import ops
-
     if isinstance(kernel, kernels.Sum):
         return _diagonal(kernel.k1, x) + _diagonal(kernel.k2, x)
     if isinstance(kernel, kernels.Product):
@@ -187,8 +176,6 @@ def _regressor(estimator, x, method):
 @once
 def _full_kernel(estimator, x):
     """Return the kernel of x with the training rows, of its full shape."""
-    from keras import ops
-
     rows = kept_rows(estimator, estimator.X_train_)
     kernel = _kernel(estimator.kernel_, x, rows)
     if isinstance(kernel, np.ndarray):
@@ -198,8 +185,6 @@ def _full_kernel(estimator, x):
 
 @once
 def _binary(estimator, x, method):
-    from keras import ops
-
     kernel = _full_kernel(estimator, x)
     mean = affine(kernel, estimator.y_train_ - estimator.pi_, 0.0)
     if method == "label":
@@ -233,8 +218,6 @@ def _classifier(estimator, x, method):
 
 
 def _one_vs_rest(estimator, x, method):
-    from keras import ops
-
     parts = [_binary(e, x, "predict_proba")[:, 1:] for e in estimator.base_estimator_.estimators_]
     positive = ops.concatenate(parts, axis=1)
     if method == "label":

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from keras import ops
 from sklearn.decomposition import KernelPCA
 from sklearn.kernel_approximation import (
     AdditiveChi2Sampler,
@@ -31,8 +32,6 @@ from stackfuse._export.graph.masks import refuse_rows
 
 @convert_transformer(KernelCenterer)
 def _centerer(estimator, x):
-    from keras import ops
-
     means = np.asarray(estimator.K_fit_rows_, np.float64)
     of_rows, of_all = held(x, means, np.full(len(means), estimator.K_fit_all_))
     return x - of_rows - ops.mean(x, axis=1, keepdims=True) + of_all
@@ -70,15 +69,11 @@ def _rbf_sampler(estimator, x):
 
 @convert_transformer(SkewedChi2Sampler)
 def _skewed_chi2_sampler(estimator, x):
-    from keras import ops
-
     refuse_rows(ops.less_equal(x, constant(-estimator.skewedness, x)))
     return _waves(estimator, ops.log(x + constant(estimator.skewedness, x)))
 
 
 def _waves(estimator, x):
-    from keras import ops
-
     phase = affine(x, estimator.random_weights_.T, estimator.random_offset_)
     return ops.cos(phase) * constant(np.sqrt(2.0 / estimator.n_components), x)
 
@@ -86,8 +81,6 @@ def _waves(estimator, x):
 @convert_transformer(AdditiveChi2Sampler)
 def _additive_chi2_sampler(estimator, x):
     """Vedaldi and Zisserman, Efficient additive kernels via explicit feature maps, 2012, eq. 13."""
-    from keras import ops
-
     step = estimator.sample_interval
     if step is None:
         step = {1: 0.8, 2: 0.5, 3: 0.4}[estimator.sample_steps]

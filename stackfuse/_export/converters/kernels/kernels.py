@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+from keras import ops
 from scipy.sparse import issparse
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.semi_supervised import LabelPropagation, LabelSpreading
@@ -72,8 +73,6 @@ def _svc(estimator, x, method):
 
 
 def _first_loses(decision):
-    from keras import ops
-
     return ops.cast(as_column(ops.less_equal(decision, constant(0, decision))), "int64")
 
 
@@ -105,8 +104,6 @@ def _pairwise_decisions(estimator, x):
 
 def _votes(pairs, n_classes: int):
     """Return how many pairs each class wins, shape (batch, n_classes); above 0 the first wins."""
-    from keras import ops
-
     wins = ops.cast(ops.greater(pairs, constant(0, pairs)), pairs.dtype)
     first, second = _members(n_classes, pairs.dtype)
     return ops.matmul(wins, first) + ops.matmul(1 - wins, second)
@@ -127,8 +124,6 @@ def one_vs_rest_scores(second_wins, confidence, n_classes: int):
     -------
     scores : KerasTensor of shape (batch, n_classes)
     """
-    from keras import ops
-
     first, second = _members(n_classes, confidence.dtype)
     votes = ops.matmul(1 - second_wins, first) + ops.matmul(second_wins, second)
     total = ops.matmul(confidence, second - first)
@@ -136,8 +131,6 @@ def one_vs_rest_scores(second_wins, confidence, n_classes: int):
 
 
 def _one_vs_rest(pairs, n_classes: int):
-    from keras import ops
-
     lost = ops.cast(ops.less(pairs, constant(0, pairs)), pairs.dtype)
     return one_vs_rest_scores(lost, -pairs, n_classes)
 
@@ -150,8 +143,6 @@ def _members(n_classes: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 @convert_type(LabelPropagation, LabelSpreading)
 def _label_propagation(estimator, x, method):
-    from keras import ops
-
     rows = kept_rows(estimator, estimator.X_)
     if estimator.kernel == "knn":
         shares = nearest(estimator.nn_fit, x, estimator.label_distributions_).total

@@ -1,6 +1,7 @@
 """Embeddings of new rows by their nearest training rows."""
 
 import numpy as np
+from keras import ops
 from sklearn.cluster import Birch, BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.manifold import Isomap, LocallyLinearEmbedding
 
@@ -29,8 +30,6 @@ from stackfuse._export.graph.convert import (
 
 @convert_transformer(Isomap)
 def _isomap(estimator, x):
-    from keras import ops
-
     if estimator.n_neighbors is None:
         raise NotConvertible(
             "Isomap with a radius compares paths over all training rows: give n_neighbors."
@@ -45,8 +44,6 @@ def _isomap(estimator, x):
 
 @convert_transformer(LocallyLinearEmbedding)
 def _locally_linear(estimator, x):
-    from keras import ops
-
     embedding = np.asarray(estimator.embedding_, np.float64)
     _, _, places = _nearest(estimator, x, embedding)
     rows = table(np.asarray(estimator.nbrs_._fit_X, np.float64), x.dtype)(places)
@@ -66,8 +63,6 @@ def _solved_for_ones(matrices):
     By elimination without pivoting, which positive definite matrices do not need: a solver's
     operation raises an error for all rows where one row is NaN.
     """
-    from keras import ops
-
     n = matrices.shape[1]
     system = ops.concatenate([matrices, ops.ones_like(matrices[:, :, :1])], axis=2)
     for k in range(n):
@@ -79,8 +74,6 @@ def _solved_for_ones(matrices):
 
 def _nearest(estimator, x, values: np.ndarray):
     """Return the reduced distances to the nearest training rows, their power, and their places."""
-    from keras import ops
-
     neighbors = estimator.nbrs_
     reduced, power = reduced_by_estimator(neighbors, x)
     refuse_ties(neighbors, values)
@@ -93,8 +86,6 @@ def _nearest(estimator, x, values: np.ndarray):
 
 @convert_type(KMeans, MiniBatchKMeans, Birch, BisectingKMeans)
 def _clusters(estimator, x, method):
-    from keras import ops
-
     if method not in ("transform", "predict"):
         raise unsupported(estimator, method)
     if method == "predict" and isinstance(estimator, BisectingKMeans):
@@ -115,8 +106,6 @@ def _clusters(estimator, x, method):
 
 def _label_below(x, node, shift):
     """Return the label of the leaf that each row comes to from a node, shape (batch, 1)."""
-    from keras import ops
-
     if node.left is None:
         return ops.cast(ops.zeros_like(x[:, :1]), "int32") + np.array([node.label], np.int32)
     centers = np.vstack([node.left.center, node.right.center]) + shift

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from keras import ops
 from sklearn.neighbors import (
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -75,8 +76,6 @@ def nearest(estimator, x, values: np.ndarray) -> Neighbours:
     values : ndarray of shape (n_rows, n_columns)
         Of the training rows.
     """
-    from keras import ops
-
     reduced, power = reduced_by_estimator(estimator, x)
     refuse_ties(estimator, values)
     largest, places = ops.top_k(ops.negative(reduced), estimator.n_neighbors)
@@ -108,8 +107,6 @@ def refuse_ties(estimator, values: np.ndarray) -> None:
 
 def within_radius(estimator, x, values: np.ndarray) -> Neighbours:
     """Add up the values of the training rows within the radius; see :func:`nearest`."""
-    from keras import ops
-
     reduced, power = reduced_by_estimator(estimator, x)
     # As scikit-learn does, without taking roots.
     inside = ops.less_equal(reduced, constant(float(estimator.radius) ** power, x))
@@ -122,8 +119,6 @@ def within_radius(estimator, x, values: np.ndarray) -> Neighbours:
 
 def _weights(estimator, reduced, power: float):
     """Return the neighbours' weights, of the shape of their distances."""
-    from keras import ops
-
     kind = getattr(estimator, "weights", "uniform")
     if kind in (None, "uniform"):
         return ops.ones_like(reduced)
@@ -144,8 +139,6 @@ def _weights(estimator, reduced, power: float):
 
 @convert_type(KNeighborsRegressor, RadiusNeighborsRegressor)
 def _regressor(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     y = np.asarray(estimator._y, np.float64)
@@ -174,8 +167,6 @@ def _radius_classifier(estimator, x, method):
 @once
 def _radius_votes(estimator, x):
     """Return the weighed votes for the classes of each output."""
-    from keras import ops
-
     votes = within_radius(estimator, x, _one_hot(estimator))
     alone = ops.equal(votes.weight, constant(0, x))
     columns = _per_output(estimator, votes.total)
@@ -215,8 +206,6 @@ def _per_output(estimator, votes) -> list[Any]:
 
 
 def _from_votes(estimator, columns: list[Any], method: str):
-    from keras import ops
-
     if method == "label":
         labels = [first_largest(votes) for votes in columns]
         return ops.stack(labels, axis=1) if estimator.outputs_2d_ else labels[0]
@@ -228,8 +217,6 @@ def _from_votes(estimator, columns: list[Any], method: str):
 
 @convert_type(NearestCentroid)
 def _nearest_centroid(estimator, x, method):
-    from keras import ops
-
     centroids, priors = estimator.centroids_, estimator.class_prior_
     if method == "label" and np.isclose(priors, 1 / len(priors)).all():
         reduced, _ = reduced_distances(estimator, x, centroids, estimator.metric, {})

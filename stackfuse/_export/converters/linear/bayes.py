@@ -1,6 +1,7 @@
 """Naive Bayes: the logarithms of the classes' probabilities, added up feature by feature."""
 
 import numpy as np
+from keras import ops
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
 
 from stackfuse._export.converters.linear.discriminant import from_log_posterior
@@ -17,8 +18,6 @@ from stackfuse._export.graph.masks import refuse_rows
 
 @convert_type(GaussianNB)
 def _gaussian(estimator, x, method):
-    from keras import ops
-
     mean, variance = rows_as_tensor(x, estimator.theta_), rows_as_tensor(x, estimator.var_)
     squares = ops.sum(ops.square(ops.expand_dims(x, 1) - mean) / variance, axis=2)
     with np.errstate(divide="ignore"):
@@ -42,8 +41,6 @@ def _complement(estimator, x, method):
 
 @convert_type(BernoulliNB)
 def _bernoulli(estimator, x, method):
-    from keras import ops
-
     if estimator.binarize is not None:
         x = ops.cast(ops.greater(x, constant(estimator.binarize, x)), x.dtype)
     present = estimator.feature_log_prob_
@@ -55,8 +52,6 @@ def _bernoulli(estimator, x, method):
 
 @convert_type(CategoricalNB)
 def _categorical(estimator, x, method):
-    from keras import ops
-
     n_classes = len(estimator.classes_)
     scores = ops.zeros_like(x[:, :1])
     for k, log_prob in enumerate(estimator.feature_log_prob_):

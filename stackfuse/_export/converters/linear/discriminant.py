@@ -1,6 +1,7 @@
 """Discriminant analysis: quadratic, and the projection of the linear one."""
 
 import numpy as np
+from keras import ops
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 
 from stackfuse._core.errors import NotConvertible
@@ -18,8 +19,6 @@ from stackfuse._export.graph.convert import (
 
 @convert_type(QuadraticDiscriminantAnalysis)
 def _quadratic(estimator, x, method):
-    from keras import ops
-
     squares, offsets = [], []
     for mean, rotation, scaling, prior in zip(
         estimator.means_, estimator.rotations_, estimator.scalings_, estimator.priors_
@@ -41,8 +40,6 @@ def from_log_posterior(estimator, scores, method: str):
     scores : KerasTensor of shape (batch, n_classes)
     method : {"predict_proba", "decision_function", "label"}
     """
-    from keras import ops
-
     if method == "decision_function":
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
     if method == "label":
@@ -54,8 +51,6 @@ def from_log_posterior(estimator, scores, method: str):
 
 @convert_type(LinearDiscriminantAnalysis)
 def _linear(estimator, x, method):
-    from keras import ops
-
     if method == "transform":
         return _projection(estimator, x)
     decision = affine(x, estimator.coef_, estimator.intercept_)

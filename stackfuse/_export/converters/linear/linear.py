@@ -1,6 +1,7 @@
 """Linear models: a matrix product in float64, then the link."""
 
 import numpy as np
+from keras import ops
 from sklearn._loss.link import IdentityLink
 from sklearn.cross_decomposition import CCA, PLSSVD, PLSCanonical, PLSRegression
 from sklearn.linear_model import (
@@ -106,8 +107,6 @@ def _regressor(estimator, x, method):
 
 @convert_type(GammaRegressor, PoissonRegressor, TweedieRegressor)
 def _generalised(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     y = as_column(_scores(estimator, x))
@@ -146,8 +145,6 @@ def _decision_classifier(estimator, x, method):
 
 @convert_type(RidgeClassifier, RidgeClassifierCV)
 def _ridge_classifier(estimator, x, method):
-    from keras import ops
-
     decision = _scores(estimator, x)
     if method == "label" and estimator._label_binarizer.y_type_.startswith("multilabel"):
         return ops.cast(ops.greater(decision, constant(0, x)), "int64")
@@ -178,8 +175,6 @@ def _from_decision(estimator, decision, method: str, proba):
 
 
 def _softmax(decision):
-    from keras import ops
-
     if decision.shape[1] == 1:
         return two_columns(ops.sigmoid(decision))
     return ops.softmax(decision)
@@ -187,16 +182,12 @@ def _softmax(decision):
 
 def _clipped(decision):
     """Return the shares of the decisions, clipped to [-1, 1]."""
-    from keras import ops
-
     one = constant(1, decision)
     return _of_classes((ops.minimum(ops.maximum(decision, -one), one) + one) / (one + one))
 
 
 def _one_vs_rest(decision):
     """Return the shares of the probabilities of each class against all others."""
-    from keras import ops
-
     return _of_classes(ops.sigmoid(decision))
 
 

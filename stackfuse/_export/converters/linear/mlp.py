@@ -1,5 +1,6 @@
 """scikit-learn's own networks, as Dense layers."""
 
+from keras import ops
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from stackfuse._export.graph.arithmetic import (
@@ -27,8 +28,6 @@ def _forward(estimator, x):
 
 
 def _activated(x, name: str):
-    from keras import ops
-
     if name == "identity":
         return x
     functions = {
@@ -51,8 +50,6 @@ def _regressor(estimator, x, method):
 
 @convert_type(MLPClassifier)
 def _classifier(estimator, x, method):
-    from keras import ops
-
     proba = _forward(estimator, x)
     if method == "predict_proba":
         return two_columns(proba) if estimator.n_outputs_ == 1 else proba

@@ -1,6 +1,7 @@
 """Meta-learners that weigh predictions: sums of products, in the order of the estimator's own."""
 
 import numpy as np
+from keras import ops
 
 from stackfuse._export.graph.arithmetic import (
     as_column,
@@ -36,8 +37,6 @@ def _regressor(estimator, x, method):
 
 @convert_type(CombiningClassifier)
 def _classifier(estimator, x, method):
-    from keras import ops
-
     labels = estimator._task == "multilabel"
     opinions = [
         _linked(_chances(estimator, x, block, calibrator), estimator.link, labels)
@@ -57,8 +56,6 @@ def _classifier(estimator, x, method):
 
 
 def _columns(x, block):
-    from keras import ops
-
     return ops.take(x, np.array(block.places), axis=1)
 
 
@@ -85,8 +82,6 @@ def _blend(estimator: Combiner, x, opinions):
 
 def _linked(chances, link: str, labels: bool):
     """See :func:`stackfuse._meta.pooling.linked`."""
-    from keras import ops
-
     if link == "identity":
         return chances
     chances = ops.maximum(chances, constant(SMALLEST, chances))
@@ -96,8 +91,6 @@ def _linked(chances, link: str, labels: bool):
 
 def _unlinked(average, link: str, labels: bool):
     """See :func:`stackfuse._meta.pooling.unlinked`."""
-    from keras import ops
-
     if link == "logit":
         return ops.sigmoid(average) if labels else ops.softmax(average)
     average = ops.maximum(average, constant(NOTHING, average))

@@ -1,5 +1,8 @@
 """Keras networks: ours, copied into the graph in inference mode."""
 
+import keras
+from keras import ops
+
 from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     affine,
@@ -31,8 +34,6 @@ from stackfuse._oof.contributions import FEATURES
 
 @convert_type(NetworkClassifier)
 def _classifier(estimator, x, method):
-    from keras import ops
-
     if method == FEATURES:
         return _features(estimator, x)
     if method == "decision_function":
@@ -100,8 +101,6 @@ def _computed(model, x):
 
 def _fed(network, x):
     """Return x in the structure and the dtypes of a network's inputs."""
-    import keras
-
     structure = input_structure(network)
     if not isinstance(structure, dict | list | tuple):
         return _fit(network, structure, next(iter(x.values())) if isinstance(x, dict) else x)
@@ -120,8 +119,6 @@ def _fed(network, x):
 
 def _fit(network, wanted, x):
     """Return a tensor as an input of a network is declared."""
-    from keras import ops
-
     rank = len(wanted.shape)
     if len(x.shape) == rank - 1:  # Keras adds or drops a last axis of length one
         x = ops.expand_dims(x, -1)

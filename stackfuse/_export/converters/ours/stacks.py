@@ -1,6 +1,7 @@
 """Stacks, ours and scikit-learn's: the bases' columns, what is passed through, the meta-learner."""
 
 import numpy as np
+from keras import ops
 from sklearn import ensemble
 from sklearn.frozen import FrozenEstimator
 
@@ -37,8 +38,6 @@ from stackfuse._stacking.passthrough import as_list
     frames=True,
 )
 def _stack(estimator, x, method):
-    from keras import ops
-
     table = _meta_features(estimator, x)
     if method == "transform":
         return table
@@ -62,8 +61,6 @@ def _is_ours(stack) -> bool:
 @once
 def _meta_features(stack, x):
     """Return the table that the meta-learner sees."""
-    from keras import ops
-
     replicas = stack._replicas() if _is_ours(stack) else [[e] for e in stack.estimators_]
     blocks = []
     for estimators, method in zip(replicas, stack.stack_method_):
@@ -87,8 +84,6 @@ def _numbers(x, stack):
 
 def _chosen(x, stack):
     """Return the columns, or of a ``MultiInput`` the inputs, that are passed through."""
-    from keras import ops
-
     columns = as_list(stack.passthrough)
     if isinstance(x, dict):
         parts = [ops.reshape(x[n], (-1, int(np.prod(x[n].shape[1:], dtype=int)))) for n in columns]
@@ -100,8 +95,6 @@ def _chosen(x, stack):
 
 def _block(stack, base, x, method: str):
     """Return one base's columns of the meta-learner's table."""
-    from keras import ops
-
     ours = _is_ours(stack)
     classes = getattr(stack, "classes_", None)
     if ours:
@@ -140,8 +133,6 @@ def _typed(values: np.ndarray) -> np.ndarray:
 
 def _labels(tables: list, classes: list):
     """Return the probability of each label, as ``stackfuse._oof.columns.as_labels`` does."""
-    from keras import ops
-
     columns = []
     for proba, known in zip(tables, classes):
         only = proba.shape[1] == 1

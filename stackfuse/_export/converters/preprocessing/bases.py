@@ -6,6 +6,7 @@ from itertools import combinations, combinations_with_replacement
 from math import factorial
 
 import numpy as np
+from keras import ops
 from sklearn.preprocessing import Binarizer, KBinsDiscretizer, PolynomialFeatures, SplineTransformer
 
 from stackfuse._core.errors import NotConvertible
@@ -23,8 +24,6 @@ from stackfuse._export.graph.masks import refuse_rows
 
 @convert_transformer(SplineTransformer)
 def _splines(estimator, x):
-    from keras import ops
-
     features = list(_features(estimator))
     misses_are_zeros = estimator.handle_missing == "zeros"
     numbers = x
@@ -158,8 +157,6 @@ def _ends(estimator, spline, low, high, degree: int) -> tuple[np.ndarray, np.nda
 
 @convert_transformer(Binarizer)
 def _binarizer(estimator, x):
-    from keras import ops
-
     # What is above the threshold has reached the next number.
     above = np.nextafter(float(estimator.threshold), np.inf)
     return ops.cast(passed(x, [np.array([above])] * x.shape[1]), x.dtype)
@@ -167,8 +164,6 @@ def _binarizer(estimator, x):
 
 @convert_transformer(KBinsDiscretizer)
 def _k_bins(estimator, x):
-    from keras import ops
-
     if estimator.dtype is not None and np.dtype(estimator.dtype) == np.float32:
         x = ops.cast(ops.cast(x, "float32"), x.dtype)
     bins = passed(x, [edges[1:-1] for edges in estimator.bin_edges_])
@@ -186,8 +181,6 @@ def _k_bins(estimator, x):
 
 @convert_transformer(PolynomialFeatures)
 def _polynomial(estimator, x):
-    from keras import ops
-
     lowest, highest = estimator._min_degree, estimator._max_degree
     chosen = combinations if estimator.interaction_only else combinations_with_replacement
     blocks = [ops.ones_like(x[:, :1])] if estimator.include_bias else []

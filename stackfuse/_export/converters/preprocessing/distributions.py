@@ -1,6 +1,7 @@
 """Quantile transforms: the share of training rows below a number, or the normal quantile of it."""
 
 import numpy as np
+from keras import ops
 from scipy.stats import norm
 from sklearn.preprocessing import PowerTransformer, QuantileTransformer
 from sklearn.preprocessing._data import BOUNDS_THRESHOLD
@@ -24,8 +25,6 @@ from stackfuse._export.graph.masks import refuse_rows
 
 @convert_transformer(QuantileTransformer)
 def _quantile(estimator, x):
-    from keras import ops
-
     knots = np.asarray(estimator.quantiles_, np.float64).T
     shares = np.tile(np.asarray(estimator.references_, np.float64), (len(knots), 1))
     # From below and from above: of repeated quantiles one finds the last, the other the first.
@@ -54,8 +53,6 @@ def _quantile(estimator, x):
 
 @convert_transformer(PowerTransformer)
 def _power(estimator, x):
-    from keras import ops
-
     powers = np.asarray(estimator.lambdas_, np.float64)
     zero = constant(0, x)
     if estimator.method == "box-cox":
@@ -72,8 +69,6 @@ def _power(estimator, x):
 
 def _box_cox(logs, powers: np.ndarray, smallest: float):
     """Return ``(exp(logs) ** powers - 1) / powers``, the logarithm itself for powers of zero."""
-    from keras import ops
-
     is_zero = np.abs(powers) < smallest
     divisor = np.where(is_zero, 1.0, powers)
     y = expm1(logs * constant(divisor, logs)) / held(logs, divisor)[0]

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
+from keras import ops
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from stackfuse._core.errors import NotConvertible
@@ -89,8 +91,6 @@ def _indicator(code: int, width: int, drop: int | None) -> np.ndarray:
 
 def _encoded(encoder, x, rows: list[np.ndarray]):
     """Return each column's row of its table; the first row is for unknown categories."""
-    from keras import ops
-
     dtype = current_build().precision
     blocks = []
     for column, categories, values in zip(columns_of(x), encoder.categories_, rows, strict=True):
@@ -111,8 +111,6 @@ def _encoded(encoder, x, rows: list[np.ndarray]):
 
 def _code(encoder, column, categories: np.ndarray):
     """Return 1 + the number of the category of each row, 0 for others; int32 (batch, 1)."""
-    from keras import ops
-
     name = type(encoder).__name__
     missing = np.asarray(pd.isna(categories), bool)
     if missing.sum() > 1:
@@ -143,9 +141,6 @@ def _code(encoder, column, categories: np.ndarray):
 
 def _code_of_words(name: str, column: Words, words: list[str]):
     """Return 1 + the number of each row's word, 0 for others; int32 of shape (batch, 1)."""
-    import keras
-    from keras import ops
-
     if MISSING in words and MISSING in column.read_as:
         raise NotConvertible(
             f"{name} knows None as a category after missing values have been imputed, and a graph "

@@ -3,8 +3,10 @@
 from collections.abc import Hashable
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
+from keras import ops
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.impute._iterative import IterativeImputer  # experimental: not in the public module
 
@@ -45,8 +47,6 @@ def _simple(estimator, x):
 
 @convert_transformer(MissingIndicator, frames=True)
 def _indicator(estimator, x):
-    from keras import ops
-
     if not len(estimator.features_):
         raise NotConvertible("MissingIndicator returns no columns: nothing was missing.")
     others = np.setdiff1d(np.arange(x.shape[1]), estimator.features_)
@@ -65,8 +65,6 @@ def with_indicator(estimator, x, filled):
     x, filled : KerasTensor of shape (batch, n_columns), or Frame
         Before and after.
     """
-    from keras import ops
-
     if not isinstance(x, Frame):  # of words and numbers mixed, scikit-learn does not ask
         refuse_infinite(x)
     elif all(column.dtype != "string" for column in columns_of(x)):
@@ -83,9 +81,6 @@ def with_indicator(estimator, x, filled):
 
 def is_missing(x, value: Any):
     """Return where a tensor of numbers, or a column of strings, holds the missing value; bool."""
-    import keras
-    from keras import ops
-
     if x.dtype != "string":
         if pd.isna(value):
             return ops.isnan(x)
@@ -102,8 +97,6 @@ def is_missing(x, value: Any):
 
 def _flags(estimator, x, places):
     """Return 1 where a value of some columns is missing, else 0, as numbers."""
-    from keras import ops
-
     chosen = take_columns(x, [int(k) for k in places])
     parts = list(chosen.columns.values()) if isinstance(chosen, Frame) else [chosen]
     masks = [is_missing(part, estimator.missing_values) for part in parts]
@@ -125,8 +118,6 @@ def _filled(estimator, x, fills: np.ndarray):
 
 
 def _filled_numbers(estimator, x, fills: np.ndarray):
-    from keras import ops
-
     words = [fill for fill in fills.tolist() if isinstance(fill, str)]
     if words:
         raise NotConvertible(
@@ -157,8 +148,6 @@ def _iterative(estimator, x):
     Where all rows that it is given are missing as a whole, scikit-learn does not start its rounds;
     of such a row among others it does, and so does the graph.
     """
-    from keras import ops
-
     if estimator.sample_posterior:
         raise NotConvertible(
             "IterativeImputer(sample_posterior=True) draws random numbers for each row: give "

@@ -1,6 +1,7 @@
 """The imputer by nearest neighbours: by the mean of the nearest rows that have the value."""
 
 import numpy as np
+from keras import ops
 from sklearn.impute import KNNImputer
 from sklearn.metrics import nan_euclidean_distances
 
@@ -31,8 +32,6 @@ _MAX_CHECKED = 200
 
 @convert_transformer(KNNImputer)
 def _nearest(estimator, x):
-    from keras import ops
-
     if callable(estimator.metric) or callable(estimator.weights):
         raise NotConvertible(
             "KNNImputer with a function of yours as metric or weights has no counterpart in the "
@@ -60,8 +59,6 @@ def _squared_distances(x, missing, rows: np.ndarray):
 
     Infinite where they have nothing in common; shape (batch, n_rows).
     """
-    from keras import ops
-
     present = ops.cast(ops.logical_not(missing), x.dtype)
     x = ops.where(missing, held(x, np.full(x.shape[1], np.nan))[0], x)
 
@@ -77,8 +74,6 @@ def _squared_distances(x, missing, rows: np.ndarray):
 
 def _from_donors(estimator, squares, values: np.ndarray):
     """Return the mean of the nearest rows that have a value, shape (batch, 1)."""
-    from keras import ops
-
     donors = np.flatnonzero(~np.isnan(values))
     squares = ops.take(squares, donors.tolist(), axis=1)
     n_neighbors = min(int(estimator.n_neighbors), len(donors))

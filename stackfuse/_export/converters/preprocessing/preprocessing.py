@@ -1,6 +1,7 @@
 """Scalers: the same operations in the same order as in scikit-learn."""
 
 import numpy as np
+from keras import ops
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import (
     MaxAbsScaler,
@@ -49,8 +50,6 @@ def _normalizer(estimator, x):
 
 @convert_transformer(TfidfTransformer)
 def _tf_idf(estimator, x):
-    from keras import ops
-
     if estimator.sublinear_tf:
         zero, one = constant(0, x), constant(1, x)
         is_zero = ops.equal(x, zero)
@@ -62,8 +61,6 @@ def _tf_idf(estimator, x):
 
 def _normalized(x, norm: str, least):
     """Return rows by their norms; rows of norms below the least as they are."""
-    from keras import ops
-
     if norm == "l2":
         size = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
     else:
@@ -81,6 +78,4 @@ def _scaled(x, center: np.ndarray | None, scale: np.ndarray | None):
 
 
 def _clipped(x, low: float, high: float):
-    from keras import ops
-
     return ops.minimum(ops.maximum(x, constant(low, x)), constant(high, x))

@@ -1,6 +1,7 @@
 """Projections: a matrix product, and what stands around it."""
 
 import numpy as np
+from keras import ops
 from sklearn.cluster import FeatureAgglomeration
 from sklearn.decomposition import (
     PCA,
@@ -75,15 +76,11 @@ def _sparse_pca(estimator, x):
 
 @convert_transformer(BernoulliRBM)
 def _boltzmann(estimator, x):
-    from keras import ops
-
     return ops.sigmoid(affine(x, estimator.components_, estimator.intercept_hidden_))
 
 
 @convert_transformer(FeatureAgglomeration)
 def _agglomerated(estimator, x):
-    from keras import ops
-
     labels = np.asarray(estimator.labels_)
     members = (labels == np.unique(labels)[:, None]).astype(np.float64)
     pool = estimator.pooling_func
@@ -106,8 +103,6 @@ def _agglomerated(estimator, x):
 
 @convert_transformer(DictionaryLearning, MiniBatchDictionaryLearning, SparseCoder)
 def _coded(estimator, x):
-    from keras import ops
-
     if estimator.transform_algorithm != "threshold":
         raise NotConvertible(
             f"{type(estimator).__name__} solves an optimisation for each row, which no graph does "

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from keras import ops
 
 from stackfuse._core.errors import NotConvertible
 from stackfuse._export.graph.arithmetic import (
@@ -56,8 +57,6 @@ def leaf_values(x, trees: Sequence[Tree]):
     values : KerasTensor of shape (batch, n_trees, n_values)
         In the graph's precision.
     """
-    from keras import ops
-
     dtype = current_build().precision
     if sum(len(tree.left) for tree in trees) > _COUNTABLE:
         x = ops.cast(x, dtype)
@@ -99,8 +98,6 @@ def as_float32(x, trees: Sequence[Tree]):
     -------
     rounded : KerasTensor of shape (batch, n_features)
     """
-    from keras import ops
-
     limits = np.finfo(np.float32)
     rounded = ops.cast(x, "float32")
     thresholds = np.concatenate([tree.threshold[tree.left >= 0] for tree in trees])
@@ -117,8 +114,6 @@ def _numbers_by_place(x):
 
     The second has the shape (batch, 1). Places are int64: x may hold more than 2**31 numbers.
     """
-    from keras import ops
-
     missing = ops.isnan(x)
     # A threshold of infinity separates the missing values only: infinite x must stay below it.
     finite = ops.minimum(x, constant(np.finfo(x.dtype).max, x))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from keras import ops
 
 from stackfuse._export.graph.arithmetic import constant
 
@@ -12,8 +13,6 @@ def log1p(x):
 
     There, ``log(1 + x) = 2 artanh(x / (2 + x))``, whose series falls fast.
     """
-    from keras import ops
-
     zero = constant(0, x)
     is_small = ops.less(ops.abs(x), constant(0.25, x))
     small = ops.where(is_small, x, zero)
@@ -25,8 +24,6 @@ def log1p(x):
 
 def expm1(x):
     """Return ``exp(x) - 1``, exact for small x too."""
-    from keras import ops
-
     return (ops.exp(x) + constant(1, x)) * ops.tanh(x * constant(0.5, x))
 
 
@@ -37,8 +34,6 @@ def normal_quantile(p):
     in ``1 / sqrt(-2 log(p))``. The coefficients are those of S. L. Moshier, Methods and Programs
     for Mathematical Functions, 1989.
     """
-    from keras import ops
-
     half = constant(0.5, p)
     centered = p - half
     square = ops.square(centered)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from keras import ops
 
 from stackfuse._export.graph.arithmetic import (
     constant,
@@ -21,8 +22,6 @@ def passed(x, knots: Sequence[np.ndarray]):
     knots : sequence of n_features ndarrays
         In ascending order. A number has reached a knot that it is equal to.
     """
-    from keras import ops
-
     n_steps = max(len(k) for k in knots).bit_length()
     width = 2**n_steps
     padded = np.full((len(knots), width), np.nan)  # no number reaches NaN
@@ -84,8 +83,6 @@ def interpolated(x, knots: np.ndarray, values: np.ndarray):
         NaN stays NaN.
     knots, values : ndarray of shape (n_features, n_knots)
     """
-    from keras import ops
-
     tables = []
     for at, value in zip(knots, values, strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):  # between equal knots lies nothing

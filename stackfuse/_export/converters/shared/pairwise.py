@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from keras import ops
 from scipy.sparse import issparse
 
 from stackfuse._core.errors import NotConvertible
@@ -59,8 +60,6 @@ def rows_as_tensor(x, rows: np.ndarray):
 
 
 def _rows(x, layer, places: range):
-    from keras import ops
-
     first = ops.cast(ops.zeros_like(x[:1, :1]), "int32")
     return layer(first + np.array(places, np.int32)[None])
 
@@ -84,8 +83,6 @@ def summed(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
     -------
     y : KerasTensor of shape (batch, n_rows)
     """
-    from keras import ops
-
     combine, over = {"sum": (ops.add, ops.sum), "max": (ops.maximum, ops.max)}[reduce]
     features = table(np.ascontiguousarray(rows.T), x.dtype)
     n_features, step = rows.shape[1], _step(rows.shape[1])
@@ -101,27 +98,19 @@ def summed(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
 
 def squared_distances(x, rows: np.ndarray):
     """Return squared Euclidean distances, shape (batch, n_rows)."""
-    from keras import ops
-
     return summed(x, rows, lambda a, b: ops.square(a - b))
 
 
 def _manhattan(x, rows):
-    from keras import ops
-
     return summed(x, rows, lambda a, b: ops.abs(a - b))
 
 
 def _unit(values, scale):
     """Return rows by their lengths, rows of zeros as they are."""
-    from keras import ops
-
     return values / ops.where(ops.equal(scale, constant(0, scale)), constant(1, scale), scale)
 
 
 def _cosine(x, rows):
-    from keras import ops
-
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit = rows / np.where(lengths == 0, 1.0, lengths)
     scale = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
@@ -129,8 +118,6 @@ def _cosine(x, rows):
 
 
 def _chi2(x, rows):
-    from keras import ops
-
     refuse_rows(ops.less(x, constant(0, x)))
 
     def term(a, b):
@@ -163,8 +150,6 @@ def reduced_distances(estimator, x, rows: np.ndarray, metric: str, parameters: M
     power : float
         The distances are ``reduced ** (1 / power)``.
     """
-    from keras import ops
-
     p = {"euclidean": 2, "l2": 2, "sqeuclidean": 2, "manhattan": 1, "cityblock": 1, "l1": 1}
     p |= {"chebyshev": np.inf, "infinity": np.inf}
     if metric in ("minkowski", "p"):
@@ -201,8 +186,6 @@ def pairwise_kernel(estimator, name: Any, x, rows: np.ndarray, gamma=None, degre
     NotConvertible
         If the kernel is a function of the user's, or is computed beforehand.
     """
-    from keras import ops
-
     if gamma is None:
         gamma = 1.0 if name == "chi2" else 1.0 / rows.shape[1]
     if name == "linear":

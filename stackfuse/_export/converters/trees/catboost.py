@@ -6,6 +6,7 @@ import tempfile
 
 import numpy as np
 from catboost import CatBoostClassifier, CatBoostRegressor
+from keras import ops
 
 from stackfuse._core.errors import NotConvertible
 from stackfuse._export.converters.shared.descent import (
@@ -33,8 +34,6 @@ _EXPONENTIAL = ("Poisson", "Tweedie")
 
 @convert_type(CatBoostRegressor)
 def _regressor(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     model = _read(estimator, (*_IDENTITY, *_EXPONENTIAL))
@@ -45,8 +44,6 @@ def _regressor(estimator, x, method):
 
 @convert_type(CatBoostClassifier)
 def _classifier(estimator, x, method):
-    from keras import ops
-
     model = _read(estimator, ("Logloss", "CrossEntropy", "MultiClass"))
     if estimator.get_probability_threshold() not in (None, 0.5):
         raise NotConvertible(

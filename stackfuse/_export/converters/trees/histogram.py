@@ -8,6 +8,7 @@ were not seen in training, which count as missing. Then it is a split like any o
 from dataclasses import dataclass, field
 
 import numpy as np
+from keras import ops
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from stackfuse._export.converters.shared.descent import (
@@ -37,8 +38,6 @@ from stackfuse._export.graph.frame import (
 
 @convert_type(HistGradientBoostingRegressor, frames=True)
 def _regressor(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     raw = _boosted(estimator, x)[:, 0]
@@ -69,8 +68,6 @@ def _boosted(estimator, x):
 
 def _split_columns(estimator, x, splits: "_Splits"):
     """Return the columns of all sets of categories, followed by the numeric columns."""
-    from keras import ops
-
     is_categorical = estimator.is_categorical_
     encoder = estimator._preprocessor.named_transformers_["encoder"]
     codes = convert(encoder, take_columns(x, np.flatnonzero(is_categorical).tolist()), "transform")

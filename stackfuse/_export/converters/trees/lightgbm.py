@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from keras import ops
 from lightgbm import LGBMClassifier, LGBMModel, LGBMRegressor
 
 from stackfuse._core.errors import NotConvertible
@@ -29,8 +30,6 @@ _EXPONENTIAL = ("poisson", "gamma", "tweedie")
 
 @convert_type(LGBMRegressor)
 def _regressor(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     model = estimator.booster_.dump_model()
@@ -43,8 +42,6 @@ def _regressor(estimator, x, method):
 
 @convert_type(LGBMClassifier)
 def _classifier(estimator, x, method):
-    from keras import ops
-
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
     model = estimator.booster_.dump_model()

@@ -1,6 +1,7 @@
 """Decision trees, forests, and gradient boosting over them."""
 
 import numpy as np
+from keras import ops
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -81,8 +82,6 @@ def _forest_regressor(estimator, x, method):
 
 @convert_type(RandomTreesEmbedding)
 def _embedding(estimator, x, method):
-    from keras import ops
-
     if method != "transform":
         raise unsupported(estimator, method)
     leaves = []
@@ -105,8 +104,6 @@ def _boosting_regressor(estimator, x, method):
 
 @convert_type(GradientBoostingClassifier)
 def _boosting_classifier(estimator, x, method):
-    from keras import ops
-
     raw = _boosted(estimator, x)
     if method == "label" and raw.shape[1] == 1:
         # Other than everywhere else in scikit-learn, a decision of exactly 0 is the second class.
@@ -133,8 +130,6 @@ def _trees_of(forest) -> list[Tree]:
 
 def _from_proba(estimator, values, method: str):
     """Return what a method gives, from the probabilities of all outputs side by side."""
-    from keras import ops
-
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
     if estimator.n_outputs_ == 1:
@@ -149,8 +144,6 @@ def _from_proba(estimator, values, method: str):
 @once
 def _boosted(estimator, x):
     """Return the raw predictions of gradient boosting, shape (batch, n_trees_per_iteration_)."""
-    from keras import ops
-
     trees = [tree_of(tree.tree_) for tree in estimator.estimators_.ravel()]
     narrow = as_float32(x, trees)
     start = _start(estimator, ops.cast(narrow, x.dtype))
@@ -161,8 +154,6 @@ def _boosted(estimator, x):
 
 def _start(estimator, x):
     """Return what gradient boosting starts from: the link of what its first estimator predicts."""
-    from keras import ops
-
     n_outputs = estimator.n_trees_per_iteration_
     if estimator.init_ == "zero":
         return held(x, np.zeros(n_outputs))[0]
@@ -192,8 +183,6 @@ def added_by_output(start, values):
     -------
     raw : KerasTensor of shape (batch, n_outputs)
     """
-    from keras import ops
-
     n_outputs = start.shape[1]
     by_stage = ops.reshape(values, (-1, values.shape[1] // n_outputs, n_outputs))
     return sum_over_trees(ops.concatenate([ops.expand_dims(start, 1), by_stage], axis=1))
@@ -210,8 +199,6 @@ def from_raw(estimator, raw, method: str, slope: float = 1.0):
     slope : float, default=1.0
         Log-odds per unit of a binary decision.
     """
-    from keras import ops
-
     binary = raw.shape[1] == 1
     if method == "decision_function":
         return raw[:, 0] if binary else raw

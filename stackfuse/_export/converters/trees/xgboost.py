@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from keras import ops
 from xgboost import XGBClassifier, XGBModel, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
 from stackfuse._core.errors import NotConvertible
@@ -36,8 +37,6 @@ _EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie")
 
 @convert_type(XGBRegressor, XGBRFRegressor)
 def _regressor(estimator, x, method):
-    from keras import ops
-
     if method != "predict":
         raise unsupported(estimator, method)
     model = _read(estimator)
@@ -52,8 +51,6 @@ def _regressor(estimator, x, method):
 
 @convert_type(XGBClassifier, XGBRFClassifier)
 def _classifier(estimator, x, method):
-    from keras import ops
-
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
     model = _read(estimator)
@@ -94,8 +91,6 @@ def _read(estimator: XGBModel) -> dict:
 
 def _margin(estimator: XGBModel, model: dict, x):
     """Return the sums of the trees, float32 of shape (batch, n_groups)."""
-    from keras import ops
-
     booster = model["gradient_booster"]["model"]
     last = estimator._get_iteration_range(None)[1] or len(booster["iteration_indptr"]) - 1
     n_trees = booster["iteration_indptr"][last]
@@ -148,7 +143,5 @@ def _tree_of(estimator: XGBModel, tree: dict) -> Tree:
 
 def _sigmoid(margin):
     """Return 1 / (1 + exp(-margin)), rounded as XGBoost rounds it: 0.5 also for tiny margins."""
-    from keras import ops
-
     one = constant(1.0, margin)
     return ops.ones_like(margin) / (ops.exp(-margin) + one)
