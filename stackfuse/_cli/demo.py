@@ -19,8 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from stackfuse._cli import inspect as _inspect
 from stackfuse._export import export
 from stackfuse._meta import FusionClassifier
-from stackfuse._networks.wrappers import KerasClassifier
-from stackfuse._stacking.estimators import StackingClassifier
+from stackfuse._networks import KerasClassifier
+from stackfuse._stacking import StackingClassifier
 
 #: What GridSearchCV chooses from, by the name that the tables show.
 META_LEARNERS = {

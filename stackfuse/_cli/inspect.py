@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from stackfuse._core.errors import (
+from stackfuse._core import (
     NotConvertible,
-    ParityError,
+    errors,
 )
 from stackfuse._export.checking.parity import check_parity
 from stackfuse._export.formats import table as _formats
@@ -107,7 +107,7 @@ def _golden_check(form, path: Path, manifest: dict[str, Any]) -> tuple[str, int]
     try:
         outputs = form.runtime.outputs_of(form.name, path, inputs)
         difference = check_parity(expected, outputs, what="The file")
-    except (NotConvertible, ParityError) as error:
+    except (NotConvertible, errors.ParityError) as error:
         return str(error), 1
     n_rows = len(next(iter(inputs.values())))
     return f"{n_rows} golden rows agree, largest difference {difference:.1e}", 0

@@ -1,1 +1,27 @@
 """What all rooms share: errors, messages, targets, MultiInput, files, progress."""
+
+from stackfuse._core import (
+    errors,
+    files,
+    messages,
+    multi_input,
+    numeric,
+    progress,
+    sampling,
+    targets,
+)
+from stackfuse._core.errors import NotConvertible
+from stackfuse._core.multi_input import MultiInput
+
+__all__ = [
+    "MultiInput",
+    "NotConvertible",
+    "errors",
+    "files",
+    "messages",
+    "multi_input",
+    "numeric",
+    "progress",
+    "sampling",
+    "targets",
+]

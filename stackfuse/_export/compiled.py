@@ -33,10 +33,10 @@ from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.tree import BaseDecisionTree
 from sklearn.tree._tree import Tree
 
-from stackfuse._core.errors import NotConvertible
-from stackfuse._keras.outputs import Outputs
-from stackfuse._networks.base import NetworkEstimator
-from stackfuse._training.prediction import rows_at_once
+from stackfuse._core import NotConvertible
+from stackfuse._keras import Outputs
+from stackfuse._networks import NetworkEstimator
+from stackfuse._training import prediction
 
 #: The call at which the graph is built.
 CALLS = 100
@@ -211,7 +211,9 @@ def _is_plain(X, like) -> bool:
     """Whether X is an array of finite floating-point numbers, with rows as those of fit."""
     if not (type(X) is type(like) is np.ndarray and X.dtype.char in "efd" and X.size):
         return False
-    if X.shape[1:] != like.shape[1:] or len(X) > min(LARGEST_X, rows_at_once(X[0].nbytes)):
+    if X.shape[1:] != like.shape[1:] or len(X) > min(
+        LARGEST_X, prediction.rows_at_once(X[0].nbytes)
+    ):
         return False
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(X.sum()))

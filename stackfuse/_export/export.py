@@ -11,10 +11,7 @@ import pandas as pd
 import scipy.sparse
 from sklearn.utils.validation import _num_samples
 
-from stackfuse._core.errors import NotConvertible
-from stackfuse._core.files import sync
-from stackfuse._core.messages import listed
-from stackfuse._core.multi_input import MultiInput
+from stackfuse._core import MultiInput, NotConvertible, files, messages
 from stackfuse._export.checking.answers import (
     expected_outputs,
     run,
@@ -42,7 +39,7 @@ from stackfuse._export.manifest import (
     text_of,
 )
 from stackfuse._export.trained_model import as_estimator
-from stackfuse._training.process import seeded
+from stackfuse._training import seeded
 
 _FLOAT32 = (
     "X is float32, in which scikit-learn computes some estimators; the graph computes in float64. "
@@ -262,7 +259,9 @@ class _Checks:
         """
         missing = sorted(set(self.expected) - set(outputs))
         if missing:
-            raise NotConvertible(f"{what} has no output {listed(missing)}: {list(outputs)}.")
+            raise NotConvertible(
+                f"{what} has no output {messages.listed(missing)}: {list(outputs)}."
+            )
         ends = np.cumsum([self.n_rows, *(len(probe.on_edge) for probe in self.probes)])[:-1]
         parts = {name: np.split(np.asarray(outputs[name]), ends) for name in self.expected}
         first = {name: part[0] for name, part in parts.items()}
@@ -277,7 +276,7 @@ def _precision_for(form: Format, precision: str | None) -> str:
     if precision is None:
         return form.precisions[0]
     if precision not in PRECISIONS:
-        raise ValueError(f"precision must be {listed(PRECISIONS)}, got {precision!r}.")
+        raise ValueError(f"precision must be {messages.listed(PRECISIONS)}, got {precision!r}.")
     if precision not in form.precisions:
         raise ValueError(
             f"precision={precision!r} does not go with {form.title}, which computes in "
@@ -290,8 +289,9 @@ def _check_strings(stack, inputs: dict[str, Input], form: Format) -> None:
     strings = [str(entry.column) for entry in inputs.values() if entry.dtype == "string"]
     if strings and not form.takes_strings:
         raise NotConvertible(
-            f"The {type(stack).__name__} takes strings in {listed(strings)}, which {form.title} "
-            "cannot carry. Export to .keras or a SavedModel, or encode them before the stack."
+            f"The {type(stack).__name__} takes strings in {messages.listed(strings)}, "
+            f"which {form.title} cannot carry. Export to .keras or a SavedModel, "
+            "or encode them before the stack."
         )
 
 
@@ -359,7 +359,7 @@ def _rounded(X: Any) -> Any:
 def _put_in_place(draft: Path, target: Path, form: Format) -> None:
     """Move a finished file or directory to its place, on the disk for good."""
     for file in form.files(draft):
-        sync(file)
+        files.sync(file)
     if target.is_dir():
         # A directory cannot be replaced in one step: the old one steps aside first.
         aside = target.with_name(f"{draft.name}-old")
@@ -371,4 +371,4 @@ def _put_in_place(draft: Path, target: Path, form: Format) -> None:
             target.unlink(missing_ok=True)  # never with another export's companion
         for file in form.files(draft) if draft.is_file() else [draft]:
             os.replace(file, target.with_suffix(file.suffix) if form.suffix else target)
-    sync(target.parent)
+    files.sync(target.parent)

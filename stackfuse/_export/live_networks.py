@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.compiled import built_by
 from stackfuse._export.graph.build import (
     Build,
@@ -15,13 +15,13 @@ from stackfuse._export.graph.build import (
 )
 from stackfuse._export.graph.convert import convert
 from stackfuse._export.graph.masks import without_refused
-from stackfuse._keras.rows import input_structure
-from stackfuse._training.prediction import finished_model
-from stackfuse._training.process import (
+from stackfuse._keras import input_structure
+from stackfuse._training import (
+    compiled,
     locked,
+    prediction,
     seeded,
 )
-from stackfuse._training.program import compiled
 
 
 @built_by
@@ -89,7 +89,7 @@ def live(estimator, x, meaning: str):
     ):
         raise NotConvertible("The network does not take one array of floating-point numbers.")
     finish = getattr(outputs, meaning)
-    function = finished_model(model, finish, f"{meaning} {outputs}")
+    function = prediction.finished_model(model, finish, f"{meaning} {outputs}")
     width = finish(keras.KerasTensor((None, *model.output_shape[1:]))).shape[1]
 
     class Live(keras.layers.Layer):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 
-from stackfuse._core.targets import is_dropped
+from stackfuse._core import targets
 from stackfuse._export.checking.parity import TOLERANCE
 from stackfuse._export.graph.graph import Graph
 
@@ -148,7 +148,7 @@ def _parts(estimator) -> Iterator[tuple[str, Any]]:
         elif isinstance(value, list):
             for entry in value:
                 if isinstance(entry, tuple) and len(entry) > 1 and isinstance(entry[0], str):
-                    if isinstance(entry[1], BaseEstimator) and not is_dropped(entry[1]):
+                    if isinstance(entry[1], BaseEstimator) and not targets.is_dropped(entry[1]):
                         yield entry[0], entry[1]
 
 

@@ -4,10 +4,9 @@ from typing import Any
 
 import keras
 
-from stackfuse._core.errors import NotConvertible
-from stackfuse._keras.outputs import Outputs
-from stackfuse._keras.rows import input_structure
-from stackfuse._networks.kinds import NetworkRegressor
+from stackfuse._core import NotConvertible
+from stackfuse._keras import Outputs, input_structure
+from stackfuse._networks import NetworkRegressor
 
 
 class TrainedModel(NetworkRegressor):

@@ -6,9 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from stackfuse._core.messages import (
-    listed,
-    near,
+from stackfuse._core import (
+    messages,
 )
 from stackfuse._fusion.inputs import (
     Source,
@@ -31,7 +30,7 @@ from stackfuse._fusion.shapes import (
     in_one_dtype,
 )
 from stackfuse._fusion.strategies import FUSIONS
-from stackfuse._keras.copies import refuse_unsafe
+from stackfuse._keras import copies
 
 #: The strategies that need no layers of their own to be sensible; "dense" is concat with a head.
 _HOWS = [name for name in FUSIONS if name != "dense"]
@@ -142,13 +141,15 @@ def fuse(
     y = _headed(_joined(parts, how, options, headed=head is not None), head)
     x = [source.tensor for source in sources]
     joined = keras.Model(x[0] if len(x) == 1 else x, y, name="joined")
-    refuse_unsafe(joined)
+    copies.refuse_unsafe(joined)
     return joined
 
 
 def _check_how(how: str, weights: Any, context: Any) -> None:
     if how not in _HOWS:
-        raise ValueError(f"how must be {listed(_HOWS)}, got {how!r}.{near(str(how), _HOWS)}")
+        raise ValueError(
+            f"how must be {messages.listed(_HOWS)}, got {how!r}.{messages.near(str(how), _HOWS)}"
+        )
     if weights is not None and how not in ("weighted", "geometric"):
         raise ValueError(f"weights belong to how='weighted' or 'geometric', got how={how!r}.")
     if context is not None and how not in ("attention", "gated"):
@@ -173,7 +174,7 @@ def _context(name: str, sources: list[Source], dtype: str):
         shapes = {source.name: tuple(source.tensor.shape) for source in sources}
         raise ValueError(
             f"context must be None, 'inputs' or the name of an input that is a table of numbers, "
-            f"got {name!r}; the inputs are {shapes}.{near(name, names)}"
+            f"got {name!r}; the inputs are {shapes}.{messages.near(name, names)}"
         )
     tensors = [ops.cast(source.tensor, dtype) for source in chosen]
     return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=-1)

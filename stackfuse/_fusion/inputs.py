@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from stackfuse._core.messages import near
+from stackfuse._core import messages
 from stackfuse._fusion.members import (
     Member,
     Port,
@@ -160,7 +160,7 @@ def _place(name: str, reader: Any, members: list[Member]) -> Place:
     if port_name not in names:
         raise ValueError(
             f"inputs[{name!r}] lists {reader!r}, but the inputs of {members[m].label} are {names}: "
-            f"write ({m}, {names[0]!r}).{near(str(port_name), names)}"
+            f"write ({m}, {names[0]!r}).{messages.near(str(port_name), names)}"
         )
     return m, names.index(port_name)
 

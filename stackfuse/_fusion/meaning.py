@@ -5,12 +5,10 @@ from typing import Any, Literal
 
 from keras import ops
 
-from stackfuse._core.messages import listed
+from stackfuse._core import messages
 from stackfuse._fusion.members import Member
-from stackfuse._keras.losses import (
-    from_logits,
-    loss_name,
-    stock_name,
+from stackfuse._keras import (
+    losses,
 )
 
 Link = Literal["sigmoid", "softmax"]
@@ -89,7 +87,7 @@ def part_of(member: Member, tensor: Any, declared: str | None) -> Part:
     if declared is None:
         return replace(part, **_read(member, tensor, family))
     if declared not in KINDS:
-        raise ValueError(f"kinds must name {listed(list(KINDS))}, got {declared!r}.")
+        raise ValueError(f"kinds must name {messages.listed(list(KINDS))}, got {declared!r}.")
     kind, link = KINDS[declared]
     last = member.activation if member.activation in ("sigmoid", "softmax") else None
     if not member.inner and (
@@ -106,7 +104,7 @@ def part_of(member: Member, tensor: Any, declared: str | None) -> Part:
 
 def from_logits_of(loss: Any) -> bool | None:
     """Whether a loss takes logits; None where there is none or that is not known."""
-    return None if loss is None else from_logits(loss)
+    return None if loss is None else losses.from_logits(loss)
 
 
 def _as_link(name: str | None) -> Link | None:
@@ -117,7 +115,7 @@ def _family(loss: Any) -> str | None:
     """Return whether a loss is over labels ("sigmoid"), classes ("softmax") or numbers."""
     if loss is None:
         return None
-    name = stock_name(loss)
+    name = losses.stock_name(loss)
     if name.startswith("binary"):
         return "sigmoid"
     if "categorical" in name and "hinge" not in name:
@@ -133,7 +131,7 @@ def _link(family: str | None, width: int | None) -> Link:
 
 def _told(loss: Any) -> str:
     logits = ", from_logits=True" if from_logits_of(loss) else ""
-    return f"the loss {loss_name(loss)!r}{logits}"
+    return f"the loss {losses.loss_name(loss)!r}{logits}"
 
 
 def _read(member: Member, tensor: Any, family: str | None) -> dict[str, Any]:
@@ -182,7 +180,7 @@ def on_one_scale(parts: list[Part], how: str) -> list[Part]:
                 f"how={how!r} needs to know whether the output of {part.label} is logits, "
                 f"probabilities or a regression, which cannot be read: {part.why}. Declare it, "
                 f"kinds={[_guess(other) for other in parts]} for example, with one word per model "
-                f"of {listed(list(KINDS))}."
+                f"of {messages.listed(list(KINDS))}."
             )
     first = parts[0]
     for part in parts[1:]:

@@ -11,24 +11,17 @@ from typing import Any
 import h5py
 import keras
 
-from stackfuse._core.errors import (
+from stackfuse._core import (
     NotConvertible,
-    message_of,
+    errors,
+    messages,
 )
-from stackfuse._core.messages import (
-    listed,
-    near,
+from stackfuse._keras import (
+    activation_of,
+    copies,
+    input_structure,
+    load_uncompiled,
 )
-from stackfuse._keras.copies import (
-    copied,
-    frozen,
-    refuse_unsafe,
-    thaws_on_loading,
-    warn_of_classes,
-)
-from stackfuse._keras.loading import load_uncompiled
-from stackfuse._keras.outputs import activation_of
-from stackfuse._keras.rows import input_structure
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ class Member:
             output = self.model(tensors[0])
         else:
             output = self.model(keras.tree.pack_sequence_as(structure, tensors))
-        if not self.model.trainable and thaws_on_loading(self.model):
+        if not self.model.trainable and copies.thaws_on_loading(self.model):
             return keras.ops.stop_gradient(output)
         return output
 
@@ -139,10 +132,13 @@ def _member(number: int, source: Any, layer: int | str | None, trainable: bool) 
     place = f"models[{number}]"
     if isinstance(source, str | os.PathLike):
         model, loss = _loaded(Path(source), place)
-        refuse_unsafe(model)
+        copies.refuse_unsafe(model)
     elif isinstance(source, keras.Model):
         _check_built(source, place)
-        model, loss = copied(source), getattr(source, "loss", None) if source.compiled else None
+        model, loss = (
+            copies.copied(source),
+            getattr(source, "loss", None) if source.compiled else None,
+        )
     else:
         advice = ": pass its model_" if hasattr(source, "model_") else ""
         raise TypeError(
@@ -151,8 +147,8 @@ def _member(number: int, source: Any, layer: int | str | None, trainable: bool) 
         )
     label = f"{place} ({model.name!r})"
     if not trainable:
-        model = frozen(model)
-        warn_of_classes(model)
+        model = copies.frozen(model)
+        copies.warn_of_classes(model)
     model = _for_any_batch(model, label)
     if not getattr(model, "inputs", None):
         if layer is not None:
@@ -186,7 +182,7 @@ def _loaded(path: Path, place: str) -> tuple[Any, Any]:
         model = load_uncompiled(path)
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise NotConvertible(
-            f"{place}: {str(path)!r} cannot be loaded: {message_of(error)} If the model has "
+            f"{place}: {str(path)!r} cannot be loaded: {errors.message_of(error)} If the model has "
             "classes or functions of your own, load it with keras.models.load_model(path, "
             "custom_objects=..., compile=False) and pass the model."
         ) from error
@@ -329,8 +325,8 @@ def _tensor_of(model, layer: int | str | None, label: str):
         found = model.get_layer(layer)
     else:
         raise ValueError(
-            f"layer={layer!r} is none of the layers of {label}, {listed(names)}."
-            f"{near(layer, names)}"
+            f"layer={layer!r} is none of the layers of {label}, {messages.listed(names)}."
+            f"{messages.near(layer, names)}"
         )
     tensors = _outputs_of(found, model)
     if len(tensors) != 1:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from keras import layers, ops
 
-from stackfuse._core.messages import listed
+from stackfuse._core import messages
 from stackfuse._fusion.meaning import Part
 
 #: Strategies that put columns side by side: only the axes before the last have to agree.
@@ -43,7 +43,9 @@ def aligned(parts: list[Part], align: str | Sequence[str] | None) -> list[Part]:
         return parts
     for step in [align] if isinstance(align, str) else align:
         if step not in _STEPS:
-            raise ValueError(f"align must be {listed(list(_STEPS))}, or a list, got {step!r}.")
+            raise ValueError(
+                f"align must be {messages.listed(list(_STEPS))}, or a list, got {step!r}."
+            )
         parts = _STEPS[step](parts)
     return parts
 

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from keras import layers, ops
 
-from stackfuse._core.messages import listed
+from stackfuse._core import messages
 
 #: (list of tensors of shape (batch, ..., width_k)) -> tensor of shape (batch, ..., width_out)
 Fusion = Callable[[list], object]
@@ -282,7 +282,7 @@ def fusion_named(name: str, parameter: str = "fusion") -> Callable:
     ValueError: fusion must be 'dense', 'concat', 'add', ...'bilinear', got 'averange'.
     """
     if name not in FUSIONS:
-        raise ValueError(f"{parameter} must be {listed(list(FUSIONS))}, got {name!r}.")
+        raise ValueError(f"{parameter} must be {messages.listed(list(FUSIONS))}, got {name!r}.")
     return FUSIONS[name]
 
 

@@ -1,1 +1,21 @@
 """What a Keras model is: architecture, outputs and their meaning, losses, rows, copies."""
+
+from stackfuse._keras import architecture, copies, losses, penultimate, several_outputs
+from stackfuse._keras.checks import check_network
+from stackfuse._keras.loading import load_uncompiled
+from stackfuse._keras.outputs import Outputs, activation_of
+from stackfuse._keras.rows import Rows, input_structure
+
+__all__ = [
+    "Outputs",
+    "Rows",
+    "activation_of",
+    "architecture",
+    "check_network",
+    "copies",
+    "input_structure",
+    "load_uncompiled",
+    "losses",
+    "penultimate",
+    "several_outputs",
+]

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from stackfuse._core.multi_input import row_shapes
+from stackfuse._core import multi_input
 from stackfuse._keras.rows import Rows
 
 
@@ -23,7 +23,7 @@ def check_network(model, X) -> None:
     ValueError
         If the model has a fixed batch size, keeps state between batches, or takes other rows.
     """
-    shapes = row_shapes(X)
+    shapes = multi_input.row_shapes(X)
     if isinstance(model, keras.Sequential) and not model.built and isinstance(shapes, tuple):
         try:
             model.build((None, *shapes))  # a first call would fix the number of rows

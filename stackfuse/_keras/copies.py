@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from stackfuse._core.errors import (
+from stackfuse._core import (
     NotConvertible,
-    message_of,
+    errors,
 )
 from stackfuse._keras.architecture import foreign_parts
 
@@ -67,7 +67,7 @@ def copied(model, *, narrow: bool = False):
         except (TypeError, ValueError, NotImplementedError) as error:
             raise NotConvertible(
                 f"The model {model.name!r} cannot be copied through a file, which is how it joins "
-                f"others: {message_of(error)} Register its classes and functions with "
+                f"others: {errors.message_of(error)} Register its classes and functions with "
                 "keras.saving.register_keras_serializable(), and give its class a get_config that "
                 "returns the arguments of __init__."
             ) from error

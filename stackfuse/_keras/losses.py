@@ -4,8 +4,7 @@ from typing import Any
 
 import keras
 
-from stackfuse._core.messages import known_name
-from stackfuse._core.targets import Task
+from stackfuse._core import messages, targets
 
 #: Losses over one column per class, which say nothing of a single unit or of separate labels.
 _ONE_HOT = {
@@ -33,7 +32,7 @@ def resolved(loss: Any, name: str = "loss") -> Any:
     ValueError
         If Keras knows no loss of this name.
     """
-    return known_name(loss, keras.losses, name) if isinstance(loss, str) else loss
+    return messages.known_name(loss, keras.losses, name) if isinstance(loss, str) else loss
 
 
 def loss_name(loss) -> str:
@@ -62,7 +61,7 @@ def from_logits(loss) -> bool | None:
     return False if getattr(loss, "__module__", "").startswith("keras.") else None
 
 
-def check_loss(loss: Any, task: Task, n_units: int, what: str) -> None:
+def check_loss(loss: Any, task: targets.Task, n_units: int, what: str) -> None:
     """Raise if nothing would be learnt with a loss; losses that are not of Keras may be anything.
 
     Parameters

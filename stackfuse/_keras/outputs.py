@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from stackfuse._core.targets import Task
+from stackfuse._core import targets
 from stackfuse._keras.losses import (
     check_loss,
     from_logits,
@@ -32,7 +32,7 @@ class Outputs:
         Whether the loss takes class numbers instead of one column per class.
     """
 
-    task: Task
+    task: targets.Task
     n_units: int
     logits: bool
     sparse: bool
@@ -118,7 +118,7 @@ class Outputs:
 
 
 def read_outputs(
-    what: str, task: Task, n_outputs: int, shape: Any, activation: str | None, loss: Any
+    what: str, task: targets.Task, n_outputs: int, shape: Any, activation: str | None, loss: Any
 ) -> Outputs:
     """Find out what an output of a model means.
 
@@ -240,13 +240,13 @@ def _n_units(what: str, shape: Any) -> int:
     return int(shape[1])
 
 
-def _noun(task: Task) -> str:
+def _noun(task: targets.Task) -> str:
     return {"multilabel": "labels", "regression": "column", "multioutput": "columns"}.get(
         task, "classes"
     )
 
 
-def _advice(task: Task, n_outputs: int) -> str:
+def _advice(task: targets.Task, n_outputs: int) -> str:
     if task == "binary":
         return "Dense(1, activation='sigmoid') or Dense(2, activation='softmax')"
     activation = {"multiclass": ", activation='softmax'", "multilabel": ", activation='sigmoid'"}

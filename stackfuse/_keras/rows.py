@@ -6,7 +6,10 @@ import keras
 import numpy as np
 import scipy.sparse
 
-from stackfuse._core.multi_input import MultiInput, is_lazy
+from stackfuse._core import (
+    MultiInput,
+    multi_input,
+)
 
 
 class Rows:
@@ -40,7 +43,7 @@ class Rows:
                 f"The model {model.name!r} has {len(names)} inputs, but X is one array. "
                 f"Pass X = sf.MultiInput({arguments})."
             )
-        self.is_lazy = is_lazy(X)
+        self.is_lazy = multi_input.is_lazy(X)
 
     def part(self, places: np.ndarray) -> "Rows":
         """Return some of these rows."""

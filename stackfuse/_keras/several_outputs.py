@@ -7,8 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from stackfuse._core.messages import near
-from stackfuse._core.targets import Task
+from stackfuse._core import messages, targets
 from stackfuse._keras.outputs import (
     Outputs,
     last_activation,
@@ -32,7 +31,7 @@ class Heads:
     names: tuple[str, ...] | None = None
 
     @property
-    def task(self) -> Task:
+    def task(self) -> targets.Task:
         """What y asks for: ``"multioutput"`` numbers, or ``"multiclass-multioutput"``."""
         return "multioutput" if self._numeric else "multiclass-multioutput"
 
@@ -67,7 +66,7 @@ class Heads:
         return list(outputs) if self.names is None else [outputs[name] for name in self.names]
 
 
-def read_network(model, X, task: Task, told: dict[str, Any], loss: Any) -> Outputs | Heads:
+def read_network(model, X, task: targets.Task, told: dict[str, Any], loss: Any) -> Outputs | Heads:
     """Find out what all outputs of a network mean.
 
     Parameters
@@ -138,7 +137,9 @@ def _output_shapes(model, X) -> tuple[Any, list[int]]:
     return shapes, [number.get(id(tensor), k) for k, tensor in enumerate(tensors)]
 
 
-def _tasks(name: str, task: Task, told: dict[str, Any], shapes: list) -> list[tuple[Task, int]]:
+def _tasks(
+    name: str, task: targets.Task, told: dict[str, Any], shapes: list
+) -> list[tuple[targets.Task, int]]:
     """Return for each head the task that its columns of y set, and their number."""
     if len(shapes) == 1 and task != "multiclass-multioutput":
         return [(task, told["n_outputs_"])]
@@ -179,7 +180,7 @@ def _by_head(loss: Any, n_heads: int, names) -> list:
         if unknown:
             raise ValueError(
                 f"loss names {unknown[0]!r}, but the model's outputs are {names}."
-                f"{near(str(unknown[0]), names)}"
+                f"{messages.near(str(unknown[0]), names)}"
             )
         loss = [loss.get(name) for name in names]
     elif isinstance(loss, list | tuple):

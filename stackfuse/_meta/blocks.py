@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stackfuse._core.targets import Task
+from stackfuse._core import targets
 from stackfuse._oof.columns import (
     PASSED,
     Column,
@@ -77,7 +77,7 @@ def blocks_of(
     X: np.ndarray,
     names: Sequence[str],
     *,
-    task: Task,
+    task: targets.Task,
     width: int,
     passed_too: bool = False,
 ) -> list[Block]:
@@ -131,7 +131,7 @@ def told_blocks(columns: Sequence[Column], X: np.ndarray) -> tuple[list[Block], 
     return blocks, tuple(k for k, column in enumerate(columns) if column.method == PASSED)
 
 
-def _checked(block: Block, method: str, task: Task, width: int) -> Block:
+def _checked(block: Block, method: str, task: targets.Task, width: int) -> Block:
     """Return the block of a base that told its method, or raise if it cannot be used."""
     n_columns = len(block.places)
     one_is_enough = task == "binary"
@@ -163,7 +163,7 @@ def _checked(block: Block, method: str, task: Task, width: int) -> Block:
     )
 
 
-def _guessed(X: np.ndarray, names: Sequence[str], task: Task, width: int) -> list[Block]:
+def _guessed(X: np.ndarray, names: Sequence[str], task: targets.Task, width: int) -> list[Block]:
     """Divide the columns of a table of which nothing is known but its numbers."""
     n_columns = X.shape[1]
     step = 1 if task in ("regression", "binary") else width
@@ -190,7 +190,7 @@ def _guessed(X: np.ndarray, names: Sequence[str], task: Task, width: int) -> lis
     return blocks
 
 
-def _outputs_of(task: Task) -> str:
+def _outputs_of(task: targets.Task) -> str:
     several: dict[str, str] = {"multilabel": "labels", "multioutput": "columns"}
     return several.get(task, "columns" if task == "regression" else "classes")
 
@@ -199,7 +199,7 @@ def _within(X: np.ndarray) -> bool:
     return bool((X >= -ROUNDING).all() and (X <= 1 + ROUNDING).all())
 
 
-def _are_chances(block: np.ndarray, task: Task) -> bool:
+def _are_chances(block: np.ndarray, task: targets.Task) -> bool:
     """Whether numbers are probabilities: of one class, of each label, or of classes in one row."""
     if not _within(block):
         return False

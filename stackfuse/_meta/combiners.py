@@ -12,11 +12,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from stackfuse._core.targets import (
-    Task,
-    check_target,
-    refuse_several_columns,
-    task_of,
+from stackfuse._core import (
+    targets,
 )
 from stackfuse._meta.blocks import (
     ReadsColumns,
@@ -63,7 +60,7 @@ class Combiner(ReadsColumns, BaseEstimator):
         weights : ndarray of shape (n_models,) or (n_models, n_outputs)
         """
 
-    def _read(self, X: np.ndarray, task: Task, width: int) -> None:
+    def _read(self, X: np.ndarray, task: targets.Task, width: int) -> None:
         """Find out whose the columns of X are."""
         names = _check_feature_names_in(self, None)
         self.blocks_ = blocks_of(self.columns, X, names, task=task, width=width)
@@ -116,9 +113,9 @@ class CombiningClassifier(ClassifierMixin, Combiner):
             If the columns cannot be divided among bases, or are no predictions of these classes.
         """
         check_link(self.link)
-        y = check_target(y, classifier=True, owner=self)
-        refuse_several_columns(y)
-        self._task = task_of(y, classifier=True)
+        y = targets.check_target(y, classifier=True, owner=self)
+        targets.refuse_several_columns(y)
+        self._task = targets.task_of(y, classifier=True)
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True)
         if self._labels:
             self.classes_, target = np.arange(y.shape[1]), y
@@ -227,7 +224,7 @@ class CombiningRegressor(RegressorMixin, Combiner):
         ValueError
             If the columns cannot be divided among the bases.
         """
-        y = check_target(y, classifier=False, owner=self)
+        y = targets.check_target(y, classifier=False, owner=self)
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         target = y.astype(np.float64).reshape(len(y), -1)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)

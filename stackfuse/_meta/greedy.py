@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from sklearn.utils import check_random_state
 
-from stackfuse._core.numeric import check_count
+from stackfuse._core import numeric
 from stackfuse._meta.combiners import Combiner
 from stackfuse._meta.pooling import linked
 from stackfuse._meta.scorers import (
@@ -62,8 +62,8 @@ def _average(opinions: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _check_selection(selection) -> None:
-    check_count("n_rounds", selection.n_rounds)
-    check_count("n_bags", selection.n_bags)
+    numeric.check_count("n_rounds", selection.n_rounds)
+    numeric.check_count("n_bags", selection.n_bags)
     if not 0 < selection.bag_fraction <= 1:
         raise ValueError(
             f"bag_fraction must be above 0 and at most 1, got {selection.bag_fraction!r}."

@@ -13,9 +13,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from stackfuse._core.messages import listed
-from stackfuse._core.targets import Task
-from stackfuse._fusion.strategies import fusion_named
+from stackfuse._core import messages, targets
+from stackfuse._fusion import fusion_named
 from stackfuse._meta.blocks import (
     Block,
     blocks_of,
@@ -75,14 +74,14 @@ class Head:
             raise ValueError(
                 f"fusion={self.fusion!r} has no hidden layers, got "
                 f"hidden_units={self.hidden_units!r}: use hidden_units=() or "
-                f"fusion={listed(_DEEP)}."
+                f"fusion={messages.listed(_DEEP)}."
             )
 
     def makes_features(self, *, numbers: bool) -> bool:
         """Whether a layer on top of the strategy predicts, or what it makes is the prediction."""
         return self.fusion in _FEATURES or (numbers and self.fusion in _FEATURES_OF_NUMBERS)
 
-    def network(self, X: np.ndarray, y: np.ndarray, task: Task, width: int) -> Any:
+    def network(self, X: np.ndarray, y: np.ndarray, task: targets.Task, width: int) -> Any:
         """Return the network, not trained.
 
         Parameters
@@ -113,7 +112,7 @@ class Head:
             outputs = _as_chances(self._fused(table, chances, X, normalize=True), task)
         return keras.Model(table, outputs)
 
-    def _blocks(self, X, task: Task, width: int) -> list[Block]:
+    def _blocks(self, X, task: targets.Task, width: int) -> list[Block]:
         names = [f"x{k}" for k in range(X.shape[1])]
         by_row = self.fusion in _BY_ROW
         return blocks_of(self.columns, X, names, task=task, width=width, passed_too=by_row)
@@ -136,7 +135,7 @@ class Head:
             tensors = [_bounded(tensor) for tensor in tensors]
         return fusion_named(self.fusion)(tensors, **options)
 
-    def _features(self, table, X: np.ndarray, task: Task, width: int):
+    def _features(self, table, X: np.ndarray, task: targets.Task, width: int):
         """Apply the strategy where a dense layer is going to read what it makes."""
         strategy = fusion_named(self.fusion)
         if self.fusion == "dense":
@@ -159,7 +158,7 @@ class Head:
         blocks, passed = told_blocks(self.columns, X)
         return [*blocks, Block("X", passed)] if passed else blocks
 
-    def _predicted(self, features, y: np.ndarray, task: Task, width: int):
+    def _predicted(self, features, y: np.ndarray, task: targets.Task, width: int):
         """Return the output of a dense layer, on the scale of y."""
         links: dict[str, str] = dict.fromkeys(["binary", "multiclass"], "softmax")
         link = (links | {"multilabel": "sigmoid"}).get(task)
@@ -185,7 +184,7 @@ def _columns(table, block: Block):
     return ops.take(table, np.array(block.places), axis=1)
 
 
-def _chances(table, block: Block, X: np.ndarray, y: np.ndarray, task: Task):
+def _chances(table, block: Block, X: np.ndarray, y: np.ndarray, task: targets.Task):
     """Return what a base says of the classes; of labels, of having each and not having it.
 
     Returns
@@ -211,7 +210,7 @@ def _bounded(chances):
     return ops.maximum(chances, np.full(1, SMALLEST))
 
 
-def _as_chances(pooled, task: Task):
+def _as_chances(pooled, task: targets.Task):
     """Return pooled probabilities from an activation, which makes those of classes sum to one."""
     logs = ops.log(ops.maximum(pooled, np.full(1, NOTHING)))
     if task == "multilabel":

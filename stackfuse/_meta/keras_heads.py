@@ -7,16 +7,15 @@ import keras
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core.multi_input import MultiInput
-from stackfuse._core.numeric import (
-    check_count,
-    rows_per_batch,
+from stackfuse._core import (
+    MultiInput,
+    numeric,
 )
 from stackfuse._meta.blocks import ReadsColumns
 from stackfuse._meta.head_networks import Head
-from stackfuse._networks.base import NetworkEstimator
-from stackfuse._networks.kinds import (
+from stackfuse._networks import (
     NetworkClassifier,
+    NetworkEstimator,
     NetworkRegressor,
 )
 
@@ -115,7 +114,7 @@ class _Fusion(ReadsColumns, NetworkEstimator):
     def _epochs(self, n_samples: int) -> int:
         if self.epochs is not None:
             return self.epochs
-        steps_per_epoch = math.ceil(n_samples / rows_per_batch(self.batch_size, n_samples))
+        steps_per_epoch = math.ceil(n_samples / numeric.rows_per_batch(self.batch_size, n_samples))
         return max(20, math.ceil(_STEPS / steps_per_epoch))
 
     def _hold_out(self, n_rows: int, strata, groups):
@@ -129,7 +128,7 @@ class _Fusion(ReadsColumns, NetworkEstimator):
         training = super()._training(rows, numbers, task, weights, groups, settings)
         if training.validation is not None:
             patience = max(5, training.epochs // 10) if self.patience is None else self.patience
-            check_count("patience", patience)
+            numeric.check_count("patience", patience)
             training.callbacks.append(
                 keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
             )

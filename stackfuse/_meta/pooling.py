@@ -5,7 +5,7 @@ Arrays of probabilities have the classes, or the labels of a multilabel target, 
 
 import numpy as np
 
-from stackfuse._core.messages import listed
+from stackfuse._core import messages
 
 #: How probabilities may be averaged.
 LINKS = ("identity", "logit")
@@ -23,7 +23,7 @@ _EPSILON = np.finfo(np.float64).eps
 def check_link(link: str) -> None:
     """Raise unless this is a way to average probabilities."""
     if link not in LINKS:
-        raise ValueError(f"link must be {listed(LINKS)}, got {link!r}.")
+        raise ValueError(f"link must be {messages.listed(LINKS)}, got {link!r}.")
 
 
 def linked(chances: np.ndarray, link: str, *, labels: bool) -> np.ndarray:

@@ -16,24 +16,14 @@ from sklearn.utils.validation import (
     _check_sample_weight,
 )
 
-from stackfuse._core.messages import listed
-from stackfuse._core.multi_input import MultiInput
-from stackfuse._core.numeric import (
-    check_count,
-    rows_per_batch,
-    seed_of,
+from stackfuse._core import (
+    MultiInput,
+    messages,
+    numeric,
+    sampling,
+    targets,
 )
-from stackfuse._core.sampling import (
-    row_digests,
-    spread,
-)
-from stackfuse._core.targets import (
-    Task,
-    check_same_length,
-)
-from stackfuse._keras.checks import check_network
-from stackfuse._keras.rows import Rows
-from stackfuse._keras.several_outputs import read_network
+from stackfuse._keras import Rows, check_network, several_outputs
 from stackfuse._networks.class_weights import class_weights
 from stackfuse._networks.holdout import hold_out
 from stackfuse._networks.objects import (
@@ -44,10 +34,10 @@ from stackfuse._networks.objects import (
 )
 from stackfuse._networks.predicting import TrainedNetwork
 from stackfuse._networks.progress import epochs_as_tasks
-from stackfuse._training.batches import rows_of
-from stackfuse._training.process import seeded
-from stackfuse._training.training import (
+from stackfuse._training import (
     Training,
+    rows_of,
+    seeded,
     train,
 )
 
@@ -102,7 +92,9 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         """
 
     @abstractmethod
-    def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
+    def _encode(
+        self, y, *, reset: bool, classes
+    ) -> tuple[np.ndarray, targets.Task, dict[str, Any]]:
         """Return y as numbers, the task, and what the builder is told of the target."""
 
     def fit(self, X, y, sample_weight=None, groups=None):
@@ -212,7 +204,7 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
     ):
         """Train on X, or on those of its `rows` that y and the weights are of."""
         shown = X if rows is None else rows
-        check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
+        targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
         if reset:  # should this fit fail, no half of an earlier one stays
             for name in ("model_", "outputs_", "history_", "classes_", "_optimizer_state"):
                 self.__dict__.pop(name, None)
@@ -220,7 +212,7 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         numbers, task, told = self._encode(y, reset=reset, classes=classes)
         weights = self._weights(shown, sample_weight, numbers)
         if reset:
-            self._run_seed = seed_of(self.random_state)
+            self._run_seed = numeric.seed_of(self.random_state)
             self._built_from = self._building()
             self.model_, self.outputs_ = self._network(X, rows, numbers, task, told)
             self.history_ = {}
@@ -243,7 +235,9 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
                 if reset:
                     del self.model_
                 raise
-            self._seen_rows = row_digests(X, spread(len(numbers), SEEN_ROWS, rows))
+            self._seen_rows = sampling.row_digests(
+                X, sampling.spread(len(numbers), SEEN_ROWS, rows)
+            )
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
@@ -258,14 +252,16 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         }
         if epochs is not None:
             settings["epochs"] = epochs
-        check_count("epochs", settings["epochs"], least=0)
-        settings["batch_size"] = rows_per_batch(settings["batch_size"], n_samples)
+        numeric.check_count("epochs", settings["epochs"], least=0)
+        settings["batch_size"] = numeric.rows_per_batch(settings["batch_size"], n_samples)
         if settings.get("validation_batch_size") is not None:
-            check_count("validation_batch_size", settings["validation_batch_size"])
+            numeric.check_count("validation_batch_size", settings["validation_batch_size"])
         self._predict_params()  # a wrong one is told of now
         return settings
 
-    def _training(self, rows: Rows, numbers, task: Task, weights, groups, settings) -> Training:
+    def _training(
+        self, rows: Rows, numbers, task: targets.Task, weights, groups, settings
+    ) -> Training:
         """Return what the network is going to be trained on, and how."""
         target = self.outputs_.encode(numbers, _target_dtype(self.model_))
         strata = numbers if task in ("binary", "multiclass") else None
@@ -315,11 +311,11 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         changed = [k for k in {**then, **now} if not _same(now.get(k), then.get(k))]
         if changed:
             raise ValueError(
-                f"The network is trained on, but {listed(changed)} changed since it was built and "
-                "would have no effect. Call fit with warm_start=False to build it anew."
+                f"The network is trained on, but {messages.listed(changed)} changed since it was "
+                "built and would have no effect. Call fit with warm_start=False to build it anew."
             )
 
-    def _network(self, X, rows, y: np.ndarray, task: Task, told: dict[str, Any]):
+    def _network(self, X, rows, y: np.ndarray, task: targets.Task, told: dict[str, Any]):
         """Return a new compiled network for some rows of X and what its outputs mean."""
         meta = {
             "n_features_in_": self.n_features_in_,
@@ -339,9 +335,9 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
                         "model.compile, or return the model uncompiled."
                     )
             if network.compiled and network.loss is not None:
-                return network, read_network(network, X, task, told, network.loss)
+                return network, several_outputs.read_network(network, X, task, told, network.loss)
             loss = compile_kwargs["loss"]
-            outputs = read_network(network, X, task, told, loss)
+            outputs = several_outputs.read_network(network, X, task, told, loss)
             compile_kwargs["loss"] = outputs.default_loss() if loss is None else loss
             network.compile(**compile_kwargs)
         return network, outputs

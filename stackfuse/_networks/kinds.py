@@ -6,12 +6,10 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import column_or_1d
 
-from stackfuse._core.targets import (
-    Task,
-    check_target,
-    task_of,
+from stackfuse._core import (
+    targets,
 )
-from stackfuse._keras.several_outputs import Heads
+from stackfuse._keras import several_outputs
 from stackfuse._networks.base import NetworkEstimator
 
 
@@ -25,11 +23,13 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         several outputs has a list, one array per output.
     """
 
-    def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
+    def _encode(
+        self, y, *, reset: bool, classes
+    ) -> tuple[np.ndarray, targets.Task, dict[str, Any]]:
         y_columns = list(y.columns) if hasattr(y, "columns") else None
         known = classes if reset else self.classes_
-        y = check_target(y, classifier=True, owner=self, one_class=known is not None)
-        task = task_of(y, classifier=True)
+        y = targets.check_target(y, classifier=True, owner=self, one_class=known is not None)
+        task = targets.task_of(y, classifier=True)
         if task == "multiclass-multioutput" or _is_list_of_arrays(known):
             task = "multiclass-multioutput"
             found, numbers = self._numbered_columns(y, known)
@@ -89,9 +89,11 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
                 )
         return [found for found, _ in pairs], np.column_stack([numbers for _, numbers in pairs])
 
-    def _network(self, X, rows, y, task: Task, told: dict[str, Any]):
+    def _network(self, X, rows, y, task: targets.Task, told: dict[str, Any]):
         network, outputs = super()._network(X, rows, y, task, told)
-        if isinstance(outputs, Heads) and task == "multilabel":  # one head per label
+        if (
+            isinstance(outputs, several_outputs.Heads) and task == "multilabel"
+        ):  # one head per label
             self.classes_ = [np.arange(2) for _ in outputs.heads]
         return network, outputs
 
@@ -161,7 +163,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         -------
         accuracy : float
         """
-        if not isinstance(getattr(self, "outputs_", None), Heads):
+        if not isinstance(getattr(self, "outputs_", None), several_outputs.Heads):
             return super().score(X, y, sample_weight)
         right = (self.predict(X) == np.asarray(y)).all(axis=1)
         return float(np.average(right, weights=sample_weight))
@@ -202,13 +204,15 @@ def _table(columns: list[np.ndarray]) -> np.ndarray:
 class NetworkRegressor(RegressorMixin, NetworkEstimator):
     """Base of the regressors that train one Keras network."""
 
-    def _encode(self, y, *, reset: bool, classes) -> tuple[np.ndarray, Task, dict[str, Any]]:
+    def _encode(
+        self, y, *, reset: bool, classes
+    ) -> tuple[np.ndarray, targets.Task, dict[str, Any]]:
         y_columns = list(y.columns) if hasattr(y, "columns") else None
-        y = check_target(y, classifier=False, owner=self)
+        y = targets.check_target(y, classifier=False, owner=self)
         if y.ndim > 2:
             raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
         self._y_is_column = y.ndim == 1
-        task = task_of(y, classifier=False)
+        task = targets.task_of(y, classifier=False)
         return (
             y,
             task,

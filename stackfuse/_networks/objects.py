@@ -5,9 +5,8 @@ from typing import Any
 
 import keras
 
-from stackfuse._core.messages import (
-    known_name,
-    near,
+from stackfuse._core import (
+    messages,
 )
 
 
@@ -69,7 +68,8 @@ def _check_settings(kind: type, settings, name: str, error: Exception | None = N
     for setting in settings:
         if setting not in known:
             raise ValueError(
-                f"{name}__{setting} is no setting of {kind.__name__}.{near(setting, known)}"
+                f"{name}__{setting} is no setting of {kind.__name__}."
+                f"{messages.near(setting, known)}"
             ) from error
 
 
@@ -84,7 +84,7 @@ def check_metrics(metrics: Any) -> Any:
     for metric in keras.tree.flatten(metrics):
         plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
         if plain and not hasattr(keras.metrics, metric):
-            known_name(metric, keras.metrics, "metrics")
+            messages.known_name(metric, keras.metrics, "metrics")
     return metrics
 
 
@@ -127,7 +127,7 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
     if isinstance(optimizer, str):
         # One name for all: TensorFlow keeps something for every name it has seen, for good.
         one_name = {"name": optimizer.lower()}
-        optimizer = known_name(optimizer, keras.optimizers, "optimizer", one_name)
+        optimizer = messages.known_name(optimizer, keras.optimizers, "optimizer", one_name)
         if not config:
             return optimizer
     if isinstance(optimizer, type):

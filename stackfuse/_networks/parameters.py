@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from stackfuse._core.messages import listed
+from stackfuse._core import messages
 from stackfuse._networks.base import FITTED
 
 #: What stackfuse itself hands to ``model.fit``, with what to use instead.
@@ -118,7 +118,7 @@ def _hint(name: str, owner, takers: dict[str, set[str]]) -> str:
         typed[f"{route}__{key}"] = f"{route}__{key}"
         typed.setdefault(key, f"{route}__{key}")
     found = dict.fromkeys(typed[k] for k in difflib.get_close_matches(name, typed, n=3))
-    return f" Did you mean {listed(list(found))}?" if found else ""
+    return f" Did you mean {messages.listed(list(found))}?" if found else ""
 
 
 def check_complete(owner, builder, arguments: dict[str, Any]) -> None:

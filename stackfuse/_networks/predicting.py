@@ -7,20 +7,16 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from stackfuse._core.multi_input import (
+from stackfuse._core import (
     MultiInput,
-    check_multi_input,
-    check_numeric,
-    row_shapes,
-    where_missing,
+    multi_input,
+    targets,
 )
-from stackfuse._core.targets import check_finite_predictions
-from stackfuse._keras.penultimate import (
-    in_float64,
+from stackfuse._keras import (
+    Rows,
     penultimate,
 )
-from stackfuse._keras.rows import Rows
-from stackfuse._training.prediction import predict
+from stackfuse._training import prediction
 
 
 class TrainedNetwork(BaseEstimator):
@@ -53,21 +49,21 @@ class TrainedNetwork(BaseEstimator):
                         f"X[{name!r}] has the columns {columns[name]}, but was fitted with "
                         f"{self._input_columns[name]}, in this order."
                     )
-            X = check_multi_input(X, self)
+            X = multi_input.check_multi_input(X, self)
         else:
             sparse = "csr" if self._takes_sparse else False
             settings = {"reset": reset, "dtype": "numeric", "allow_nd": True}
             try:
                 X = validate_data(self, X, **settings, accept_sparse=sparse)
             except ValueError as error:
-                raise where_missing(error, X, self) from None
-            check_numeric(X, self)
+                raise multi_input.where_missing(error, X, self) from None
+            multi_input.check_numeric(X, self)
         if reset:
-            self.X_shape_ = row_shapes(X)
-        elif row_shapes(X) != self.X_shape_:
+            self.X_shape_ = multi_input.row_shapes(X)
+        elif multi_input.row_shapes(X) != self.X_shape_:
             raise ValueError(
-                f"X has rows of shape {row_shapes(X)}, but {type(self).__name__} was fitted on "
-                f"rows of shape {self.X_shape_}."
+                f"X has rows of shape {multi_input.row_shapes(X)}, but {type(self).__name__} was "
+                f"fitted on rows of shape {self.X_shape_}."
             )
         return X
 
@@ -94,14 +90,16 @@ class TrainedNetwork(BaseEstimator):
             If the network is subclassed, or has one layer only.
         """
         check_is_fitted(self, "model_")
-        return self._computed(X, in_float64, "features", of=penultimate)
+        return self._computed(X, penultimate.in_float64, "features", of=penultimate.penultimate)
 
     def _computed(self, X, finish: Callable, name: str, **part: Callable) -> Any:
         """Return what the network, or a part of it, computes for X, finished."""
         rows = Rows(self._check_rows(X, reset=False), self.model_)
-        numbers = predict(self.model_, rows, finish, name, **part, **self._predict_params())
+        numbers = prediction.predict(
+            self.model_, rows, finish, name, **part, **self._predict_params()
+        )
         for table in numbers if isinstance(numbers, list) else [numbers]:
-            check_finite_predictions(table, self)
+            targets.check_finite_predictions(table, self)
         return numbers
 
     def _fit_depends_on(self) -> dict[str, Any]:

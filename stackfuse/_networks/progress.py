@@ -2,7 +2,7 @@
 
 import keras
 
-from stackfuse._training.program import copy_state
+from stackfuse._training import copy_state
 
 
 def epochs_as_tasks(estimator, context, X, y):

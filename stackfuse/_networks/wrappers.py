@@ -11,9 +11,8 @@ from typing import Any
 
 import keras
 
-from stackfuse._core.messages import listed
-from stackfuse._core.numeric import check_count
-from stackfuse._keras.loading import load_uncompiled
+from stackfuse._core import messages, numeric
+from stackfuse._keras import load_uncompiled
 from stackfuse._networks.base import (
     FITTED,
     NetworkEstimator,
@@ -182,9 +181,9 @@ class _Builder(NetworkEstimator):
         ]
         if given:
             raise ValueError(
-                f"{listed(given)} would have no effect, because the model comes compiled. Let the "
-                "builder return it uncompiled, or take an argument `compile_kwargs` and call "
-                "model.compile(**compile_kwargs)."
+                f"{messages.listed(given)} would have no effect, because the model comes compiled. "
+                "Let the builder return it uncompiled, or take an argument `compile_kwargs` and "
+                "call model.compile(**compile_kwargs)."
             )
 
     def _building(self) -> dict[str, Any]:
@@ -204,7 +203,7 @@ class _Builder(NetworkEstimator):
     def _predict_params(self) -> dict[str, Any]:
         params = self._routed("predict")
         if params.get("batch_size") is not None:
-            check_count("predict__batch_size", params["batch_size"])
+            numeric.check_count("predict__batch_size", params["batch_size"])
         return params
 
 

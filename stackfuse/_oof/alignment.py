@@ -26,7 +26,7 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 
-from stackfuse._core.sampling import spread
+from stackfuse._core import sampling
 from stackfuse._oof.contributions import (
     FEATURES,
     contribution,
@@ -166,7 +166,7 @@ def in_one_frame(
     for k, fold in enumerate(folds):
         if k == first:
             continue
-        some = _safe_indexing(X, spread(len(fold.train), MOST_ROWS, fold.train))
+        some = _safe_indexing(X, sampling.spread(len(fold.train), MOST_ROWS, fold.train))
         own, reference = (
             contribution(e, FEATURES, some) for e in (estimators[k], estimators[first])
         )

@@ -12,7 +12,7 @@ import tensorflow as tf
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core.errors import message_of
+from stackfuse._core import errors
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.engines import (
@@ -164,7 +164,7 @@ def lost(name: str, error: Exception, place: str, on_error: str) -> str:
     if on_error == "raise":
         _say_where(error, f"Base estimator {name!r} failed{place}")
         raise error
-    cause = f"{type(error).__name__}: {message_of(error)}"
+    cause = f"{type(error).__name__}: {errors.message_of(error)}"
     warnings.warn(
         f"Base estimator {name!r} failed{place} and is dropped. {cause}",
         stacklevel=3,
@@ -270,5 +270,5 @@ def _say_where(error: Exception, where: str) -> None:
     """Put the place before the message of an error, which stays of its type."""
     if error.args and isinstance(error.args[0], str):
         error.args = (f"{where}: {error.args[0]}", *error.args[1:])
-    if where not in message_of(error):
+    if where not in errors.message_of(error):
         error.add_note(where)

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core.messages import (
-    listed,
-    near,
+from stackfuse._core import (
+    messages,
 )
 from stackfuse._oof.contributions import (
     FEATURES,
@@ -56,7 +55,7 @@ def methods_of(
     if unknown:
         raise ValueError(
             f"stack_method names {unknown[0]!r}, which is none of the base estimators "
-            f"{list(names)}.{near(str(unknown[0]), names)}"
+            f"{list(names)}.{messages.near(str(unknown[0]), names)}"
         )
     return {name: _response_method(name, e, by_name.get(name, "auto")) for name, e in bases}
 
@@ -70,7 +69,7 @@ def _response_method(name: str, estimator, stack_method: str) -> str:
         If the estimator does not have it.
     """
     if stack_method not in ("auto", *METHODS, FEATURES):
-        options = listed(["auto", *METHODS, FEATURES])
+        options = messages.listed(["auto", *METHODS, FEATURES])
         raise ValueError(
             f"stack_method must be {options}, or a dict of these by the names of the base "
             f"estimators, got {stack_method!r}."
@@ -88,7 +87,7 @@ def _response_method(name: str, estimator, stack_method: str) -> str:
         if hasattr(estimator, method):
             return method
     has = [method for method in METHODS if hasattr(estimator, method)]
-    hint = f"use stack_method={listed(has)}" if has else "pass an estimator that predicts"
+    hint = f"use stack_method={messages.listed(has)}" if has else "pass an estimator that predicts"
     shown = list(wanted) if stack_method == "auto" else stack_method
     raise ValueError(
         f"Underlying estimator {name} does not implement the method {shown}: it is a "

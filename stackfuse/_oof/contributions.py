@@ -6,7 +6,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
-from stackfuse._networks.base import NetworkEstimator
+from stackfuse._networks import NetworkEstimator
 
 #: The method by which a base contributes what its last layer is given.
 FEATURES = "features"

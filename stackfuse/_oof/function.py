@@ -8,12 +8,8 @@ from sklearn.base import is_classifier
 from sklearn.utils import indexable
 from sklearn.utils.validation import column_or_1d
 
-from stackfuse._core.targets import (
-    check_same_length,
-    check_target,
-    is_dropped,
-    refuse_several_columns,
-    task_of,
+from stackfuse._core import (
+    targets,
 )
 from stackfuse._oof.assembly import assemble
 from stackfuse._oof.bases import HowToFit, fit_bases
@@ -80,22 +76,22 @@ default="auto"
     0   1.0   0.0   0.0
     1   1.0   0.0   0.0
     """
-    estimators = [(name, e) for name, e in estimators if not is_dropped(e)]
+    estimators = [(name, e) for name, e in estimators if not targets.is_dropped(e)]
     if not estimators:
         raise ValueError("estimators is empty: pass a list of (name, estimator).")
     names = [name for name, _ in estimators]
     if len(set(names)) < len(names):
         raise ValueError(f"The names of the estimators are not unique: {names}.")
     how = HowToFit(engine, n_jobs, memory, on_error, random_state)
-    check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
+    targets.check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
     (X,) = indexable(X)
     if classifier is None:
         classifier = any(is_classifier(estimator) for _, estimator in estimators)
-    y = check_target(y, classifier=classifier, owner=estimators[0][1])
+    y = targets.check_target(y, classifier=classifier, owner=estimators[0][1])
     classes = None
     if classifier:
-        refuse_several_columns(y)
-    if classifier and task_of(y, classifier=True) != "multilabel":
+        targets.refuse_several_columns(y)
+    if classifier and targets.task_of(y, classifier=True) != "multilabel":
         classes, y = np.unique(column_or_1d(y), return_inverse=True)
         estimators = [(name, relabelled(estimator, classes)) for name, estimator in estimators]
     methods = list(methods_of(estimators, stack_method, names).values())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stackfuse._core.files import write_whole
+from stackfuse._core import files
 from stackfuse._oof.columns import Column
 from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.folds import Fold
@@ -139,7 +139,7 @@ class OutOfFold:
         }
         buffer = io.BytesIO()
         np.savez(buffer, **arrays, about=np.array(json.dumps(about)))
-        write_whole(Path(path), buffer.getvalue())
+        files.write_whole(Path(path), buffer.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "OutOfFold":

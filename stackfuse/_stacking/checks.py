@@ -9,9 +9,8 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
-from stackfuse._core.sampling import row_digests
-from stackfuse._core.targets import is_dropped
-from stackfuse._networks.wrappers import (
+from stackfuse._core import sampling, targets
+from stackfuse._networks import (
     KerasClassifier,
     KerasRegressor,
 )
@@ -28,7 +27,7 @@ def named_bases(names: Iterable[str], estimators: Iterable) -> list[tuple[str, A
     TypeError
         If one of them is no estimator.
     """
-    bases = [(n, e) for n, e in zip(names, estimators) if not is_dropped(e)]
+    bases = [(n, e) for n, e in zip(names, estimators) if not targets.is_dropped(e)]
     for name, estimator in bases:
         if isinstance(estimator, type):
             raise TypeError(
@@ -107,7 +106,9 @@ def networks_from_files(estimators, *, classifier: bool) -> list:
     wrapper = KerasClassifier if classifier else KerasRegressor
     return [
         (pair[0], wrapper(os.fspath(pair[1]), epochs=0))
-        if len(pair) == 2 and isinstance(pair[1], str | os.PathLike) and not is_dropped(pair[1])
+        if len(pair) == 2
+        and isinstance(pair[1], str | os.PathLike)
+        and not targets.is_dropped(pair[1])
         else pair
         for pair in estimators
     ]
@@ -156,9 +157,9 @@ def tell_seen_rows(bases: Sequence[tuple[str, Any]], X, *, prefit: bool) -> None
             continue
         seen = getattr(fitted, "_seen_rows", None)
         if seen is None and hasattr(fitted, "_sample_X"):
-            seen = row_digests(fitted._sample_X)
+            seen = sampling.row_digests(fitted._sample_X)
         if seen and not here:
-            here = set(row_digests(X))
+            here = set(sampling.row_digests(X))
         # Some rows may be equal by chance, where there are few columns.
         if seen and np.mean([row in here for row in seen]) > 0.1:
             warnings.warn(

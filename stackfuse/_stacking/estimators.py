@@ -8,10 +8,8 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from stackfuse._core.targets import (
-    check_target,
-    refuse_several_columns,
-    task_of,
+from stackfuse._core import (
+    targets,
 )
 from stackfuse._export.compiled import one_call
 from stackfuse._meta import (
@@ -166,9 +164,9 @@ default="auto"
         return super().decision_function(X)
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
-        y = check_target(y, classifier=True, owner=self)
-        refuse_several_columns(y)
-        if task_of(y, classifier=True) == "multilabel":
+        y = targets.check_target(y, classifier=True, owner=self)
+        targets.refuse_several_columns(y)
+        if targets.task_of(y, classifier=True) == "multilabel":
             self._label_encoder = [LabelEncoder().fit(label) for label in y.T]
             self.classes_ = [encoder.classes_ for encoder in self._label_encoder]
             encoded = [e.transform(label) for e, label in zip(self._label_encoder, y.T)]
@@ -222,7 +220,7 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
         return RidgeCV() if more else self._default_final()
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
-        y = check_target(y, classifier=False, owner=self)
+        y = targets.check_target(y, classifier=False, owner=self)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return y, None

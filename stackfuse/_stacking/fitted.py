@@ -11,13 +11,9 @@ from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from stackfuse._core.sampling import (
-    row_digests,
-    spread,
-)
-from stackfuse._core.targets import (
-    check_same_length,
-    is_dropped,
+from stackfuse._core import (
+    sampling,
+    targets,
 )
 from stackfuse._export.compiled import one_call
 from stackfuse._oof.columns import (
@@ -190,9 +186,11 @@ class FittedStack(TransformerMixin):
         if self._passes_through() and X is None:
             raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
         rows = self.oof_.predictions if X is None else X
-        check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
-        places = spread(len(self.oof_.predictions), SAMPLE_ROWS)
-        if X is not None and row_digests(X, places) != row_digests(self._sample_X):
+        targets.check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
+        places = sampling.spread(len(self.oof_.predictions), SAMPLE_ROWS)
+        if X is not None and sampling.row_digests(X, places) != sampling.row_digests(
+            self._sample_X
+        ):
             raise ValueError("X holds other rows than those of fit, or in another order.")
 
     @property
@@ -220,7 +218,7 @@ class FittedStack(TransformerMixin):
         """Yield the columns of each base that is in use."""
         for name, base in self.estimators:
             columns = [column for column in self.oof_.columns if column.estimator == name]
-            if columns and not is_dropped(base):
+            if columns and not targets.is_dropped(base):
                 yield name, columns
 
     def _passes_through(self) -> bool:

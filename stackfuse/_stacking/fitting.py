@@ -21,13 +21,12 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
-from stackfuse._core.multi_input import MultiInput
-from stackfuse._core.progress import (
-    shown,
-    task,
+from stackfuse._core import (
+    MultiInput,
+    progress,
+    sampling,
+    targets,
 )
-from stackfuse._core.sampling import spread
-from stackfuse._core.targets import check_same_length
 from stackfuse._meta import told_of_columns
 from stackfuse._oof.assembly import assemble
 from stackfuse._oof.bases import (
@@ -162,13 +161,15 @@ class Stack(CallbackSupportMixin, FittedStack):
         ValueError
             Before anything is fitted: if X, y, the folds or an estimator cannot be used.
         """
-        with shown(self):
+        with progress.shown(self):
             return self._fit(X, y, groups, fit_params)
 
     @with_callbacks
     def _fit(self, X, y, groups, fit_params):
         _raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
-        check_same_length(X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight"))
+        targets.check_same_length(
+            X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight")
+        )
         for name in self.FITTED:  # an earlier fit may have had other options
             self.__dict__.pop(name, None)
         (X,) = indexable(X)
@@ -199,7 +200,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.stack_method_ = [methods[name] for name, _ in self._columns_by_base()]
         self._name_estimators()
         self._fit_final(X, self._route_to_final(fit_params), context)
-        self._sample_X = _safe_indexing(X, spread(_num_samples(X), SAMPLE_ROWS))
+        self._sample_X = _safe_indexing(X, sampling.spread(_num_samples(X), SAMPLE_ROWS))
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
@@ -266,7 +267,7 @@ class Stack(CallbackSupportMixin, FittedStack):
             part.call_on_fit_task_begin(estimator=self, X=X, y=y)
             titles = [f"fold {k}" if len(fold.test) else "all rows" for k, fold in enumerate(jobs)]
             try:
-                yield lambda k, inner: task(part, titles[k], owner=self, inner=inner)
+                yield lambda k, inner: progress.task(part, titles[k], owner=self, inner=inner)
             finally:
                 part.call_on_fit_task_end(estimator=self, X=X, y=y)
 
@@ -342,7 +343,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         if context is None:
             final.fit(table, target, **params)
         else:
-            with task(context, "meta-learner", owner=self, inner=final):
+            with progress.task(context, "meta-learner", owner=self, inner=final):
                 final.fit(table, target, **params)
         self.final_estimator_ = final
 

@@ -12,13 +12,10 @@ from sklearn.metrics import get_scorer, r2_score
 from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 
-from stackfuse._meta import told_of_columns
-from stackfuse._meta.pooling import log_loss
-from stackfuse._meta.scorers import (
-    ChancesAsX,
-    LabelsAsX,
-    NumbersAsX,
-    ScoresAsX,
+from stackfuse._meta import (
+    pooling,
+    scorers,
+    told_of_columns,
 )
 from stackfuse._oof.columns import (
     PASSED,
@@ -157,17 +154,19 @@ class _Judged:
         if method == FEATURES:
             return None, said
         if not self.classifier:
-            return NumbersAsX(), said if self.y.ndim == 2 else said[:, 0]
+            return scorers.NumbersAsX(), said if self.y.ndim == 2 else said[:, 0]
         classes = np.arange(self.y.shape[1] if self.labels else self.y.max() + 1)
         if method == "predict_proba":
             pair = not self.labels and said.shape[1] == 1
-            return ChancesAsX(classes, self.labels), np.hstack([1 - said, said]) if pair else said
+            return scorers.ChancesAsX(classes, self.labels), np.hstack(
+                [1 - said, said]
+            ) if pair else said
         if self.labels:
-            return ChancesAsX(classes, True), said > (0.5 if method == "predict" else 0)
+            return scorers.ChancesAsX(classes, True), said > (0.5 if method == "predict" else 0)
         if method == "decision_function":
-            return ScoresAsX(classes), said
+            return scorers.ScoresAsX(classes), said
         are_classes = np.isin(said[self.oof.mask], classes).all()
-        return (LabelsAsX(classes) if are_classes else None), said
+        return (scorers.LabelsAsX(classes) if are_classes else None), said
 
     def says_chances(self) -> bool:
         """Whether everything that predicts predicts probabilities."""
@@ -250,7 +249,7 @@ def _log_loss(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
     chances = model.predict_proba(X)
     chances = as_labels(chances, model) if isinstance(chances, list) else chances
     weight = np.ones(len(y)) if weight is None else weight
-    return float(log_loss(chances, y, weight, labels=y.ndim == 2))
+    return float(pooling.log_loss(chances, y, weight, labels=y.ndim == 2))
 
 
 def _accuracy(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils import _safe_indexing
 
-from stackfuse._core.multi_input import MultiInput
+from stackfuse._core import MultiInput
 
 
 def as_list(columns) -> list:

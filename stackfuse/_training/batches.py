@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackfuse._keras.rows import Rows
+from stackfuse._keras import Rows
 
 
 class EpochOrders:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._keras.rows import Rows
+from stackfuse._keras import Rows
 from stackfuse._training.process import refuse_fork
 from stackfuse._training.program import Program, _input_specs, compiled
 

@@ -17,10 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackfuse._keras.architecture import architecture
-from stackfuse._keras.rows import (
-    input_structure,
-)
+from stackfuse._keras import architecture, input_structure
 from stackfuse._training.process import _lock, seeded
 
 #: Programs kept at a time; the one used longest ago goes first.
@@ -48,7 +45,7 @@ class Program:
     @classmethod
     def of(cls, model) -> "Program | None":
         """Return the program of a compiled model, or None if it has to train by itself."""
-        key = architecture(model)
+        key = architecture.architecture(model)
         if key is None:
             return None
         with _lock:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from stackfuse._keras.rows import Rows
+from stackfuse._keras import Rows
 from stackfuse._training.batches import EpochOrders, batches, n_batches
 from stackfuse._training.prediction import rows_per_call
 from stackfuse._training.program import OptimizerState, Program, _assign, _values

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core.errors import ParityError
+from stackfuse._core import errors
 
 #: How far probabilities may differ; decisions and regressions relative to their largest value.
 TOLERANCE = 1e-5
@@ -56,7 +56,7 @@ def differences(
     for name, wanted in expected.items():
         found = np.asarray(got[name])
         if found.shape != wanted.shape:
-            raise ParityError(
+            raise errors.ParityError(
                 f"{what} returns {name!r} with shape {found.shape} instead of {wanted.shape}."
             )
         with np.errstate(invalid="ignore"):  # infinity less infinity
@@ -109,7 +109,7 @@ def check_parity(
                     f"float32 can tell. Leave such rows out of verify, or choose a format that "
                     f"computes in float64 (.keras, .onnx). {hint}"
                 )
-            raise ParityError(
+            raise errors.ParityError(
                 f"{what} disagrees with the estimator: {name!r} differs in {wrong.sum()} of "
                 f"{len(wrong)} rows, by up to {difference.largest:.3g} (allowed: "
                 f"{difference.allowed:.3g}); first in row {row}: {found!r} instead of {wanted!r}. "

@@ -16,9 +16,7 @@ import scipy.sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from stackfuse._core.errors import ParityError
-from stackfuse._core.multi_input import MultiInput
-from stackfuse._core.sampling import spread
+from stackfuse._core import MultiInput, errors, sampling
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.parity import (
     TIE,
@@ -36,7 +34,7 @@ from stackfuse._export.checking.thresholds import (
     parts_of,
 )
 from stackfuse._export.graph.masks import NO_CLASS
-from stackfuse._networks.kinds import (
+from stackfuse._networks import (
     NetworkClassifier,
     NetworkRegressor,
 )
@@ -116,7 +114,7 @@ class Probe:
                 nearby = _nearby(estimator, row, on_edge, difference.name, self.exact)
                 if nearby is not None and _is_between(given[k], *nearby, difference.allowed):
                     continue
-                raise ParityError(
+                raise errors.ParityError(
                     f"{what} disagrees with the estimator on a row made up to try it, "
                     f"{self.kind}: {difference.name!r} is {given[k]!r} instead of {wanted[k]!r} "
                     f"(allowed: {difference.allowed:.3g}) for {_shown(row)}. Nothing was written."
@@ -126,7 +124,7 @@ class Probe:
         """Raise ParityError if a graph gives any row a number."""
         for difference in differences(self.expected, got, what):
             for k in np.flatnonzero(difference.wrong)[:1]:
-                raise ParityError(
+                raise errors.ParityError(
                     f"{what} answers a row that the estimator refuses, {self.kind}: "
                     f"{difference.name!r} is {np.asarray(got[difference.name])[k]!r} instead of "
                     f"{self.expected[difference.name][k]!r} for "
@@ -146,7 +144,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     rounded : callable
         Rounds rows to the precision of the graph's input.
     """
-    table = table_of(_safe_indexing(rows, spread(_num_samples(rows), _BASES)))
+    table = table_of(_safe_indexing(rows, sampling.spread(_num_samples(rows), _BASES)))
     if table is None:
         return []
     exact = _is_exact(estimator, precision)
@@ -173,7 +171,7 @@ def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], A
     made = []
     for kind, values in kinds.items():
         numbers = _one_at_a_time(table.numbers, values)
-        numbers = numbers[spread(len(numbers), _REFUSED)]
+        numbers = numbers[sampling.spread(len(numbers), _REFUSED)]
         if _answers(estimator, rows_of(numbers)) is not None:
             continue
         alone = [_answers(estimator, rows_of(row[None])) for row in numbers]
@@ -265,7 +263,7 @@ def _kinds(
 def _on(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return rows of which one number is a threshold or the next float, of both widths."""
     made, on_edge = [], []
-    for k in spread(len(edges), _EDGES):
+    for k in sampling.spread(len(edges), _EDGES):
         column, threshold = int(edges[k, 0]), edges[k, 1]
         with np.errstate(over="ignore"):
             narrow = np.float32(threshold)
@@ -298,7 +296,7 @@ def _equal(numbers: np.ndarray) -> np.ndarray:
 def _one_at_a_time(numbers: np.ndarray, values: list[float]) -> np.ndarray:
     """Return rows with a value in one column, for some columns and each value."""
     made = []
-    for column in spread(numbers.shape[1], _COLUMNS):
+    for column in sampling.spread(numbers.shape[1], _COLUMNS):
         for value in values:
             row = numbers[len(made) % len(numbers)].copy()
             row[column] = value
@@ -311,7 +309,7 @@ def _far(numbers: np.ndarray) -> np.ndarray:
     finite = np.nan_to_num(numbers)
     low, high = finite.min(axis=0), finite.max(axis=0)
     made = []
-    for column in spread(numbers.shape[1], _COLUMNS):
+    for column in sampling.spread(numbers.shape[1], _COLUMNS):
         for times in (10, -10, 1000, -1000):
             row = numbers[len(made) % len(numbers)].copy()
             row[column] = (high if times > 0 else low)[column] + times * (high - low)[column]

@@ -17,9 +17,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from stackfuse._core.errors import (
+from stackfuse._core import (
     NotConvertible,
-    ParityError,
+    errors,
 )
 from stackfuse._export.checking import runtimes as _runtimes
 
@@ -78,7 +78,7 @@ class _Child:
             return json.loads(answer)
         last_words = self.end()
         what = f"took longer than {TIMEOUT:g} seconds" if hung.is_set() else "died"
-        raise ParityError(
+        raise errors.ParityError(
             f"The process that loads the file to check it {what}, so nothing was written. "
             f"{last_words}"
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from stackfuse._core.multi_input import MultiInput
+from stackfuse._core import MultiInput
 from stackfuse._export.graph.signature import (
     as_given,
     as_pandas,

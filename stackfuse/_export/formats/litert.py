@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.formats.common import _quiet, _refusal
 from stackfuse._export.graph.graph import Graph
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.formats.common import MANIFEST, _quiet, _refusal
 from stackfuse._export.graph.graph import Graph
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stackfuse._core.messages import listed
+from stackfuse._core import messages
 from stackfuse._export.checking.process import Runtime
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.keras import attach_member, read_member, write_keras, zip_contents
@@ -34,7 +34,7 @@ def format_of(path: Path, format: str | None = None) -> Format:
         raise ValueError(f"The path {str(path)!r} names no file.")
     if format is not None:
         if format not in FORMATS:
-            raise ValueError(f"format must be {listed(list(FORMATS))}, got {format!r}.")
+            raise ValueError(f"format must be {messages.listed(list(FORMATS))}, got {format!r}.")
         form = FORMATS[format]
         if form.suffix and path.suffix != form.suffix:
             raise ValueError(

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.graph.build import (
     current_build,
     once,

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from keras import ops
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 
 
 @dataclass(frozen=True)

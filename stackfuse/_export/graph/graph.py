@@ -12,8 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core.errors import NotConvertible
-from stackfuse._core.messages import listed
+from stackfuse._core import NotConvertible, messages
 from stackfuse._export.graph.build import (
     Build,
     building,
@@ -24,8 +23,8 @@ from stackfuse._export.graph.masks import without_refused
 from stackfuse._export.graph.names import rename_others
 from stackfuse._export.graph.nodes import refuse_taken_for_bias
 from stackfuse._export.graph.signature import Signature
-from stackfuse._keras.copies import check_stock
-from stackfuse._training.process import seeded
+from stackfuse._keras import copies
+from stackfuse._training import seeded
 
 #: What all arithmetic outside networks can be done in.
 PRECISIONS = ("float64", "float32")
@@ -132,7 +131,9 @@ def build_graph(estimator, rows, build: Build) -> Graph:
     if not hasattr(estimator, "get_params"):
         raise TypeError(f"to_keras takes a fitted scikit-learn estimator, got {estimator!r}.")
     if build.precision not in PRECISIONS:
-        raise ValueError(f"precision must be {listed(PRECISIONS)}, got {build.precision!r}.")
+        raise ValueError(
+            f"precision must be {messages.listed(PRECISIONS)}, got {build.precision!r}."
+        )
     check_is_fitted(estimator)
     signature = _signature(estimator, rows, build.precision)
     with seeded(0), building(build):  # layers draw initial weights that are never used
@@ -151,7 +152,7 @@ def build_graph(estimator, rows, build: Build) -> Graph:
         model = keras.Model(inputs, outputs, name="stack")
         if not build.trainable:
             model.trainable = False
-    check_stock(model)
+    copies.check_stock(model)
     return Graph(model, signature)
 
 

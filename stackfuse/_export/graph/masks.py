@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from sklearn.utils import get_tags
 
-from stackfuse._core.multi_input import MultiInput
+from stackfuse._core import MultiInput
 from stackfuse._export.graph.arithmetic import constant
 from stackfuse._export.graph.build import current_build
 

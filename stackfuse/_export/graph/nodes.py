@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 
 
 def nodes_behind(outputs: Iterable[Any]) -> Iterator[Any]:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
-from stackfuse._core.errors import NotConvertible
-from stackfuse._core.multi_input import (
+from stackfuse._core import (
     MultiInput,
-    row_shapes,
+    NotConvertible,
+    multi_input,
 )
 from stackfuse._export.graph.frame import Frame
 from stackfuse._export.graph.names import input_names
@@ -67,7 +67,7 @@ class Signature:
     def of_rows(cls, X, precision: str) -> "Signature":
         """Return the signature for rows like some rows."""
         if isinstance(X, MultiInput):
-            return cls.of_shape(row_shapes(X), precision)
+            return cls.of_shape(multi_input.row_shapes(X), precision)
         if not hasattr(X, "columns"):
             return cls.of_shape(np.shape(X)[1:], precision)
         frame = as_pandas(X)

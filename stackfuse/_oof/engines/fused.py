@@ -8,10 +8,9 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
-from stackfuse._core.errors import CannotFuse
-from stackfuse._core.multi_input import is_lazy
-from stackfuse._keras.rows import Rows
-from stackfuse._networks.base import NetworkEstimator
+from stackfuse._core import errors, multi_input
+from stackfuse._keras import Rows
+from stackfuse._networks import NetworkEstimator
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.fits import (
     FoldFit,
@@ -19,15 +18,13 @@ from stackfuse._oof.fits import (
     plain_history,
 )
 from stackfuse._oof.replicas import replica
-from stackfuse._training.prediction import rows_per_call
-from stackfuse._training.side_by_side.eligibility import (
-    groups_of,
-    worth_a_graph,
-)
-from stackfuse._training.side_by_side.loop import SideBySide
-from stackfuse._training.training import (
+from stackfuse._training import (
+    SideBySide,
     Training,
+    groups_of,
+    prediction,
     train,
+    worth_a_graph,
 )
 
 
@@ -74,7 +71,7 @@ class FusedEngine:
         job: dict[str, Any] = {"method": method, "fit_params": fit_params}
         if not isinstance(estimator, NetworkEstimator):
             if self.otherwise is None:
-                raise CannotFuse(f"{type(estimator).__name__} is no network of ours")
+                raise errors.CannotFuse(f"{type(estimator).__name__} is no network of ours")
             job |= {"seeds": seeds, "watch": watch, "entries": entries, "keep": keep}
             return self.otherwise.fit_folds(estimator, X, y, folds, **job)
 
@@ -99,7 +96,7 @@ class FusedEngine:
             for group in groups_of(missing):
                 try:
                     twins = _fit_together(fit_on_fold, group, self._pays)
-                except CannotFuse:
+                except errors.CannotFuse:
                     if self.otherwise is None:
                         raise
                     break
@@ -180,15 +177,15 @@ class _in_fold:
         return self
 
     def __exit__(self, kind, error, traceback):
-        if isinstance(error, Exception) and not isinstance(error, CannotFuse):
+        if isinstance(error, Exception) and not isinstance(error, errors.CannotFuse):
             vars(error).setdefault("fold", self.k)
 
 
 def _outcome(twin, X, test, k: int, method: str) -> FoldFit:
     predictions = None
     with _in_fold(k):
-        if len(test) and is_lazy(X):  # in the pieces that are predicted at once
-            n_rows = rows_per_call(Rows(X, twin.model_, test))
+        if len(test) and multi_input.is_lazy(X):  # in the pieces that are predicted at once
+            n_rows = prediction.rows_per_call(Rows(X, twin.model_, test))
             places = (test[start : start + n_rows] for start in range(0, len(test), n_rows))
             parts = [getattr(twin, method)(_safe_indexing(X, some)) for some in places]
             several = isinstance(parts[0], list)

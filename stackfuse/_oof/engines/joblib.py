@@ -9,7 +9,7 @@ import joblib
 from joblib.parallel import MultiprocessingBackend, ThreadingBackend, get_active_backend
 from sklearn.utils.parallel import Parallel, delayed
 
-from stackfuse._core.errors import message_of
+from stackfuse._core import errors
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.engines.base import fit_fold
 from stackfuse._oof.fits import FoldFits
@@ -85,7 +85,7 @@ def _fit_fold(*job):
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:
-            told = RuntimeError(f"{type(error).__name__}: {message_of(error)}")
+            told = RuntimeError(f"{type(error).__name__}: {errors.message_of(error)}")
             vars(told)["fold"] = vars(error).get("fold")
             raise told from None
         raise

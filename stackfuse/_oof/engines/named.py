@@ -1,6 +1,6 @@
 """Engines by their names."""
 
-from stackfuse._core.messages import listed
+from stackfuse._core import messages
 from stackfuse._oof.engines.base import (
     Engine,
     SequentialEngine,
@@ -28,7 +28,7 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
         return engine
     names = ("auto", "sequential", "fused")
     if engine not in names:
-        raise ValueError(f"engine must be {listed(names)}, got {engine!r}.")
+        raise ValueError(f"engine must be {messages.listed(names)}, got {engine!r}.")
     if engine == "sequential":
         return SequentialEngine()
     if engine == "fused":

@@ -21,9 +21,8 @@ import scipy.sparse
 import scipy.special
 from sklearn.base import BaseEstimator
 
-from stackfuse._keras.architecture import (
-    anonymous,
-    plain_names,
+from stackfuse._keras import (
+    architecture,
 )
 from stackfuse._oof.memory.code import (
     counted_by,
@@ -388,7 +387,10 @@ def _from_keras(thing: Any, walk: _Digester) -> bytes | None:
     if isinstance(thing, keras.Model):
         state = [_config(thing), _values(thing.variables)]
         if thing.compiled:
-            state += [plain_names(thing.get_compile_config()), _values(thing.optimizer.variables)]
+            state += [
+                architecture.plain_names(thing.get_compile_config()),
+                _values(thing.optimizer.variables),
+            ]
         return walk.all("model", [type(thing), *map(_listed, state)])
     if isinstance(thing, keras.layers.Layer):
         return walk.all("layer", [type(thing), _config(thing), _values(thing.variables)])
@@ -409,7 +411,7 @@ def _from_keras(thing: Any, walk: _Digester) -> bytes | None:
 def _config(thing) -> Any:
     """Return the configuration of a layer or model, without the names that Keras counts up."""
     try:
-        return _listed(anonymous(thing.get_config()))
+        return _listed(architecture.anonymous(thing.get_config()))
     except (TypeError, NotImplementedError) as error:
         raise NotComparable(
             f"a {type(thing).__qualname__} has no configuration to compare: {error}"

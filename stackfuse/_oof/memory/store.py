@@ -25,7 +25,7 @@ import filelock
 import joblib
 import numpy as np
 
-from stackfuse._core.files import write_whole
+from stackfuse._core import files
 from stackfuse._oof.fits import FoldFit, Forgotten
 from stackfuse._oof.memory.fingerprint import fingerprint
 from stackfuse._oof.memory.pickles import _pickled, _Unpickler
@@ -72,14 +72,14 @@ class Entry:
         """
         try:
             marker = json.loads((self._folder / "done.json").read_bytes())
-            files = marker["files"]
-            data = self._read("predictions.npz", *files["predictions.npz"])
+            parts = marker["files"]
+            data = self._read("predictions.npz", *parts["predictions.npz"])
             found = _unpacked(data, type(like).__name__)
             if not self.keep:
                 return found
-            if "estimator.pkl" not in files:
+            if "estimator.pkl" not in parts:
                 return None
-            data = self._read("estimator.pkl", *files["estimator.pkl"])
+            data = self._read("estimator.pkl", *parts["estimator.pkl"])
             return found._replace(estimator=_Unpickler(io.BytesIO(data), like).load())
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -106,21 +106,21 @@ class Entry:
     def commit(self, fit: FoldFit, seconds: float | None = None) -> None:
         """Write the fit; if that is not possible say so and go on without."""
         try:
-            files = {"predictions.npz": _packed(fit)}
+            parts = {"predictions.npz": _packed(fit)}
             if self.keep:
-                files["estimator.pkl"] = _pickled(fit.estimator)
+                parts["estimator.pkl"] = _pickled(fit.estimator)
             drafts = self.root / "drafts"
             for folder in (drafts, self._folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            for name, data in files.items():
-                write_whole(self._folder / name, data, drafts=drafts)
+            for name, data in parts.items():
+                files.write_whole(self._folder / name, data, drafts=drafts)
             marker = {
                 "title": self.title,
-                "files": {n: [len(d), hashlib.sha256(d).hexdigest()] for n, d in files.items()},
+                "files": {n: [len(d), hashlib.sha256(d).hexdigest()] for n, d in parts.items()},
                 "seconds": seconds and round(seconds, 3),
             }
             data = json.dumps(marker, indent=1).encode()
-            write_whole(self._folder / "done.json", data, drafts=drafts)
+            files.write_whole(self._folder / "done.json", data, drafts=drafts)
         except Exception as error:  # a full disk, an estimator that cannot be pickled, ...
             warnings.warn(
                 f"The fit of {self.title} could not be stored and will be made again: {error!r}.",

@@ -6,8 +6,8 @@ import joblib
 import keras
 import numpy as np
 
-from stackfuse._core.errors import CannotFuse
-from stackfuse._keras.architecture import exempts_from_decay
+from stackfuse._core import errors
+from stackfuse._keras import architecture
 from stackfuse._training.batches import n_batches
 from stackfuse._training.program import Program
 from stackfuse._training.training import Training
@@ -129,20 +129,20 @@ def check_model(model) -> None:
     for method in _OWN_STEPS:
         function = getattr(model, method)
         if not (getattr(function, "__module__", None) or "").startswith("keras."):
-            raise CannotFuse(f"the model {model.name!r} has a {method} of its own")
+            raise errors.CannotFuse(f"the model {model.name!r} has a {method} of its own")
     optimizer = model.optimizer
     name = type(optimizer).__name__
     if name not in _ELEMENTWISE or not type(optimizer).__module__.startswith("keras."):
-        raise CannotFuse(f"the optimizer {name} looks at whole tensors")
+        raise errors.CannotFuse(f"the optimizer {name} looks at whole tensors")
     for setting in _WHOLE:
         if getattr(optimizer, setting, None):
-            raise CannotFuse(f"the optimizer's {setting} looks at whole tensors")
-    if exempts_from_decay(optimizer):
-        raise CannotFuse("exclude_from_weight_decay treats one weight unlike another")
+            raise errors.CannotFuse(f"the optimizer's {setting} looks at whole tensors")
+    if architecture.exempts_from_decay(optimizer):
+        raise errors.CannotFuse("exclude_from_weight_decay treats one weight unlike another")
     if not isinstance(optimizer.get_config()["learning_rate"], float | dict):
-        raise CannotFuse("the optimizer's learning rate is no number and no schedule")
+        raise errors.CannotFuse("the optimizer's learning rate is no number and no schedule")
     if any(variable.constraint is not None for variable in model.trainable_variables):
-        raise CannotFuse("a weight has a constraint, which looks at whole tensors")
+        raise errors.CannotFuse("a weight has a constraint, which looks at whole tensors")
 
 
 def check_settings(training: Training) -> None:
@@ -151,13 +151,13 @@ def check_settings(training: Training) -> None:
     for callback in training.callbacks:
         ours = type(callback).__module__.startswith("stackfuse.")
         if type(callback) is not keras.callbacks.EarlyStopping and not ours:
-            raise CannotFuse(f"the callback {type(callback).__name__} may touch the model")
+            raise errors.CannotFuse(f"the callback {type(callback).__name__} may touch the model")
     if training.fit_params:
-        raise CannotFuse(f"fit__{next(iter(training.fit_params))} is for model.fit")
+        raise errors.CannotFuse(f"fit__{next(iter(training.fit_params))} is for model.fit")
     if training.optimizer_state or model.optimizer.iterations.numpy() or training.first_epoch:
-        raise CannotFuse("the model has been trained before")
+        raise errors.CannotFuse("the model has been trained before")
     if training.verbose or model.run_eagerly or model.jit_compile:
-        raise CannotFuse("verbose, run_eagerly and jit_compile are for model.fit")
+        raise errors.CannotFuse("verbose, run_eagerly and jit_compile are for model.fit")
 
 
 def one_row(training: Training) -> tuple:

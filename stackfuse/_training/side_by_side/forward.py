@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
-from stackfuse._core.errors import CannotFuse
+from stackfuse._core import errors
 
 #: Operations that are run whatever they return, and give the same each time.
 _HARMLESS = {"Assert", "Case", "If", "PrintV2", "StatefulPartitionedCall", "While"}
@@ -144,7 +144,7 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
     if any(forward.changes for forward in forwards) or any(
         id(tensor) not in handles for tensor in resources
     ):
-        raise CannotFuse(
+        raise errors.CannotFuse(
             f"the model {name!r} uses a variable, a table or a random generator that is not part "
             "of it. Make it an attribute of the layer, keras.random.SeedGenerator for random "
             "numbers"
@@ -156,7 +156,7 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
         if described is None or not described.is_stateful:
             continue
         if all(argument.type != tf.resource.as_datatype_enum for argument in described.input_arg):
-            raise CannotFuse(
+            raise errors.CannotFuse(
                 f"the model {name!r} runs the operation {kind}, which may give something else "
                 "each time"
             )

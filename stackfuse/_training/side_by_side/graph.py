@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackfuse._core.errors import CannotFuse
+from stackfuse._core import errors
 from stackfuse._training.side_by_side.forward import (
     Forward,
     feed_spec,
@@ -145,11 +145,11 @@ class ReplicaGraph:
         self.forwards = list(forwards)
         kinds, *others = {forward.gradient_kinds(like) for forward in set(forwards)}
         if others:
-            raise CannotFuse("the builder makes other graphs for other replicas")
+            raise errors.CannotFuse("the builder makes other graphs for other replicas")
         config = optimizer.get_config()
         risky = config.get("centered") or config.get("epsilon") == 0
         if risky and tf.IndexedSlices in kinds:
-            raise CannotFuse(
+            raise errors.CannotFuse(
                 "a sparse gradient is divided by what may be zero, where Keras mixes up its rows: "
                 "let the optimizer have an epsilon, and not be centered"
             )

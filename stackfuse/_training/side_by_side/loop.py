@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackfuse._core.errors import CannotFuse
-from stackfuse._keras.rows import Rows
+from stackfuse._core import errors
+from stackfuse._keras import Rows
 from stackfuse._training.batches import (
     EpochOrders,
     rows_of,
@@ -88,14 +88,16 @@ class SideBySide:
                 with _declined(training.model):
                     self._as_built = Forward(training.model, like).traced(like)
         elif program is not self.program or kind_of(training) != kind_of(self.trainings[0]):
-            raise CannotFuse("the builder makes other graphs for other replicas")
+            raise errors.CannotFuse("the builder makes other graphs for other replicas")
         self.trainings.append(training)
         owned = [id(v) for other in self.trainings for v in other.model.variables]
         if len(set(owned)) < sum(len(other.model.variables) for other in self.trainings):
-            raise CannotFuse("the builder gives the same variables to several replicas")
+            raise errors.CannotFuse("the builder gives the same variables to several replicas")
         n_weights = len(self.trainings) * training.model.count_params()
         if n_weights > MOST_WEIGHTS:
-            raise CannotFuse(f"{n_weights} weights in all replicas are too many to gain anything")
+            raise errors.CannotFuse(
+                f"{n_weights} weights in all replicas are too many to gain anything"
+            )
 
     def train(self) -> None:
         """Train them all.
@@ -156,7 +158,7 @@ class SideBySide:
         first = trainings[0]
         forwards = [Forward(training.model, like) for training in trainings]
         if first is self.trainings[0] and forwards[0].traced(like) != self._as_built:
-            raise CannotFuse(
+            raise errors.CannotFuse(
                 f"the code in the model {first.model.name!r} computes something else each time it "
                 "is called, or since the models of other replicas were built"
             )
@@ -174,10 +176,10 @@ def _declined(model) -> Iterator[None]:
     """Decline a model whose code cannot be traced as the graph needs it: for any number of rows."""
     try:
         yield
-    except CannotFuse:
+    except errors.CannotFuse:
         raise
     except Exception as error:
-        raise CannotFuse(f"the model {model.name!r} cannot be traced: {error}") from error
+        raise errors.CannotFuse(f"the model {model.name!r} cannot be traced: {error}") from error
 
 
 def _keep(graphs: dict, key, graph) -> None:

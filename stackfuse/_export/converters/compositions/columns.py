@@ -7,8 +7,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import FeatureUnion
 from sklearn.preprocessing import FunctionTransformer
 
-from stackfuse._core.errors import NotConvertible
-from stackfuse._core.messages import listed
+from stackfuse._core import NotConvertible, messages
 from stackfuse._export.graph.arithmetic import held
 from stackfuse._export.graph.convert import (
     convert,
@@ -67,7 +66,7 @@ def _function(estimator, x, method):
     if function is not None and (name is None or estimator.kw_args):
         raise NotConvertible(
             f"FunctionTransformer(func={function!r}) has no counterpart in the graph: use numpy's "
-            f"{listed(_TWINS)}, without kw_args."
+            f"{messages.listed(_TWINS)}, without kw_args."
         )
     x = x.numbers(wanted_by="FunctionTransformer") if isinstance(x, Frame) else x
     refuse_as(estimator, x, method)

@@ -5,7 +5,7 @@ from keras import ops
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.multiclass import _ConstantPredictor
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import held
 from stackfuse._export.graph.convert import (
     convert_type,

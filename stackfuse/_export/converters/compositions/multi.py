@@ -11,7 +11,7 @@ from sklearn.multioutput import (
     RegressorChain,
 )
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     constant,
     first_largest,

@@ -9,7 +9,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessR
 from sklearn.gaussian_process._gpc import COEFS, LAMBDAS
 from sklearn.multiclass import OneVsOneClassifier
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
     pairwise_kernel,

@@ -5,7 +5,7 @@ from keras import ops
 from sklearn.cluster import Birch, BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.manifold import Isomap, LocallyLinearEmbedding
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.converters.kernels.neighbors import (
     reduced_by_estimator,
     refuse_ties,

@@ -18,7 +18,7 @@ from sklearn.neighbors import (
     RadiusNeighborsRegressor,
 )
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.converters.linear.discriminant import from_log_posterior
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,

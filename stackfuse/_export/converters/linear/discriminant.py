@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     affine,
     first_largest,

@@ -15,18 +15,10 @@ from stackfuse._export.graph.convert import (
     convert_type,
     unsupported,
 )
-from stackfuse._meta import (
-    Combiner,
-    CombiningClassifier,
-    CombiningRegressor,
-)
-from stackfuse._meta.pooling import (
-    NOTHING,
-    SMALLEST,
-)
+from stackfuse._meta import combiners, pooling
 
 
-@convert_type(CombiningRegressor)
+@convert_type(combiners.CombiningRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -35,7 +27,7 @@ def _regressor(estimator, x, method):
     return as_column(y) if estimator._y_is_column else y
 
 
-@convert_type(CombiningClassifier)
+@convert_type(combiners.CombiningClassifier)
 def _classifier(estimator, x, method):
     labels = estimator._task == "multilabel"
     opinions = [
@@ -69,7 +61,7 @@ def _chances(estimator, x, block, calibrator):
     return numbers
 
 
-def _blend(estimator: Combiner, x, opinions):
+def _blend(estimator: combiners.Combiner, x, opinions):
     """Return the weighted sum, added up base after base."""
     width = opinions[0].shape[1]
     weights = estimator.weights_.reshape(len(opinions), -1)
@@ -84,8 +76,8 @@ def _linked(chances, link: str, labels: bool):
     """See :func:`stackfuse._meta.pooling.linked`."""
     if link == "identity":
         return chances
-    chances = ops.maximum(chances, constant(SMALLEST, chances))
-    chances = ops.minimum(chances, constant(1 - SMALLEST, chances))
+    chances = ops.maximum(chances, constant(pooling.SMALLEST, chances))
+    chances = ops.minimum(chances, constant(1 - pooling.SMALLEST, chances))
     return ops.log(chances) - ops.log(1 - chances) if labels else ops.log(chances)
 
 
@@ -93,5 +85,5 @@ def _unlinked(average, link: str, labels: bool):
     """See :func:`stackfuse._meta.pooling.unlinked`."""
     if link == "logit":
         return ops.sigmoid(average) if labels else ops.softmax(average)
-    average = ops.maximum(average, constant(NOTHING, average))
+    average = ops.maximum(average, constant(pooling.NOTHING, average))
     return average if labels else average / ops.sum(average, axis=1, keepdims=True)

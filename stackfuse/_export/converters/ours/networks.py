@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     affine,
     as_column,
@@ -18,13 +18,12 @@ from stackfuse._export.graph.convert import (
     unsupported,
 )
 from stackfuse._export.live_networks import live
-from stackfuse._keras.copies import isolated
-from stackfuse._keras.penultimate import (
-    in_float64,
+from stackfuse._keras import (
+    copies,
+    input_structure,
     penultimate,
 )
-from stackfuse._keras.rows import input_structure
-from stackfuse._networks.kinds import (
+from stackfuse._networks import (
     NetworkClassifier,
     NetworkRegressor,
 )
@@ -90,12 +89,14 @@ def _features(estimator, x):
     """Return what the last layer of the estimator's network is given."""
     if current_build().live:
         raise NotConvertible("Features are computed base by base.")
-    return in_float64(_computed(penultimate(estimator.model_), x), current_build().precision)
+    return penultimate.in_float64(
+        _computed(penultimate.penultimate(estimator.model_), x), current_build().precision
+    )
 
 
 def _computed(model, x):
     build = current_build()
-    network = isolated(model, trainable=build.trainable, narrow=build.precision == "float32")
+    network = copies.isolated(model, trainable=build.trainable, narrow=build.precision == "float32")
     return network(_fed(network, x), training=None if build.trainable else False)
 
 

@@ -23,11 +23,11 @@ from stackfuse._oof.columns import (
     class_places,
     labels_for,
 )
-from stackfuse._stacking.estimators import (
+from stackfuse._stacking import (
     StackingClassifier,
     StackingRegressor,
+    as_list,
 )
-from stackfuse._stacking.passthrough import as_list
 
 
 @convert_type(

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from sklearn.preprocessing import Binarizer, KBinsDiscretizer, PolynomialFeatures, SplineTransformer
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.converters.shared.intervals import (
     passed,
     rows_at,

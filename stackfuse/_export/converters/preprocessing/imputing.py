@@ -10,7 +10,7 @@ from keras import ops
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.impute._iterative import IterativeImputer  # experimental: not in the public module
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     constant,
     held,

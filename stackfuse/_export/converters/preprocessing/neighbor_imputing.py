@@ -5,7 +5,7 @@ from keras import ops
 from sklearn.impute import KNNImputer
 from sklearn.metrics import nan_euclidean_distances
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.converters.preprocessing.imputing import (
     is_missing,
     with_indicator,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     constant,
     table,

@@ -12,8 +12,7 @@ import numpy as np
 from keras import ops
 from scipy.sparse import issparse
 
-from stackfuse._core.errors import NotConvertible
-from stackfuse._core.messages import listed
+from stackfuse._core import NotConvertible, messages
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
@@ -160,8 +159,8 @@ def reduced_distances(estimator, x, rows: np.ndarray, metric: str, parameters: M
         known = [*p, "minkowski"]
         raise NotConvertible(
             f"{type(estimator).__name__} measures by {metric!r} with the parameters "
-            f"{dict(parameters)}; a graph can measure by {listed(known)}. For 'cosine' scale rows "
-            "to length 1, with Normalizer, and take 'euclidean'."
+            f"{dict(parameters)}; a graph can measure by {messages.listed(known)}. For 'cosine' "
+            "scale rows to length 1, with Normalizer, and take 'euclidean'."
         )
     weights = parameters.get("w")
     if weights is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from catboost import CatBoostClassifier, CatBoostRegressor
 from keras import ops
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.converters.shared.descent import (
     Tree,
     as_float32,

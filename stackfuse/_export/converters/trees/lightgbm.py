@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 from lightgbm import LGBMClassifier, LGBMModel, LGBMRegressor
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.converters.shared.descent import (
     Tree,
     leaf_values,

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 from xgboost import XGBClassifier, XGBModel, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
-from stackfuse._core.errors import NotConvertible
+from stackfuse._core import NotConvertible
 from stackfuse._export.converters.shared.descent import (
     Tree,
     as_float32,
