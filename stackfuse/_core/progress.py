@@ -8,15 +8,21 @@ from sklearn.callback import ProgressBar
 
 @contextmanager
 def shown(estimator) -> Iterator[None]:
-    """Show progress bars with ``verbose=1``, unless the caller has set up callbacks."""
+    """Show progress bars with ``verbose=1``, unless the caller has set up callbacks.
+
+    Inside a pipeline, a search or another stack without callbacks the bars are those of this
+    estimator alone: scikit-learn sets up bars for the outermost estimator only.
+    """
     if not estimator.verbose or hasattr(estimator, "_skl_callbacks"):
         yield
         return
+    around = {n: vars(estimator).pop(n) for n in ("_parent_callback_ctx",) if n in vars(estimator)}
     estimator.set_callbacks(ProgressBar())
     try:
         yield
     finally:
         estimator.set_callbacks()
+        vars(estimator).update(around)
 
 
 @contextmanager

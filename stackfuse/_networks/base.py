@@ -6,15 +6,15 @@ compiled, trained, and its outputs are turned into classes, probabilities or num
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils.validation import (
-    _check_sample_weight,
-)
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_sample_weight, _num_samples
 
 from stackfuse._core import (
     MultiInput,
@@ -55,6 +55,42 @@ FITTED = {
 
 #: Training rows of which a digest is kept, to tell a stack that its base has seen them.
 SEEN_ROWS = 64
+
+
+@dataclass
+class PreparedFit:
+    """A fit of which all is ready but the training: nothing outside the estimator has changed.
+
+    Attributes
+    ----------
+    X : array-like, sparse matrix or MultiInput of shape (n_all_samples, ...)
+        As checked.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    rows : ndarray of int of shape (n_samples,), or None
+        Those of X that y is of; None for all.
+    reset : bool
+        Whether the network is new.
+    training : Training or None
+        None if there are no epochs.
+    """
+
+    X: Any
+    y: Any
+    rows: np.ndarray | None
+    reset: bool
+    training: Training | None = None
+
+    def share_x(self, other: "PreparedFit") -> None:
+        """Read the rows of another fit's X, which is equal: one copy of it is enough."""
+        self.X = other.X
+        if self.training is not None and other.training is not None:
+            self.training.share_x(other.training)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The X and y that scikit-learn's callbacks are told of; some rows are read on demand."""
+        X, rows = self.X, self.rows
+        return {"X": X if rows is None else lambda: _safe_indexing(X, rows), "y": self.y}
 
 
 class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
@@ -161,16 +197,8 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         """
         return self._train(X, y, None, None, reset=True, epochs=0)
 
-    def fit_on(
-        self,
-        X,
-        y,
-        rows: np.ndarray,
-        learn: Callable[[Training], None],
-        sample_weight=None,
-        groups=None,
-    ):
-        """Fit on some rows of X, the training itself being done by somebody else.
+    def prepare(self, X, y, rows: np.ndarray, sample_weight=None, groups=None) -> "PreparedFit":
+        """Build the network for some rows of X, and train nothing yet; :meth:`finish` does that.
 
         Parameters
         ----------
@@ -178,17 +206,14 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The targets of the rows.
         rows : ndarray of int of shape (n_samples,)
-        learn : callable
-            Is given the Training, and returns when it is done.
         sample_weight, groups : array-like of shape (n_samples,), default=None
 
         Returns
         -------
-        self : estimator
+        prepared : PreparedFit
         """
-        return self._train(X, y, sample_weight, groups, reset=True, rows=rows, learn=learn)
+        return self._prepare(X, y, sample_weight, groups, reset=True, rows=rows)
 
-    @with_callbacks
     def _train(
         self,
         X,
@@ -199,10 +224,23 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         reset: bool,
         epochs: int | None = None,
         classes=None,
-        rows: np.ndarray | None = None,
-        learn: Callable[[Training], None] = train,
     ):
-        """Train on X, or on those of its `rows` that y and the weights are of."""
+        settings: dict[str, Any] = {"reset": reset, "epochs": epochs, "classes": classes}
+        return self.finish(self._prepare(X, y, sample_weight, groups, **settings))
+
+    def _prepare(
+        self,
+        X,
+        y,
+        sample_weight,
+        groups,
+        *,
+        reset: bool,
+        epochs: int | None = None,
+        classes=None,
+        rows: np.ndarray | None = None,
+    ) -> "PreparedFit":
+        """Prepare to train on X, or on those of its `rows` that y and the weights are of."""
         shown = X if rows is None else rows
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
         if reset:  # should this fit fail, no half of an earlier one stays
@@ -220,26 +258,52 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         else:
             self._check_same_building()
         settings = self._settings(len(numbers), epochs)
-        context = self._init_callback_context(max_subtasks=settings["epochs"])
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        prepared = PreparedFit(X, y, rows, reset)
         if settings["epochs"]:
-            try:
-                chosen = Rows(X, self.model_, rows)
-                training = self._training(chosen, numbers, task, weights, groups, settings)
+            chosen = Rows(X, self.model_, rows)
+            with self._whole_or_none(reset):
+                prepared.training = self._training(chosen, numbers, task, weights, groups, settings)
+        return prepared
+
+    @with_callbacks
+    def finish(self, prepared: "PreparedFit", by: Callable[[Training], None] = train):
+        """Train the network that was prepared.
+
+        Parameters
+        ----------
+        prepared : PreparedFit
+        by : callable, default=train
+            Is given the Training, and returns when it is done.
+
+        Returns
+        -------
+        self : estimator
+        """
+        training, data = prepared.training, prepared.data
+        n_epochs = 0 if training is None else training.epochs
+        context = self._init_callback_context(max_subtasks=n_epochs)
+        context.call_on_fit_task_begin(estimator=self, **data)
+        if training is not None:
+            with self._whole_or_none(prepared.reset):
                 if hasattr(self, "_skl_callbacks"):
-                    training.callbacks.append(epochs_as_tasks(self, context, X, y))
-                learn(training)
+                    training.callbacks.append(epochs_as_tasks(self, context, **data))
+                by(training)
                 for name, values in training.history.items():
                     self.history_.setdefault(name, []).extend(values)
-            except BaseException:
-                if reset:
-                    del self.model_
-                raise
-            self._seen_rows = sampling.row_digests(
-                X, sampling.spread(len(numbers), SEEN_ROWS, rows)
-            )
-        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+            seen = sampling.spread(_num_samples(prepared.y), SEEN_ROWS, prepared.rows)
+            self._seen_rows = sampling.row_digests(prepared.X, seen)
+        context.call_on_fit_task_end(estimator=self, **data)
         return self
+
+    @contextmanager
+    def _whole_or_none(self, reset: bool) -> Iterator[None]:
+        """Forget a network that was built anew where its fit fails."""
+        try:
+            yield
+        except BaseException:
+            if reset:
+                del self.model_
+            raise
 
     def _settings(self, n_samples: int, epochs: int | None) -> dict[str, Any]:
         """Return what ``model.fit`` is told of epochs, batches and output."""

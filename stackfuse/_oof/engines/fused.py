@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_method_params
 from stackfuse._core import errors, multi_input
 from stackfuse._keras import Rows
 from stackfuse._networks import NetworkEstimator
+from stackfuse._networks.base import PreparedFit
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.fits import (
     FoldFit,
@@ -26,6 +27,7 @@ from stackfuse._training import (
     train,
     worth_a_graph,
 )
+from stackfuse._training.side_by_side.eligibility import check_replica
 
 
 class FusedEngine:
@@ -75,13 +77,16 @@ class FusedEngine:
             job |= {"seeds": seeds, "watch": watch, "entries": entries, "keep": keep}
             return self.otherwise.fit_folds(estimator, X, y, folds, **job)
 
-        def fit_on_fold(k: int, learn: Callable[[Training], None]):
-            """Return a fitted replica; the training itself is done by `learn`."""
+        def prepare(k: int) -> tuple[Any, PreparedFit]:
+            """Return a replica, and its fit up to the training."""
             twin, rows = replica(estimator, seeds[k], folds, k), folds[k].train
             params = _check_method_params(X, fit_params or {}, indices=rows)
+            with _in_fold(k):
+                return twin, twin.prepare(X, _safe_indexing(y, rows), rows, **params)
+
+        def finish(k: int, twin, prepared: PreparedFit, by: Callable[[Training], None]) -> None:
             with watch(k, twin) if watch else nullcontext(), _in_fold(k):
-                twin.fit_on(X, _safe_indexing(y, rows), rows, learn, **params)
-            return twin
+                twin.finish(prepared, by)
 
         fits: dict[int, Any] = {
             k: entry.recall(estimator) if entry else None for k, entry in enumerate(places)
@@ -95,18 +100,18 @@ class FusedEngine:
             missing = [k for k in missing if fits[k] is None]
             for group in groups_of(missing):
                 try:
-                    twins = _fit_together(fit_on_fold, group, self._pays)
+                    twins = _fit_together(prepare, finish, group, self._is_better_alone)
                 except errors.CannotFuse:
                     if self.otherwise is None:
                         raise
                     break
-                pays = len(twins) == len(group)  # or the first has shown that it does not
+                together = len(twins) == len(group)  # or the first was better alone
                 for k in sorted(twins):
                     fit = _outcome(twins.pop(k), X, folds[k].test, k, method)
                     if places[k] is not None:
                         places[k].commit(fit)
                     fits[k] = fit if keep[k] else fit.without_model()
-                if not pays:
+                if not together:
                     break
         left = [k for k in missing if fits[k] is None]
         if left and self.otherwise is not None:
@@ -122,38 +127,67 @@ class FusedEngine:
             fits |= {k: FoldFit(*fit) for k, fit in zip(left, zip(*rest))}
         return FoldFits(*map(list, zip(*[fits[k] for k in range(n_folds)])))
 
-    def _pays(self, training: Training, n_replicas: int) -> bool:
-        """Whether replicas like this one are to be fused."""
-        return self.otherwise is None or worth_a_graph(training, n_replicas)
+    def _is_better_alone(self, training: Training, n_replicas: int) -> bool:
+        """Whether replicas like this one cannot be fused, or gain nothing by it.
+
+        Raises
+        ------
+        CannotFuse
+            If they cannot, and there is no other engine.
+        """
+        try:
+            check_replica(training)
+        except errors.CannotFuse:
+            if self.otherwise is None:
+                raise
+            return True
+        return self.otherwise is not None and not worth_a_graph(training, n_replicas)
 
 
 def _fit_together(
-    fit_on_fold: Callable, folds: Sequence[int], pays: Callable[[Training, int], bool]
+    prepare: Callable[[int], tuple[Any, PreparedFit]],
+    finish: Callable[[int, Any, PreparedFit, Callable[[Training], None]], None],
+    folds: Sequence[int],
+    is_better_alone: Callable[[Training, int], bool],
 ) -> dict[int, Any]:
-    """Return fitted replicas by their folds: the fit of each waits in the middle for the others.
+    """Return fitted replicas by their folds.
 
-    Where the first replica shows that it does not pay, it is trained alone, and is the only one.
+    All of them are prepared, and their graphs made, before the fit of the first is shown as begun:
+    a progress task cannot be taken back. A first replica that is better alone is trained as it is,
+    and is the only one.
 
     Raises
     ------
     CannotFuse
-        If they cannot be trained together; none has been.
+        If they cannot be trained together. None has been then, no task was begun, and numpy's
+        random state, which seeds replicas without a random state, is as it was.
     """
     together = SideBySide()
     twins: dict[int, Any] = {}
+    waiting: list[tuple[int, Any, PreparedFit]] = []
+    drawn = np.random.get_state()
+    try:
+        for k in folds:
+            twins[k], prepared = prepare(k)
+            training = prepared.training
+            if training is None:  # there are no epochs
+                finish(k, twins[k], prepared, train)
+                continue
+            if not waiting and is_better_alone(training, len(folds)):
+                finish(k, twins[k], prepared, train)
+                return twins
+            waiting.append((k, twins[k], prepared))
+            prepared.share_x(waiting[0][-1])
+            together.add(training)
+        together.make_graphs()
+    except errors.CannotFuse:
+        np.random.set_state(drawn)
+        raise
 
     def begin(place: int) -> None:
-        def learn(training: Training) -> None:
-            if together.trainings:
-                training.share_x(together.trainings[0])
-            together.add(training)
-            if place == 0 and not pays(training, len(folds)):
-                train(training)
-                return
-            begin(place + 1)
-
-        if place < len(folds):
-            twins[folds[place]] = fit_on_fold(folds[place], learn)
+        """Begin a fit, in the middle of which the later ones begin, and at last the training."""
+        if place < len(waiting):
+            finish(*waiting[place], lambda training: begin(place + 1))
             return
         try:
             together.train()
@@ -162,7 +196,7 @@ def _fit_together(
             vars(error)["fold"] = None if number is None else folds[number]
             raise
 
-    if folds:
+    if waiting:
         begin(0)
     return twins
 

@@ -124,7 +124,13 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
     return n_replicas > 1 and program.steps_apart >= needed
 
 
-def check_model(model) -> None:
+def check_replica(training: Training) -> None:
+    """Raise if a training is not to be computed beside others, whichever these are."""
+    _check_model(training.model)
+    _check_settings(training)
+
+
+def _check_model(model) -> None:
     """Raise if a model does not train by Keras' own steps, or not element by element."""
     for method in _OWN_STEPS:
         function = getattr(model, method)
@@ -145,7 +151,7 @@ def check_model(model) -> None:
         raise errors.CannotFuse("a weight has a constraint, which looks at whole tensors")
 
 
-def check_settings(training: Training) -> None:
+def _check_settings(training: Training) -> None:
     """Raise if a training is not to be computed as one among others."""
     model = training.model
     for callback in training.callbacks:

@@ -25,8 +25,7 @@ from stackfuse._training.prediction import rows_per_call
 from stackfuse._training.process import locked
 from stackfuse._training.program import Program
 from stackfuse._training.side_by_side.eligibility import (
-    check_model,
-    check_settings,
+    check_replica,
     fed_with,
     graphs_of,
     kind_of,
@@ -69,6 +68,7 @@ class SideBySide:
         self.trainings: list[Training] = []
         self.program: Program | None = None
         self._as_built: Any = None
+        self._graphs: list[ReplicaGraph] = []
 
     def add(self, training: Training) -> None:
         """Add a training, as soon as its model is built.
@@ -79,8 +79,7 @@ class SideBySide:
             If it cannot be trained beside the others; nothing has been trained then.
         """
         program = Program.of(training.model)
-        check_model(training.model)
-        check_settings(training)
+        check_replica(training)
         if not self.trainings:
             self.program = program
             if program is None:
@@ -99,16 +98,25 @@ class SideBySide:
                 f"{n_weights} weights in all replicas are too many to gain anything"
             )
 
+    def make_graphs(self) -> None:
+        """Make the graphs, once all trainings are added.
+
+        Raises
+        ------
+        CannotFuse
+            If they cannot be trained in one graph; nothing has been trained then.
+        """
+        with locked():
+            self._graphs = [self._graph(list(group.values())) for group in self._groups()]
+
     def train(self) -> None:
-        """Train them all.
+        """Train them all, in the graphs that are made.
 
         What each model, optimizer state and history holds afterwards is, up to rounding, what
         :func:`stackfuse._training.program.train` would have left.
 
         Raises
         ------
-        CannotFuse
-            If they cannot be trained in one graph; nothing has been trained then.
         FloatingPointError
             If one has diverged.
 
@@ -122,20 +130,22 @@ class SideBySide:
 
     def _runs(self) -> list["_Run"]:
         """Return what is to be run, each replica in one of its graphs."""
-        groups = [dict(group) for group in graphs_of(list(enumerate(self.trainings)))]
-        graphs = [self._graph(list(group.values())) for group in groups]
         lazy = [training for training in self.trainings if training.x.is_lazy]
         in_step = sum(training.x.bytes_per_row * training.batch_size for training in lazy)
         most_steps = max(1, BLOCK_BYTES // in_step) if in_step else None
         tables: dict[int, Any] = {}
         used: Counter = Counter()
         runs = []
-        for graph, group in zip(graphs, groups):
+        for graph, group in zip(self._graphs, self._groups(), strict=True):
             if used[graph] == len(graph.states):
                 graph.one_more_state()
             runs.append(_Run(graph, graph.states[used[graph]], group, tables, most_steps))
             used[graph] += 1
         return runs
+
+    def _groups(self) -> list[dict[int, Training]]:
+        """Return the trainings by their numbers, those of each graph together."""
+        return [dict(group) for group in graphs_of(list(enumerate(self.trainings)))]
 
     def _graph(self, trainings: Sequence[Training]) -> ReplicaGraph:
         """Return the graph of some of the replicas, which others may share."""
