@@ -15,7 +15,7 @@ from stackfuse._export.graph.build import (
 )
 from stackfuse._export.graph.convert import convert
 from stackfuse._export.graph.masks import without_refused
-from stackfuse._keras import input_structure
+from stackfuse._keras import indices, input_structure
 from stackfuse._training import (
     compiled,
     locked,
@@ -76,8 +76,8 @@ def live(estimator, x, meaning: str):
     Raises
     ------
     NotConvertible
-        If the network takes anything but one array of floating-point numbers: others are checked,
-        value by value, before they are cast.
+        If the network takes anything but one array of floating-point numbers, or indices that
+        cannot be told from it: such are checked, value by value, before they are cast.
     """
     model, outputs = estimator.model_, estimator.outputs_
     declared = input_structure(model)
@@ -88,6 +88,10 @@ def live(estimator, x, meaning: str):
         or model.run_eagerly
     ):
         raise NotConvertible("The network does not take one array of floating-point numbers.")
+    limits = indices.limits_of(model)
+    if not limits.complete:
+        raise NotConvertible("The network looks up indices that are not X's own.")
+    between = limits.inputs.get(declared.name)
     finish = getattr(outputs, meaning)
     function = prediction.finished_model(model, finish, f"{meaning} {outputs}")
     width = finish(keras.KerasTensor((None, *model.output_shape[1:]))).shape[1]
@@ -96,8 +100,15 @@ def live(estimator, x, meaning: str):
         """Calls the network's compiled function, with its variables as they are then."""
 
         def call(self, x):
+            taken = ops.isfinite(x)
+            if between is not None:  # an index out of range would fail the call
+                above, below = (np.asarray(n, declared.dtype) for n in between.limits)
+                taken = ops.logical_and(taken, ops.logical_and(x > above, x < below))
+            taken = ops.all(ops.reshape(taken, (ops.shape(x)[0], -1)), axis=1)
+            if between is not None:
+                beside = ops.reshape(taken, (-1, *(1 for _ in x.shape[1:])))
+                x = ops.where(beside, x, ops.zeros_like(x))
             y = ops.reshape(function(x), (-1, width))
-            taken = ops.all(ops.isfinite(ops.reshape(x, (ops.shape(x)[0], -1))), axis=1)
             return ops.where(taken[:, None], y, np.full(1, np.nan))
 
         def compute_output_spec(self, x):

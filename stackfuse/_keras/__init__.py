@@ -1,6 +1,6 @@
 """What a Keras model is: architecture, outputs and their meaning, losses, rows, copies."""
 
-from stackfuse._keras import architecture, copies, losses, penultimate, several_outputs
+from stackfuse._keras import architecture, copies, indices, losses, penultimate, several_outputs
 from stackfuse._keras.checks import check_network
 from stackfuse._keras.loading import load_uncompiled
 from stackfuse._keras.outputs import Outputs, activation_of
@@ -13,6 +13,7 @@ __all__ = [
     "architecture",
     "check_network",
     "copies",
+    "indices",
     "input_structure",
     "load_uncompiled",
     "losses",

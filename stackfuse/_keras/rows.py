@@ -10,6 +10,7 @@ from stackfuse._core import (
     MultiInput,
     multi_input,
 )
+from stackfuse._keras.indices import limits_of
 
 
 class Rows:
@@ -88,7 +89,11 @@ class Rows:
         if tensor is None:  # whole numbers may be those of words or places, and stay exact
             whole = array.dtype.kind in "iu"
             return array if whole else _cast(array, self.model.compute_dtype, shown, self.model)
-        return _of_rank(_cast(array, tensor.dtype, shown, self.model), len(tensor.shape))
+        array = _of_rank(_cast(array, tensor.dtype, shown, self.model), len(tensor.shape))
+        limits = limits_of(self.model).inputs.get(tensor.name)
+        if limits is not None:
+            limits.check(array, shown, self.model)
+        return array
 
 
 def input_structure(model):

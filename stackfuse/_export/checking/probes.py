@@ -51,6 +51,9 @@ _COLUMNS = 16
 #: Rows of each kind that the estimator may refuse, and that are asked for alone.
 _REFUSED = 4
 
+#: Whole numbers that few tables of indices reach.
+_NO_INDEX = 1e6
+
 #: A number that float32 does not hold.
 _TOO_LARGE = 1e39
 
@@ -160,6 +163,10 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
 def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
     """Return rows that the estimator refuses for one number, and what the graph must say then."""
     kinds = {"with a missing value": [np.nan], "with an infinite value": [np.inf, -np.inf]}
+    whole = np.flatnonzero(_whole(table.numbers))
+    of_indices = {"with a number that is no index": [_NO_INDEX, -_NO_INDEX], "with a half": [0.5]}
+    if len(whole):
+        kinds |= of_indices
     if precision == "float64":
         kinds["with a value too large for float32"] = [_TOO_LARGE, -_TOO_LARGE]
 
@@ -170,7 +177,7 @@ def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], A
     usual = None
     made = []
     for kind, values in kinds.items():
-        numbers = _one_at_a_time(table.numbers, values)
+        numbers = _one_at_a_time(table.numbers, values, whole if kind in of_indices else None)
         numbers = numbers[sampling.spread(len(numbers), _REFUSED)]
         if _answers(estimator, rows_of(numbers)) is not None:
             continue
@@ -254,6 +261,8 @@ def _kinds(
         ("with a missing value", _one_at_a_time(numbers, [np.nan])),
         ("with an infinite value", _one_at_a_time(numbers, [np.inf, -np.inf])),
     ]
+    if _whole(numbers).any():  # all others may be refused, if these are indices
+        free.append(("of whole numbers", _whole_numbers(numbers, generator)))
     if exact:  # far out, float32 leaves too few digits
         free.append(("far from all others", _far(numbers)))
     for kind, made in free:
@@ -287,16 +296,34 @@ def _between(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return made
 
 
+def _whole(numbers: np.ndarray) -> np.ndarray:
+    """Return for each column whether it holds whole numbers only."""
+    return (np.isfinite(numbers) & (numbers == np.floor(numbers))).all(axis=0)
+
+
+def _whole_numbers(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return rows of whole numbers, from the least to the largest of each column that has such."""
+    made = numbers.copy()
+    for k in np.flatnonzero(_whole(numbers)):
+        low, high = numbers[:, k].min(), numbers[:, k].max()
+        made[:, k] = np.floor(generator.uniform(low, high + 1.0, len(numbers))).clip(low, high)
+        made[:1, k], made[1:2, k] = low, high
+    return made
+
+
 def _equal(numbers: np.ndarray) -> np.ndarray:
     """Return rows in which all columns are 0, or all 1, or all in their middle."""
     middle = np.median(np.nan_to_num(numbers), axis=0)
     return np.array([np.zeros_like(middle), np.ones_like(middle), middle, middle])
 
 
-def _one_at_a_time(numbers: np.ndarray, values: list[float]) -> np.ndarray:
-    """Return rows with a value in one column, for some columns and each value."""
+def _one_at_a_time(
+    numbers: np.ndarray, values: list[float], columns: np.ndarray | None = None
+) -> np.ndarray:
+    """Return rows with a value in one column, for some of all or of the given columns."""
     made = []
-    for column in sampling.spread(numbers.shape[1], _COLUMNS):
+    n_columns = numbers.shape[1] if columns is None else len(columns)
+    for column in sampling.spread(n_columns, _COLUMNS, columns):
         for value in values:
             row = numbers[len(made) % len(numbers)].copy()
             row[column] = value

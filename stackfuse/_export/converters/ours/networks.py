@@ -4,6 +4,10 @@ import keras
 from keras import ops
 
 from stackfuse._core import NotConvertible
+from stackfuse._export.converters.ours.guarded import (
+    guarded,
+    whole_numbers,
+)
 from stackfuse._export.graph.arithmetic import (
     affine,
     as_column,
@@ -17,6 +21,7 @@ from stackfuse._export.graph.convert import (
     once,
     unsupported,
 )
+from stackfuse._export.graph.masks import refuse_rows
 from stackfuse._export.live_networks import live
 from stackfuse._keras import (
     copies,
@@ -97,7 +102,14 @@ def _features(estimator, x):
 def _computed(model, x):
     build = current_build()
     network = copies.isolated(model, trainable=build.trainable, narrow=build.precision == "float32")
-    return network(_fed(network, x), training=None if build.trainable else False)
+    fed, training = _fed(network, x), None if build.trainable else False
+    safe = guarded(network)
+    if safe is None:
+        return network(fed, training=training)
+    y, *wrong = safe(fed, training=training)
+    for rows in wrong:
+        refuse_rows(rows)
+    return y
 
 
 def _fed(network, x):
@@ -131,4 +143,8 @@ def _fit(network, wanted, x):
             f"The network {network.name!r} takes rows of shape {tuple(declared)}, "
             f"but the graph gives it {tuple(given)}."
         )
+    if "int" in wanted.dtype and "float" in x.dtype:
+        whole, wrong = whole_numbers(x, wanted.dtype)
+        refuse_rows(wrong)
+        return whole
     return ops.cast(x, wanted.dtype)

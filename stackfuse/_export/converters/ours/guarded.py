@@ -1,0 +1,178 @@
+"""Networks that look indices up, with a guard before every table.
+
+One index outside its table would fail the whole batch. So a guard gives the table another index in
+place of all indices of such a row, and says which rows these are.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from stackfuse._core import NotConvertible
+from stackfuse._export.graph.arithmetic import constant
+from stackfuse._keras import (
+    indices,
+    input_structure,
+)
+
+
+def guarded(model):
+    """Return a model that shares the layers of another, none of which can fail for an index.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A Sequential or functional one.
+
+    Returns
+    -------
+    guarded : keras.Model or None
+        Its outputs are a list: those of the model, and a mask of every guard, bool of shape
+        (n_samples, 1), that says for which rows they mean nothing. None if the model needs none.
+
+    Raises
+    ------
+    NotConvertible
+        If a layer hides one that looks indices up.
+    """
+    return _guarded(model, {})
+
+
+def _guarded(model, made: dict[int, Any]):
+    """Return the guarded model; models that are called several times are made once."""
+    if not indices.takes_indices(model):
+        return None
+    if id(model) in made:
+        return made[id(model)]
+    masks: list[Any] = []
+    taken = {part.name for part in model._flatten_layers()}
+    names = (name for k in count() if (name := f"guard_{k}") not in taken)
+
+    def call(layer, x, *args, **kwargs):
+        if not isinstance(layer, keras.layers.Layer) or not indices.takes_indices(layer):
+            return layer(x, *args, **kwargs)
+        if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+            inner = _guarded(layer, made)
+            if inner is None:
+                return layer(x, *args, **kwargs)
+            y, *inner_masks = inner(x, *args, **kwargs)
+            masks.extend(inner_masks)
+            return y
+        x, mask = _guard(layer, x, names)
+        if mask is not None:
+            masks.append(mask)
+        return layer(x, *args, **kwargs)
+
+    def hooked(layer, *args, **kwargs):
+        if args or "inputs" not in kwargs:
+            return call(layer, *args, **kwargs)
+        return call(layer, kwargs.pop("inputs"), **kwargs)
+
+    structure = input_structure(model)
+    output = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    copy = keras.models.clone_model(
+        keras.Model(structure, output), clone_function=lambda layer: layer, call_function=hooked
+    )
+    if masks:
+        copy = keras.Model(copy.input, [copy.output, *masks], name=model.name)
+    made[id(model)] = copy if masks else None
+    return made[id(model)]
+
+
+def _guard(layer, x, names: Iterator[str]):
+    """Return a layer's input without indices that it cannot take, and a mask of such rows or None.
+
+    The mask is of shape (n_samples, 1).
+    """
+    if x.shape[0] is not None:  # numbers of its own, the same for all rows
+        return x, None
+    # A model of its own: the names of its operations cannot be those of others.
+    inner = keras.Input(batch_shape=x.shape, dtype=x.dtype)
+    safe, mask = _safe(layer, inner)
+    if safe is inner:
+        return x, None
+    if mask is None:
+        return keras.Model(inner, safe, name=next(names))(x), None
+    return keras.Model(inner, [safe, mask], name=next(names))(x)
+
+
+def _safe(layer, x):
+    """Return the same inside of the guard."""
+    limits = indices.index_range(layer, len(x.shape))
+    if limits is not None:
+        return _replaced(x, _outside(x, *limits), min(1, int(limits[1]) - 1))
+    if indices.refuses_unknown(layer):
+        known = np.array(layer.get_vocabulary(include_special_tokens=False), np.int64)
+        whole = ops.cast(x, "int64")
+        unknown = ops.all(ops.not_equal(ops.expand_dims(whole, -1), known), axis=-1)
+        if layer.mask_token is not None:
+            masked = np.array([layer.mask_token], np.int64)
+            unknown = ops.logical_and(unknown, ops.not_equal(whole, masked))
+        return _replaced(x, unknown, int(known[0]))
+    if isinstance(layer, keras.layers.CategoryEncoding):
+        # No number fails it. Some runtimes count negative ones from the end, TensorFlow does not.
+        return ops.where(_outside(x, -1.0, np.inf), _like(layer.num_tokens, x), x), None
+    if len(list(layer._flatten_layers())) > 1:
+        raise NotConvertible(
+            f"The layer {layer.name!r}, a {type(layer).__name__}, hides a layer that looks indices "
+            "up, so that one wrong index would fail a whole batch. Look them up before it."
+        )
+    return x, None
+
+
+def _outside(x, above: float, below: float):
+    """Whether each number, cut to a whole one, is no index between two limits; NaN is none."""
+    if "int" in x.dtype:
+        whole = ops.cast(x, "int64")
+        masks = [ops.less_equal(whole, np.array([above], np.int64))]
+        if np.isfinite(below):
+            masks.append(ops.greater_equal(whole, np.array([below], np.int64)))
+    else:
+        # Not "not between": TensorFlow folds that, and NaN would be an index.
+        masks = [ops.isnan(x), ops.less_equal(x, constant(above, x))]
+        if np.isfinite(below):
+            masks.append(ops.greater_equal(x, constant(below, x)))
+    outside = masks[0]
+    for mask in masks[1:]:
+        outside = ops.logical_or(outside, mask)
+    return outside
+
+
+def _replaced(x, wrong, index: int):
+    """Return x with an index in place of all numbers of rows in which any is wrong, and the mask.
+
+    The index is not 0, which some layers skip.
+    """
+    axes = tuple(range(1, len(x.shape)))
+    mask = ops.any(wrong, axis=axes, keepdims=True) if axes else wrong
+    return ops.where(mask, _like(index, x), x), ops.reshape(mask, (-1, 1))
+
+
+def _like(index: int, x):
+    return np.array([index]).astype(x.dtype if x.dtype != "bfloat16" else "float32")
+
+
+def whole_numbers(x, dtype: str):
+    """Return x cast to a dtype of whole numbers, and a mask of the rows that it cannot hold.
+
+    Parameters
+    ----------
+    x : tensor of floating-point numbers, shape (n_samples, ...)
+    dtype : str
+
+    Returns
+    -------
+    cast : tensor
+        With 0 in place of such rows.
+    mask : tensor of bool, shape (n_samples, 1)
+    """
+    held = np.iinfo(dtype)
+    wrong = ops.logical_or(
+        _outside(x, float(held.min) - 1.0, float(held.max) + 1.0), ops.not_equal(x, ops.floor(x))
+    )
+    kept, mask = _replaced(x, wrong, 0)
+    return ops.cast(kept, dtype), mask

@@ -1,0 +1,212 @@
+"""Layers that look their input up in a table, and the columns of X that reach them unchanged.
+
+An index outside the table fails a whole batch, or is silently replaced, depending on the device.
+"""
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+#: Operations that only move numbers about, by class name.
+_MOVES = {
+    "Cast",
+    "ExpandDims",
+    "Flatten",
+    "GetItem",
+    "Identity",
+    "Permute",
+    "Ravel",
+    "RepeatVector",
+    "Reshape",
+    "Split",
+    "Squeeze",
+    "Swapaxes",
+    "Transpose",
+}
+
+#: The limits of models, which are traced once.
+_limits: "weakref.WeakKeyDictionary[Any, Limits]" = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class InputLimits:
+    """What the entries of one input's rows must lie between.
+
+    Attributes
+    ----------
+    above, below : ndarray
+        Of the shape of a row, or one that broadcasts to it. Not reached themselves.
+    layers : ndarray of str
+        Names the layer that each limit comes from.
+    """
+
+    above: np.ndarray
+    below: np.ndarray
+    layers: np.ndarray
+
+    @property
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Both limits."""
+        return self.above, self.below
+
+    def check(self, array: np.ndarray, shown: str, model) -> None:
+        """Raise ValueError if rows hold an index that a layer of the model does not know."""
+        outside = (array <= self.above) | (array >= self.below)
+        if not outside.any():
+            return
+        place = tuple(np.argwhere(outside)[0])
+        entry = tuple(np.minimum(place[1:], np.array(self.below.shape) - 1))
+        column = f", column {place[1]}," if array.ndim == 2 else ""
+        below = self.below[entry]
+        known = f"0 to {below - 1:.0f}" if below < 2**31 else "0 and above"
+        raise ValueError(
+            f"{shown}{column} holds {array[place].item()!r}, but the layer "
+            f"{str(self.layers[entry])!r} of model {model.name!r} takes the indices {known}. "
+            "Give the layer more of them, or encode X so that all of its indices are known, "
+            "for example with an OrdinalEncoder."
+        )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of a model's inputs.
+
+    Attributes
+    ----------
+    inputs : dict of str to InputLimits
+        By the name of the input. Inputs that no layer takes for indices are not in it.
+    complete : bool
+        Whether all indices could be traced to an input.
+    """
+
+    inputs: dict[str, InputLimits]
+    complete: bool
+
+
+def index_range(layer, rank: int) -> tuple[float, float] | None:
+    """Return what the indices of a layer must lie between, or None if it takes any.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+    rank : int
+        Number of axes of its input.
+
+    Notes
+    -----
+    As in Keras, numbers are cut to whole ones, and an Embedding counts negative ones from its end.
+    """
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return index_range(layer.layer, rank - 1)
+    if isinstance(layer, keras.layers.Embedding):
+        return -float(layer.input_dim) - 1.0, float(layer.input_dim)
+    if isinstance(layer, keras.layers.CategoryEncoding) and rank <= 2:
+        # Those that are too large are left out, without an error.
+        return None if layer.output_mode == "one_hot" else (-1.0, 2.0**31)
+    return None
+
+
+def limits_of(model) -> Limits:
+    """Return what a model's inputs must lie between because they are indices."""
+    if model not in _limits:
+        _limits[model] = _traced(model)
+    return _limits[model]
+
+
+def takes_indices(model) -> bool:
+    """Whether some layer of a model fails for some numbers."""
+    kinds = keras.layers.Embedding, keras.layers.CategoryEncoding, keras.layers.IntegerLookup
+    return any(isinstance(layer, kinds) for layer in model._flatten_layers())
+
+
+def refuses_unknown(layer) -> bool:
+    """Whether a layer fails for whole numbers that are not in its vocabulary."""
+    return isinstance(layer, keras.layers.IntegerLookup) and layer.num_oov_indices == 0
+
+
+def _traced(model) -> Limits:
+    inputs = getattr(model, "inputs", None)
+    if not inputs or not takes_indices(model):
+        return Limits({}, complete=not takes_indices(model))
+    sizes = [int(np.prod([n or 1 for n in tensor.shape[1:]], dtype=int)) for tensor in inputs]
+    starts = np.cumsum([0, *sizes])
+    columns = {
+        id(tensor): np.arange(start, start + size).reshape([n or 1 for n in tensor.shape[1:]])
+        for tensor, start, size in zip(inputs, starts, sizes)
+    }
+    above, below = np.full(starts[-1], -np.inf), np.full(starts[-1], np.inf)
+    layers = np.full(starts[-1], "", object)
+    complete = True
+    for layer, limits, places in _looked_up(model, columns):
+        if limits is None or places is None:
+            complete = False
+            continue
+        places = places.ravel()
+        narrower = places[limits[1] < below[places]]
+        layers[narrower] = layer.name
+        above[places] = np.maximum(above[places], limits[0])
+        below[places] = np.minimum(below[places], limits[1])
+    found = {}
+    for tensor, start, end in zip(inputs, starts, starts[1:]):
+        if np.isfinite(below[start:end]).any():
+            parts = (part[start:end] for part in (above, below, layers))
+            found[tensor.name] = InputLimits(*(p.reshape(columns[id(tensor)].shape) for p in parts))
+    return Limits(found, complete)
+
+
+def _looked_up(model, columns: dict[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield the layers that look something up, their limits, and the columns that they see.
+
+    The limits are None where they are not known, the columns where they are not X's own.
+    """
+    seen, waiting = set(), list(model.outputs)
+    while waiting:
+        tensor = waiting.pop()
+        operation, place, _ = tensor._keras_history
+        node = operation._inbound_nodes[place]
+        if id(node) in seen or id(tensor) in columns:
+            continue
+        seen.add(id(node))
+        waiting += node.input_tensors
+        if not isinstance(operation, keras.layers.Layer) or not takes_indices(operation):
+            continue
+        if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
+            given = [_columns_of(tensor, columns) for tensor in node.input_tensors]
+            inner = {id(tensor): numbers for tensor, numbers in zip(operation.inputs, given)}
+            yield from _looked_up(operation, inner)
+            continue
+        given = node.input_tensors[0]
+        limits = index_range(operation, len(given.shape))
+        if limits is not None:
+            yield operation, limits, _columns_of(given, columns)
+        elif refuses_unknown(operation) or not _stands_alone(operation):
+            yield operation, None, None
+
+
+def _stands_alone(layer) -> bool:
+    """Whether a layer looks something up itself, and not a layer inside of it."""
+    return len(list(layer._flatten_layers())) == 1
+
+
+def _columns_of(tensor, columns: dict[int, Any]) -> np.ndarray | None:
+    """Return the numbers of the columns in a symbolic tensor, if it holds nothing else."""
+    if id(tensor) in columns:
+        return columns[id(tensor)]
+    operation, place, which = tensor._keras_history
+    node = operation._inbound_nodes[place]
+    if type(operation).__name__ not in _MOVES or len(node.input_tensors) != 1:
+        return None
+    given = node.input_tensors[0]
+    numbers = _columns_of(given, columns)
+    if numbers is None or type(operation).__name__ == "Cast":
+        return numbers
+    if None in given.shape[1:] or not type(operation).__module__.startswith("keras."):
+        return None
+
+    args, kwargs = node.arguments.fill_in({id(given): numbers[None].astype(np.float32)})
+    moved = keras.tree.flatten(operation(*args, **kwargs))[which]
+    return np.asarray(moved).astype(int)[0]
