@@ -1,7 +1,7 @@
 """What an exported file is, told from the file alone."""
 
 import io
-import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.tree import Tree
 from stackfuse._core import (
     NotConvertible,
     errors,
+    files,
 )
 from stackfuse._export.checking.parity import check_parity
 from stackfuse._export.formats import table as _formats
@@ -21,6 +22,12 @@ from stackfuse._export.manifest import golden_rows
 
 #: Things that are listed before the rest is counted.
 _LISTED = 12
+
+#: Of a SavedModel.
+_NOT_RUN = (
+    "It was not run on its golden rows, for a SavedModel may hold operations that write files: add "
+    "--run if you trust where it comes from"
+)
 
 
 def outputs_of(path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -32,10 +39,17 @@ def outputs_of(path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     rows : dict of str to array-like of shape (n_samples, ...)
         By the names of the inputs, or of the columns that they take; they are cast to the
         inputs' dtypes.
+
+    Raises
+    ------
+    ValueError
+        If the file has changed since it was exported; nothing of it is loaded then.
     """
     form = _formats.format_of(path)
     form.check_installed()
-    inputs = read_manifest(path)["inputs"]
+    manifest = read_manifest(path)
+    _check_digests(form, path, manifest)
+    inputs = manifest["inputs"]
     fed = {}
     for name, told in inputs.items():
         dtype: Any = object if told["dtype"] == "string" else told["dtype"]
@@ -51,17 +65,19 @@ def read_manifest(path: Path) -> dict[str, Any]:
     FileNotFoundError, ValueError
         If there is no file, or it is none that stackfuse has written.
     """
+    files.repair(Path(os.path.realpath(path)))
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}.")
-    form = _formats.format_of(path)
     try:
-        return json.loads(form.manifest(path))
-    except KeyError:
-        raise ValueError(f"{path} holds no manifest: it was not written by sf.export.") from None
+        return _formats.format_of(path).read_manifest(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}.") from None
 
 
-def inspect(path: Path, console: Console, *, picture: Path | None = None) -> int:
+def inspect(path: Path, console: Console, *, picture: Path | None = None, run: bool = False) -> int:
     """Print what a file is and check it; return the exit status, 1 if it is not what it was.
+
+    Digests are checked first, and nothing is loaded if they differ.
 
     Parameters
     ----------
@@ -69,13 +85,49 @@ def inspect(path: Path, console: Console, *, picture: Path | None = None) -> int
     console : rich.console.Console
     picture : Path, default=None
         Where to draw the structure too, as an SVG.
+    run : bool, default=False
+        Whether a SavedModel may be run: it may hold operations that write files.
     """
-    manifest = read_manifest(path)
     form = _formats.format_of(path)
-    changed = _changed_parts(form, path, manifest)
-    verdict, status = _golden_check(form, path, manifest)
+    manifest = read_manifest(path)
+    try:
+        _check_digests(form, path, manifest)
+    except ValueError as error:
+        console.print(escape(str(error)))
+        return 1
+    try:
+        tree, facts = _tree(manifest["estimator"]), _facts(form, path, manifest)
+        golden = golden_rows(manifest)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: its manifest was not written by sf.export.") from error
+    if golden is None:
+        verdict, status = "exported with verify=False: there are no rows to check it on", 0
+    elif form.may_write_files and not run:
+        verdict, status = f"digests agree. {_NOT_RUN}", 0
+    else:
+        verdict, status = _golden_check(form, path, *golden)
+    facts.add_row("check", f"[{'red' if status else 'green'}]{escape(verdict)}[/]")
+    console.print(Group(facts, tree))
+    if picture is not None:
+        _draw(tree, picture)
+    return status
+
+
+def _check_digests(form, path: Path, manifest: dict[str, Any]) -> None:
+    """Raise ValueError if parts of a file are not as they were written."""
+    try:
+        changed = form.changed_parts(path, manifest)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}.") from None
     if changed:
-        verdict, status = f"{verdict}; changed since it was written: {changed}", 1
+        raise ValueError(
+            f"{path} is not loaded, for parts of it have changed since it was written: "
+            f"{_some(changed)}."
+        )
+
+
+def _facts(form, path: Path, manifest: dict[str, Any]) -> Table:
+    """Return what a manifest tells, without its structure."""
     facts = Table("", "", show_header=False, title=escape(str(path)))
     for name, text in {
         "format": f"{form.title}, {manifest['precision']}, {form.size(path) / 1e3:,.0f} kB",
@@ -89,21 +141,14 @@ def inspect(path: Path, console: Console, *, picture: Path | None = None) -> int
     }.items():
         if text:
             facts.add_row(name, escape(text))
-    facts.add_row("check", f"[{'red' if status else 'green'}]{escape(verdict)}[/]")
-    tree = _tree(manifest["estimator"])
-    console.print(Group(facts, tree))
-    if picture is not None:
-        _draw(tree, picture)
-    return status
+    return facts
 
 
-def _golden_check(form, path: Path, manifest: dict[str, Any]) -> tuple[str, int]:
+def _golden_check(
+    form, path: Path, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]
+) -> tuple[str, int]:
     """Compare the file with the rows that it carries; return what to say, and the status."""
-    golden = golden_rows(manifest)
-    if golden is None:
-        return "exported with verify=False: there are no rows to check it on", 0
     form.check_installed()
-    inputs, expected = golden
     try:
         outputs = form.runtime.outputs_of(form.name, path, inputs)
         difference = check_parity(expected, outputs, what="The file")
@@ -111,12 +156,6 @@ def _golden_check(form, path: Path, manifest: dict[str, Any]) -> tuple[str, int]
         return str(error), 1
     n_rows = len(next(iter(inputs.values())))
     return f"{n_rows} golden rows agree, largest difference {difference:.1e}", 0
-
-
-def _changed_parts(form, path: Path, manifest: dict[str, Any]) -> str:
-    """Return the parts that are not as they were written."""
-    found, written = form.digests(path), manifest["sha256"]
-    return ", ".join(sorted(k for k in {*found, *written} if found.get(k) != written.get(k)))
 
 
 def _tensors(tensors: dict[str, Any]) -> str:

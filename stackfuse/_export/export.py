@@ -1,7 +1,6 @@
 """From a stack to a file: written whole or not at all, and never without having been checked."""
 
 import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,12 @@ import pandas as pd
 import scipy.sparse
 from sklearn.utils.validation import _num_samples
 
-from stackfuse._core import MultiInput, NotConvertible, files, messages
+from stackfuse._core import (
+    MultiInput,
+    NotConvertible,
+    files,
+    messages,
+)
 from stackfuse._export.checking.answers import (
     expected_outputs,
     run,
@@ -20,6 +24,10 @@ from stackfuse._export.checking.parity import check_parity
 from stackfuse._export.checking.probes import (
     Probe,
     probes,
+)
+from stackfuse._export.earlier import (
+    check_replaceable,
+    place_of,
 )
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.table import format_of
@@ -108,7 +116,8 @@ def export(
         :func:`fuse` has joined for example, becomes a file with the input ``x`` (of several, their
         names; `verify` is a ``MultiInput`` then) and the output ``prediction``, what it returns.
     path : path
-        Where to write; an earlier export there is replaced.
+        Where to write. An earlier export there is replaced, in one step, if it is unchanged; a
+        link stays and what it leads to is replaced; modes stay. Anything else is left alone.
     format : {"keras", "saved_model", "onnx", "litert", "openvino"}, default=None
         By default by the ending of the path: ``.keras``; none for a SavedModel, a directory for
         TensorFlow Serving; ``.onnx``; ``.tflite`` for LiteRT; ``.xml`` for OpenVINO, which puts
@@ -134,6 +143,8 @@ def export(
         format.
     ParityError
         If file and stack disagree; nothing is written then.
+    FileExistsError
+        If something stands at the path that is no earlier export, or has changed since.
     ModuleNotFoundError
         If the packages of the format are not installed.
 
@@ -154,7 +165,10 @@ def export(
     form = format_of(target, format)
     precision = _precision_for(form, precision)
     form.check_installed()
-    _check_target(target, form)
+    place = place_of(target, form)
+    files.check_writable(place.parent)
+    files.repair(place)
+    check_replaceable(place, form)
     given = None if verify is None or verify is False else verify
     stack = as_estimator(stack, given)
     rows = _rows_to_verify(stack, verify)
@@ -179,19 +193,18 @@ def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportRep
         rows=None if checks is None else checks.first_fed,
         expected=None if checks is None else checks.expected,
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
+    place = place_of(target, form)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    files.sweep(place.parent)
     max_difference = None
-    try:
-        form.write(graph, draft)
-        manifest["sha256"] = form.digests(draft)
-        form.attach(draft, text_of(manifest))
+    with files.draft_of(place, (form.suffix, *form.companions)) as draft:
+        form.write(graph, draft.path)
+        manifest["sha256"] = form.digests(draft.path)
+        form.attach(draft.path, text_of(manifest))
         if checks is not None:
-            outputs = form.runtime.outputs_of(form.name, draft, checks.fed)
+            outputs = form.runtime.outputs_of(form.name, draft.path, checks.fed)
             max_difference = checks.check(outputs, what="The file")
-        _put_in_place(draft, target, form)
-    finally:
-        form.remove(draft)
+        draft.swap(lambda: check_replaceable(place, form))
     return ExportReport(
         path=target,
         format=form.name,
@@ -199,7 +212,7 @@ def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportRep
         n_rows=0 if checks is None else checks.n_rows,
         n_probes=0 if checks is None else checks.n_probes,
         max_difference=max_difference,
-        n_bytes=form.size(target),
+        n_bytes=form.size(place),
     )
 
 
@@ -295,31 +308,6 @@ def _check_strings(stack, inputs: dict[str, Input], form: Format) -> None:
         )
 
 
-def _check_target(path: Path, form: Format) -> None:
-    """Raise if something stands at the path that is no earlier export of this format."""
-    if form.suffix and path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory; a {form.title} export is one file.")
-    beside = [path.with_suffix(suffix) for suffix in form.companions]
-    foreign = [file for file in beside if file.exists() and not path.exists()]
-    if not form.suffix and path.exists() and not _is_export(path, form):
-        foreign = [path]
-    if foreign:
-        raise FileExistsError(
-            f"{foreign[0]} exists and is no earlier export: it is left alone. Choose another path."
-        )
-
-
-def _is_export(path: Path, form: Format) -> bool:
-    """Whether a directory is an earlier export, or empty."""
-    if not path.is_dir():
-        return False
-    try:
-        form.manifest(path)
-    except KeyError:
-        return not any(path.iterdir())
-    return True
-
-
 def _rows_to_verify(stack, verify):
     """Return the rows to compare on, or None if that was switched off."""
     if verify is False:
@@ -354,21 +342,3 @@ def _rounded(X: Any) -> Any:
         return as_given(rounded, X)
     array = X if scipy.sparse.issparse(X) else np.asarray(X)
     return array.astype(np.float32).astype(array.dtype) if array.dtype.kind == "f" else X
-
-
-def _put_in_place(draft: Path, target: Path, form: Format) -> None:
-    """Move a finished file or directory to its place, on the disk for good."""
-    for file in form.files(draft):
-        files.sync(file)
-    if target.is_dir():
-        # A directory cannot be replaced in one step: the old one steps aside first.
-        aside = target.with_name(f"{draft.name}-old")
-        target.rename(aside)
-        draft.rename(target)
-        form.remove(aside)
-    else:
-        if form.companions:
-            target.unlink(missing_ok=True)  # never with another export's companion
-        for file in form.files(draft) if draft.is_file() else [draft]:
-            os.replace(file, target.with_suffix(file.suffix) if form.suffix else target)
-    files.sync(target.parent)

@@ -2,10 +2,11 @@
 
 import hashlib
 import importlib.util
-import shutil
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stackfuse._export.checking.process import Runtime
 from stackfuse._export.graph.graph import Graph
@@ -36,6 +37,8 @@ class Format:
         The modules of that extra.
     companions : tuple of str
         Endings of further files that belong to one of this format.
+    may_write_files : bool
+        Whether a file of this format can hold operations that write files when it is run.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Format:
     extra: str | None = None
     packages: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
+    may_write_files: bool = False
 
     def check_installed(self) -> None:
         """Raise ModuleNotFoundError, with the line that installs it, if a package is missing."""
@@ -77,12 +81,52 @@ class Format:
         """Return the SHA-256 of every part of a file that computes."""
         return {name: hashlib.sha256(part).hexdigest() for name, part in self.contents(path)}
 
-    def remove(self, path: Path) -> None:
-        """Delete an export, or what there is of one."""
-        for file in self.files(path):
-            file.unlink()
-        if path.is_dir():
-            shutil.rmtree(path)
+    def read_manifest(self, path: Path) -> dict[str, Any]:
+        """Return what travels with an export; nothing of it is run.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or none that this version of stackfuse could have written.
+        OSError
+            If the file cannot be read.
+        """
+        try:
+            manifest = json.loads(self.manifest(path))
+        except KeyError:
+            raise ValueError("it holds no manifest: it was not written by sf.export") from None
+        except (ImportError, OSError):
+            raise
+        except Exception as error:  # each format's reader has its own for files that are none
+            raise ValueError(f"it is no {self.title} file, or damaged") from error
+        wanted = {"manifest_version", "sha256", "inputs", "outputs", "golden", "estimator"}
+        if not isinstance(manifest, dict) or not wanted <= manifest.keys():
+            raise ValueError("its manifest was not written by sf.export")
+        digests = manifest["sha256"]
+        if not isinstance(digests, dict) or not digests:
+            raise ValueError("its manifest holds no digests")
+        return manifest
+
+    def changed_parts(self, path: Path, manifest: dict[str, Any]) -> list[str]:
+        """Return the parts of an export that are not as its manifest says; nothing is run.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged so much that it has no parts.
+        OSError
+            If a file cannot be read.
+        """
+        written = manifest["sha256"]
+        try:
+            found = self.digests(path)
+        except FileNotFoundError as error:
+            return [Path(error.filename).name]
+        except (ImportError, OSError):
+            raise
+        except Exception as error:  # each format's reader has its own for files that are damaged
+            raise ValueError(f"it is no {self.title} file, or damaged") from error
+        return sorted(k for k in {*found, *written} if found.get(k) != written.get(k))
 
 
 def _is(things: list) -> str:

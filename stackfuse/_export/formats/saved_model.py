@@ -29,6 +29,6 @@ def read_file(path: Path) -> str:
 
 def folder_contents(path: Path) -> Iterator[tuple[str, bytes]]:
     for file in sorted(path.rglob("*")):
-        name = file.relative_to(path).as_posix()
-        if file.is_file() and not name.startswith(EXTRA) and name != "fingerprint.pb":
-            yield name, file.read_bytes()
+        name = file.relative_to(path)
+        if file.is_file() and name.parts[0] != EXTRA and name != Path("fingerprint.pb"):
+            yield name.as_posix(), file.read_bytes()

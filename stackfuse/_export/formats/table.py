@@ -75,6 +75,7 @@ FORMATS: dict[str, Format] = {
             attach_file,
             read_file,
             folder_contents,
+            may_write_files=True,
         ),
         Format(
             "onnx",

@@ -1,0 +1,109 @@
+"""Whether what stands at a path is an earlier export, whole and unchanged, that may be replaced.
+
+Whatever else stands there is somebody's, and stays.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from stackfuse._core import files
+from stackfuse._export.formats.base import Format
+from stackfuse._export.formats.common import MANIFEST
+from stackfuse._export.formats.saved_model import EXTRA
+
+#: What a SavedModel holds beside the parts that have a digest.
+_WITHOUT_DIGEST = {"fingerprint.pb", f"{EXTRA}/{MANIFEST}"}
+
+#: The folders that TensorFlow makes in a SavedModel, also where they stay empty.
+_FOLDERS = {"assets", "variables", EXTRA}
+
+
+def place_of(path: Path, form: Format) -> Path:
+    """Return where an export to a path is written: links stay, what they lead to is replaced.
+
+    Raises
+    ------
+    OSError
+        If a link leads nowhere, or the files of one export to different places.
+    """
+    place = files.real_place(path)
+    for ending in form.companions:
+        beside, meant = path.with_suffix(ending), place.with_suffix(ending)
+        if Path(os.path.realpath(beside)) != Path(os.path.realpath(meant)) or meant.is_symlink():
+            raise FileExistsError(
+                f"{path} leads to {place}, but {beside} leads to {os.path.realpath(beside)}: of a "
+                f"pair make both links, or none, or export to {place}."
+            )
+    return place
+
+
+def check_replaceable(place: Path, form: Format) -> None:
+    """Raise if something stands at a place that is no earlier export of this format.
+
+    An empty file or folder is nobody's loss.
+
+    Raises
+    ------
+    FileExistsError, IsADirectoryError
+    """
+    if form.suffix and place.is_dir():
+        raise IsADirectoryError(f"{place} is a directory; a {form.title} export is one file.")
+    if os.path.ismount(place):
+        raise FileExistsError(f"{place} is a mount point: export to a path in it.")
+    reason, standing = None, place
+    if os.path.lexists(place):
+        reason = _why_foreign(place, form)
+    else:
+        beside = [place.with_suffix(ending) for ending in form.companions]
+        orphans = [file for file in beside if os.path.lexists(file)]
+        if orphans:
+            reason, standing = f"there is no {place.name} beside it", orphans[0]
+    if reason:
+        raise FileExistsError(
+            f"{standing} exists and is no earlier export ({reason}): it is left alone. Choose "
+            "another path, or move it elsewhere."
+        )
+
+
+def _why_foreign(place: Path, form: Format) -> str | None:
+    """Return why what stands at a place is not what was exported there, or None if it is."""
+    if form.suffix:
+        if not place.is_file():
+            return "it is no regular file"
+        beside = [place.with_suffix(ending) for ending in form.companions]
+        if not place.stat().st_size and not any(map(os.path.lexists, beside)):
+            return None
+    else:
+        if not place.is_dir():
+            return "it is no directory"
+        if not any(place.iterdir()):
+            return None
+    try:
+        manifest = form.read_manifest(place)
+        foreign = None if form.suffix else _foreign_part(place, manifest)
+        if foreign:
+            return f"it holds {foreign}, which was not exported"
+        changed = form.changed_parts(place, manifest)
+    except ValueError as error:
+        return str(error) if form.suffix else _named(place, str(error))
+    return f"{changed[0]} has changed since it was exported" if changed else None
+
+
+def _named(folder: Path, reason: str) -> str:
+    """Name something that would be lost with a folder."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    return f"it holds {next((n for n in names if n != EXTRA), EXTRA)}; {reason}"
+
+
+def _foreign_part(place: Path, manifest: dict[str, Any]) -> str | None:
+    """Return a file, folder or link in a SavedModel that is none of its own."""
+    files = {*manifest["sha256"], *_WITHOUT_DIGEST}
+    folders = _FOLDERS | {parent.as_posix() for name in files for parent in Path(name).parents}
+    for part in sorted(place.rglob("*")):
+        name, mode = part.relative_to(place).as_posix(), part.lstat().st_mode
+        own = folders if stat.S_ISDIR(mode) else files if stat.S_ISREG(mode) else ()
+        if name not in own:
+            return name
+    return None
