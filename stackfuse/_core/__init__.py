@@ -8,6 +8,7 @@ from stackfuse._core import (
     numeric,
     progress,
     sampling,
+    sklearn_private,
     targets,
 )
 from stackfuse._core.errors import NotConvertible
@@ -23,5 +24,6 @@ __all__ = [
     "numeric",
     "progress",
     "sampling",
+    "sklearn_private",
     "targets",
 ]

@@ -26,14 +26,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from sklearn._loss.loss import BaseLoss
 from sklearn.base import BaseEstimator
-from sklearn.calibration import _CalibratedClassifier
-from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.tree import BaseDecisionTree
-from sklearn.tree._tree import Tree
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, sklearn_private
 from stackfuse._keras import Outputs
 from stackfuse._networks import NetworkEstimator
 from stackfuse._training import prediction
@@ -57,7 +53,13 @@ LARGEST_ARRAY = 4096
 TOLERANCE = 1e-6
 
 #: What a prediction does not change, and a fit makes anew.
-_FIXED = Tree | TreePredictor | BaseLoss | np.random.RandomState | np.random.Generator
+_FIXED = (
+    sklearn_private.Tree
+    | sklearn_private.TreePredictor
+    | sklearn_private.BaseLoss
+    | np.random.RandomState
+    | np.random.Generator
+)
 
 _builders: list[Callable] = []
 _lock = threading.RLock()
@@ -240,7 +242,7 @@ def _parts(value) -> Iterator[Any]:
         yield from (type(value), value.model_, value.outputs_)
     elif isinstance(value, BaseDecisionTree):
         yield from (type(value), vars(value).get("tree_"))
-    elif isinstance(value, BaseEstimator | _CalibratedClassifier):
+    elif isinstance(value, BaseEstimator | sklearn_private.CalibratedClassifier):
         yield type(value)
         for name, part in vars(value).items():
             yield name
@@ -268,9 +270,9 @@ def _parts(value) -> Iterator[Any]:
 
 
 def _n_nodes(part) -> int:
-    if isinstance(part, TreePredictor):
+    if isinstance(part, sklearn_private.TreePredictor):
         return len(part.nodes)
-    return part.node_count if isinstance(part, Tree) else 0
+    return part.node_count if isinstance(part, sklearn_private.Tree) else 0
 
 
 def _kept(part):

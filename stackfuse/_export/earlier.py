@@ -99,11 +99,11 @@ def _named(folder: Path, reason: str) -> str:
 
 def _foreign_part(place: Path, manifest: dict[str, Any]) -> str | None:
     """Return a file, folder or link in a SavedModel that is none of its own."""
-    files = {*manifest["sha256"], *_WITHOUT_DIGEST}
-    folders = _FOLDERS | {parent.as_posix() for name in files for parent in Path(name).parents}
+    own_files = {*manifest["sha256"], *_WITHOUT_DIGEST}
+    folders = _FOLDERS | {parent.as_posix() for name in own_files for parent in Path(name).parents}
     for part in sorted(place.rglob("*")):
         name, mode = part.relative_to(place).as_posix(), part.lstat().st_mode
-        own = folders if stat.S_ISDIR(mode) else files if stat.S_ISREG(mode) else ()
+        own = folders if stat.S_ISDIR(mode) else own_files if stat.S_ISREG(mode) else ()
         if name not in own:
             return name
     return None

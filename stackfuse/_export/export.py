@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse
-from sklearn.utils.validation import _num_samples
 
 from stackfuse._core import (
     MultiInput,
     NotConvertible,
     files,
     messages,
+    sklearn_private,
 )
 from stackfuse._export.checking.answers import (
     expected_outputs,
@@ -319,7 +319,7 @@ def _rows_to_verify(stack, verify):
                 f"A {type(stack).__name__} keeps no rows to compare the file on: pass "
                 "verify=X_sample, some rows of X (or verify=False to go without the check)."
             )
-    if _num_samples(verify) == 0:
+    if sklearn_private.num_samples(verify) == 0:
         raise ValueError("verify holds no rows.")
     return verify
 

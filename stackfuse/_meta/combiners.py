@@ -4,15 +4,10 @@ from abc import abstractmethod
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.validation import (
-    _check_feature_names_in,
-    _check_sample_weight,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from stackfuse._core import (
+    sklearn_private,
     targets,
 )
 from stackfuse._meta.blocks import (
@@ -62,7 +57,7 @@ class Combiner(ReadsColumns, BaseEstimator):
 
     def _read(self, X: np.ndarray, task: targets.Task, width: int) -> None:
         """Find out whose the columns of X are."""
-        names = _check_feature_names_in(self, None)
+        names = sklearn_private.check_feature_names_in(self, None)
         self.blocks_ = blocks_of(self.columns, X, names, task=task, width=width)
         self.bases_ = [block.name for block in self.blocks_]
 
@@ -121,7 +116,9 @@ class CombiningClassifier(ClassifierMixin, Combiner):
             self.classes_, target = np.arange(y.shape[1]), y
         else:
             self.classes_, target = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = sklearn_private.check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
         self._read(X, self._task, len(self.classes_))
         self.calibrators_ = [
             calibrator(block.of(X), target, weight) if block.scores else None
@@ -227,7 +224,9 @@ class CombiningRegressor(RegressorMixin, Combiner):
         y = targets.check_target(y, classifier=False, owner=self)
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         target = y.astype(np.float64).reshape(len(y), -1)
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = sklearn_private.check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
         self._y_is_column = y.ndim == 1
         width = target.shape[1]
         self._read(X, "multioutput" if width > 1 else "regression", width)

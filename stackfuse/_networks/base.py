@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_sample_weight, _num_samples
 
 from stackfuse._core import (
     MultiInput,
     messages,
     numeric,
     sampling,
+    sklearn_private,
     targets,
 )
 from stackfuse._keras import Rows, check_network, several_outputs
@@ -58,7 +57,7 @@ SEEN_ROWS = 64
 
 
 @dataclass
-class PreparedFit:
+class BegunFit:
     """A fit of which all is ready but the training: nothing outside the estimator has changed.
 
     Attributes
@@ -80,7 +79,7 @@ class PreparedFit:
     reset: bool
     training: Training | None = None
 
-    def share_x(self, other: "PreparedFit") -> None:
+    def share_x(self, other: "BegunFit") -> None:
         """Read the rows of another fit's X, which is equal: one copy of it is enough."""
         self.X = other.X
         if self.training is not None and other.training is not None:
@@ -90,7 +89,10 @@ class PreparedFit:
     def data(self) -> dict[str, Any]:
         """The X and y that scikit-learn's callbacks are told of; some rows are read on demand."""
         X, rows = self.X, self.rows
-        return {"X": X if rows is None else lambda: _safe_indexing(X, rows), "y": self.y}
+        return {
+            "X": X if rows is None else lambda: sklearn_private.safe_indexing(X, rows),
+            "y": self.y,
+        }
 
 
 class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
@@ -197,8 +199,8 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         """
         return self._train(X, y, None, None, reset=True, epochs=0)
 
-    def prepare(self, X, y, rows: np.ndarray, sample_weight=None, groups=None) -> "PreparedFit":
-        """Build the network for some rows of X, and train nothing yet; :meth:`finish` does that.
+    def begin(self, X, y, rows: np.ndarray, sample_weight=None, groups=None) -> "BegunFit":
+        """Build the network for some rows of X, and train nothing yet; :meth:`complete` does that.
 
         Parameters
         ----------
@@ -210,9 +212,9 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
 
         Returns
         -------
-        prepared : PreparedFit
+        begun : BegunFit
         """
-        return self._prepare(X, y, sample_weight, groups, reset=True, rows=rows)
+        return self._begin(X, y, sample_weight, groups, reset=True, rows=rows)
 
     def _train(
         self,
@@ -226,9 +228,9 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         classes=None,
     ):
         settings: dict[str, Any] = {"reset": reset, "epochs": epochs, "classes": classes}
-        return self.finish(self._prepare(X, y, sample_weight, groups, **settings))
+        return self.complete(self._begin(X, y, sample_weight, groups, **settings))
 
-    def _prepare(
+    def _begin(
         self,
         X,
         y,
@@ -239,7 +241,7 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         epochs: int | None = None,
         classes=None,
         rows: np.ndarray | None = None,
-    ) -> "PreparedFit":
+    ) -> "BegunFit":
         """Prepare to train on X, or on those of its `rows` that y and the weights are of."""
         shown = X if rows is None else rows
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
@@ -258,20 +260,20 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         else:
             self._check_same_building()
         settings = self._settings(len(numbers), epochs)
-        prepared = PreparedFit(X, y, rows, reset)
+        begun = BegunFit(X, y, rows, reset)
         if settings["epochs"]:
             chosen = Rows(X, self.model_, rows)
             with self._whole_or_none(reset):
-                prepared.training = self._training(chosen, numbers, task, weights, groups, settings)
-        return prepared
+                begun.training = self._training(chosen, numbers, task, weights, groups, settings)
+        return begun
 
     @with_callbacks
-    def finish(self, prepared: "PreparedFit", by: Callable[[Training], None] = train):
-        """Train the network that was prepared.
+    def complete(self, begun: "BegunFit", by: Callable[[Training], None] = train):
+        """Train the network that was begun.
 
         Parameters
         ----------
-        prepared : PreparedFit
+        begun : BegunFit
         by : callable, default=train
             Is given the Training, and returns when it is done.
 
@@ -279,19 +281,19 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
         -------
         self : estimator
         """
-        training, data = prepared.training, prepared.data
+        training, data = begun.training, begun.data
         n_epochs = 0 if training is None else training.epochs
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, **data)
         if training is not None:
-            with self._whole_or_none(prepared.reset):
+            with self._whole_or_none(begun.reset):
                 if hasattr(self, "_skl_callbacks"):
                     training.callbacks.append(epochs_as_tasks(self, context, **data))
                 by(training)
                 for name, values in training.history.items():
                     self.history_.setdefault(name, []).extend(values)
-            seen = sampling.spread(_num_samples(prepared.y), SEEN_ROWS, prepared.rows)
-            self._seen_rows = sampling.row_digests(prepared.X, seen)
+            seen = sampling.spread(sklearn_private.num_samples(begun.y), SEEN_ROWS, begun.rows)
+            self._seen_rows = sampling.row_digests(begun.X, seen)
         context.call_on_fit_task_end(estimator=self, **data)
         return self
 
@@ -430,7 +432,7 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
     def _weights(self, X, sample_weight, numbers) -> tuple:
         """Return the weights of the rows by themselves and by their class, None where not given."""
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
+            sample_weight = sklearn_private.check_sample_weight(
                 sample_weight, X, dtype=np.float32, ensure_non_negative=True
             )
         if self.class_weight is None:

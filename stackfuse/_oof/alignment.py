@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 from sklearn.base import BaseEstimator
-from sklearn.utils import _safe_indexing
 
-from stackfuse._core import sampling
+from stackfuse._core import sampling, sklearn_private
 from stackfuse._oof.contributions import (
     FEATURES,
     contribution,
@@ -166,7 +165,9 @@ def in_one_frame(
     for k, fold in enumerate(folds):
         if k == first:
             continue
-        some = _safe_indexing(X, sampling.spread(len(fold.train), MOST_ROWS, fold.train))
+        some = sklearn_private.safe_indexing(
+            X, sampling.spread(len(fold.train), MOST_ROWS, fold.train)
+        )
         own, reference = (
             contribution(e, FEATURES, some) for e in (estimators[k], estimators[first])
         )

@@ -3,9 +3,9 @@
 from typing import Any
 
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
+from stackfuse._core import sklearn_private
 from stackfuse._networks import NetworkEstimator
 
 #: The method by which a base contributes what its last layer is given.
@@ -21,7 +21,7 @@ def network_of(estimator) -> NetworkEstimator | None:
         return estimator
     if isinstance(estimator, Pipeline):
         return network_of(estimator.steps[-1][1])
-    if isinstance(estimator, BaseSearchCV | FrozenEstimator):
+    if isinstance(estimator, sklearn_private.BaseSearchCV | FrozenEstimator):
         return network_of(getattr(estimator, "best_estimator_", vars(estimator)["estimator"]))
     return None
 

@@ -7,12 +7,12 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError
-from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
     sampling,
+    sklearn_private,
     targets,
 )
 from stackfuse._export.compiled import one_call
@@ -131,7 +131,9 @@ class FittedStack(TransformerMixin):
         """
         check_is_fitted(self, "n_features_in_")
         passed = self._passes_through()
-        input_features = _check_feature_names_in(self, input_features, generate_names=passed)
+        input_features = sklearn_private.check_feature_names_in(
+            self, input_features, generate_names=passed
+        )
         prefix = type(self).__name__.lower()
         names = []
         for name, columns in self._columns_by_base():
@@ -252,11 +254,15 @@ class FittedStack(TransformerMixin):
         shown = [e if hasattr(e, "get_params") else str(e) for e in estimators]
         final = self._default_final() if self.final_estimator is None else self.final_estimator
         blocks = (
-            _VisualBlock("parallel", shown, names=names, dash_wrapped=False),
-            _VisualBlock("single", "folds", names="folds", name_details=self._folds_in_words()),
-            _VisualBlock("parallel", [final], names=["final_estimator"], dash_wrapped=False),
+            sklearn_private.VisualBlock("parallel", shown, names=names, dash_wrapped=False),
+            sklearn_private.VisualBlock(
+                "single", "folds", names="folds", name_details=self._folds_in_words()
+            ),
+            sklearn_private.VisualBlock(
+                "parallel", [final], names=["final_estimator"], dash_wrapped=False
+            ),
         )
-        return _VisualBlock("serial", blocks, dash_wrapped=False)
+        return sklearn_private.VisualBlock("serial", blocks, dash_wrapped=False)
 
     def _folds_in_words(self) -> str:
         if hasattr(self, "oof_"):

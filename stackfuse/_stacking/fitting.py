@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import Bunch, _safe_indexing, indexable
+from sklearn.utils import Bunch, indexable
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
-    _raise_for_params,
-    _routing_enabled,
     get_routing_for_object,
     process_routing,
 )
-from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
     MultiInput,
     progress,
     sampling,
+    sklearn_private,
     targets,
 )
 from stackfuse._meta import told_of_columns
@@ -166,7 +165,7 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     @with_callbacks
     def _fit(self, X, y, groups, fit_params):
-        _raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
+        sklearn_private.raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
         targets.check_same_length(
             X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight")
         )
@@ -183,7 +182,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self._validate_final_estimator()
         self.final_estimator_ = relabelled(self.final_estimator_, classes)
         self.failures_ = {}
-        if fit_params.get("sample_weight") is not None and not _routing_enabled():
+        if fit_params.get("sample_weight") is not None and not sklearn_private.routing_enabled():
             bases = check_weights(bases, self.final_estimator_, self.on_error, self.failures_)
         methods = methods_of(bases, self.stack_method, [name for name, _ in self.estimators])
         base_params, split_params = self._route(bases, groups, fit_params)
@@ -200,7 +199,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.stack_method_ = [methods[name] for name, _ in self._columns_by_base()]
         self._name_estimators()
         self._fit_final(X, self._route_to_final(fit_params), context)
-        self._sample_X = _safe_indexing(X, sampling.spread(_num_samples(X), SAMPLE_ROWS))
+        self._sample_X = sklearn_private.safe_indexing(
+            X, sampling.spread(sklearn_private.num_samples(X), SAMPLE_ROWS)
+        )
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
@@ -302,7 +303,7 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     def _collect_prefit(self, bases, methods, X, y, classes) -> OutOfFold:
         """Take the bases as they are; their predictions stand in for out-of-fold ones."""
-        n_samples = _num_samples(X)
+        n_samples = sklearn_private.num_samples(X)
         folds = [Fold(np.arange(0), np.arange(n_samples))]
         used = FitCheck(folds, methods, classes, constant=self.on_error == "raise", prefit=True)
         from_files = {n for n, base in self.estimators if isinstance(base, str | os.PathLike)}
@@ -331,15 +332,17 @@ class Stack(CallbackSupportMixin, FittedStack):
     def _fit_final(self, X, fit_params, context) -> None:
         """Fit the meta-learner on the rows that have out-of-fold predictions."""
         rows = np.flatnonzero(self.oof_.mask)
-        passed = _safe_indexing(X, rows) if self._passes_through() else None
+        passed = sklearn_private.safe_indexing(X, rows) if self._passes_through() else None
         table = self._with_passthrough(self.oof_.predictions[rows], passed)
         seed = None if self.random_state is None else derived_seed(self.random_state, "final")
         columns = self._table_columns(table)
         if self.final_estimator is None:
             self.final_estimator_ = self._default_for(columns)
         final = told_of_columns(replica(self.final_estimator_, seed), columns)
-        params = _check_method_params(self.oof_.predictions, fit_params, indices=rows)
-        target = _safe_indexing(self.oof_.y, rows)
+        params = sklearn_private.check_method_params(
+            self.oof_.predictions, fit_params, indices=rows
+        )
+        target = sklearn_private.safe_indexing(self.oof_.y, rows)
         if context is None:
             final.fit(table, target, **params)
         else:
@@ -371,7 +374,7 @@ class Stack(CallbackSupportMixin, FittedStack):
                 f"use [{self.passthrough!r}]."
             )
         if self._passes_through() and self.passthrough is not True:
-            chosen_columns(_safe_indexing(X, [0]), self.passthrough)
+            chosen_columns(sklearn_private.safe_indexing(X, [0]), self.passthrough)
 
     def _validate_estimators(self):
         """Check the estimators; files of Keras models become networks that are not trained."""
@@ -381,7 +384,7 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     def _route(self, bases, groups, fit_params):
         """Return the fit parameters of each base, and the splitter's."""
-        if not _routing_enabled():
+        if not sklearn_private.routing_enabled():
             split_params = {} if groups is None else {"groups": groups}
             return {name: fit_params for name, _ in bases}, split_params
         if groups is not None:
@@ -391,7 +394,7 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     def _route_to_final(self, fit_params: dict[str, Any]) -> dict[str, Any]:
         """Return what the meta-learner requests; where it says nothing, what it can take."""
-        if not _routing_enabled():
+        if not sklearn_private.routing_enabled():
             return fit_params
         request = get_routing_for_object(self.final_estimator_)
         if isinstance(request, MetadataRouter):

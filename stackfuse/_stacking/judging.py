@@ -10,8 +10,8 @@ from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer, r2_score
 from sklearn.model_selection import KFold
-from sklearn.utils import _safe_indexing
 
+from stackfuse._core import sklearn_private
 from stackfuse._meta import (
     pooling,
     scorers,
@@ -124,14 +124,14 @@ class _Judged:
         """Return the scores of meta-learners trained on these columns of other folds' rows."""
         places = [place for place, column in enumerate(self.columns) if column in columns]
         final = told_of_columns(clone(self.final), columns, anew=True)
-        rows = _safe_indexing(self.table, places, axis=1)
+        rows = sklearn_private.safe_indexing(self.table, places, axis=1)
         params = {} if self.weight is None else {"sample_weight": self.weight}
         jobs = [Job(fold.train) for fold in self.folds]
         models = fit_many(final, rows, self.y, jobs, fit_params=params)
         tests = [fold.test for fold in self.folds]
         return np.array(
             [
-                self._score(measure, model, _safe_indexing(rows, test), test)
+                self._score(measure, model, sklearn_private.safe_indexing(rows, test), test)
                 for model, test in zip(models, tests)
             ]
         )

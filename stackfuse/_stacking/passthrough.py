@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils import _safe_indexing
 
-from stackfuse._core import MultiInput
+from stackfuse._core import MultiInput, sklearn_private
 
 
 def as_list(columns) -> list:
@@ -35,6 +34,6 @@ def chosen_columns(X, columns) -> Any:
             columns = [names.index(c) if isinstance(c, str) else c for c in columns]
         elif scipy.sparse.issparse(X):
             X = X.tocsc()
-        return _safe_indexing(X, columns, axis=1)
+        return sklearn_private.safe_indexing(X, columns, axis=1)
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError(f"passthrough={columns!r} names columns that X lacks: {error}") from error

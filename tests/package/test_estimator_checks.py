@@ -10,6 +10,9 @@ import stackfuse as sf
 class Build:
     """Builds a network that learns the checks' small data within seconds; its name is stable."""
 
+    def __init__(self, dtype=None):
+        self.dtype = dtype
+
     def __repr__(self):
         return "build"
 
@@ -24,9 +27,11 @@ class Build:
         kind = meta["target_type_"]
         model = keras.Sequential(
             [
-                keras.Input((meta["n_features_in_"],)),
-                keras.layers.Dense(32, activation="relu"),
-                keras.layers.Dense(meta["n_outputs_"], activation=activation.get(kind)),
+                keras.Input((meta["n_features_in_"],), dtype=self.dtype),
+                keras.layers.Dense(32, activation="relu", dtype=self.dtype),
+                keras.layers.Dense(
+                    meta["n_outputs_"], activation=activation.get(kind), dtype=self.dtype
+                ),
             ]
         )
         losses = {"multilabel-indicator": "binary_crossentropy"}
@@ -72,6 +77,11 @@ def of_networks(estimator):
     xfail_strict=True,
 )
 def test_check_estimator(estimator, check):
+    name = getattr(check, "func", check).__name__
+    if name == "check_methods_sample_order_invariance" and hasattr(estimator, "model"):
+        # It allows 1e-7. On some processors the last digit of a float32 product depends on the
+        # place of a row in its batch.
+        estimator = estimator.set_params(model=Build("float64"))
     check(estimator)
 
 

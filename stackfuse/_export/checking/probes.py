@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples
 
-from stackfuse._core import MultiInput, errors, sampling
+from stackfuse._core import MultiInput, errors, sampling, sklearn_private
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.parity import (
     TIE,
@@ -112,7 +110,7 @@ class Probe:
                 wrong &= ~is_tie(expected, TIE["float64" if self.exact else "float32"])
             wanted, given = expected[difference.name], found[difference.name]
             for k in np.flatnonzero(wrong):
-                row = _safe_indexing(self.rows, [places[k]])
+                row = sklearn_private.safe_indexing(self.rows, [places[k]])
                 on_edge = self.on_edge[places[k]] & self.exact
                 nearby = _nearby(estimator, row, on_edge, difference.name, self.exact)
                 if nearby is not None and _is_between(given[k], *nearby, difference.allowed):
@@ -131,7 +129,7 @@ class Probe:
                     f"{what} answers a row that the estimator refuses, {self.kind}: "
                     f"{difference.name!r} is {np.asarray(got[difference.name])[k]!r} instead of "
                     f"{self.expected[difference.name][k]!r} for "
-                    f"{_shown(_safe_indexing(self.rows, [k]))}. Nothing was written."
+                    f"{_shown(sklearn_private.safe_indexing(self.rows, [k]))}. Nothing was written."
                 )
 
 
@@ -147,7 +145,11 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     rounded : callable
         Rounds rows to the precision of the graph's input.
     """
-    table = table_of(_safe_indexing(rows, sampling.spread(_num_samples(rows), _BASES)))
+    table = table_of(
+        sklearn_private.safe_indexing(
+            rows, sampling.spread(sklearn_private.num_samples(rows), _BASES)
+        )
+    )
     if table is None:
         return []
     exact = _is_exact(estimator, precision)
@@ -219,7 +221,7 @@ def _nearby(estimator, row, on_edge: np.ndarray, name: str, exact: bool):
     Numbers that lie on a threshold stay: moved, they would excuse ``x < t`` in place of
     ``x <= t``.
     """
-    table = table_of(_safe_indexing(row, [0] * _MOVES))
+    table = table_of(sklearn_private.safe_indexing(row, [0] * _MOVES))
     if table is None:
         return None
     reach = np.maximum(np.abs(np.nan_to_num(table.numbers, posinf=0.0, neginf=0.0)), 1e-3)

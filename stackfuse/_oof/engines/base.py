@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_method_params
-
+from stackfuse._core import sklearn_private
 from stackfuse._oof.contributions import contribution
 from stackfuse._oof.fits import FoldFit, FoldFits, plain_history
 from stackfuse._oof.folds import Fold
@@ -118,10 +116,16 @@ def fit_fold(
 
     def make() -> FoldFit:
         train, test = folds[k]
-        params = _check_method_params(X, fit_params or {}, indices=train)
-        estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
+        params = sklearn_private.check_method_params(X, fit_params or {}, indices=train)
+        estimator.fit(
+            sklearn_private.safe_indexing(X, train),
+            sklearn_private.safe_indexing(y, train),
+            **params,
+        )
         predictions = (
-            contribution(estimator, method, _safe_indexing(X, test)) if len(test) else None
+            contribution(estimator, method, sklearn_private.safe_indexing(X, test))
+            if len(test)
+            else None
         )
         return FoldFit(estimator, predictions, plain_history(estimator))
 

@@ -5,13 +5,10 @@ from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_method_params
 
-from stackfuse._core import errors, multi_input
+from stackfuse._core import errors, multi_input, sklearn_private
 from stackfuse._keras import Rows
-from stackfuse._networks import NetworkEstimator
-from stackfuse._networks.base import PreparedFit
+from stackfuse._networks import BegunFit, NetworkEstimator
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.fits import (
     FoldFit,
@@ -22,12 +19,12 @@ from stackfuse._oof.replicas import replica
 from stackfuse._training import (
     SideBySide,
     Training,
+    check_replica,
     groups_of,
     prediction,
     train,
     worth_a_graph,
 )
-from stackfuse._training.side_by_side.eligibility import check_replica
 
 
 class FusedEngine:
@@ -77,16 +74,16 @@ class FusedEngine:
             job |= {"seeds": seeds, "watch": watch, "entries": entries, "keep": keep}
             return self.otherwise.fit_folds(estimator, X, y, folds, **job)
 
-        def prepare(k: int) -> tuple[Any, PreparedFit]:
+        def prepare(k: int) -> tuple[Any, BegunFit]:
             """Return a replica, and its fit up to the training."""
             twin, rows = replica(estimator, seeds[k], folds, k), folds[k].train
-            params = _check_method_params(X, fit_params or {}, indices=rows)
+            params = sklearn_private.check_method_params(X, fit_params or {}, indices=rows)
             with _in_fold(k):
-                return twin, twin.prepare(X, _safe_indexing(y, rows), rows, **params)
+                return twin, twin.begin(X, sklearn_private.safe_indexing(y, rows), rows, **params)
 
-        def finish(k: int, twin, prepared: PreparedFit, by: Callable[[Training], None]) -> None:
+        def finish(k: int, twin, prepared: BegunFit, by: Callable[[Training], None]) -> None:
             with watch(k, twin) if watch else nullcontext(), _in_fold(k):
-                twin.finish(prepared, by)
+                twin.complete(prepared, by)
 
         fits: dict[int, Any] = {
             k: entry.recall(estimator) if entry else None for k, entry in enumerate(places)
@@ -145,8 +142,8 @@ class FusedEngine:
 
 
 def _fit_together(
-    prepare: Callable[[int], tuple[Any, PreparedFit]],
-    finish: Callable[[int, Any, PreparedFit, Callable[[Training], None]], None],
+    prepare: Callable[[int], tuple[Any, BegunFit]],
+    finish: Callable[[int, Any, BegunFit, Callable[[Training], None]], None],
     folds: Sequence[int],
     is_better_alone: Callable[[Training, int], bool],
 ) -> dict[int, Any]:
@@ -164,7 +161,7 @@ def _fit_together(
     """
     together = SideBySide()
     twins: dict[int, Any] = {}
-    waiting: list[tuple[int, Any, PreparedFit]] = []
+    waiting: list[tuple[int, Any, BegunFit]] = []
     drawn = np.random.get_state()
     try:
         for k in folds:
@@ -221,12 +218,14 @@ def _outcome(twin, X, test, k: int, method: str) -> FoldFit:
         if len(test) and multi_input.is_lazy(X):  # in the pieces that are predicted at once
             n_rows = prediction.rows_per_call(Rows(X, twin.model_, test))
             places = (test[start : start + n_rows] for start in range(0, len(test), n_rows))
-            parts = [getattr(twin, method)(_safe_indexing(X, some)) for some in places]
+            parts = [
+                getattr(twin, method)(sklearn_private.safe_indexing(X, some)) for some in places
+            ]
             several = isinstance(parts[0], list)
             joined = [np.concatenate(p) for p in zip(*parts)] if several else np.concatenate(parts)
             predictions = joined
         elif len(test):
-            predictions = getattr(twin, method)(_safe_indexing(X, test))
+            predictions = getattr(twin, method)(sklearn_private.safe_indexing(X, test))
     return FoldFit(twin, predictions, plain_history(twin))
 
 

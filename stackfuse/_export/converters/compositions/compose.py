@@ -5,7 +5,6 @@ from keras import ops
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.feature_selection import RFE
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -16,7 +15,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.semi_supervised import SelfTrainingClassifier
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, sklearn_private
 from stackfuse._export.graph.arithmetic import held
 from stackfuse._export.graph.convert import (
     convert,
@@ -40,7 +39,7 @@ def _frozen(estimator, x, method):
     return convert(estimator.estimator, x, method)
 
 
-@convert_type(BaseSearchCV, frames=True)
+@convert_type(sklearn_private.BaseSearchCV, frames=True)
 def _search(estimator, x, method):
     if not hasattr(estimator, "best_estimator_"):
         raise NotConvertible(

@@ -3,9 +3,8 @@
 import numpy as np
 from keras import ops
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.multiclass import _ConstantPredictor
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, sklearn_private
 from stackfuse._export.graph.arithmetic import held
 from stackfuse._export.graph.convert import (
     convert_type,
@@ -46,7 +45,7 @@ def _classifier(estimator, x, method):
     return rows if isinstance(proba, list) else rows[0]
 
 
-@convert_type(_ConstantPredictor, frames=True)
+@convert_type(sklearn_private.ConstantPredictor, frames=True)
 def _constant(estimator, x, method):
     """Return the one class of which one-vs-rest had rows."""
     value = estimator.y_.astype(np.float64)

@@ -6,10 +6,9 @@ import numpy as np
 from keras import ops
 from scipy.linalg import solve_triangular
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor, kernels
-from sklearn.gaussian_process._gpc import COEFS, LAMBDAS
 from sklearn.multiclass import OneVsOneClassifier
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, sklearn_private
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
     pairwise_kernel,
@@ -197,10 +196,10 @@ def _binary(estimator, x, method):
     # The integral of the logistic function as a sum of five error functions
     # (Williams & Barber, Bayesian classification with Gaussian processes, 1998, appendix A).
     alpha = 1 / (2 * variance)
-    slopes, shares = held(x, LAMBDAS.ravel(), COEFS.ravel())
+    slopes, shares = held(x, sklearn_private.LAMBDAS.ravel(), sklearn_private.COEFS.ravel())
     bent = ops.erf(slopes * mean * ops.sqrt(alpha / (alpha + ops.square(slopes))))
     integrals = ops.sqrt(np.pi / alpha) * bent / (2 * ops.sqrt(variance * (2 * np.pi)))
-    half = constant(0.5 * COEFS.sum(), x)
+    half = constant(0.5 * sklearn_private.COEFS.sum(), x)
     return two_columns(ops.sum(shares * integrals, axis=1, keepdims=True) + half)
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 from keras import ops
-from sklearn._loss.link import IdentityLink
 from sklearn.cross_decomposition import CCA, PLSSVD, PLSCanonical, PLSRegression
 from sklearn.linear_model import (
     ARDRegression,
@@ -44,6 +43,7 @@ from sklearn.linear_model import (
 )
 from sklearn.svm import LinearSVC, LinearSVR
 
+from stackfuse._core import sklearn_private
 from stackfuse._export.graph.arithmetic import (
     affine,
     as_column,
@@ -110,7 +110,7 @@ def _generalised(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     y = as_column(_scores(estimator, x))
-    return y if isinstance(estimator._base_loss.link, IdentityLink) else ops.exp(y)
+    return y if isinstance(estimator._base_loss.link, sklearn_private.IdentityLink) else ops.exp(y)
 
 
 @convert_type(RANSACRegressor)

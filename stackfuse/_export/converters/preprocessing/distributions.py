@@ -4,8 +4,8 @@ import numpy as np
 from keras import ops
 from scipy.stats import norm
 from sklearn.preprocessing import PowerTransformer, QuantileTransformer
-from sklearn.preprocessing._data import BOUNDS_THRESHOLD
 
+from stackfuse._core import sklearn_private
 from stackfuse._export.converters.shared.functions import (
     expm1,
     log1p,
@@ -31,13 +31,15 @@ def _quantile(estimator, x):
     up = interpolated(x, knots, shares)
     down = interpolated(-x, -knots[:, ::-1], -shares[:, ::-1])
     y = (up - down) * constant(0.5, x)
-    low, high, margin = held(x, knots[:, 0], knots[:, -1], np.full(len(knots), BOUNDS_THRESHOLD))
+    low, high, margin = held(
+        x, knots[:, 0], knots[:, -1], np.full(len(knots), sklearn_private.BOUNDS_THRESHOLD)
+    )
     zero, one = constant(0, x), constant(1, x)
     if estimator.output_distribution == "uniform":
         y = ops.where(ops.equal(x, high), one, y)
         return ops.where(ops.equal(x, low), zero, y)
     # scikit-learn cuts where the share is as near to 0 or 1 as this.
-    share = BOUNDS_THRESHOLD - np.spacing(1)
+    share = sklearn_private.BOUNDS_THRESHOLD - np.spacing(1)
     first, last = constant(share, x), constant(1 - share, x)
     z = normal_quantile(ops.minimum(ops.maximum(y, first), last))
     z = ops.where(ops.isnan(x), x, z)

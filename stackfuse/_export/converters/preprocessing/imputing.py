@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 from keras import ops
 from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.impute._iterative import IterativeImputer  # experimental: not in the public module
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, sklearn_private
 from stackfuse._export.graph.arithmetic import (
     constant,
     held,
@@ -141,7 +140,7 @@ def _filled_words(estimator, name: Hashable, column: Words, fill) -> Words:
 # -------------------- The iterative imputer: each column predicted from the others
 
 
-@convert_transformer(IterativeImputer)
+@convert_transformer(sklearn_private.IterativeImputer)
 def _iterative(estimator, x):
     """Return the rows as the imputer's last round leaves them.
 
