@@ -9,7 +9,7 @@ class ParityError(RuntimeError):
     """A graph that does not reproduce the estimator it was made from; nothing is written."""
 
 
-class CannotFuse(ValueError):
+class CannotTrainSideBySide(ValueError):
     """Replicas that cannot be trained side by side in one graph; the message says why."""
 
 

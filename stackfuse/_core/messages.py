@@ -12,12 +12,12 @@ def listed(names: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the question after names that are nearly the same, or nothing.
 
     Examples
     --------
-    >>> near("optimzer", ["optimizer", "loss"])
+    >>> did_you_mean("optimzer", ["optimizer", "loss"])
     " Did you mean 'optimizer'?"
     """
     typed = {one.lower(): one for one in known}
@@ -25,7 +25,7 @@ def near(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {listed([typed[one] for one in found])}?" if found else ""
 
 
-def known_name(
+def keras_object_named(
     name: str, module: ModuleType, parameter: str, config: dict[str, Any] | None = None
 ) -> Any:
     """Return what a part of Keras makes of a name: an optimizer, a loss or a metric.
@@ -53,5 +53,5 @@ def known_name(
         known = [key for key in vars(module) if key[0] != "_" and callable(vars(module)[key])]
         known = [key for key in known if key not in ("get", "serialize", "deserialize")]
         raise ValueError(
-            f"{parameter}={name!r} is none of keras.{noun}.{near(name, known)}"
+            f"{parameter}={name!r} is none of keras.{noun}.{did_you_mean(name, known)}"
         ) from None

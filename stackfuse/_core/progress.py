@@ -7,7 +7,7 @@ from sklearn.callback import ProgressBar
 
 
 @contextmanager
-def shown(estimator) -> Iterator[None]:
+def progress_bars(estimator) -> Iterator[None]:
     """Show progress bars with ``verbose=1``, unless the caller has set up callbacks.
 
     Inside a pipeline, a search or another stack without callbacks the bars are those of this

@@ -148,7 +148,8 @@ def fuse(
 def _check_how(how: str, weights: Any, context: Any) -> None:
     if how not in _HOWS:
         raise ValueError(
-            f"how must be {messages.listed(_HOWS)}, got {how!r}.{messages.near(str(how), _HOWS)}"
+            f"how must be {messages.listed(_HOWS)}, got {how!r}."
+            f"{messages.did_you_mean(str(how), _HOWS)}"
         )
     if weights is not None and how not in ("weighted", "geometric"):
         raise ValueError(f"weights belong to how='weighted' or 'geometric', got how={how!r}.")
@@ -174,7 +175,7 @@ def _context(name: str, sources: list[Source], dtype: str):
         shapes = {source.name: tuple(source.tensor.shape) for source in sources}
         raise ValueError(
             f"context must be None, 'inputs' or the name of an input that is a table of numbers, "
-            f"got {name!r}; the inputs are {shapes}.{messages.near(name, names)}"
+            f"got {name!r}; the inputs are {shapes}.{messages.did_you_mean(name, names)}"
         )
     tensors = [ops.cast(source.tensor, dtype) for source in chosen]
     return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=-1)

@@ -160,7 +160,7 @@ def _place(name: str, reader: Any, members: list[Member]) -> Place:
     if port_name not in names:
         raise ValueError(
             f"inputs[{name!r}] lists {reader!r}, but the inputs of {members[m].label} are {names}: "
-            f"write ({m}, {names[0]!r}).{messages.near(str(port_name), names)}"
+            f"write ({m}, {names[0]!r}).{messages.did_you_mean(str(port_name), names)}"
         )
     return m, names.index(port_name)
 

@@ -326,7 +326,7 @@ def _tensor_of(model, layer: int | str | None, label: str):
     else:
         raise ValueError(
             f"layer={layer!r} is none of the layers of {label}, {messages.listed(names)}."
-            f"{messages.near(layer, names)}"
+            f"{messages.did_you_mean(layer, names)}"
         )
     tensors = _outputs_of(found, model)
     if len(tensors) != 1:

@@ -32,7 +32,7 @@ def resolved(loss: Any, name: str = "loss") -> Any:
     ValueError
         If Keras knows no loss of this name.
     """
-    return messages.known_name(loss, keras.losses, name) if isinstance(loss, str) else loss
+    return messages.keras_object_named(loss, keras.losses, name) if isinstance(loss, str) else loss
 
 
 def loss_name(loss) -> str:

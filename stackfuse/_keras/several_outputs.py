@@ -17,7 +17,7 @@ from stackfuse._keras.rows import Rows
 
 
 @dataclass(frozen=True)
-class Heads:
+class SeveralOutputs:
     """The meaning of several outputs, in the order of y's columns.
 
     Attributes
@@ -66,7 +66,9 @@ class Heads:
         return list(outputs) if self.names is None else [outputs[name] for name in self.names]
 
 
-def read_network(model, X, task: targets.Task, told: dict[str, Any], loss: Any) -> Outputs | Heads:
+def read_network(
+    model, X, task: targets.Task, told: dict[str, Any], loss: Any
+) -> Outputs | SeveralOutputs:
     """Find out what all outputs of a network mean.
 
     Parameters
@@ -83,7 +85,7 @@ def read_network(model, X, task: targets.Task, told: dict[str, Any], loss: Any) 
 
     Returns
     -------
-    outputs : Outputs or Heads
+    outputs : Outputs or SeveralOutputs
 
     Raises
     ------
@@ -110,7 +112,7 @@ def read_network(model, X, task: targets.Task, told: dict[str, Any], loss: Any) 
     )
     if len(heads) == 1:
         return heads[0]
-    return Heads(heads, names)
+    return SeveralOutputs(heads, names)
 
 
 def _output_shapes(model, X) -> tuple[Any, list[int]]:
@@ -180,7 +182,7 @@ def _by_head(loss: Any, n_heads: int, names) -> list:
         if unknown:
             raise ValueError(
                 f"loss names {unknown[0]!r}, but the model's outputs are {names}."
-                f"{messages.near(str(unknown[0]), names)}"
+                f"{messages.did_you_mean(str(unknown[0]), names)}"
             )
         loss = [loss.get(name) for name in names]
     elif isinstance(loss, list | tuple):

@@ -2,7 +2,7 @@
 
 from stackfuse._meta import combiners, pooling, scorers
 from stackfuse._meta.best import BestClassifier, BestRegressor
-from stackfuse._meta.blocks import told_of_columns
+from stackfuse._meta.blocks import set_columns
 from stackfuse._meta.convex import ConvexClassifier, ConvexRegressor
 from stackfuse._meta.greedy import GreedyClassifier, GreedyRegressor
 from stackfuse._meta.keras_heads import FusionClassifier, FusionRegressor
@@ -19,5 +19,5 @@ __all__ = [
     "combiners",
     "pooling",
     "scorers",
-    "told_of_columns",
+    "set_columns",
 ]

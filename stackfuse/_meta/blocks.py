@@ -27,7 +27,7 @@ class ReadsColumns:
     columns: Sequence[Column] | None
 
 
-def told_of_columns(estimator, columns: Sequence[Column], *, anew: bool = False):
+def set_columns(estimator, columns: Sequence[Column], *, anew: bool = False):
     """Tell a meta-learner, and what is inside it, what the columns of its table are.
 
     Parameters

@@ -26,10 +26,10 @@ from stackfuse._keras import Rows, check_network, several_outputs
 from stackfuse._networks.class_weights import class_weights
 from stackfuse._networks.holdout import hold_out
 from stackfuse._networks.objects import (
+    build_from_settings,
     check_callbacks,
     check_metrics,
     fresh_optimizer,
-    made,
 )
 from stackfuse._networks.predicting import TrainedNetwork
 from stackfuse._networks.progress import epochs_as_tasks
@@ -354,7 +354,9 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
 
     def _made_callbacks(self) -> list:
         """Return fresh callbacks: made from classes, or copied."""
-        callbacks = made(self.callbacks, self._routed("callbacks"), "callbacks") or []
+        callbacks = (
+            build_from_settings(self.callbacks, self._routed("callbacks"), "callbacks") or []
+        )
         if isinstance(callbacks, dict):
             callbacks = list(callbacks.values())
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
@@ -415,9 +417,9 @@ class NetworkEstimator(CallbackSupportMixin, TrainedNetwork):
     def _compile_kwargs(self) -> dict[str, Any]:
         return {
             "optimizer": fresh_optimizer(self.optimizer, self._routed("optimizer")),
-            "loss": made(self.loss, self._routed("loss"), "loss"),
+            "loss": build_from_settings(self.loss, self._routed("loss"), "loss"),
             "metrics": copy.deepcopy(
-                check_metrics(made(self.metrics, self._routed("metrics"), "metrics"))
+                check_metrics(build_from_settings(self.metrics, self._routed("metrics"), "metrics"))
             ),
             **self._routed("compile"),
         }

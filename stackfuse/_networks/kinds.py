@@ -92,7 +92,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     def _network(self, X, rows, y, task: targets.Task, told: dict[str, Any]):
         network, outputs = super()._network(X, rows, y, task, told)
         if (
-            isinstance(outputs, several_outputs.Heads) and task == "multilabel"
+            isinstance(outputs, several_outputs.SeveralOutputs) and task == "multilabel"
         ):  # one head per label
             self.classes_ = [np.arange(2) for _ in outputs.heads]
         return network, outputs
@@ -163,7 +163,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         -------
         accuracy : float
         """
-        if not isinstance(getattr(self, "outputs_", None), several_outputs.Heads):
+        if not isinstance(getattr(self, "outputs_", None), several_outputs.SeveralOutputs):
             return super().score(X, y, sample_weight)
         right = (self.predict(X) == np.asarray(y)).all(axis=1)
         return float(np.average(right, weights=sample_weight))

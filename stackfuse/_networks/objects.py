@@ -10,7 +10,7 @@ from stackfuse._core import (
 )
 
 
-def made(spec: Any, settings: dict[str, Any], name: str) -> Any:
+def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
     """Return what a parameter describes, its settings applied.
 
     Parameters
@@ -30,7 +30,7 @@ def made(spec: Any, settings: dict[str, Any], name: str) -> Any:
 
     Examples
     --------
-    >>> made([complex, 3], {"0__real": 1.0, "imag": 2.0}, "numbers")
+    >>> build_from_settings([complex, 3], {"0__real": 1.0, "imag": 2.0}, "numbers")
     [(1+2j), 3]
     """
     if isinstance(spec, dict):
@@ -69,7 +69,7 @@ def _check_settings(kind: type, settings, name: str, error: Exception | None = N
         if setting not in known:
             raise ValueError(
                 f"{name}__{setting} is no setting of {kind.__name__}."
-                f"{messages.near(setting, known)}"
+                f"{messages.did_you_mean(setting, known)}"
             ) from error
 
 
@@ -84,7 +84,7 @@ def check_metrics(metrics: Any) -> Any:
     for metric in keras.tree.flatten(metrics):
         plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
         if plain and not hasattr(keras.metrics, metric):
-            messages.known_name(metric, keras.metrics, "metrics")
+            messages.keras_object_named(metric, keras.metrics, "metrics")
     return metrics
 
 
@@ -117,7 +117,9 @@ def _members(keys: list[str], parts: list, settings: dict[str, Any], name: str) 
             f"{name}__{next(iter(general))} needs a class to apply to, but {name} holds none."
         )
     return [
-        made(part, (general if isinstance(part, type) else {}) | own[key], f"{name}__{key}")
+        build_from_settings(
+            part, (general if isinstance(part, type) else {}) | own[key], f"{name}__{key}"
+        )
         for key, part in zip(keys, parts)
     ]
 
@@ -127,7 +129,7 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
     if isinstance(optimizer, str):
         # One name for all: TensorFlow keeps something for every name it has seen, for good.
         one_name = {"name": optimizer.lower()}
-        optimizer = messages.known_name(optimizer, keras.optimizers, "optimizer", one_name)
+        optimizer = messages.keras_object_named(optimizer, keras.optimizers, "optimizer", one_name)
         if not config:
             return optimizer
     if isinstance(optimizer, type):

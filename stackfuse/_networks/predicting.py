@@ -26,7 +26,7 @@ class TrainedNetwork(BaseEstimator):
     ----------
     model_ : keras.Model
         The trained network.
-    outputs_ : Outputs or Heads
+    outputs_ : Outputs or SeveralOutputs
         What the network's outputs mean.
     X_shape_ : tuple of int
         Shape of one row of X.

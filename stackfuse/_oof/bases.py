@@ -37,7 +37,7 @@ from stackfuse._oof.memory.store import (
 
 
 @dataclass(frozen=True)
-class HowToFit:
+class FitOptions:
     """How the base estimators are fitted.
 
     Attributes
@@ -87,7 +87,7 @@ def fit_bases(
     y: np.ndarray,
     folds: Sequence[Fold],
     *,
-    how: HowToFit,
+    how: FitOptions,
     fit_params: dict[str, dict],
     check: Callable[[str, FoldFits], None],
     keep: Callable[[Fold], bool] = lambda fold: False,
@@ -102,7 +102,7 @@ def fit_bases(
         What each base predicts with.
     X, y : array-like of shape (n_samples, ...)
     folds : sequence of Fold
-    how : HowToFit
+    how : FitOptions
     fit_params : dict of str to dict
         By the name of the base.
     check : callable
@@ -149,14 +149,14 @@ def fit_bases(
                 fits = fits._replace(estimators=models, predictions=features)
                 fits = fits.without_models(in_end)
         except Exception as error:
-            done.failures[name] = lost(name, error, _place(error, folds), how.on_error)
+            done.failures[name] = handle_failure(name, error, _place(error, folds), how.on_error)
         else:
             done.folds[name] = fits
     check_any_left(done.folds, done.failures)
     return done
 
 
-def lost(name: str, error: Exception, place: str, on_error: str) -> str:
+def handle_failure(name: str, error: Exception, place: str, on_error: str) -> str:
     """Warn that a base is dropped, and return why; or raise the error with its place.
 
     Called while the error is handled.
@@ -193,7 +193,7 @@ def _with_memory(base, memory):
 class _Keys:
     """Finds the entries of fits in the store; what they all depend on is read once."""
 
-    def __init__(self, how: HowToFit, X, y: np.ndarray):
+    def __init__(self, how: FitOptions, X, y: np.ndarray):
         self._store: Store | None = store_named(how.memory)
         self._data = None
         if self._store is not None:

@@ -14,7 +14,7 @@ from stackfuse._oof.engines import FoldFits
 from stackfuse._oof.folds import Fold
 
 
-def tell_size(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | None) -> None:
+def warn_if_large(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | None) -> None:
     """Warn if the out-of-fold matrix would take more than half of the memory that is free."""
     if classes is not None:
         several = 1 if len(classes) == 2 else len(classes)

@@ -13,7 +13,7 @@ from stackfuse._oof.contributions import (
     FEATURES,
     network_of,
 )
-from stackfuse._oof.fits import Forgotten
+from stackfuse._oof.fits import DiscardedModel
 
 METHODS = ("predict_proba", "decision_function", "predict")
 
@@ -55,7 +55,7 @@ def methods_of(
     if unknown:
         raise ValueError(
             f"stack_method names {unknown[0]!r}, which is none of the base estimators "
-            f"{list(names)}.{messages.near(str(unknown[0]), names)}"
+            f"{list(names)}.{messages.did_you_mean(str(unknown[0]), names)}"
         )
     return {name: _response_method(name, e, by_name.get(name, "auto")) for name, e in bases}
 
@@ -189,7 +189,7 @@ def aligned(
 
 def _kind(estimator) -> str:
     """Return the name of an estimator's class, also of one that was not kept."""
-    return estimator.kind if isinstance(estimator, Forgotten) else type(estimator).__name__
+    return estimator.kind if isinstance(estimator, DiscardedModel) else type(estimator).__name__
 
 
 def class_places(estimator, labels: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ class FoldFit(NamedTuple):
 
     Attributes
     ----------
-    estimator : fitted estimator or Forgotten
+    estimator : fitted estimator or DiscardedModel
     predictions : ndarray, list of ndarray or None
         Of the fold's test rows.
     history : dict of str to list of float, or None
@@ -22,13 +22,13 @@ class FoldFit(NamedTuple):
     def without_model(self) -> "FoldFit":
         """Return the fit without its estimator."""
         fitted = self.estimator
-        if isinstance(fitted, Forgotten):
+        if isinstance(fitted, DiscardedModel):
             return self
         classes = getattr(fitted, "classes_", None)
-        return self._replace(estimator=Forgotten(type(fitted).__name__, classes))
+        return self._replace(estimator=DiscardedModel(type(fitted).__name__, classes))
 
 
-class Forgotten(NamedTuple):
+class DiscardedModel(NamedTuple):
     """Stands for the model of a fold, of which only the predictions were kept."""
 
     kind: str
@@ -41,7 +41,7 @@ class FoldFits(NamedTuple):
     Attributes
     ----------
     estimators : list of fitted estimators
-        ``Forgotten`` where it was not to be kept.
+        ``DiscardedModel`` where it was not to be kept.
     predictions : list of (ndarray, list of ndarray or None)
         What the estimator's method returned for the fold's test rows; None if it has none.
     histories : list of (dict or None)

@@ -71,7 +71,7 @@ def whole(n_samples: int) -> Fold:
     return Fold(np.arange(n_samples), np.arange(0))
 
 
-def tell_missing_classes(
+def warn_missing_classes(
     folds: Sequence[Fold], y: np.ndarray, classes: np.ndarray | None, methods: Iterable[str]
 ) -> None:
     """Warn of folds that train without a class: what they predict for it is zero.

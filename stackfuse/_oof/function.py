@@ -12,10 +12,10 @@ from stackfuse._core import (
     targets,
 )
 from stackfuse._oof.assembly import assemble
-from stackfuse._oof.bases import HowToFit, fit_bases
-from stackfuse._oof.checks import FitCheck, check_averages, tell_size
+from stackfuse._oof.bases import FitOptions, fit_bases
+from stackfuse._oof.checks import FitCheck, check_averages, warn_if_large
 from stackfuse._oof.columns import methods_of
-from stackfuse._oof.folds import draw_folds, tell_missing_classes
+from stackfuse._oof.folds import draw_folds, warn_missing_classes
 from stackfuse._oof.labels import relabelled
 from stackfuse._oof.result import OutOfFold
 
@@ -82,7 +82,7 @@ default="auto"
     names = [name for name, _ in estimators]
     if len(set(names)) < len(names):
         raise ValueError(f"The names of the estimators are not unique: {names}.")
-    how = HowToFit(engine, n_jobs, memory, on_error, random_state)
+    how = FitOptions(engine, n_jobs, memory, on_error, random_state)
     targets.check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
     (X,) = indexable(X)
     if classifier is None:
@@ -100,8 +100,8 @@ default="auto"
         cv, X, y, classifier=classifier, split_params=split_params, random_state=random_state
     )
     check_averages(folds, methods, classes)
-    tell_missing_classes(folds, y, classes, methods)
-    tell_size(methods, y, classes)
+    warn_missing_classes(folds, y, classes, methods)
+    warn_if_large(methods, y, classes)
     fit_params = {} if sample_weight is None else {"sample_weight": np.asarray(sample_weight)}
     fits = fit_bases(
         estimators,

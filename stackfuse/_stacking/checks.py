@@ -148,7 +148,7 @@ def check_saved(
         )
 
 
-def tell_seen_rows(bases: Sequence[tuple[str, Any]], X, *, prefit: bool) -> None:
+def warn_seen_rows(bases: Sequence[tuple[str, Any]], X, *, prefit: bool) -> None:
     """Warn of fitted bases that are known to have been trained on rows of X."""
     here: set[bytes] = set()
     for name, base in bases:

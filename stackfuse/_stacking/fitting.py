@@ -26,19 +26,19 @@ from stackfuse._core import (
     sklearn_private,
     targets,
 )
-from stackfuse._meta import told_of_columns
+from stackfuse._meta import set_columns
 from stackfuse._oof.assembly import assemble
 from stackfuse._oof.bases import (
+    FitOptions,
     Fits,
-    HowToFit,
     check_any_left,
     fit_bases,
-    lost,
+    handle_failure,
 )
 from stackfuse._oof.checks import (
     FitCheck,
     check_averages,
-    tell_size,
+    warn_if_large,
 )
 from stackfuse._oof.columns import (
     Column,
@@ -55,7 +55,7 @@ from stackfuse._oof.engines import (
 from stackfuse._oof.folds import (
     Fold,
     draw_folds,
-    tell_missing_classes,
+    warn_missing_classes,
     whole,
 )
 from stackfuse._oof.labels import relabelled
@@ -66,7 +66,7 @@ from stackfuse._stacking.checks import (
     check_weights,
     named_bases,
     networks_from_files,
-    tell_seen_rows,
+    warn_seen_rows,
 )
 from stackfuse._stacking.fitted import (
     SAMPLE_ROWS,
@@ -160,7 +160,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         ValueError
             Before anything is fitted: if X, y, the folds or an estimator cannot be used.
         """
-        with progress.shown(self):
+        with progress.progress_bars(self):
             return self._fit(X, y, groups, fit_params)
 
     @with_callbacks
@@ -189,7 +189,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         context = self._init_callback_context(max_subtasks=len(bases) + 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        tell_seen_rows(bases, X, prefit=prefit)
+        warn_seen_rows(bases, X, prefit=prefit)
         if prefit:
             self.oof_ = self._collect_prefit(bases, methods, X, y, classes)
         else:
@@ -258,8 +258,8 @@ class Stack(CallbackSupportMixin, FittedStack):
             )
             check_coverage(folds, y, classes, averaged=not self.refit, methods=methods.values())
             check_averages(folds, list(methods.values()), classes)
-            tell_missing_classes(folds, y, classes, methods.values())
-            tell_size(list(methods.values()), y, classes)
+            warn_missing_classes(folds, y, classes, methods.values())
+            warn_if_large(list(methods.values()), y, classes)
         jobs = [*folds, whole(len(y))] if self.refit else folds
 
         @contextmanager
@@ -317,7 +317,7 @@ class Stack(CallbackSupportMixin, FittedStack):
                 used(name, fits[name])
             except Exception as error:
                 fits.pop(name, None)
-                self.failures_[name] = lost(name, error, "", self.on_error)
+                self.failures_[name] = handle_failure(name, error, "", self.on_error)
         check_any_left(fits, self.failures_)
         self.estimators_ = [fit.estimators[0] for fit in fits.values()]
         columns, blocks = [], []
@@ -338,7 +338,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         columns = self._table_columns(table)
         if self.final_estimator is None:
             self.final_estimator_ = self._default_for(columns)
-        final = told_of_columns(replica(self.final_estimator_, seed), columns)
+        final = set_columns(replica(self.final_estimator_, seed), columns)
         params = sklearn_private.check_method_params(
             self.oof_.predictions, fit_params, indices=rows
         )
@@ -352,7 +352,7 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     # ------------------------------------------------------------------ checking
 
-    def _how_to_fit(self) -> HowToFit:
+    def _how_to_fit(self) -> FitOptions:
         if isinstance(self.cv, str) and self.cv not in ("prefit", "outer"):
             raise ValueError(f"cv must be a splitter, a number or 'prefit', got {self.cv!r}.")
         if isinstance(self.cv, str) and self.cv == "outer":
@@ -360,7 +360,7 @@ class Stack(CallbackSupportMixin, FittedStack):
                 "cv='outer' takes the folds of the stack around this one, but there is none. "
                 "Give the outermost stack a splitter."
             )
-        return HowToFit(self.engine, self.n_jobs, self.memory, self.on_error, self.random_state)
+        return FitOptions(self.engine, self.n_jobs, self.memory, self.on_error, self.random_state)
 
     def _check_passthrough(self, X) -> None:
         if self.passthrough is True and isinstance(X, MultiInput):

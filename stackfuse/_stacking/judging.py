@@ -15,7 +15,7 @@ from stackfuse._core import sklearn_private
 from stackfuse._meta import (
     pooling,
     scorers,
-    told_of_columns,
+    set_columns,
 )
 from stackfuse._oof.columns import (
     PASSED,
@@ -123,7 +123,7 @@ class _Judged:
     def scores_of_stack(self, measure: Measure, columns: list[Column]) -> np.ndarray:
         """Return the scores of meta-learners trained on these columns of other folds' rows."""
         places = [place for place, column in enumerate(self.columns) if column in columns]
-        final = told_of_columns(clone(self.final), columns, anew=True)
+        final = set_columns(clone(self.final), columns, anew=True)
         rows = sklearn_private.safe_indexing(self.table, places, axis=1)
         params = {} if self.weight is None else {"sample_weight": self.weight}
         jobs = [Job(fold.train) for fold in self.folds]

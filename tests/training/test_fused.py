@@ -15,11 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
-from stackfuse._core.errors import CannotFuse
+from stackfuse._core.errors import CannotTrainSideBySide
 from stackfuse._oof.engines import (
     FoldFits,
-    FusedEngine,
     SequentialEngine,
+    SideBySideEngine,
 )
 from stackfuse._oof.folds import (
     draw_folds,
@@ -45,7 +45,7 @@ def compare(estimator, X, y, cv: Any = 3, *, rtol=2e-5, method="predict_proba", 
     """Fit on every fold and on all rows by both engines; everything that is left must agree."""
     folds = [*draw_folds(cv, X, y, classifier=method != "predict"), whole(len(y))]
     settings = {"method": method, "seeds": list(range(len(folds))), **options}
-    fused = FusedEngine().fit_folds(estimator, X, y, folds, **settings)
+    fused = SideBySideEngine().fit_folds(estimator, X, y, folds, **settings)
     loop = SequentialEngine().fit_folds(estimator, X, y, folds, **settings)
     for k, (one, other) in enumerate(zip(fused.predictions[:-1], loop.predictions)):
         pairs = zip(one, other) if isinstance(one, list) else [(one, other)]
@@ -283,10 +283,10 @@ def test_a_mapped_file_is_never_in_memory_as_a_whole(tmp_path, monkeypatch, n_pr
     network.set_params(batch_size=500, validation_split=0.3, validation_batch_size=500)
     folds = [*draw_folds(3, X, y, classifier=True), whole(len(y))]
     settings = {"method": "predict_proba", "seeds": [0, 1, 2, 3]}
-    wanted = FusedEngine().fit_folds(network, np.array(X), y, folds, **settings)
+    wanted = SideBySideEngine().fit_folds(network, np.array(X), y, folds, **settings)
     tracemalloc.start()
     try:
-        fits = FusedEngine().fit_folds(network, mapped, y, folds, **settings)
+        fits = SideBySideEngine().fit_folds(network, mapped, y, folds, **settings)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -307,7 +307,7 @@ def test_a_fold_that_lacks_a_class(iris):
     loop = SequentialEngine().fit_folds(
         network, X, y, draw_folds(folds, X, y, classifier=True), method="predict_proba"
     )
-    with pytest.raises(CannotFuse, match="other graphs for other replicas"):
+    with pytest.raises(CannotTrainSideBySide, match="other graphs for other replicas"):
         compare(network, X, y, folds)  # the refit has three units
     assert loop.predictions[0].shape == (50, 2)
 
@@ -361,7 +361,7 @@ def test_models_of_words(texts, build):
 @pytest.mark.parametrize("settings", [{"centered": True}, {"epsilon": 0.0}], ids=str)
 def test_embeddings_whose_rows_keras_mixes_up_are_declined(texts, settings):
     optimizer = keras.optimizers.RMSprop(**settings)
-    with pytest.raises(CannotFuse, match="divided by what may be zero"):
+    with pytest.raises(CannotTrainSideBySide, match="divided by what may be zero"):
         compare(sf.KerasClassifier(pooled_words(), optimizer=optimizer), *texts)
 
 
@@ -395,10 +395,10 @@ def test_what_cannot_be_fused_is_declined_and_done_in_the_loop(iris, change, rea
     X = np.random.default_rng(0).integers(0, 10, (150, 4))
     folds = draw_folds(3, X, y, classifier=True)
     settings = {"method": "predict_proba", "seeds": [0, 1, 2]}
-    with pytest.raises(CannotFuse, match=reason):
-        FusedEngine().fit_folds(network, X, y, folds, **settings)
+    with pytest.raises(CannotTrainSideBySide, match=reason):
+        SideBySideEngine().fit_folds(network, X, y, folds, **settings)
     loop = SequentialEngine().fit_folds(network, X, y, folds, **settings)
-    auto = FusedEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
+    auto = SideBySideEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
     assert_array_equal(auto.predictions, loop.predictions)
 
 
@@ -406,8 +406,8 @@ def test_other_estimators_are_declined(iris):
     folds = draw_folds(3, *iris, classifier=True)
     pipe = make_pipeline(StandardScaler(), sf.KerasClassifier(build_classifier))
     for estimator in (LogisticRegression(), pipe):
-        with pytest.raises(CannotFuse, match="is no network of ours"):
-            FusedEngine().fit_folds(estimator, iris[0], iris[1], folds, method="predict_proba")
+        with pytest.raises(CannotTrainSideBySide, match="is no network of ours"):
+            SideBySideEngine().fit_folds(estimator, iris[0], iris[1], folds, method="predict_proba")
 
 
 @pytest.mark.parametrize("refit", [True, False])
@@ -425,7 +425,9 @@ def test_stacks_by_both_engines(iris, tmp_path, refit):
         assert_allclose(auto.predict_proba(X), loop.predict_proba(X), atol=1e-4)
     only = sf.StackingClassifier(bases[:1], engine="fused", **settings).fit(X, y)
     assert_allclose(only.oof_.predictions, loop.oof_.predictions[:, :3], atol=1e-5)
-    with pytest.raises(CannotFuse, match="'lr' failed: LogisticRegression is no network of ours"):
+    with pytest.raises(
+        CannotTrainSideBySide, match="'lr' failed: LogisticRegression is no network of ours"
+    ):
         sf.StackingClassifier(bases, engine="fused", **settings).fit(X, y)
 
 
@@ -438,7 +440,7 @@ def graphs_of(fits) -> dict:
 def test_auto_fuses_where_it_pays(iris):
     X, y = iris
     folds = draw_folds(3, X, y, classifier=True)
-    auto = FusedEngine(SequentialEngine())
+    auto = SideBySideEngine(SequentialEngine())
     few = sf.KerasClassifier(small(lambda: L.Dense(5, "tanh")), epochs=2)  # 4 steps an epoch
     SequentialEngine().fit_folds(few, X, y, folds[:1], method="predict_proba")  # is compiled now
     fits = auto.fit_folds(few, X, y, folds, method="predict_proba")
@@ -468,7 +470,7 @@ def test_auto_weighs_what_a_graph_takes_to_be_traced(
     trained = []
     function = "function" if is_compiled else None
     monkeypatch.setattr(SideBySide, "train", lambda self: trained.append(self))
-    monkeypatch.setattr("stackfuse._oof.engines.fused.train", lambda training: None)
+    monkeypatch.setattr("stackfuse._oof.engines.side_by_side.train", lambda training: None)
     loop = SequentialEngine()
     monkeypatch.setattr(loop, "fit_folds", lambda *args, **settings: FoldFits([0], [0], [0]))
     folds = draw_folds(2, X, y, classifier=True)
@@ -478,7 +480,7 @@ def test_auto_weighs_what_a_graph_takes_to_be_traced(
         program = Program.of(network.initialize(X, y).model_)
         assert program is not None
         program.steps_apart, program.model.train_function = 0, function
-        FusedEngine(loop).fit_folds(network, X, y, folds, method="predict_proba")
+        SideBySideEngine(loop).fit_folds(network, X, y, folds, method="predict_proba")
         assert bool(trained) == (epochs == n_epochs)
 
 
@@ -487,7 +489,7 @@ def test_a_replica_that_diverges_tells_its_fold(iris):
     folds = draw_folds(3, X, y, classifier=True)
     network = sf.KerasClassifier(MODELS["dense"], optimizer="sgd", optimizer__learning_rate=1e30)
     with pytest.raises(FloatingPointError, match="diverged") as caught:
-        FusedEngine().fit_folds(network, X, y, folds, method="predict_proba")
+        SideBySideEngine().fit_folds(network, X, y, folds, method="predict_proba")
     assert vars(caught.value)["fold"] == 0
 
 
@@ -506,7 +508,7 @@ def test_an_error_tells_its_fold_where_that_is_known(iris, monkeypatch):
         patched.setattr(keras.callbacks.EarlyStopping, "on_epoch_end", fails)
         patched.setattr("stackfuse._training.side_by_side.eligibility.joblib.cpu_count", lambda: 1)
         with pytest.raises(RuntimeError, match="the second replica") as caught:
-            FusedEngine().fit_folds(network, X, y, folds, method="predict_proba")
+            SideBySideEngine().fit_folds(network, X, y, folds, method="predict_proba")
     assert vars(caught.value)["fold"] == 1
     compare(network, X, y)  # nothing is left over
 
@@ -517,7 +519,7 @@ def test_an_error_within_the_graph_is_not_blamed_on_a_fold(iris):
     words = small(lambda: L.Embedding(10, 2), L.Flatten)
     folds = draw_folds(3, X, iris[1], classifier=True)
     with pytest.raises(Exception, match="not in") as caught:
-        FusedEngine().fit_folds(sf.KerasClassifier(words), X, iris[1], folds, method="predict")
+        SideBySideEngine().fit_folds(sf.KerasClassifier(words), X, iris[1], folds, method="predict")
     assert vars(caught.value)["fold"] is None
 
 
@@ -538,9 +540,11 @@ def test_a_graph_refuses_rows_of_another_shape(monkeypatch):
     )
     build = small(lambda: L.GRU(4), units=1, activation="linear", shape=(None, 2))
     network, y = sf.KerasRegressor(build), np.zeros(20)
-    FusedEngine().fit_folds(network, np.zeros((20, 5, 2)), y, [whole(20)], method="predict")
+    SideBySideEngine().fit_folds(network, np.zeros((20, 5, 2)), y, [whole(20)], method="predict")
     with pytest.raises(ValueError, match=r"takes \(None, 5, 2\), but is fed with \(20, 7, 2\)"):
-        FusedEngine().fit_folds(network, np.zeros((20, 7, 2)), y, [whole(20)], method="predict")
+        SideBySideEngine().fit_folds(
+            network, np.zeros((20, 7, 2)), y, [whole(20)], method="predict"
+        )
 
 
 def test_the_graphs_of_a_model_that_are_kept_are_few(monkeypatch):

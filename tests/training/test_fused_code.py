@@ -11,10 +11,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from test_fused import L, compare, dense, small
 
 import stackfuse as sf
-from stackfuse._core.errors import CannotFuse
+from stackfuse._core.errors import CannotTrainSideBySide
 from stackfuse._oof.engines import (
-    FusedEngine,
     SequentialEngine,
+    SideBySideEngine,
 )
 from stackfuse._oof.folds import draw_folds
 
@@ -165,10 +165,10 @@ def test_layers_that_need_several_rows(iris):
     network = sf.KerasClassifier(small(Pairs, dense), batch_size=8)
     folds = draw_folds(3, X, y, classifier=True)
     settings = {"method": "predict_proba", "seeds": [0, 1, 2]}
-    with pytest.raises(CannotFuse, match="cannot be traced"):
-        FusedEngine().fit_folds(network, X, y, folds, **settings)
+    with pytest.raises(CannotTrainSideBySide, match="cannot be traced"):
+        SideBySideEngine().fit_folds(network, X, y, folds, **settings)
     loop = SequentialEngine().fit_folds(network, X, y, folds, **settings)
-    auto = FusedEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
+    auto = SideBySideEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
     assert_array_equal(auto.predictions, loop.predictions)
 
 
@@ -289,8 +289,8 @@ def test_what_depends_on_more_than_the_model_is_declined(iris, build, reason):
     X, y = iris
     folds = draw_folds(2, X, y, classifier=True)
     network = sf.KerasClassifier(build, epochs=2, validation_split=0.2)
-    with pytest.raises(CannotFuse, match=reason):
-        FusedEngine().fit_folds(network, X, y, folds, method="predict_proba", seeds=[0, 1])
+    with pytest.raises(CannotTrainSideBySide, match=reason):
+        SideBySideEngine().fit_folds(network, X, y, folds, method="predict_proba", seeds=[0, 1])
 
 
 def test_auto_does_in_the_loop_what_only_the_last_replica_shows_not_to_fuse(iris):
@@ -305,7 +305,7 @@ def test_auto_does_in_the_loop_what_only_the_last_replica_shows_not_to_fuse(iris
     folds = draw_folds(folds, X, y, classifier=True)
     settings = {"method": "predict_proba", "seeds": [0, 1]}
     loop = SequentialEngine().fit_folds(network, X, y, folds, **settings)
-    auto = FusedEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
+    auto = SideBySideEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
     for one, other in zip(auto.predictions, loop.predictions):
         assert_array_equal(one, other)
 

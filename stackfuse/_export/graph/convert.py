@@ -2,7 +2,7 @@
 
 A family of estimators is one file that registers a function for each class::
 
-    @convert_type(Ridge)
+    @converter_for(Ridge)
     def _ridge(estimator, x, method): ...
 
 The graph is built of stock layers and ``keras.ops`` only; ``_arithmetic.py`` holds what keeps its
@@ -77,7 +77,7 @@ def _refusal(estimator) -> str:
     )
 
 
-def convert_type(*classes: type, frames: bool = False) -> Callable[[Callable], Callable]:
+def converter_for(*classes: type, frames: bool = False) -> Callable[[Callable], Callable]:
     """Register a function that converts the estimators of some classes.
 
     Parameters
@@ -136,7 +136,7 @@ def convert_transformer(*classes: type, frames: bool = False) -> Callable[[Calla
     ----------
     *classes : type
     frames : bool, default=False
-        As of :func:`convert_type`.
+        As of :func:`converter_for`.
     """
 
     def register(function: Callable) -> Callable:
@@ -146,7 +146,7 @@ def convert_transformer(*classes: type, frames: bool = False) -> Callable[[Calla
                 raise unsupported(estimator, method)
             return function(estimator, x)
 
-        convert_type(*classes, frames=frames)(converter)
+        converter_for(*classes, frames=frames)(converter)
         return function
 
     return register

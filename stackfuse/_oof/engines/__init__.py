@@ -6,13 +6,13 @@ from stackfuse._oof.engines.base import (
     SequentialEngine,
     Watch,
 )
-from stackfuse._oof.engines.fused import FusedEngine
 from stackfuse._oof.engines.joblib import JoblibEngine
 from stackfuse._oof.engines.many import (
     Job,
     fit_many,
 )
 from stackfuse._oof.engines.named import engine_named
+from stackfuse._oof.engines.side_by_side import SideBySideEngine
 from stackfuse._oof.fits import FoldFits
 from stackfuse._oof.replicas import (
     derived_seed,
@@ -22,10 +22,10 @@ from stackfuse._oof.replicas import (
 __all__ = [
     "Engine",
     "FoldFits",
-    "FusedEngine",
     "Job",
     "JoblibEngine",
     "SequentialEngine",
+    "SideBySideEngine",
     "Watch",
     "derived_seed",
     "engine_named",

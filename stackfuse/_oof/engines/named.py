@@ -5,8 +5,8 @@ from stackfuse._oof.engines.base import (
     Engine,
     SequentialEngine,
 )
-from stackfuse._oof.engines.fused import FusedEngine
 from stackfuse._oof.engines.joblib import JoblibEngine
+from stackfuse._oof.engines.side_by_side import SideBySideEngine
 
 
 def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
@@ -32,5 +32,5 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
     if engine == "sequential":
         return SequentialEngine()
     if engine == "fused":
-        return FusedEngine()
-    return FusedEngine(JoblibEngine(n_jobs) if n_jobs not in (None, 1) else SequentialEngine())
+        return SideBySideEngine()
+    return SideBySideEngine(JoblibEngine(n_jobs) if n_jobs not in (None, 1) else SequentialEngine())

@@ -26,7 +26,7 @@ import joblib
 import numpy as np
 
 from stackfuse._core import files
-from stackfuse._oof.fits import FoldFit, Forgotten
+from stackfuse._oof.fits import DiscardedModel, FoldFit
 from stackfuse._oof.memory.fingerprint import fingerprint
 from stackfuse._oof.memory.pickles import _pickled, _Unpickler
 
@@ -246,7 +246,7 @@ def _unpacked(data: bytes, kind: str) -> FoldFit:
         )
     predictions = tables if about["several_predictions"] else next(iter(tables), None)
     classes = labels if about["several_classes"] else next(iter(labels), None)
-    return FoldFit(Forgotten(kind, classes), predictions, about["history"])
+    return FoldFit(DiscardedModel(kind, classes), predictions, about["history"])
 
 
 def _sweep(drafts: Path) -> None:

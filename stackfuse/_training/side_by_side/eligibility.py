@@ -135,20 +135,28 @@ def _check_model(model) -> None:
     for method in _OWN_STEPS:
         function = getattr(model, method)
         if not (getattr(function, "__module__", None) or "").startswith("keras."):
-            raise errors.CannotFuse(f"the model {model.name!r} has a {method} of its own")
+            raise errors.CannotTrainSideBySide(
+                f"the model {model.name!r} has a {method} of its own"
+            )
     optimizer = model.optimizer
     name = type(optimizer).__name__
     if name not in _ELEMENTWISE or not type(optimizer).__module__.startswith("keras."):
-        raise errors.CannotFuse(f"the optimizer {name} looks at whole tensors")
+        raise errors.CannotTrainSideBySide(f"the optimizer {name} looks at whole tensors")
     for setting in _WHOLE:
         if getattr(optimizer, setting, None):
-            raise errors.CannotFuse(f"the optimizer's {setting} looks at whole tensors")
+            raise errors.CannotTrainSideBySide(f"the optimizer's {setting} looks at whole tensors")
     if architecture.exempts_from_decay(optimizer):
-        raise errors.CannotFuse("exclude_from_weight_decay treats one weight unlike another")
+        raise errors.CannotTrainSideBySide(
+            "exclude_from_weight_decay treats one weight unlike another"
+        )
     if not isinstance(optimizer.get_config()["learning_rate"], float | dict):
-        raise errors.CannotFuse("the optimizer's learning rate is no number and no schedule")
+        raise errors.CannotTrainSideBySide(
+            "the optimizer's learning rate is no number and no schedule"
+        )
     if any(variable.constraint is not None for variable in model.trainable_variables):
-        raise errors.CannotFuse("a weight has a constraint, which looks at whole tensors")
+        raise errors.CannotTrainSideBySide(
+            "a weight has a constraint, which looks at whole tensors"
+        )
 
 
 def _check_settings(training: Training) -> None:
@@ -157,13 +165,17 @@ def _check_settings(training: Training) -> None:
     for callback in training.callbacks:
         ours = type(callback).__module__.startswith("stackfuse.")
         if type(callback) is not keras.callbacks.EarlyStopping and not ours:
-            raise errors.CannotFuse(f"the callback {type(callback).__name__} may touch the model")
+            raise errors.CannotTrainSideBySide(
+                f"the callback {type(callback).__name__} may touch the model"
+            )
     if training.fit_params:
-        raise errors.CannotFuse(f"fit__{next(iter(training.fit_params))} is for model.fit")
+        raise errors.CannotTrainSideBySide(
+            f"fit__{next(iter(training.fit_params))} is for model.fit"
+        )
     if training.optimizer_state or model.optimizer.iterations.numpy() or training.first_epoch:
-        raise errors.CannotFuse("the model has been trained before")
+        raise errors.CannotTrainSideBySide("the model has been trained before")
     if training.verbose or model.run_eagerly or model.jit_compile:
-        raise errors.CannotFuse("verbose, run_eagerly and jit_compile are for model.fit")
+        raise errors.CannotTrainSideBySide("verbose, run_eagerly and jit_compile are for model.fit")
 
 
 def one_row(training: Training) -> tuple:

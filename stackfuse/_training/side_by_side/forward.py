@@ -135,7 +135,7 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
 
     Raises
     ------
-    CannotFuse
+    CannotTrainSideBySide
         With the reason.
     """
     name = forwards[0].model.name
@@ -144,7 +144,7 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
     if any(forward.changes for forward in forwards) or any(
         id(tensor) not in handles for tensor in resources
     ):
-        raise errors.CannotFuse(
+        raise errors.CannotTrainSideBySide(
             f"the model {name!r} uses a variable, a table or a random generator that is not part "
             "of it. Make it an attribute of the layer, keras.random.SeedGenerator for random "
             "numbers"
@@ -156,7 +156,7 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
         if described is None or not described.is_stateful:
             continue
         if all(argument.type != tf.resource.as_datatype_enum for argument in described.input_arg):
-            raise errors.CannotFuse(
+            raise errors.CannotTrainSideBySide(
                 f"the model {name!r} runs the operation {kind}, which may give something else "
                 "each time"
             )

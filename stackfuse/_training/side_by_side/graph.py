@@ -135,7 +135,7 @@ class ReplicaGraph:
 
     Raises
     ------
-    CannotFuse
+    CannotTrainSideBySide
         If the replicas have different graphs, or an optimizer of the whole would not act on each.
     """
 
@@ -145,11 +145,11 @@ class ReplicaGraph:
         self.forwards = list(forwards)
         kinds, *others = {forward.gradient_kinds(like) for forward in set(forwards)}
         if others:
-            raise errors.CannotFuse("the builder makes other graphs for other replicas")
+            raise errors.CannotTrainSideBySide("the builder makes other graphs for other replicas")
         config = optimizer.get_config()
         risky = config.get("centered") or config.get("epsilon") == 0
         if risky and tf.IndexedSlices in kinds:
-            raise errors.CannotFuse(
+            raise errors.CannotTrainSideBySide(
                 "a sparse gradient is divided by what may be zero, where Keras mixes up its rows: "
                 "let the optimizer have an epsilon, and not be centered"
             )
@@ -203,7 +203,7 @@ class ReplicaGraph:
 
         Raises
         ------
-        CannotFuse
+        CannotTrainSideBySide
             With the reason.
         """
         own = [variable.value for variable in self.states[0].variables]

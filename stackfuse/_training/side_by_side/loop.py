@@ -75,7 +75,7 @@ class SideBySide:
 
         Raises
         ------
-        CannotFuse
+        CannotTrainSideBySide
             If it cannot be trained beside the others; nothing has been trained then.
         """
         program = Program.of(training.model)
@@ -87,14 +87,16 @@ class SideBySide:
                 with _declined(training.model):
                     self._as_built = Forward(training.model, like).traced(like)
         elif program is not self.program or kind_of(training) != kind_of(self.trainings[0]):
-            raise errors.CannotFuse("the builder makes other graphs for other replicas")
+            raise errors.CannotTrainSideBySide("the builder makes other graphs for other replicas")
         self.trainings.append(training)
         owned = [id(v) for other in self.trainings for v in other.model.variables]
         if len(set(owned)) < sum(len(other.model.variables) for other in self.trainings):
-            raise errors.CannotFuse("the builder gives the same variables to several replicas")
+            raise errors.CannotTrainSideBySide(
+                "the builder gives the same variables to several replicas"
+            )
         n_weights = len(self.trainings) * training.model.count_params()
         if n_weights > MOST_WEIGHTS:
-            raise errors.CannotFuse(
+            raise errors.CannotTrainSideBySide(
                 f"{n_weights} weights in all replicas are too many to gain anything"
             )
 
@@ -103,7 +105,7 @@ class SideBySide:
 
         Raises
         ------
-        CannotFuse
+        CannotTrainSideBySide
             If they cannot be trained in one graph; nothing has been trained then.
         """
         with locked():
@@ -168,7 +170,7 @@ class SideBySide:
         first = trainings[0]
         forwards = [Forward(training.model, like) for training in trainings]
         if first is self.trainings[0] and forwards[0].traced(like) != self._as_built:
-            raise errors.CannotFuse(
+            raise errors.CannotTrainSideBySide(
                 f"the code in the model {first.model.name!r} computes something else each time it "
                 "is called, or since the models of other replicas were built"
             )
@@ -186,10 +188,12 @@ def _declined(model) -> Iterator[None]:
     """Decline a model whose code cannot be traced as the graph needs it: for any number of rows."""
     try:
         yield
-    except errors.CannotFuse:
+    except errors.CannotTrainSideBySide:
         raise
     except Exception as error:
-        raise errors.CannotFuse(f"the model {model.name!r} cannot be traced: {error}") from error
+        raise errors.CannotTrainSideBySide(
+            f"the model {model.name!r} cannot be traced: {error}"
+        ) from error
 
 
 def _keep(graphs: dict, key, graph) -> None:

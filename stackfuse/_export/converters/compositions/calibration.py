@@ -17,13 +17,13 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     unsupported,
 )
 from stackfuse._export.graph.sums import mean_over_trees
 
 
-@convert_type(CalibratedClassifierCV, frames=True)
+@converter_for(CalibratedClassifierCV, frames=True)
 def _calibrated(estimator, x, method):
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
@@ -88,7 +88,7 @@ def _with_temperature(calibrator, scores, response: str):
     return ops.softmax(logits * constant(calibrator.beta_, scores))
 
 
-@convert_type(FixedThresholdClassifier, TunedThresholdClassifierCV, frames=True)
+@converter_for(FixedThresholdClassifier, TunedThresholdClassifierCV, frames=True)
 def _threshold(estimator, x, method):
     inner = getattr(estimator, "estimator_", estimator.estimator)
     if method in ("predict_proba", "decision_function"):
@@ -119,7 +119,7 @@ def _threshold(estimator, x, method):
 # -------------------- Isotonic regression: a line between each two knots
 
 
-@convert_type(IsotonicRegression)
+@converter_for(IsotonicRegression)
 def _isotonic(estimator, x, method):
     if method not in ("predict", "transform"):
         raise unsupported(estimator, method)

@@ -11,7 +11,7 @@ from stackfuse._core import NotConvertible, messages
 from stackfuse._export.graph.arithmetic import held
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     unsupported,
 )
 from stackfuse._export.graph.frame import (
@@ -25,7 +25,7 @@ from stackfuse._export.graph.masks import refuse_as
 _TWINS = ("abs", "cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "square", "tanh")
 
 
-@convert_type(ColumnTransformer, frames=True)
+@converter_for(ColumnTransformer, frames=True)
 def _column_transformer(estimator, x, method):
     if method != "transform":
         raise unsupported(estimator, method)
@@ -44,7 +44,7 @@ def _column_transformer(estimator, x, method):
     return _joined(estimator, blocks)
 
 
-@convert_type(FeatureUnion, frames=True)
+@converter_for(FeatureUnion, frames=True)
 def _feature_union(estimator, x, method):
     if method != "transform":
         raise unsupported(estimator, method)
@@ -55,7 +55,7 @@ def _feature_union(estimator, x, method):
     return _joined(estimator, parts)
 
 
-@convert_type(FunctionTransformer, frames=True)
+@converter_for(FunctionTransformer, frames=True)
 def _function(estimator, x, method):
     if method != "transform":
         raise unsupported(estimator, method)
@@ -73,7 +73,7 @@ def _function(estimator, x, method):
     return x if name is None else getattr(ops, name)(x)
 
 
-@convert_type(SelectorMixin, frames=True)
+@converter_for(SelectorMixin, frames=True)
 def _selector(estimator, x, method):
     if method != "transform":
         raise unsupported(estimator, method)

@@ -19,13 +19,13 @@ from stackfuse._core import NotConvertible, sklearn_private
 from stackfuse._export.graph.arithmetic import held
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     unsupported,
 )
 from stackfuse._export.graph.frame import take_columns
 
 
-@convert_type(Pipeline, frames=True)
+@converter_for(Pipeline, frames=True)
 def _pipeline(estimator, x, method):
     *transformers, (_, last) = estimator.steps
     for _, transformer in transformers:
@@ -34,12 +34,12 @@ def _pipeline(estimator, x, method):
     return x if last in (None, "passthrough") else convert(last, x, method)
 
 
-@convert_type(FrozenEstimator, frames=True)
+@converter_for(FrozenEstimator, frames=True)
 def _frozen(estimator, x, method):
     return convert(estimator.estimator, x, method)
 
 
-@convert_type(sklearn_private.BaseSearchCV, frames=True)
+@converter_for(sklearn_private.BaseSearchCV, frames=True)
 def _search(estimator, x, method):
     if not hasattr(estimator, "best_estimator_"):
         raise NotConvertible(
@@ -48,18 +48,18 @@ def _search(estimator, x, method):
     return convert(estimator.best_estimator_, x, method)
 
 
-@convert_type(SelfTrainingClassifier)
+@converter_for(SelfTrainingClassifier)
 def _self_training(estimator, x, method):
     return convert(estimator.estimator_, x, method)
 
 
-@convert_type(RFE)
+@converter_for(RFE)
 def _selected(estimator, x, method):
     chosen = take_columns(x, np.flatnonzero(estimator.support_).tolist())
     return chosen if method == "transform" else convert(estimator.estimator_, chosen, method)
 
 
-@convert_type(TransformedTargetRegressor, frames=True)
+@converter_for(TransformedTargetRegressor, frames=True)
 def _transformed_target(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)

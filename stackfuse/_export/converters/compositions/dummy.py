@@ -7,13 +7,13 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from stackfuse._core import NotConvertible, sklearn_private
 from stackfuse._export.graph.arithmetic import held
 from stackfuse._export.graph.convert import (
-    convert_type,
+    converter_for,
     unsupported,
 )
 from stackfuse._export.graph.frame import Frame
 
 
-@convert_type(DummyRegressor, frames=True)
+@converter_for(DummyRegressor, frames=True)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -21,7 +21,7 @@ def _regressor(estimator, x, method):
     return y if estimator.n_outputs_ > 1 else y[:, 0]
 
 
-@convert_type(DummyClassifier, frames=True)
+@converter_for(DummyClassifier, frames=True)
 def _classifier(estimator, x, method):
     strategy = estimator._strategy
     if strategy in ("stratified", "uniform") and method == "label":
@@ -45,7 +45,7 @@ def _classifier(estimator, x, method):
     return rows if isinstance(proba, list) else rows[0]
 
 
-@convert_type(sklearn_private.ConstantPredictor, frames=True)
+@converter_for(sklearn_private.ConstantPredictor, frames=True)
 def _constant(estimator, x, method):
     """Return the one class of which one-vs-rest had rows."""
     value = estimator.y_.astype(np.float64)

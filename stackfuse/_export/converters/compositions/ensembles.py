@@ -34,7 +34,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     current_build,
     unsupported,
 )
@@ -47,7 +47,7 @@ from stackfuse._export.graph.sums import (
 _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
 
 
-@convert_type(VotingClassifier, frames=True)
+@converter_for(VotingClassifier, frames=True)
 def _voting_classifier(estimator, x, method):
     bases, weights = estimator.estimators_, estimator._weights_not_none
     if estimator.voting == "soft":
@@ -68,7 +68,7 @@ def _voting_classifier(estimator, x, method):
     return first_largest(sum_over_trees(_weighed(votes, weights)))
 
 
-@convert_type(VotingRegressor, frames=True)
+@converter_for(VotingRegressor, frames=True)
 def _voting_regressor(estimator, x, method):
     values = [convert(base, x, "predict") for base in estimator.estimators_]
     if method == "transform":
@@ -79,7 +79,7 @@ def _voting_regressor(estimator, x, method):
     return _average(table, estimator._weights_not_none)[:, 0]
 
 
-@convert_type(BaggingClassifier)
+@converter_for(BaggingClassifier)
 def _bagging_classifier(estimator, x, method):
     views = list(zip(estimator.estimators_, estimator.estimators_features_))
     n_classes = len(estimator.classes_)
@@ -103,7 +103,7 @@ def _bagging_classifier(estimator, x, method):
     return proba if method == "predict_proba" else first_largest(proba)
 
 
-@convert_type(BaggingRegressor)
+@converter_for(BaggingRegressor)
 def _bagging_regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -118,7 +118,7 @@ def _bagging_regressor(estimator, x, method):
     return mean[:, 0] if mean.shape[1] == 1 else mean
 
 
-@convert_type(AdaBoostClassifier)
+@converter_for(AdaBoostClassifier)
 def _ada_classifier(estimator, x, method):
     """Add up the votes of the bases, each for one class and against all others (SAMME).
 
@@ -160,7 +160,7 @@ def _ada_classifier(estimator, x, method):
     return ops.softmax(decision / constant(n_classes - 1, total))
 
 
-@convert_type(AdaBoostRegressor)
+@converter_for(AdaBoostRegressor)
 def _ada_regressor(estimator, x, method):
     """Return the weighted median of the bases' predictions (AdaBoost.R2).
 

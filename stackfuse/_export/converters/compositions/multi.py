@@ -19,12 +19,12 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     unsupported,
 )
 
 
-@convert_type(OneVsRestClassifier, frames=True)
+@converter_for(OneVsRestClassifier, frames=True)
 def _one_vs_rest(estimator, x, method):
     bases = estimator.estimators_
     if method == "decision_function":
@@ -49,7 +49,7 @@ def _one_vs_rest(estimator, x, method):
     return proba / ops.where(nothing, constant(1.0, proba), total)
 
 
-@convert_type(OneVsOneClassifier)
+@converter_for(OneVsOneClassifier)
 def _one_vs_one(estimator, x, method):
     if estimator.pairwise_indices_ is not None:
         raise NotConvertible("OneVsOneClassifier over a precomputed kernel has no counterpart.")
@@ -79,7 +79,7 @@ def _one_vs_one(estimator, x, method):
     return decision if method == "decision_function" else first_largest(decision)
 
 
-@convert_type(OutputCodeClassifier, frames=True)
+@converter_for(OutputCodeClassifier, frames=True)
 def _output_code(estimator, x, method):
     """Return the class whose code is nearest, the first of equally near ones."""
     if method != "label":
@@ -90,14 +90,14 @@ def _output_code(estimator, x, method):
     return first_largest(product * constant(2.0, code) - constant(np.sum(book**2, axis=1), code))
 
 
-@convert_type(MultiOutputRegressor, frames=True)
+@converter_for(MultiOutputRegressor, frames=True)
 def _outputs_of_regressors(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     return ops.stack([_flat(convert(base, x, method)) for base in estimator.estimators_], axis=1)
 
 
-@convert_type(MultiOutputClassifier, frames=True)
+@converter_for(MultiOutputClassifier, frames=True)
 def _outputs_of_classifiers(estimator, x, method):
     if method == "predict_proba":
         return [convert(base, x, method) for base in estimator.estimators_]
@@ -106,7 +106,7 @@ def _outputs_of_classifiers(estimator, x, method):
     return ops.stack([convert(base, x, method) for base in estimator.estimators_], axis=1)
 
 
-@convert_type(ClassifierChain, RegressorChain)
+@converter_for(ClassifierChain, RegressorChain)
 def _chain(estimator, x, method):
     passed_on = getattr(estimator, "chain_method_", "predict")
     if method == "label":

@@ -24,7 +24,7 @@ from stackfuse._export.graph.arithmetic import (
     two_columns,
 )
 from stackfuse._export.graph.convert import (
-    convert_type,
+    converter_for,
     once,
     unsupported,
 )
@@ -158,7 +158,7 @@ def _diagonal(kernel, x):
     return ops.zeros_like(x[:, :1]) + constant(value, x)
 
 
-@convert_type(GaussianProcessRegressor)
+@converter_for(GaussianProcessRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -203,7 +203,7 @@ def _binary(estimator, x, method):
     return two_columns(ops.sum(shares * integrals, axis=1, keepdims=True) + half)
 
 
-@convert_type(GaussianProcessClassifier)
+@converter_for(GaussianProcessClassifier)
 def _classifier(estimator, x, method):
     base = estimator.base_estimator_
     if estimator.n_classes_ == 2:

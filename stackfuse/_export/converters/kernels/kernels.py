@@ -22,13 +22,13 @@ from stackfuse._export.graph.arithmetic import (
     first_largest,
 )
 from stackfuse._export.graph.convert import (
-    convert_type,
+    converter_for,
     once,
     unsupported,
 )
 
 
-@convert_type(KernelRidge)
+@converter_for(KernelRidge)
 def _kernel_ridge(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -39,7 +39,7 @@ def _kernel_ridge(estimator, x, method):
     return as_column(y) if estimator.dual_coef_.ndim == 1 else y
 
 
-@convert_type(SVR, NuSVR)
+@converter_for(SVR, NuSVR)
 def _svr(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -47,7 +47,7 @@ def _svr(estimator, x, method):
     return as_column(affine(_support_kernel(estimator, x), dual, estimator._intercept_))
 
 
-@convert_type(SVC, NuSVC)
+@converter_for(SVC, NuSVC)
 def _svc(estimator, x, method):
     if method not in ("decision_function", "label"):
         raise NotConvertible(
@@ -141,7 +141,7 @@ def _members(n_classes: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     return np.eye(n_classes, dtype=dtype)[first], np.eye(n_classes, dtype=dtype)[second]
 
 
-@convert_type(LabelPropagation, LabelSpreading)
+@converter_for(LabelPropagation, LabelSpreading)
 def _label_propagation(estimator, x, method):
     rows = kept_rows(estimator, estimator.X_)
     if estimator.kernel == "knn":

@@ -23,7 +23,7 @@ from stackfuse._export.graph.arithmetic import (
 from stackfuse._export.graph.convert import (
     convert,
     convert_transformer,
-    convert_type,
+    converter_for,
     unsupported,
 )
 
@@ -84,7 +84,7 @@ def _nearest(estimator, x, values: np.ndarray):
 # -------------------- Clusters: the distances to their centres, and the nearest
 
 
-@convert_type(KMeans, MiniBatchKMeans, Birch, BisectingKMeans)
+@converter_for(KMeans, MiniBatchKMeans, Birch, BisectingKMeans)
 def _clusters(estimator, x, method):
     if method not in ("transform", "predict"):
         raise unsupported(estimator, method)

@@ -33,7 +33,7 @@ from stackfuse._export.graph.arithmetic import (
     table,
 )
 from stackfuse._export.graph.convert import (
-    convert_type,
+    converter_for,
     once,
     unsupported,
 )
@@ -137,7 +137,7 @@ def _weights(estimator, reduced, power: float):
     return ops.where(ops.any(same, axis=1, keepdims=True), ops.where(same, one, zero), inverse)
 
 
-@convert_type(KNeighborsRegressor, RadiusNeighborsRegressor)
+@converter_for(KNeighborsRegressor, RadiusNeighborsRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -148,7 +148,7 @@ def _regressor(estimator, x, method):
     return ops.reshape(mean, (-1,)) if y.ndim == 1 else mean
 
 
-@convert_type(KNeighborsClassifier)
+@converter_for(KNeighborsClassifier)
 def _classifier(estimator, x, method):
     return _from_votes(estimator, _per_output(estimator, _votes(estimator, x)), method)
 
@@ -159,7 +159,7 @@ def _votes(estimator, x):
     return nearest(estimator, x, _one_hot(estimator)).total
 
 
-@convert_type(RadiusNeighborsClassifier)
+@converter_for(RadiusNeighborsClassifier)
 def _radius_classifier(estimator, x, method):
     return _from_votes(estimator, _radius_votes(estimator, x), method)
 
@@ -215,7 +215,7 @@ def _from_votes(estimator, columns: list[Any], method: str):
     return shares if estimator.outputs_2d_ else shares[0]
 
 
-@convert_type(NearestCentroid)
+@converter_for(NearestCentroid)
 def _nearest_centroid(estimator, x, method):
     centroids, priors = estimator.centroids_, estimator.class_prior_
     if method == "label" and np.isclose(priors, 1 / len(priors)).all():

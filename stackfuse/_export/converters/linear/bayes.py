@@ -12,11 +12,11 @@ from stackfuse._export.graph.arithmetic import (
     held,
     table,
 )
-from stackfuse._export.graph.convert import convert_type
+from stackfuse._export.graph.convert import converter_for
 from stackfuse._export.graph.masks import refuse_rows
 
 
-@convert_type(GaussianNB)
+@converter_for(GaussianNB)
 def _gaussian(estimator, x, method):
     mean, variance = rows_as_tensor(x, estimator.theta_), rows_as_tensor(x, estimator.var_)
     squares = ops.sum(ops.square(ops.expand_dims(x, 1) - mean) / variance, axis=2)
@@ -27,19 +27,19 @@ def _gaussian(estimator, x, method):
     return from_log_posterior(estimator, prior + (volume - 0.5 * squares), method)
 
 
-@convert_type(MultinomialNB)
+@converter_for(MultinomialNB)
 def _multinomial(estimator, x, method):
     scores = affine(x, estimator.feature_log_prob_, estimator.class_log_prior_)
     return from_log_posterior(estimator, scores, method)
 
 
-@convert_type(ComplementNB)
+@converter_for(ComplementNB)
 def _complement(estimator, x, method):
     prior = estimator.class_log_prior_ if len(estimator.classes_) == 1 else 0.0
     return from_log_posterior(estimator, affine(x, estimator.feature_log_prob_, prior), method)
 
 
-@convert_type(BernoulliNB)
+@converter_for(BernoulliNB)
 def _bernoulli(estimator, x, method):
     if estimator.binarize is not None:
         x = ops.cast(ops.greater(x, constant(estimator.binarize, x)), x.dtype)
@@ -50,7 +50,7 @@ def _bernoulli(estimator, x, method):
     return from_log_posterior(estimator, affine(x, present - absent, offset), method)
 
 
-@convert_type(CategoricalNB)
+@converter_for(CategoricalNB)
 def _categorical(estimator, x, method):
     n_classes = len(estimator.classes_)
     scores = ops.zeros_like(x[:, :1])

@@ -12,12 +12,12 @@ from stackfuse._export.graph.arithmetic import (
     is_positive,
 )
 from stackfuse._export.graph.convert import (
-    convert_type,
+    converter_for,
     unsupported,
 )
 
 
-@convert_type(QuadraticDiscriminantAnalysis)
+@converter_for(QuadraticDiscriminantAnalysis)
 def _quadratic(estimator, x, method):
     squares, offsets = [], []
     for mean, rotation, scaling, prior in zip(
@@ -49,7 +49,7 @@ def from_log_posterior(estimator, scores, method: str):
     return ops.softmax(scores) if scores.shape[1] > 1 else ops.ones_like(scores)
 
 
-@convert_type(LinearDiscriminantAnalysis)
+@converter_for(LinearDiscriminantAnalysis)
 def _linear(estimator, x, method):
     if method == "transform":
         return _projection(estimator, x)

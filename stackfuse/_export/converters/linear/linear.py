@@ -56,7 +56,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     current_build,
     once,
     unsupported,
@@ -70,7 +70,7 @@ def _scores(estimator, x):
     return affine(x, estimator.coef_, estimator.intercept_, trainable=trainable)
 
 
-@convert_type(
+@converter_for(
     ARDRegression,
     BayesianRidge,
     ElasticNet,
@@ -105,7 +105,7 @@ def _regressor(estimator, x, method):
     return as_column(y) if np.ndim(estimator.coef_) == 1 else y
 
 
-@convert_type(GammaRegressor, PoissonRegressor, TweedieRegressor)
+@converter_for(GammaRegressor, PoissonRegressor, TweedieRegressor)
 def _generalised(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -113,12 +113,12 @@ def _generalised(estimator, x, method):
     return y if isinstance(estimator._base_loss.link, sklearn_private.IdentityLink) else ops.exp(y)
 
 
-@convert_type(RANSACRegressor)
+@converter_for(RANSACRegressor)
 def _ransac(estimator, x, method):
     return convert(estimator.estimator_, x, method)
 
 
-@convert_type(CCA, PLSCanonical, PLSRegression)
+@converter_for(CCA, PLSCanonical, PLSRegression)
 def _partial_least_squares(estimator, x, method):
     centred = x - held(x, estimator._x_mean)[0]
     if method == "transform":
@@ -129,7 +129,7 @@ def _partial_least_squares(estimator, x, method):
     return as_column(y) if estimator._predict_1d else y
 
 
-@convert_type(PLSSVD)
+@converter_for(PLSSVD)
 def _pls_svd(estimator, x, method):
     if method != "transform":
         raise unsupported(estimator, method)
@@ -137,13 +137,13 @@ def _pls_svd(estimator, x, method):
     return affine((x - centre) / scale, estimator.x_weights_.T, 0.0)
 
 
-@convert_type(LinearSVC, PassiveAggressiveClassifier, Perceptron)
+@converter_for(LinearSVC, PassiveAggressiveClassifier, Perceptron)
 def _decision_classifier(estimator, x, method):
     decision = _scores(estimator, x)
     return _from_decision(estimator, decision, method, proba=None)
 
 
-@convert_type(RidgeClassifier, RidgeClassifierCV)
+@converter_for(RidgeClassifier, RidgeClassifierCV)
 def _ridge_classifier(estimator, x, method):
     decision = _scores(estimator, x)
     if method == "label" and estimator._label_binarizer.y_type_.startswith("multilabel"):
@@ -151,13 +151,13 @@ def _ridge_classifier(estimator, x, method):
     return _from_decision(estimator, decision, method, proba=None)
 
 
-@convert_type(LogisticRegression, LogisticRegressionCV)
+@converter_for(LogisticRegression, LogisticRegressionCV)
 def _softmax_classifier(estimator, x, method):
     decision = _scores(estimator, x)
     return _from_decision(estimator, decision, method, proba=_softmax)
 
 
-@convert_type(SGDClassifier)
+@converter_for(SGDClassifier)
 def _sgd_classifier(estimator, x, method):
     decision = _scores(estimator, x)
     proba = {"log_loss": _one_vs_rest, "modified_huber": _clipped}.get(estimator.loss)

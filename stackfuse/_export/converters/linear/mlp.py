@@ -11,7 +11,7 @@ from stackfuse._export.graph.arithmetic import (
     two_columns,
 )
 from stackfuse._export.graph.convert import (
-    convert_type,
+    converter_for,
     once,
     unsupported,
 )
@@ -40,7 +40,7 @@ def _activated(x, name: str):
     return functions[name](x)
 
 
-@convert_type(MLPRegressor)
+@converter_for(MLPRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -48,7 +48,7 @@ def _regressor(estimator, x, method):
     return as_column(y) if y.shape[1] == 1 else y
 
 
-@convert_type(MLPClassifier)
+@converter_for(MLPClassifier)
 def _classifier(estimator, x, method):
     proba = _forward(estimator, x)
     if method == "predict_proba":

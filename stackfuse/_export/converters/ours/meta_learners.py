@@ -12,13 +12,13 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     unsupported,
 )
 from stackfuse._meta import combiners, pooling
 
 
-@convert_type(combiners.CombiningRegressor)
+@converter_for(combiners.CombiningRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -27,7 +27,7 @@ def _regressor(estimator, x, method):
     return as_column(y) if estimator._y_is_column else y
 
 
-@convert_type(combiners.CombiningClassifier)
+@converter_for(combiners.CombiningClassifier)
 def _classifier(estimator, x, method):
     labels = estimator._task == "multilabel"
     opinions = [

@@ -16,7 +16,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     current_build,
     once,
     unsupported,
@@ -36,7 +36,7 @@ from stackfuse._oof.alignment import Aligned
 from stackfuse._oof.contributions import FEATURES
 
 
-@convert_type(NetworkClassifier)
+@converter_for(NetworkClassifier)
 def _classifier(estimator, x, method):
     if method == FEATURES:
         return _features(estimator, x)
@@ -57,7 +57,7 @@ def _classifier(estimator, x, method):
     return first_largest(probabilities)
 
 
-@convert_type(NetworkRegressor)
+@converter_for(NetworkRegressor)
 def _regressor(estimator, x, method):
     if method == FEATURES:
         return _features(estimator, x)
@@ -67,7 +67,7 @@ def _regressor(estimator, x, method):
     return as_column(y) if estimator._y_is_column else y
 
 
-@convert_type(Aligned)
+@converter_for(Aligned)
 def _aligned(estimator, x, method):
     if method != FEATURES:
         raise unsupported(estimator, method)

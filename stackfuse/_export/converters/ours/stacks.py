@@ -11,7 +11,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     current_build,
     once,
 )
@@ -30,7 +30,7 @@ from stackfuse._stacking import (
 )
 
 
-@convert_type(
+@converter_for(
     StackingClassifier,
     StackingRegressor,
     ensemble.StackingClassifier,

@@ -22,7 +22,7 @@ from stackfuse._export.graph.arithmetic import (
     two_columns,
 )
 from stackfuse._export.graph.convert import (
-    convert_type,
+    converter_for,
     unsupported,
 )
 from stackfuse._export.graph.sums import sum_over_trees
@@ -32,7 +32,7 @@ _IDENTITY = ("RMSE", "MAE", "Quantile", "Expectile", "LogCosh", "Huber", "MAPE",
 _EXPONENTIAL = ("Poisson", "Tweedie")
 
 
-@convert_type(CatBoostRegressor)
+@converter_for(CatBoostRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -42,7 +42,7 @@ def _regressor(estimator, x, method):
     return y if y.shape[1] > 1 else y[:, 0]
 
 
-@convert_type(CatBoostClassifier)
+@converter_for(CatBoostClassifier)
 def _classifier(estimator, x, method):
     model = _read(estimator, ("Logloss", "CrossEntropy", "MultiClass"))
     if estimator.get_probability_threshold() not in (None, 0.5):

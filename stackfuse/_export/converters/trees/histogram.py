@@ -26,7 +26,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     once,
     unsupported,
 )
@@ -36,7 +36,7 @@ from stackfuse._export.graph.frame import (
 )
 
 
-@convert_type(HistGradientBoostingRegressor, frames=True)
+@converter_for(HistGradientBoostingRegressor, frames=True)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -44,7 +44,7 @@ def _regressor(estimator, x, method):
     return ops.exp(raw) if estimator.loss in ("poisson", "gamma") else raw
 
 
-@convert_type(HistGradientBoostingClassifier, frames=True)
+@converter_for(HistGradientBoostingClassifier, frames=True)
 def _classifier(estimator, x, method):
     return from_raw(estimator, _boosted(estimator, x), method)
 

@@ -19,7 +19,7 @@ from stackfuse._export.graph.arithmetic import (
     two_columns,
 )
 from stackfuse._export.graph.convert import (
-    convert_type,
+    converter_for,
     unsupported,
 )
 
@@ -28,7 +28,7 @@ _IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
 _EXPONENTIAL = ("poisson", "gamma", "tweedie")
 
 
-@convert_type(LGBMRegressor)
+@converter_for(LGBMRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -40,7 +40,7 @@ def _regressor(estimator, x, method):
     return ops.sign(raw) * raw * raw if "sqrt" in settings else raw
 
 
-@convert_type(LGBMClassifier)
+@converter_for(LGBMClassifier)
 def _classifier(estimator, x, method):
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)

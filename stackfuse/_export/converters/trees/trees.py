@@ -32,7 +32,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     convert,
-    convert_type,
+    converter_for,
     once,
     unsupported,
 )
@@ -42,7 +42,7 @@ from stackfuse._export.graph.sums import (
 )
 
 
-@convert_type(DecisionTreeClassifier, ExtraTreeClassifier)
+@converter_for(DecisionTreeClassifier, ExtraTreeClassifier)
 def _tree_classifier(estimator, x, method):
     return _from_proba(estimator, _of_tree(estimator, x), method)
 
@@ -54,7 +54,7 @@ def _of_tree(estimator, x):
     return leaf_values(as_float32(x, trees), trees)[:, 0]
 
 
-@convert_type(RandomForestClassifier, ExtraTreesClassifier)
+@converter_for(RandomForestClassifier, ExtraTreesClassifier)
 def _forest_classifier(estimator, x, method):
     return _from_proba(estimator, _of_forest(estimator, x), method)
 
@@ -66,21 +66,21 @@ def _of_forest(estimator, x):
     return mean_over_trees(leaf_values(as_float32(x, trees), trees))
 
 
-@convert_type(DecisionTreeRegressor, ExtraTreeRegressor)
+@converter_for(DecisionTreeRegressor, ExtraTreeRegressor)
 def _tree_regressor(estimator, x, method):
     _check_predict(estimator, method)
     y = _of_tree(estimator, x)
     return y if estimator.n_outputs_ > 1 else y[:, 0]
 
 
-@convert_type(RandomForestRegressor, ExtraTreesRegressor)
+@converter_for(RandomForestRegressor, ExtraTreesRegressor)
 def _forest_regressor(estimator, x, method):
     _check_predict(estimator, method)
     y = _of_forest(estimator, x)
     return y if estimator.n_outputs_ > 1 else y[:, 0]
 
 
-@convert_type(RandomTreesEmbedding)
+@converter_for(RandomTreesEmbedding)
 def _embedding(estimator, x, method):
     if method != "transform":
         raise unsupported(estimator, method)
@@ -96,13 +96,13 @@ def _embedding(estimator, x, method):
     return ops.cast(ops.concatenate(columns, axis=1), x.dtype)
 
 
-@convert_type(GradientBoostingRegressor)
+@converter_for(GradientBoostingRegressor)
 def _boosting_regressor(estimator, x, method):
     _check_predict(estimator, method)
     return _boosted(estimator, x)[:, 0]
 
 
-@convert_type(GradientBoostingClassifier)
+@converter_for(GradientBoostingClassifier)
 def _boosting_classifier(estimator, x, method):
     raw = _boosted(estimator, x)
     if method == "label" and raw.shape[1] == 1:

@@ -20,7 +20,7 @@ from stackfuse._export.graph.arithmetic import (
     two_columns,
 )
 from stackfuse._export.graph.convert import (
-    convert_type,
+    converter_for,
     unsupported,
 )
 
@@ -35,7 +35,7 @@ _IDENTITY = (
 _EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie")
 
 
-@convert_type(XGBRegressor, XGBRFRegressor)
+@converter_for(XGBRegressor, XGBRFRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -49,7 +49,7 @@ def _regressor(estimator, x, method):
     return y if y.shape[1] > 1 else y[:, 0]
 
 
-@convert_type(XGBClassifier, XGBRFClassifier)
+@converter_for(XGBClassifier, XGBRFClassifier)
 def _classifier(estimator, x, method):
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)

@@ -27,7 +27,7 @@ from stackfuse._training import (
 )
 
 
-class FusedEngine:
+class SideBySideEngine:
     """The fold replicas of a network, trained side by side.
 
     Parameters
@@ -58,7 +58,7 @@ class FusedEngine:
 
         Raises
         ------
-        CannotFuse
+        CannotTrainSideBySide
             With the reason, if there is no other engine.
         """
         n_folds = len(folds)
@@ -70,7 +70,9 @@ class FusedEngine:
         job: dict[str, Any] = {"method": method, "fit_params": fit_params}
         if not isinstance(estimator, NetworkEstimator):
             if self.otherwise is None:
-                raise errors.CannotFuse(f"{type(estimator).__name__} is no network of ours")
+                raise errors.CannotTrainSideBySide(
+                    f"{type(estimator).__name__} is no network of ours"
+                )
             job |= {"seeds": seeds, "watch": watch, "entries": entries, "keep": keep}
             return self.otherwise.fit_folds(estimator, X, y, folds, **job)
 
@@ -98,7 +100,7 @@ class FusedEngine:
             for group in groups_of(missing):
                 try:
                     twins = _fit_together(prepare, finish, group, self._is_better_alone)
-                except errors.CannotFuse:
+                except errors.CannotTrainSideBySide:
                     if self.otherwise is None:
                         raise
                     break
@@ -129,12 +131,12 @@ class FusedEngine:
 
         Raises
         ------
-        CannotFuse
+        CannotTrainSideBySide
             If they cannot, and there is no other engine.
         """
         try:
             check_replica(training)
-        except errors.CannotFuse:
+        except errors.CannotTrainSideBySide:
             if self.otherwise is None:
                 raise
             return True
@@ -155,7 +157,7 @@ def _fit_together(
 
     Raises
     ------
-    CannotFuse
+    CannotTrainSideBySide
         If they cannot be trained together. None has been then, no task was begun, and numpy's
         random state, which seeds replicas without a random state, is as it was.
     """
@@ -177,7 +179,7 @@ def _fit_together(
             prepared.share_x(waiting[0][-1])
             together.add(training)
         together.make_graphs()
-    except errors.CannotFuse:
+    except errors.CannotTrainSideBySide:
         np.random.set_state(drawn)
         raise
 
@@ -208,7 +210,7 @@ class _in_fold:
         return self
 
     def __exit__(self, kind, error, traceback):
-        if isinstance(error, Exception) and not isinstance(error, errors.CannotFuse):
+        if isinstance(error, Exception) and not isinstance(error, errors.CannotTrainSideBySide):
             vars(error).setdefault("fold", self.k)
 
 

@@ -1,0 +1,44 @@
+from ._core import MultiInput, NotConvertible
+from ._core.errors import ParityError
+from ._export import ExportReport, convert, converter_for, export, to_keras
+from ._fusion import fuse
+from ._meta import (
+    BestClassifier,
+    BestRegressor,
+    ConvexClassifier,
+    ConvexRegressor,
+    FusionClassifier,
+    FusionRegressor,
+    GreedyClassifier,
+    GreedyRegressor,
+)
+from ._networks import KerasClassifier, KerasRegressor
+from ._oof import OutOfFold, out_of_fold
+from ._stacking import StackingClassifier, StackingRegressor
+
+__version__: str
+__all__ = [
+    "BestClassifier",
+    "BestRegressor",
+    "ConvexClassifier",
+    "ConvexRegressor",
+    "ExportReport",
+    "FusionClassifier",
+    "FusionRegressor",
+    "GreedyClassifier",
+    "GreedyRegressor",
+    "KerasClassifier",
+    "KerasRegressor",
+    "MultiInput",
+    "NotConvertible",
+    "OutOfFold",
+    "ParityError",
+    "StackingClassifier",
+    "StackingRegressor",
+    "convert",
+    "converter_for",
+    "export",
+    "fuse",
+    "out_of_fold",
+    "to_keras",
+]
