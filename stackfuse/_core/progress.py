@@ -1,7 +1,8 @@
 """Progress: every fit inside a fit is a task of scikit-learn's callbacks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from sklearn.callback import ProgressBar
 
@@ -46,3 +47,55 @@ def task(context, name: str, *, owner, inner) -> Iterator[None]:
         part.call_on_fit_task_begin(estimator=owner)
         yield
     part.call_on_fit_task_end(estimator=owner)
+
+
+class FitTask:
+    """The task of one fit: a context around it, which is entered once.
+
+    Attributes
+    ----------
+    begun : bool
+        Whether it has been entered.
+    """
+
+    def __init__(self, context, name: str, owner):
+        self._context = context
+        self._name = name
+        self._owner = owner
+        self.begun = False
+
+    def __call__(self, inner) -> AbstractContextManager[None]:
+        """Return the context; an inner estimator reports its own tasks below this one."""
+        self.begun = True
+        return task(self._context, self._name, owner=self._owner, inner=inner)
+
+    def done_elsewhere(self) -> None:
+        """Report a fit that was found, or was made in another process."""
+        if not self.begun:
+            with self(None):
+                pass
+
+
+@contextmanager
+def tasks(
+    context, name: str, names: Sequence[str], *, owner, data: dict[str, Any]
+) -> Iterator[list[FitTask]]:
+    """Report several fits as the parts of one task.
+
+    Parameters
+    ----------
+    context : sklearn.callback.CallbackContext
+    name : str
+    names : sequence of str
+        One per fit.
+    owner : estimator
+        Being fitted.
+    data : dict
+        The X and y that it is fitted on.
+    """
+    part = context.subcontext(task_name=name, max_subtasks=len(names))
+    part.call_on_fit_task_begin(estimator=owner, **data)
+    try:
+        yield [FitTask(part, each, owner) for each in names]
+    finally:
+        part.call_on_fit_task_end(estimator=owner, **data)

@@ -10,11 +10,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stackfuse._core import targets
-from stackfuse._oof.columns import (
-    PASSED,
-    Column,
+from stackfuse._oof import (
+    contributions,
+    prediction_columns,
 )
-from stackfuse._oof.contributions import FEATURES
 
 #: How far a probability may lie outside of 0 to 1, and a sum of probabilities from 1: networks
 #: compute in float32.
@@ -24,10 +23,10 @@ ROUNDING = 1e-3
 class ReadsColumns:
     """A meta-learner that is told what the columns of X are, by its parameter `columns`."""
 
-    columns: Sequence[Column] | None
+    columns: Sequence[prediction_columns.Column] | None
 
 
-def set_columns(estimator, columns: Sequence[Column], *, anew: bool = False):
+def set_columns(estimator, columns: Sequence[prediction_columns.Column], *, anew: bool = False):
     """Tell a meta-learner, and what is inside it, what the columns of its table are.
 
     Parameters
@@ -73,7 +72,7 @@ class Block:
 
 
 def blocks_of(
-    columns: Sequence[Column] | None,
+    columns: Sequence[prediction_columns.Column] | None,
     X: np.ndarray,
     names: Sequence[str],
     *,
@@ -113,7 +112,9 @@ def blocks_of(
     return [_checked(block, columns[block.places[0]].method, task, width) for block in blocks]
 
 
-def told_blocks(columns: Sequence[Column], X: np.ndarray) -> tuple[list[Block], tuple[int, ...]]:
+def told_blocks(
+    columns: Sequence[prediction_columns.Column], X: np.ndarray
+) -> tuple[list[Block], tuple[int, ...]]:
     """Return the block of each base estimator, and the places of the columns passed through."""
     if len(columns) != X.shape[1]:
         raise ValueError(
@@ -122,20 +123,22 @@ def told_blocks(columns: Sequence[Column], X: np.ndarray) -> tuple[list[Block], 
         )
     places: dict[str, list[int]] = {}
     for place, column in enumerate(columns):
-        if column.method != PASSED:
+        if column.method != prediction_columns.PASSED:
             places.setdefault(column.estimator, []).append(place)
     blocks = [
         Block(name, tuple(where), scores=columns[where[0]].method != "predict_proba")
         for name, where in places.items()
     ]
-    return blocks, tuple(k for k, column in enumerate(columns) if column.method == PASSED)
+    return blocks, tuple(
+        k for k, column in enumerate(columns) if column.method == prediction_columns.PASSED
+    )
 
 
 def _checked(block: Block, method: str, task: targets.Task, width: int) -> Block:
     """Return the block of a base that told its method, or raise if it cannot be used."""
     n_columns = len(block.places)
     one_is_enough = task == "binary"
-    if method == FEATURES:
+    if method == contributions.FEATURES:
         raise ValueError(
             f"{block.name!r} contributes features, which are no predictions that can be weighed: "
             "use a meta-learner that learns from any numbers, such as LogisticRegression(), "

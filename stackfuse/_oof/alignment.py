@@ -19,7 +19,6 @@ does another reference help: every model of the stack, but one, has seen the row
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
@@ -30,7 +29,8 @@ from stackfuse._oof.contributions import (
     FEATURES,
     contribution,
 )
-from stackfuse._oof.folds import Fold
+from stackfuse._oof.fits import FoldFit
+from stackfuse._oof.jobs import FoldJob
 
 #: Training rows of a fold that its frame is estimated on, at most.
 MOST_ROWS = 10_000
@@ -137,45 +137,36 @@ class Aligned(BaseEstimator):
         return self.alignment(contribution(self.estimator, FEATURES, X))
 
 
-def in_one_frame(
-    estimators: Sequence, predictions: Sequence, X, folds: Sequence[Fold]
-) -> tuple[list[Any], list[Any]]:
-    """Return the models of all folds and what they predicted, with features in one frame.
+def in_one_frame(fits: Sequence[FoldFit], jobs: Sequence[FoldJob], X) -> list[FoldFit]:
+    """Return fits with their models and features in one frame.
 
     It is the frame of the model that was fitted on all rows, else that of the first fold's.
 
     Parameters
     ----------
-    estimators : sequence of fitted estimators
-        One per fold.
-    predictions : sequence of (ndarray or None)
-        The features of each fold's test rows.
+    fits : sequence of FoldFit
+        With their models; the predictions are the features of each fold's test rows.
+    jobs : sequence of FoldJob
     X : array-like of shape (n_samples, ...)
-    folds : sequence of Fold
 
     Raises
     ------
-    ValueError
-        If a fold cannot be aligned; its attribute ``fold`` is the number of the fold.
+    FitFailed
+        If the features of a fold cannot be aligned.
     """
-    whole = [k for k, fold in enumerate(folds) if not len(fold.test)]
+    whole = [k for k, job in enumerate(jobs) if not len(job.fold.test)]
     first = whole[0] if whole else 0
-    models: list[Any] = list(estimators)
-    moved: list[Any] = list(predictions)
-    for k, fold in enumerate(folds):
+    moved = list(fits)
+    for k, job in enumerate(jobs):
         if k == first:
             continue
-        some = sklearn_private.safe_indexing(
-            X, sampling.spread(len(fold.train), MOST_ROWS, fold.train)
+        train = job.fold.train
+        some = sklearn_private.safe_indexing(X, sampling.spread(len(train), MOST_ROWS, train))
+        with job.failing_here():
+            own, reference = (contribution(fits[j].estimator, FEATURES, some) for j in (k, first))
+            model = Aligned(fits[k].estimator, Alignment.between(own, reference))
+        features = fits[k].predictions
+        moved[k] = FoldFit(
+            model, None if features is None else model.alignment(features), fits[k].history
         )
-        own, reference = (
-            contribution(e, FEATURES, some) for e in (estimators[k], estimators[first])
-        )
-        try:
-            models[k] = Aligned(estimators[k], Alignment.between(own, reference))
-        except ValueError as error:
-            vars(error)["fold"] = k
-            raise
-        if moved[k] is not None:
-            moved[k] = models[k].alignment(moved[k])
-    return models, moved
+    return moved

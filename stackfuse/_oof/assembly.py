@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 
-from stackfuse._oof.columns import (
+from stackfuse._oof.contributions import FEATURES
+from stackfuse._oof.fits import FoldFit
+from stackfuse._oof.folds import (
+    Fold,
+)
+from stackfuse._oof.prediction_columns import (
     aligned,
     as_block,
     as_labels,
@@ -13,17 +18,12 @@ from stackfuse._oof.columns import (
     columns_of,
     labels_for,
 )
-from stackfuse._oof.contributions import FEATURES
-from stackfuse._oof.engines import FoldFits
-from stackfuse._oof.folds import (
-    Fold,
-)
 from stackfuse._oof.result import OutOfFold
 
 
 def assemble(
     methods: Sequence[str],
-    fits: dict[str, FoldFits],
+    fits: dict[str, list[FoldFit]],
     folds: Sequence[Fold],
     y: np.ndarray,
     classes: np.ndarray | None,
@@ -34,7 +34,7 @@ def assemble(
     ----------
     methods : sequence of str
         One per base estimator.
-    fits : dict of str to FoldFits
+    fits : dict of str to list of FoldFit
         By the name of the base; of each the first ``len(folds)`` entries are used.
     folds : sequence of Fold
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
@@ -48,7 +48,7 @@ def assemble(
     columns, scores, histories, matrices = [], {}, {}, []
     for (name, fit), method in zip(fits.items(), methods):
         matrix, tables = None, []
-        for fold, estimator, prediction in zip(folds, fit.estimators, fit.predictions):
+        for fold, (estimator, prediction, _) in zip(folds, fit):
             labels = labels_for(estimator, classes, prefit=False)
             block = as_block(prediction, estimator, method, labels)
             matrix = np.zeros((len(y), block.shape[1])) if matrix is None else matrix
@@ -61,7 +61,7 @@ def assemble(
         matrices.append(matrix)
         columns += columns_of(name, method, matrix.shape[1], n_classes)
         scores[name] = {metric: np.array([t[metric] for t in tables]) for metric in tables[0]}
-        histories[name] = fit.histories[: len(folds)]
+        histories[name] = [of_fold.history for of_fold in fit[: len(folds)]]
     predictions = np.hstack(matrices)
     return OutOfFold(
         predictions, count > 0, columns, list(folds), scores, histories, classes_=classes, y=y

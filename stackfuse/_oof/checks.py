@@ -1,17 +1,22 @@
-"""Whether folds, sizes and predictions can be used."""
+"""Whether bases, folds, sizes and predictions can be used."""
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
-from stackfuse._oof.columns import as_block, labels_for
+from stackfuse._core import errors, sampling
 from stackfuse._oof.contributions import FEATURES
-from stackfuse._oof.engines import FoldFits
+from stackfuse._oof.fits import FoldFit
 from stackfuse._oof.folds import Fold
+from stackfuse._oof.jobs import FoldJob
+from stackfuse._oof.prediction_columns import as_block, labels_for
+from stackfuse._oof.result import OutOfFold
 
 
 def warn_if_large(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | None) -> None:
@@ -64,13 +69,93 @@ def check_averages(
         )
 
 
+def check_coverage(
+    folds: Sequence[Fold],
+    y: np.ndarray,
+    classes: np.ndarray | None,
+    *,
+    averaged: bool,
+    methods: Iterable[str],
+) -> None:
+    """Raise if the meta-learner could not learn all classes, or class numbers were averaged."""
+    if classes is None:
+        return
+    covered = np.unique(y[np.concatenate([fold.test for fold in folds])])
+    if len(covered) < len(classes):
+        lost = np.delete(classes, covered).tolist()
+        raise ValueError(
+            f"cv: no fold predicts a row of class {lost[0]!r}, so the meta-learner would not "
+            "know it. Use folds whose test sets hold every class."
+        )
+    if averaged and "predict" in methods:
+        raise ValueError(
+            "refit=False averages the fold models, but class numbers cannot be averaged. Use "
+            "stack_method='predict_proba' or refit=True."
+        )
+
+
+def check_saved(
+    saved: OutOfFold,
+    methods: dict[str, str],
+    y: np.ndarray,
+    classes: np.ndarray | None,
+    *,
+    refit: bool,
+) -> None:
+    """Raise unless out-of-fold predictions are of these bases, for these rows."""
+    columns = {column.estimator: column.method for column in saved.columns}
+    if columns != methods or list(columns) != list(methods):
+        raise ValueError(
+            f"cv holds out-of-fold predictions of {columns}, but the bases are {methods}, in this "
+            "order. Pass the same names and methods."
+        )
+    features = [name for name, method in methods.items() if method == FEATURES]
+    if features:
+        raise ValueError(
+            f"cv holds out-of-fold features of {features[0]!r}, in the frame of a model that was "
+            "fitted then; the one fitted now has another. Fit with folds (memory= keeps the fits), "
+            "or train another meta-learner with refit_final."
+        )
+    now, then = (y, classes), (saved.y, saved.classes_)
+    if not all(a is b or np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(now, then)):
+        raise ValueError(
+            "cv holds out-of-fold predictions for another y. Fit on the rows, in the order, that "
+            "they were made from."
+        )
+    if not refit:
+        raise ValueError(
+            "cv holds out-of-fold predictions, but not the models of the folds: use refit=True."
+        )
+
+
+def warn_seen_rows(bases: Sequence[tuple[str, Any]], X, *, prefit: bool) -> None:
+    """Warn of fitted bases that are known to have been trained on rows of X."""
+    here: set[bytes] = set()
+    for name, base in bases:
+        fitted = base.estimator if isinstance(base, FrozenEstimator) else base
+        if fitted is base and not prefit:
+            continue
+        seen = getattr(fitted, "_seen_rows", None)
+        if seen is None and hasattr(fitted, "_sample_X"):
+            seen = sampling.row_digests(fitted._sample_X)
+        if seen and not here:
+            here = set(sampling.row_digests(X))
+        # Some rows may be equal by chance, where there are few columns.
+        if seen and np.mean([row in here for row in seen]) > 0.1:
+            warnings.warn(
+                f"Base estimator {name!r} was trained on rows that now train the meta-learner: it "
+                "is better at them than at new ones, and will be trusted too much. Fit the stack "
+                "on rows that its bases have not seen.",
+                stacklevel=2,
+            )
+
+
 @dataclass(frozen=True)
 class FitCheck:
     """Raises if what a base predicted cannot be used.
 
     Attributes
     ----------
-    folds : sequence of Fold
     methods : dict of str to str
         By the name of the base.
     classes : ndarray or None
@@ -80,34 +165,45 @@ class FitCheck:
         Whether all bases came fitted.
     """
 
-    folds: Sequence[Fold]
     methods: dict[str, str]
     classes: np.ndarray | None
     constant: bool
     prefit: bool = False
 
-    def __call__(self, name: str, fits: FoldFits) -> None:
-        varies, width = not any(len(fold.test) for fold in self.folds), None
-        for k, (fold, estimator, prediction) in enumerate(
-            zip(self.folds, fits.estimators, fits.predictions)
-        ):
-            if prediction is None:  # the refit
+    def __call__(self, name: str, jobs: Sequence[FoldJob], fits: Sequence[FoldFit]) -> None:
+        """Check the fits of one base.
+
+        Raises
+        ------
+        FitFailed
+            From UnusablePredictions.
+        """
+        varies, width = not any(len(job.fold.test) for job in jobs), None
+        for job, fit in zip(jobs, fits, strict=True):
+            if fit.predictions is None:  # the refit
                 continue
-            labels = labels_for(estimator, self.classes, prefit=self.prefit)
-            block = as_block(prediction, estimator, self.methods[name], labels)
-            width = block.shape[1] if width is None else width
-            if len(block) != len(fold.test):
-                raise _at(k, f"it returned {len(block)} predictions for {len(fold.test)} rows")
-            if block.shape[1] != width:
-                raise _at(k, f"it predicted {block.shape[1]} columns, and {width} before")
-            if not np.isfinite(block).all():
-                raise _at(k, "it predicted NaN or infinity")
+            with job.failing_here():
+                block = self._block(name, fit)
+                width = block.shape[1] if width is None else width
+                if len(block) != len(job.fold.test):
+                    raise UnusablePredictions(
+                        f"it returned {len(block)} predictions for {len(job.fold.test)} rows"
+                    )
+                if block.shape[1] != width:
+                    raise UnusablePredictions(
+                        f"it predicted {block.shape[1]} columns, and {width} before"
+                    )
+                if not np.isfinite(block).all():
+                    raise UnusablePredictions("it predicted NaN or infinity")
             varies = varies or len(block) == 1 or bool((block != block[0]).any())
         if not (varies or self.constant):
-            raise ValueError("it predicted the same for every row")
+            cause = UnusablePredictions("it predicted the same for every row")
+            raise errors.FitFailed("", cause) from cause
+
+    def _block(self, name: str, fit: FoldFit) -> np.ndarray:
+        labels = labels_for(fit.estimator, self.classes, prefit=self.prefit)
+        return as_block(fit.predictions, fit.estimator, self.methods[name], labels)
 
 
-def _at(k: int, message: str) -> ValueError:
-    error = ValueError(message)
-    vars(error)["fold"] = k
-    return error
+class UnusablePredictions(ValueError):
+    """What a base predicted that no meta-learner can be trained on; begins with "it"."""

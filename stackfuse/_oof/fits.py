@@ -1,17 +1,16 @@
 """What the fits of folds leave."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
 class FoldFit(NamedTuple):
-    """What the fit of one replica leaves.
+    """What the fit of one job leaves.
 
     Attributes
     ----------
     estimator : fitted estimator or DiscardedModel
     predictions : ndarray, list of ndarray or None
-        Of the fold's test rows.
+        Of the fold's test rows; None if it has none.
     history : dict of str to list of float, or None
     """
 
@@ -33,35 +32,6 @@ class DiscardedModel(NamedTuple):
 
     kind: str
     classes_: Any
-
-
-class FoldFits(NamedTuple):
-    """What an engine returns: one entry per fold in each list.
-
-    Attributes
-    ----------
-    estimators : list of fitted estimators
-        ``DiscardedModel`` where it was not to be kept.
-    predictions : list of (ndarray, list of ndarray or None)
-        What the estimator's method returned for the fold's test rows; None if it has none.
-    histories : list of (dict or None)
-        ``history_`` of the estimators that keep one.
-    """
-
-    estimators: list
-    predictions: list
-    histories: list
-
-    def without_models(self, keep: Sequence[bool]) -> "FoldFits":
-        """Return the fits without the models that are not to be kept."""
-        fits = map(FoldFit._make, zip(*self))
-        left = [fit if kept else fit.without_model() for kept, fit in zip(keep, fits, strict=True)]
-        return FoldFits(*map(list, zip(*left)))
-
-    def append(self, fit: FoldFit) -> None:
-        """Add the outcome of one fold."""
-        for values, value in zip(self, fit):
-            values.append(value)
 
 
 def plain_history(estimator) -> dict[str, list[float]] | None:

@@ -1,23 +1,25 @@
 """Out-of-fold predictions: every row predicted by estimators that did not see it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils import indexable
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from stackfuse._core import (
-    targets,
-)
+from stackfuse._core import errors, sklearn_private, targets
 from stackfuse._oof.assembly import assemble
-from stackfuse._oof.bases import FitOptions, fit_bases
-from stackfuse._oof.checks import FitCheck, check_averages, warn_if_large
-from stackfuse._oof.columns import methods_of
-from stackfuse._oof.folds import draw_folds, warn_missing_classes
-from stackfuse._oof.labels import relabelled
+from stackfuse._oof.bases import check_weights, named_bases, networks_from_files
+from stackfuse._oof.contributions import contribution
+from stackfuse._oof.fits import FoldFit
+from stackfuse._oof.fitting import BaseFitter, FitOptions, Fits, Report, no_report
+from stackfuse._oof.jobs import Data, FoldJob
+from stackfuse._oof.plan import Plan, check_cv_name
+from stackfuse._oof.prediction_columns import as_block, columns_of
 from stackfuse._oof.result import OutOfFold
+from stackfuse._oof.routing import route, router_of
 
 
 def out_of_fold(
@@ -35,30 +37,37 @@ def out_of_fold(
     on_error="raise",
     random_state=None,
     classifier: bool | None = None,
+    **fit_params: Any,
 ) -> OutOfFold:
     """Return the out-of-fold predictions of base estimators.
 
     Parameters
     ----------
     estimators : list of (str, estimator)
-        Names and unfitted estimators; they are cloned.
+        Names and unfitted estimators, which are cloned; paths of Keras files; with ``cv="prefit"``
+        fitted estimators.
     X : array-like of shape (n_samples, ...)
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-    cv : int, splitter or iterable, default=None
+    cv : int, splitter, iterable, "prefit" or OutOfFold, default=None
         By default five folds, stratified for classifiers. The test sets need not cover all rows.
+        ``"prefit"`` takes fitted bases as they are: rows that they were trained on are warned of.
+        Kept out-of-fold predictions are checked against the bases and y, and returned.
     groups : array-like of shape (n_samples,), default=None
         Passed to the splitter.
     stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
 default="auto"
         See :class:`StackingClassifier`. Features are in the frame of the first fold's model.
     sample_weight : array-like of shape (n_samples,), default=None
-        Passed to every base estimator's fit.
+        Passed to every base estimator's fit; with metadata routing, to those that request it.
     engine, n_jobs, memory, on_error
         See :class:`StackingClassifier`.
     random_state : int or None, default=None
         Seeds every estimator whose own random state is None, one seed per estimator and fold.
     classifier : bool, default=None
-        Whether y holds classes; by default whether the first estimator is a classifier.
+        Whether y holds classes; by default whether any of the estimators is a classifier.
+    **fit_params : dict
+        Further metadata for the estimators and the splitter, where scikit-learn's metadata routing
+        is enabled.
 
     Returns
     -------
@@ -76,42 +85,115 @@ default="auto"
     0   1.0   0.0   0.0
     1   1.0   0.0   0.0
     """
-    estimators = [(name, e) for name, e in estimators if not targets.is_dropped(e)]
-    if not estimators:
-        raise ValueError("estimators is empty: pass a list of (name, estimator).")
+    options = FitOptions(engine, n_jobs, memory, on_error, random_state)
+    check_cv_name(cv)
     names = [name for name, _ in estimators]
     if len(set(names)) < len(names):
         raise ValueError(f"The names of the estimators are not unique: {names}.")
-    how = FitOptions(engine, n_jobs, memory, on_error, random_state)
+    kinds = [e for _, e in estimators if not isinstance(e, str | os.PathLike)]
+    if classifier is None:
+        classifier = any(is_classifier(estimator) for estimator in kinds)
+    bases = named_bases(networks_from_files(estimators, classifier=classifier))
+    if not bases:
+        raise ValueError("estimators is empty: pass a list of (name, estimator).")
     targets.check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
     (X,) = indexable(X)
-    if classifier is None:
-        classifier = any(is_classifier(estimator) for _, estimator in estimators)
-    y = targets.check_target(y, classifier=classifier, owner=estimators[0][1])
-    classes = None
-    if classifier:
-        targets.refuse_several_columns(y)
-    if classifier and targets.task_of(y, classifier=True) != "multilabel":
-        classes, y = np.unique(column_or_1d(y), return_inverse=True)
-        estimators = [(name, relabelled(estimator, classes)) for name, estimator in estimators]
-    methods = list(methods_of(estimators, stack_method, names).values())
-    split_params = {} if groups is None else {"groups": groups}
-    folds = draw_folds(
-        cv, X, y, classifier=classifier, split_params=split_params, random_state=random_state
-    )
-    check_averages(folds, methods, classes)
-    warn_missing_classes(folds, y, classes, methods)
-    warn_if_large(methods, y, classes)
-    fit_params = {} if sample_weight is None else {"sample_weight": np.asarray(sample_weight)}
-    fits = fit_bases(
-        estimators,
-        methods,
+    y, classes = _encoded(y, classifier, owner=bases[0][1])
+    failures: dict[str, str] = {}
+    if sample_weight is not None:
+        fit_params["sample_weight"] = np.asarray(sample_weight)
+        if not sklearn_private.routing_enabled():
+            bases = check_weights(bases, on_error, failures)
+    base_params, split_params = route(router_of(bases, cv), names_of(bases), groups, fit_params)
+    plan = Plan(
+        bases,
         X,
         y,
-        folds,
-        how=how,
-        fit_params=dict.fromkeys(names, fit_params),
-        check=FitCheck(folds, dict(zip(names, methods)), classes, constant=on_error == "raise"),
+        classes,
+        classifier,
+        options,
+        cv=cv,
+        stack_method=stack_method,
+        names=names,
+        fit_params=base_params,
+        split_params=split_params,
     )
-    methods = [method for name, method in zip(names, methods) if name in fits.folds]
-    return assemble(methods, fits.folds, folds, y, classes)
+    return run(plan)[0]
+
+
+def names_of(bases: Sequence[tuple[str, Any]]) -> list[str]:
+    """Return the names of bases."""
+    return [name for name, _ in bases]
+
+
+def _encoded(y, classifier: bool, owner) -> tuple[np.ndarray, np.ndarray | None]:
+    """Check y; return it, labels as class numbers, and the classes of a single label."""
+    y = targets.check_target(y, classifier=classifier, owner=owner)
+    if not classifier:
+        return y, None
+    targets.refuse_several_columns(y)
+    if targets.task_of(y, classifier=True) == "multilabel":
+        return y, None
+    classes, numbers = np.unique(column_or_1d(y), return_inverse=True)
+    return numbers, classes
+
+
+def run(plan: Plan, report: Report = no_report) -> tuple[OutOfFold, Fits]:
+    """Do what a plan says: the one out-of-fold run there is.
+
+    Parameters
+    ----------
+    plan : Plan
+    report : Report
+        From the name of a base to a context around its fits.
+
+    Returns
+    -------
+    oof : OutOfFold
+    fits : Fits
+        Of each base the fit of every fold, and last that on all rows.
+    """
+    if plan.prefit:
+        return _predicted_by_fitted_bases(plan)
+    data = Data(plan.X, plan.y)
+    fitter = BaseFitter(data, plan.fitted_folds, plan.options, plan.check, plan.keeps)
+    fits = fitter.fit(plan.bases, plan.fit_params, report)
+    if plan.saved is not None:
+        return plan.saved.select(list(fits.of)), fits
+    methods = [plan.methods[name] for name in fits.of]
+    return assemble(methods, fits.of, plan.folds, plan.y, plan.classes), fits
+
+
+def _predicted_by_fitted_bases(plan: Plan) -> tuple[OutOfFold, Fits]:
+    """Take the bases as they are; their predictions stand in for out-of-fold ones."""
+    fits = Fits()
+    for name, base in plan.bases:
+        job = FoldJob(base, plan.folds[0], plan.methods[name])
+        try:
+            with job.failing_here():
+                _initialize(base, plan)
+                check_is_fitted(base)
+                fit = FoldFit(base, contribution(base, job.method, plan.X), None)
+            plan.check(name, [job], [fit])
+        except errors.FitFailed as failure:
+            fits.handle_failure(name, failure, plan.options.on_error)
+        else:
+            fits.of[name] = [fit]
+    fits.check_any_left()
+    columns, blocks = [], []
+    n_classes = None if plan.classes is None else len(plan.classes)
+    for name, [(base, predictions, _)] in fits.of.items():
+        block = as_block(predictions, base, plan.methods[name], plan.classes)
+        blocks.append(block)
+        columns += columns_of(name, plan.methods[name], block.shape[1], n_classes)
+    everywhere = np.ones(len(plan.y), bool)
+    table = np.hstack(blocks)
+    oof = OutOfFold(table, everywhere, columns, [], {}, classes_=plan.classes, y=plan.y)
+    return oof, fits
+
+
+def _initialize(base, plan: Plan) -> None:
+    """Load the network of a file that is used as it is."""
+    from_file = isinstance(getattr(base, "model", None), str | os.PathLike)
+    if from_file and getattr(base, "epochs", None) == 0 and not hasattr(base, "model_"):
+        base.initialize(plan.X, plan.y if plan.classes is None else plan.classes[plan.y])

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from stackfuse._core import files
-from stackfuse._oof.columns import Column
 from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.folds import Fold
+from stackfuse._oof.prediction_columns import Column
 
 #: Of the files that :meth:`OutOfFold.save` writes.
 _FORMAT = "stackfuse out-of-fold 1"

@@ -11,16 +11,14 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from stackfuse._core import (
     targets,
 )
-from stackfuse._export.compiled import one_call
 from stackfuse._meta import (
     ConvexClassifier,
     ConvexRegressor,
 )
-from stackfuse._oof.columns import (
-    PASSED,
-    as_labels,
+from stackfuse._oof import (
+    contributions,
+    prediction_columns,
 )
-from stackfuse._oof.contributions import FEATURES
 from stackfuse._stacking.checks import check_final
 from stackfuse._stacking.fitted import final_has
 from stackfuse._stacking.fitting import Stack
@@ -118,7 +116,7 @@ default="auto"
     def _default_for(self, columns):
         if all(column.method == "predict_proba" for column in columns):
             return self._default_final()
-        has_features = any(column.method == FEATURES for column in columns)
+        has_features = any(column.method == contributions.FEATURES for column in columns)
         logistic = LogisticRegression(max_iter=5000) if has_features else LogisticRegression()
         return MultiOutputClassifier(logistic) if isinstance(self.classes_, list) else logistic
 
@@ -137,15 +135,12 @@ default="auto"
             the probability that a row has the label.
         """
         check_is_fitted(self)
-        at_once = one_call(self, X, "predict_proba")
-        if at_once is not None:
-            return at_once
         if not isinstance(self._label_encoder, list):
             return super().predict_proba(X)
         # scikit-learn returns the probabilities of not having the labels here.
         probabilities = self.final_estimator_.predict_proba(self.transform(X))
         if isinstance(probabilities, list):
-            return as_labels(probabilities, self.final_estimator_)
+            return prediction_columns.as_labels(probabilities, self.final_estimator_)
         return probabilities
 
     @available_if(final_has("decision_function"))
@@ -216,7 +211,10 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
         return ConvexRegressor()
 
     def _default_for(self, columns):
-        more = any(column.method in (PASSED, FEATURES) for column in columns)
+        more = any(
+            column.method in (prediction_columns.PASSED, contributions.FEATURES)
+            for column in columns
+        )
         return RidgeCV() if more else self._default_final()
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:

@@ -15,14 +15,10 @@ from stackfuse._core import (
     sklearn_private,
     targets,
 )
-from stackfuse._export.compiled import one_call
-from stackfuse._oof.columns import (
-    PASSED,
-    Column,
-    as_block,
-    labels_for,
+from stackfuse._oof import (
+    contributions,
+    prediction_columns,
 )
-from stackfuse._oof.contributions import contribution
 from stackfuse._stacking.judging import judge
 from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
@@ -60,13 +56,12 @@ class FittedStack(TransformerMixin):
             In float64, followed by the passed-through columns of X.
         """
         check_is_fitted(self)
-        at_once = one_call(self, X, "transform")
-        if at_once is not None:
-            return at_once
         blocks = []
         for replicas, method in zip(self._replicas(), self.stack_method_):
             votes = [
-                as_block(contribution(e, method, X), e, method, self._labels_of(e))
+                prediction_columns.as_block(
+                    contributions.contribution(e, method, X), e, method, self._labels_of(e)
+                )
                 for e in replicas
             ]
             blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
@@ -105,10 +100,6 @@ class FittedStack(TransformerMixin):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self)
-        if not predict_params and not hasattr(self, "classes_"):
-            at_once = one_call(self, X, "predict")
-            if at_once is not None:
-                return at_once
         encoders = getattr(self, "_label_encoder", None)
         if not isinstance(encoders, list):
             return super().predict(X, **predict_params)
@@ -214,9 +205,14 @@ class FittedStack(TransformerMixin):
 
     def _labels_of(self, base) -> np.ndarray | None:
         """Return the classes as a base knows them."""
-        return labels_for(base, self.oof_.classes_, prefit=not self.oof_.folds)
+        return prediction_columns.labels_for(base, self.oof_.classes_, prefit=not self.oof_.folds)
 
-    def _columns_by_base(self) -> Iterator[tuple[str, list[Column]]]:
+    def _block_of(self, base, method: str, X) -> np.ndarray:
+        """Return the predictions of a base as columns of the meta-learner's table."""
+        prediction = contributions.contribution(base, method, X)
+        return prediction_columns.as_block(prediction, base, method, self._labels_of(base))
+
+    def _columns_by_base(self) -> Iterator[tuple[str, list[prediction_columns.Column]]]:
         """Yield the columns of each base that is in use."""
         for name, base in self.estimators:
             columns = [column for column in self.oof_.columns if column.estimator == name]
@@ -243,10 +239,13 @@ class FittedStack(TransformerMixin):
             )
         return np.hstack([predictions, X])
 
-    def _table_columns(self, table) -> list[Column]:
+    def _table_columns(self, table) -> list[prediction_columns.Column]:
         """Say what the columns of the meta-learner's table are, those of X at its end."""
         known = self.oof_.columns
-        return known + [Column("X", PASSED, j) for j in range(table.shape[1] - len(known))]
+        return known + [
+            prediction_columns.Column("X", prediction_columns.PASSED, j)
+            for j in range(table.shape[1] - len(known))
+        ]
 
     def _sk_visual_block_(self):
         """Return what a notebook shows: the bases, the folds, the meta-learner."""

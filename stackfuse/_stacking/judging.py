@@ -17,18 +17,12 @@ from stackfuse._meta import (
     scorers,
     set_columns,
 )
-from stackfuse._oof.columns import (
-    PASSED,
-    Column,
-    as_labels,
+from stackfuse._oof import (
+    OutOfFold,
+    contributions,
+    engines,
+    prediction_columns,
 )
-from stackfuse._oof.contributions import FEATURES
-from stackfuse._oof.engines import (
-    Job,
-    fit_many,
-)
-from stackfuse._oof.folds import Fold
-from stackfuse._oof.result import OutOfFold
 from stackfuse._stacking.report import (
     BaseReport,
     Estimate,
@@ -51,7 +45,7 @@ class Measure:
 def judge(
     oof: OutOfFold,
     table,
-    columns: list[Column],
+    columns: list[prediction_columns.Column],
     final,
     *,
     scoring: str | Callable | None = None,
@@ -113,21 +107,25 @@ def judge(
 class _Judged:
     """The table of a stack, its folds, and what is measured on them."""
 
-    def __init__(self, oof: OutOfFold, table, columns: list[Column], final, weight):
+    def __init__(
+        self, oof: OutOfFold, table, columns: list[prediction_columns.Column], final, weight
+    ):
         self.oof, self.table, self.columns, self.final = oof, table, columns, final
         self.weight, self.y = weight, np.asarray(oof.y)
         self.classifier = is_classifier(final)
         self.labels = self.classifier and self.y.ndim == 2
         self.folds = _usable_folds(oof, self.y if self.classifier else None)
 
-    def scores_of_stack(self, measure: Measure, columns: list[Column]) -> np.ndarray:
+    def scores_of_stack(
+        self, measure: Measure, columns: list[prediction_columns.Column]
+    ) -> np.ndarray:
         """Return the scores of meta-learners trained on these columns of other folds' rows."""
         places = [place for place, column in enumerate(self.columns) if column in columns]
         final = set_columns(clone(self.final), columns, anew=True)
         rows = sklearn_private.safe_indexing(self.table, places, axis=1)
         params = {} if self.weight is None else {"sample_weight": self.weight}
-        jobs = [Job(fold.train) for fold in self.folds]
-        models = fit_many(final, rows, self.y, jobs, fit_params=params)
+        jobs = [engines.Job(fold.train) for fold in self.folds]
+        models = engines.fit_many(final, rows, self.y, jobs, fit_params=params)
         tests = [fold.test for fold in self.folds]
         return np.array(
             [
@@ -151,7 +149,7 @@ class _Judged:
         """Return a base as a model of its own predictions; no model if they predict nothing."""
         places = [k for k, column in enumerate(self.oof.columns) if column.estimator == name]
         method, said = self.oof.columns[places[0]].method, self.oof.predictions[:, places]
-        if method == FEATURES:
+        if method == contributions.FEATURES:
             return None, said
         if not self.classifier:
             return scorers.NumbersAsX(), said if self.y.ndim == 2 else said[:, 0]
@@ -173,7 +171,7 @@ class _Judged:
         methods = {column.method for column in self.oof.columns}
         return (
             self.classifier
-            and methods <= {"predict_proba", FEATURES}
+            and methods <= {"predict_proba", contributions.FEATURES}
             and hasattr(self.final, "predict_proba")
         )
 
@@ -200,7 +198,7 @@ class _Judged:
         return (model.predict(said[rows]) != y).ravel()
 
 
-def _usable_folds(oof: OutOfFold, labels: np.ndarray | None) -> list[Fold]:
+def _usable_folds(oof: OutOfFold, labels: np.ndarray | None) -> list:
     """Return the folds whose rows a meta-learner trained on other rows can predict.
 
     Where there are classes or labels, these other rows must hold all of them.
@@ -208,14 +206,14 @@ def _usable_folds(oof: OutOfFold, labels: np.ndarray | None) -> list[Fold]:
     folds = oof.folds
     if not folds:  # the bases came fitted
         parts = KFold(_FOLDS, shuffle=True, random_state=0).split(oof.predictions)
-        folds = [Fold(train, test) for train, test in parts]
+        folds = [engines.Fold(train, test) for train, test in parts]
     n_classes = 0 if labels is None else _n_values(labels[oof.mask])
     usable = []
     for fold in folds:
         train = fold.train[oof.mask[fold.train]]
         lacks = labels is not None and _n_values(labels[train]) < n_classes
         if len(train) > 1 and not lacks and len(fold.test) > 1:
-            usable.append(Fold(train, fold.test))
+            usable.append(engines.Fold(train, fold.test))
     if not usable:
         raise ValueError(
             "No fold has training rows that were predicted as well, so the meta-learner cannot be "
@@ -247,7 +245,7 @@ def _measure(scoring: str | Callable | None, judged: _Judged) -> Measure:
 
 def _log_loss(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
     chances = model.predict_proba(X)
-    chances = as_labels(chances, model) if isinstance(chances, list) else chances
+    chances = prediction_columns.as_labels(chances, model) if isinstance(chances, list) else chances
     weight = np.ones(len(y)) if weight is None else weight
     return float(pooling.log_loss(chances, y, weight, labels=y.ndim == 2))
 
@@ -257,11 +255,13 @@ def _accuracy(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
     return float(np.average(right.all(axis=1) if y.ndim == 2 else right, weights=weight))
 
 
-def _is_passed(column: Column) -> bool:
-    return column.method == PASSED
+def _is_passed(column: prediction_columns.Column) -> bool:
+    return column.method == prediction_columns.PASSED
 
 
-def _weights(final, columns: list[Column], table, mask: np.ndarray) -> dict[str, float]:
+def _weights(
+    final, columns: list[prediction_columns.Column], table, mask: np.ndarray
+) -> dict[str, float]:
     """Return what a fitted meta-learner gives each base, if it tells."""
     while hasattr(final, "best_estimator_") or hasattr(final, "steps"):
         final = final.best_estimator_ if hasattr(final, "best_estimator_") else final[-1]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import tensorflow as tf
 from keras.src.backend.common import global_state
 
 _lock = threading.RLock()
@@ -54,3 +55,15 @@ def seeded(seed: int) -> Iterator[None]:
 def locked() -> threading.RLock:
     """Return the lock of all that trains: threads that train at once are not reproducible."""
     return _lock
+
+
+def numbers_of_threads() -> tuple[int, int]:
+    """Return the numbers of threads that networks are computed with; results depend on them.
+
+    Returns
+    -------
+    within, between : int
+        Of one operation, and of operations at the same time; 0 where TensorFlow chooses.
+    """
+    told = tf.config.threading
+    return told.get_intra_op_parallelism_threads(), told.get_inter_op_parallelism_threads()

@@ -20,7 +20,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import stackfuse as sf
-from stackfuse._oof.columns import Column
+from stackfuse._oof.prediction_columns import Column
 
 TRUTH = np.array([0.5, 0.3, 0.0, 0.2])
 CLASSIFIERS = [

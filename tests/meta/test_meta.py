@@ -10,7 +10,7 @@ from sklearn.svm import LinearSVC
 import stackfuse as sf
 from stackfuse._fusion.strategies import FUSIONS
 from stackfuse._networks.holdout import hold_out
-from stackfuse._oof.columns import Column
+from stackfuse._oof.prediction_columns import Column
 
 
 def test_the_dense_head_without_hidden_layers_is_a_softmax_regression():

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 import stackfuse as sf
 from stackfuse._core.errors import CannotTrainSideBySide
 from stackfuse._oof.engines import (
-    FoldFits,
+    FoldFit,
     SequentialEngine,
     SideBySideEngine,
 )
@@ -28,6 +28,7 @@ from stackfuse._oof.folds import (
 from stackfuse._training.program import Program
 from stackfuse._training.side_by_side.loop import SideBySide
 from tests.support.cases import build_classifier, build_regressor, shown
+from tests.support.folds import fit_folds
 
 L = keras.layers
 
@@ -45,8 +46,8 @@ def compare(estimator, X, y, cv: Any = 3, *, rtol=2e-5, method="predict_proba", 
     """Fit on every fold and on all rows by both engines; everything that is left must agree."""
     folds = [*draw_folds(cv, X, y, classifier=method != "predict"), whole(len(y))]
     settings = {"method": method, "seeds": list(range(len(folds))), **options}
-    fused = SideBySideEngine().fit_folds(estimator, X, y, folds, **settings)
-    loop = SequentialEngine().fit_folds(estimator, X, y, folds, **settings)
+    fused = fit_folds(SideBySideEngine(), estimator, X, y, folds, **settings)
+    loop = fit_folds(SequentialEngine(), estimator, X, y, folds, **settings)
     for k, (one, other) in enumerate(zip(fused.predictions[:-1], loop.predictions)):
         pairs = zip(one, other) if isinstance(one, list) else [(one, other)]
         for a, b in pairs:
@@ -283,10 +284,10 @@ def test_a_mapped_file_is_never_in_memory_as_a_whole(tmp_path, monkeypatch, n_pr
     network.set_params(batch_size=500, validation_split=0.3, validation_batch_size=500)
     folds = [*draw_folds(3, X, y, classifier=True), whole(len(y))]
     settings = {"method": "predict_proba", "seeds": [0, 1, 2, 3]}
-    wanted = SideBySideEngine().fit_folds(network, np.array(X), y, folds, **settings)
+    wanted = fit_folds(SideBySideEngine(), network, np.array(X), y, folds, **settings)
     tracemalloc.start()
     try:
-        fits = SideBySideEngine().fit_folds(network, mapped, y, folds, **settings)
+        fits = fit_folds(SideBySideEngine(), network, mapped, y, folds, **settings)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -304,8 +305,13 @@ def test_a_fold_that_lacks_a_class(iris):
         return keras.Sequential([keras.Input((4,)), L.Dense(meta["n_classes_"], "softmax")])
 
     network = sf.KerasClassifier(build, epochs=2)
-    loop = SequentialEngine().fit_folds(
-        network, X, y, draw_folds(folds, X, y, classifier=True), method="predict_proba"
+    loop = fit_folds(
+        SequentialEngine(),
+        network,
+        X,
+        y,
+        draw_folds(folds, X, y, classifier=True),
+        method="predict_proba",
     )
     with pytest.raises(CannotTrainSideBySide, match="other graphs for other replicas"):
         compare(network, X, y, folds)  # the refit has three units
@@ -396,9 +402,9 @@ def test_what_cannot_be_fused_is_declined_and_done_in_the_loop(iris, change, rea
     folds = draw_folds(3, X, y, classifier=True)
     settings = {"method": "predict_proba", "seeds": [0, 1, 2]}
     with pytest.raises(CannotTrainSideBySide, match=reason):
-        SideBySideEngine().fit_folds(network, X, y, folds, **settings)
-    loop = SequentialEngine().fit_folds(network, X, y, folds, **settings)
-    auto = SideBySideEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
+        fit_folds(SideBySideEngine(), network, X, y, folds, **settings)
+    loop = fit_folds(SequentialEngine(), network, X, y, folds, **settings)
+    auto = fit_folds(SideBySideEngine(SequentialEngine()), network, X, y, folds, **settings)
     assert_array_equal(auto.predictions, loop.predictions)
 
 
@@ -407,7 +413,9 @@ def test_other_estimators_are_declined(iris):
     pipe = make_pipeline(StandardScaler(), sf.KerasClassifier(build_classifier))
     for estimator in (LogisticRegression(), pipe):
         with pytest.raises(CannotTrainSideBySide, match="is no network of ours"):
-            SideBySideEngine().fit_folds(estimator, iris[0], iris[1], folds, method="predict_proba")
+            fit_folds(
+                SideBySideEngine(), estimator, iris[0], iris[1], folds, method="predict_proba"
+            )
 
 
 @pytest.mark.parametrize("refit", [True, False])
@@ -442,13 +450,13 @@ def test_auto_fuses_where_it_pays(iris):
     folds = draw_folds(3, X, y, classifier=True)
     auto = SideBySideEngine(SequentialEngine())
     few = sf.KerasClassifier(small(lambda: L.Dense(5, "tanh")), epochs=2)  # 4 steps an epoch
-    SequentialEngine().fit_folds(few, X, y, folds[:1], method="predict_proba")  # is compiled now
-    fits = auto.fit_folds(few, X, y, folds, method="predict_proba")
+    fit_folds(SequentialEngine(), few, X, y, folds[:1], method="predict_proba")  # is compiled now
+    fits = fit_folds(auto, few, X, y, folds, method="predict_proba")
     assert not graphs_of(fits)
     many = few.set_params(epochs=80)
-    fits = auto.fit_folds(many, X, y, folds, method="predict_proba")
+    fits = fit_folds(auto, many, X, y, folds, method="predict_proba")
     assert graphs_of(fits)
-    again = auto.fit_folds(few.set_params(epochs=1), X, y, folds, method="predict_proba")
+    again = fit_folds(auto, few.set_params(epochs=1), X, y, folds, method="predict_proba")
     assert len(again.histories[0]["loss"]) == 1
 
 
@@ -472,7 +480,10 @@ def test_auto_weighs_what_a_graph_takes_to_be_traced(
     monkeypatch.setattr(SideBySide, "train", lambda self: trained.append(self))
     monkeypatch.setattr("stackfuse._oof.engines.side_by_side.train", lambda training: None)
     loop = SequentialEngine()
-    monkeypatch.setattr(loop, "fit_folds", lambda *args, **settings: FoldFits([0], [0], [0]))
+    nothing = FoldFit(None, None, None)
+    monkeypatch.setattr(
+        loop, "run_jobs", lambda jobs, data: ((k, nothing) for k, _ in enumerate(jobs))
+    )
     folds = draw_folds(2, X, y, classifier=True)
     monkeypatch.setattr("stackfuse._training.program._programs", OrderedDict())
     for epochs in (n_epochs - 1, n_epochs):
@@ -489,8 +500,8 @@ def test_a_replica_that_diverges_tells_its_fold(iris):
     folds = draw_folds(3, X, y, classifier=True)
     network = sf.KerasClassifier(MODELS["dense"], optimizer="sgd", optimizer__learning_rate=1e30)
     with pytest.raises(FloatingPointError, match="diverged") as caught:
-        SideBySideEngine().fit_folds(network, X, y, folds, method="predict_proba")
-    assert vars(caught.value)["fold"] == 0
+        fit_folds(SideBySideEngine(), network, X, y, folds, method="predict_proba")
+    assert caught.value.__notes__ == ["on fold 0"]
 
 
 def test_an_error_tells_its_fold_where_that_is_known(iris, monkeypatch):
@@ -508,8 +519,8 @@ def test_an_error_tells_its_fold_where_that_is_known(iris, monkeypatch):
         patched.setattr(keras.callbacks.EarlyStopping, "on_epoch_end", fails)
         patched.setattr("stackfuse._training.side_by_side.eligibility.joblib.cpu_count", lambda: 1)
         with pytest.raises(RuntimeError, match="the second replica") as caught:
-            SideBySideEngine().fit_folds(network, X, y, folds, method="predict_proba")
-    assert vars(caught.value)["fold"] == 1
+            fit_folds(SideBySideEngine(), network, X, y, folds, method="predict_proba")
+    assert caught.value.__notes__ == ["on fold 1"]
     compare(network, X, y)  # nothing is left over
 
 
@@ -519,8 +530,10 @@ def test_an_error_within_the_graph_is_not_blamed_on_a_fold(iris):
     words = small(lambda: L.Embedding(10, 2), L.Flatten)
     folds = draw_folds(3, X, iris[1], classifier=True)
     with pytest.raises(Exception, match="not in") as caught:
-        SideBySideEngine().fit_folds(sf.KerasClassifier(words), X, iris[1], folds, method="predict")
-    assert vars(caught.value)["fold"] is None
+        fit_folds(
+            SideBySideEngine(), sf.KerasClassifier(words), X, iris[1], folds, method="predict"
+        )
+    assert caught.value.__notes__ == [""]
 
 
 @pytest.mark.parametrize("split", [0.0, 0.3])
@@ -540,10 +553,10 @@ def test_a_graph_refuses_rows_of_another_shape(monkeypatch):
     )
     build = small(lambda: L.GRU(4), units=1, activation="linear", shape=(None, 2))
     network, y = sf.KerasRegressor(build), np.zeros(20)
-    SideBySideEngine().fit_folds(network, np.zeros((20, 5, 2)), y, [whole(20)], method="predict")
+    fit_folds(SideBySideEngine(), network, np.zeros((20, 5, 2)), y, [whole(20)], method="predict")
     with pytest.raises(ValueError, match=r"takes \(None, 5, 2\), but is fed with \(20, 7, 2\)"):
-        SideBySideEngine().fit_folds(
-            network, np.zeros((20, 7, 2)), y, [whole(20)], method="predict"
+        fit_folds(
+            SideBySideEngine(), network, np.zeros((20, 7, 2)), y, [whole(20)], method="predict"
         )
 
 

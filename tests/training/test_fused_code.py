@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from numpy.testing import assert_allclose, assert_array_equal
-from test_fused import L, compare, dense, small
 
 import stackfuse as sf
 from stackfuse._core.errors import CannotTrainSideBySide
@@ -17,6 +16,8 @@ from stackfuse._oof.engines import (
     SideBySideEngine,
 )
 from stackfuse._oof.folds import draw_folds
+from tests.support.folds import fit_folds
+from tests.training.test_fused import L, compare, dense, small
 
 
 class Scaled(L.Layer):
@@ -166,9 +167,9 @@ def test_layers_that_need_several_rows(iris):
     folds = draw_folds(3, X, y, classifier=True)
     settings = {"method": "predict_proba", "seeds": [0, 1, 2]}
     with pytest.raises(CannotTrainSideBySide, match="cannot be traced"):
-        SideBySideEngine().fit_folds(network, X, y, folds, **settings)
-    loop = SequentialEngine().fit_folds(network, X, y, folds, **settings)
-    auto = SideBySideEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
+        fit_folds(SideBySideEngine(), network, X, y, folds, **settings)
+    loop = fit_folds(SequentialEngine(), network, X, y, folds, **settings)
+    auto = fit_folds(SideBySideEngine(SequentialEngine()), network, X, y, folds, **settings)
     assert_array_equal(auto.predictions, loop.predictions)
 
 
@@ -290,7 +291,7 @@ def test_what_depends_on_more_than_the_model_is_declined(iris, build, reason):
     folds = draw_folds(2, X, y, classifier=True)
     network = sf.KerasClassifier(build, epochs=2, validation_split=0.2)
     with pytest.raises(CannotTrainSideBySide, match=reason):
-        SideBySideEngine().fit_folds(network, X, y, folds, method="predict_proba", seeds=[0, 1])
+        fit_folds(SideBySideEngine(), network, X, y, folds, method="predict_proba", seeds=[0, 1])
 
 
 def test_auto_does_in_the_loop_what_only_the_last_replica_shows_not_to_fuse(iris):
@@ -304,8 +305,8 @@ def test_auto_does_in_the_loop_what_only_the_last_replica_shows_not_to_fuse(iris
     network = sf.KerasClassifier(build, epochs=150)
     folds = draw_folds(folds, X, y, classifier=True)
     settings = {"method": "predict_proba", "seeds": [0, 1]}
-    loop = SequentialEngine().fit_folds(network, X, y, folds, **settings)
-    auto = SideBySideEngine(SequentialEngine()).fit_folds(network, X, y, folds, **settings)
+    loop = fit_folds(SequentialEngine(), network, X, y, folds, **settings)
+    auto = fit_folds(SideBySideEngine(SequentialEngine()), network, X, y, folds, **settings)
     for one, other in zip(auto.predictions, loop.predictions):
         assert_array_equal(one, other)
 

@@ -1,35 +1,24 @@
-"""How the fold replicas of one base estimator are trained."""
+"""How the jobs of one base estimator are run, and what an engine of one's own needs."""
 
-from stackfuse._oof.contributions import holds_network
-from stackfuse._oof.engines.base import (
-    Engine,
-    SequentialEngine,
-    Watch,
-)
+from stackfuse._oof.engines.base import Engine, SequentialEngine
 from stackfuse._oof.engines.joblib import JoblibEngine
-from stackfuse._oof.engines.many import (
-    Job,
-    fit_many,
-)
+from stackfuse._oof.engines.many import Job, fit_many
 from stackfuse._oof.engines.named import engine_named
 from stackfuse._oof.engines.side_by_side import SideBySideEngine
-from stackfuse._oof.fits import FoldFits
-from stackfuse._oof.replicas import (
-    derived_seed,
-    replica,
-)
+from stackfuse._oof.fits import FoldFit
+from stackfuse._oof.folds import Fold
+from stackfuse._oof.jobs import Data, FoldJob
 
 __all__ = [
+    "Data",
     "Engine",
-    "FoldFits",
+    "Fold",
+    "FoldFit",
+    "FoldJob",
     "Job",
     "JoblibEngine",
     "SequentialEngine",
     "SideBySideEngine",
-    "Watch",
-    "derived_seed",
     "engine_named",
     "fit_many",
-    "holds_network",
-    "replica",
 ]

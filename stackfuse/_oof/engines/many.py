@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stackfuse._core import errors
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.engines.named import engine_named
 from stackfuse._oof.folds import Fold
+from stackfuse._oof.jobs import Data, jobs_of
 
 
 class Job(NamedTuple):
@@ -23,7 +25,7 @@ class Job(NamedTuple):
     rows : ndarray of int
         Of X and y, to train on.
     seed : int or None
-        See :func:`stackfuse.engines.replica`.
+        Sets the unset random states of the clone.
     """
 
     rows: np.ndarray
@@ -54,8 +56,7 @@ def fit_many(
     Returns
     -------
     estimators : list of fitted estimators
-        What ``replica(estimator, job.seed).fit(X[job.rows], y[job.rows])`` gives, of networks up to
-        rounding.
+        What fitting a clone on ``X[job.rows], y[job.rows]`` gives, of networks up to rounding.
 
     Examples
     --------
@@ -68,6 +69,9 @@ def fit_many(
     """
     folds = [Fold(job.rows, np.arange(0)) for job in jobs]
     seeds = [job.seed for job in jobs]
-    by = engine_named(engine)
-    settings: dict[str, Any] = {"method": "predict", "fit_params": fit_params, "seeds": seeds}
-    return by.fit_folds(estimator, X, y, folds, **settings).estimators
+    fits = jobs_of(estimator, folds, seeds=seeds, fit_params=fit_params or {})
+    try:
+        done = dict(engine_named(engine).run_jobs(fits, Data(X, y)))
+    except errors.FitFailed as failure:
+        raise failure.cause from None
+    return [done[number].estimator for number in range(len(jobs))]

@@ -25,6 +25,10 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
         If there is none of that name; the message lists them all.
     """
     if not isinstance(engine, str):
+        if not callable(getattr(engine, "run_jobs", None)):
+            raise TypeError(
+                f"engine must be a name or an object with a method run_jobs, got {engine!r}."
+            )
         return engine
     names = ("auto", "sequential", "fused")
     if engine not in names:

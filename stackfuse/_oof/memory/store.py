@@ -14,8 +14,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -90,19 +89,6 @@ class Entry:
             )
             return None
 
-    def once(self, make: Callable[[], FoldFit], like) -> FoldFit:
-        """Return the fit, and make it first if no process has done so."""
-        found = self.recall(like)
-        if found is not None:
-            return found
-        with self.alone():
-            found = self.recall(like)  # another process may have been at it
-            if found is None:
-                start = time.perf_counter()
-                found = make()
-                self.commit(found, time.perf_counter() - start)
-        return found
-
     def commit(self, fit: FoldFit, seconds: float | None = None) -> None:
         """Write the fit; if that is not possible say so and go on without."""
         try:
@@ -133,21 +119,29 @@ class Entry:
             raise ValueError(f"{name} does not agree with its marker")
         return data
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Wait until no other process or thread makes this entry."""
+    def lock(self, *, wait: bool) -> Callable[[], None] | None:
+        """Keep other processes and threads from making this entry.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait for another that is making it.
+
+        Returns
+        -------
+        unlock : callable or None
+            None if another has it, and is not waited for.
+        """
         locks = self.root / "locks"
         lock = filelock.FileLock(locks / self.key, thread_local=False)
         try:
             locks.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            lock.acquire(blocking=wait)
+        except filelock.Timeout:
+            return None
         except (OSError, NotImplementedError):  # a file system without locks: some work is doubled
-            yield
-            return
-        try:
-            yield
-        finally:
-            lock.release()
+            return lambda: None
+        return lock.release
 
 
 class Store:

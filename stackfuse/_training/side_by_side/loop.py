@@ -119,8 +119,8 @@ class SideBySide:
 
         Raises
         ------
-        FloatingPointError
-            If one has diverged.
+        ReplicaFailed
+            If one fails or diverges; the cause says why.
 
         An error that is known to be of one replica has its number as attribute ``replica``.
         """
@@ -217,12 +217,11 @@ def _run_at_once(runs: Sequence["_Run"]) -> None:
 
 @contextmanager
 def _of_replica(number: int) -> Iterator[None]:
-    """Tell of an error which replica it is of."""
+    """Raise an error as the failure of one replica."""
     try:
         yield
     except Exception as error:
-        vars(error)["replica"] = number
-        raise
+        raise errors.ReplicaFailed(number) from error
 
 
 class _Run:

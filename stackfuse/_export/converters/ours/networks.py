@@ -32,13 +32,12 @@ from stackfuse._networks import (
     NetworkClassifier,
     NetworkRegressor,
 )
-from stackfuse._oof.alignment import Aligned
-from stackfuse._oof.contributions import FEATURES
+from stackfuse._oof import Aligned, contributions
 
 
 @converter_for(NetworkClassifier)
 def _classifier(estimator, x, method):
-    if method == FEATURES:
+    if method == contributions.FEATURES:
         return _features(estimator, x)
     if method == "decision_function":
         decision = _outputs(estimator, x, "decide")
@@ -59,7 +58,7 @@ def _classifier(estimator, x, method):
 
 @converter_for(NetworkRegressor)
 def _regressor(estimator, x, method):
-    if method == FEATURES:
+    if method == contributions.FEATURES:
         return _features(estimator, x)
     if method != "predict":
         raise unsupported(estimator, method)
@@ -69,7 +68,7 @@ def _regressor(estimator, x, method):
 
 @converter_for(Aligned)
 def _aligned(estimator, x, method):
-    if method != FEATURES:
+    if method != contributions.FEATURES:
         raise unsupported(estimator, method)
     features, motion = convert(estimator.estimator, x, method), estimator.alignment
     moved = features - constant(motion.origin, features)

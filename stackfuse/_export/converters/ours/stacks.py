@@ -19,9 +19,8 @@ from stackfuse._export.graph.frame import (
     Frame,
     take_columns,
 )
-from stackfuse._oof.columns import (
-    class_places,
-    labels_for,
+from stackfuse._oof import (
+    prediction_columns,
 )
 from stackfuse._stacking import (
     StackingClassifier,
@@ -101,10 +100,10 @@ def _block(stack, base, x, method: str):
         labels = stack._labels_of(base)
     else:
         known = None if isinstance(classes, list) else classes
-        labels = labels_for(base, known, prefit=stack.cv == "prefit")
+        labels = prediction_columns.labels_for(base, known, prefit=stack.cv == "prefit")
     if ours and method == "predict" and labels is not None and isinstance(base, FrozenEstimator):
         label = ops.reshape(convert(base, x, "label"), (-1, 1))
-        places = class_places(base, labels)
+        places = prediction_columns.class_places(base, labels)
         hits = ops.equal(label, np.arange(len(places), dtype=np.int64))
         return ops.sum(ops.where(hits, _typed(places), _typed(places * 0)), 1, keepdims=True)
     y = convert(base, x, method)
@@ -122,7 +121,7 @@ def _block(stack, base, x, method: str):
         return y
     if not np.array_equal(base.classes_, labels):
         # A base that does not know some class: its column is zero.
-        places = class_places(base, labels)
+        places = prediction_columns.class_places(base, labels)
         y = ops.matmul(y, np.eye(len(labels), dtype=y.dtype)[places])
     return y[:, 1:] if len(labels) == y.shape[1] == 2 else y
 

@@ -1,0 +1,203 @@
+"""The fits of all base estimators: seeded, kept, reported, and what happens when one fails."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+
+from stackfuse._core import errors, progress
+from stackfuse._oof.alignment import in_one_frame
+from stackfuse._oof.bases import with_memory
+from stackfuse._oof.checks import FitCheck, UnusablePredictions
+from stackfuse._oof.contributions import FEATURES
+from stackfuse._oof.engines import Engine, engine_named
+from stackfuse._oof.fits import FoldFit
+from stackfuse._oof.folds import Fold
+from stackfuse._oof.jobs import Data, FoldJob, derived_seed, jobs_of
+from stackfuse._oof.memory import RememberingEngine, digest_of, store_named
+
+#: The tasks of a base's fits, for progress.
+Tasks = Sequence[progress.FitTask]
+
+#: From the name of a base to a context around its fits, which yields a task for each, or None.
+Report = Callable[[str], AbstractContextManager[Tasks | None]]
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How the base estimators are fitted.
+
+    Attributes
+    ----------
+    engine : str or Engine
+    n_jobs : int or None
+    memory : str, path, joblib.Memory or None
+    on_error : {"raise", "drop"}
+    random_state : int or None
+    """
+
+    engine: str | Engine = "auto"
+    n_jobs: int | None = None
+    memory: Any = None
+    on_error: str = "raise"
+    random_state: int | None = None
+
+    def __post_init__(self):
+        if self.on_error not in ("raise", "drop"):
+            raise ValueError(f"on_error must be 'raise' or 'drop', got {self.on_error!r}.")
+        if self.random_state is not None and not isinstance(self.random_state, int | np.integer):
+            raise ValueError(f"random_state must be an integer or None, got {self.random_state!r}.")
+        engine_named(self.engine, self.n_jobs)
+        store_named(self.memory)
+
+
+@dataclass
+class Fits:
+    """What became of the base estimators.
+
+    Attributes
+    ----------
+    of : dict of str to list of FoldFit
+        By the name of the base; those that failed are missing.
+    failures : dict of str to str
+        Why the others were dropped.
+    """
+
+    of: dict[str, list[FoldFit]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def check_any_left(self) -> None:
+        """Raise if all base estimators have failed."""
+        if not self.of:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
+            raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
+
+    def handle_failure(self, name: str, failure: errors.FitFailed, on_error: str) -> None:
+        """Note why a base is dropped, with a warning; or raise what its fit raised."""
+        cause, place = failure.cause, f" {failure.place}" if failure.place else ""
+        what = f"Base estimator {name!r} failed{place}"
+        if on_error == "raise":
+            if isinstance(cause, UnusablePredictions):
+                raise ValueError(f"{what}: {cause}.") from cause
+            cause.add_note(f"{what}.")
+            raise cause
+        why = str(cause) if isinstance(cause, UnusablePredictions) else _told(cause)
+        warnings.warn(f"{what} and is dropped. {why}", stacklevel=3)
+        self.failures[name] = f"{why}{place and f' ({failure.place})'}"
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {errors.message_of(error)}"
+
+
+@dataclass(frozen=True)
+class BaseFitter:
+    """Fits base estimators, one after another, on the same folds.
+
+    Attributes
+    ----------
+    data : Data
+    folds : sequence of Fold
+        The last one may be that of all rows.
+    options : FitOptions
+    check : FitCheck
+        Raises if the predictions of a base cannot be used.
+    keep : callable
+        Whether the model of a fold will be needed once it has predicted.
+    """
+
+    data: Data
+    folds: Sequence[Fold]
+    options: FitOptions
+    check: FitCheck
+    keep: Callable[[Fold], bool]
+
+    def fit(
+        self,
+        named: Sequence[tuple[str, Any]],
+        fit_params: dict[str, dict],
+        report: Report,
+    ) -> Fits:
+        """Fit every base estimator on every fold.
+
+        Parameters
+        ----------
+        named : sequence of (str, estimator)
+        fit_params : dict of str to dict
+            By the name of the base.
+        report : Report
+
+        Raises
+        ------
+        Exception
+            With ``on_error="raise"`` what a fit raised, with a note that names base and fold.
+        ValueError
+            If all bases failed.
+        """
+        done, store = Fits(), store_named(self.options.memory)
+        digest = None if store is None else digest_of(self.data)
+        for name, base in named:
+            engine: Any = engine_named(self.options.engine, self.options.n_jobs)
+            if digest is not None:
+                engine = RememberingEngine(engine, store, name, digest)
+            try:
+                with report(name) as reports:
+                    jobs = self._jobs(name, base, fit_params.get(name, {}), reports)
+                    done.of[name] = self._fit_base(name, jobs, engine, reports)
+            except errors.FitFailed as failure:
+                done.handle_failure(name, failure, self.options.on_error)
+            except errors.CannotTrainSideBySide as error:  # engine="fused" was asked for
+                done.handle_failure(name, errors.FitFailed("", error), self.options.on_error)
+        done.check_any_left()
+        return done
+
+    def _jobs(self, name: str, base, fit_params: dict, reports: Tasks | None) -> list[FoldJob]:
+        frozen, method = isinstance(base, FrozenEstimator), self.check.methods[name]
+        every = frozen or method == FEATURES  # features are aligned by all models
+        return jobs_of(
+            with_memory(base, self.options.memory),
+            self.folds,
+            method=method,
+            fit_params=fit_params,
+            seeds=fold_seeds(self.options.random_state, name, self.folds),
+            keep_models=[every or self.keep(fold) for fold in self.folds],
+            progress=reports,
+        )
+
+    def _fit_base(
+        self,
+        name: str,
+        jobs: list[FoldJob],
+        engine: Any,
+        reports: Tasks | None,
+    ) -> list[FoldFit]:
+        found: dict[int, FoldFit] = {}
+        for number, fit in engine.run_jobs(jobs, self.data):
+            found[number] = fit
+            if reports is not None:
+                reports[number].done_elsewhere()
+        fits = [found[number] for number in range(len(jobs))]
+        self.check(name, jobs, fits)
+        if self.check.methods[name] != FEATURES:
+            return fits
+        fits = in_one_frame(fits, jobs, self.data.X)
+        frozen = isinstance(jobs[0].estimator, FrozenEstimator)
+        needed = [replace(job, keep_model=frozen or self.keep(job.fold)) for job in jobs]
+        return [job.kept(fit) for job, fit in zip(needed, fits, strict=True)]
+
+
+def no_report(name: str) -> AbstractContextManager[None]:
+    """Report nothing of the fits of a base."""
+    return nullcontext()
+
+
+def fold_seeds(random_state: int | None, name: str, folds: Sequence[Fold]) -> list[int | None]:
+    """Return one seed per fold for the base estimator of that name; all rows have their own."""
+    if random_state is None:
+        return [None] * len(folds)
+    places = [k if len(fold.test) else "all rows" for k, fold in enumerate(folds)]
+    return [derived_seed(random_state, name, place) for place in places]

@@ -1,0 +1,212 @@
+"""Fits as plain data: which estimator is cloned, for which rows, with which seed."""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+
+from stackfuse._core import errors, sklearn_private
+from stackfuse._oof.contributions import contribution
+from stackfuse._oof.fits import FoldFit, plain_history
+from stackfuse._oof.folds import Fold
+
+
+class Data(NamedTuple):
+    """What all jobs of a run are fitted on.
+
+    Attributes
+    ----------
+    X : array-like of shape (n_samples, ...)
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    """
+
+    X: Any
+    y: Any
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """One fit of one base estimator; it can be pickled.
+
+    Attributes
+    ----------
+    estimator : estimator
+        Cloned, never fitted itself. Jobs of one base share it.
+    fold : Fold
+        The rows to train on, and those to predict, of which there may be none.
+    method : str, default="predict"
+        What the model predicts with, such as ``"predict_proba"``.
+    seed : int or None, default=None
+        The clone's unset random states are set from it.
+    fit_params : dict, default={}
+        Passed to fit; what has one entry per row of X is cut to the training rows.
+    keep_model : bool, default=True
+        Whether the model is needed once it has predicted.
+    inner_folds : list of Fold or None, default=None
+        What a part with ``cv="outer"`` is given: the other folds within the training rows.
+    place : str, default=""
+        Says which fit of its base it is: ``"on fold 3"``.
+    progress : callable
+        From the unfitted clone to a context around its fit, in which its progress is reported. It
+        stays behind where a job goes to another process.
+    """
+
+    estimator: Any
+    fold: Fold
+    method: str = "predict"
+    seed: int | None = None
+    fit_params: dict[str, Any] = field(default_factory=dict)
+    keep_model: bool = True
+    inner_folds: list[Fold] | None = None
+    place: str = ""
+    progress: Callable[[Any], AbstractContextManager] = field(default=nullcontext, repr=False)
+
+    def replica(self):
+        """Return the unfitted clone that this job fits."""
+        return replica(self.estimator, self.seed, self.inner_folds)
+
+    def run(self, data: Data) -> FoldFit:
+        """Fit a replica on the training rows, and predict the others.
+
+        Parameters
+        ----------
+        data : Data
+
+        Returns
+        -------
+        fit : FoldFit
+
+        Raises
+        ------
+        FitFailed
+            From what the fit or the prediction raised.
+        """
+        with self.failing_here():
+            model, train = self.replica(), self.fold.train
+            with self.progress(model):
+                rows = (sklearn_private.safe_indexing(part, train) for part in data)
+                model.fit(*rows, **self.params(data))
+            return self.outcome(model, data)
+
+    def params(self, data: Data) -> dict[str, Any]:
+        """Return what is passed to fit, cut to the training rows."""
+        return sklearn_private.check_method_params(data.X, self.fit_params, indices=self.fold.train)
+
+    def outcome(self, model, data: Data) -> FoldFit:
+        """Return what a fitted replica leaves."""
+        test, predictions = self.fold.test, None
+        if len(test):
+            rows = sklearn_private.safe_indexing(data.X, test)
+            predictions = contribution(model, self.method, rows)
+        return self.kept(FoldFit(model, predictions, plain_history(model)))
+
+    def kept(self, fit: FoldFit) -> FoldFit:
+        """Return a fit with its model, or without it if it is no longer needed."""
+        return fit if self.keep_model else fit.without_model()
+
+    @contextmanager
+    def failing_here(self) -> Iterator[None]:
+        """Raise an error as the failure of this job; who declines has not failed."""
+        try:
+            yield
+        except (errors.FitFailed, errors.CannotTrainSideBySide):
+            raise
+        except Exception as error:
+            raise errors.FitFailed(self.place, error) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "progress": nullcontext}
+
+
+def jobs_of(estimator, folds: Sequence[Fold], **settings: Any) -> list[FoldJob]:
+    """Return the jobs that fit an estimator on folds.
+
+    Parameters
+    ----------
+    estimator : estimator
+    folds : sequence of Fold
+    **settings : object
+        Of :class:`FoldJob`, for all of them alike; ``seeds``, ``keep_models`` and ``progress`` are
+        sequences of one entry per fold.
+    """
+    several = {"seeds": "seed", "keep_models": "keep_model", "progress": "progress"}
+    own = {name: settings.pop(many) for many, name in several.items() if settings.get(many)}
+    settings = {name: value for name, value in settings.items() if name not in several}
+    outer = bool(_outer_parts(estimator))
+    jobs = []
+    for k, fold in enumerate(folds):
+        place = f"on fold {k}" if len(fold.test) else "on all rows"
+        job = FoldJob(estimator, fold, place=place, **settings)
+        with job.failing_here():
+            inner = _inner_folds(folds, k) if outer else None
+        mine = {name: values[k] for name, values in own.items()}
+        jobs.append(replace(job, inner_folds=inner, **mine))
+    return jobs
+
+
+def replica(estimator, seed: int | None, inner_folds: list[Fold] | None = None):
+    """Return a clone whose unset random states are set from the seed.
+
+    Parameters
+    ----------
+    estimator : estimator
+    seed : int or None
+        None leaves every parameter as it is. Random states that the user has set stay in any case.
+    inner_folds : list of Fold or None, default=None
+        Replaces ``cv="outer"``.
+
+    Returns
+    -------
+    estimator : estimator
+        Not fitted.
+    """
+    twin = clone(estimator)
+    changed: dict[str, Any] = {}
+    if inner_folds is not None:
+        changed = dict.fromkeys(_outer_parts(twin), inner_folds)
+    for name, value in twin.get_params(deep=True).items() if seed is not None else ():
+        if name.rpartition("__")[2] == "random_state" and value is None:
+            changed[name] = derived_seed(seed, name)
+    return twin.set_params(**changed) if changed else twin
+
+
+def _outer_parts(estimator) -> list[str]:
+    """Return the parameters that are ``cv="outer"``."""
+    params = estimator.get_params(deep=True)
+    return [
+        name
+        for name, value in params.items()
+        if name.rpartition("__")[2] == "cv" and isinstance(value, str) and value == "outer"
+    ]
+
+
+def _inner_folds(folds: Sequence[Fold], k: int) -> list[Fold]:
+    """Return the other folds within the training rows of fold k, as places among these rows."""
+    rows = folds[k].train
+    others = [fold for j, fold in enumerate(folds) if j != k]
+    within = [Fold(*(np.flatnonzero(np.isin(rows, part)) for part in fold)) for fold in others]
+    inner = [fold for fold in within if len(fold.train) and len(fold.test)]
+    if not inner:
+        n_folds = sum(len(fold.test) > 0 for fold in folds)
+        raise ValueError(
+            f'cv="outer" takes the other outer folds as far as they lie in the training rows, and '
+            f"of {n_folds} folds none does. Let the outer stack have three folds or more, or "
+            "the inner one a cv of its own."
+        )
+    return inner
+
+
+def derived_seed(seed: int, *path: str | int) -> int:
+    """Return the seed of one part of a run; it depends on nothing but the arguments.
+
+    Examples
+    --------
+    >>> derived_seed(0, "cnn", 3) == derived_seed(0, "cnn", 3) != derived_seed(0, "cnn", 4)
+    True
+    """
+    words = [zlib.crc32(str(part).encode()) for part in path]
+    return int(np.random.SeedSequence([seed, *words]).generate_state(1)[0] >> 1)

@@ -1,0 +1,147 @@
+"""Any engine, with a memory: a fit is found, or is made by one process while the others wait."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.frozen import FrozenEstimator
+
+from stackfuse._oof.contributions import holds_network
+from stackfuse._oof.fits import FoldFit
+from stackfuse._oof.jobs import Data, FoldJob
+from stackfuse._oof.memory.fingerprint import NotComparable, fingerprint
+from stackfuse._oof.memory.store import Entry, Store
+from stackfuse._training import numbers_of_threads
+
+
+class RememberingEngine:
+    """Runs by another engine the jobs whose fits are not in a store, and keeps what they leave.
+
+    Parameters
+    ----------
+    engine : Engine
+    store : Store
+    name : str
+        Of the base estimator, for warnings.
+    data_digest : str
+        Of the data that the jobs are fitted on.
+    """
+
+    def __init__(self, engine: Any, store: Store, name: str, data_digest: str):
+        self.engine = engine
+        self.store = store
+        self.name = name
+        self.data_digest = data_digest
+
+    def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
+        """See :class:`stackfuse.engines.Engine`."""
+        jobs = list(jobs)
+        entries = self._entries(jobs)
+        if entries is None:
+            yield from self.engine.run_jobs(jobs, data)
+            return
+        missing = []
+        for number, (job, entry) in enumerate(zip(jobs, entries, strict=True)):
+            fit = entry.recall(job.estimator)
+            if fit is None:
+                missing.append(number)
+            else:
+                yield number, fit
+        while missing:
+            round_ = _Round(self.engine, [(n, jobs[n], entries[n]) for n in missing], data)
+            for number, fit in round_.run():
+                missing.remove(number)
+                yield number, fit
+
+    def _entries(self, jobs: list[FoldJob]) -> list[Entry] | None:
+        """Return the entry of each job, or None if they cannot be kept."""
+        if not jobs or isinstance(jobs[0].estimator, FrozenEstimator):
+            return None
+        threads = numbers_of_threads() if holds_network(jobs[0].estimator) else None
+        try:
+            return [self._entry(job, threads) for job in jobs]
+        except NotComparable as error:
+            warnings.warn(
+                f"Base estimator {self.name!r} is fitted without memory: {error}.", stacklevel=2
+            )
+            return None
+
+    def _entry(self, job: FoldJob, threads: tuple[int, int] | None) -> Entry:
+        train, test = job.fold
+        params = {name: _as_array(value) for name, value in job.fit_params.items()}
+        method = job.method if len(test) else None
+        parts = (self.data_digest, job.replica(), train, test, method, params, threads)
+        title = f"base estimator {self.name!r} {job.place}"
+        return self.store.entry(title, *parts, keep=job.keep_model)
+
+
+class _Round:
+    """One run of the jobs that no other process is making at the time.
+
+    Nothing is waited for while anything is held, so that two processes never wait for each other.
+    """
+
+    def __init__(self, engine: Any, wanted: list[tuple[int, FoldJob, Entry]], data: Data):
+        self.engine = engine
+        self.wanted = wanted
+        self.data = data
+        self.found: list[tuple[int, FoldFit]] = []
+        self.taken: list[tuple[int, FoldJob, Entry, Callable[[], None]]] = []
+
+    def run(self) -> Iterator[tuple[int, FoldFit]]:
+        """Yield the fits that were made, or found once it was our turn."""
+        done: set[int] = set()
+        start = time.perf_counter()
+        try:
+            for place, fit in self.engine.run_jobs(self._jobs(), self.data):
+                number, _, entry, unlock = self.taken[place]
+                entry.commit(fit, time.perf_counter() - start)
+                unlock()
+                done.add(place)
+                yield number, fit
+                start = time.perf_counter()
+        finally:
+            for place, (*_, unlock) in enumerate(self.taken):
+                if place not in done:
+                    unlock()
+        yield from self.found
+
+    def _jobs(self) -> Iterator[FoldJob]:
+        """Hand out each job when it is about to be run, locked."""
+        for number, job, entry in self.wanted:
+            unlock = entry.lock(wait=False)
+            if unlock is not None and self._is_new(number, job, entry, unlock):
+                yield job
+        if not (self.taken or self.found):
+            number, job, entry = self.wanted[0]
+            unlock = entry.lock(wait=True)
+            if unlock is not None and self._is_new(number, job, entry, unlock):
+                yield job
+
+    def _is_new(self, number: int, job: FoldJob, entry: Entry, unlock: Callable[[], None]) -> bool:
+        """Whether a job has still to be run: another process may have been at it."""
+        fit = entry.recall(job.estimator)
+        if fit is None:
+            self.taken.append((number, job, entry, unlock))
+            return True
+        unlock()
+        self.found.append((number, fit))
+        return False
+
+
+def _as_array(values) -> Any:
+    """Return what has one entry per row as an array, whatever it came in."""
+    return np.asarray(values) if isinstance(values, list | pd.Series) else values
+
+
+def digest_of(data: Data) -> str | None:
+    """Return the digest of data; None, with a warning, if X cannot be digested."""
+    X = np.asarray(data.X) if isinstance(data.X, list) else data.X
+    try:
+        return fingerprint(X, data.y)
+    except NotComparable as error:
+        warnings.warn(f"Nothing is kept in memory, because in X {error}.", stacklevel=2)
+        return None

@@ -1,0 +1,146 @@
+"""An out-of-fold run, drawn up and checked before anything is fitted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stackfuse._oof.bases import relabelled
+from stackfuse._oof.checks import (
+    FitCheck,
+    check_averages,
+    check_coverage,
+    check_saved,
+    warn_if_large,
+    warn_seen_rows,
+)
+from stackfuse._oof.fitting import FitOptions
+from stackfuse._oof.folds import Fold, draw_folds, warn_missing_classes, whole
+from stackfuse._oof.prediction_columns import methods_of
+from stackfuse._oof.result import OutOfFold
+
+
+@dataclass
+class Plan:
+    """What is fitted on which rows, and what of it is kept.
+
+    Attributes
+    ----------
+    bases : list of (str, estimator)
+        Those in use. Class weights of theirs are by label when they are given, and by number here.
+    X : array-like of shape (n_samples, ...)
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class numbers where `classes` are given.
+    classes : ndarray of shape (n_classes,) or None
+    classifier : bool
+    options : FitOptions
+    cv : int, splitter, iterable, "prefit", OutOfFold or None
+    stack_method : str or mapping of str to str
+    names : sequence of str or None
+        Of all bases, the dropped ones too; None if none is dropped.
+    fit_params : dict of str to dict
+        By the name of the base.
+    split_params : dict
+        What the splitter is told besides X and y.
+    refit : bool
+        Whether the bases are also fitted on all rows, and these models are kept.
+    stacked : bool
+        Whether a meta-learner is going to be trained on the predictions, and so has to see every
+        class. If the bases are not refitted, it is going to be given averages over the folds.
+    methods : dict of str to str
+        What each base predicts with.
+    folds : list of Fold
+        Without that of all rows; one without training rows where the bases come fitted.
+    saved : OutOfFold or None
+        Stands in for what the folds predict.
+
+    Raises
+    ------
+    ValueError
+        If bases, rows and folds do not go together.
+    """
+
+    bases: list[tuple[str, Any]]
+    X: Any
+    y: np.ndarray
+    classes: np.ndarray | None
+    classifier: bool
+    options: FitOptions
+    cv: Any = None
+    stack_method: str | Mapping[str, str] = "auto"
+    names: Sequence[str] | None = None
+    fit_params: dict[str, dict] = field(default_factory=dict)
+    split_params: dict[str, Any] = field(default_factory=dict)
+    refit: bool = False
+    stacked: bool = False
+    methods: dict[str, str] = field(init=False)
+    folds: list[Fold] = field(init=False)
+    saved: OutOfFold | None = field(init=False)
+
+    def __post_init__(self):
+        check_cv_name(self.cv)
+        self.saved = self.cv if isinstance(self.cv, OutOfFold) else None
+        if not self.prefit:
+            self.bases = [(name, relabelled(base, self.classes)) for name, base in self.bases]
+        names = [name for name, _ in self.bases] if self.names is None else self.names
+        self.methods = methods_of(self.bases, self.stack_method, names)
+        if self.prefit:
+            self.folds = [Fold(np.arange(0), np.arange(len(self.y)))]
+        elif self.saved is not None:
+            check_saved(
+                self.saved, self.methods, self.y, self.classes, refit=self.refit or not self.stacked
+            )
+            self.folds = []
+        else:
+            self.folds = self._drawn_folds()
+        warn_seen_rows(self.bases, self.X, prefit=self.prefit)
+
+    @property
+    def prefit(self) -> bool:
+        """Whether the bases come fitted."""
+        return isinstance(self.cv, str) and self.cv == "prefit"
+
+    @property
+    def fitted_folds(self) -> list[Fold]:
+        """The folds that the bases are fitted on, that of all rows last."""
+        return [*self.folds, whole(len(self.y))] if self.refit else self.folds
+
+    @property
+    def check(self) -> FitCheck:
+        """What raises if the predictions of a base cannot be used."""
+        constant = self.options.on_error == "raise"
+        return FitCheck(self.methods, self.classes, constant, prefit=self.prefit)
+
+    def keeps(self, fold: Fold) -> bool:
+        """Whether the model of a fold predicts later: that of all rows, or each fold's."""
+        return self.stacked and (not self.refit or len(fold.test) == 0)
+
+    def _drawn_folds(self) -> list[Fold]:
+        folds = draw_folds(
+            self.cv,
+            self.X,
+            self.y,
+            classifier=self.classifier,
+            split_params=self.split_params,
+            random_state=self.options.random_state,
+        )
+        methods = list(self.methods.values())
+        if self.stacked:
+            averaged = not self.refit
+            check_coverage(folds, self.y, self.classes, averaged=averaged, methods=methods)
+        check_averages(folds, methods, self.classes)
+        warn_missing_classes(folds, self.y, self.classes, methods)
+        warn_if_large(methods, self.y, self.classes)
+        return folds
+
+
+def check_cv_name(cv) -> None:
+    """Raise ValueError if cv is a name that says nothing here."""
+    if isinstance(cv, str) and cv == "outer":
+        raise ValueError(
+            "cv='outer' takes the folds of the stack around this one, but there is none. "
+            "Give the outermost stack a splitter."
+        )
+    if isinstance(cv, str) and cv != "prefit":
+        raise ValueError(f"cv must be a splitter, a number or 'prefit', got {cv!r}.")
