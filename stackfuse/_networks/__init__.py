@@ -1,14 +1,7 @@
 """KerasClassifier and KerasRegressor."""
 
-from stackfuse._networks.base import BegunFit, NetworkEstimator
-from stackfuse._networks.kinds import NetworkClassifier, NetworkRegressor
-from stackfuse._networks.wrappers import KerasClassifier, KerasRegressor
+import lazy_loader
 
-__all__ = [
-    "BegunFit",
-    "KerasClassifier",
-    "KerasRegressor",
-    "NetworkClassifier",
-    "NetworkEstimator",
-    "NetworkRegressor",
-]
+# The names of __init__.pyi, each imported when it is first used: to tell
+# a network from others takes no Keras.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

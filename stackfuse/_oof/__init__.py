@@ -1,23 +1,7 @@
 """Folds, fits, and out-of-fold predictions."""
 
-from stackfuse._oof import bases, contributions, engines, jobs, prediction_columns, routing
-from stackfuse._oof.alignment import Aligned
-from stackfuse._oof.fitting import FitOptions
-from stackfuse._oof.function import out_of_fold, run
-from stackfuse._oof.plan import Plan
-from stackfuse._oof.result import OutOfFold
+import lazy_loader
 
-__all__ = [
-    "Aligned",
-    "FitOptions",
-    "OutOfFold",
-    "Plan",
-    "bases",
-    "contributions",
-    "engines",
-    "jobs",
-    "out_of_fold",
-    "prediction_columns",
-    "routing",
-    "run",
-]
+# The names of __init__.pyi, each imported when it is first used: most need
+# no Keras, and processes that fit forests import none.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
+from stackfuse import _networks
 from stackfuse._core import targets
-from stackfuse._networks import KerasClassifier, KerasRegressor
 
 
 def named_bases(estimators: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
@@ -41,13 +41,16 @@ def networks_from_files(estimators, *, classifier: bool) -> list:
     """Replace the paths of Keras files among the estimators by networks that are not trained."""
     if not isinstance(estimators, list | tuple):
         return estimators
-    wrapper = KerasClassifier if classifier else KerasRegressor
+
+    def is_path(base) -> bool:
+        return isinstance(base, str | os.PathLike) and not targets.is_dropped(base)
+
+    def network(path):
+        kind = _networks.KerasClassifier if classifier else _networks.KerasRegressor
+        return kind(os.fspath(path), epochs=0)
+
     return [
-        (pair[0], wrapper(os.fspath(pair[1]), epochs=0))
-        if len(pair) == 2
-        and isinstance(pair[1], str | os.PathLike)
-        and not targets.is_dropped(pair[1])
-        else pair
+        (pair[0], network(pair[1])) if len(pair) == 2 and is_path(pair[1]) else pair
         for pair in estimators
     ]
 

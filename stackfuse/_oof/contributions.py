@@ -1,23 +1,36 @@
 """Which estimators have features, and how an estimator is asked for what it contributes."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from stackfuse._core import sklearn_private
-from stackfuse._networks import NetworkEstimator
 
 #: The method by which a base contributes what its last layer is given.
 FEATURES = "features"
 
 
-def network_of(estimator) -> NetworkEstimator | None:
+@runtime_checkable
+class Network(Protocol):
+    """What is asked of a network here: a fit in two phases, between which anybody may train it.
+
+    To tell by these whether an estimator is one takes no import of Keras.
+    """
+
+    def begin(self, X, y, rows, sample_weight=None, groups=None) -> Any:
+        """Build the network, and train nothing yet."""
+
+    def complete(self, begun, by=...) -> Any:
+        """Train it, or let it be trained."""
+
+
+def network_of(estimator) -> Any:
     """Return the network that an estimator ends in: itself, of a pipeline or search the last one.
 
     None if there is none, and so no features either.
     """
-    if isinstance(estimator, NetworkEstimator):
+    if isinstance(estimator, Network):
         return estimator
     if isinstance(estimator, Pipeline):
         return network_of(estimator.steps[-1][1])
@@ -50,4 +63,4 @@ def contribution(estimator, method: str, X) -> Any:
 def holds_network(estimator) -> bool:
     """Whether an estimator is, or has as a part, a network of ours."""
     parts = [estimator, *estimator.get_params(deep=True).values()]
-    return any(isinstance(part, NetworkEstimator) for part in parts)
+    return any(isinstance(part, Network) for part in parts)

@@ -10,15 +10,16 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from stackfuse._core import errors, progress
+from stackfuse._oof import memory
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.bases import with_memory
 from stackfuse._oof.checks import FitCheck, UnusablePredictions
 from stackfuse._oof.contributions import FEATURES
-from stackfuse._oof.engines import Engine, engine_named
+from stackfuse._oof.engines.base import Engine
+from stackfuse._oof.engines.named import engine_named
 from stackfuse._oof.fits import FoldFit
 from stackfuse._oof.folds import Fold
 from stackfuse._oof.jobs import Data, FoldJob, derived_seed, jobs_of
-from stackfuse._oof.memory import RememberingEngine, digest_of, store_named
 
 #: The tasks of a base's fits, for progress.
 Tasks = Sequence[progress.FitTask]
@@ -52,7 +53,11 @@ class FitOptions:
         if self.random_state is not None and not isinstance(self.random_state, int | np.integer):
             raise ValueError(f"random_state must be an integer or None, got {self.random_state!r}.")
         engine_named(self.engine, self.n_jobs)
-        store_named(self.memory)
+        self.store()
+
+    def store(self) -> Any:
+        """Return where fits are kept, or None."""
+        return None if self.memory is None else memory.store_named(self.memory)
 
 
 @dataclass
@@ -138,12 +143,12 @@ class BaseFitter:
         ValueError
             If all bases failed.
         """
-        done, store = Fits(), store_named(self.options.memory)
-        digest = None if store is None else digest_of(self.data)
+        done, store = Fits(), self.options.store()
+        digest = None if store is None else memory.digest_of(self.data)
         for name, base in named:
             engine: Any = engine_named(self.options.engine, self.options.n_jobs)
             if digest is not None:
-                engine = RememberingEngine(engine, store, name, digest)
+                engine = memory.RememberingEngine(engine, store, name, digest)
             try:
                 with report(name) as reports:
                     jobs = self._jobs(name, base, fit_params.get(name, {}), reports)

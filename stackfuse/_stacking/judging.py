@@ -21,6 +21,7 @@ from stackfuse._oof import (
     OutOfFold,
     contributions,
     engines,
+    jobs,
     prediction_columns,
 )
 from stackfuse._stacking.report import (
@@ -124,8 +125,8 @@ class _Judged:
         final = set_columns(clone(self.final), columns, anew=True)
         rows = sklearn_private.safe_indexing(self.table, places, axis=1)
         params = {} if self.weight is None else {"sample_weight": self.weight}
-        jobs = [engines.Job(fold.train) for fold in self.folds]
-        models = engines.fit_many(final, rows, self.y, jobs, fit_params=params)
+        fits = [engines.Job(fold.train) for fold in self.folds]
+        models = engines.fit_many(final, rows, self.y, fits, fit_params=params)
         tests = [fold.test for fold in self.folds]
         return np.array(
             [
@@ -206,14 +207,14 @@ def _usable_folds(oof: OutOfFold, labels: np.ndarray | None) -> list:
     folds = oof.folds
     if not folds:  # the bases came fitted
         parts = KFold(_FOLDS, shuffle=True, random_state=0).split(oof.predictions)
-        folds = [engines.Fold(train, test) for train, test in parts]
+        folds = [jobs.Fold(train, test) for train, test in parts]
     n_classes = 0 if labels is None else _n_values(labels[oof.mask])
     usable = []
     for fold in folds:
         train = fold.train[oof.mask[fold.train]]
         lacks = labels is not None and _n_values(labels[train]) < n_classes
         if len(train) > 1 and not lacks and len(fold.test) > 1:
-            usable.append(engines.Fold(train, fold.test))
+            usable.append(jobs.Fold(train, fold.test))
     if not usable:
         raise ValueError(
             "No fold has training rows that were predicted as well, so the meta-learner cannot be "

@@ -17,10 +17,10 @@ from sklearn.preprocessing import StandardScaler
 import stackfuse as sf
 from stackfuse._core.errors import CannotTrainSideBySide
 from stackfuse._oof.engines import (
-    FoldFit,
     SequentialEngine,
     SideBySideEngine,
 )
+from stackfuse._oof.fits import FoldFit
 from stackfuse._oof.folds import (
     draw_folds,
     whole,

@@ -1,24 +1,7 @@
 """How the jobs of one base estimator are run, and what an engine of one's own needs."""
 
-from stackfuse._oof.engines.base import Engine, SequentialEngine
-from stackfuse._oof.engines.joblib import JoblibEngine
-from stackfuse._oof.engines.many import Job, fit_many
-from stackfuse._oof.engines.named import engine_named
-from stackfuse._oof.engines.side_by_side import SideBySideEngine
-from stackfuse._oof.fits import FoldFit
-from stackfuse._oof.folds import Fold
-from stackfuse._oof.jobs import Data, FoldJob
+import lazy_loader
 
-__all__ = [
-    "Data",
-    "Engine",
-    "Fold",
-    "FoldFit",
-    "FoldJob",
-    "Job",
-    "JoblibEngine",
-    "SequentialEngine",
-    "SideBySideEngine",
-    "engine_named",
-    "fit_many",
-]
+# The names of __init__.pyi, each imported when it is first used: most need
+# no Keras, and processes that fit forests import none.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

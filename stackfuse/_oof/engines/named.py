@@ -1,12 +1,36 @@
 """Engines by their names."""
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
 from stackfuse._core import messages
-from stackfuse._oof.engines.base import (
-    Engine,
-    SequentialEngine,
-)
+from stackfuse._oof import engines
+from stackfuse._oof.contributions import Network
+from stackfuse._oof.engines.base import Engine, SequentialEngine
 from stackfuse._oof.engines.joblib import JoblibEngine
-from stackfuse._oof.engines.side_by_side import SideBySideEngine
+from stackfuse._oof.fits import FoldFit
+from stackfuse._oof.jobs import Data, FoldJob
+
+
+class AutoEngine:
+    """Networks side by side, where that is possible and pays; everything else by another engine.
+
+    Parameters
+    ----------
+    otherwise : Engine
+    """
+
+    def __init__(self, otherwise: Engine):
+        self.otherwise = otherwise
+
+    def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
+        """See :class:`Engine`."""
+        jobs = iter(jobs)
+        for first in jobs:
+            network = isinstance(first.estimator, Network)
+            engine = engines.SideBySideEngine(self.otherwise) if network else self.otherwise
+            return engine.run_jobs(chain([first], jobs), data)
+        return iter(())
 
 
 def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
@@ -36,5 +60,5 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
     if engine == "sequential":
         return SequentialEngine()
     if engine == "fused":
-        return SideBySideEngine()
-    return SideBySideEngine(JoblibEngine(n_jobs) if n_jobs not in (None, 1) else SequentialEngine())
+        return engines.SideBySideEngine()
+    return AutoEngine(JoblibEngine(n_jobs) if n_jobs not in (None, 1) else SequentialEngine())

@@ -8,7 +8,8 @@ import numpy as np
 
 from stackfuse._core import errors, multi_input, sklearn_private
 from stackfuse._keras import Rows
-from stackfuse._networks import BegunFit, NetworkEstimator
+from stackfuse._networks import BegunFit
+from stackfuse._oof.contributions import Network
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.fits import FoldFit, plain_history
 from stackfuse._oof.jobs import Data, FoldJob
@@ -39,7 +40,7 @@ class SideBySideEngine:
         jobs = iter(jobs)
         for first in jobs:
             jobs = chain([first], jobs)
-            if isinstance(first.estimator, NetworkEstimator):
+            if isinstance(first.estimator, Network):
                 yield from self._run_networks(list(jobs), data)
             elif self.otherwise is None:
                 kind = type(first.estimator).__name__

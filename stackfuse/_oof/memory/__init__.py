@@ -1,6 +1,7 @@
 """Fits that are kept on disk."""
 
-from stackfuse._oof.memory.remembering import RememberingEngine, digest_of
-from stackfuse._oof.memory.store import Store, store_named
+import lazy_loader
 
-__all__ = ["RememberingEngine", "Store", "digest_of", "store_named"]
+# The names of __init__.pyi, each imported when it is first used: most need
+# no Keras, and processes that fit forests import none.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,11 +10,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
-from test_formats import ENDINGS, LOADERS
 
 import stackfuse as sf
 from stackfuse._export.checking import probes as _probes
 from stackfuse._keras.indices import limits_of
+from tests.export.formats.test_formats import ENDINGS, LOADERS
 
 RNG = np.random.default_rng(0)
 

@@ -1,0 +1,21 @@
+from . import bases, contributions, engines, jobs, prediction_columns, routing
+from .alignment import Aligned
+from .fitting import FitOptions
+from .function import out_of_fold, run
+from .plan import Plan
+from .result import OutOfFold
+
+__all__ = [
+    "Aligned",
+    "FitOptions",
+    "OutOfFold",
+    "Plan",
+    "bases",
+    "contributions",
+    "engines",
+    "jobs",
+    "out_of_fold",
+    "prediction_columns",
+    "routing",
+    "run",
+]
