@@ -1,6 +1,6 @@
 """Which estimators have features, and how an estimator is asked for what it contributes."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -11,18 +11,14 @@ from stackfuse._core import sklearn_private
 FEATURES = "features"
 
 
-@runtime_checkable
-class Network(Protocol):
-    """What is asked of a network here: a fit in two phases, between which anybody may train it.
+def is_network(estimator) -> bool:
+    """Whether an estimator is a network of ours: its class is fitted in two phases.
 
-    To tell by these whether an estimator is one takes no import of Keras.
+    Between them anybody may train it. To tell a network by these takes no import of Keras, and
+    its class does not hand on what it wraps, as a FrozenEstimator does.
     """
-
-    def begin(self, X, y, rows, sample_weight=None, groups=None) -> Any:
-        """Build the network, and train nothing yet."""
-
-    def complete(self, begun, by=...) -> Any:
-        """Train it, or let it be trained."""
+    kind = type(estimator)
+    return hasattr(kind, "begin") and hasattr(kind, "complete")
 
 
 def network_of(estimator) -> Any:
@@ -30,7 +26,7 @@ def network_of(estimator) -> Any:
 
     None if there is none, and so no features either.
     """
-    if isinstance(estimator, Network):
+    if is_network(estimator):
         return estimator
     if isinstance(estimator, Pipeline):
         return network_of(estimator.steps[-1][1])
@@ -63,4 +59,4 @@ def contribution(estimator, method: str, X) -> Any:
 def holds_network(estimator) -> bool:
     """Whether an estimator is, or has as a part, a network of ours."""
     parts = [estimator, *estimator.get_params(deep=True).values()]
-    return any(isinstance(part, Network) for part in parts)
+    return any(is_network(part) for part in parts)

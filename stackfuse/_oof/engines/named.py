@@ -5,7 +5,7 @@ from itertools import chain
 
 from stackfuse._core import messages
 from stackfuse._oof import engines
-from stackfuse._oof.contributions import Network
+from stackfuse._oof.contributions import is_network
 from stackfuse._oof.engines.base import Engine, SequentialEngine
 from stackfuse._oof.engines.joblib import JoblibEngine
 from stackfuse._oof.fits import FoldFit
@@ -27,7 +27,7 @@ class AutoEngine:
         """See :class:`Engine`."""
         jobs = iter(jobs)
         for first in jobs:
-            network = isinstance(first.estimator, Network)
+            network = is_network(first.estimator)
             engine = engines.SideBySideEngine(self.otherwise) if network else self.otherwise
             return engine.run_jobs(chain([first], jobs), data)
         return iter(())

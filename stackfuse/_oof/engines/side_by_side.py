@@ -8,8 +8,8 @@ import numpy as np
 
 from stackfuse._core import errors, multi_input, sklearn_private
 from stackfuse._keras import Rows
-from stackfuse._networks import BegunFit
-from stackfuse._oof.contributions import Network
+from stackfuse._networks import BegunFit, NetworkEstimator
+from stackfuse._oof.contributions import is_network
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.fits import FoldFit, plain_history
 from stackfuse._oof.jobs import Data, FoldJob
@@ -40,7 +40,7 @@ class SideBySideEngine:
         jobs = iter(jobs)
         for first in jobs:
             jobs = chain([first], jobs)
-            if isinstance(first.estimator, Network):
+            if is_network(first.estimator):
                 yield from self._run_networks(list(jobs), data)
             elif self.otherwise is None:
                 kind = type(first.estimator).__name__
@@ -53,6 +53,7 @@ class SideBySideEngine:
         left = dict(enumerate(jobs))
         for group in eligibility.groups_of(list(left.items())):
             try:
+                _refuse_own_fit(jobs[0].estimator)
                 models = _fit_together(dict(group), data, self._is_better_alone)
             except errors.CannotTrainSideBySide:
                 if self.otherwise is None:
@@ -123,6 +124,13 @@ def _fit_together(
     if waiting:
         _complete_all(waiting, together)
     return models
+
+
+def _refuse_own_fit(estimator) -> None:
+    """Raise if a subclass has a fit of its own, which would not be called."""
+    kind = type(estimator)
+    if kind.fit is not NetworkEstimator.fit:
+        raise errors.CannotTrainSideBySide(f"{kind.__name__} has a fit of its own")
 
 
 def _begin(job: FoldJob, data: Data) -> tuple[Any, BegunFit]:
