@@ -1,3 +1,4 @@
+from . import engines, testing
 from ._core import MultiInput, NotConvertible
 from ._core.errors import ParityError
 from ._export import ExportReport, convert, converter_for, export, to_keras
@@ -37,8 +38,10 @@ __all__ = [
     "StackingRegressor",
     "convert",
     "converter_for",
+    "engines",
     "export",
     "fuse",
     "out_of_fold",
+    "testing",
     "to_keras",
 ]

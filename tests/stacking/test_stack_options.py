@@ -487,9 +487,7 @@ def test_errors_of_any_kind_come_back_from_processes(iris):
     stack = sf.StackingClassifier([("odd", Odd()), LR], cv=2, n_jobs=2, on_error="drop")
     with pytest.warns(UserWarning, match="'odd' failed on fold .*OddError: a strange thing"):
         stack.fit(*iris)
-    with pytest.raises(
-        (OddError, RuntimeError), match=r"(?s)a strange thing.*'odd' failed on fold"
-    ):
+    with pytest.raises((OddError, RuntimeError), match=r"(?s)strange thing.*'odd' failed on fold"):
         stack.set_params(on_error="raise").fit(*iris)
 
 

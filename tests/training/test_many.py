@@ -10,8 +10,8 @@ import stackfuse as sf
 from stackfuse._oof.engines import (
     Job,
     fit_many,
-    replica,
 )
+from stackfuse._oof.jobs import replica
 from stackfuse._training.side_by_side import (
     forward as _forward,
 )
