@@ -15,12 +15,14 @@ from ._meta import (
 )
 from ._networks import KerasClassifier, KerasRegressor
 from ._oof import OutOfFold, out_of_fold
+from ._oof.prediction_columns import ColumnsMixin
 from ._stacking import StackingClassifier, StackingRegressor
 
 __version__: str
 __all__ = [
     "BestClassifier",
     "BestRegressor",
+    "ColumnsMixin",
     "ConvexClassifier",
     "ConvexRegressor",
     "ExportReport",

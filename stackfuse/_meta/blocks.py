@@ -20,12 +20,6 @@ from stackfuse._oof import (
 ROUNDING = 1e-3
 
 
-class ReadsColumns:
-    """A meta-learner that is told what the columns of X are, by its parameter `columns`."""
-
-    columns: Sequence[prediction_columns.Column] | None
-
-
 def set_columns(estimator, columns: Sequence[prediction_columns.Column], *, anew: bool = False):
     """Tell a meta-learner, and what is inside it, what the columns of its table are.
 
@@ -42,7 +36,11 @@ def set_columns(estimator, columns: Sequence[prediction_columns.Column], *, anew
     estimator : estimator
     """
     parts = {"": estimator, **estimator.get_params(deep=True)}
-    readers = {name: part for name, part in parts.items() if isinstance(part, ReadsColumns)}
+    readers = {
+        name: part
+        for name, part in parts.items()
+        if isinstance(part, prediction_columns.ColumnsMixin)
+    }
     unset = [name for name, part in readers.items() if anew or part.columns is None]
     told = {f"{name}__columns" if name else "columns": list(columns) for name in unset}
     return estimator.set_params(**told) if told else estimator

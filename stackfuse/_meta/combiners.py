@@ -11,7 +11,6 @@ from stackfuse._core import (
     targets,
 )
 from stackfuse._meta.blocks import (
-    ReadsColumns,
     blocks_of,
     calibrator,
     check_chances,
@@ -21,9 +20,10 @@ from stackfuse._meta.pooling import (
     linked,
     unlinked,
 )
+from stackfuse._oof import prediction_columns
 
 
-class Combiner(ReadsColumns, BaseEstimator):
+class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
     """Base of the meta-learners that find one weight per base estimator.
 
     A subclass says how the weights are found (:meth:`_weigh`).

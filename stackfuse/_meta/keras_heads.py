@@ -11,13 +11,13 @@ from stackfuse._core import (
     MultiInput,
     numeric,
 )
-from stackfuse._meta.blocks import ReadsColumns
 from stackfuse._meta.head_networks import Head
 from stackfuse._networks import (
     NetworkClassifier,
     NetworkEstimator,
     NetworkRegressor,
 )
+from stackfuse._oof import prediction_columns
 
 #: Gradient steps that a head takes where the number of epochs is not given.
 _STEPS = 1000
@@ -32,7 +32,7 @@ _TASKS: dict[str, Any] = {
 }
 
 
-class _Fusion(ReadsColumns, NetworkEstimator):
+class _Fusion(prediction_columns.ColumnsMixin, NetworkEstimator):
     """The parameters of the two heads; all arithmetic is in float64."""
 
     _takes_sparse = False

@@ -30,6 +30,43 @@ class Column(NamedTuple):
     """Number of the class (its place in ``classes_``), of the target column, or of the feature."""
 
 
+class ColumnsMixin:
+    """A meta-learner that wants to know which column of its table comes from which base.
+
+    A subclass has a parameter ``columns=None``. A stack sets it before it fits the meta-learner,
+    also where this is a step of a pipeline or inside a search; what a user has set stays.
+
+    Attributes
+    ----------
+    columns : sequence of Column or None
+        For every column of X a tuple ``(estimator, method, output)``: the name of the base, what it
+        predicted with, and the number of the class, target or feature. Columns of X that are passed
+        through have the method ``"passthrough"``.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator, RegressorMixin
+    >>> import stackfuse as sf
+    >>> class FirstBase(RegressorMixin, sf.ColumnsMixin, BaseEstimator):
+    ...     def __init__(self, columns=None):
+    ...         self.columns = columns
+    ...     def fit(self, X, y):
+    ...         first = self.columns[0].estimator
+    ...         self.places_ = [k for k, c in enumerate(self.columns) if c.estimator == first]
+    ...         return self
+    ...     def predict(self, X):
+    ...         return X[:, self.places_].mean(axis=1)
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Lasso, Ridge
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> stack = sf.StackingRegressor([("ridge", Ridge()), ("lasso", Lasso())], FirstBase())
+    >>> stack.fit(X, y).final_estimator_.places_
+    [0]
+    """
+
+    columns: Sequence[Column] | None
+
+
 def methods_of(
     bases: Sequence[tuple[str, Any]], stack_method: str | Mapping[str, str], names: Sequence[str]
 ) -> dict[str, str]:

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
-from stackfuse._oof.engines import derived_seed
+from stackfuse._oof.jobs import derived_seed
 
 ROWS = np.random.default_rng(0).permutation(150)[:60]
 X, y = (array[ROWS] for array in load_iris(return_X_y=True))
