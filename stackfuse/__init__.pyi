@@ -1,6 +1,8 @@
 from ._core import MultiInput, NotConvertible
 from ._core.errors import ParityError
-from ._export import ExportReport, convert, converter_for, export, to_keras
+from ._export import ExportReport, convert, converter_for, to_keras
+from ._export.compiled import compiled
+from ._export.export import export
 from ._fusion import fuse
 from ._meta import (
     BestClassifier,
@@ -35,6 +37,7 @@ __all__ = [
     "ParityError",
     "StackingClassifier",
     "StackingRegressor",
+    "compiled",
     "convert",
     "converter_for",
     "export",

@@ -11,7 +11,6 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from stackfuse._core import (
     targets,
 )
-from stackfuse._export.compiled import one_call
 from stackfuse._meta import (
     ConvexClassifier,
     ConvexRegressor,
@@ -137,9 +136,6 @@ default="auto"
             the probability that a row has the label.
         """
         check_is_fitted(self)
-        at_once = one_call(self, X, "predict_proba")
-        if at_once is not None:
-            return at_once
         if not isinstance(self._label_encoder, list):
             return super().predict_proba(X)
         # scikit-learn returns the probabilities of not having the labels here.

@@ -15,7 +15,6 @@ from stackfuse._core import (
     sklearn_private,
     targets,
 )
-from stackfuse._export.compiled import one_call
 from stackfuse._oof.columns import (
     PASSED,
     Column,
@@ -60,9 +59,6 @@ class FittedStack(TransformerMixin):
             In float64, followed by the passed-through columns of X.
         """
         check_is_fitted(self)
-        at_once = one_call(self, X, "transform")
-        if at_once is not None:
-            return at_once
         blocks = []
         for replicas, method in zip(self._replicas(), self.stack_method_):
             votes = [
@@ -105,10 +101,6 @@ class FittedStack(TransformerMixin):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self)
-        if not predict_params and not hasattr(self, "classes_"):
-            at_once = one_call(self, X, "predict")
-            if at_once is not None:
-                return at_once
         encoders = getattr(self, "_label_encoder", None)
         if not isinstance(encoders, list):
             return super().predict(X, **predict_params)

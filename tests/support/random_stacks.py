@@ -63,7 +63,6 @@ from stackfuse._cli import inspect as _inspect
 from stackfuse._export import export as _export
 from stackfuse._export.checking import answers
 from stackfuse._export.checking.thresholds import parts_of
-from stackfuse._export.compiled import base_by_base
 from stackfuse._export.graph import graph as _graph
 from stackfuse._export.graph.build import Build
 from tests.support.cases import (
@@ -579,11 +578,10 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
             stack = clone(drawn.estimator).fit(drawn.X, drawn.y)
         except ValueError as error:
             return Outcome("not fitted", str(error))
-        with base_by_base():
-            try:
-                return _exported(stack, drawn, folder)
-            except sf.NotConvertible as error:
-                return Outcome("refused", str(error))
+        try:
+            return _exported(stack, drawn, folder)
+        except sf.NotConvertible as error:
+            return Outcome("refused", str(error))
 
 
 def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
