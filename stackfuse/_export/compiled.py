@@ -110,7 +110,7 @@ def compiled(stack) -> "CompiledStack":
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CompiledStack:
-    """A fitted stack whose predictions for a few rows are compiled; made by :func:`compiled`.
+    """A fitted stack whose predictions for a few rows are compiled; :func:`compiled` returns it.
 
     It cannot be changed, may be called by several threads at a time, and is pickled as the stack
     is: what loads it compiles it again.
@@ -357,7 +357,7 @@ def _gives_labels(stack, method: str) -> bool:
 def _is_refused(y: np.ndarray) -> np.ndarray:
     """Return for each row whether the graph has no number for it; shape (n_samples,)."""
     refused = y == NO_CLASS if y.dtype.kind == "i" else ~np.isfinite(y)
-    return refused.reshape(len(y), -1).any(axis=1)
+    return np.any(refused.reshape(len(y), -1), axis=1)
 
 
 def _classes(stack, label: np.ndarray) -> np.ndarray:

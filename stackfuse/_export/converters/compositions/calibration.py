@@ -116,7 +116,7 @@ def _threshold(estimator, x, method):
     return ops.where(reached, np.full(1, place), np.full(1, 1 - place))
 
 
-# -------------------- Isotonic regression: a line between each two knots
+# Isotonic regression: a line between each two knots.
 
 
 @converter_for(IsotonicRegression)

@@ -81,7 +81,7 @@ def _nearest(estimator, x, values: np.ndarray):
     return ops.negative(largest), power, places
 
 
-# -------------------- Clusters: the distances to their centres, and the nearest
+# Clusters: the distances to their centres, and the nearest.
 
 
 @converter_for(KMeans, MiniBatchKMeans, Birch, BisectingKMeans)

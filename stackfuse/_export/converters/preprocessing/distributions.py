@@ -50,7 +50,7 @@ def _quantile(estimator, x):
     return ops.where(is_first, constant(norm.ppf(share), x), z)
 
 
-# -------------------- Power transforms: Box-Cox and Yeo-Johnson
+# Power transforms: Box-Cox and Yeo-Johnson.
 
 
 @convert_transformer(PowerTransformer)

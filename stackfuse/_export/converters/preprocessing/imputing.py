@@ -137,7 +137,7 @@ def _filled_words(estimator, name: Hashable, column: Words, fill) -> Words:
     return column.replaced(MISSING if pd.isna(value) else str(value), by=fill)
 
 
-# -------------------- The iterative imputer: each column predicted from the others
+# The iterative imputer: each column predicted from the others.
 
 
 @convert_transformer(sklearn_private.IterativeImputer)
