@@ -61,7 +61,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no file, or it is none that stackfuse has written.
+        If there is no file, or stackfuse has not written it.
     """
     files.repair(Path(os.path.realpath(path)))
     if not path.exists():

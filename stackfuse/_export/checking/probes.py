@@ -75,7 +75,7 @@ class Probe:
     exact : bool
         Whether estimator and graph both compute in float64.
     refused : bool
-        Whether the estimator refuses each of these rows: what is expected is NaN, and the label -1.
+        Whether the estimator refuses each of these rows: then NaN is expected, and the label -1.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Exported files, loaded as whoever is given one loads them: by their runtime, without stackfuse.
+"""Load exported files as their users do: by the format's own runtime, without stackfuse.
 
 Run as a script, ``python -I runtimes.py format [folder ...]``, it serves a process that asks: it
 reads requests from its standard input, a line of JSON each, and answers with a line of JSON. A

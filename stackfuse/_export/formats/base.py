@@ -78,7 +78,7 @@ class Format(ABC):
         return not self.suffix
 
     def foreign_part(self, path: Path, manifest: dict[str, Any]) -> str | None:
-        """Return what lies in an export and is none of its own; only a folder can hold such."""
+        """Return something in an export that was not exported; only a folder can hold such."""
         return None
 
     def check_installed(self) -> None:
@@ -121,7 +121,7 @@ class Format(ABC):
         Raises
         ------
         ValueError
-            If there is none, or none that this version of stackfuse could have written.
+            If there is no manifest, or this version of stackfuse could not have written it.
         OSError
             If the file cannot be read.
         """

@@ -47,7 +47,7 @@ class _SavedModel(Format):
                 yield name.as_posix(), file.read_bytes()
 
     def foreign_part(self, path: Path, manifest: dict[str, Any]) -> str | None:
-        """Return a file, folder or link in a SavedModel that is none of its own."""
+        """Return a file, folder or link in a SavedModel that was not exported."""
         own_files = {*manifest["sha256"], *_WITHOUT_DIGEST}
         parents = {parent.as_posix() for name in own_files for parent in Path(name).parents}
         for part in sorted(path.rglob("*")):

@@ -21,7 +21,7 @@ def format_of(path: Path, format: str | None = None) -> Format:
     Raises
     ------
     ValueError
-        If there is none, or name and ending contradict each other.
+        If no format has this name or ending, or they contradict each other.
     """
     if not path.name or path.name == "..":
         raise ValueError(f"The path {str(path)!r} names no file.")

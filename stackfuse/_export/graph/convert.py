@@ -86,16 +86,18 @@ def _registered_for(cls: type) -> tuple[type, Converter] | None:
 
 
 def edges_within(estimator) -> np.ndarray:
-    """Return where a fitted estimator's answer jumps, by what is registered with its converter.
+    """Return where a fitted estimator's answer jumps, as its class, or one above, has registered.
 
     Returns
     -------
     edges : ndarray of shape (n_edges, 2)
         Pairs of a column's number and a threshold.
     """
-    found = _registered_for(type(estimator))
-    edges = None if found is None else found[1].edges
-    return np.empty((0, 2)) if edges is None else np.asarray(edges(estimator)).reshape(-1, 2)
+    for cls in type(estimator).__mro__:  # a converter for a subclass need not repeat them
+        edges = _converters[cls].edges if cls in _converters else None
+        if edges is not None:
+            return np.asarray(edges(estimator)).reshape(-1, 2)
+    return np.empty((0, 2))
 
 
 def _refusal(estimator) -> str:
@@ -127,7 +129,8 @@ def converter_for(
     edges : callable, default=None
         Takes the fitted estimator and returns an array of shape (n_edges, 2): numbers of columns of
         its X, each with a value at which the answer jumps, ``x <= value`` for example. An export is
-        compared with the estimator on rows that lie on these values and one float beside them.
+        compared with the estimator on rows that lie on these values and one float beside them. By
+        default those of the nearest parent class that has some.
 
     Returns
     -------

@@ -105,7 +105,7 @@ def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
         def raises(number: float) -> bool:
             return _raises(answer, x, number)
 
-        # Whoever refuses what is too large for float32 refuses what is infinite.
+        # An estimator that refuses numbers too large for float32 refuses infinity.
         if any(t.dtype == "float64" for t in tensors) and "too large" not in known:
             refused |= {"infinite", "too large"} if raises(_TOO_LARGE) else set()
         if "infinite" not in known | refused and raises(np.inf):

@@ -1,4 +1,4 @@
-"""Classifiers whose scores are mapped or cut by what was learned from held-out rows."""
+"""Classifiers whose scores are mapped, or cut, as held-out rows have shown; isotonic regression."""
 
 import numpy as np
 from keras import ops

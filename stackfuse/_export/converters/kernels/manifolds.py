@@ -1,4 +1,4 @@
-"""Embeddings of new rows by their nearest training rows."""
+"""Embeddings of new rows by their nearest training rows, and the nearest clusters of rows."""
 
 import numpy as np
 from keras import ops

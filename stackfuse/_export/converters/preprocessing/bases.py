@@ -1,4 +1,4 @@
-"""B-splines: between each two knots a polynomial in the distance from the first of them."""
+"""Several columns for each column: B-splines, bins, thresholds and polynomials."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Quantile transforms: the share of training rows below a number, or the normal quantile of it."""
+"""Transformers of each column's distribution: quantile and power transforms."""
 
 import numpy as np
 from keras import ops

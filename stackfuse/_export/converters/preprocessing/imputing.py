@@ -1,4 +1,4 @@
-"""Imputers: another value in place of a missing one, and columns that say where it was missing."""
+"""Imputers, the iterative one too, and columns that say where a value was missing."""
 
 from collections.abc import Hashable
 from typing import Any

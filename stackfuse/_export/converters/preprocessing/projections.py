@@ -1,4 +1,4 @@
-"""Projections: a matrix product, and what stands around it."""
+"""Projections, which are matrix products, and codes by a dictionary."""
 
 import numpy as np
 from keras import ops

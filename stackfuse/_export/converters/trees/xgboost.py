@@ -1,4 +1,4 @@
-"""XGBoost. Imported when an estimator of it is converted; it adds up, and so do we, in float32."""
+"""XGBoost, which adds up in float32. Imported when an estimator of it is converted."""
 
 import json
 
