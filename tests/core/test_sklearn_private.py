@@ -41,14 +41,14 @@ BREAKS = {
 IMPORTS = {
     alias.asname or alias.name: (node.module, alias.name)
     for node in TREE.body
-    if isinstance(node, ast.ImportFrom)
+    if isinstance(node, ast.ImportFrom) and node.module
     for alias in node.names
 }
 
 FITTED = next(
     ast.literal_eval(node.value)
     for node in TREE.body
-    if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "FITTED"
+    if isinstance(node, ast.AnnAssign) and node.value and ast.unparse(node.target) == "FITTED"
 )
 
 #: Private names of Keras, which are listed elsewhere.
@@ -134,14 +134,12 @@ def _attributes_set(tree: ast.AST) -> set[str]:
         if isinstance(node, ast.ClassDef):
             for part in node.body:
                 names |= {part.name} if isinstance(part, ast.FunctionDef) else set()
-                names |= {n.id for n in ast.walk(part) if _is_stored(n, ast.Name)}
-        if _is_stored(node, ast.Attribute):
+                for name in ast.walk(part):
+                    if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
+                        names.add(name.id)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             names.add(node.attr)
     return names
-
-
-def _is_stored(node: ast.AST, kind: type) -> bool:
-    return isinstance(node, kind) and isinstance(node.ctx, ast.Store)
 
 
 def _attributes_read(tree: ast.AST) -> set[tuple[str, int]]:

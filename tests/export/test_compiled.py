@@ -51,7 +51,7 @@ def build(meta):
 def classifier(final=None, bases=(), **settings):
     networks = [(f"net{k}", sf.KerasClassifier(build)) for k in range(2)]
     networks += [(f"base{k}", base) for k, base in enumerate(bases)]
-    return sf.StackingClassifier(networks, final, **{"cv": 2, "random_state": 0} | settings)
+    return sf.StackingClassifier(networks, final, random_state=0, **{"cv": 2, **settings})
 
 
 @pytest.fixture(scope="module")
