@@ -13,10 +13,6 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 import stackfuse as sf
-from stackfuse._export.compiled import (
-    CALLS,
-    base_by_base,
-)
 
 ROWS = (1, 32, 1024, 65536)
 TURNS = 7
@@ -51,12 +47,6 @@ def show(title: str, candidates: dict[str, Callable], quick: bool) -> None:
         print(f"{n_rows:>22,}{cells}", flush=True)
 
 
-def apart(stack, X: np.ndarray) -> np.ndarray:
-    """Return what a stack predicts, base by base."""
-    with base_by_base():
-        return stack.predict_proba(X.astype("float64"))
-
-
 def main(quick: bool = False) -> None:
     """Print the tables."""
     import keras
@@ -83,20 +73,22 @@ def main(quick: bool = False) -> None:
         ours.fit(X, y), theirs.fit(X, y)
     show(
         "stack of three, rows",
-        {"stackfuse": ours.predict_proba, "keras.wrappers": theirs.predict_proba},
+        {
+            "compiled": sf.compiled(ours).predict_proba,
+            "base by base": ours.predict_proba,
+            "keras.wrappers": theirs.predict_proba,
+        },
         quick,
     )
     forest = ("forest", RandomForestClassifier(random_state=0))
     mixed = cases.stack(case).set_params(estimators=[*ours.estimators[:2], forest])
-    cases.silently(mixed.fit, X, y)
-    one_row = X[:1].astype("float64")
-    for _ in range(CALLS):  # then it is one call, for a few rows in float64
-        mixed.predict_proba(one_row)
+    cases.silently(mixed.fit, X.astype("float64"), y)
+    fast = sf.compiled(mixed)
     show(
         "two and a forest, rows",
         {
-            "stackfuse": lambda X: mixed.predict_proba(X.astype("float64")),
-            "base by base": lambda X: apart(mixed, X),
+            "compiled": lambda X: fast.predict_proba(X.astype("float64")),
+            "base by base": lambda X: mixed.predict_proba(X.astype("float64")),
         },
         quick,
     )

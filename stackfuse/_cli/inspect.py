@@ -1,4 +1,4 @@
-"""What an exported file is, told from the file alone."""
+"""What an exported file is, read from the file alone."""
 
 import io
 import os
@@ -16,9 +16,7 @@ from stackfuse._core import (
     errors,
     files,
 )
-from stackfuse._export.checking.parity import check_parity
-from stackfuse._export.formats import table as _formats
-from stackfuse._export.manifest import golden_rows
+from stackfuse._export import check_parity, format_of, golden_rows
 
 #: Things that are listed before the rest is counted.
 _LISTED = 12
@@ -45,16 +43,16 @@ def outputs_of(path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     ValueError
         If the file has changed since it was exported; nothing of it is loaded then.
     """
-    form = _formats.format_of(path)
+    form = format_of(path)
     form.check_installed()
     manifest = read_manifest(path)
     _check_digests(form, path, manifest)
     inputs = manifest["inputs"]
     fed = {}
-    for name, told in inputs.items():
-        dtype: Any = object if told["dtype"] == "string" else told["dtype"]
-        fed[name] = np.asarray(rows[name if name in rows else told["column"]]).astype(dtype)
-    return form.runtime.outputs_of(form.name, path, fed)
+    for name, entry in inputs.items():
+        dtype: Any = object if entry["dtype"] == "string" else entry["dtype"]
+        fed[name] = np.asarray(rows[name if name in rows else entry["column"]]).astype(dtype)
+    return form.outputs_of(path, fed)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -63,13 +61,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no file, or it is none that stackfuse has written.
+        If there is no file, or stackfuse has not written it.
     """
     files.repair(Path(os.path.realpath(path)))
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}.")
     try:
-        return _formats.format_of(path).read_manifest(path)
+        return format_of(path).read_manifest(path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}.") from None
 
@@ -88,7 +86,7 @@ def inspect(path: Path, console: Console, *, picture: Path | None = None, run: b
     run : bool, default=False
         Whether a SavedModel may be run: it may hold operations that write files.
     """
-    form = _formats.format_of(path)
+    form = format_of(path)
     manifest = read_manifest(path)
     try:
         _check_digests(form, path, manifest)
@@ -127,7 +125,7 @@ def _check_digests(form, path: Path, manifest: dict[str, Any]) -> None:
 
 
 def _facts(form, path: Path, manifest: dict[str, Any]) -> Table:
-    """Return what a manifest tells, without its structure."""
+    """Return what a manifest says, without its structure."""
     facts = Table("", "", show_header=False, title=escape(str(path)))
     for name, text in {
         "format": f"{form.title}, {manifest['precision']}, {form.size(path) / 1e3:,.0f} kB",
@@ -150,7 +148,7 @@ def _golden_check(
     """Compare the file with the rows that it carries; return what to say, and the status."""
     form.check_installed()
     try:
-        outputs = form.runtime.outputs_of(form.name, path, inputs)
+        outputs = form.outputs_of(path, inputs)
         difference = check_parity(expected, outputs, what="The file")
     except (NotConvertible, errors.ParityError) as error:
         return str(error), 1
@@ -160,11 +158,11 @@ def _golden_check(
 
 def _tensors(tensors: dict[str, Any]) -> str:
     lines = []
-    for name, told in list(tensors.items())[:_LISTED]:
-        shape = ", ".join("n" if side is None else str(side) for side in told["shape"])
-        column = told.get("column")
+    for name, entry in list(tensors.items())[:_LISTED]:
+        shape = ", ".join("n" if side is None else str(side) for side in entry["shape"])
+        column = entry.get("column")
         takes = "" if column in (None, name) else f" takes {column!r}"
-        lines.append(f"{name}: {told['dtype']} ({shape}){takes}")
+        lines.append(f"{name}: {entry['dtype']} ({shape}){takes}")
     return "\n".join([*lines, *_rest(len(tensors))])
 
 

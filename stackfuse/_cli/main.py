@@ -26,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "inspect",
         help="show what an exported file is, and check it on the rows that it carries",
         description=(
-            "Show what an exported file is. Its digests are checked first; they tell of accidents, "
-            "not of intent, for whoever makes a file can write digests that agree. Then the file "
+            "Show what an exported file is. Its digests are checked first; they find accidents, "
+            "and no intent, for whoever writes a file can write digests that agree. Then the file "
             "is run on the rows that it carries: a .keras file in safe mode, a SavedModel with "
             "--run only."
         ),

@@ -1,15 +1,14 @@
-"""The private names of scikit-learn in use: what is renamed there breaks one line here."""
+"""The private names of scikit-learn in use: what is renamed there breaks one line here.
+
+``tests/core/test_sklearn_private.py`` says of each what breaks in stackfuse.
+"""
 
 from sklearn._loss.link import IdentityLink
-from sklearn._loss.loss import BaseLoss
-from sklearn.calibration import _CalibratedClassifier as CalibratedClassifier
-from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.gaussian_process._gpc import COEFS, LAMBDAS
 from sklearn.impute._iterative import IterativeImputer
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multiclass import _ConstantPredictor as ConstantPredictor
 from sklearn.preprocessing._data import BOUNDS_THRESHOLD
-from sklearn.tree._tree import Tree
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
 from sklearn.utils.metadata_routing import _raise_for_params as raise_for_params
@@ -22,15 +21,12 @@ from sklearn.utils.validation import _num_samples as num_samples
 __all__ = [
     "BOUNDS_THRESHOLD",
     "COEFS",
+    "FITTED",
     "LAMBDAS",
-    "BaseLoss",
     "BaseSearchCV",
-    "CalibratedClassifier",
     "ConstantPredictor",
     "IdentityLink",
     "IterativeImputer",
-    "Tree",
-    "TreePredictor",
     "VisualBlock",
     "check_feature_names_in",
     "check_method_params",
@@ -40,3 +36,52 @@ __all__ = [
     "routing_enabled",
     "safe_indexing",
 ]
+
+#: Private attributes of fitted estimators that exporting reads, by the name of the class. After a
+#: dot stands an attribute of the attribute.
+FITTED: dict[str, tuple[str, ...]] = {
+    "BisectingKMeans": ("_X_mean", "_bisecting_tree"),
+    "CCA": ("_predict_1d", "_x_mean", "_x_std"),
+    "ColumnTransformer": ("_iter", "_transformer_to_input_indices"),
+    "DummyClassifier": ("_strategy",),
+    "FixedThresholdClassifier": ("_get_response_method",),
+    "GaussianProcessRegressor": ("_y_train_mean", "_y_train_std"),
+    "HistGradientBoostingClassifier": ("_baseline_prediction", "_predictors", "_preprocessor"),
+    "HistGradientBoostingRegressor": ("_baseline_prediction", "_predictors", "_preprocessor"),
+    "Isomap": ("nbrs_._fit_X",),
+    "IterativeImputer": ("_is_empty_feature", "_max_value", "_min_value"),
+    "KNNImputer": ("_fit_X", "_mask_fit_X", "_valid_mask"),
+    "KNeighborsClassifier": ("_fit_X", "_y"),
+    "KNeighborsRegressor": ("_fit_X", "_y"),
+    "KernelPCA": ("_centerer",),
+    "LinearDiscriminantAnalysis": ("_max_components",),
+    "NuSVC": ("_dual_coef_", "_gamma", "_intercept_", "_n_support"),
+    "NuSVR": ("_dual_coef_", "_gamma", "_intercept_"),
+    "OneHotEncoder": (
+        "_default_to_infrequent_mappings",
+        "_drop_idx_after_grouping",
+        "_infrequent_enabled",
+        "_n_features_outs",
+    ),
+    "OrdinalEncoder": (
+        "_default_to_infrequent_mappings",
+        "_infrequent_enabled",
+        "_missing_indices",
+    ),
+    "PLSCanonical": ("_predict_1d", "_x_mean", "_x_std"),
+    "PLSRegression": ("_predict_1d", "_x_mean", "_x_std"),
+    "PLSSVD": ("_x_mean", "_x_std"),
+    "PoissonRegressor": ("_base_loss",),
+    "PolynomialFeatures": ("_max_degree", "_min_degree"),
+    "PowerTransformer": ("_scaler",),
+    "RadiusNeighborsClassifier": ("_fit_X", "_y"),
+    "RadiusNeighborsRegressor": ("_fit_X", "_y"),
+    "RidgeClassifier": ("_label_binarizer",),
+    "SVC": ("_dual_coef_", "_gamma", "_intercept_", "_n_support"),
+    "SVR": ("_dual_coef_", "_gamma", "_intercept_"),
+    "SimpleImputer": ("_fill_dtype",),
+    "TransformedTargetRegressor": ("_training_dim",),
+    "TunedThresholdClassifierCV": ("_curve_scorer._get_pos_label", "_get_response_method"),
+    "VotingClassifier": ("_weights_not_none",),
+    "VotingRegressor": ("_weights_not_none",),
+}

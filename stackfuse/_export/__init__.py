@@ -1,8 +1,23 @@
 """The fitted stack as ONE Keras graph, and the graph as a file that needs no stackfuse."""
 
 from stackfuse._export import converters
+from stackfuse._export.checking.parity import check_parity
+from stackfuse._export.compiled import compiled
 from stackfuse._export.export import ExportReport, export
+from stackfuse._export.formats.table import format_of
 from stackfuse._export.graph.convert import convert, converter_for
 from stackfuse._export.graph.graph import to_keras
+from stackfuse._export.manifest import golden_rows
 
-__all__ = ["ExportReport", "convert", "converter_for", "converters", "export", "to_keras"]
+__all__ = [
+    "ExportReport",
+    "check_parity",
+    "compiled",
+    "convert",
+    "converter_for",
+    "converters",
+    "export",
+    "format_of",
+    "golden_rows",
+    "to_keras",
+]

@@ -1,293 +1,405 @@
-"""A fitted stack's prediction as one compiled call, from the hundredth time that it is asked for.
+"""Compiled: a fitted stack whose predictions for a few rows are one compiled call each.
 
-Base by base, three small networks and a logistic regression take a millisecond for one row: nearly
+Base by base, three small networks and a logistic regression take a millisecond for one row. Nearly
 all of it goes into checking X four times and into four calls. The same as one graph takes a sixth
-of that. The graph is that of :func:`stackfuse.to_keras`, but the networks in it are the stack's
-own and not copies: no weight is held twice, and a weight that is set later counts at once. What
-else a stack has learned is compared with what it was when the graph was built, at every call; so
-estimators take part whose fitted state is small, or a list of trees, which each fit makes anew.
-More than a thousand rows go base by base, for there the overhead is nothing; so do more than a few
-where there are trees, which scikit-learn descends faster than a graph does.
+of that.
 
-To build the graph takes as long as some hundred calls save, therefore it waits for the hundredth.
-Before it is used, it is compared with the stack on the training rows that the stack has kept.
-
-The converters lie in :mod:`stackfuse.export`, above the stack; it leaves its builder here, by
-:func:`built_by`, so that imports still point downwards only.
+The graph is that of :func:`stackfuse.to_keras`, but the networks in it are called as they are and
+not copied once more, so that they give the same bits. Many rows go base by base, for there the
+overhead is nothing.
 """
 
-import threading
-import warnings
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
+import keras
 import numpy as np
-from sklearn.base import BaseEstimator
+from scipy.sparse import issparse
+from sklearn.base import is_classifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.tree import BaseDecisionTree
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core import NotConvertible, sklearn_private
-from stackfuse._keras import Outputs
+from stackfuse._core import MultiInput, NotConvertible, errors, sklearn_private
+from stackfuse._export.checking.answers import expected_outputs
+from stackfuse._export.checking.parity import TIE, is_tie
+from stackfuse._export.checking.thresholds import parts_of
+from stackfuse._export.graph.build import Build, building
+from stackfuse._export.graph.convert import convert
+from stackfuse._export.graph.frame import Frame
+from stackfuse._export.graph.graph import Graph, sample_rows
+from stackfuse._export.graph.masks import NO_CLASS, without_refused
+from stackfuse._export.graph.signature import Signature
 from stackfuse._networks import NetworkEstimator
-from stackfuse._training import prediction
+from stackfuse._stacking import StackingClassifier, StackingRegressor
+from stackfuse._training import compiled as compiled_function
+from stackfuse._training import locked, prediction, seeded
 
-#: The call at which the graph is built.
-CALLS = 100
-
-#: The most rows that go into one call: with 8,192 the bases by themselves are the faster ones.
+#: The most rows of a compiled call: with 8,192 the bases by themselves are the faster ones.
 LARGEST_X = 1024
 
-#: The most rows if there are trees.
+#: The most rows if there are trees, which scikit-learn descends faster than a graph does.
 LARGEST_X_OF_TREES = 32
-
-#: Nodes of all trees: a graph of this size is built within some seconds.
-MOST_NODES = 300_000
-
-#: Numbers in an array of an estimator's state that is compared at every call.
-LARGEST_ARRAY = 4096
 
 #: How far the graph may be from the stack, relative to numbers larger than one.
 TOLERANCE = 1e-6
 
-#: What a prediction does not change, and a fit makes anew.
-_FIXED = (
-    sklearn_private.Tree
-    | sklearn_private.TreePredictor
-    | sklearn_private.BaseLoss
-    | np.random.RandomState
-    | np.random.Generator
-)
-
-_builders: list[Callable] = []
-_lock = threading.RLock()
-_compares: ContextVar[bool] = ContextVar("compares", default=False)
-# Not an attribute of the stack: copies, clones and pickles go without.
-_calls: "weakref.WeakKeyDictionary[Any, dict[str, _Calls]]" = weakref.WeakKeyDictionary()
+#: What a stack may have.
+METHODS = ("predict", "predict_proba", "transform")
 
 
-def built_by(builder: Callable) -> Callable:
-    """Register what builds the graph: from (stack, method) to a function of X in float64."""
-    _builders[:] = [builder]
-    return builder
+def compiled(stack) -> "CompiledStack":
+    """Compile the predictions of a fitted stack, for a few rows at a time.
 
-
-def one_call(stack, X, method: str) -> np.ndarray | None:
-    """Return what a method of a fitted stack returns for X, if that is one compiled call.
+    One row of a stack of small networks takes a fifth of the time, beside a forest a seventh. To
+    compile takes some seconds.
 
     Parameters
     ----------
-    stack : fitted stack
-    X : ndarray of shape (n_samples, ...)
-        Anything else, or rows unlike those of fit, is left to the bases, which check it.
-    method : {"transform", "predict_proba", "predict"}
+    stack : fitted StackingClassifier or StackingRegressor
+        Or a search whose best estimator is one. It is copied: a later fit, or a change of its
+        weights, does not change what is returned.
 
     Returns
     -------
-    predictions : ndarray or None
-        None if it has to be computed base by base.
-    """
-    if _compares.get() or not _is_plain(X, stack._sample_X):
-        return None
-    calls = _calls.setdefault(stack, {}).setdefault(method, _Calls())
-    graph = calls.graph_for(stack, method)
-    if graph is None or not graph.takes(X):
-        return None
-    predictions = graph(X)
-    # A value that no network can take is an error, which the bases know how to tell.
-    return predictions if np.isfinite(predictions).all() else None
-
-
-@contextmanager
-def base_by_base() -> Iterator[None]:
-    """Let all stacks predict base by base in this thread, and count no call.
-
-    Whoever compares a graph with a stack asks the stack in here: its compiled call is made by the
-    same converters, and would agree with their mistakes.
-    """
-    token = _compares.set(True)
-    try:
-        yield
-    finally:
-        _compares.reset(token)
-
-
-class _Calls:
-    """How often a method of a stack has been called, and its graph once there is one."""
-
-    def __init__(self):
-        self.n_calls = 0
-        self.graph: _Graph | None = None
-        self.given_up: tuple = ()
-
-    def graph_for(self, stack, method: str) -> "_Graph | None":
-        """Return the graph of the stack as it is now, or None if there is none, or not yet."""
-        self.n_calls += 1
-        graph = self.graph
-        if graph is not None:
-            if graph.is_of(stack):
-                return graph
-            self.graph, self.n_calls = None, 1
-        learned = (stack._sample_X, stack.final_estimator_)  # a new fit makes new ones
-        if self.n_calls < CALLS or _same(self.given_up, learned):
-            return None
-        with _lock:
-            if self.graph is None:
-                try:
-                    self.graph = _Graph.of(stack, method)
-                except NotConvertible:
-                    self.given_up = learned
-            return self.graph
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """A compiled prediction and the state of the stack that it is of.
-
-    Attributes
-    ----------
-    state : list
-    function : callable
-    is_networks : bool
-        Whether all bases are networks; others may compute with X in its own precision.
-    largest_x : int
-        The most rows that it is worth it for.
-    """
-
-    state: list
-    function: Callable
-    is_networks: bool
-    largest_x: int
-
-    @classmethod
-    def of(cls, stack, method: str) -> "_Graph":
-        """Build the graph, and compare it with the stack.
-
-        Raises
-        ------
-        NotConvertible
-            If there is none.
-        """
-        state = [_kept(part) for part in _state_of(stack)]
-        bases = [base for replicas in stack._replicas() for base in replicas]
-        networks = [isinstance(base, NetworkEstimator) for base in bases]
-        if not any(networks) or not _builders:
-            raise NotConvertible("A stack without networks gains nothing by a graph.")
-        n_nodes = sum(map(_n_nodes, state))
-        if n_nodes > MOST_NODES:
-            raise NotConvertible(f"Trees of {n_nodes} nodes take too long to build a graph of.")
-        largest_x = LARGEST_X_OF_TREES if n_nodes else LARGEST_X
-        graph = cls(state, _builders[0](stack, method), all(networks), largest_x)
-        rows = stack._sample_X.astype(np.float64)
-        with base_by_base():
-            expected, got = np.asarray(getattr(stack, method)(rows)), graph(rows)
-        scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
-        if got.shape != expected.shape or not np.allclose(got, expected, 0, TOLERANCE * scale):
-            warnings.warn(
-                f"{type(stack).__name__}.{method} stays base by base, because its graph returns "
-                "other numbers; please report that.",
-                stacklevel=5,
-            )
-            raise NotConvertible("The graph returns other numbers than the stack.")
-        return graph
-
-    def is_of(self, stack) -> bool:
-        """Whether the stack is still as it was."""
-        try:
-            return _same(self.state, list(_state_of(stack)))
-        except NotConvertible:
-            return False
-
-    def takes(self, X: np.ndarray) -> bool:
-        """Whether X is small enough, and the bases would compute with it in this precision."""
-        return len(X) <= self.largest_x and (self.is_networks or X.dtype == np.float64)
-
-    def __call__(self, X: np.ndarray) -> np.ndarray:
-        """Return the predictions for X."""
-        return self.function(X.astype(np.float64)).numpy()
-
-
-def _is_plain(X, like) -> bool:
-    """Whether X is an array of finite floating-point numbers, with rows as those of fit."""
-    if not (type(X) is type(like) is np.ndarray and X.dtype.char in "efd" and X.size):
-        return False
-    if X.shape[1:] != like.shape[1:] or len(X) > min(
-        LARGEST_X, prediction.rows_at_once(X[0].nbytes)
-    ):
-        return False
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(X.sum()))
-
-
-def _state_of(stack) -> Iterator[Any]:
-    """Yield all that a fitted stack's predictions depend on, in parts that can be compared.
+    fast : CompiledStack
+        With the stack's ``predict``, ``predict_proba`` and ``transform``. They return the
+        numbers of the stack, up to the last digits.
 
     Raises
     ------
     NotConvertible
-        At a part that is too large, or of which nothing is known.
+        If no method can be compiled; the message says which estimator is the reason. Where only
+        some can, the others are computed base by base, and ``fast.reasons`` says why.
+    ParityError
+        If a compiled method differs from the stack on the training rows that the stack has kept.
+    NotFittedError
+        If the stack is not fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> import stackfuse as sf
+    >>> X, y = load_iris(return_X_y=True)
+    >>> bases = [("linear", LogisticRegression(max_iter=1000)), ("bayes", GaussianNB())]
+    >>> stack = sf.StackingClassifier(bases, LogisticRegression(), cv=3).fit(X, y)
+    >>> fast = sf.compiled(stack)
+    >>> fast
+    <compiled StackingClassifier: predict, predict_proba, transform>
+    >>> bool(np.allclose(fast.predict_proba(X[:1]), stack.predict_proba(X[:1])))
+    True
     """
-    yield from (type(stack), stack._sample_X.shape, str(stack.passthrough))
-    settings = (stack.stack_method_, stack.oof_.classes_, bool(stack.oof_.folds))
-    for part in (settings, stack._replicas(), stack.final_estimator_):
-        yield from _parts(part)
+    stack = getattr(stack, "best_estimator_", stack)
+    if not isinstance(stack, StackingClassifier | StackingRegressor):
+        given = stack.__name__ if isinstance(stack, type) else type(stack).__name__
+        raise TypeError(
+            f"compiled takes a fitted StackingClassifier or StackingRegressor, got {given}. Give "
+            "it the stack that ends a pipeline, compiled(pipeline[-1]); of other estimators make a "
+            "graph, to_keras(estimator)."
+        )
+    check_is_fitted(stack)
+    return _compile(_copied(stack))
 
 
-def _parts(value) -> Iterator[Any]:
-    if isinstance(value, NetworkEstimator):  # its weights are shared
-        if not isinstance(value.outputs_, Outputs) or value._predict_params():
-            raise NotConvertible("The network has settings, or outputs, of its own.")
-        yield from (type(value), value.model_, value.outputs_)
-    elif isinstance(value, BaseDecisionTree):
-        yield from (type(value), vars(value).get("tree_"))
-    elif isinstance(value, BaseEstimator | sklearn_private.CalibratedClassifier):
-        yield type(value)
-        for name, part in vars(value).items():
-            yield name
-            yield from _parts(part)
-    elif isinstance(value, list | tuple):
-        yield type(value)
-        yield len(value)
-        for part in value:
-            yield from _parts(part)
-    elif isinstance(value, dict):
-        yield from _parts([*value.items()])
-    elif isinstance(value, np.ndarray) and value.dtype.hasobject:  # strings, or trees
-        yield value.shape
-        yield from _parts(value.ravel().tolist())
-    elif isinstance(value, np.ndarray) and value.size <= LARGEST_ARRAY and value.dtype.kind != "V":
-        yield value
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield type(value)
-        for part in fields(value):
-            yield from _parts(getattr(value, part.name))
-    elif value is None or isinstance(value, str | int | float | np.generic | type | _FIXED):
-        yield value
-    else:
-        raise NotConvertible(f"A {type(value).__name__} is not compared at every call.")
+@dataclass(frozen=True, eq=False, repr=False)
+class CompiledStack:
+    """A fitted stack whose predictions for a few rows are compiled; :func:`compiled` returns it.
+
+    It cannot be changed, may be called by several threads at a time, and is pickled as the stack
+    is: what loads it compiles it again.
+
+    Computed base by base, as by the stack itself, are: more than 1,024 rows, or more than 32 where
+    there are trees; X of another kind than the stack was fitted on (a data frame with other
+    columns or dtypes, a list, a sparse matrix, float32 where scikit-learn would compute in it);
+    and rows for which the graph has no number, so that errors are those of the stack.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        The compiled methods.
+    reasons : mapping of str to str
+        For each method that is always computed base by base, why it could not be compiled.
+    """
+
+    methods: tuple[str, ...]
+    reasons: Mapping[str, str]
+    _stack: Any = field(repr=False)
+    _rows: "_Rows" = field(repr=False)
+    _functions: Mapping[str, Callable] = field(repr=False)
+
+    @available_if(lambda self: hasattr(self._stack, "predict"))
+    def predict(self, X) -> np.ndarray:
+        """Return the meta-learner's prediction for X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        return self._call("predict", X)
+
+    @available_if(lambda self: hasattr(self._stack, "predict_proba"))
+    def predict_proba(self, X) -> np.ndarray:
+        """Return the meta-learner's probabilities for X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of the stack's ``classes_``.
+        """
+        return self._call("predict_proba", X)
+
+    def transform(self, X) -> Any:
+        """Return the bases' predictions for X, the columns that the meta-learner sees.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        Returns
+        -------
+        predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
+        """
+        return self._call("transform", X)
+
+    def _call(self, method: str, X) -> Any:
+        fed = self._rows.fed(X) if method in self.methods else None
+        if fed is not None:
+            y = self._functions[method](fed).numpy()
+            if not _is_refused(y).any():
+                return _classes(self._stack, y) if _gives_labels(self._stack, method) else y
+        return getattr(self._stack, method)(X)
+
+    def __repr__(self) -> str:
+        text = f"<compiled {type(self._stack).__name__}: {', '.join(self.methods)}"
+        if self.reasons:
+            text += f"; base by base: {', '.join(self.reasons)}, see reasons"
+        return f"{text}>"
+
+    def __reduce__(self):
+        return _compile, (self._stack,)
 
 
-def _n_nodes(part) -> int:
-    if isinstance(part, sklearn_private.TreePredictor):
-        return len(part.nodes)
-    return part.node_count if isinstance(part, sklearn_private.Tree) else 0
+def _copied(stack) -> Any:
+    """Return a copy of a fitted stack that later changes do not reach.
+
+    What predictions do not depend on is shared: a generator of folds, for one, cannot be copied.
+    """
+    shared = (stack.estimators, stack.cv, stack.memory, stack.oof_)
+    return copy.deepcopy(stack, {id(part): part for part in shared})
 
 
-def _kept(part):
-    """Return a part of the state so that it stays as it is."""
-    return part.copy() if isinstance(part, np.ndarray) else part
+def _compile(stack) -> CompiledStack:
+    """Compile all methods of a stack that nobody else holds."""
+    rows = _Rows.of(stack)
+    functions, refused = {}, {}
+    for method in METHODS:
+        if hasattr(stack, method):
+            try:
+                functions[method] = _function_of(stack, method, rows.signature)
+            except NotConvertible as error:
+                refused[method] = error
+    if not functions:
+        raise next(iter(refused.values()))
+    _check(stack, functions, rows)
+    reasons = MappingProxyType({method: str(error) for method, error in refused.items()})
+    return CompiledStack(tuple(functions), reasons, stack, rows, MappingProxyType(functions))
 
 
-def _same(one, other) -> bool:
-    return len(one) == len(other) and all(map(_equal, one, other))
+@dataclass(frozen=True)
+class _Rows:
+    """The rows that a stack is compiled for.
+
+    Attributes
+    ----------
+    sample : ndarray or data frame of shape (n_samples, ...)
+        Training rows that the stack has kept.
+    signature : Signature
+    largest : int
+        The most rows of a compiled call.
+    any_precision : bool
+        Whether all bases are networks, which compute in their own precision whatever X's is.
+    """
+
+    sample: Any
+    signature: Signature
+    largest: int
+    any_precision: bool
+
+    @classmethod
+    def of(cls, stack) -> "_Rows":
+        """Return the rows that a stack can be compiled for.
+
+        Raises
+        ------
+        NotConvertible
+            If no graph takes rows like those that it was fitted on.
+        """
+        sample, owner = sample_rows(stack), type(stack).__name__
+        if not isinstance(sample, np.ndarray) and not hasattr(sample, "columns"):
+            what = (
+                "a MultiInput"
+                if isinstance(sample, MultiInput)
+                else "sparse rows"
+                if issparse(sample)
+                else f"a {type(sample).__name__}"
+            )
+            raise NotConvertible(
+                f"The {owner} was fitted on {what}, and compiled calls take an array or a data "
+                "frame: use the stack itself."
+            )
+        bases = [base for replicas in stack._replicas() for base in replicas]
+        networks = all(isinstance(base, NetworkEstimator) for base in bases)
+        narrow = [str(dtype) for dtype in _dtypes_of(sample) if str(dtype).lower() in _NARROW]
+        if narrow and not networks:
+            raise NotConvertible(
+                f"The {owner} was fitted on {narrow[0]}, in which scikit-learn computes, and a "
+                "graph computes in float64: fit it on float64 to compile it."
+            )
+        signature = Signature.of_rows(sample, "float64")
+        bytes_per_row = 8 * sum(int(np.prod(i.shape)) for i in signature.inputs.values())
+        largest = LARGEST_X_OF_TREES if _has_trees(stack) else LARGEST_X
+        largest = min(largest, prediction.rows_at_once(bytes_per_row))
+        return cls(sample, signature, largest, networks)
+
+    def fed(self, X) -> Any:
+        """Return X as a compiled call takes it, or None if it has to go base by base."""
+        if type(X) is not type(self.sample) or not X.shape or not 0 < len(X) <= self.largest:
+            return None
+        if isinstance(X, np.ndarray):
+            is_known = X.dtype == np.float64 or X.dtype.kind in "iu"
+            is_known |= self.any_precision and X.dtype.char in "ef"
+            same = is_known and X.shape[1:] == self.sample.shape[1:] and X.size > 0
+            return X.astype(np.float64) if same else None
+        same = [*X.columns] == [*self.sample.columns] and _dtypes_of(X) == _dtypes_of(self.sample)
+        return self._of_frame(X) if same else None
+
+    def fed_sample(self) -> Any:
+        """Return the kept rows as a compiled call takes them.
+
+        Raises
+        ------
+        NotConvertible
+            If they are no rows for a graph.
+        """
+        if isinstance(self.sample, np.ndarray):
+            return self.sample.astype(np.float64)
+        fed = self._of_frame(self.sample)
+        if fed is None:
+            raise NotConvertible(
+                "Some column of X holds words and other objects: make strings of them before the "
+                "fit, or use the stack itself."
+            )
+        return fed
+
+    def _of_frame(self, X) -> Any:
+        try:
+            fed = self.signature.feed(X)
+        except NotConvertible:  # it holds the word that stands for a missing value
+            return None
+        for name, entry in self.signature.inputs.items():
+            if entry.dtype == "string" and not all(type(v) is str for v in fed[name].ravel()):
+                return None
+        return fed["x"] if self.signature.kind == "table" else fed
 
 
-def _equal(one, other) -> bool:
-    if one is other:
-        return True
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.dtype == other.dtype and np.array_equal(one, other)
-    plain = str | int | float | tuple | np.generic
-    return type(one) is type(other) and isinstance(one, plain) and bool(one == other)
+#: The dtypes narrower than float64.
+_NARROW = {"float16", "float32"}
+
+
+def _dtypes_of(rows) -> list:
+    """Return the dtypes of an array or of a data frame's columns."""
+    return [*rows.dtypes] if hasattr(rows, "columns") else [rows.dtype]
+
+
+def _has_trees(stack) -> bool:
+    trees = BaseDecisionTree | HistGradientBoostingClassifier | HistGradientBoostingRegressor
+    return any(isinstance(part, trees) for part in parts_of(stack))
+
+
+def _function_of(stack, method: str, signature: Signature) -> Callable:
+    """Return a method of a stack as a compiled function of what its graph is fed.
+
+    Raises
+    ------
+    NotConvertible
+        If some estimator has no exact counterpart.
+    """
+    name = "label" if _gives_labels(stack, method) else method
+    with locked(), seeded(0), building(Build(live=True)):
+        inputs, x = signature.symbols()
+        y = convert(stack, x, name)
+        if isinstance(y, list | Frame):
+            raise NotConvertible(f"{type(stack).__name__}.{method} returns no single array.")
+        graph = Graph(keras.Model(inputs, without_refused({name: y}, "float64")[name]), signature)
+        return compiled_function(lambda fed: graph.model(fed, training=False), graph.specs())
+
+
+def _gives_labels(stack, method: str) -> bool:
+    """Whether the graph of a method returns numbers of classes."""
+    return method == "predict" and is_classifier(stack)
+
+
+def _is_refused(y: np.ndarray) -> np.ndarray:
+    """Return for each row whether the graph has no number for it; shape (n_samples,)."""
+    refused = y == NO_CLASS if y.dtype.kind == "i" else ~np.isfinite(y)
+    return np.any(refused.reshape(len(y), -1), axis=1)
+
+
+def _classes(stack, label: np.ndarray) -> np.ndarray:
+    """Return the classes by their numbers."""
+    if isinstance(stack.classes_, list):
+        return np.array([c[n] for c, n in zip(stack.classes_, label.T)]).T
+    return stack.classes_[label]
+
+
+def _check(stack, functions: Mapping[str, Callable], rows: _Rows) -> None:
+    """Compare compiled functions with the stack; this calls each for the first time.
+
+    Raises
+    ------
+    NotConvertible
+        If the kept rows are no rows for a graph.
+    ParityError
+        If they differ by more than rounding.
+    """
+    sample, fed = rows.sample, rows.fed_sample()
+    for method, function in functions.items():
+        got = function(fed).numpy()
+        kept = np.flatnonzero(~_is_refused(got))
+        if not len(kept):
+            raise NotConvertible(
+                f"The graph of {type(stack).__name__}.{method} has no number for any of the "
+                "training rows that the stack has kept: use the stack itself."
+            )
+        got, some = got[kept], sklearn_private.safe_indexing(sample, kept)
+        if _gives_labels(stack, method):
+            got = _classes(stack, got)
+        expected = np.asarray(getattr(stack, method)(some))
+        if got.shape != expected.shape or _differs(stack, method, some, expected, got):
+            raise errors.ParityError(
+                f"The compiled {type(stack).__name__}.{method} returns other numbers than the "
+                "stack. Use the stack itself, and please report this."
+            )
+
+
+def _differs(stack, method: str, rows, expected: np.ndarray, got: np.ndarray) -> bool:
+    if _gives_labels(stack, method):
+        wrong = (got != expected).reshape(len(got), -1).any(axis=1)
+        return bool((wrong & ~is_tie(expected_outputs(stack, rows), TIE["float64"])).any())
+    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+    return not np.allclose(got, expected, 0, TOLERANCE * scale)

@@ -1,23 +1,11 @@
-"""Whether what stands at a path is an earlier export, whole and unchanged, that may be replaced.
-
-Whatever else stands there is somebody's, and stays.
-"""
+"""What an export may replace: an earlier export that is whole and unchanged, and nothing else."""
 
 import os
-import stat
 from pathlib import Path
-from typing import Any
 
 from stackfuse._core import files
 from stackfuse._export.formats.base import Format
-from stackfuse._export.formats.common import MANIFEST
 from stackfuse._export.formats.saved_model import EXTRA
-
-#: What a SavedModel holds beside the parts that have a digest.
-_WITHOUT_DIGEST = {"fingerprint.pb", f"{EXTRA}/{MANIFEST}"}
-
-#: The folders that TensorFlow makes in a SavedModel, also where they stay empty.
-_FOLDERS = {"assets", "variables", EXTRA}
 
 
 def place_of(path: Path, form: Format) -> Path:
@@ -42,13 +30,13 @@ def place_of(path: Path, form: Format) -> Path:
 def check_replaceable(place: Path, form: Format) -> None:
     """Raise if something stands at a place that is no earlier export of this format.
 
-    An empty file or folder is nobody's loss.
+    An empty file or folder may be replaced.
 
     Raises
     ------
     FileExistsError, IsADirectoryError
     """
-    if form.suffix and place.is_dir():
+    if not form.is_folder and place.is_dir():
         raise IsADirectoryError(f"{place} is a directory; a {form.title} export is one file.")
     if os.path.ismount(place):
         raise FileExistsError(f"{place} is a mount point: export to a path in it.")
@@ -69,41 +57,29 @@ def check_replaceable(place: Path, form: Format) -> None:
 
 def _why_foreign(place: Path, form: Format) -> str | None:
     """Return why what stands at a place is not what was exported there, or None if it is."""
-    if form.suffix:
+    if form.is_folder:
+        if not place.is_dir():
+            return "it is no directory"
+        if not any(place.iterdir()):
+            return None
+    else:
         if not place.is_file():
             return "it is no regular file"
         beside = [place.with_suffix(ending) for ending in form.companions]
         if not place.stat().st_size and not any(map(os.path.lexists, beside)):
             return None
-    else:
-        if not place.is_dir():
-            return "it is no directory"
-        if not any(place.iterdir()):
-            return None
     try:
         manifest = form.read_manifest(place)
-        foreign = None if form.suffix else _foreign_part(place, manifest)
+        foreign = form.foreign_part(place, manifest)
         if foreign:
             return f"it holds {foreign}, which was not exported"
         changed = form.changed_parts(place, manifest)
     except ValueError as error:
-        return str(error) if form.suffix else _named(place, str(error))
+        return _named(place, str(error)) if form.is_folder else str(error)
     return f"{changed[0]} has changed since it was exported" if changed else None
 
 
 def _named(folder: Path, reason: str) -> str:
-    """Name something that would be lost with a folder."""
+    """Name something that would vanish with a folder."""
     names = sorted(entry.name for entry in folder.iterdir())
     return f"it holds {next((n for n in names if n != EXTRA), EXTRA)}; {reason}"
-
-
-def _foreign_part(place: Path, manifest: dict[str, Any]) -> str | None:
-    """Return a file, folder or link in a SavedModel that is none of its own."""
-    own_files = {*manifest["sha256"], *_WITHOUT_DIGEST}
-    folders = _FOLDERS | {parent.as_posix() for name in own_files for parent in Path(name).parents}
-    for part in sorted(place.rglob("*")):
-        name, mode = part.relative_to(place).as_posix(), part.lstat().st_mode
-        own = folders if stat.S_ISDIR(mode) else own_files if stat.S_ISREG(mode) else ()
-        if name not in own:
-            return name
-    return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import scipy.sparse
@@ -25,6 +26,7 @@ from stackfuse._export.checking.probes import (
     Probe,
     probes,
 )
+from stackfuse._export.converters.ours.networks import graph_of_model
 from stackfuse._export.earlier import (
     check_replaceable,
     place_of,
@@ -46,7 +48,7 @@ from stackfuse._export.manifest import (
     manifest_of,
     text_of,
 )
-from stackfuse._export.trained_model import as_estimator
+from stackfuse._export.trained_model import TrainedModel
 from stackfuse._training import seeded
 
 _FLOAT32 = (
@@ -170,17 +172,20 @@ def export(
     files.repair(place)
     check_replaceable(place, form)
     given = None if verify is None or verify is False else verify
-    stack = as_estimator(stack, given)
+    if isinstance(stack, keras.Model):
+        stack = TrainedModel.of(stack, given)
     rows = _rows_to_verify(stack, verify)
     if rows is not None:
-        form.runtime.start(form.name)  # it gets ready while the graph is built
+        form.start()  # it gets ready while the graph is built
     with seeded(0):  # layers draw initial weights that are never used
         return _write(stack, rows, form, target, precision)
 
 
 def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportReport:
     """Write a stack's graph, check the file, and put it in its place."""
-    graph = build_graph(stack, rows, Build(precision))
+    build = Build(precision)
+    is_model = isinstance(stack, TrainedModel)
+    graph = graph_of_model(stack, build) if is_model else build_graph(stack, rows, build)
     _check_strings(stack, graph.signature.inputs, form)
     checks = None if rows is None else _Checks.of(stack, rows, graph, precision)
     if checks is not None:
@@ -202,7 +207,7 @@ def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportRep
         manifest["sha256"] = form.digests(draft.path)
         form.attach(draft.path, text_of(manifest))
         if checks is not None:
-            outputs = form.runtime.outputs_of(form.name, draft.path, checks.fed)
+            outputs = form.outputs_of(draft.path, checks.fed)
             max_difference = checks.check(outputs, what="The file")
         draft.swap(lambda: check_replaceable(place, form))
     return ExportReport(
@@ -247,10 +252,10 @@ class _Checks:
         hint = _FLOAT32 if getattr(rows, "dtype", None) == np.float32 else ""
         rounded = _rounded if precision == "float32" else _as_it_is
         rows = rounded(rows)  # the rows that the graph will see
-        made = probes(stack, rows, precision, rounded)
-        parts = [graph.signature.feed(part) for part in (rows, *(p.rows for p in made))]
+        tried = probes(stack, rows, precision, rounded)
+        parts = [graph.signature.feed(part) for part in (rows, *(p.rows for p in tried))]
         fed = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return cls(stack, parts[0], fed, expected_outputs(stack, rows), made, hint)
+        return cls(stack, parts[0], fed, expected_outputs(stack, rows), tried, hint)
 
     @property
     def n_rows(self) -> int:

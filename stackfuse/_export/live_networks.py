@@ -1,61 +1,12 @@
 """Networks of a stack in a graph that never becomes a file: the stack's own, not copies."""
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.compiled import built_by
-from stackfuse._export.graph.build import (
-    Build,
-    building,
-)
-from stackfuse._export.graph.convert import convert
-from stackfuse._export.graph.masks import without_refused
-from stackfuse._keras import indices, input_structure
-from stackfuse._training import (
-    compiled,
-    locked,
-    prediction,
-    seeded,
-)
-
-
-@built_by
-def one_call(stack, method: str) -> Callable:
-    """Return a method of a fitted stack as a compiled function of X.
-
-    Parameters
-    ----------
-    stack : fitted stack
-        Fitted on an array.
-    method : str
-
-    Returns
-    -------
-    function : callable
-        From an array of float64 to a tensor. A row that an estimator would refuse gives NaN.
-
-    Raises
-    ------
-    NotConvertible
-        If some estimator has no exact counterpart.
-    """
-    shape = stack._sample_X.shape[1:]
-    with locked(), seeded(0), building(Build(live=True)):
-        x = keras.Input(shape, dtype="float64")
-        y = convert(stack, x, method)
-        if isinstance(y, list):
-            raise NotConvertible(f"{method} returns a list.")
-        model = keras.Model(x, without_refused({method: y}, "float64")[method])
-        function = compiled(
-            lambda X: model(X, training=False), tf.TensorSpec((None, *shape), "float64")
-        )
-    function(np.zeros((1, *shape)))  # TensorFlow optimises a graph when it is first called
-    return function
+from stackfuse._keras import Outputs, indices, input_structure
+from stackfuse._training import prediction
 
 
 def live(estimator, x, meaning: str):
@@ -76,10 +27,12 @@ def live(estimator, x, meaning: str):
     Raises
     ------
     NotConvertible
-        If the network takes anything but one array of floating-point numbers, or indices that
-        cannot be told from it: such are checked, value by value, before they are cast.
+        If the network has several outputs or settings for its prediction, or takes anything but
+        one array of floating-point numbers, or looks up indices that are computed in it.
     """
     model, outputs = estimator.model_, estimator.outputs_
+    if not isinstance(outputs, Outputs) or estimator._predict_params():
+        raise NotConvertible("The network has several outputs, or settings for its prediction.")
     declared = input_structure(model)
     if (
         declared is None

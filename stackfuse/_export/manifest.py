@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from stackfuse._core import targets
 from stackfuse._export.checking.parity import TOLERANCE
 from stackfuse._export.graph.graph import Graph
+from stackfuse._export.trained_model import TrainedModel
 
 #: Rows with their expected outputs that travel with the file.
 GOLDEN_ROWS = 8
@@ -29,7 +30,7 @@ def manifest_of(
 
     Parameters
     ----------
-    stack : fitted estimator
+    stack : fitted estimator or TrainedModel
     graph : Graph
     precision : {"float64", "float32"}
     packages : tuple of str
@@ -49,7 +50,7 @@ def manifest_of(
             for name, tensor in graph.model.output.items()
         },
         "precision": precision,
-        "classes": _classes(stack) if is_classifier(stack) else None,
+        "classes": _classes(stack),
         "feature_names": _feature_names(stack),
         "versions": {"python": platform.python_version(), **_versions(packages)},
         "tolerance": TOLERANCE,
@@ -77,8 +78,8 @@ def golden_rows(
     if golden is None:
         return None
     inputs = {
-        name: np.array(golden["inputs"][name], object).astype(_numpy_dtype(told["dtype"]))
-        for name, told in manifest["inputs"].items()
+        name: np.array(golden["inputs"][name], object).astype(_numpy_dtype(entry["dtype"]))
+        for name, entry in manifest["inputs"].items()
     }
     expected = {
         name: np.array(y, object).astype(np.int64 if name == "label" else np.float64)
@@ -110,8 +111,10 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in (*names, *further)}
 
 
-def _classes(stack) -> list:
-    """Return the classes; of several columns of classes a list of lists."""
+def _classes(stack) -> list | None:
+    """Return the classes of a classifier; of several columns of classes a list of lists."""
+    if isinstance(stack, TrainedModel) or not is_classifier(stack):
+        return None
     if isinstance(stack.classes_, list):
         return [np.asarray(classes).tolist() for classes in stack.classes_]
     return np.asarray(stack.classes_).tolist()
@@ -123,7 +126,7 @@ def _feature_names(stack) -> list[str] | None:
 
 
 def structure_of(estimator) -> dict[str, Any]:
-    """Return what an estimator is made of, in words.
+    """Return what an estimator consists of, in words.
 
     Returns
     -------
@@ -131,6 +134,9 @@ def structure_of(estimator) -> dict[str, Any]:
         ``"is"``, its class with the parameters that were changed, and ``"parts"``, the structures
         of the estimators in it by their names; the meta-learner's is ``"final_estimator"``.
     """
+    if isinstance(estimator, TrainedModel):
+        model = estimator.model
+        return {"is": f"{type(model).__name__}(name={model.name!r})", "parts": {}}
     parts = {name: structure_of(part) for name, part in _parts(estimator)}
     return {"is": _described(estimator), "parts": parts}
 

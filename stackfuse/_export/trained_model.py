@@ -1,69 +1,94 @@
 """A trained Keras model by itself, joined ones too, on its way to a file of any format."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
+from sklearn.utils import check_array
 
-from stackfuse._core import NotConvertible
-from stackfuse._keras import Outputs, input_structure
-from stackfuse._networks import NetworkRegressor
+from stackfuse._core import MultiInput, NotConvertible, multi_input, targets
+from stackfuse._keras import Rows, input_structure
+from stackfuse._training import prediction
 
 
-class TrainedModel(NetworkRegressor):
-    """A Keras model as an estimator, as far as it takes one to write and check a file.
+@dataclass(frozen=True)
+class TrainedModel:
+    """What the exporter asks of a Keras model: the rows that it takes, and what it returns.
 
-    What it predicts is what the model returns, whatever that means.
-
-    Parameters
+    Attributes
     ----------
     model : keras.Model
+    row_shape : tuple of int, or dict of str to tuple of int
+        Of one row; of a model with several inputs by their names.
     """
 
-    def __init__(self, model):
-        self.model = model
+    model: Any
+    row_shape: Any
 
-    def _build(self, X, rows, y, meta, compile_kwargs):
-        return self.model, False
+    @classmethod
+    def of(cls, model, rows) -> "TrainedModel":
+        """Return a model as the exporter takes it.
+
+        Parameters
+        ----------
+        model : keras.Model
+        rows : array-like or MultiInput of shape (n_samples, ...), or None
+            Of the X that it takes, if there are any.
+
+        Raises
+        ------
+        NotConvertible
+            If the model has several outputs, or does not say what its inputs are.
+        """
+        if not getattr(model, "inputs", None):
+            raise NotConvertible(
+                f"The model {model.name!r} is a subclassed one, which only loads where its code "
+                "is. Make it a Sequential or functional model."
+            )
+        if len(model.outputs) > 1:
+            raise NotConvertible(
+                f"The model {model.name!r} has {len(model.outputs)} outputs, and a file holds "
+                "one: choose it, keras.Model(model.inputs, model.outputs[0])."
+            )
+        if rows is not None:
+            return cls(model, multi_input.row_shapes(_checked(rows, model)))
+        structure = input_structure(model)
+        tensors = {tensor.name: tensor for tensor in keras.tree.flatten(structure)}
+        if isinstance(structure, dict):
+            tensors = structure
+        shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
+        several = isinstance(structure, dict | list | tuple) and len(shapes) > 1
+        return cls(model, shapes if several else next(iter(shapes.values())))
+
+    def predict(self, X) -> np.ndarray:
+        """Return what the model returns for X, in float64.
+
+        Raises
+        ------
+        ValueError
+            If X has rows of another shape, or holds values that are missing or infinite.
+        """
+        X = _checked(X, self.model)
+        if multi_input.row_shapes(X) != self.row_shape:
+            raise ValueError(
+                f"X has rows of shape {multi_input.row_shapes(X)}, but the model "
+                f"{self.model.name!r} takes rows of shape {self.row_shape}."
+            )
+        rows = Rows(X, self.model)
+        y = np.asarray(prediction.predict(self.model, rows, _in_float64, "in float64"))
+        targets.check_finite_predictions(y, self.model)
+        return y
 
 
-def as_estimator(stack, rows) -> Any:
-    """Return a Keras model as an estimator; anything else as it is.
+def _checked(X, model) -> Any:
+    """Return rows as finite numbers."""
+    if isinstance(X, MultiInput):
+        return multi_input.check_multi_input(X, model)
+    X = check_array(X, dtype="numeric", allow_nd=True, accept_sparse="csr", input_name="X")
+    return multi_input.check_numeric(X, model)
 
-    Parameters
-    ----------
-    stack : keras.Model or fitted estimator
-    rows : array-like of shape (n_samples, ...) or None
-        Of the X that it takes, if there are any.
 
-    Raises
-    ------
-    NotConvertible
-        If the model has several outputs, or does not say what its inputs are.
-    """
-    if not isinstance(stack, keras.Model):
-        return stack
-    if not getattr(stack, "inputs", None):
-        raise NotConvertible(
-            f"The model {stack.name!r} is a subclassed one, which only loads where its code is. "
-            "Make it a Sequential or functional model."
-        )
-    if len(stack.outputs) > 1:
-        raise NotConvertible(
-            f"The model {stack.name!r} has {len(stack.outputs)} outputs, and a file holds one: "
-            "choose it, keras.Model(model.inputs, model.outputs[0])."
-        )
-    estimator = TrainedModel(stack)
-    estimator.model_ = stack
-    width = stack.outputs[0].shape[-1]
-    estimator.outputs_ = Outputs("multioutput", width, logits=False, sparse=False)
-    estimator._y_is_column = False
-    structure = input_structure(stack)
-    tensors = {tensor.name: tensor for tensor in keras.tree.flatten(structure)}
-    if isinstance(structure, dict):
-        tensors = structure
-    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
-    several = isinstance(structure, dict | list | tuple) and len(shapes) > 1
-    estimator.X_shape_ = shapes if several else next(iter(shapes.values()))
-    if rows is not None:
-        estimator._check_rows(rows, reset=True)
-    return estimator
+def _in_float64(outputs):
+    return ops.cast(keras.tree.flatten(outputs)[0], "float64")

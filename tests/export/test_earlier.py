@@ -20,7 +20,6 @@ from stackfuse._cli import (
     main as cli,
 )
 from stackfuse._core import files as _files
-from stackfuse._export.formats import common as _writing
 from stackfuse._export.formats.table import (
     FORMATS,
     format_of,
@@ -268,7 +267,7 @@ def test_the_next_export_or_inspect_repairs_a_killed_swap(moved, models, made, t
 SCRIPT = """
 import os, signal, sys
 import stackfuse as sf
-from stackfuse import _files
+from stackfuse._core import files as _files
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -333,7 +332,7 @@ def writer(folder, target):
         "golden": {"inputs": {"x": [[1.0]]}, "expected": {"prediction": [[1.0]]}},
         "sha256": FORMATS["saved_model"].digests(folder),
     }
-    _writing.attach_file(folder, json.dumps(manifest))
+    FORMATS["saved_model"].attach(folder, json.dumps(manifest))
 
 
 def test_a_saved_model_is_run_only_if_asked(tmp_path, capsys, monkeypatch):

@@ -60,10 +60,9 @@ from threadpoolctl import threadpool_limits
 
 import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
-from stackfuse._export import export as _export
 from stackfuse._export.checking import answers
 from stackfuse._export.checking.thresholds import parts_of
-from stackfuse._export.compiled import base_by_base
+from stackfuse._export.export import _Checks, _rounded
 from stackfuse._export.graph import graph as _graph
 from stackfuse._export.graph.build import Build
 from tests.support.cases import (
@@ -579,17 +578,16 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
             stack = clone(drawn.estimator).fit(drawn.X, drawn.y)
         except ValueError as error:
             return Outcome("not fitted", str(error))
-        with base_by_base():
-            try:
-                return _exported(stack, drawn, folder)
-            except sf.NotConvertible as error:
-                return Outcome("refused", str(error))
+        try:
+            return _exported(stack, drawn, folder)
+        except sf.NotConvertible as error:
+            return Outcome("refused", str(error))
 
 
 def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
     """Export a fitted stack, and compare it."""
     narrow = drawn.precision == "float32"
-    rows = _export._rounded(drawn.rows) if narrow else drawn.rows
+    rows = _rounded(drawn.rows) if narrow else drawn.rows
     graph = _graph.build_graph(stack, rows, Build(drawn.precision))
     outputs = answers.run(graph, graph.signature.feed(rows))
     exact = not narrow and not any(map(is_narrow, parts_of(stack)))
@@ -623,7 +621,7 @@ def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
 
 def checked(stack, rows, graph, precision: str) -> None:
     """Compare a graph with a stack as export does, on made-up rows too."""
-    checks = _export._Checks.of(stack, rows, graph, precision)
+    checks = _Checks.of(stack, rows, graph, precision)
     checks.check(answers.run(graph, checks.fed), what="The graph")
 
 

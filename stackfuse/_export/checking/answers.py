@@ -5,23 +5,21 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.sparse import issparse
 
-from stackfuse._export.compiled import base_by_base
-from stackfuse._export.graph.graph import _BATCH, _named, output_methods
+from stackfuse._export.graph.graph import _BATCH, named, output_methods
+from stackfuse._export.trained_model import TrainedModel
 
 
 def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
-    """Return what the graph must return for X, by the estimator's own methods.
-
-    Stacks in it answer base by base: their compiled call is a graph of the same converters.
-    """
+    """Return what the graph must return for X, by the own methods of an estimator or model."""
+    if isinstance(estimator, TrainedModel):
+        return {"prediction": estimator.predict(X)}
     expected: dict[str, np.ndarray] = {}
-    with base_by_base():
-        for name, method in output_methods(estimator).items():
-            if name == "label":
-                expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
-                continue
-            for key, y in _named(name, getattr(estimator, method)(X)).items():
-                expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
+    for name, method in output_methods(estimator).items():
+        if name == "label":
+            expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
+            continue
+        for key, y in named(name, getattr(estimator, method)(X)).items():
+            expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
     return expected
 
 

@@ -1,4 +1,4 @@
-"""Whether a graph's outputs are those of the estimator that it was made from."""
+"""Whether a graph's outputs are those of the estimator that it stands for."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def _scale(name: str, wanted: np.ndarray) -> float:
 def check_parity(
     expected: Mapping[str, np.ndarray], got: Mapping[str, Any], *, what: str, hint: str = ""
 ) -> float:
-    """Compare the outputs of a graph with those of the estimator it was made from.
+    """Compare the outputs of a graph with those of the estimator that it stands for.
 
     Parameters
     ----------

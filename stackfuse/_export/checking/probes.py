@@ -1,9 +1,9 @@
-"""Rows made up to be hard: on thresholds and ties, between values, missing, infinite, far away.
+"""Made-up rows that are hard: on thresholds and ties, between values, missing, infinite, far away.
 
-To rows that the estimator itself refuses, asked for one at a time, the graph must answer NaN. What
-cannot be told from an accident of rounding is left out: rows to which the estimator's answer is
-not finite, labels at ties, and rows at which the estimator itself jumps, that is, answers as the
-graph does when they move a little.
+Where the estimator refuses a row, asked for it alone, the graph must return NaN. Differences that
+may come from rounding are no errors: where the estimator's answer is not finite, where a label is
+a tie, and where the estimator itself jumps, that is, where it answers as the graph does once the
+row moves a little.
 """
 
 import warnings
@@ -32,18 +32,19 @@ from stackfuse._export.checking.thresholds import (
     parts_of,
 )
 from stackfuse._export.graph.masks import NO_CLASS
+from stackfuse._export.trained_model import TrainedModel
 from stackfuse._networks import (
     NetworkClassifier,
     NetworkRegressor,
 )
 
-#: Rows of the caller that made-up rows are made from.
+#: Rows of the caller that made-up rows start from.
 _BASES = 64
 
 #: Thresholds that rows are put on; each gives six rows.
 _EDGES = 48
 
-#: Columns that are made missing, infinite or far, one at a time.
+#: Columns that become missing, infinite or far, one at a time.
 _COLUMNS = 16
 
 #: Rows of each kind that the estimator may refuse, and that are asked for alone.
@@ -74,7 +75,7 @@ class Probe:
     exact : bool
         Whether estimator and graph both compute in float64.
     refused : bool
-        Whether the estimator refuses each of these rows: what is expected is NaN, and the label -1.
+        Whether the estimator refuses each of these rows: then NaN is expected, and the label -1.
     """
 
     kind: str
@@ -153,13 +154,13 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     if table is None:
         return []
     exact = _is_exact(estimator, precision)
-    made = []
+    found = []
     for kind, numbers, on_edge in _kinds(estimator, table.numbers, exact):
         candidate = rounded(table.rebuild(numbers))
         expected = _answers(estimator, candidate)
         if expected is not None:
-            made.append(Probe(kind, candidate, on_edge, expected, exact))
-    return made + _refused(estimator, table, precision, rounded)
+            found.append(Probe(kind, candidate, on_edge, expected, exact))
+    return found + _refused(estimator, table, precision, rounded)
 
 
 def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
@@ -177,7 +178,7 @@ def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], A
         return dense(rounded(table.rebuild(numbers)))
 
     usual = None
-    made = []
+    found = []
     for kind, values in kinds.items():
         numbers = _one_at_a_time(table.numbers, values, whole if kind in of_indices else None)
         numbers = numbers[sampling.spread(len(numbers), _REFUSED)]
@@ -193,15 +194,15 @@ def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], A
             for name, y in usual.items()
         }
         on_edge = np.zeros(numbers.shape, bool)
-        made.append(Probe(kind, rows_of(numbers), on_edge, expected, exact=True, refused=True))
-    return made
+        found.append(Probe(kind, rows_of(numbers), on_edge, expected, exact=True, refused=True))
+    return found
 
 
 def _is_exact(estimator, precision: str) -> bool:
-    inexact = NetworkClassifier | NetworkRegressor
+    inexact = NetworkClassifier | NetworkRegressor | TrainedModel
     return precision == "float64" and not any(
         isinstance(part, inexact) or type(part).__module__.startswith("xgboost")
-        for part in parts_of(estimator)
+        for part in (estimator, *parts_of(estimator))
     )
 
 
@@ -245,7 +246,7 @@ def _shown(row) -> str:
     return ", ".join(texts)[:400]
 
 
-# ---------------------------------------------------------------------------- kinds of rows
+# Kinds of rows.
 
 
 def _kinds(
@@ -267,13 +268,13 @@ def _kinds(
         free.append(("of whole numbers", _whole_numbers(numbers, generator)))
     if exact:  # far out, float32 leaves too few digits
         free.append(("far from all others", _far(numbers)))
-    for kind, made in free:
-        yield kind, made, np.zeros(made.shape, bool)
+    for kind, rows in free:
+        yield kind, rows, np.zeros(rows.shape, bool)
 
 
 def _on(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return rows of which one number is a threshold or the next float, of both widths."""
-    made, on_edge = [], []
+    rows, on_edge = [], []
     for k in sampling.spread(len(edges), _EDGES):
         column, threshold = int(edges[k, 0]), edges[k, 1]
         with np.errstate(over="ignore"):
@@ -281,21 +282,21 @@ def _on(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         beside = np.nextafter(narrow, np.array([-np.inf, np.inf], np.float32))
         values = [threshold, *np.nextafter(threshold, [-np.inf, np.inf]), narrow, *beside]
         for value in (v for v in values if np.isfinite(v) and (v == 0 or abs(v) >= SMALLEST)):
-            row = numbers[len(made) % len(numbers)].copy()
+            row = numbers[len(rows) % len(numbers)].copy()
             row[column] = value
-            made.append(row)
+            rows.append(row)
             on_edge.append(np.arange(len(row)) == column)
-    return np.array(made), np.array(on_edge)
+    return np.array(rows), np.array(on_edge)
 
 
 def _between(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Return rows of which each number lies midway between two neighbours in its column."""
-    made = numbers.copy()
+    rows = numbers.copy()
     for k in range(numbers.shape[1]):
         values = np.unique(numbers[np.isfinite(numbers[:, k]), k])
         if len(values) > 1:
-            made[:, k] = generator.choice(values[:-1] / 2 + values[1:] / 2, len(numbers))
-    return made
+            rows[:, k] = generator.choice(values[:-1] / 2 + values[1:] / 2, len(numbers))
+    return rows
 
 
 def _whole(numbers: np.ndarray) -> np.ndarray:
@@ -305,12 +306,12 @@ def _whole(numbers: np.ndarray) -> np.ndarray:
 
 def _whole_numbers(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Return rows of whole numbers, from the least to the largest of each column that has such."""
-    made = numbers.copy()
+    rows = numbers.copy()
     for k in np.flatnonzero(_whole(numbers)):
         low, high = numbers[:, k].min(), numbers[:, k].max()
-        made[:, k] = np.floor(generator.uniform(low, high + 1.0, len(numbers))).clip(low, high)
-        made[:1, k], made[1:2, k] = low, high
-    return made
+        rows[:, k] = np.floor(generator.uniform(low, high + 1.0, len(numbers))).clip(low, high)
+        rows[:1, k], rows[1:2, k] = low, high
+    return rows
 
 
 def _equal(numbers: np.ndarray) -> np.ndarray:
@@ -323,24 +324,24 @@ def _one_at_a_time(
     numbers: np.ndarray, values: list[float], columns: np.ndarray | None = None
 ) -> np.ndarray:
     """Return rows with a value in one column, for some of all or of the given columns."""
-    made = []
+    rows = []
     n_columns = numbers.shape[1] if columns is None else len(columns)
     for column in sampling.spread(n_columns, _COLUMNS, columns):
         for value in values:
-            row = numbers[len(made) % len(numbers)].copy()
+            row = numbers[len(rows) % len(numbers)].copy()
             row[column] = value
-            made.append(row)
-    return np.array(made)
+            rows.append(row)
+    return np.array(rows)
 
 
 def _far(numbers: np.ndarray) -> np.ndarray:
     """Return rows that lie 10 and 1,000 times the range of a column outside, one at a time."""
     finite = np.nan_to_num(numbers)
     low, high = finite.min(axis=0), finite.max(axis=0)
-    made = []
+    rows = []
     for column in sampling.spread(numbers.shape[1], _COLUMNS):
         for times in (10, -10, 1000, -1000):
-            row = numbers[len(made) % len(numbers)].copy()
+            row = numbers[len(rows) % len(numbers)].copy()
             row[column] = (high if times > 0 else low)[column] + times * (high - low)[column]
-            made.append(row)
-    return np.array(made)
+            rows.append(row)
+    return np.array(rows)

@@ -1,7 +1,7 @@
 """Files are checked in another process, which has their runtime and cannot import stackfuse.
 
 TensorFlow takes seconds to start, so the process stays for the next file. It is a plain child that
-runs ``_runtimes.py``: a caller's script needs no ``if __name__ == "__main__"``.
+runs ``runtimes.py``: a caller's script needs no ``if __name__ == "__main__"``.
 """
 
 import atexit
@@ -31,7 +31,7 @@ LOADS = 100
 
 
 class _Child:
-    """A running ``_runtimes.py``: requests in, answers out."""
+    """A running ``runtimes.py``: requests in, answers out."""
 
     def __init__(self, format: str, package: str):
         self.owner = os.getpid()
@@ -154,16 +154,16 @@ class Runtime:
             If the process died or hung, so that nothing is known of the file.
         """
         with self._lock, tempfile.TemporaryDirectory() as folder:
-            given, made = os.path.join(folder, "rows.npz"), os.path.join(folder, "outputs.npz")
+            given, computed = os.path.join(folder, "rows.npz"), os.path.join(folder, "outputs.npz")
             np.savez(given, *map(_saveable, rows.values()))
             request = {"format": format, "path": str(path.absolute()), "names": list(rows)}
-            answer = self._running(format).ask({**request, "rows": given, "outputs": made})
+            answer = self._running(format).ask({**request, "rows": given, "outputs": computed})
             if "error" in answer:
                 said = " ".join(answer["error"].split())[:400]
                 raise NotConvertible(
                     f"{self.package} does not run the file that was written as {format!r}: {said}"
                 )
-            with np.load(made, allow_pickle=False) as outputs:
+            with np.load(computed, allow_pickle=False) as outputs:
                 return dict(zip(answer["names"], outputs.values()))
 
     def _running(self, format: str) -> _Child:

@@ -75,9 +75,9 @@ def _of_frame(frame: pd.DataFrame, rows) -> Table | None:
         return None
 
     def rebuild(numbers: np.ndarray):
-        made = frame.iloc[np.arange(len(numbers)) % len(frame)].reset_index(drop=True)
+        copied = frame.iloc[np.arange(len(numbers)) % len(frame)].reset_index(drop=True)
         for column, place in zip(numbers.T, numeric):
-            made.isetitem(place, column)
-        return as_given(made, rows)
+            copied.isetitem(place, column)
+        return as_given(copied, rows)
 
     return Table(frame.iloc[:, numeric].to_numpy(np.float64, na_value=np.nan), rebuild)

@@ -1,6 +1,6 @@
-"""Exported files, loaded as whoever is given one loads them: by their runtime, without stackfuse.
+"""Load exported files as their users do: by the format's own runtime, without stackfuse.
 
-Run as a script, ``python -I _runtimes.py format [folder ...]``, it serves a process that asks: it
+Run as a script, ``python -I runtimes.py format [folder ...]``, it serves a process that asks: it
 reads requests from its standard input, a line of JSON each, and answers with a line of JSON. A
 request holds the ``format`` and the ``path`` of a file, an .npz file of ``rows``, the ``names`` of
 the inputs in its order, and where to write the ``outputs``. The folders are where packages are

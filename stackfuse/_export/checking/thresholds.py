@@ -1,11 +1,12 @@
 """What is inside a fitted estimator: its parts, however deep, and where they jump."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.preprocessing import Binarizer, KBinsDiscretizer
+
+from stackfuse._export.graph.convert import edges_within
 
 #: Trees of an ensemble that are looked at, spread over it.
 _TREES = 60
@@ -43,7 +44,9 @@ def _some(things: Any) -> list[Any]:
 
 
 def edges_of(estimator, n_features: int) -> np.ndarray:
-    """Return where trees, bins and thresholds inside an estimator split the columns of X.
+    """Return where the estimators inside an estimator split the columns of X.
+
+    Each says so itself: see :func:`stackfuse.converter_for`.
 
     Parameters
     ----------
@@ -60,25 +63,7 @@ def edges_of(estimator, n_features: int) -> np.ndarray:
     found = [np.empty((0, 2))]
     for part in parts_of(estimator):
         if getattr(part, "n_features_in_", None) == n_features:
-            found += list(_edges_within(part))
+            found.append(edges_within(part))
     edges = np.unique(np.vstack(found), axis=0)
     threshold = edges[:, 1]
     return edges[np.isfinite(threshold) & ~((threshold != 0) & (np.abs(threshold) < SMALLEST))]
-
-
-def _edges_within(part) -> Iterable[np.ndarray]:
-    """Yield the edges that an estimator itself holds."""
-    if hasattr(part, "tree_"):
-        inner = part.tree_.feature >= 0
-        yield np.column_stack([part.tree_.feature, part.tree_.threshold])[inner]
-    for stage in _some(getattr(part, "_predictors", [])):
-        for predictor in stage:
-            nodes = predictor.nodes
-            inner = ~nodes["is_leaf"].astype(bool) & ~nodes["is_categorical"].astype(bool)
-            yield np.column_stack([nodes["feature_idx"], nodes["num_threshold"]])[inner]
-    if isinstance(part, KBinsDiscretizer):
-        for column, edges in enumerate(part.bin_edges_):
-            yield np.column_stack([np.full(len(edges) - 2, column), edges[1:-1]])
-    if isinstance(part, Binarizer):
-        columns = np.arange(part.n_features_in_)
-        yield np.column_stack([columns, np.full(len(columns), part.threshold)])

@@ -1,20 +1,24 @@
-"""What every format is."""
+"""What every format is: how a graph is written, where the manifest lies, what runs the file."""
 
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
 
 from stackfuse._export.checking.process import Runtime
 from stackfuse._export.graph.graph import Graph
 
+#: The file inside an export that says what it is.
+MANIFEST = "stackfuse.json"
 
-@dataclass(frozen=True)
-class Format:
-    """One format of exported files.
+
+class Format(ABC):
+    """One format of exported files; each has its one object in a file of its own.
 
     Attributes
     ----------
@@ -22,12 +26,6 @@ class Format:
         As in ``format=``, the ending of its files, and its name in messages.
     runtime : Runtime
         The process that loads such files.
-    write : callable
-        Writes a graph to a path.
-    attach, manifest : callable
-        Put a text into a written file; get it out again, or raise KeyError if there is none.
-    contents : callable
-        Yields the parts of a file that compute, by name, without the manifest.
     precisions : tuple of str
         What its graphs can compute in, the default first.
     takes_strings : bool
@@ -41,30 +39,66 @@ class Format:
         Whether a file of this format can hold operations that write files when it is run.
     """
 
-    name: str
-    suffix: str
-    title: str
-    runtime: Runtime
-    write: Callable[[Graph, Path], None]
-    attach: Callable[[Path, str], None]
-    manifest: Callable[[Path], str]
-    contents: Callable[[Path], Iterator[tuple[str, bytes]]]
-    precisions: tuple[str, ...] = ("float64", "float32")
-    takes_strings: bool = True
-    extra: str | None = None
-    packages: tuple[str, ...] = ()
-    companions: tuple[str, ...] = ()
-    may_write_files: bool = False
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    title: ClassVar[str]
+    runtime: ClassVar[Runtime]
+    precisions: ClassVar[tuple[str, ...]] = ("float64", "float32")
+    takes_strings: ClassVar[bool] = True
+    extra: ClassVar[str | None] = None
+    packages: ClassVar[tuple[str, ...]] = ()
+    companions: ClassVar[tuple[str, ...]] = ()
+    may_write_files: ClassVar[bool] = False
+
+    @abstractmethod
+    def write(self, graph: Graph, path: Path) -> None:
+        """Write a graph to a path.
+
+        Raises
+        ------
+        NotConvertible
+            If the format has no counterpart for a part of the graph.
+        """
+
+    @abstractmethod
+    def attach(self, path: Path, manifest: str) -> None:
+        """Put a text into a file that was written."""
+
+    @abstractmethod
+    def attached(self, path: Path) -> str:
+        """Return the text in a file; raise KeyError if there is none."""
+
+    @abstractmethod
+    def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        """Yield the parts of a file that compute, by name, without the manifest."""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether an export is a folder."""
+        return not self.suffix
+
+    def foreign_part(self, path: Path, manifest: dict[str, Any]) -> str | None:
+        """Return something in an export that was not exported; only a folder can hold such."""
+        return None
 
     def check_installed(self) -> None:
         """Raise ModuleNotFoundError, with the line that installs it, if a package is missing."""
         missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
         if missing:
+            verb = "is" if len(missing) == 1 else "are"
             raise ModuleNotFoundError(
-                f"{self.title} files need {' and '.join(missing)}, which {_is(missing)} not "
+                f"{self.title} files need {' and '.join(missing)}, which {verb} not "
                 f"installed: pip install 'stackfuse[{self.extra}]'.",
                 name=missing[0],
             )
+
+    def start(self) -> None:
+        """Start the process that loads files, which gets ready while the caller goes on."""
+        self.runtime.start(self.name)
+
+    def outputs_of(self, path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs of a file for rows, computed by its runtime in another process."""
+        return self.runtime.outputs_of(self.name, path, rows)
 
     def files(self, path: Path) -> list[Path]:
         """Return all files of an export; the one at the path is the last."""
@@ -87,12 +121,12 @@ class Format:
         Raises
         ------
         ValueError
-            If there is none, or none that this version of stackfuse could have written.
+            If there is no manifest, or this version of stackfuse could not have written it.
         OSError
             If the file cannot be read.
         """
         try:
-            manifest = json.loads(self.manifest(path))
+            manifest = json.loads(self.attached(path))
         except KeyError:
             raise ValueError("it holds no manifest: it was not written by sf.export") from None
         except (ImportError, OSError):
@@ -127,7 +161,3 @@ class Format:
         except Exception as error:  # each format's reader has its own for files that are damaged
             raise ValueError(f"it is no {self.title} file, or damaged") from error
         return sorted(k for k in {*found, *written} if found.get(k) != written.get(k))
-
-
-def _is(things: list) -> str:
-    return "is" if len(things) == 1 else "are"

@@ -1,40 +1,72 @@
-"""ONNX."""
+"""ONNX: the manifest is a property of the model."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.formats.common import MANIFEST, _quiet, _refusal
+from stackfuse._export.checking.process import Runtime
+from stackfuse._export.formats.base import MANIFEST, Format
+from stackfuse._export.formats.conversion import quiet, refusal
 from stackfuse._export.graph.graph import Graph
 
 #: ONNX operators of this version are known to every runtime of the last years.
 _OPSET = 18
 
+#: Where the operators that every runtime knows come from.
+_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
-def write_onnx(graph: Graph, path: Path) -> None:
-    import onnx
-    import tf2onnx
-    from tf2onnx.optimizer import _get_optimizers
 
-    # One of them takes a cast to float32 and back for nothing: trees then see other numbers.
-    optimizers = {n: o for n, o in _get_optimizers().items() if n != "remove_back_to_back"}
-    with _quiet():
-        try:
-            model, _ = tf2onnx.convert.from_keras(
-                graph.model,
-                [graph.specs()],
-                opset=_OPSET,
-                custom_op_handlers={"SelectV2": (_as_it_is, ["Where"])},
-                optimizers=optimizers,
+class _Onnx(Format):
+    name = "onnx"
+    suffix = ".onnx"
+    title = "ONNX"
+    runtime = Runtime("onnxruntime")
+    extra = "onnx"
+    packages = ("onnx", "onnxruntime", "tf2onnx")
+
+    def write(self, graph: Graph, path: Path) -> None:
+        import onnx
+        import tf2onnx
+        from tf2onnx.optimizer import _get_optimizers
+
+        # One of them takes a cast to float32 and back for nothing: trees then see other numbers.
+        optimizers = {n: o for n, o in _get_optimizers().items() if n != "remove_back_to_back"}
+        with quiet():
+            try:
+                model, _ = tf2onnx.convert.from_keras(
+                    graph.model,
+                    [graph.specs()],
+                    opset=_OPSET,
+                    custom_op_handlers={"SelectV2": (_as_it_is, ["Where"])},
+                    optimizers=optimizers,
+                )
+            except Exception as error:  # of many kinds, none of which is documented
+                raise NotConvertible(refusal(self.title, error)) from error
+        foreign = {node.domain for node in model.graph.node} - _DOMAINS
+        if model.functions or foreign:
+            raise NotConvertible(
+                f"ONNX has no operator for a part of this graph: {sorted(foreign)}."
             )
-        except Exception as error:  # of many kinds, none of which is documented
-            raise NotConvertible(_refusal("ONNX", error)) from error
-    if model.functions or any(node.domain not in _ONNX for node in model.graph.node):
-        foreign = {node.domain for node in model.graph.node} - _ONNX
-        raise NotConvertible(f"ONNX has no operator for a part of this graph: {sorted(foreign)}.")
-    for tensor in (*model.graph.input, *model.graph.output):
-        tensor.type.tensor_type.shape.dim[0].dim_param = "n"
-    onnx.save(model, path)
+        for tensor in (*model.graph.input, *model.graph.output):
+            tensor.type.tensor_type.shape.dim[0].dim_param = "n"
+        onnx.save(model, path)
+
+    def attach(self, path: Path, manifest: str) -> None:
+        import onnx
+
+        model = onnx.load(path)
+        onnx.helper.set_model_props(model, {MANIFEST: manifest})
+        onnx.save(model, path)
+
+    def attached(self, path: Path) -> str:
+        import onnx
+
+        return {entry.key: entry.value for entry in onnx.load(path).metadata_props}[MANIFEST]
+
+    def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        import onnx
+
+        yield "graph", onnx.load(path).graph.SerializeToString(deterministic=True)
 
 
 def _as_it_is(ctx, node, name, args) -> None:
@@ -45,25 +77,4 @@ def _as_it_is(ctx, node, name, args) -> None:
     """
 
 
-#: Where the operators that every runtime knows come from.
-_ONNX = {"", "ai.onnx", "ai.onnx.ml"}
-
-
-def attach_property(path: Path, manifest: str) -> None:
-    import onnx
-
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, {MANIFEST: manifest})
-    onnx.save(model, path)
-
-
-def read_property(path: Path) -> str:
-    import onnx
-
-    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}[MANIFEST]
-
-
-def onnx_contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    import onnx
-
-    yield "graph", onnx.load(path).graph.SerializeToString(deterministic=True)
+ONNX = _Onnx()

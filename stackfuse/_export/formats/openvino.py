@@ -1,4 +1,4 @@
-"""OpenVINO: two files."""
+"""OpenVINO: two files, of which the one in XML holds the manifest."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -7,44 +7,57 @@ from pathlib import Path
 import tensorflow as tf
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.formats.common import MANIFEST, _quiet, _refusal
+from stackfuse._export.checking.process import Runtime
+from stackfuse._export.formats.base import MANIFEST, Format
+from stackfuse._export.formats.conversion import quiet, refusal
 from stackfuse._export.graph.graph import Graph
 
 
-def write_openvino(graph: Graph, path: Path) -> None:
-    import openvino
+class _OpenVINO(Format):
+    name = "openvino"
+    suffix = ".xml"
+    title = "OpenVINO"
+    runtime = Runtime("openvino")
+    precisions = ("float32",)
+    takes_strings = False
+    extra = "openvino"
+    packages = ("openvino",)
+    companions = (".bin",)
 
-    function = tf.function(graph.model, input_signature=[graph.specs()]).get_concrete_function()
-    with _quiet():
-        try:
-            model = openvino.convert_model(function)
-        except Exception as error:  # of many kinds, none of which is documented
-            raise NotConvertible(_refusal("OpenVINO", error)) from error
-    for entry in model.inputs:
-        name = entry.get_any_name().removesuffix(":0")  # a name of TensorFlow's
-        entry.get_node().set_friendly_name(name)
-        entry.get_tensor().set_names({name})
-    openvino.save_model(model, path, compress_to_fp16=False)
+    def write(self, graph: Graph, path: Path) -> None:
+        import openvino
+
+        traced = tf.function(graph.model, input_signature=[graph.specs()]).get_concrete_function()
+        with quiet():
+            try:
+                model = openvino.convert_model(traced)
+            except Exception as error:  # of many kinds, none of which is documented
+                raise NotConvertible(refusal(self.title, error)) from error
+        for entry in model.inputs:
+            name = entry.get_any_name().removesuffix(":0")  # a name of TensorFlow's
+            entry.get_node().set_friendly_name(name)
+            entry.get_tensor().set_names({name})
+        openvino.save_model(model, path, compress_to_fp16=False)
+
+    def attach(self, path: Path, manifest: str) -> None:
+        tree = ElementTree.parse(path)
+        info = tree.getroot().find("rt_info")
+        if info is None:
+            info = ElementTree.SubElement(tree.getroot(), "rt_info")
+        ElementTree.SubElement(info, "stackfuse", {"value": manifest})
+        tree.write(path, encoding="utf-8", xml_declaration=True)
+
+    def attached(self, path: Path) -> str:
+        found = ElementTree.parse(path).getroot().find("rt_info/stackfuse")
+        if found is None:
+            raise KeyError(MANIFEST)
+        return found.attrib["value"]
+
+    def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        for part in ElementTree.parse(path).getroot():
+            if part.tag in ("layers", "edges"):
+                yield part.tag, ElementTree.tostring(part)
+        yield "weights", path.with_suffix(".bin").read_bytes()
 
 
-def attach_element(path: Path, manifest: str) -> None:
-    tree = ElementTree.parse(path)
-    info = tree.getroot().find("rt_info")
-    if info is None:
-        info = ElementTree.SubElement(tree.getroot(), "rt_info")
-    ElementTree.SubElement(info, "stackfuse", {"value": manifest})
-    tree.write(path, encoding="utf-8", xml_declaration=True)
-
-
-def read_element(path: Path) -> str:
-    found = ElementTree.parse(path).getroot().find("rt_info/stackfuse")
-    if found is None:
-        raise KeyError(MANIFEST)
-    return found.attrib["value"]
-
-
-def openvino_contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    for part in ElementTree.parse(path).getroot():
-        if part.tag in ("layers", "edges"):
-            yield part.tag, ElementTree.tostring(part)
-    yield "weights", path.with_suffix(".bin").read_bytes()
+OPENVINO = _OpenVINO()

@@ -1,34 +1,62 @@
 """SavedModels: folders, for TensorFlow Serving."""
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from stackfuse._export.formats.common import MANIFEST
+from stackfuse._export.formats.base import MANIFEST, Format
+from stackfuse._export.formats.keras import TENSORFLOW
 from stackfuse._export.graph.graph import Graph
 
 #: The directory that TensorFlow keeps for others' files in a SavedModel.
 EXTRA = "assets.extra"
 
+#: What a SavedModel holds beside the parts that have a digest.
+_WITHOUT_DIGEST = {"fingerprint.pb", f"{EXTRA}/{MANIFEST}"}
 
-def write_saved_model(graph: Graph, path: Path) -> None:
-    graph.model.export(path, format="tf_saved_model", verbose=False)
-
-
-def attach_file(path: Path, manifest: str) -> None:
-    extra = path / EXTRA
-    extra.mkdir()
-    (extra / MANIFEST).write_text(manifest)
+#: The folders that TensorFlow makes in a SavedModel, also where they stay empty.
+_FOLDERS = {"assets", "variables", EXTRA}
 
 
-def read_file(path: Path) -> str:
-    file = path / EXTRA / MANIFEST
-    if not file.is_file():
-        raise KeyError(MANIFEST)
-    return file.read_text()
+class _SavedModel(Format):
+    name = "saved_model"
+    suffix = ""
+    title = "SavedModel"
+    runtime = TENSORFLOW
+    may_write_files = True
+
+    def write(self, graph: Graph, path: Path) -> None:
+        graph.model.export(path, format="tf_saved_model", verbose=False)
+
+    def attach(self, path: Path, manifest: str) -> None:
+        extra = path / EXTRA
+        extra.mkdir()
+        (extra / MANIFEST).write_text(manifest)
+
+    def attached(self, path: Path) -> str:
+        file = path / EXTRA / MANIFEST
+        if not file.is_file():
+            raise KeyError(MANIFEST)
+        return file.read_text()
+
+    def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        for file in sorted(path.rglob("*")):
+            name = file.relative_to(path)
+            if file.is_file() and name.parts[0] != EXTRA and name != Path("fingerprint.pb"):
+                yield name.as_posix(), file.read_bytes()
+
+    def foreign_part(self, path: Path, manifest: dict[str, Any]) -> str | None:
+        """Return a file, folder or link in a SavedModel that was not exported."""
+        own_files = {*manifest["sha256"], *_WITHOUT_DIGEST}
+        parents = {parent.as_posix() for name in own_files for parent in Path(name).parents}
+        for part in sorted(path.rglob("*")):
+            name, mode = part.relative_to(path).as_posix(), part.lstat().st_mode
+            folders = _FOLDERS | parents
+            own = folders if stat.S_ISDIR(mode) else own_files if stat.S_ISREG(mode) else ()
+            if name not in own:
+                return name
+        return None
 
 
-def folder_contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    for file in sorted(path.rglob("*")):
-        name = file.relative_to(path)
-        if file.is_file() and name.parts[0] != EXTRA and name != Path("fingerprint.pb"):
-            yield name.as_posix(), file.read_bytes()
+SAVED_MODEL = _SavedModel()

@@ -3,23 +3,16 @@
 from pathlib import Path
 
 from stackfuse._core import messages
-from stackfuse._export.checking.process import Runtime
 from stackfuse._export.formats.base import Format
-from stackfuse._export.formats.keras import attach_member, read_member, write_keras, zip_contents
-from stackfuse._export.formats.litert import flatbuffer_contents, write_litert
-from stackfuse._export.formats.onnx import attach_property, onnx_contents, read_property, write_onnx
-from stackfuse._export.formats.openvino import (
-    attach_element,
-    openvino_contents,
-    read_element,
-    write_openvino,
-)
-from stackfuse._export.formats.saved_model import (
-    attach_file,
-    folder_contents,
-    read_file,
-    write_saved_model,
-)
+from stackfuse._export.formats.keras import KERAS
+from stackfuse._export.formats.litert import LITERT
+from stackfuse._export.formats.onnx import ONNX
+from stackfuse._export.formats.openvino import OPENVINO
+from stackfuse._export.formats.saved_model import SAVED_MODEL
+
+FORMATS: dict[str, Format] = {
+    form.name: form for form in (KERAS, SAVED_MODEL, ONNX, LITERT, OPENVINO)
+}
 
 
 def format_of(path: Path, format: str | None = None) -> Format:
@@ -28,7 +21,7 @@ def format_of(path: Path, format: str | None = None) -> Format:
     Raises
     ------
     ValueError
-        If there is none, or name and ending contradict each other.
+        If no format has this name or ending, or they contradict each other.
     """
     if not path.name or path.name == "..":
         raise ValueError(f"The path {str(path)!r} names no file.")
@@ -49,74 +42,3 @@ def format_of(path: Path, format: str | None = None) -> Format:
         f"The ending of {str(path)!r} names no format. Use {endings}, or a path without an ending "
         "for a SavedModel directory."
     )
-
-
-_tensorflow = Runtime("tensorflow")
-
-FORMATS: dict[str, Format] = {
-    form.name: form
-    for form in (
-        Format(
-            "keras",
-            ".keras",
-            "Keras",
-            _tensorflow,
-            write_keras,
-            attach_member,
-            read_member,
-            zip_contents,
-        ),
-        Format(
-            "saved_model",
-            "",
-            "SavedModel",
-            _tensorflow,
-            write_saved_model,
-            attach_file,
-            read_file,
-            folder_contents,
-            may_write_files=True,
-        ),
-        Format(
-            "onnx",
-            ".onnx",
-            "ONNX",
-            Runtime("onnxruntime"),
-            write_onnx,
-            attach_property,
-            read_property,
-            onnx_contents,
-            extra="onnx",
-            packages=("onnx", "onnxruntime", "tf2onnx"),
-        ),
-        Format(
-            "litert",
-            ".tflite",
-            "LiteRT",
-            Runtime("ai_edge_litert"),
-            write_litert,
-            attach_member,
-            read_member,
-            flatbuffer_contents,
-            precisions=("float32",),
-            takes_strings=False,
-            extra="litert",
-            packages=("ai_edge_litert",),
-        ),
-        Format(
-            "openvino",
-            ".xml",
-            "OpenVINO",
-            Runtime("openvino"),
-            write_openvino,
-            attach_element,
-            read_element,
-            openvino_contents,
-            precisions=("float32",),
-            takes_strings=False,
-            extra="openvino",
-            packages=("openvino",),
-            companions=(".bin",),
-        ),
-    )
-}

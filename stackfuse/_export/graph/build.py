@@ -20,16 +20,16 @@ class Build:
         Whether networks and linear models are to be trained on: they keep their dropout.
     live : bool
         Whether networks are not copied: the graph is used beside them, and never becomes a file.
-    made : dict
+    built : dict
         What has been built so far; see :func:`once`.
     refused : list of Refusal
-        Rows that some estimator refuses; see ``_masks.py``.
+        Rows that some estimator refuses; see ``masks.py``.
     """
 
     precision: str = "float64"
     trainable: bool = False
     live: bool = False
-    made: dict = field(default_factory=dict, repr=False, compare=False)
+    built: dict = field(default_factory=dict, repr=False, compare=False)
     refused: list[Any] = field(default_factory=list, repr=False, compare=False)
 
 
@@ -38,7 +38,7 @@ _build: ContextVar[Build] = ContextVar("build")
 
 @contextmanager
 def building(build: Build) -> Iterator[None]:
-    """Say what the graphs that are built inside are for."""
+    """Build the graphs of a block for a purpose; :func:`current_build` returns it."""
     token = _build.set(build)
     try:
         yield
@@ -52,19 +52,19 @@ def current_build() -> Build:
 
 
 def once(function: Callable) -> Callable:
-    """Decorate a function ``(estimator, x, *names)``: what it built is used again in one graph.
+    """Decorate a function ``(estimator, x, *names)`` so that one graph computes its result once.
 
-    Label and probabilities are asked for one after the other; what both are computed from, a
-    forest's trees or a stack's bases, is to be in the graph once.
+    A graph asks for the label and for the probabilities, one after the other. Both are computed
+    from the same parts, a forest's trees or a stack's bases.
     """
 
     @wraps(function)
     def shared(estimator, x, *names):
-        made = current_build().made
+        built = current_build().built
         key = function, id(estimator), id(x), *names
-        if key not in made:
+        if key not in built:
             # Estimator and x are kept with it, so that no other objects can have their numbers.
-            made[key] = estimator, x, function(estimator, x, *names)
-        return made[key][2]
+            built[key] = estimator, x, function(estimator, x, *names)
+        return built[key][2]
 
     return shared

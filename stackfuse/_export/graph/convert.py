@@ -5,15 +5,15 @@ A family of estimators is one file that registers a function for each class::
     @converter_for(Ridge)
     def _ridge(estimator, x, method): ...
 
-The graph is built of stock layers and ``keras.ops`` only; ``_arithmetic.py`` holds what keeps its
+The graph is built of stock layers and ``keras.ops`` only; ``arithmetic.py`` holds what keeps its
 numbers exact. Every function takes the dtype of its arithmetic from x.
 """
 
 import importlib
 import inspect
 from collections.abc import Callable
-from functools import singledispatch, wraps
-from typing import Any
+from dataclasses import dataclass
+from functools import wraps
 
 import numpy as np
 from keras import ops
@@ -44,26 +44,60 @@ _PREDICTING = (
 METHODS = ("predict_proba", "decision_function", "predict", "transform", "label")
 
 
-@singledispatch
-def _convert(estimator, x, method: str) -> Any:
-    raise NotConvertible(_refusal(estimator))
+@dataclass(frozen=True)
+class Converter:
+    """What is registered for a class of estimators.
+
+    Attributes
+    ----------
+    function : callable
+        ``(estimator, x, method) -> tensor``.
+    frames : bool
+        Whether it takes a ``Frame`` of named columns for x too.
+    edges : callable or None
+        ``(estimator) -> array of shape (n_edges, 2)``: where the answer jumps.
+    """
+
+    function: Callable
+    frames: bool
+    edges: Callable | None
 
 
-#: Converters that take named columns, some of which may hold strings.
-_taking_frames: set[Callable] = set()
+_converters: dict[type, Converter] = {}
+
+#: Modules with the converters of a package that need not be installed, by the package.
+_modules: dict[str, str] = {}
 
 
-#: Packages that need not be installed. The converters of such a package are in a module of its
-#: name, which is imported when the first of its estimators is converted.
-_OPTIONAL = ("catboost", "lightgbm", "xgboost")
+def imported_for(package: str, module: str) -> None:
+    """Say which module registers the converters of a package that need not be installed.
+
+    It is imported when the first estimator of the package is converted.
+    """
+    _modules[package] = module
 
 
-def _converter_of(cls: type) -> Callable:
-    """Return the function that converts a class; the one that refuses if there is none."""
+def _registered_for(cls: type) -> tuple[type, Converter] | None:
+    """Return the nearest class above a class that has a converter, and the converter."""
     packages = {parent.__module__.partition(".")[0] for parent in cls.__mro__}
-    for package in sorted(packages.intersection(_OPTIONAL)):
-        importlib.import_module(f"stackfuse.export._{package}")
-    return _convert.dispatch(cls)
+    for package in sorted(packages.intersection(_modules)):
+        importlib.import_module(_modules[package])
+    return next(((c, _converters[c]) for c in cls.__mro__ if c in _converters), None)
+
+
+def edges_within(estimator) -> np.ndarray:
+    """Return where a fitted estimator's answer jumps, as its class, or one above, has registered.
+
+    Returns
+    -------
+    edges : ndarray of shape (n_edges, 2)
+        Pairs of a column's number and a threshold.
+    """
+    for cls in type(estimator).__mro__:  # a converter for a subclass need not repeat them
+        edges = _converters[cls].edges if cls in _converters else None
+        if edges is not None:
+            return np.asarray(edges(estimator)).reshape(-1, 2)
+    return np.empty((0, 2))
 
 
 def _refusal(estimator) -> str:
@@ -77,7 +111,9 @@ def _refusal(estimator) -> str:
     )
 
 
-def converter_for(*classes: type, frames: bool = False) -> Callable[[Callable], Callable]:
+def converter_for(
+    *classes: type, frames: bool = False, edges: Callable | None = None
+) -> Callable[[Callable], Callable]:
     """Register a function that converts the estimators of some classes.
 
     Parameters
@@ -90,6 +126,11 @@ def converter_for(*classes: type, frames: bool = False) -> Callable[[Callable], 
         strings. Other functions are given the numbers in one tensor; rows that hold NaN,
         infinity or a number too large for float32 get outputs of NaN if the estimator, asked for
         such a row, raises.
+    edges : callable, default=None
+        Takes the fitted estimator and returns an array of shape (n_edges, 2): numbers of columns of
+        its X, each with a value at which the answer jumps, ``x <= value`` for example. An export is
+        compared with the estimator on rows that lie on these values and one float beside them. By
+        default those of the nearest parent class that has some.
 
     Returns
     -------
@@ -121,21 +162,21 @@ def converter_for(*classes: type, frames: bool = False) -> Callable[[Callable], 
 
     def register(function: Callable) -> Callable:
         for cls in classes:
-            _convert.register(cls, function)
-        if frames:
-            _taking_frames.add(function)
+            _converters[cls] = Converter(function, frames, edges)
         return function
 
     return register
 
 
-def convert_transformer(*classes: type, frames: bool = False) -> Callable[[Callable], Callable]:
+def convert_transformer(
+    *classes: type, frames: bool = False, edges: Callable | None = None
+) -> Callable[[Callable], Callable]:
     """Register a function ``(estimator, x) -> tensor`` for classes that do nothing but transform.
 
     Parameters
     ----------
     *classes : type
-    frames : bool, default=False
+    frames, edges
         As of :func:`converter_for`.
     """
 
@@ -146,7 +187,7 @@ def convert_transformer(*classes: type, frames: bool = False) -> Callable[[Calla
                 raise unsupported(estimator, method)
             return function(estimator, x)
 
-        converter_for(*classes, frames=frames)(converter)
+        converter_for(*classes, frames=frames, edges=edges)(converter)
         return function
 
     return register
@@ -178,22 +219,22 @@ def convert(estimator, x, method: str):
         If the estimator, or this method of it, has no exact counterpart.
     """
     cls = type(estimator)
-    converter = _converter_of(cls)
-    if converter is _convert.dispatch(object):
+    found = _registered_for(cls)
+    if found is None:
         raise NotConvertible(_refusal(estimator))
-    _refuse_overridden(cls)
+    parent, converter = found
+    _refuse_overridden(cls, parent)
     check_is_fitted(estimator)
     if method == "predict" and len(getattr(estimator, "classes_", ())) > 0:
         return _class_values(estimator, convert(estimator, x, "label"), current_build().precision)
-    if converter not in _taking_frames:
+    if not converter.frames:
         x = x.numbers(wanted_by=cls.__name__) if isinstance(x, Frame) else x
         refuse_as(estimator, x, method)
-    return converter(estimator, x, method)
+    return converter.function(estimator, x, method)
 
 
-def _refuse_overridden(cls: type) -> None:
+def _refuse_overridden(cls: type, parent: type) -> None:
     """Raise if a class predicts differently from the registered class that it descends from."""
-    parent = next(c for c in cls.__mro__ if c in _convert.registry)
     changed = [m for m in _PREDICTING if _static(cls, m) is not _static(parent, m)]
     if changed:
         raise NotConvertible(

@@ -1,6 +1,6 @@
 """From a fitted estimator to a Keras model with named outputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool =
         A stack, a pipeline, a search over them, or a single estimator.
     X : array-like of shape (n_samples, ...), default=None
         Some rows as the graph will be given them. Needed only where an estimator that is no stack
-        was fitted on a data frame with columns of strings: they tell which columns these are.
+        was fitted on a data frame with columns of strings: they show which columns these are.
     precision : {"float64", "float32"}, default="float64"
         The dtype of X and of all arithmetic outside networks. float32 is for runtimes that know
         no other; then scores may differ by about 1e-6.
@@ -135,16 +135,37 @@ def build_graph(estimator, rows, build: Build) -> Graph:
             f"precision must be {messages.listed(PRECISIONS)}, got {build.precision!r}."
         )
     check_is_fitted(estimator)
-    signature = _signature(estimator, rows, build.precision)
-    with seeded(0), building(build):  # layers draw initial weights that are never used
-        inputs, x = signature.symbols()
-        made = {}
+
+    def outputs_of(x) -> dict[str, Any]:
+        outputs = {}
         for name, method in output_methods(estimator).items():
             y = convert(estimator, x, method)
             y = y.numbers(wanted_by="The output of a graph") if isinstance(y, Frame) else y
-            made |= _named(name, y)
+            outputs |= named(name, y)
+        return outputs
+
+    return assemble(outputs_of, _signature(estimator, rows, build.precision), build)
+
+
+def assemble(outputs_of: Callable, signature: Signature, build: Build) -> Graph:
+    """Return a graph of stock layers from a function that computes its outputs.
+
+    Parameters
+    ----------
+    outputs_of : callable
+        From what it takes, symbolic, to a dict of tensors by the names of the outputs.
+    signature : Signature
+    build : Build
+
+    Raises
+    ------
+    NotConvertible
+        If the graph holds a layer that only loads with code of its own.
+    """
+    with seeded(0), building(build):  # layers draw initial weights that are never used
+        inputs, x = signature.symbols()
         outputs = {}
-        for name, tensor in without_refused(made, build.precision).items():
+        for name, tensor in without_refused(outputs_of(x), build.precision).items():
             dtype = "int64" if name == "label" else build.precision
             outputs[name] = keras.layers.Identity(name=name, dtype=dtype)(tensor)
         refuse_taken_for_bias(outputs.values())
@@ -156,7 +177,7 @@ def build_graph(estimator, rows, build: Build) -> Graph:
     return Graph(model, signature)
 
 
-def _named(name: str, y) -> dict[str, Any]:
+def named(name: str, y) -> dict[str, Any]:
     """Return an output by its name; those of a list are counted."""
     return {f"{name}_{k}": part for k, part in enumerate(y)} if isinstance(y, list) else {name: y}
 

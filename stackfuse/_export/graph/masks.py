@@ -1,12 +1,12 @@
-"""Rows that scikit-learn would refuse: the graph cannot raise, so it says that it does not know.
+"""Rows that scikit-learn would refuse have outputs of NaN and the label -1, for no graph can raise.
 
-An unknown category, or NaN where an estimator takes none, would be swallowed by the next tree and
-become a number like any other. So whatever refuses rows says which, and in the end the outputs of
-these rows are NaN, and their label -1.
+An unknown category, or NaN where an estimator takes none, would go on through the next tree and
+become a number like any other. So each converter refuses such rows where they enter, and the
+outputs of all refused rows are replaced at the end.
 """
 
 import warnings
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,14 +34,14 @@ class Refusal:
 
     Attributes
     ----------
-    told_from : tensor
-        Kept, so that no other tensor is taken for it.
+    tensor : tensor
+        Whose rows they are; kept, so that no other tensor can have its identity.
     mask : tensor of bool, shape (batch,)
     numbers : set of {"missing", "infinite", "too large"}
         What each row with such a number is in the mask for.
     """
 
-    told_from: Any
+    tensor: Any
     mask: Any
     numbers: Set[str] = frozenset()
 
@@ -70,7 +70,7 @@ def refuse_infinite(x) -> None:
 def refuse_as(estimator, x, method: str) -> None:
     """Refuse rows that hold NaN, infinity or a number above float32, if the estimator does.
 
-    The estimator is asked: its tags do not tell.
+    The estimator is asked for such rows, for its tags say nothing of most of them.
 
     Parameters
     ----------
@@ -79,21 +79,38 @@ def refuse_as(estimator, x, method: str) -> None:
     method : str
         See :func:`stackfuse.convert`.
     """
+
+    def answer(rows):
+        getattr(estimator, "predict" if method == "label" else method)(rows)
+
+    refuse_where_raising(answer, x, takes_missing=get_tags(estimator).input_tags.allow_nan)
+
+
+def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
+    """Refuse rows that hold NaN, infinity or a number above float32, if a function does.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes rows, and raises if they hold what it refuses.
+    x : tensor of numbers, shape (batch, ...), or dict of such
+    takes_missing : bool
+        Whether it is known to take NaN.
+    """
     tensors = list(x.values()) if isinstance(x, dict) else [x]
     known = frozenset.intersection(*map(_known, tensors))
     refused = set()
     if not known.issuperset({"missing", "infinite", "too large"}):
 
         def raises(number: float) -> bool:
-            return _raises(estimator, x, method, number)
+            return _raises(answer, x, number)
 
-        # Whoever refuses what is too large for float32 refuses what is infinite.
+        # An estimator that refuses numbers too large for float32 refuses infinity.
         if any(t.dtype == "float64" for t in tensors) and "too large" not in known:
             refused |= {"infinite", "too large"} if raises(_TOO_LARGE) else set()
         if "infinite" not in known | refused and raises(np.inf):
             refused.add("infinite")
-        takes_missing = "missing" in known or get_tags(estimator).input_tags.allow_nan
-        if not takes_missing and raises(np.nan):
+        if not takes_missing and "missing" not in known and raises(np.nan):
             refused.add("missing")
     for tensor in tensors:
         _refuse_numbers(tensor, refused)
@@ -102,7 +119,7 @@ def refuse_as(estimator, x, method: str) -> None:
 def _known(tensor) -> frozenset[str]:
     """Return the numbers for which rows of a tensor are refused already."""
     refused = current_build().refused
-    return frozenset().union(*(r.numbers for r in refused if r.told_from is tensor))
+    return frozenset().union(*(r.numbers for r in refused if r.tensor is tensor))
 
 
 def _refuse_numbers(tensor, numbers: Set[str]) -> None:
@@ -127,8 +144,8 @@ def _refuse_numbers(tensor, numbers: Set[str]) -> None:
         current_build().refused.append(Refusal(tensor, mask, new))
 
 
-def _raises(estimator, x, method: str, number: float) -> bool:
-    """Whether an estimator refuses a row of which every value is some number."""
+def _raises(answer: Callable, x, number: float) -> bool:
+    """Whether a function refuses a row of which every value is some number."""
 
     def row(tensor) -> np.ndarray:
         return np.full((1, *tensor.shape[1:]), number)
@@ -137,7 +154,7 @@ def _raises(estimator, x, method: str, number: float) -> bool:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            getattr(estimator, "predict" if method == "label" else method)(rows)
+            answer(rows)
     except Exception:  # each package has an error of its own
         return True
     return False

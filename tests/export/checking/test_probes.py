@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from keras import ops
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -103,7 +104,6 @@ class Late(DecisionTreeClassifier):
 
 @sf.converter_for(Late)
 def _late(estimator, x, method):
-    from keras import ops
 
     below = estimator.tree_.threshold[:1].astype(np.float32)
     for _ in range(2):
@@ -141,7 +141,6 @@ class Finite(RegressorMixin, BaseEstimator):
 
 @sf.converter_for(Finite, frames=True)
 def _finite(estimator, x, method):
-    from keras import ops
 
     return ops.tanh(x[:, 0])
 
@@ -169,7 +168,6 @@ class Steps(RegressorMixin, BaseEstimator):
 
 @sf.converter_for(Steps)
 def _steps(estimator, x, method):
-    from keras import ops
 
     return ops.floor((x[:, 0] + (x[:, 1] + x[:, 2])) * 10)
 
@@ -231,3 +229,40 @@ def test_a_scaled_forest_agrees_on_rows_far_away(cancer, tmp_path):
 def test_a_regression_far_away(diabetes, tmp_path):
     X, y = diabetes
     assert sf.export(Ridge().fit(X, y), tmp_path / "ridge.onnx", verify=X).n_probes > 100
+
+
+class Step(RegressorMixin, BaseEstimator):
+    """1 up to the median of the first column, else 0."""
+
+    def fit(self, X, y):
+        self.n_features_in_ = X.shape[1]
+        self.middle_ = float(np.median(X[:, 0])) + 1e-3
+        return self
+
+    def predict(self, X):
+        return (np.asarray(X)[:, 0] <= self.middle_).astype(float)
+
+
+def edges_of_step(estimator):
+    return np.array([[0, estimator.middle_]])
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_converters_of_others_say_their_own_edges(iris, tmp_path, right):
+    X, y = iris
+
+    class Own(Step):
+        pass
+
+    @sf.converter_for(Own, edges=edges_of_step)
+    def own(estimator, x, method):
+        middle = np.array([estimator.middle_])
+        below = ops.less_equal(x[:, :1], middle) if right else ops.less(x[:, :1], middle)
+        return ops.cast(below, x.dtype)[:, 0]
+
+    model = Own().fit(X, y)
+    if right:
+        assert sf.export(model, tmp_path / "a.keras", verify=X).max_difference == 0.0
+        return
+    with pytest.raises(sf.ParityError, match="on the threshold of a tree or one float beside it"):
+        sf.export(model, tmp_path / "a.keras", verify=X)

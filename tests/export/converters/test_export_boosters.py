@@ -207,7 +207,7 @@ def test_splits_on_categories_are_refused(model, dtype):
 
 
 def test_the_boosters_are_imported_by_nobody_else():
-    code = "import stackfuse, stackfuse.export, sys; print([m for m in sys.modules if m in "
+    code = "import stackfuse, stackfuse._export, sys; print([m for m in sys.modules if m in "
     code += "('xgboost', 'lightgbm', 'catboost')])"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert process.stdout.strip() == "[]", process.stderr

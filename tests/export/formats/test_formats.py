@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
-from stackfuse._export import export as _export
 from stackfuse._export.checking import answers
 from stackfuse._export.checking import (
     process as _verify,
@@ -26,6 +24,7 @@ from stackfuse._export.checking import (
 from stackfuse._export.checking import (
     runtimes as _runtimes,
 )
+from stackfuse._export.export import _rounded
 from stackfuse._export.formats import table as _formats
 from tests.support.cases import build_classifier
 
@@ -269,7 +268,7 @@ def test_disagreement_is_told_and_nothing_is_written(iris, stack, tmp_path, monk
     before = path.read_bytes()
     expected = answers.expected_outputs(stack, X)
     expected["probabilities"][7, 1] += 0.25
-    monkeypatch.setattr(_export, "expected_outputs", lambda *_: expected)
+    monkeypatch.setitem(sf.export.__globals__, "expected_outputs", lambda *_: expected)
     with pytest.raises(
         sf.ParityError, match=r"'probabilities' differs in 1 of 150 rows, by up to 0.25 .*row 7"
     ):
@@ -291,11 +290,13 @@ def test_a_file_that_is_not_the_graph_is_told(iris, format, tmp_path, monkeypatc
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
     form = _formats.FORMATS[format]
 
+    write = form.write
+
     def bent(graph, path):
         graph.model.set_weights([weight * 1.5 for weight in graph.model.get_weights()])
-        form.write(graph, path)
+        write(graph, path)
 
-    monkeypatch.setitem(_formats.FORMATS, format, replace(form, write=bent))
+    monkeypatch.setattr(form, "write", bent)
     with pytest.raises(sf.ParityError, match="The file disagrees"):
         sf.export(model, path, verify=X)
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
@@ -362,10 +363,10 @@ def test_rows_of_every_kind_are_rounded_to_float32(iris):
     X, _ = iris
     narrow = X.astype(np.float32).astype(np.float64)
     frame = pd.DataFrame(X, columns=list("abcd")).assign(word="red", whole=np.arange(150))
-    rounded = _export._rounded(frame)
+    rounded = _rounded(frame)
     assert_array_equal(rounded[list("abcd")].to_numpy(), narrow)
     assert (rounded.dtypes == frame.dtypes).all()
-    several = _export._rounded(sf.MultiInput(a=X, ids=np.arange(150)))
+    several = _rounded(sf.MultiInput(a=X, ids=np.arange(150)))
     assert_array_equal(several["a"], narrow)
     assert several["ids"].dtype.kind == "i"
 

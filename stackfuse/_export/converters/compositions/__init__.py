@@ -1,4 +1,4 @@
-"""Estimators that are made of other estimators."""
+"""Estimators that hold other estimators."""
 
 from stackfuse._export.converters.compositions import (
     calibration,

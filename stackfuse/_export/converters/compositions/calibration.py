@@ -1,4 +1,4 @@
-"""Classifiers whose scores are mapped or cut by what was learned from held-out rows."""
+"""Classifiers whose scores are mapped, or cut, as held-out rows have shown; isotonic regression."""
 
 import numpy as np
 from keras import ops
@@ -116,7 +116,7 @@ def _threshold(estimator, x, method):
     return ops.where(reached, np.full(1, place), np.full(1, 1 - place))
 
 
-# -------------------- Isotonic regression: a line between each two knots
+# Isotonic regression: a line between each two knots.
 
 
 @converter_for(IsotonicRegression)

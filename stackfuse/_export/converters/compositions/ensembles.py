@@ -1,4 +1,4 @@
-"""Ensembles of equals: voting, bagging, AdaBoost. Sums are added up as scikit-learn adds them."""
+"""Ensembles of equals: voting, bagging, AdaBoost. Sums are in the order of scikit-learn."""
 
 from collections.abc import Sequence
 

@@ -131,8 +131,8 @@ def one_vs_rest_scores(second_wins, confidence, n_classes: int):
 
 
 def _one_vs_rest(pairs, n_classes: int):
-    lost = ops.cast(ops.less(pairs, constant(0, pairs)), pairs.dtype)
-    return one_vs_rest_scores(lost, -pairs, n_classes)
+    defeats = ops.cast(ops.less(pairs, constant(0, pairs)), pairs.dtype)
+    return one_vs_rest_scores(defeats, -pairs, n_classes)
 
 
 def _members(n_classes: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Embeddings of new rows by their nearest training rows."""
+"""Embeddings of new rows by their nearest training rows, and the nearest clusters of rows."""
 
 import numpy as np
 from keras import ops
@@ -81,7 +81,7 @@ def _nearest(estimator, x, values: np.ndarray):
     return ops.negative(largest), power, places
 
 
-# -------------------- Clusters: the distances to their centres, and the nearest
+# Clusters: the distances to their centres, and the nearest.
 
 
 @converter_for(KMeans, MiniBatchKMeans, Birch, BisectingKMeans)

@@ -42,12 +42,12 @@ def guarded(model):
     return _guarded(model, {})
 
 
-def _guarded(model, made: dict[int, Any]):
-    """Return the guarded model; models that are called several times are made once."""
+def _guarded(model, guarded_models: dict[int, Any]):
+    """Return the guarded model; models that are called several times are guarded once."""
     if not indices.takes_indices(model):
         return None
-    if id(model) in made:
-        return made[id(model)]
+    if id(model) in guarded_models:
+        return guarded_models[id(model)]
     masks: list[Any] = []
     taken = {part.name for part in model._flatten_layers()}
     names = (name for k in count() if (name := f"guard_{k}") not in taken)
@@ -56,7 +56,7 @@ def _guarded(model, made: dict[int, Any]):
         if not isinstance(layer, keras.layers.Layer) or not indices.takes_indices(layer):
             return layer(x, *args, **kwargs)
         if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
-            inner = _guarded(layer, made)
+            inner = _guarded(layer, guarded_models)
             if inner is None:
                 return layer(x, *args, **kwargs)
             y, *inner_masks = inner(x, *args, **kwargs)
@@ -79,8 +79,8 @@ def _guarded(model, made: dict[int, Any]):
     )
     if masks:
         copy = keras.Model(copy.input, [copy.output, *masks], name=model.name)
-    made[id(model)] = copy if masks else None
-    return made[id(model)]
+    guarded_models[id(model)] = copy if masks else None
+    return guarded_models[id(model)]
 
 
 def _guard(layer, x, names: Iterator[str]):

@@ -1,5 +1,7 @@
 """Keras networks: ours, copied into the graph in inference mode."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -14,15 +16,18 @@ from stackfuse._export.graph.arithmetic import (
     constant,
     first_largest,
 )
+from stackfuse._export.graph.build import Build, current_build
 from stackfuse._export.graph.convert import (
     convert,
     converter_for,
-    current_build,
     once,
     unsupported,
 )
-from stackfuse._export.graph.masks import refuse_rows
+from stackfuse._export.graph.graph import Graph, assemble
+from stackfuse._export.graph.masks import refuse_rows, refuse_where_raising
+from stackfuse._export.graph.signature import Signature
 from stackfuse._export.live_networks import live
+from stackfuse._export.trained_model import TrainedModel
 from stackfuse._keras import (
     copies,
     input_structure,
@@ -73,6 +78,20 @@ def _aligned(estimator, x, method):
     features, motion = convert(estimator.estimator, x, method), estimator.alignment
     moved = features - constant(motion.origin, features)
     return affine(moved, motion.rotation.T, motion.target)
+
+
+def graph_of_model(trained: TrainedModel, build: Build) -> Graph:
+    """Return the graph of a trained model by itself; its output is called prediction.
+
+    Rows that the model does not take have an output of NaN.
+    """
+
+    def outputs_of(x) -> dict[str, Any]:
+        refuse_where_raising(trained.predict, x, takes_missing=False)
+        y = keras.tree.flatten(_computed(trained.model, x))[0]
+        return {"prediction": ops.cast(y, build.precision)}
+
+    return assemble(outputs_of, Signature.of_shape(trained.row_shape, build.precision), build)
 
 
 def _outputs(estimator, x, meaning: str):

@@ -1,4 +1,4 @@
-"""B-splines: between each two knots a polynomial in the distance from the first of them."""
+"""Several columns for each column: B-splines, bins, thresholds and polynomials."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -152,17 +152,28 @@ def _ends(estimator, spline, low, high, degree: int) -> tuple[np.ndarray, np.nda
     return np.r_[low, below.ravel()], np.r_[high, above.ravel()]
 
 
-# -------------------- Numbers cut into bins, and what lies above a threshold
+# Numbers cut into bins, and what lies above a threshold.
 
 
-@convert_transformer(Binarizer)
+def _edges_of_binarizer(estimator) -> np.ndarray:
+    columns = np.arange(estimator.n_features_in_)
+    return np.column_stack([columns, np.full(len(columns), estimator.threshold)])
+
+
+@convert_transformer(Binarizer, edges=_edges_of_binarizer)
 def _binarizer(estimator, x):
     # What is above the threshold has reached the next number.
     above = np.nextafter(float(estimator.threshold), np.inf)
     return ops.cast(passed(x, [np.array([above])] * x.shape[1]), x.dtype)
 
 
-@convert_transformer(KBinsDiscretizer)
+def _edges_of_bins(estimator) -> np.ndarray:
+    inner = [edges[1:-1] for edges in estimator.bin_edges_]
+    columns = np.repeat(np.arange(len(inner)), [len(edges) for edges in inner])
+    return np.column_stack([columns, np.concatenate(inner)])
+
+
+@convert_transformer(KBinsDiscretizer, edges=_edges_of_bins)
 def _k_bins(estimator, x):
     if estimator.dtype is not None and np.dtype(estimator.dtype) == np.float32:
         x = ops.cast(ops.cast(x, "float32"), x.dtype)
@@ -176,7 +187,7 @@ def _k_bins(estimator, x):
     return ops.cast(hits, x.dtype)
 
 
-# -------------------- Products of features: one of a degree less, times one more feature
+# Products of features: one of a degree less, times one more feature.
 
 
 @convert_transformer(PolynomialFeatures)

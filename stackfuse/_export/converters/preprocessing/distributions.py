@@ -1,4 +1,4 @@
-"""Quantile transforms: the share of training rows below a number, or the normal quantile of it."""
+"""Transformers of each column's distribution: quantile and power transforms."""
 
 import numpy as np
 from keras import ops
@@ -50,7 +50,7 @@ def _quantile(estimator, x):
     return ops.where(is_first, constant(norm.ppf(share), x), z)
 
 
-# -------------------- Power transforms: Box-Cox and Yeo-Johnson
+# Power transforms: Box-Cox and Yeo-Johnson.
 
 
 @convert_transformer(PowerTransformer)

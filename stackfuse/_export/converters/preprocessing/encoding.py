@@ -1,4 +1,4 @@
-"""Encoders of categories: the code of a category picks its row of a table of outputs."""
+"""Encoders of categories: the code of a category is the row of a table of outputs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Imputers: another value in place of a missing one, and columns that say where it was missing."""
+"""Imputers, the iterative one too, and columns that say where a value was missing."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -137,7 +137,7 @@ def _filled_words(estimator, name: Hashable, column: Words, fill) -> Words:
     return column.replaced(MISSING if pd.isna(value) else str(value), by=fill)
 
 
-# -------------------- The iterative imputer: each column predicted from the others
+# The iterative imputer: each column predicted from the others.
 
 
 @convert_transformer(sklearn_private.IterativeImputer)

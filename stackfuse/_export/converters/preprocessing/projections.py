@@ -1,4 +1,4 @@
-"""Projections: a matrix product, and what stands around it."""
+"""Projections, which are matrix products, and codes by a dictionary."""
 
 import numpy as np
 from keras import ops
@@ -98,7 +98,7 @@ def _agglomerated(estimator, x):
     return ops.concatenate([reduce(group, axis=1, keepdims=True) for group in groups], axis=1)
 
 
-# -------------------- Codes by a dictionary, as far as no optimisation is needed for them
+# Codes by a dictionary, as far as no optimisation is needed for them.
 
 
 @convert_transformer(DictionaryLearning, MiniBatchDictionaryLearning, SparseCoder)

@@ -1,4 +1,4 @@
-"""Functions that not every runtime has, made of those that all have."""
+"""Mathematical functions that some runtimes lack, by operations that all have."""
 
 from collections.abc import Sequence
 

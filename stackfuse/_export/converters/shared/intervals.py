@@ -1,4 +1,4 @@
-"""Between which knots a number lies, and the row of a table that belongs there."""
+"""The interval between two knots in which a number lies, and its row of a table."""
 
 from collections.abc import Sequence
 

@@ -36,7 +36,17 @@ from stackfuse._export.graph.frame import (
 )
 
 
-@converter_for(HistGradientBoostingRegressor, frames=True)
+def _edges(estimator) -> np.ndarray:
+    """Return the thresholds of all trees; categories have none."""
+    found = [np.empty((0, 2))]
+    for predictor in (tree for stage in estimator._predictors for tree in stage):
+        nodes = predictor.nodes
+        inner = ~nodes["is_leaf"].astype(bool) & ~nodes["is_categorical"].astype(bool)
+        found.append(np.column_stack([nodes["feature_idx"], nodes["num_threshold"]])[inner])
+    return np.vstack(found)
+
+
+@converter_for(HistGradientBoostingRegressor, frames=True, edges=_edges)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -44,7 +54,7 @@ def _regressor(estimator, x, method):
     return ops.exp(raw) if estimator.loss in ("poisson", "gamma") else raw
 
 
-@converter_for(HistGradientBoostingClassifier, frames=True)
+@converter_for(HistGradientBoostingClassifier, frames=True, edges=_edges)
 def _classifier(estimator, x, method):
     return from_raw(estimator, _boosted(estimator, x), method)
 

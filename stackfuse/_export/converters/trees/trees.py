@@ -42,7 +42,13 @@ from stackfuse._export.graph.sums import (
 )
 
 
-@converter_for(DecisionTreeClassifier, ExtraTreeClassifier)
+def _edges(estimator) -> np.ndarray:
+    """Return the thresholds of a tree."""
+    tree = estimator.tree_
+    return np.column_stack([tree.feature, tree.threshold])[tree.feature >= 0]
+
+
+@converter_for(DecisionTreeClassifier, ExtraTreeClassifier, edges=_edges)
 def _tree_classifier(estimator, x, method):
     return _from_proba(estimator, _of_tree(estimator, x), method)
 
@@ -66,7 +72,7 @@ def _of_forest(estimator, x):
     return mean_over_trees(leaf_values(as_float32(x, trees), trees))
 
 
-@converter_for(DecisionTreeRegressor, ExtraTreeRegressor)
+@converter_for(DecisionTreeRegressor, ExtraTreeRegressor, edges=_edges)
 def _tree_regressor(estimator, x, method):
     _check_predict(estimator, method)
     y = _of_tree(estimator, x)

@@ -1,4 +1,4 @@
-"""XGBoost. Imported when an estimator of it is converted; it adds up, and so do we, in float32."""
+"""XGBoost, which adds up in float32. Imported when an estimator of it is converted."""
 
 import json
 
@@ -92,7 +92,7 @@ def _read(estimator: XGBModel) -> dict:
 def _margin(estimator: XGBModel, model: dict, x):
     """Return the sums of the trees, float32 of shape (batch, n_groups)."""
     booster = model["gradient_booster"]["model"]
-    last = estimator._get_iteration_range(None)[1] or len(booster["iteration_indptr"]) - 1
+    last = _last_iteration(estimator) or len(booster["iteration_indptr"]) - 1
     n_trees = booster["iteration_indptr"][last]
     groups = np.array(booster["tree_info"][:n_trees])
     trees = [_tree_of(estimator, tree) for tree in booster["trees"][:n_trees]]
@@ -105,6 +105,14 @@ def _margin(estimator: XGBModel, model: dict, x):
     values = ops.cast(leaf_values(x, by_stage), "float32")
     start = np.broadcast_to(_start(model), len(members))
     return added_by_output(held(values[:, :, 0], start)[0], values)
+
+
+def _last_iteration(estimator: XGBModel) -> int:
+    """Return up to which iteration early stopping has the trees predict; 0 is up to the last."""
+    try:
+        return estimator.best_iteration + 1
+    except AttributeError:  # fitted without early stopping
+        return 0
 
 
 def _start(model: dict) -> np.ndarray:
