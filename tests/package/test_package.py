@@ -140,6 +140,34 @@ def test_the_readme_runs(tmp_path, monkeypatch):
     assert (tmp_path / "stack.keras").exists()
 
 
+def named_in(page: str, pattern: str) -> set[str]:
+    """Return what a page writes as code and a pattern finds in it."""
+    code = "\n".join(re.findall(r"`+[^`]+`+", (ROOT / page).read_text()))
+    return set(re.findall(pattern, code))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_pages_name_what_is_there(page):
+    ours = [p for folder in architecture.FOLDERS for p in (ROOT / folder).rglob("*.py")]
+    paths = [f"/{path.relative_to(ROOT).as_posix()}" for path in ours]
+    files = named_in(page, r"[\w/]+\.py\b")
+    assert {name for name in files if not any(path.endswith(f"/{name}") for path in paths)} == set()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert named_in(page, r"\bmake ([a-z-]+)") <= targets
+    assert named_in(page, r"\bsf\.(\w+)") <= set(sf.__all__)
+
+
+def test_the_readme_lists_the_rooms_from_the_ground_up():
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    layers = config["importlinter:contract:rooms"]["layers"].split("\n")[::-1]
+    floor = {room: k for k, layer in enumerate(layers) for room in re.findall(r"\w+", layer)}
+    text = (ROOT / "README.md").read_text()
+    listed = re.findall(r"^\| `(_\w+)/` \|", text, re.MULTILINE)
+    assert sorted(listed) == architecture.rooms()
+    assert [floor[room] for room in listed] == sorted(floor.values())
+
+
 def test_the_changelog_has_this_version():
     assert f"## [{sf.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 

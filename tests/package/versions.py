@@ -38,7 +38,9 @@ def installed(package: str) -> str:
 def main() -> None:
     """Print constraints, or what is installed."""
     for package, lowest in sorted(lower_bounds().items()):
-        pin = f"{package}=={lowest}" if "--lowest" in sys.argv else f"{package} {installed(package)}"
+        pin = (
+            f"{package}=={lowest}" if "--lowest" in sys.argv else f"{package} {installed(package)}"
+        )
         sys.stdout.write(f"{pin}\n")
 
 
