@@ -41,6 +41,9 @@ PRIVATE_PACKAGES = ["keras.src", "tensorflow.python"]
 DOCUMENTED = {"_asdict", "_fields", "_make", "_replace"}
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 def sources(*folders: str) -> Iterator[tuple[str, ast.Module]]:
     """Yield the path and the syntax tree of every module in folders."""
     for folder in folders:
@@ -49,19 +52,19 @@ def sources(*folders: str) -> Iterator[tuple[str, ast.Module]]:
                 yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
 
 
-def functions(tree: ast.AST, owner: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
+def functions(tree: ast.AST, owner: str = "") -> Iterator[tuple[str, Function]]:
     """Yield the functions of a module with their names, ``Class.method`` for methods."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, Function):
             yield owner + node.name, node
         inside = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
         yield from functions(node, inside)
 
 
-def lines_of_code(function: ast.FunctionDef, lines: list[str]) -> int:
+def lines_of_code(function: Function, lines: list[str]) -> int:
     """Return how many lines a function's body has, without docstring, blanks and comments."""
     body = function.body[ast.get_docstring(function) is not None :]
-    numbers = {n for node in body for n in range(node.lineno, node.end_lineno + 1)}
+    numbers = {n for node in body for n in range(node.lineno, (node.end_lineno or 0) + 1)}
     return sum(lines[n - 1].strip()[:1] not in {"", "#"} for n in numbers)
 
 
@@ -75,7 +78,7 @@ def long_functions() -> Iterator[str]:
                 yield f"{path}: {name} has {count} lines of code; {LINES} is the limit"
 
 
-def parameters(function: ast.FunctionDef) -> int:
+def parameters(function: Function) -> int:
     """Return how many parameters a function has, without ``self`` or ``cls``."""
     a = function.args
     named = [x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs)]

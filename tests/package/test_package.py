@@ -94,14 +94,16 @@ def project() -> dict:
 
 def named(requirements: list[str]) -> set[str]:
     """Return the names of packages in requirements, as they are compared."""
-    names = (re.match(r"[\w.-]+", requirement).group() for requirement in requirements)
+    names = (re.split(r"[^\w.-]", requirement)[0] for requirement in requirements)
     return {name.lower().replace("_", "-") for name in names}
 
 
 def imported() -> Iterator[tuple[str, bool]]:
     """Yield every library that the package imports, and whether its file is loaded on request."""
     for path, tree in architecture.sources("stackfuse"):
-        at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        at_once: list[ast.stmt] = [
+            node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
         top = {module for module, _, _ in architecture.imports(ast.Module(at_once, []))}
         for module, _, level in architecture.imports(tree):
             library = module.split(".")[0]
