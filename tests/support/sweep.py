@@ -28,7 +28,7 @@ from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.graph.reasons import REASONS
 
 README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- written by tests/sweep.py -->", "<!-- end -->"
+BEGIN, END = "<!-- written by tests/support/sweep.py -->", "<!-- end -->"
 
 #: Rows that the models are fitted on; the graphs are compared on more.
 FITTED = 60
