@@ -1,4 +1,4 @@
-from . import bases, contributions, engines, jobs, prediction_columns, routing
+from . import bases, contributions, engines, jobs, prediction_columns
 from .alignment import Aligned
 from .fitting import FitOptions
 from .function import out_of_fold, run
@@ -16,6 +16,5 @@ __all__ = [
     "jobs",
     "out_of_fold",
     "prediction_columns",
-    "routing",
     "run",
 ]

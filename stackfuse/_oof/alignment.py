@@ -29,8 +29,7 @@ from stackfuse._oof.contributions import (
     FEATURES,
     contribution,
 )
-from stackfuse._oof.fits import FoldFit
-from stackfuse._oof.jobs import FoldJob
+from stackfuse._oof.jobs import FoldFit, FoldJob
 
 #: Training rows of a fold that its frame is estimated on, at most.
 MOST_ROWS = 10_000

@@ -12,9 +12,8 @@ from sklearn.frozen import FrozenEstimator
 
 from stackfuse._core import errors, sampling
 from stackfuse._oof.contributions import FEATURES
-from stackfuse._oof.fits import FoldFit
 from stackfuse._oof.folds import Fold
-from stackfuse._oof.jobs import FoldJob
+from stackfuse._oof.jobs import FoldFit, FoldJob
 from stackfuse._oof.prediction_columns import as_block, labels_for
 from stackfuse._oof.result import OutOfFold
 

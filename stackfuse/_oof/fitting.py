@@ -17,9 +17,8 @@ from stackfuse._oof.checks import FitCheck, UnusablePredictions
 from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.engines.named import engine_named
-from stackfuse._oof.fits import FoldFit
 from stackfuse._oof.folds import Fold
-from stackfuse._oof.jobs import Data, FoldJob, derived_seed, jobs_of
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob, derived_seed, jobs_of
 
 #: The tasks of a base's fits, for progress.
 Tasks = Sequence[progress.FitTask]

@@ -13,7 +13,7 @@ from stackfuse._oof.contributions import (
     FEATURES,
     network_of,
 )
-from stackfuse._oof.fits import DiscardedModel
+from stackfuse._oof.jobs import DiscardedModel
 
 METHODS = ("predict_proba", "decision_function", "predict")
 

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import MultiInput, progress, sampling, sklearn_private, targets
 from stackfuse._meta import set_columns
-from stackfuse._oof import FitOptions, Plan, bases, jobs, prediction_columns, routing, run
+from stackfuse._oof import FitOptions, Plan, bases, jobs, prediction_columns, run
 from stackfuse._stacking.fitted import SAMPLE_ROWS, FittedStack
 from stackfuse._stacking.passthrough import chosen_columns
 
@@ -133,7 +133,7 @@ class Stack(CallbackSupportMixin, FittedStack):
                 in_use, self.on_error, self.failures_, self.final_estimator_
             )
         names = [name for name, _ in in_use]
-        base_params, split_params = routing.route(self, names, groups, fit_params)
+        base_params, split_params = bases.route(self, names, groups, fit_params)
         plan = Plan(
             in_use,
             X,
@@ -277,7 +277,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         -------
         routing : MetadataRouter
         """
-        return routing.with_splitter(super().get_metadata_routing(), self.cv)
+        return bases.with_splitter(super().get_metadata_routing(), self.cv)
 
     def _name_estimators(self) -> None:
         replicas = self._replicas()

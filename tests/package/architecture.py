@@ -117,8 +117,10 @@ def crowded_folders() -> Iterator[str]:
 
 
 def door_names(room: str) -> list[str]:
-    """Return ``__all__`` of a room's door."""
-    tree = ast.parse((PACKAGE / room / "__init__.py").read_text())
+    """Return ``__all__`` of a room's door; that of a lazy one is in its stub."""
+    door = PACKAGE / room / "__init__.py"
+    lazy = door.with_suffix(".pyi")
+    tree = ast.parse((lazy if lazy.exists() else door).read_text())
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return ast.literal_eval(node.value)
@@ -149,14 +151,16 @@ def wide_doors() -> Iterator[str]:
 def past_doors() -> Iterator[str]:
     """Another room's names come from its door: ``from stackfuse._room import name``."""
     for path, tree in sources("stackfuse"):
-        own = path.split("/")[1]
+        own = path.split("/")[1].split(".")[0]
         for module, names, level in imports(tree):
-            parts = (["stackfuse"] if level else []) + module.split(".")
+            folder = path.split("/")[:-1]
+            inside = folder[: len(folder) + 1 - level] if level else []
+            parts = [*inside, *filter(None, module.split("."))]
             if parts[0] != "stackfuse" or parts[1:2] == [own]:
                 continue
             here = f"{path}: from {'.'.join(parts)} import {', '.join(names)}"
             if len(parts) == 1:
-                if names != ["__version__"]:
+                if not {*names} <= {"__version__", *rooms()}:
                     yield f"{here}: the package's own modules import from rooms"
             elif len(parts) > 2 or not names:
                 yield f"{here}: import from the door, stackfuse.{parts[1]}"

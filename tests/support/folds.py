@@ -6,14 +6,15 @@ from stackfuse._core.errors import FitFailed
 from stackfuse._oof.jobs import Data, jobs_of
 
 
-def fit_folds(engine, estimator, X, y, folds, *, method, fit_params=None, seeds=None, keep=None):
+def fit_folds(engine, estimator, X, y, folds, **settings):
     """Return what an engine leaves of an estimator on folds, as lists of one entry per fold.
 
     What a fit raised is raised as it was, with the place as a note.
     """
-    settings = {"method": method, "fit_params": fit_params or {}}
+    if "keep" in settings:
+        settings["keep_models"] = settings.pop("keep")
     try:
-        jobs = jobs_of(estimator, folds, seeds=seeds, keep_models=keep, **settings)
+        jobs = jobs_of(estimator, folds, **settings)
         fits = dict(engine.run_jobs(jobs, Data(X, y)))
     except FitFailed as failure:
         failure.cause.add_note(failure.place)

@@ -20,11 +20,11 @@ from stackfuse._oof.engines import (
     SequentialEngine,
     SideBySideEngine,
 )
-from stackfuse._oof.fits import FoldFit
 from stackfuse._oof.folds import (
     draw_folds,
     whole,
 )
+from stackfuse._oof.jobs import FoldFit
 from stackfuse._training.program import Program
 from stackfuse._training.side_by_side.loop import SideBySide
 from tests.support.cases import build_classifier, build_regressor, shown

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from stackfuse._oof.fits import FoldFit
-from stackfuse._oof.jobs import Data, FoldJob
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 
 
 class Engine(Protocol):

@@ -11,8 +11,7 @@ from joblib.parallel import MultiprocessingBackend, ThreadingBackend, get_active
 from sklearn.utils.parallel import Parallel, delayed
 
 from stackfuse._oof.contributions import holds_network
-from stackfuse._oof.fits import FoldFit
-from stackfuse._oof.jobs import Data, FoldJob
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 
 #: Seconds that processes must save before networks are trained in them: each imports TensorFlow.
 WORTH_PROCESSES = 45.0

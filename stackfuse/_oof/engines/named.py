@@ -8,8 +8,7 @@ from stackfuse._oof import engines
 from stackfuse._oof.contributions import is_network
 from stackfuse._oof.engines.base import Engine, SequentialEngine
 from stackfuse._oof.engines.joblib import JoblibEngine
-from stackfuse._oof.fits import FoldFit
-from stackfuse._oof.jobs import Data, FoldJob
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 
 
 class AutoEngine:

@@ -11,8 +11,7 @@ from stackfuse._keras import Rows
 from stackfuse._networks import BegunFit, NetworkEstimator
 from stackfuse._oof.contributions import is_network
 from stackfuse._oof.engines.base import Engine
-from stackfuse._oof.fits import FoldFit, plain_history
-from stackfuse._oof.jobs import Data, FoldJob
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob, plain_history
 from stackfuse._training import SideBySide, Training, eligibility, prediction, train
 
 

@@ -10,8 +10,7 @@ import pandas as pd
 from sklearn.frozen import FrozenEstimator
 
 from stackfuse._oof.contributions import holds_network
-from stackfuse._oof.fits import FoldFit
-from stackfuse._oof.jobs import Data, FoldJob
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 from stackfuse._oof.memory.fingerprint import NotComparable, fingerprint
 from stackfuse._oof.memory.store import Entry, Store
 from stackfuse._training import numbers_of_threads

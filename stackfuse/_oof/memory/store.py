@@ -25,7 +25,7 @@ import joblib
 import numpy as np
 
 from stackfuse._core import files
-from stackfuse._oof.fits import DiscardedModel, FoldFit
+from stackfuse._oof.jobs import DiscardedModel, FoldFit
 from stackfuse._oof.memory.fingerprint import fingerprint
 from stackfuse._oof.memory.pickles import _pickled, _Unpickler
 
