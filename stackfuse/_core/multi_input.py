@@ -1,5 +1,6 @@
 """What a network reads: several inputs as one array-like, and rows cast to the network's dtypes."""
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,5 @@ def is_lazy(X) -> bool:
         return any(map(is_lazy, X.arrays.values()))
     base = X
     while isinstance(base, np.ndarray):
-        if getattr(base, "_mmap", None) is not None:
-            return True
         base = base.base
-    return scipy.sparse.issparse(X)
+    return isinstance(base, mmap.mmap) or scipy.sparse.issparse(X)

@@ -6,6 +6,8 @@ from typing import Any
 
 from sklearn.callback import ProgressBar
 
+from stackfuse._core.sklearn_private import has_callbacks, outer_context
+
 
 @contextmanager
 def progress_bars(estimator) -> Iterator[None]:
@@ -14,10 +16,12 @@ def progress_bars(estimator) -> Iterator[None]:
     Inside a pipeline, a search or another stack without callbacks the bars are those of this
     estimator alone: scikit-learn sets up bars for the outermost estimator only.
     """
-    if not estimator.verbose or hasattr(estimator, "_skl_callbacks"):
+    if not estimator.verbose or has_callbacks(estimator):
         yield
         return
-    around = {n: vars(estimator).pop(n) for n in ("_parent_callback_ctx",) if n in vars(estimator)}
+    around = outer_context(estimator)
+    for name in around:
+        delattr(estimator, name)
     estimator.set_callbacks(ProgressBar())
     try:
         yield

@@ -3,6 +3,8 @@
 ``tests/core/test_sklearn_private.py`` says of each what breaks in stackfuse.
 """
 
+from typing import Any
+
 from sklearn._loss.link import IdentityLink
 from sklearn.gaussian_process._gpc import COEFS, LAMBDAS
 from sklearn.impute._iterative import IterativeImputer
@@ -28,14 +30,40 @@ __all__ = [
     "IdentityLink",
     "IterativeImputer",
     "VisualBlock",
+    "callback_context",
     "check_feature_names_in",
     "check_method_params",
     "check_sample_weight",
+    "has_callbacks",
     "num_samples",
+    "outer_context",
+    "parameter_names",
     "raise_for_params",
     "routing_enabled",
     "safe_indexing",
 ]
+
+
+def callback_context(estimator, n_tasks: int):
+    """Return the callback context of a fit that has some tasks."""
+    return estimator._init_callback_context(max_subtasks=n_tasks)
+
+
+def has_callbacks(estimator) -> bool:
+    """Whether an estimator has callbacks, its own or those of an estimator around it."""
+    return hasattr(estimator, "_skl_callbacks")
+
+
+def outer_context(estimator) -> dict[str, Any]:
+    """Return the attribute by which an estimator knows the context around it; none at the top."""
+    name = "_parent_callback_ctx"
+    return {name: vars(estimator)[name]} if name in vars(estimator) else {}
+
+
+def parameter_names(kind: type) -> list[str]:
+    """Return the names of the parameters in a class's constructor, sorted."""
+    return kind._get_param_names()
+
 
 #: Private attributes of fitted estimators that exporting reads, by the name of the class. After a
 #: dot stands an attribute of the attribute.

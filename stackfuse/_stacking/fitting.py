@@ -149,7 +149,7 @@ class Stack(CallbackSupportMixin, FittedStack):
             refit=self.refit,
             stacked=True,
         )
-        context = self._init_callback_context(max_subtasks=len(in_use) + 1)
+        context = sklearn_private.callback_context(self, len(in_use) + 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self.oof_, fits = run(plan, self._report(plan, context))
         self.failures_ |= fits.failures

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.datasets import load_iris
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
+
+from stackfuse._core import sklearn_private
 
 PACKAGE = Path(__file__).parents[2] / "stackfuse"
 TREE = ast.parse((PACKAGE / "_core" / "sklearn_private.py").read_text())
@@ -41,7 +45,7 @@ BREAKS = {
 IMPORTS = {
     alias.asname or alias.name: (node.module, alias.name)
     for node in TREE.body
-    if isinstance(node, ast.ImportFrom) and node.module
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn")
     for alias in node.names
 }
 
@@ -75,6 +79,36 @@ def test_a_name_exists(name):
 
 def test_all_names_that_are_said_to_break_are_in_use():
     assert sorted(BREAKS) == sorted(IMPORTS)
+
+
+class Counted(CallbackSupportMixin, BaseEstimator):
+    """Reports two tasks, as stacks and networks do."""
+
+    def __init__(self, b=1, a=2):
+        self.b, self.a = b, a
+
+    @with_callbacks
+    def fit(self):
+        context = sklearn_private.callback_context(self, 2)
+        self.outer_ = sklearn_private.outer_context(self)
+        context.call_on_fit_task_begin(estimator=self)
+        context.subcontext(task_name="one")
+        context.call_on_fit_task_end(estimator=self)
+        return self
+
+
+def test_names_of_callbacks():
+    """Without them no stack and no network reports progress, and verbose=1 shows nothing."""
+    estimator = Counted()
+    assert not sklearn_private.has_callbacks(estimator)
+    estimator.set_callbacks(ProgressBar())
+    assert sklearn_private.has_callbacks(estimator)
+    assert estimator.fit().outer_ == {}
+
+
+def test_parameter_names():
+    """Without it no parameter of a network can be told from an argument of its builder."""
+    assert sklearn_private.parameter_names(Counted) == ["a", "b"]
 
 
 #: Settings without which an attribute does not exist, or the estimator needs.

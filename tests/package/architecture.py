@@ -149,7 +149,10 @@ def wide_doors() -> Iterator[str]:
 
 
 def past_doors() -> Iterator[str]:
-    """Another room's names come from its door: ``from stackfuse._room import name``."""
+    """Another room's names come from its door: ``from stackfuse._room import name``.
+
+    The root and the public namespaces also take names of shelves that a door hands out.
+    """
     for path, tree in sources("stackfuse"):
         own = path.split("/")[1].split(".")[0]
         for module, names, level in imports(tree):
@@ -159,9 +162,13 @@ def past_doors() -> Iterator[str]:
             if parts[0] != "stackfuse" or parts[1:2] == [own]:
                 continue
             here = f"{path}: from {'.'.join(parts)} import {', '.join(names)}"
+            thin = path.count("/") == 1  # the root and the public namespaces
             if len(parts) == 1:
-                if not {*names} <= {"__version__", *rooms()}:
+                public = {name.removesuffix(".py") for name in LOOSE} if thin else set()
+                if not {*names} <= {"__version__", *rooms(), *public}:
                     yield f"{here}: the package's own modules import from rooms"
+            elif thin and len(parts) == 3 and parts[2] in door_names(parts[1]):
+                continue  # from a shelf that the door hands out
             elif len(parts) > 2 or not names:
                 yield f"{here}: import from the door, stackfuse.{parts[1]}"
             elif unknown := sorted({*names} - {*door_names(parts[1])}):
@@ -214,7 +221,7 @@ def fitted_names() -> set[str]:
     from stackfuse._core import sklearn_private
 
     listed = getattr(sklearn_private, "FITTED", {})
-    return {name for names in listed.values() for name in names}
+    return {part for names in listed.values() for name in names for part in name.split(".")}
 
 
 def private_attributes() -> Iterator[str]:
