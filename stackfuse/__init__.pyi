@@ -1,9 +1,7 @@
 from . import engines, testing
 from ._core import MultiInput, NotConvertible
 from ._core.errors import ParityError
-from ._export import ExportReport, convert, converter_for, to_keras
-from ._export.compiled import compiled
-from ._export.export import export
+from ._export import ExportReport, compiled, convert, converter_for, export, to_keras
 from ._fusion import fuse
 from ._meta import (
     BestClassifier,

@@ -2,8 +2,8 @@
 
 from stackfuse._export import converters
 from stackfuse._export.checking.parity import check_parity
-from stackfuse._export.compiled import compiled
-from stackfuse._export.export import ExportReport, export
+from stackfuse._export.compiled_stack import compiled
+from stackfuse._export.exporting import ExportReport, compare, export
 from stackfuse._export.formats.table import format_of
 from stackfuse._export.graph.convert import convert, converter_for
 from stackfuse._export.graph.graph import to_keras
@@ -12,6 +12,7 @@ from stackfuse._export.manifest import golden_rows
 __all__ = [
     "ExportReport",
     "check_parity",
+    "compare",
     "compiled",
     "convert",
     "converter_for",

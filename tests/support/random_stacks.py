@@ -62,7 +62,7 @@ import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
 from stackfuse._export.checking import answers
 from stackfuse._export.checking.thresholds import parts_of
-from stackfuse._export.export import _Checks, _rounded
+from stackfuse._export.exporting import _Checks, _rounded
 from stackfuse._export.graph import graph as _graph
 from stackfuse._export.graph.build import Build
 from tests.support.cases import (

@@ -24,7 +24,7 @@ from stackfuse._export.checking import (
 from stackfuse._export.checking import (
     runtimes as _runtimes,
 )
-from stackfuse._export.export import _rounded
+from stackfuse._export.exporting import _rounded
 from stackfuse._export.formats import table as _formats
 from tests.support.cases import build_classifier
 

@@ -221,6 +221,31 @@ def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportRep
     )
 
 
+def compare(estimator, X) -> tuple[float, int]:
+    """Compare a fitted estimator with its graph, on rows and on rows made up from them.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    X : array-like of shape (n_samples, ...)
+
+    Returns
+    -------
+    max_difference : float
+        Between probabilities, decisions or predictions for X.
+    n_probes : int
+        Number of made-up rows.
+
+    Raises
+    ------
+    NotConvertible, ParityError
+    """
+    with seeded(0):
+        graph = build_graph(estimator, X, Build("float64"))
+        checks = _Checks.of(estimator, X, graph, "float64")
+        return checks.check(run(graph, checks.fed), what="The graph"), checks.n_probes
+
+
 @dataclass(frozen=True)
 class _Checks:
     """All that a graph is asked, and what the estimator answers.
