@@ -22,12 +22,13 @@ class SeveralOutputs:
 
     Attributes
     ----------
-    heads : tuple of Outputs
+    parts : tuple of Outputs
+        What each output means.
     names : tuple of str or None
         The keys, where the network returns a dict.
     """
 
-    heads: tuple[Outputs, ...]
+    parts: tuple[Outputs, ...]
     names: tuple[str, ...] | None = None
 
     @property
@@ -37,29 +38,29 @@ class SeveralOutputs:
 
     @property
     def _numeric(self) -> bool:
-        return self.heads[0].task in ("regression", "multioutput")
+        return self.parts[0].task in ("regression", "multioutput")
 
     def encode(self, y: np.ndarray, dtype: str) -> tuple | dict:
         """Return y in the structure of the network's outputs, see :meth:`Outputs.encode`."""
         if self._numeric:
-            columns = np.split(y, np.cumsum([head.n_units for head in self.heads])[:-1], axis=1)
+            columns = np.split(y, np.cumsum([head.n_units for head in self.parts])[:-1], axis=1)
         else:
             columns = list(y.T)
-        encoded = [head.encode(column, dtype) for head, column in zip(self.heads, columns)]
+        encoded = [head.encode(column, dtype) for head, column in zip(self.parts, columns)]
         return tuple(encoded) if self.names is None else dict(zip(self.names, encoded))
 
     def predict(self, outputs, dtype: str = "float64"):
         """Turn a network's outputs into one array of numbers, or a list of probabilities."""
-        finished = [head.predict(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
+        finished = [head.predict(y, dtype) for head, y in zip(self.parts, self._listed(outputs))]
         return ops.concatenate(finished, axis=1) if self._numeric else finished
 
     def decide(self, outputs, dtype: str = "float64") -> list:
         """Turn a classifier's outputs into a list of log-odds, one array per head."""
-        return [head.decide(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
+        return [head.decide(y, dtype) for head, y in zip(self.parts, self._listed(outputs))]
 
     def default_loss(self) -> Any:
         """Return the losses of a network that was given none, in the structure of its outputs."""
-        losses = [head.default_loss() for head in self.heads]
+        losses = [head.default_loss() for head in self.parts]
         return losses if self.names is None else dict(zip(self.names, losses))
 
     def _listed(self, outputs) -> list:

@@ -1,14 +1,20 @@
 """KerasClassifier and KerasRegressor."""
 
 from stackfuse._networks.base import BegunFit, NetworkEstimator
+from stackfuse._networks.builder import Builder
+from stackfuse._networks.fit_settings import FitSettings
 from stackfuse._networks.kinds import NetworkClassifier, NetworkRegressor
+from stackfuse._networks.target import Target
 from stackfuse._networks.wrappers import KerasClassifier, KerasRegressor
 
 __all__ = [
     "BegunFit",
+    "Builder",
+    "FitSettings",
     "KerasClassifier",
     "KerasRegressor",
     "NetworkClassifier",
     "NetworkEstimator",
     "NetworkRegressor",
+    "Target",
 ]

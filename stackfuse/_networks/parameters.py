@@ -8,7 +8,6 @@ from typing import Any
 import keras
 
 from stackfuse._core import messages
-from stackfuse._networks.base import FITTED
 
 #: What stackfuse itself hands to ``model.fit``, with what to use instead.
 _OWNED_BY_FIT = {
@@ -68,7 +67,7 @@ def refuse_taken(owner, names: Iterable[str]) -> None:
     """Raise if a builder's argument is named as an attribute or a method of the estimator."""
     own = owner._get_param_names()
     for name in names:
-        attribute = name in FITTED or name.startswith("_") or hasattr(type(owner), name)
+        attribute = name.startswith("_") or hasattr(type(owner), name)
         if attribute and name not in own:
             raise ValueError(
                 f"{name!r} is an attribute of {type(owner).__name__}. If it is an argument of the "

@@ -13,7 +13,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
-from stackfuse._networks.base import _target_dtype
 from stackfuse._training import program as _program
 from tests.support.cases import build_classifier, build_regressor, build_sigmoid
 
@@ -507,12 +506,12 @@ def test_sparse_and_mapped_rows_are_read_batch_by_batch(iris, tmp_path):
 def test_held_out_rows_are_stratified_or_grouped(iris):
     X, y = iris
     network = sf.KerasClassifier(build_classifier, validation_split=0.3, random_state=0)
-    network._run_seed = 0
-    kept, held_out = network._hold_out(150, y, None)
+    settings = network._fit_settings()
+    kept, held_out = settings.hold_out(150, 0, y)
     assert_array_equal(np.bincount(y[held_out]), [15, 15, 15])
     assert_array_equal(np.sort(np.r_[kept, held_out]), np.arange(150))
     groups = np.arange(150) % 10
-    kept, held_out = network._hold_out(150, y, groups)
+    kept, held_out = settings.hold_out(150, 0, y, groups)
     assert not set(groups[kept]) & set(groups[held_out])
     assert "val_loss" in network.fit(X, y, groups=groups).history_
 
@@ -689,7 +688,7 @@ def test_targets_keep_their_precision_under_mixed_precision(diabetes):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         network = sf.KerasRegressor(build, loss="mae", random_state=0).initialize(X, y)
-        kept = network.outputs_.encode(y + 1000.3, _target_dtype(network.model_))
+        kept = network.outputs_.encode(y + 1000.3, network._fitted.target_dtype)
     finally:
         keras.config.set_dtype_policy(policy)
     assert len(np.unique(kept)) == len(np.unique(y))
