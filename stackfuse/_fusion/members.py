@@ -17,10 +17,11 @@ from stackfuse._core import (
     messages,
 )
 from stackfuse._keras import (
-    activation_of,
+    architecture,
     copies,
     input_structure,
     load_uncompiled,
+    private,
 )
 
 
@@ -61,7 +62,7 @@ class Member:
     model : keras.Model
     ports : list of Port
     activation : str or None
-        Of the output, see :func:`stackfuse._keras.outputs.last_activation`.
+        Of the output, see :func:`stackfuse._keras.architecture.last_activation`.
     loss : str, callable, keras.losses.Loss or None
         What the output was trained with, if that is known.
     inner : bool
@@ -166,7 +167,7 @@ def _member(number: int, source: Any, layer: int | str | None, trainable: bool) 
         part = keras.Model(input_structure(model), tensor, trainable=model.trainable)
         part.name = model.name
         model = part
-    return Member(label, model, ports, activation_of(tensor), loss, inner)
+    return Member(label, model, ports, architecture.activation_of(tensor), loss, inner)
 
 
 def _loaded(path: Path, place: str) -> tuple[Any, Any]:
@@ -300,7 +301,7 @@ def _output_structure(model) -> Any:
 
 
 def _output_names(model) -> list[str]:
-    return [tensor._keras_history.operation.name for tensor in model.outputs]
+    return [private.history_of(tensor)[0].name for tensor in model.outputs]
 
 
 def _tensor_of(model, layer: int | str | None, label: str):
@@ -341,12 +342,11 @@ def _outputs_of(layer, model) -> list:
     """Return what a layer gives within a model: elsewhere it may have been called as well."""
     found, seen, waiting = [], set(), list(model.outputs)
     while waiting:
-        operation, place, _ = waiting.pop()._keras_history
-        node = operation._inbound_nodes[place]
+        node = private.node_of(waiting.pop())
         if id(node) in seen:
             continue
         seen.add(id(node))
         waiting += node.input_tensors
-        if operation is layer:
+        if node.operation is layer:
             found += node.outputs
     return found

@@ -15,10 +15,11 @@ from stackfuse._core import (
     NotConvertible,
     errors,
 )
+from stackfuse._keras import private
 from stackfuse._keras.architecture import foreign_parts
 
 #: Attributes of stock layers that say how much chance there is in training; 0 switches it off.
-_CHANCE = ("rate", "stddev", "dropout", "recurrent_dropout", "_dropout")
+_CHANCE = ("rate", "stddev", "dropout", "recurrent_dropout", private.DROPOUT)
 
 _numbers = count()
 
@@ -93,11 +94,11 @@ def frozen(model):
     to 0, wherever they stand, augmentation is replaced, and batch normalisation, which looks at
     nothing but ``trainable``, stays with its moving statistics.
     """
-    if any(_is_augmentation(layer) for layer in model._flatten_layers()):
+    if any(_is_augmentation(layer) for layer in private.flatten_layers(model)):
         model = keras.models.clone_model(
             model, clone_function=_without_augmentation, recursive=True
         )
-    for layer in model._flatten_layers():
+    for layer in private.flatten_layers(model):
         rates = [name for name in _CHANCE if isinstance(vars(layer).get(name), int | float)]
         if layer.__module__.startswith("keras."):
             for name in rates:
@@ -119,12 +120,12 @@ def thaws_on_loading(model) -> bool:
     those that they are frozen.
     """
     attention = keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention
-    return any(isinstance(layer, attention) for layer in model._flatten_layers())
+    return any(isinstance(layer, attention) for layer in private.flatten_layers(model))
 
 
 def refuse_unsafe(model) -> None:
     """Raise if a model holds layers that Keras does not load safely, or remembers its last call."""
-    for layer in model._flatten_layers():
+    for layer in private.flatten_layers(model):
         if type(layer).__name__ in ("Lambda", "TFSMLayer"):
             raise NotConvertible(
                 f"The model {model.name!r} holds a {type(layer).__name__} layer {layer.name!r}, "
@@ -150,7 +151,7 @@ def check_stock(model) -> None:
 
 def _foreign_layers(model) -> Iterator[Any]:
     """Yield the layers of a model, itself included, whose classes are not of Keras."""
-    for layer in model._flatten_layers():
+    for layer in private.flatten_layers(model):
         if not type(layer).__module__.startswith("keras."):
             yield layer
 
@@ -197,7 +198,7 @@ def _without_augmentation(layer):
 def warn_of_classes(model) -> None:
     """Warn if what was switched off in a model comes back when its class makes it anew."""
     foreign = next(_foreign_layers(model), None)
-    chance = any(_holds_generator(layer) for layer in model._flatten_layers())
+    chance = any(_holds_generator(layer) for layer in private.flatten_layers(model))
     if foreign is not None and chance:
         warnings.warn(
             f"The model {model.name!r} drops or draws at random in training. That is off now, but "

@@ -191,41 +191,6 @@ def _only(outputs):
     return outputs[0] if isinstance(outputs, list | tuple) else outputs
 
 
-def last_activation(model, k: int = 0) -> str | None:
-    """Return the name of the activation of a model's k-th output, or None if it cannot be read.
-
-    ``"linear"`` stands for none; a name that the network's author made up is returned as it is.
-    """
-    try:
-        return activation_of(model.outputs[k])
-    except (AttributeError, IndexError, TypeError):  # a subclassed model keeps no graph
-        return None
-
-
-def activation_of(tensor) -> str | None:
-    """Return the name of the activation that a symbolic tensor comes from, see above."""
-    operation, node, place = tensor._keras_history
-    if isinstance(operation, keras.Model):
-        return last_activation(operation, place)
-    layers = keras.layers
-    cls = type(operation)
-    named = layers.Softmax | layers.ReLU | layers.LeakyReLU | layers.ELU | layers.PReLU
-    of_ops = cls.__module__.startswith("keras.") and cls.__name__ in ("Sigmoid", "Softmax")
-    if isinstance(operation, named) or of_ops:
-        over_last = getattr(operation, "axis", -1) in (-1, len(tensor.shape) - 1)
-        return cls.__name__.lower() if over_last else None
-    while isinstance(operation, layers.Wrapper):
-        operation = operation.layer
-    if isinstance(operation, layers.Dropout | layers.Reshape | layers.Flatten):
-        return None
-    name = getattr(getattr(operation, "activation", None), "__name__", None)
-    if isinstance(operation, layers.Activation) and name == "linear":
-        # What mixed precision ends with, to cast: the activation is that of the layer before.
-        before = operation._inbound_nodes[node].input_tensors
-        return activation_of(before[0])
-    return name
-
-
 def _capital(what: str) -> str:
     """Return the subject of a sentence as it begins one; names in it stay as they are."""
     return what[0].upper() + what[1:]

@@ -8,11 +8,8 @@ import numpy as np
 from keras import ops
 
 from stackfuse._core import messages, targets
-from stackfuse._keras.outputs import (
-    Outputs,
-    last_activation,
-    read_outputs,
-)
+from stackfuse._keras.architecture import last_activation
+from stackfuse._keras.outputs import Outputs, read_outputs
 from stackfuse._keras.rows import Rows
 
 

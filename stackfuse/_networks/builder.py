@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stackfuse._core import messages
-from stackfuse._keras import Outputs, check_network, several_outputs
+from stackfuse._keras import Outputs, check_network, private, several_outputs
 from stackfuse._networks.objects import build_from_settings, check_metrics, fresh_optimizer
 from stackfuse._networks.target import Target
 from stackfuse._training import seeded
@@ -144,12 +144,7 @@ def begin_optimizers_anew() -> Iterator[None]:
 
     A model that is compiled and not trained yet has such an optimizer. Keras warns of it.
     """
-    about = [
-        "Skipping variable loading for optimizer",
-        "A total of 1 objects could not be loaded. Example error message for object "
-        "<keras.src.optimizers",
-    ]
     with warnings.catch_warnings():
-        for beginning in about:
+        for beginning in private.OPTIMIZER_WARNINGS:
             warnings.filterwarnings("ignore", beginning)
         yield

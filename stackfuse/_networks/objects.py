@@ -5,9 +5,8 @@ from typing import Any
 
 import keras
 
-from stackfuse._core import (
-    messages,
-)
+from stackfuse._core import messages
+from stackfuse._keras import private
 
 
 def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
@@ -141,7 +140,7 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
     try:
         settings = optimizer.get_config() | config
         settings["name"] = type(optimizer).__name__.lower()
-        if getattr(optimizer, "_exclude_from_weight_decay_cache", None) is not None:
+        if private.knows_exempt_weights(optimizer):
             raise TypeError("its configuration does not hold exclude_from_weight_decay")
         return type(optimizer).from_config(settings)
     except (TypeError, ValueError) as error:

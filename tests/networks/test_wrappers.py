@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
+from stackfuse._training import prediction
 from stackfuse._training import program as _program
 from tests.support.cases import build_classifier, build_regressor, build_sigmoid
 
@@ -103,7 +104,7 @@ def test_a_shared_program_equals_a_model_compiled_for_itself(iris, optimizer, mo
     settings = {"dropout": 0.3, "epochs": 2, "optimizer": optimizer}
     networks = [sf.KerasClassifier(build_classifier, random_state=k, **settings) for k in (0, 1, 0)]
     shared = [network.fit(X, y).predict_proba(X) for network in networks]
-    monkeypatch.setattr(_program, "architecture", lambda model: None)
+    monkeypatch.setattr(_program.architecture, "architecture", lambda model: None)
     alone = [clone(network).fit(X, y).predict_proba(X) for network in networks]
     assert_array_equal(shared, alone)
 
@@ -317,7 +318,7 @@ def test_images_and_a_batch_larger_than_one_call(monkeypatch):
     y = (X.mean(axis=(1, 2)) > 0).astype(int)
     network = sf.KerasClassifier(build_classifier, random_state=0).fit(X, y)
     whole = network.predict_proba(X)
-    monkeypatch.setattr(_program, "PREDICT_ROWS", 7)
+    monkeypatch.setattr(prediction, "PREDICT_ROWS", 7)
     assert_allclose(network.predict_proba(X), whole, atol=1e-7)
 
 
@@ -842,7 +843,7 @@ def test_in_threads_and_in_processes(iris):
 def test_training_goes_on_after_pickling_as_if_nothing_had_happened(iris, shared, monkeypatch):
     X, y = iris
     if not shared:
-        monkeypatch.setattr(_program, "architecture", lambda model: None)
+        monkeypatch.setattr(_program.architecture, "architecture", lambda model: None)
     network = sf.KerasClassifier(build_classifier, dropout=0.4, random_state=1)
     for _ in range(3):
         network = pickle.loads(pickle.dumps(network.partial_fit(X, y)))
