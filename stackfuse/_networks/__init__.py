@@ -1,6 +1,7 @@
 """KerasClassifier and KerasRegressor."""
 
-from stackfuse._networks.base import BegunFit, NetworkEstimator
+from stackfuse._networks.base import NetworkEstimator
+from stackfuse._networks.begun_fit import BegunFit
 from stackfuse._networks.builder import Builder
 from stackfuse._networks.fit_settings import FitSettings
 from stackfuse._networks.kinds import NetworkClassifier, NetworkRegressor

@@ -9,7 +9,6 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from stackfuse._core import (
     targets,
 )
 from stackfuse._keras import Rows, penultimate
+from stackfuse._networks.begun_fit import BegunFit
 from stackfuse._networks.builder import Builder, begin_optimizers_anew
 from stackfuse._networks.fit_settings import FitSettings
 from stackfuse._networks.fitted_network import FittedNetwork, FromFit
@@ -35,45 +35,6 @@ from stackfuse._training import Training, train
 
 #: Training rows of which a digest is kept, to tell a stack that its base has seen them.
 SEEN_ROWS = 64
-
-
-@dataclass
-class BegunFit:
-    """A fit of which all is ready but the training: nothing outside the estimator has changed.
-
-    Attributes
-    ----------
-    X : array-like, sparse matrix or MultiInput of shape (n_all_samples, ...)
-        As checked.
-    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-    rows : ndarray of int of shape (n_samples,), or None
-        Those of X that y is of; None for all.
-    reset : bool
-        Whether the network is new.
-    training : Training or None
-        None if there are no epochs.
-    """
-
-    X: Any
-    y: Any
-    rows: np.ndarray | None
-    reset: bool
-    training: Training | None = None
-
-    def share_x(self, other: "BegunFit") -> None:
-        """Read the rows of another fit's X, which is equal: one copy of it is enough."""
-        self.X = other.X
-        if self.training is not None and other.training is not None:
-            self.training.share_x(other.training)
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The X and y that scikit-learn's callbacks are told of; some rows are read on demand."""
-        X, rows = self.X, self.rows
-        return {
-            "X": X if rows is None else lambda: sklearn_private.safe_indexing(X, rows),
-            "y": self.y,
-        }
 
 
 class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
