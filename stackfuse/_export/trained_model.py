@@ -6,7 +6,7 @@ import keras
 
 from stackfuse._core import NotConvertible
 from stackfuse._keras import Outputs, input_structure
-from stackfuse._networks import NetworkRegressor
+from stackfuse._networks import KerasBuilder, NetworkRegressor
 
 
 class TrainedModel(NetworkRegressor):
@@ -22,8 +22,8 @@ class TrainedModel(NetworkRegressor):
     def __init__(self, model):
         self.model = model
 
-    def _build(self, X, rows, y, meta, compile_kwargs):
-        return self.model, False
+    def _builder(self):
+        return KerasBuilder(model=self.model, owner=self)
 
 
 def as_estimator(stack, rows) -> Any:

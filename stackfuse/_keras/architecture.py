@@ -1,4 +1,4 @@
-"""What a model computes, read from its configuration, and whether that says all about it."""
+"""What a model computes, read from its configuration, if that is enough to know."""
 
 import json
 import re
@@ -38,11 +38,11 @@ _VALUES = {
 
 
 def architecture(model) -> str | None:
-    """Return what identifies a compiled model's computation, or None where that is not known."""
+    """Return a text that identifies a compiled model's computation, or None if there is none."""
     if not model.compiled or next(_foreign_code(model), None):
         return None
     if exempts_from_decay(model.optimizer):
-        return None  # the optimizer's configuration does not tell
+        return None  # the optimizer's configuration does not name them
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of lambdas, which are refused below
         try:
@@ -58,12 +58,12 @@ def architecture(model) -> str | None:
 
 
 def exempts_from_decay(optimizer) -> bool:
-    """Whether weights were named that are not to decay."""
+    """Whether an optimizer exempts some weights from decay."""
     return bool(private.exempt_weights(optimizer))
 
 
 def foreign_parts(model) -> Iterator[str]:
-    """Yield what in a model does not come from Keras itself, in words.
+    """Yield descriptions of the parts of a model that are not of Keras.
 
     Layers, functions given to layers, methods put in place of a layer's own, and any object that
     the model's configuration names.
@@ -151,7 +151,7 @@ def plain_name(name: str, class_name: str) -> str:
 def last_activation(model, k: int = 0) -> str | None:
     """Return the name of the activation of a model's k-th output, or None if it cannot be read.
 
-    ``"linear"`` stands for none; a name that the network's author made up is returned as it is.
+    ``"linear"`` stands for none. A name from the network's author is returned as it is.
     """
     try:
         return activation_of(model.outputs[k])
@@ -188,7 +188,7 @@ def activation_of(tensor) -> str | None:
 def _given_names(model) -> list[str | None]:
     """Return the names of several outputs, which losses and metrics are named after.
 
-    None stands for a name that Keras made up, which differs from model to model.
+    None stands for a name from Keras, which differs from model to model.
     """
     outputs = getattr(model, "outputs", None) or []
     if len(outputs) < 2:

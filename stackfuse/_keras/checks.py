@@ -1,4 +1,4 @@
-"""What is asked of a network before anything is computed with it."""
+"""Checks of a network before it is used."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from stackfuse._keras.rows import Rows
 
 
 def check_network(model, X) -> None:
-    """Raise if batches of any size of X's rows could not go through a network.
+    """Raise unless a network takes batches of any size of X's rows.
 
-    A sequential model without an input layer is built for X.
+    Builds a sequential model without an input layer for X.
 
     Parameters
     ----------

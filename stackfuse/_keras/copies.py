@@ -1,4 +1,4 @@
-"""Copies of trained networks: through a file, renamed, and without anything random left in them."""
+"""Copies of trained networks: through a file, renamed, with nothing random left in them."""
 
 import os
 import tempfile
@@ -27,8 +27,8 @@ _numbers = count()
 def isolated(model, *, trainable: bool = False, narrow: bool = False):
     """Return a copy of a model that shares nothing with it and, by default, cannot be trained.
 
-    The copy's name is new, because no two models of one graph may share one. With ``narrow`` what
-    computes in float64 does so in float32.
+    The copy has a new name, because no two models of one graph may share one. With ``narrow`` the
+    layers of float64 compute in float32.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def isolated(model, *, trainable: bool = False, narrow: bool = False):
 
 
 def copied(model, *, narrow: bool = False):
-    """Return a copy of a model that shares nothing with it, made through a file.
+    """Return a copy of a model, through a file, that shares nothing with it.
 
     ``clone_model`` loses the state of preprocessing layers. A class of the user's is found by its
     name; whether the copy holds the same weights is checked then, since Keras writes down the
@@ -88,7 +88,7 @@ def _narrow(path: str) -> None:
 
 
 def frozen(model):
-    """Switch off, in place, what a model does in training only, and return the model.
+    """Switch off, in place, everything that a model does in training only, and return the model.
 
     An outer ``training=True`` reaches every layer inside. So the rates of dropout and noise are set
     to 0, wherever they stand, augmentation is replaced, and batch normalisation, which looks at

@@ -109,7 +109,7 @@ class Outputs:
         return logits
 
     def default_loss(self) -> Any:
-        """Return the loss of a network that was given none."""
+        """Return the loss for a network without one."""
         if self.task in ("regression", "multioutput"):
             return "mean_squared_error"
         if self.sparse:
@@ -120,12 +120,12 @@ class Outputs:
 def read_outputs(
     what: str, task: targets.Task, n_outputs: int, shape: Any, activation: str | None, loss: Any
 ) -> Outputs:
-    """Find out what an output of a model means.
+    """Return what an output of a model means.
 
     Parameters
     ----------
     what : str
-        The subject of the messages: the network, or one of its outputs.
+        The subject of messages: the network, or one of its outputs.
     task : str
         The task that y sets.
     n_outputs : int
@@ -179,7 +179,7 @@ def read_outputs(
             f"{what} is {activation!r}. Pass loss=None to have a fitting one "
             "chosen."
         )
-    # No loss yet means that default_loss will be asked, which is sparse wherever it can be.
+    # Without a loss, default_loss is used: sparse wherever it can be.
     sparse = is_sparse(loss) or (loss is None and task != "multilabel" and n_units > 1)
     return Outputs(task, n_units, logits=logits, sparse=sparse)
 

@@ -22,10 +22,10 @@ from stackfuse._networks import (
     Target,
 )
 
-#: Gradient steps that a head takes where the number of epochs is not given.
+#: Gradient steps of a head's fit if `epochs` is None.
 _STEPS = 1000
 
-#: Rows that are needed, in all and of each class, for some to be held out without being asked.
+#: The least rows, in all and of each class, of which "auto" holds some out.
 _ENOUGH, _ENOUGH_OF_A_CLASS = 200, 10
 
 
@@ -58,7 +58,7 @@ class HeadBuilder(Builder):
 
 @dataclass(frozen=True)
 class HeadSettings(FitSettings):
-    """The settings of a head's fit, of which most are found from the data.
+    """The settings of a head's fit; the data set the defaults.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
-"""A Keras network as a scikit-learn estimator: what all of ours share, whoever builds the network.
+"""A Keras network as a scikit-learn estimator: the base of the wrappers and of the heads.
 
 An estimator holds parameters. Four objects do the work: a :class:`Target` reads y, a
 :class:`Builder` makes the network, :class:`FitSettings` say how it is trained, and a
-:class:`FittedNetwork` is what is left.
+:class:`FittedNetwork` keeps the result.
 """
 
 import copy
@@ -54,7 +54,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         Shape of one row of X.
     """
 
-    # What a subclass may offer as parameters; these are the values where it does not.
+    # Parameters that a subclass may offer, with the values that hold if it does not.
     optimizer: Any = "adam"
     loss: Any = None
     metrics: Any = None
@@ -195,8 +195,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def initialize(self, X, y):
         """Build and compile the network without training it.
 
-        A network that was trained elsewhere predicts after this; X and y tell the shapes and the
-        classes.
+        A network that was trained elsewhere can predict after this. X and y give the shapes and
+        the classes.
 
         Parameters
         ----------
@@ -209,7 +209,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         return self._train(X, y, None, None, reset=True, epochs=0)
 
-    def begin(self, X, y, rows: np.ndarray, sample_weight=None, groups=None) -> "BegunFit":
+    def begin(self, X, y, rows: np.ndarray, sample_weight=None, groups=None) -> BegunFit:
         """Build the network for some rows of X, and train nothing yet; :meth:`complete` does that.
 
         Parameters
@@ -224,7 +224,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         -------
         begun : BegunFit
         """
-        return self._begin(X, y, sample_weight, groups, reset=True, rows=rows)
+        return self._begin(BegunFit(X, y, rows, reset=True), sample_weight, groups)
 
     def _train(
         self,
@@ -237,25 +237,18 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         epochs: int | None = None,
         classes=None,
     ):
-        settings: dict[str, Any] = {"reset": reset, "epochs": epochs, "classes": classes}
-        return self.complete(self._begin(X, y, sample_weight, groups, **settings))
+        begun = BegunFit(X, y, None, reset)
+        return self.complete(
+            self._begin(begun, sample_weight, groups, epochs=epochs, classes=classes)
+        )
 
     def _begin(
-        self,
-        X,
-        y,
-        sample_weight,
-        groups,
-        *,
-        reset: bool,
-        epochs: int | None = None,
-        classes=None,
-        rows: np.ndarray | None = None,
-    ) -> "BegunFit":
+        self, begun: BegunFit, sample_weight, groups, *, epochs: int | None = None, classes=None
+    ) -> BegunFit:
         """Prepare to train on X, or on those of its `rows` that y and the weights belong to."""
+        X, y, rows, reset = begun.X, begun.y, begun.rows, begun.reset
         shown = X if rows is None else rows
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
-        begun = BegunFit(X, y, rows, reset)
         if reset:
             self.__dict__.pop("_fitted", None)
         with self._whole_or_none(reset):
@@ -265,7 +258,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             settings = self._fit_settings()
             weights = settings.row_weights(shown, sample_weight, target, self)
             if reset:
-                self._build(X, rows, target)
+                self._make_network(X, rows, target)
             else:
                 self._check_same_building()
             self._y_is_column = target.is_column
@@ -278,7 +271,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 )
         return begun
 
-    def _build(self, X, rows, target: Target) -> None:
+    def _make_network(self, X, rows, target: Target) -> None:
         """Make a new network for some rows of X."""
         fitted = self._fitted
         fitted.run_seed = numeric.seed_of(self.random_state)
@@ -289,8 +282,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             "X_dtype_": getattr(X, "dtype", None),
             **target.info,
         }
-        made = self._builder().network(X, rows, target, meta, fitted.run_seed)
-        fitted.model_, fitted.outputs_ = made
+        builder = self._builder()
+        fitted.model_, fitted.outputs_ = builder.network(X, rows, target, meta, fitted.run_seed)
         classes = target.classes_of(fitted.outputs_)
         if classes is not None:
             fitted.classes_ = classes
@@ -298,14 +291,14 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         fitted.optimizer_state = []
 
     @with_callbacks
-    def complete(self, begun: "BegunFit", by: Callable[[Training], None] = train):
+    def complete(self, begun: BegunFit, by: Callable[[Training], None] = train):
         """Train the network that was begun.
 
         Parameters
         ----------
         begun : BegunFit
         by : callable, default=train
-            Is given the Training, and returns when it is done.
+            Takes the Training, and returns when it is done.
 
         Returns
         -------

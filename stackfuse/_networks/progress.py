@@ -11,11 +11,11 @@ def epochs_as_tasks(estimator, context, X, y):
     Parameters
     ----------
     estimator : NetworkEstimator
-        Being fitted.
+        The estimator in its fit.
     context : sklearn.callback.CallbackContext
         Of its fit.
     X, y : array-like
-        What it is fitted on.
+        The data of the fit.
     """
 
     class Epochs(keras.callbacks.Callback):
@@ -31,7 +31,7 @@ def epochs_as_tasks(estimator, context, X, y):
                 self.model.stop_training = True
 
         def fitted(self) -> dict:
-            """Return what makes the estimator predict as after this epoch."""
+            """Return the attributes with which the estimator predicts as after this epoch."""
             if self.model is not estimator.model_:
                 copy_state(self.model, estimator.model_)
             return {"model_": estimator.model_}

@@ -1,4 +1,4 @@
-"""KerasClassifier and KerasRegressor: a function that builds a network, made an estimator."""
+"""KerasClassifier and KerasRegressor: networks from a function, a model or a file."""
 
 from stackfuse._networks.keras_builder import KerasBuilder
 from stackfuse._networks.kinds import NetworkClassifier, NetworkRegressor
