@@ -60,15 +60,15 @@ def fuse(
         At least two; a path is of a ``.keras`` or ``.h5`` file, which is loaded without the
         optimizer and the metrics that it was compiled with.
     how : str, default="concat"
-        What is done with the models' outputs:
+        How the models' outputs are combined:
         "concat" side by side; "add", "average", "multiply", "maximum"; "weighted" a convex
         combination; "geometric" the log-linear pool; "attention" and "gated" weigh the models
         row by row; "bilinear" the products of all pairs of columns.
     layer : int, str, None or list of these, default=None
-        What is joined: the models' outputs, or those of a layer by its place in ``model.layers``
+        Which outputs are joined: the models', or those of a layer by its place in ``model.layers``
         (-2 is the last but one) or by its name. A list has one entry per model.
     head : keras layer, keras.Model, callable or list of these, default=None
-        What comes after, a tensor to a tensor; a list is applied in its order. The layers become
+        Applied to the joined outputs, a tensor to a tensor; a list in its order. The layers become
         part of the result. By default the joined outputs are the result.
     inputs : {"auto", "shared", "separate"} or dict, default="auto"
         "separate" gives every input of every model an input of the joined one, "shared" one for
@@ -103,7 +103,7 @@ def fuse(
     ------
     ValueError, TypeError
         If shapes differ (nothing is ever broadcast), the outputs' meanings do not go together,
-        or what they mean cannot be known and matters.
+        or a meaning that matters cannot be read.
     NotConvertible
         If a model cannot be loaded or copied safely.
 
@@ -138,7 +138,7 @@ def fuse(
     parts = [part_of(*one) for one in zip(members, outputs, kinds)]
     parts = aligned(in_one_dtype(parts), align)
     options = _options(how, weights, context, sources, parts)
-    y = _headed(_joined(parts, how, options, headed=head is not None), head)
+    y = _apply_head(_joined(parts, how, options, has_head=head is not None), head)
     x = [source.tensor for source in sources]
     joined = keras.Model(x[0] if len(x) == 1 else x, y, name="joined")
     copies.refuse_unsafe(joined)
@@ -160,14 +160,14 @@ def _check_how(how: str, weights: Any, context: Any) -> None:
 def _options(
     how: str, weights: Any, context: str | None, sources: list[Source], parts: list[Part]
 ) -> dict[str, Any]:
-    """Return what the strategy is told besides the tensors."""
+    """Return the strategy's arguments besides the tensors."""
     if weights is not None:
         return {"weights": weights}
     return {} if context is None else {"context": _context(context, sources, parts[0].tensor.dtype)}
 
 
 def _context(name: str, sources: list[Source], dtype: str):
-    """Return the inputs that the models are weighed by, as one table."""
+    """Return the inputs that set the models' weights, as one table."""
     names = [source.name for source in sources]
     tables = [s for s in sources if len(s.tensor.shape) == 2 and s.tensor.dtype != "string"]
     chosen = tables if name == "inputs" else [s for s in tables if s.name == name]
@@ -181,7 +181,7 @@ def _context(name: str, sources: list[Source], dtype: str):
     return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=-1)
 
 
-def _joined(parts: list[Part], how: str, options: dict[str, Any], *, headed: bool):
+def _joined(parts: list[Part], how: str, options: dict[str, Any], *, has_head: bool):
     """Return the outputs, joined by a strategy, on a scale that has a meaning."""
     strategy = FUSIONS[how]
     if how in SIDE_BY_SIDE:
@@ -192,7 +192,7 @@ def _joined(parts: list[Part], how: str, options: dict[str, Any], *, headed: boo
     tensors = [part.tensor for part in parts]
     if parts[0].kind != "probability":
         return strategy(tensors, **options)
-    if how == "add" and not headed:
+    if how == "add" and not has_head:
         raise ValueError(
             f"how='add' of {len(parts)} probabilities sums to {len(parts)}, which is no "
             "probability: use how='average'."
@@ -206,7 +206,7 @@ def _joined(parts: list[Part], how: str, options: dict[str, Any], *, headed: boo
 
 
 def _of_distributions(strategy: Callable, tensors: list, link: str | None, options: dict[str, Any]):
-    """Return what a strategy over distributions makes of probabilities.
+    """Apply a strategy over distributions to probabilities.
 
     A unit with a sigmoid is a distribution of its own, over no and yes.
     """
@@ -216,7 +216,7 @@ def _of_distributions(strategy: Callable, tensors: list, link: str | None, optio
     return strategy(both, **options)[..., 1]
 
 
-def _headed(tensor, head: Any):
+def _apply_head(tensor, head: Any):
     """Return a tensor after the head."""
     if head is None:
         return tensor

@@ -1,4 +1,4 @@
-"""What the outputs of joined models mean, and how they are brought to one scale."""
+"""What the outputs of joined models mean, and how to bring them to one scale."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from stackfuse._keras import (
 
 Link = Literal["sigmoid", "softmax"]
 
-#: What may be declared, and what it says: the kind and, where it is told, the link.
+#: The words that users may declare, with the kind and, if the word says it, the link.
 KINDS: dict[str, tuple[str, Link | None]] = {
     "probability": ("probability", None),
     "sigmoid": ("probability", "sigmoid"),
@@ -44,10 +44,10 @@ class Part:
         Names the member in messages.
     tensor : KerasTensor of shape (batch, ..., width)
     kind : {"logits", "probability", "regression", "features"} or None
-        None where it is not known.
+        None if it is not known.
     link : {"sigmoid", "softmax"} or None
-        What probabilities came from and logits would go through: separate labels (or one unit
-        for two classes), or classes of which one is true.
+        The function that gives probabilities from logits: for separate labels (or one unit for
+        two classes), or for classes of which one is true.
     why : str
         Why the kind is not known.
     """
@@ -68,19 +68,19 @@ class Part:
         """Whether the output stands for probabilities, maybe in logits."""
         return self.kind in ("logits", "probability")
 
-    def told(self) -> str:
-        """Return what the output is, for a message."""
+    def summary(self) -> str:
+        """Describe the output, for a message."""
         what = f"{self.kind} ({self.link})" if self.link else f"{self.kind}"
         return f"{self.label} gives {what} of shape {self.shape}"
 
 
 def part_of(member: Member, tensor: Any, declared: str | None) -> Part:
-    """Return a member's output with its meaning, as declared, or read from activation and loss.
+    """Return a member's output with its meaning: declared, or read from activation and loss.
 
     Raises
     ------
     ValueError
-        If what is declared contradicts the last activation or the loss.
+        If the declaration contradicts the last activation or the loss.
     """
     part = Part(member.label, tensor, None)
     family = _family(member.loss)
@@ -95,7 +95,7 @@ def part_of(member: Member, tensor: Any, declared: str | None) -> Part:
         or (link and last and link != last)
         or (kind == "probability" and from_logits_of(member.loss) and not last)
     ):
-        seen = f"ends in a {last}" if last else f"was trained with {_told(member.loss)}"
+        seen = f"ends in a {last}" if last else f"was trained with {_loss_text(member.loss)}"
         raise ValueError(f"kinds calls the output of {member.label} {declared!r}, but it {seen}.")
     if kind in ("probability", "logits"):
         link = link or _as_link(last) or _link(family, tensor.shape[-1])
@@ -129,7 +129,7 @@ def _link(family: str | None, width: int | None) -> Link:
     return "sigmoid" if width == 1 else "softmax"
 
 
-def _told(loss: Any) -> str:
+def _loss_text(loss: Any) -> str:
     logits = ", from_logits=True" if from_logits_of(loss) else ""
     return f"the loss {losses.loss_name(loss)!r}{logits}"
 
@@ -143,7 +143,11 @@ def _read(member: Member, tensor: Any, family: str | None) -> dict[str, Any]:
         return {"why": f"it is of dtype {tensor.dtype}"}
     ends = {None: "its last activation cannot be read", "linear": "it ends without an activation"}
     end = ends.get(activation, f"it ends in {activation!r}")
-    why = {"why": f"{end} and was trained with {_told(loss)}" if loss else f"{end}, without a loss"}
+    why = {
+        "why": f"{end} and was trained with {_loss_text(loss)}"
+        if loss
+        else f"{end}, without a loss"
+    }
     if activation in ("sigmoid", "softmax"):
         single = activation == "softmax" and width == 1  # which is always 1
         fitting = family in (None, activation) or (activation == "softmax" and family == "sigmoid")
@@ -164,7 +168,7 @@ def _read(member: Member, tensor: Any, family: str | None) -> dict[str, Any]:
 
 
 def on_one_scale(parts: list[Part], how: str) -> list[Part]:
-    """Return outputs that can be averaged or multiplied: of one kind, and on one scale.
+    """Return outputs of one kind and on one scale, which can be averaged or multiplied.
 
     Logits stay logits where all are and nothing is multiplied. Else classes are compared by
     their probabilities; one unit with a sigmoid and two with a softmax both become two columns.
@@ -186,17 +190,17 @@ def on_one_scale(parts: list[Part], how: str) -> list[Part]:
     for part in parts[1:]:
         if part.of_classes != first.of_classes or (not part.of_classes and part.kind != first.kind):
             raise ValueError(
-                f"{first.told()}, but {part.told()}: how={how!r} of them means nothing. Use "
+                f"{first.summary()}, but {part.summary()}: how={how!r} of them means nothing. Use "
                 "how='concat' with a head, or say with kinds= what they are."
             )
     if not first.of_classes:
         if how == "geometric":
             raise ValueError(
-                f"how='geometric' is a mean of probabilities, but {first.told()}, which may be "
+                f"how='geometric' is a mean of probabilities, but {first.summary()}, which may be "
                 "negative. Use how='multiply' or 'average'."
             )
         return parts
-    said = parts
+    given = parts
     if how in ("multiply", "geometric") or len({(p.kind, p.link) for p in parts}) > 1:
         parts = [_as_probability(part) for part in parts]
     if len({part.link for part in parts}) > 1:
@@ -204,8 +208,8 @@ def on_one_scale(parts: list[Part], how: str) -> list[Part]:
     for k, part in enumerate(parts):
         if part.link != parts[0].link or part.shape[-1] != parts[0].shape[-1]:
             raise ValueError(
-                f"{said[0].told()}, but {said[k].told()}: these are not the same classes, so "
-                f"how={how!r} means nothing. Use how='concat' with a head, or layer=-2 for the "
+                f"{given[0].summary()}, but {given[k].summary()}: these are not the same classes, "
+                f"so how={how!r} means nothing. Use how='concat' with a head, or layer=-2 for the "
                 "features before them."
             )
     return parts

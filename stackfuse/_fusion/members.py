@@ -1,4 +1,4 @@
-"""The models that are joined: loaded or copied, renamed, cut off at the layer that is wanted."""
+"""The models to join: loaded or copied, renamed, cut off at the chosen layer."""
 
 import json
 import os
@@ -17,10 +17,11 @@ from stackfuse._core import (
     messages,
 )
 from stackfuse._keras import (
-    activation_of,
+    architecture,
     copies,
     input_structure,
     load_uncompiled,
+    private,
 )
 
 
@@ -52,7 +53,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Member:
-    """A model of our own with one output, made from one that was passed in.
+    """A model of our own with one output, from a model that was passed in.
 
     Attributes
     ----------
@@ -61,9 +62,9 @@ class Member:
     model : keras.Model
     ports : list of Port
     activation : str or None
-        Of the output, see :func:`stackfuse._keras.outputs.last_activation`.
+        The output's, see :func:`stackfuse._keras.architecture.last_activation`.
     loss : str, callable, keras.losses.Loss or None
-        What the output was trained with, if that is known.
+        The loss that the output was trained with, if it is known.
     inner : bool
         Whether the output is that of a layer inside.
     """
@@ -88,14 +89,14 @@ class Member:
 
 
 def members_of(models: Sequence, layer: Any, trainable: bool) -> list[Member]:
-    """Return the members for what was passed as models.
+    """Return the members for the argument `models`.
 
     Parameters
     ----------
     models : sequence of keras.Model, str or PathLike
     layer : int, str, None or list of these
     trainable : bool
-        Whether dropout and batch normalisation shall go on working in training.
+        Whether dropout and batch normalisation keep working in training.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def members_of(models: Sequence, layer: Any, trainable: bool) -> list[Member]:
     if len(models) < 2:
         raise ValueError(f"models must hold at least two models to join, got {len(models)}.")
     layers = per_model("layer", layer, len(models))
-    members = [_member(k, *pair, trainable) for k, pair in enumerate(zip(models, layers))]
+    members = [_read_member(k, *pair, trainable) for k, pair in enumerate(zip(models, layers))]
     names = [member.model.name for member in members]
     for k, member in enumerate(members):
         if names.count(member.model.name) > 1:
@@ -128,7 +129,7 @@ def per_model(parameter: str, value: Any, n_models: int) -> list:
     return list(value)
 
 
-def _member(number: int, source: Any, layer: int | str | None, trainable: bool) -> Member:
+def _read_member(number: int, source: Any, layer: int | str | None, trainable: bool) -> Member:
     place = f"models[{number}]"
     if isinstance(source, str | os.PathLike):
         model, loss = _loaded(Path(source), place)
@@ -166,7 +167,7 @@ def _member(number: int, source: Any, layer: int | str | None, trainable: bool) 
         part = keras.Model(input_structure(model), tensor, trainable=model.trainable)
         part.name = model.name
         model = part
-    return Member(label, model, ports, activation_of(tensor), loss, inner)
+    return Member(label, model, ports, architecture.activation_of(tensor), loss, inner)
 
 
 def _loaded(path: Path, place: str) -> tuple[Any, Any]:
@@ -202,10 +203,9 @@ def _saved_loss(path: Path) -> Any:
 
 
 def _stock_loss(config: Any) -> Any:
-    """Return a loss, of which a file tells its name and whether it takes logits.
+    """Return a loss from its name and `from_logits` in a file, or None if it is not of Keras.
 
-    Other settings, of which Keras 2 knew some that Keras 3 refuses, do not matter here. What is not
-    of Keras is not known: None.
+    Other settings do not matter here, and Keras 3 refuses some of Keras 2.
     """
     if isinstance(config, list):
         return [_stock_loss(item) for item in config]
@@ -300,7 +300,7 @@ def _output_structure(model) -> Any:
 
 
 def _output_names(model) -> list[str]:
-    return [tensor._keras_history.operation.name for tensor in model.outputs]
+    return [private.history_of(tensor)[0].name for tensor in model.outputs]
 
 
 def _tensor_of(model, layer: int | str | None, label: str):
@@ -341,12 +341,11 @@ def _outputs_of(layer, model) -> list:
     """Return what a layer gives within a model: elsewhere it may have been called as well."""
     found, seen, waiting = [], set(), list(model.outputs)
     while waiting:
-        operation, place, _ = waiting.pop()._keras_history
-        node = operation._inbound_nodes[place]
+        node = private.node_of(waiting.pop())
         if id(node) in seen:
             continue
         seen.add(id(node))
         waiting += node.input_tensors
-        if operation is layer:
+        if node.operation is layer:
             found += node.outputs
     return found

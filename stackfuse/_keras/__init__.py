@@ -1,15 +1,22 @@
 """What a Keras model is: architecture, outputs and their meaning, losses, rows, copies."""
 
-from stackfuse._keras import architecture, copies, indices, losses, penultimate, several_outputs
+from stackfuse._keras import (
+    architecture,
+    copies,
+    indices,
+    losses,
+    penultimate,
+    private,
+    several_outputs,
+)
 from stackfuse._keras.checks import check_network
 from stackfuse._keras.loading import load_uncompiled
-from stackfuse._keras.outputs import Outputs, activation_of
+from stackfuse._keras.outputs import Outputs
 from stackfuse._keras.rows import Rows, input_structure
 
 __all__ = [
     "Outputs",
     "Rows",
-    "activation_of",
     "architecture",
     "check_network",
     "copies",
@@ -18,5 +25,6 @@ __all__ = [
     "load_uncompiled",
     "losses",
     "penultimate",
+    "private",
     "several_outputs",
 ]

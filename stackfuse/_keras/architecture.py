@@ -1,4 +1,4 @@
-"""What a model computes, read from its configuration, and whether that says all about it."""
+"""What a model computes, read from its configuration, if that is enough to know."""
 
 import json
 import re
@@ -6,6 +6,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
+
+import keras
+
+from stackfuse._keras import private
 
 #: Layers with state that is neither configuration nor a variable, and those that hold code.
 _OPAQUE = {
@@ -34,11 +38,11 @@ _VALUES = {
 
 
 def architecture(model) -> str | None:
-    """Return what identifies a compiled model's computation, or None where that is not known."""
+    """Return a text that identifies a compiled model's computation, or None if there is none."""
     if not model.compiled or next(_foreign_code(model), None):
         return None
     if exempts_from_decay(model.optimizer):
-        return None  # the optimizer's configuration does not tell
+        return None  # the optimizer's configuration does not name them
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of lambdas, which are refused below
         try:
@@ -54,13 +58,12 @@ def architecture(model) -> str | None:
 
 
 def exempts_from_decay(optimizer) -> bool:
-    """Whether weights were named that are not to decay."""
-    places = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
-    return any(getattr(optimizer, place, None) for place in places)
+    """Whether an optimizer exempts some weights from decay."""
+    return bool(private.exempt_weights(optimizer))
 
 
 def foreign_parts(model) -> Iterator[str]:
-    """Yield what in a model does not come from Keras itself, in words.
+    """Yield descriptions of the parts of a model that are not of Keras.
 
     Layers, functions given to layers, methods put in place of a layer's own, and any object that
     the model's configuration names.
@@ -72,7 +75,7 @@ def foreign_parts(model) -> Iterator[str]:
 
 def _foreign_code(model) -> Iterator[str]:
     """Yield the classes, functions and methods in a model that are not of Keras."""
-    for layer in model._flatten_layers():
+    for layer in private.flatten_layers(model):
         if not _from_keras(type(layer)):
             yield f"a {type(layer).__name__}"
         for name, value in vars(layer).items():
@@ -145,16 +148,53 @@ def plain_name(name: str, class_name: str) -> str:
     return stem if number.isdigit() and same else name
 
 
+def last_activation(model, k: int = 0) -> str | None:
+    """Return the name of the activation of a model's k-th output, or None if it cannot be read.
+
+    ``"linear"`` stands for none. A name from the network's author is returned as it is.
+    """
+    try:
+        return activation_of(model.outputs[k])
+    except (AttributeError, IndexError, TypeError):  # a subclassed model keeps no graph
+        return None
+
+
+def activation_of(tensor) -> str | None:
+    """Return the name of the activation that a symbolic tensor comes from.
+
+    See :func:`last_activation`.
+    """
+    operation, _, place = private.history_of(tensor)
+    if isinstance(operation, keras.Model):
+        return last_activation(operation, place)
+    layers = keras.layers
+    cls = type(operation)
+    named = layers.Softmax | layers.ReLU | layers.LeakyReLU | layers.ELU | layers.PReLU
+    of_ops = cls.__module__.startswith("keras.") and cls.__name__ in ("Sigmoid", "Softmax")
+    if isinstance(operation, named) or of_ops:
+        over_last = getattr(operation, "axis", -1) in (-1, len(tensor.shape) - 1)
+        return cls.__name__.lower() if over_last else None
+    while isinstance(operation, layers.Wrapper):
+        operation = operation.layer
+    if isinstance(operation, layers.Dropout | layers.Reshape | layers.Flatten):
+        return None
+    name = getattr(getattr(operation, "activation", None), "__name__", None)
+    if isinstance(operation, layers.Activation) and name == "linear":
+        # What mixed precision ends with, to cast: the activation is that of the layer before.
+        return activation_of(private.node_of(tensor).input_tensors[0])
+    return name
+
+
 def _given_names(model) -> list[str | None]:
     """Return the names of several outputs, which losses and metrics are named after.
 
-    None stands for a name that Keras made up, which differs from model to model.
+    None stands for a name from Keras, which differs from model to model.
     """
     outputs = getattr(model, "outputs", None) or []
     if len(outputs) < 2:
         return []
-    heads = [tensor._keras_history.operation for tensor in outputs]
-    return [None if _is_made_up(head.name, type(head).__name__) else head.name for head in heads]
+    last = [private.history_of(tensor)[0] for tensor in outputs]
+    return [None if _is_made_up(one.name, type(one).__name__) else one.name for one in last]
 
 
 def _is_made_up(name: str, class_name: str) -> bool:
@@ -174,9 +214,7 @@ def _anonymous(config, names: dict[str, int]):
         return [_anonymous(item, names) for item in config]
     if not isinstance(config, dict):
         return config
-    is_layer = "layers" in config or re.match(
-        r"keras\.(layers|src\.ops|src\.models)", str(config.get("module"))
-    )
+    is_layer = "layers" in config or re.match(private.NODE_MODULES, str(config.get("module")))
     result = {}
     for key, value in config.items():
         if key == "name" and ("layers" in config or "inbound_nodes" in config):

@@ -1,17 +1,18 @@
-"""What is asked of a network before anything is computed with it."""
+"""Checks of a network before it is used."""
 
 from typing import Any
 
 import keras
 
 from stackfuse._core import multi_input
+from stackfuse._keras import private
 from stackfuse._keras.rows import Rows
 
 
 def check_network(model, X) -> None:
-    """Raise if batches of any size of X's rows could not go through a network.
+    """Raise unless a network takes batches of any size of X's rows.
 
-    A sequential model without an input layer is built for X.
+    Builds a sequential model without an input layer for X.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def check_network(model, X) -> None:
             raise ValueError(
                 f"The model {model.name!r} takes no rows of shape {shapes}, as X has: {error}"
             ) from error
-    for layer in model._flatten_layers():
+    for layer in private.flatten_layers(model):
         if getattr(layer, "stateful", False):
             raise ValueError(
                 f"The layer {layer.name!r} of model {model.name!r} is stateful: it would carry its "

@@ -1,4 +1,4 @@
-"""Copies of trained networks: through a file, renamed, and without anything random left in them."""
+"""Copies of trained networks: through a file, renamed, with nothing random left in them."""
 
 import os
 import tempfile
@@ -15,10 +15,11 @@ from stackfuse._core import (
     NotConvertible,
     errors,
 )
+from stackfuse._keras import private
 from stackfuse._keras.architecture import foreign_parts
 
 #: Attributes of stock layers that say how much chance there is in training; 0 switches it off.
-_CHANCE = ("rate", "stddev", "dropout", "recurrent_dropout", "_dropout")
+_CHANCE = ("rate", "stddev", "dropout", "recurrent_dropout", private.DROPOUT)
 
 _numbers = count()
 
@@ -26,8 +27,8 @@ _numbers = count()
 def isolated(model, *, trainable: bool = False, narrow: bool = False):
     """Return a copy of a model that shares nothing with it and, by default, cannot be trained.
 
-    The copy's name is new, because no two models of one graph may share one. With ``narrow`` what
-    computes in float64 does so in float32.
+    The copy has a new name, because no two models of one graph may share one. With ``narrow`` the
+    layers of float64 compute in float32.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def isolated(model, *, trainable: bool = False, narrow: bool = False):
 
 
 def copied(model, *, narrow: bool = False):
-    """Return a copy of a model that shares nothing with it, made through a file.
+    """Return a copy of a model, through a file, that shares nothing with it.
 
     ``clone_model`` loses the state of preprocessing layers. A class of the user's is found by its
     name; whether the copy holds the same weights is checked then, since Keras writes down the
@@ -87,17 +88,17 @@ def _narrow(path: str) -> None:
 
 
 def frozen(model):
-    """Switch off, in place, what a model does in training only, and return the model.
+    """Switch off, in place, everything that a model does in training only, and return the model.
 
     An outer ``training=True`` reaches every layer inside. So the rates of dropout and noise are set
     to 0, wherever they stand, augmentation is replaced, and batch normalisation, which looks at
     nothing but ``trainable``, stays with its moving statistics.
     """
-    if any(_is_augmentation(layer) for layer in model._flatten_layers()):
+    if any(_is_augmentation(layer) for layer in private.flatten_layers(model)):
         model = keras.models.clone_model(
             model, clone_function=_without_augmentation, recursive=True
         )
-    for layer in model._flatten_layers():
+    for layer in private.flatten_layers(model):
         rates = [name for name in _CHANCE if isinstance(vars(layer).get(name), int | float)]
         if layer.__module__.startswith("keras."):
             for name in rates:
@@ -119,12 +120,12 @@ def thaws_on_loading(model) -> bool:
     those that they are frozen.
     """
     attention = keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention
-    return any(isinstance(layer, attention) for layer in model._flatten_layers())
+    return any(isinstance(layer, attention) for layer in private.flatten_layers(model))
 
 
 def refuse_unsafe(model) -> None:
     """Raise if a model holds layers that Keras does not load safely, or remembers its last call."""
-    for layer in model._flatten_layers():
+    for layer in private.flatten_layers(model):
         if type(layer).__name__ in ("Lambda", "TFSMLayer"):
             raise NotConvertible(
                 f"The model {model.name!r} holds a {type(layer).__name__} layer {layer.name!r}, "
@@ -150,7 +151,7 @@ def check_stock(model) -> None:
 
 def _foreign_layers(model) -> Iterator[Any]:
     """Yield the layers of a model, itself included, whose classes are not of Keras."""
-    for layer in model._flatten_layers():
+    for layer in private.flatten_layers(model):
         if not type(layer).__module__.startswith("keras."):
             yield layer
 
@@ -197,7 +198,7 @@ def _without_augmentation(layer):
 def warn_of_classes(model) -> None:
     """Warn if what was switched off in a model comes back when its class makes it anew."""
     foreign = next(_foreign_layers(model), None)
-    chance = any(_holds_generator(layer) for layer in model._flatten_layers())
+    chance = any(_holds_generator(layer) for layer in private.flatten_layers(model))
     if foreign is not None and chance:
         warnings.warn(
             f"The model {model.name!r} drops or draws at random in training. That is off now, but "

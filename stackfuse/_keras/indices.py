@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from stackfuse._keras import private
+
 #: Operations that only move numbers about, by class name.
 _MOVES = {
     "Cast",
@@ -120,7 +122,7 @@ def limits_of(model) -> Limits:
 def takes_indices(model) -> bool:
     """Whether some layer of a model fails for some numbers."""
     kinds = keras.layers.Embedding, keras.layers.CategoryEncoding, keras.layers.IntegerLookup
-    return any(isinstance(layer, kinds) for layer in model._flatten_layers())
+    return any(isinstance(layer, kinds) for layer in private.flatten_layers(model))
 
 
 def refuses_unknown(layer) -> bool:
@@ -166,8 +168,8 @@ def _looked_up(model, columns: dict[int, Any]) -> Iterator[tuple[Any, Any, Any]]
     seen, waiting = set(), list(model.outputs)
     while waiting:
         tensor = waiting.pop()
-        operation, place, _ = tensor._keras_history
-        node = operation._inbound_nodes[place]
+        operation, _, _ = private.history_of(tensor)
+        node = private.node_of(tensor)
         if id(node) in seen or id(tensor) in columns:
             continue
         seen.add(id(node))
@@ -189,15 +191,15 @@ def _looked_up(model, columns: dict[int, Any]) -> Iterator[tuple[Any, Any, Any]]
 
 def _stands_alone(layer) -> bool:
     """Whether a layer looks something up itself, and not a layer inside of it."""
-    return len(list(layer._flatten_layers())) == 1
+    return len(private.flatten_layers(layer)) == 1
 
 
 def _columns_of(tensor, columns: dict[int, Any]) -> np.ndarray | None:
     """Return the numbers of the columns in a symbolic tensor, if it holds nothing else."""
     if id(tensor) in columns:
         return columns[id(tensor)]
-    operation, place, which = tensor._keras_history
-    node = operation._inbound_nodes[place]
+    operation, _, which = private.history_of(tensor)
+    node = private.node_of(tensor)
     if type(operation).__name__ not in _MOVES or len(node.input_tensors) != 1:
         return None
     given = node.input_tensors[0]

@@ -109,7 +109,7 @@ class Outputs:
         return logits
 
     def default_loss(self) -> Any:
-        """Return the loss of a network that was given none."""
+        """Return the loss for a network without one."""
         if self.task in ("regression", "multioutput"):
             return "mean_squared_error"
         if self.sparse:
@@ -120,12 +120,12 @@ class Outputs:
 def read_outputs(
     what: str, task: targets.Task, n_outputs: int, shape: Any, activation: str | None, loss: Any
 ) -> Outputs:
-    """Find out what an output of a model means.
+    """Return what an output of a model means.
 
     Parameters
     ----------
     what : str
-        The subject of the messages: the network, or one of its outputs.
+        The subject of messages: the network, or one of its outputs.
     task : str
         The task that y sets.
     n_outputs : int
@@ -179,7 +179,7 @@ def read_outputs(
             f"{what} is {activation!r}. Pass loss=None to have a fitting one "
             "chosen."
         )
-    # No loss yet means that default_loss will be asked, which is sparse wherever it can be.
+    # Without a loss, default_loss is used: sparse wherever it can be.
     sparse = is_sparse(loss) or (loss is None and task != "multilabel" and n_units > 1)
     return Outputs(task, n_units, logits=logits, sparse=sparse)
 
@@ -189,41 +189,6 @@ def _only(outputs):
     if isinstance(outputs, dict):
         outputs = list(outputs.values())
     return outputs[0] if isinstance(outputs, list | tuple) else outputs
-
-
-def last_activation(model, k: int = 0) -> str | None:
-    """Return the name of the activation of a model's k-th output, or None if it cannot be read.
-
-    ``"linear"`` stands for none; a name that the network's author made up is returned as it is.
-    """
-    try:
-        return activation_of(model.outputs[k])
-    except (AttributeError, IndexError, TypeError):  # a subclassed model keeps no graph
-        return None
-
-
-def activation_of(tensor) -> str | None:
-    """Return the name of the activation that a symbolic tensor comes from, see above."""
-    operation, node, place = tensor._keras_history
-    if isinstance(operation, keras.Model):
-        return last_activation(operation, place)
-    layers = keras.layers
-    cls = type(operation)
-    named = layers.Softmax | layers.ReLU | layers.LeakyReLU | layers.ELU | layers.PReLU
-    of_ops = cls.__module__.startswith("keras.") and cls.__name__ in ("Sigmoid", "Softmax")
-    if isinstance(operation, named) or of_ops:
-        over_last = getattr(operation, "axis", -1) in (-1, len(tensor.shape) - 1)
-        return cls.__name__.lower() if over_last else None
-    while isinstance(operation, layers.Wrapper):
-        operation = operation.layer
-    if isinstance(operation, layers.Dropout | layers.Reshape | layers.Flatten):
-        return None
-    name = getattr(getattr(operation, "activation", None), "__name__", None)
-    if isinstance(operation, layers.Activation) and name == "linear":
-        # What mixed precision ends with, to cast: the activation is that of the layer before.
-        before = operation._inbound_nodes[node].input_tensors
-        return activation_of(before[0])
-    return name
 
 
 def _capital(what: str) -> str:

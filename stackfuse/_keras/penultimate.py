@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import keras
 from keras import ops
 
+from stackfuse._keras import private
 from stackfuse._keras.rows import input_structure
 
 
@@ -68,11 +69,11 @@ def in_float64(features, dtype: str = "float64"):
 
 def _before_last(tensor) -> Iterator:
     """Yield the inputs of the last layer with weights that a symbolic tensor comes from."""
-    operation, place, which = tensor._keras_history
+    operation, _, which = private.history_of(tensor)
     if isinstance(operation, keras.layers.InputLayer):
         yield tensor
         return
-    node = operation._inbound_nodes[place]
+    node = private.node_of(tensor)
     if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
         inside = list(_before_last(operation.outputs[which]))
         yield from _apply(keras.Model(input_structure(operation), inside), node)

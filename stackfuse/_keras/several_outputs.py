@@ -1,4 +1,4 @@
-"""Networks with several outputs: each head stands for some columns of y."""
+"""Networks with several outputs: each output stands for some columns of y."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +8,8 @@ import numpy as np
 from keras import ops
 
 from stackfuse._core import messages, targets
-from stackfuse._keras.outputs import (
-    Outputs,
-    last_activation,
-    read_outputs,
-)
+from stackfuse._keras.architecture import last_activation
+from stackfuse._keras.outputs import Outputs, read_outputs
 from stackfuse._keras.rows import Rows
 
 
@@ -22,12 +19,13 @@ class SeveralOutputs:
 
     Attributes
     ----------
-    heads : tuple of Outputs
+    parts : tuple of Outputs
+        What each output means.
     names : tuple of str or None
         The keys, where the network returns a dict.
     """
 
-    heads: tuple[Outputs, ...]
+    parts: tuple[Outputs, ...]
     names: tuple[str, ...] | None = None
 
     @property
@@ -37,29 +35,29 @@ class SeveralOutputs:
 
     @property
     def _numeric(self) -> bool:
-        return self.heads[0].task in ("regression", "multioutput")
+        return self.parts[0].task in ("regression", "multioutput")
 
     def encode(self, y: np.ndarray, dtype: str) -> tuple | dict:
         """Return y in the structure of the network's outputs, see :meth:`Outputs.encode`."""
         if self._numeric:
-            columns = np.split(y, np.cumsum([head.n_units for head in self.heads])[:-1], axis=1)
+            columns = np.split(y, np.cumsum([part.n_units for part in self.parts])[:-1], axis=1)
         else:
             columns = list(y.T)
-        encoded = [head.encode(column, dtype) for head, column in zip(self.heads, columns)]
+        encoded = [part.encode(column, dtype) for part, column in zip(self.parts, columns)]
         return tuple(encoded) if self.names is None else dict(zip(self.names, encoded))
 
     def predict(self, outputs, dtype: str = "float64"):
         """Turn a network's outputs into one array of numbers, or a list of probabilities."""
-        finished = [head.predict(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
+        finished = [part.predict(y, dtype) for part, y in zip(self.parts, self._listed(outputs))]
         return ops.concatenate(finished, axis=1) if self._numeric else finished
 
     def decide(self, outputs, dtype: str = "float64") -> list:
-        """Turn a classifier's outputs into a list of log-odds, one array per head."""
-        return [head.decide(y, dtype) for head, y in zip(self.heads, self._listed(outputs))]
+        """Turn a classifier's outputs into a list of log-odds, one array per output."""
+        return [part.decide(y, dtype) for part, y in zip(self.parts, self._listed(outputs))]
 
     def default_loss(self) -> Any:
-        """Return the losses of a network that was given none, in the structure of its outputs."""
-        losses = [head.default_loss() for head in self.heads]
+        """Return the losses for a network without one, in the structure of its outputs."""
+        losses = [part.default_loss() for part in self.parts]
         return losses if self.names is None else dict(zip(self.names, losses))
 
     def _listed(self, outputs) -> list:
@@ -67,9 +65,9 @@ class SeveralOutputs:
 
 
 def read_network(
-    model, X, task: targets.Task, told: dict[str, Any], loss: Any
+    model, X, task: targets.Task, target_info: dict[str, Any], loss: Any
 ) -> Outputs | SeveralOutputs:
-    """Find out what all outputs of a network mean.
+    """Return what the outputs of a network mean.
 
     Parameters
     ----------
@@ -78,8 +76,8 @@ def read_network(
         A subclassed model is called on its first row, to see what it returns.
     task : str
         The task that y sets.
-    told : dict
-        What the builder was told of y.
+    target_info : dict
+        What a builder's `meta` says about y.
     loss : str, callable, keras.losses.Loss, list or dict of these, or None
         What the model is trained with.
 
@@ -100,19 +98,19 @@ def read_network(
     if keys and len(keys) != len(shapes):  # a subclassed model need not name its outputs
         keys = None
     if len(shapes) > 1:
-        _check_order(told.get("y_columns_"), keys)
+        _check_order(target_info.get("y_columns_"), keys)
     activations = [last_activation(model, place) for place in places]
-    losses = _by_head(loss, len(shapes), keys)
-    tasks = _tasks(model.name, task, told, shapes)
-    heads = tuple(
-        read_outputs(what, head_task, n_outputs, shape, activation, head_loss)
-        for what, (head_task, n_outputs), shape, activation, head_loss in zip(
+    losses = _loss_per_output(loss, len(shapes), keys)
+    tasks = _tasks(model.name, task, target_info, shapes)
+    parts = tuple(
+        read_outputs(what, part_task, n_outputs, shape, activation, part_loss)
+        for what, (part_task, n_outputs), shape, activation, part_loss in zip(
             _subjects(len(shapes), keys), tasks, shapes, activations, losses
         )
     )
-    if len(heads) == 1:
-        return heads[0]
-    return SeveralOutputs(heads, names)
+    if len(parts) == 1:
+        return parts[0]
+    return SeveralOutputs(parts, names)
 
 
 def _output_shapes(model, X) -> tuple[Any, list[int]]:
@@ -140,24 +138,26 @@ def _output_shapes(model, X) -> tuple[Any, list[int]]:
 
 
 def _tasks(
-    name: str, task: targets.Task, told: dict[str, Any], shapes: list
+    name: str, task: targets.Task, target_info: dict[str, Any], shapes: list
 ) -> list[tuple[targets.Task, int]]:
-    """Return for each head the task that its columns of y set, and their number."""
+    """Return the task of each output and the number of its classes or columns."""
     if len(shapes) == 1 and task != "multiclass-multioutput":
-        return [(task, told["n_outputs_"])]
+        return [(task, target_info["n_outputs_"])]
     if task in ("regression", "multioutput"):
         widths = [shape[-1] for shape in shapes]
         n_columns = sum(width or 0 for width in widths)
-        if n_columns == told["n_outputs_"] > 1:
+        if n_columns == target_info["n_outputs_"] > 1:
             return [("multioutput" if width > 1 else "regression", width) for width in widths]
         raise ValueError(
             f"The model {name!r} has {len(shapes)} outputs with {n_columns} units together, but y "
-            f"has {told['n_outputs_']} columns. Each unit needs a column of y."
+            f"has {target_info['n_outputs_']} columns. Each unit needs a column of y."
         )
     if task == "multilabel":
-        n_classes = [2] * told["n_outputs_"]
+        n_classes = [2] * target_info["n_outputs_"]
     else:
-        n_classes = told["n_classes_"] if isinstance(told["n_classes_"], list) else [0]
+        n_classes = (
+            target_info["n_classes_"] if isinstance(target_info["n_classes_"], list) else [0]
+        )
     if len(n_classes) != len(shapes):
         raise ValueError(
             f"The model {name!r} has {len(shapes)} outputs, but y has {len(n_classes)} "
@@ -167,15 +167,15 @@ def _tasks(
     return [("binary" if n == 2 else "multiclass", n) for n in n_classes]
 
 
-def _subjects(n_heads: int, names) -> list[str]:
+def _subjects(n_parts: int, names) -> list[str]:
     """Return what the messages call the outputs."""
-    if n_heads == 1:
+    if n_parts == 1:
         return ["the network"]
-    return [f"the network's output {name!r}" for name in names or range(n_heads)]
+    return [f"the network's output {name!r}" for name in names or range(n_parts)]
 
 
-def _by_head(loss: Any, n_heads: int, names) -> list:
-    """Return the loss of each head from what ``model.compile`` takes."""
+def _loss_per_output(loss: Any, n_parts: int, names) -> list:
+    """Return the loss of each output from the `loss` of ``model.compile``."""
     if isinstance(loss, dict):
         names = list(names or loss)
         unknown = [name for name in loss if name not in names]
@@ -186,11 +186,11 @@ def _by_head(loss: Any, n_heads: int, names) -> list:
             )
         loss = [loss.get(name) for name in names]
     elif isinstance(loss, list | tuple):
-        names = list(names or range(n_heads))
+        names = list(names or range(n_parts))
     else:
-        return [loss] * n_heads
-    if len(loss) != n_heads:
-        raise ValueError(f"loss lists {len(loss)} losses, but the model has {n_heads} outputs.")
+        return [loss] * n_parts
+    if len(loss) != n_parts:
+        raise ValueError(f"loss lists {len(loss)} losses, but the model has {n_parts} outputs.")
     without = [name for name, one in zip(names, loss) if one is None]
     if without:
         raise ValueError(
@@ -201,7 +201,7 @@ def _by_head(loss: Any, n_heads: int, names) -> list:
 
 
 def _check_order(columns: list | None, names) -> None:
-    """Raise if y's columns are named as the heads, but in another order."""
+    """Raise if y's columns are named like the outputs, but in another order."""
     names = list(names or [])
     if columns and set(columns) == set(names) and columns != names:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Keras heads as meta-learners: every fusion strategy as an estimator over predictions."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,29 +14,94 @@ from stackfuse._core import (
 )
 from stackfuse._meta.head_networks import Head
 from stackfuse._networks import (
+    Builder,
+    FitSettings,
     NetworkClassifier,
-    NetworkEstimator,
     NetworkRegressor,
+    Target,
 )
 from stackfuse._oof import prediction_columns
 
-#: Gradient steps that a head takes where the number of epochs is not given.
+#: Gradient steps of a head's fit if `epochs` is None.
 _STEPS = 1000
 
-#: Rows that are needed, in all and of each class, for some to be held out without being asked.
+#: The least rows, in all and of each class, of which "auto" holds some out.
 _ENOUGH, _ENOUGH_OF_A_CLASS = 200, 10
 
-_TASKS: dict[str, Any] = {
-    "multilabel-indicator": "multilabel",
-    "continuous": "regression",
-    "continuous-multioutput": "multioutput",
-}
+
+@dataclass(frozen=True)
+class HeadBuilder(Builder):
+    """Makes the network of a head.
+
+    Attributes
+    ----------
+    head : Head
+    owner : estimator
+        Named in the message.
+    """
+
+    head: Any = None
+    owner: Any = None
+
+    def build(self, X, rows, target: Target, meta, compile_kwargs) -> tuple[Any, bool]:
+        """See :meth:`stackfuse._networks.Builder.build`."""
+        self.head.check()
+        if isinstance(X, MultiInput) or X.ndim != 2:
+            given = f"is {X!r}" if isinstance(X, MultiInput) else f"has shape {X.shape}"
+            raise ValueError(
+                f"{type(self.owner).__name__} combines predictions, a table with two axes; "
+                f"X {given}."
+            )
+        X = np.asarray(X if rows is None else X[rows], np.float64)
+        return self.head.network(X, target.numbers, target.task, meta["n_outputs_"]), False
 
 
-class _Fusion(prediction_columns.ColumnsMixin, NetworkEstimator):
-    """The parameters of the two heads; all arithmetic is in float64."""
+@dataclass(frozen=True)
+class HeadSettings(FitSettings):
+    """The settings of a head's fit; the data set the defaults.
+
+    Attributes
+    ----------
+    patience : int or None
+        Epochs without a smaller loss after which training stops.
+    """
+
+    patience: int | None = None
+
+    def n_epochs(self, model, n_samples: int) -> Any:
+        """See :meth:`stackfuse._networks.FitSettings.n_epochs`."""
+        if not model.trainable_weights:
+            return 0  # there is nothing to learn
+        if self.for_fit["epochs"] is not None:
+            return self.for_fit["epochs"]
+        n_rows = numeric.rows_per_batch(self.for_fit["batch_size"], n_samples)
+        return max(20, math.ceil(_STEPS / math.ceil(n_samples / n_rows)))
+
+    def fraction(self, n_rows: int, strata) -> Any:
+        """See :meth:`stackfuse._networks.FitSettings.fraction`."""
+        if self.validation_split != "auto":
+            return self.validation_split
+        few = strata is not None and np.bincount(strata).min() < _ENOUGH_OF_A_CLASS
+        return 0.0 if few or n_rows < _ENOUGH else 0.1
+
+    def training(self, fitted, rows, target, weights, groups, for_fit):
+        """See :meth:`stackfuse._networks.FitSettings.training`; validation may end it early."""
+        training = super().training(fitted, rows, target, weights, groups, for_fit)
+        if training.validation is not None:
+            patience = max(5, training.epochs // 10) if self.patience is None else self.patience
+            numeric.check_count("patience", patience)
+            training.callbacks.append(
+                keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+            )
+        return training
+
+
+class _Head(prediction_columns.ColumnsMixin):
+    """The parameters of the two heads; they compute in float64."""
 
     _takes_sparse = False
+
+    model_: Any
 
     def __init__(
         self,
@@ -72,16 +138,12 @@ class _Fusion(prediction_columns.ColumnsMixin, NetworkEstimator):
     def _head(self) -> Head:
         return Head(self.fusion, self.hidden_units, self.activation, self.columns)
 
-    def _build(self, X, rows, y, meta: dict[str, Any], compile_kwargs: dict[str, Any]):
-        self._head.check()
-        if isinstance(X, MultiInput) or X.ndim != 2:
-            given = f"is {X!r}" if isinstance(X, MultiInput) else f"has shape {X.shape}"
-            raise ValueError(
-                f"{type(self).__name__} combines predictions, a table with two axes; X {given}."
-            )
-        task = _TASKS.get(meta["target_type_"], meta["target_type_"])
-        X = np.asarray(X if rows is None else X[rows], np.float64)
-        return self._head.network(X, y, task, meta["n_outputs_"]), False
+    def _builder(self) -> HeadBuilder:
+        settings = {"optimizer__learning_rate": self.learning_rate}
+        return HeadBuilder(self.optimizer, settings=settings, head=self._head, owner=self)
+
+    def _fit_settings(self) -> HeadSettings:
+        return HeadSettings.of(self, self._builder(), patience=self.patience)
 
     @property
     def weights_(self) -> np.ndarray:
@@ -95,47 +157,18 @@ class _Fusion(prediction_columns.ColumnsMixin, NetworkEstimator):
         powers = np.exp(scores - scores.max())
         return powers / powers.sum()
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = False
-        pools = not self._head.makes_features(numbers=tags.regressor_tags is not None)
-        for own in (tags.classifier_tags, tags.regressor_tags):
-            if own is not None:
-                own.poor_score = pools  # then it weighs predictions, and learns no features
-        return tags
 
-    def _routed(self, route: str) -> dict[str, Any]:
-        return {"learning_rate": self.learning_rate} if route == "optimizer" else {}
-
-    def _fit_params(self, n_samples: int) -> dict[str, Any]:
-        # Without anything to learn, the network predicts as it is.
-        return {"epochs": self._epochs(n_samples) if self.model_.trainable_weights else 0}
-
-    def _epochs(self, n_samples: int) -> int:
-        if self.epochs is not None:
-            return self.epochs
-        steps_per_epoch = math.ceil(n_samples / numeric.rows_per_batch(self.batch_size, n_samples))
-        return max(20, math.ceil(_STEPS / steps_per_epoch))
-
-    def _hold_out(self, n_rows: int, strata, groups):
-        if self.validation_split != "auto":
-            return super()._hold_out(n_rows, strata, groups)
-        few = strata is not None and np.bincount(strata).min() < _ENOUGH_OF_A_CLASS
-        fraction = 0.0 if few or n_rows < _ENOUGH else 0.1
-        return self._held_out(fraction, n_rows, strata, groups)
-
-    def _training(self, rows, numbers, task, weights, groups, settings):
-        training = super()._training(rows, numbers, task, weights, groups, settings)
-        if training.validation is not None:
-            patience = max(5, training.epochs // 10) if self.patience is None else self.patience
-            numeric.check_count("patience", patience)
-            training.callbacks.append(
-                keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
-            )
-        return training
+def _head_tags(tags, head: Head):
+    """Return the tags of a network as those of a head."""
+    tags.input_tags.three_d_array = False
+    pools = not head.makes_features(numbers=tags.regressor_tags is not None)
+    for own in (tags.classifier_tags, tags.regressor_tags):
+        if own is not None:
+            own.poor_score = pools  # then it weighs predictions, and learns no features
+    return tags
 
 
-class FusionClassifier(_Fusion, NetworkClassifier):
+class FusionClassifier(_Head, NetworkClassifier):
     """A Keras head that learns how to combine classifiers.
 
     A meta-learner for :class:`StackingClassifier`, trained and computed in float64.
@@ -191,8 +224,11 @@ class FusionClassifier(_Fusion, NetworkClassifier):
     ['yes']
     """
 
+    def __sklearn_tags__(self):
+        return _head_tags(super().__sklearn_tags__(), self._head)
 
-class FusionRegressor(_Fusion, NetworkRegressor):
+
+class FusionRegressor(_Head, NetworkRegressor):
     """A Keras head that learns how to combine regressors.
 
     Parameters
@@ -211,3 +247,6 @@ patience, callbacks, random_state, verbose, columns
     history_ : dict of str to list of float
     n_features_in_ : int
     """
+
+    def __sklearn_tags__(self):
+        return _head_tags(super().__sklearn_tags__(), self._head)

@@ -1,4 +1,4 @@
-"""KerasClassifier and KerasRegressor."""
+"""Keras networks as scikit-learn estimators: KerasClassifier, KerasRegressor and their base."""
 
 import lazy_loader
 

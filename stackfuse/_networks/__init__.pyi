@@ -1,12 +1,21 @@
-from .base import BegunFit, NetworkEstimator
+from .base import NetworkEstimator
+from .begun_fit import BegunFit
+from .builder import Builder
+from .fit_settings import FitSettings
+from .keras_builder import KerasBuilder
 from .kinds import NetworkClassifier, NetworkRegressor
+from .target import Target
 from .wrappers import KerasClassifier, KerasRegressor
 
 __all__ = [
     "BegunFit",
+    "Builder",
+    "FitSettings",
+    "KerasBuilder",
     "KerasClassifier",
     "KerasRegressor",
     "NetworkClassifier",
     "NetworkEstimator",
     "NetworkRegressor",
+    "Target",
 ]

@@ -12,11 +12,11 @@ def class_weights(class_weight: Any, numbers: np.ndarray, classes: Any) -> np.nd
     Parameters
     ----------
     class_weight : dict of label to float, list of such dicts, or "balanced"
-        Labels that are not named weigh 1. For several columns of y a list, one dict per column.
+        Other labels weigh 1. For several columns of y a list, one dict per column.
     numbers : ndarray of shape (n_samples,) or (n_samples, n_columns)
         The places of y's labels among the classes.
     classes : ndarray of shape (n_classes,), or list of ndarray
-        Of a 0/1 matrix not used: the classes of a column are 0 and 1.
+        Not used for a 0/1 matrix: the classes of a column are 0 and 1.
 
     Returns
     -------
@@ -25,7 +25,7 @@ def class_weights(class_weight: Any, numbers: np.ndarray, classes: Any) -> np.nd
     Raises
     ------
     ValueError
-        If it is nothing of this kind, names no class, or a weight is negative or not finite.
+        If it has another form, names an unknown class, or a weight is negative or not finite.
     """
     several = numbers.ndim == 2
     if isinstance(class_weight, str) and class_weight == "balanced":

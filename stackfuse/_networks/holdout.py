@@ -15,10 +15,10 @@ def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
     ----------
     n_rows : int
     fraction : float or None
-        What part of the rows is held out, in [0, 1).
+        The part of the rows to hold out, in [0, 1).
     seed : int
     strata : ndarray of shape (n_rows,) or None
-        Classes that are to be spread over both parts.
+        Classes to spread over both parts.
     groups : array-like of shape (n_rows,) or None
         Rows of one group stay together.
 
@@ -30,7 +30,7 @@ def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
     Raises
     ------
     ValueError
-        If the fraction is none, or the rows cannot be split so.
+        If the fraction lies outside [0, 1), or the rows cannot be split like that.
     """
     if fraction is None:
         return np.arange(n_rows), None
@@ -68,7 +68,7 @@ def _by_group_and_class(rows, fraction: float, seed: int, strata, groups) -> tup
     n_folds = min(len(np.unique(groups)), round(1 / few))
     folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a class that some folds have to miss
+        warnings.simplefilter("ignore", UserWarning)  # some folds may miss a class
         splits = list(folds.split(rows, strata, groups))
     if fraction > 0.5:
         splits = [(held_out, kept) for kept, held_out in splits]

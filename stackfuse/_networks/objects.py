@@ -5,13 +5,12 @@ from typing import Any
 
 import keras
 
-from stackfuse._core import (
-    messages,
-)
+from stackfuse._core import messages
+from stackfuse._keras import private
 
 
 def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
-    """Return what a parameter describes, its settings applied.
+    """Return the object that a parameter and its settings describe.
 
     Parameters
     ----------
@@ -26,7 +25,7 @@ def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
     Raises
     ------
     ValueError
-        If there are settings for what is no class, or no member.
+        If settings are given for an entry that is no class, or is missing.
 
     Examples
     --------
@@ -34,10 +33,10 @@ def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
     [(1+2j), 3]
     """
     if isinstance(spec, dict):
-        members = _members(list(spec), list(spec.values()), settings, name)
+        members = _list_from_settings(list(spec), list(spec.values()), settings, name)
         return dict(zip(spec, members))
     if isinstance(spec, list | tuple):
-        return _members([str(k) for k in range(len(spec))], list(spec), settings, name)
+        return _list_from_settings([str(k) for k in range(len(spec))], list(spec), settings, name)
     if isinstance(spec, type):
         return _called(spec, settings, name)
     if settings:
@@ -58,7 +57,7 @@ def _called(kind: type, settings: dict[str, Any], name: str) -> Any:
 
 
 def _check_settings(kind: type, settings, name: str, error: Exception | None = None) -> None:
-    """Raise if a setting is none of a class's constructor, nor of those it calls."""
+    """Raise if no constructor of a class or its bases takes a setting."""
     known = [
         parameter
         for base in kind.__mro__[:-1]
@@ -74,12 +73,12 @@ def _check_settings(kind: type, settings, name: str, error: Exception | None = N
 
 
 def check_metrics(metrics: Any) -> Any:
-    """Return what `metrics` is.
+    """Return `metrics` as they are, checked.
 
     Raises
     ------
     ValueError
-        If Keras knows no metric of a name in it.
+        If Keras knows no metric of a name.
     """
     for metric in keras.tree.flatten(metrics):
         plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
@@ -89,7 +88,7 @@ def check_metrics(metrics: Any) -> Any:
 
 
 def check_callbacks(callbacks: list) -> None:
-    """Raise if something among the callbacks is none.
+    """Raise if an entry is no callback.
 
     Raises
     ------
@@ -103,8 +102,8 @@ def check_callbacks(callbacks: list) -> None:
             )
 
 
-def _members(keys: list[str], parts: list, settings: dict[str, Any], name: str) -> list:
-    """Return the members of a list or dict, made."""
+def _list_from_settings(keys: list[str], parts: list, settings: dict[str, Any], name: str) -> list:
+    """Return the objects that the entries of a list or dict describe."""
     general = {key: value for key, value in settings.items() if "__" not in key}
     own: dict[str, dict[str, Any]] = {key: {} for key in keys}
     for setting in settings.keys() - general.keys():
@@ -141,7 +140,7 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
     try:
         settings = optimizer.get_config() | config
         settings["name"] = type(optimizer).__name__.lower()
-        if getattr(optimizer, "_exclude_from_weight_decay_cache", None) is not None:
+        if private.knows_exempt_weights(optimizer):
             raise TypeError("its configuration does not hold exclude_from_weight_decay")
         return type(optimizer).from_config(settings)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Parameters that are in no constructor: arguments of a builder, and settings for Keras."""
+"""Parameters outside the constructor: arguments of a builder, and settings for Keras."""
 
 import difflib
 import inspect
@@ -7,10 +7,9 @@ from typing import Any
 
 import keras
 
-from stackfuse._core import messages
-from stackfuse._networks.base import FITTED
+from stackfuse._core import messages, sklearn_private
 
-#: What stackfuse itself hands to ``model.fit``, with what to use instead.
+#: Arguments that stackfuse itself hands to ``model.fit``, and what to use instead.
 _OWNED_BY_FIT = {
     "x": "fit(X, y)",
     "y": "fit(X, y)",
@@ -24,9 +23,9 @@ _OWNED_BY_FIT = {
 }
 
 #: Parameters that may be classes with settings: ``loss__from_logits``, ``callbacks__0__patience``.
-_MADE = ("optimizer", "loss", "metrics", "callbacks")
+_OBJECTS = ("optimizer", "loss", "metrics", "callbacks")
 
-_ROUTES = ("model", "compile", "fit", "predict", *_MADE)
+_ROUTES = ("model", "compile", "fit", "predict", *_OBJECTS)
 
 #: Constructor parameters of scikeras that are settings for Keras.
 BARE = {
@@ -55,7 +54,7 @@ def arguments_of(builder) -> tuple[set[str], bool]:
 
 
 def is_bare(name: str, route: str, builder) -> bool:
-    """Whether a parameter is a setting for this part of Keras, and none of the builder's own."""
+    """Whether a parameter is a setting for this part of Keras, and no argument of the builder."""
     return BARE.get(name, ("",))[0] == route and name not in arguments_of(builder)[0]
 
 
@@ -65,10 +64,10 @@ def name_of(builder) -> str:
 
 
 def refuse_taken(owner, names: Iterable[str]) -> None:
-    """Raise if a builder's argument is named as an attribute or a method of the estimator."""
-    own = owner._get_param_names()
+    """Raise if a builder's argument has the name of an attribute or method of the estimator."""
+    own = sklearn_private.parameter_names(type(owner))
     for name in names:
-        attribute = name in FITTED or name.startswith("_") or hasattr(type(owner), name)
+        attribute = name.startswith("_") or hasattr(type(owner), name)
         if attribute and name not in own:
             raise ValueError(
                 f"{name!r} is an attribute of {type(owner).__name__}. If it is an argument of the "
@@ -93,8 +92,8 @@ def check_names(owner, builder, names: Iterable[str]) -> None:
         if routed and route in _ROUTES:
             if route == "fit" and routed in _OWNED_BY_FIT:
                 raise ValueError(f"{name} is not available: use {_OWNED_BY_FIT[routed]}.")
-            # What a class takes, its constructor says.
-            if route in _MADE or routed in takers[route] or (any_name and route == "model"):
+            # The constructor of a class checks its own settings.
+            if route in _OBJECTS or routed in takers[route] or (any_name and route == "model"):
                 continue
         elif any_name or name in arguments or name in BARE:
             continue
@@ -107,8 +106,8 @@ def check_names(owner, builder, names: Iterable[str]) -> None:
 
 
 def _hint(name: str, owner, takers: dict[str, set[str]]) -> str:
-    """Return the parameters that are named nearly so, as they have to be typed."""
-    own = owner._get_param_names()
+    """Return a question after the parameters with nearly this name, as they are typed."""
+    own = sklearn_private.parameter_names(type(owner))
     typed = {known: known for known in (*own, *takers["model"], *BARE)}
     settings = [(route, key) for route, keys in takers.items() for key in keys]
     for route, key in [*settings, ("optimizer", "learning_rate")]:
@@ -122,11 +121,13 @@ def _hint(name: str, owner, takers: dict[str, set[str]]) -> str:
 
 
 def check_complete(owner, builder, arguments: dict[str, Any]) -> None:
-    """Raise if an argument that a builder cannot do without is missing."""
+    """Raise if a required argument of a builder is missing."""
     for p in named_parameters(builder).values():
         needed = p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         if needed and p.name not in arguments:
-            taken = p.name in owner._get_param_names() or hasattr(type(owner), p.name)
+            taken = p.name in sklearn_private.parameter_names(type(owner)) or hasattr(
+                type(owner), p.name
+            )
             typed = f"model__{p.name}" if taken else p.name
             raise TypeError(
                 f"The builder {name_of(builder)!r} needs the argument {p.name!r}: pass it, "

@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.common import global_state
+
+from stackfuse._keras import private
 
 _lock = threading.RLock()
 
@@ -28,6 +30,16 @@ def refuse_fork() -> None:
         )
 
 
+def refuse_other_backend() -> None:
+    """Raise if Keras computes with anything but TensorFlow."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise RuntimeError(
+            f"stackfuse needs Keras with the TensorFlow backend, got {backend!r}: set "
+            "KERAS_BACKEND=tensorflow before keras is imported."
+        )
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed what builders, initializers and random layers draw from, then put it back as it was.
@@ -37,19 +49,16 @@ def seeded(seed: int) -> Iterator[None]:
     names that Keras counts up included: TensorFlow keeps something for every name it has seen.
     """
     refuse_fork()
-
-    with _lock:
+    refuse_other_backend()
+    with _lock, private.names_anew(defaultdict(int)):
         python_state, numpy_state = random.getstate(), np.random.get_state()
-        counters = global_state.get_global_attribute("object_name_uids")
         random.seed(seed)
         np.random.seed(seed)
-        global_state.set_global_attribute("object_name_uids", defaultdict(int))
         try:
             yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
-            global_state.set_global_attribute("object_name_uids", counters)
 
 
 def locked() -> threading.RLock:

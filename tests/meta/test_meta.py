@@ -174,7 +174,7 @@ def test_training_stops_on_rows_of_its_own():
     head = sf.FusionClassifier(hidden_units=(64,), epochs=300, learning_rate=0.1, random_state=0)
     history = head.fit(X, y).history_
     assert len(history["val_loss"]) < 300
-    _, held_out = hold_out(400, 0.1, head._run_seed % 2**32, y, None)
+    _, held_out = hold_out(400, 0.1, head._fitted.run_seed % 2**32, y, None)
     found = log_loss(y[held_out], head.predict_proba(X[held_out]))
     assert found == pytest.approx(min(history["val_loss"]), rel=1e-5)  # Keras reports float32
     patient = clone(head).set_params(patience=1).fit(X, y)

@@ -143,7 +143,7 @@ def test_a_subclassed_model_is_given_the_inputs_by_name(mixed):
     network = sf.KerasClassifier(
         subclassed, loss=loss, epochs=2, shuffle=False, validation_split=0.2, random_state=0
     ).fit(X, y)
-    rows, _ = network._hold_out(60, y, None)
+    rows, _ = network._fit_settings().hold_out(60, 0, y)
     keras.utils.set_random_seed(0)
     model = subclassed()
     model.compile("adam", loss)

@@ -1,14 +1,18 @@
 """Arguments of builders and settings for Keras, and what is said of wrong ones."""
 
+import copy
+import inspect
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 import stackfuse as sf
-from stackfuse._networks.base import FITTED
 from tests.support.cases import build_classifier
 
 
@@ -38,7 +42,9 @@ def test_fitted_attributes_are_no_parameters(iris):
 
     X, y = iris
     network = sf.KerasClassifier(regularised).fit(pd.DataFrame(X, columns=list("abcd")), y)
-    assert {name for name in vars(network) if name.endswith("_")} == FITTED
+    fitted = {"X_shape_", "classes_", "feature_names_in_", "history_", "model_", "n_features_in_"}
+    public = {name for name in dir(network) if name.endswith("_") and name[0] != "_"}
+    assert {name for name in public if hasattr(network, name)} == fitted | {"outputs_"}
     assert clone(network).get_params().keys() == network.get_params().keys()
 
 
@@ -131,3 +137,71 @@ def test_settings_of_a_fit_may_change_with_warm_start(iris):
     assert np.shape(network.fit(*iris).history_["val_loss"]) == (2,)
     with pytest.raises(ValueError, match="'run_eagerly' changed since it was built"):
         network.set_params(run_eagerly=True).fit(*iris)
+
+
+def test_an_attribute_that_a_user_sets_is_no_parameter(iris):
+    network = sf.KerasClassifier(build_classifier, units=8, random_state=0)
+    network.__dict__["note"] = network.remark = "x"
+    assert not {"note", "remark"} & network.get_params().keys()
+    twin = clone(network)
+    assert not {"note", "remark"} & vars(twin).keys()
+    assert_array_equal(
+        twin.fit(*iris).predict_proba(iris[0]), network.fit(*iris).predict_proba(iris[0])
+    )
+    assert clone(twin.set_params(dropout=0.5)).get_params()["dropout"] == 0.5
+    again = pickle.loads(pickle.dumps(network))
+    assert again.remark == "x"
+    assert clone(again).get_params() == clone(network).get_params()
+    network.units = 4
+    assert clone(network).fit(*iris).model_.layers[1].units == 4
+
+
+def diverging(y, output):
+    import keras
+
+    return keras.ops.sum(1e30 * output * output, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"units": -1}, ValueError),
+        ({"epochs": -1}, ValueError),
+        ({"callbacks": ["none"]}, ValueError),
+        ({"validation_split": 2.0}, ValueError),
+        ({"class_weight": "none"}, ValueError),
+        ({"predict__batch_size": 0}, ValueError),
+        ({"optimizer": "sgd", "epochs": 9, "loss": diverging}, FloatingPointError),
+    ],
+)
+def test_a_fit_that_failed_is_not_fitted(change, error, iris):
+    network = sf.KerasClassifier(build_classifier, units=8, random_state=0).fit(*iris)
+    check_is_fitted(network)
+    network.set_params(**change)
+    with pytest.raises(error):
+        network.fit(*iris)
+    for attributes in (None, "model_", "classes_", "n_features_in_", "history_", "X_shape_"):
+        with pytest.raises(NotFittedError):
+            check_is_fitted(network, attributes)
+    with pytest.raises(NotFittedError):
+        network.predict(iris[0])
+    defaults: dict[str, Any] = {"epochs": 1, "validation_split": 0.0, "optimizer": "adam"}
+    network.set_params(**dict.fromkeys(change) | {"units": 8} | defaults)
+    assert network.fit(*iris).predict(iris[0]).shape == (150,)
+
+
+def test_a_shallow_copy_does_not_change_what_it_was_copied_from(iris):
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(*iris)
+    other = copy.copy(network)
+    assert other.model_ is network.model_
+    other.classes_ = np.array(["a", "b", "c"])
+    assert set(other.predict(iris[0])) <= {"a", "b", "c"}
+    assert network.classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", [sf.KerasClassifier, sf.KerasRegressor])
+def test_a_wrapper_has_two_ancestors_of_ours(kind):
+    ours = [cls.__name__ for cls in kind.__mro__ if cls.__module__.startswith("stackfuse.")]
+    assert ours == [kind.__name__, kind.__name__.replace("Keras", "Network"), "NetworkEstimator"]
+    parameters = inspect.signature(kind).parameters
+    assert list(parameters)[:3] == ["model", "optimizer", "loss"]

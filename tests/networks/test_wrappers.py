@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
-from stackfuse._networks.base import _target_dtype
+from stackfuse._training import prediction
 from stackfuse._training import program as _program
 from tests.support.cases import build_classifier, build_regressor, build_sigmoid
 
@@ -104,7 +104,7 @@ def test_a_shared_program_equals_a_model_compiled_for_itself(iris, optimizer, mo
     settings = {"dropout": 0.3, "epochs": 2, "optimizer": optimizer}
     networks = [sf.KerasClassifier(build_classifier, random_state=k, **settings) for k in (0, 1, 0)]
     shared = [network.fit(X, y).predict_proba(X) for network in networks]
-    monkeypatch.setattr(_program, "architecture", lambda model: None)
+    monkeypatch.setattr(_program.architecture, "architecture", lambda model: None)
     alone = [clone(network).fit(X, y).predict_proba(X) for network in networks]
     assert_array_equal(shared, alone)
 
@@ -318,7 +318,7 @@ def test_images_and_a_batch_larger_than_one_call(monkeypatch):
     y = (X.mean(axis=(1, 2)) > 0).astype(int)
     network = sf.KerasClassifier(build_classifier, random_state=0).fit(X, y)
     whole = network.predict_proba(X)
-    monkeypatch.setattr(_program, "PREDICT_ROWS", 7)
+    monkeypatch.setattr(prediction, "PREDICT_ROWS", 7)
     assert_allclose(network.predict_proba(X), whole, atol=1e-7)
 
 
@@ -507,12 +507,12 @@ def test_sparse_and_mapped_rows_are_read_batch_by_batch(iris, tmp_path):
 def test_held_out_rows_are_stratified_or_grouped(iris):
     X, y = iris
     network = sf.KerasClassifier(build_classifier, validation_split=0.3, random_state=0)
-    network._run_seed = 0
-    kept, held_out = network._hold_out(150, y, None)
+    settings = network._fit_settings()
+    kept, held_out = settings.hold_out(150, 0, y)
     assert_array_equal(np.bincount(y[held_out]), [15, 15, 15])
     assert_array_equal(np.sort(np.r_[kept, held_out]), np.arange(150))
     groups = np.arange(150) % 10
-    kept, held_out = network._hold_out(150, y, groups)
+    kept, held_out = settings.hold_out(150, 0, y, groups)
     assert not set(groups[kept]) & set(groups[held_out])
     assert "val_loss" in network.fit(X, y, groups=groups).history_
 
@@ -689,7 +689,7 @@ def test_targets_keep_their_precision_under_mixed_precision(diabetes):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         network = sf.KerasRegressor(build, loss="mae", random_state=0).initialize(X, y)
-        kept = network.outputs_.encode(y + 1000.3, _target_dtype(network.model_))
+        kept = network.outputs_.encode(y + 1000.3, network._fitted.target_dtype)
     finally:
         keras.config.set_dtype_policy(policy)
     assert len(np.unique(kept)) == len(np.unique(y))
@@ -843,7 +843,7 @@ def test_in_threads_and_in_processes(iris):
 def test_training_goes_on_after_pickling_as_if_nothing_had_happened(iris, shared, monkeypatch):
     X, y = iris
     if not shared:
-        monkeypatch.setattr(_program, "architecture", lambda model: None)
+        monkeypatch.setattr(_program.architecture, "architecture", lambda model: None)
     network = sf.KerasClassifier(build_classifier, dropout=0.4, random_state=1)
     for _ in range(3):
         network = pickle.loads(pickle.dumps(network.partial_fit(X, y)))

@@ -18,9 +18,9 @@ LINES, PARAMETERS, ENTRIES, ROOT_ENTRIES, NAMES = 60, 7, 15, 16, 12
 #: Their parameters are options that people know by name, and that the public interface fixes:
 #: the constructors of networks, stacks and meta-learners, and three functions.
 MANY_PARAMETERS = {
-    "_Builder.__init__",  # KerasClassifier, KerasRegressor
+    "KerasClassifier.__init__",  # KerasRegressor's too
     "Stack.__init__",  # StackingClassifier, StackingRegressor
-    "_Fusion.__init__",  # FusionClassifier, FusionRegressor
+    "_Head.__init__",  # FusionClassifier, FusionRegressor
     "GreedyClassifier.__init__",
     "fuse",
     "out_of_fold",

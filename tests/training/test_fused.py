@@ -55,7 +55,7 @@ def compare(estimator, X, y, cv: Any = 3, *, rtol=2e-5, method="predict_proba", 
     for one, other in zip(fused.estimators, loop.estimators):
         for a, b in zip(one.model_.variables, other.model_.variables):
             assert_allclose(a.numpy(), b.numpy(), rtol=rtol, atol=rtol, err_msg=a.path)
-        for a, b in zip(one._optimizer_state, other._optimizer_state):
+        for a, b in zip(one._fitted.optimizer_state, other._fitted.optimizer_state):
             assert_allclose(a, b, rtol=1e-3, atol=rtol)
         assert one.history_.keys() == other.history_.keys()
         for name in one.history_:

@@ -8,7 +8,7 @@ from sklearn.model_selection import cross_val_score
 
 import stackfuse as sf
 from stackfuse._keras.rows import Rows
-from stackfuse._training import program as _program
+from stackfuse._training import prediction
 from tests.support.cases import build_classifier, build_regressor
 
 
@@ -66,7 +66,7 @@ def test_long_rows_are_predicted_a_few_at_a_time(monkeypatch):
 
     network = sf.KerasRegressor(build, optimizer__learning_rate=1e-5, random_state=0).fit(X, y)
     assert heights(monkeypatch, network, X) == [32] * 4 + [22]
-    monkeypatch.setattr(_program, "_PREDICT_BYTES", 50 * 360_000)
+    monkeypatch.setattr(prediction, "_PREDICT_BYTES", 50 * 360_000)
     assert heights(monkeypatch, network, X) == [50, 50, 50]
     assert heights(monkeypatch, network, X, predict__batch_size=100) == [100, 50]
 

@@ -29,7 +29,7 @@ class _LiteRT(Format):
         only = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
         with quiet():
             try:
-                graph.model.export(path, format="litert", verbose=False, target_spec=only)
+                graph.model.export(str(path), format="litert", verbose=False, target_spec=only)
             except Exception as error:  # the converter's own class is no public name
                 raise NotConvertible(refusal(self.title, error)) from error
 

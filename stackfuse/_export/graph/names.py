@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from stackfuse._export.graph.nodes import nodes_behind
+from stackfuse._keras import private
 
 #: What outputs are called, and what runtimes call their own arguments.
 _TAKEN = {"decision", "features", "label", "prediction", "probabilities", "self"}
@@ -78,7 +79,7 @@ def rename_others(outputs: Iterable[Any], names: Iterable[str]) -> None:
         Of the inputs and outputs.
     """
     outputs, names = list(outputs), set(names)
-    last = {id(tensor._keras_history.operation) for tensor in outputs}
+    last = {id(private.history_of(tensor)[0]) for tensor in outputs}
     for number, node in enumerate(nodes_behind(outputs)):
         operation = node.operation
         own = id(operation) in last or isinstance(operation, keras.layers.InputLayer)

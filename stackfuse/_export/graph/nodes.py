@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from stackfuse._core import NotConvertible
+from stackfuse._keras import private
 
 
 def nodes_behind(outputs: Iterable[Any]) -> Iterator[Any]:
@@ -15,8 +16,7 @@ def nodes_behind(outputs: Iterable[Any]) -> Iterator[Any]:
     """
     seen, waiting = set(), list(outputs)
     while waiting:
-        operation, place, _ = waiting.pop()._keras_history
-        node = operation._inbound_nodes[place]
+        node = private.node_of(waiting.pop())
         if id(node) not in seen:
             seen.add(id(node))
             waiting += node.input_tensors

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from stackfuse._core import errors
-from stackfuse._keras import architecture
+from stackfuse._keras import architecture, private
 from stackfuse._training.batches import n_batches
 from stackfuse._training.program import Program
 from stackfuse._training.training import Training
@@ -103,7 +103,8 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
     always does unless it is recurrent.
     """
     model, program = training.model, Program.of(training.model)
-    n_recurrent = sum(isinstance(layer, keras.layers.RNN) for layer in model._flatten_layers())
+    layers = private.flatten_layers(model)
+    n_recurrent = sum(isinstance(layer, keras.layers.RNN) for layer in layers)
     if n_replicas * model.count_params() > WEIGHTS_THAT_GAIN:
         return False
     if program is None:

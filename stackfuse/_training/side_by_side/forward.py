@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework import op_def_registry
 
 from stackfuse._core import errors
+from stackfuse._keras import private
 
 #: Operations that are run whatever they return, and give the same each time.
 _HARMLESS = {"Assert", "Case", "If", "PrintV2", "StatefulPartitionedCall", "While"}
@@ -35,7 +35,7 @@ class Forward:
 
     def __init__(self, model, like: tuple):
         self.model = model
-        model._symbolic_build(data_batch=like)
+        private.build_for_training(model, like)
         model.reset_metrics()
         self.parts = (
             list(model.trainable_variables),
@@ -57,10 +57,10 @@ class Forward:
         model = self.model
         pairs = [pair for part, now in zip(self.parts, values) for pair in zip(part, now)]
         with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:
-            outputs = model(x, training=training) if model._call_has_training_arg else model(x)
-            loss = model._compute_loss(x, y, outputs, weight, training=training)
+            outputs = model(x, training=training) if private.takes_training(model) else model(x)
+            loss = private.compute_loss(model, x, y, outputs, weight, training=training)
             n_rows = tf.shape(keras.tree.flatten(x)[0])[0]
-            model._loss_tracker.update_state(loss, sample_weight=n_rows)
+            private.update_mean_loss(model, loss, n_rows)
             model.compute_metrics(x, y, outputs, weight)
         self.changes |= set(scope.state_mapping) - {id(variable) for variable, _ in pairs}
         return loss, [[scope.get_current_value(v) for v in part] for part in self.parts]
@@ -152,7 +152,7 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
     for kind in {node.op for node in nodes} - _HARMLESS:
-        described: Any = op_def_registry.get(kind)
+        described: Any = private.definition_of(kind)
         if described is None or not described.is_stateful:
             continue
         if all(argument.type != tf.resource.as_datatype_enum for argument in described.input_arg):

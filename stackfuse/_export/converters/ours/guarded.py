@@ -17,6 +17,7 @@ from stackfuse._export.graph.arithmetic import constant
 from stackfuse._keras import (
     indices,
     input_structure,
+    private,
 )
 
 
@@ -49,7 +50,7 @@ def _guarded(model, guarded_models: dict[int, Any]):
     if id(model) in guarded_models:
         return guarded_models[id(model)]
     masks: list[Any] = []
-    taken = {part.name for part in model._flatten_layers()}
+    taken = {part.name for part in private.flatten_layers(model)}
     names = (name for k in count() if (name := f"guard_{k}") not in taken)
 
     def call(layer, x, *args, **kwargs):
@@ -116,7 +117,7 @@ def _safe(layer, x):
     if isinstance(layer, keras.layers.CategoryEncoding):
         # No number fails it. Some runtimes count negative ones from the end, TensorFlow does not.
         return ops.where(_outside(x, -1.0, np.inf), _like(layer.num_tokens, x), x), None
-    if len(list(layer._flatten_layers())) > 1:
+    if len(private.flatten_layers(layer)) > 1:
         raise NotConvertible(
             f"The layer {layer.name!r}, a {type(layer).__name__}, hides a layer that looks indices "
             "up, so that one wrong index would fail a whole batch. Look them up before it."

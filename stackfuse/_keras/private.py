@@ -1,0 +1,107 @@
+"""The private names of Keras and TensorFlow in use: what is renamed there breaks one line here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from keras.src.backend.common import global_state
+from tensorflow.python.framework import op_def_registry
+
+#: Where Keras keeps the counters behind the names that it makes up.
+_NAME_COUNTERS = "object_name_uids"
+
+#: The attribute in which attention layers keep their rate of dropout.
+DROPOUT = "_dropout"
+
+#: The beginnings of Keras' warnings about optimizers that have no variables yet.
+OPTIMIZER_WARNINGS = (
+    "Skipping variable loading for optimizer",
+    "A total of 1 objects could not be loaded. Example error message for object "
+    "<keras.src.optimizers",
+)
+
+#: The modules, as a regular expression, that configurations name for layers, operations and models.
+NODE_MODULES = r"keras\.(layers|src\.ops|src\.models)"
+
+
+def history_of(tensor) -> tuple[Any, int, int]:
+    """Return the operation that made a symbolic tensor, the number of the call, and the place.
+
+    Parameters
+    ----------
+    tensor : KerasTensor
+
+    Returns
+    -------
+    operation : keras.Operation
+    call : int
+        Of the operation's calls, the one that made the tensor.
+    place : int
+        Of that call's outputs, the tensor's.
+    """
+    operation, call, place = tensor._keras_history
+    return operation, call, place
+
+
+def inbound_nodes(operation) -> list:
+    """Return the calls of an operation: ``input_tensors``, ``outputs``, ``arguments`` of each."""
+    return operation._inbound_nodes
+
+
+def node_of(tensor) -> Any:
+    """Return the call that made a symbolic tensor."""
+    operation, call, _ = history_of(tensor)
+    return inbound_nodes(operation)[call]
+
+
+def flatten_layers(layer) -> list:
+    """Return a layer or model and the layers within it, at any depth."""
+    return list(layer._flatten_layers())
+
+
+def build_for_training(model, like: tuple) -> None:
+    """Build a compiled model, its loss and its metrics for data like ``(x, y, sample_weight)``."""
+    model._symbolic_build(data_batch=like)
+
+
+def takes_training(model) -> bool:
+    """Whether a model's call has the argument `training`."""
+    return model._call_has_training_arg
+
+
+def compute_loss(model, x, y, outputs, sample_weight, *, training: bool):
+    """Return the loss of one batch, the penalties of the layers included."""
+    return model._compute_loss(x, y, outputs, sample_weight, training=training)
+
+
+def update_mean_loss(model, loss, n_rows) -> None:
+    """Add the loss of a batch to the mean that a model reports as ``loss``."""
+    model._loss_tracker.update_state(loss, sample_weight=n_rows)
+
+
+def exempt_weights(optimizer) -> list:
+    """Return the keys and the pattern of the weights that an optimizer was told not to decay."""
+    keys = getattr(optimizer, "_exclude_from_weight_decay", None) or ()
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    return [*keys, *([pattern] if pattern else [])]
+
+
+def knows_exempt_weights(optimizer) -> bool:
+    """Whether an optimizer was told which weights not to decay, or has looked it up in training."""
+    return getattr(optimizer, "_exclude_from_weight_decay_cache", None) is not None
+
+
+@contextmanager
+def names_anew(counters: dict[str, int]) -> Iterator[None]:
+    """Let Keras number the names that it makes up from these counters, then go on as before."""
+    present = global_state.get_global_attribute(_NAME_COUNTERS)
+    global_state.set_global_attribute(_NAME_COUNTERS, counters)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(_NAME_COUNTERS, present)
+
+
+def definition_of(operation: str) -> Any:
+    """Return TensorFlow's definition of an operation: ``is_stateful``, ``input_arg``; or None."""
+    return op_def_registry.get(operation)

@@ -1,0 +1,150 @@
+"""How a network is made and compiled."""
+
+import copy
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stackfuse._core import messages
+from stackfuse._keras import Outputs, check_network, private, several_outputs
+from stackfuse._networks.objects import build_from_settings, check_metrics, fresh_optimizer
+from stackfuse._networks.target import Target
+from stackfuse._training import seeded
+
+
+@dataclass(frozen=True)
+class Builder(ABC):
+    """Makes a compiled network for the data of one fit.
+
+    Attributes
+    ----------
+    optimizer, loss, metrics : object
+        See :class:`KerasClassifier`.
+    settings : dict of str to object
+        Further settings by name, such as ``optimizer__learning_rate``.
+    """
+
+    optimizer: Any = "adam"
+    loss: Any = None
+    metrics: Any = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @abstractmethod
+    def build(
+        self, X, rows: np.ndarray | None, target: Target, meta: dict, compile_kwargs: dict
+    ) -> tuple[Any, bool]:
+        """Return a network, and whether it was built with the `compile_kwargs`.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or MultiInput of shape (n_all_samples, ...)
+        rows : ndarray of int of shape (n_samples,), or None
+            The rows of X that the target belongs to; None for all.
+        target : Target
+        meta : dict of str to object
+            What is known of X and y.
+        compile_kwargs : dict of str to object
+        """
+
+    def routed(self, route: str) -> dict[str, Any]:
+        """Return the settings for a part of Keras: an optimizer, a loss, ``model.compile``, ..."""
+        prefix = f"{route}__"
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self.settings.items()
+            if name.startswith(prefix)
+        }
+
+    def take_parameters(self, params: dict[str, Any]) -> list[str]:
+        """Return the names of those parameters that belong to no constructor but are taken.
+
+        Raises
+        ------
+        ValueError
+            If nothing takes a name.
+        """
+        return []
+
+    def in_effect(self) -> list[str]:
+        """Return the names of parameters that differ from their defaults and act in compile."""
+        return []
+
+    def is_for_fit(self, name: str) -> bool:
+        """Whether a parameter acts in training and not in the making of the network."""
+        return name.startswith(("fit__", "predict__", "callbacks__"))
+
+    def content(self) -> dict[str, Any]:
+        """Return the contents of parameters that name a place, by the parameters' names."""
+        return {}
+
+    def picklable(self) -> dict[str, Any]:
+        """Return copies of the parameters that cannot be pickled as they are."""
+        return {}
+
+    def network(
+        self, X, rows: np.ndarray | None, target: Target, meta: dict, seed: int
+    ) -> tuple[Any, Outputs | several_outputs.SeveralOutputs]:
+        """Return a new compiled network, and what its outputs mean.
+
+        Parameters
+        ----------
+        X, rows, target, meta
+            See :meth:`build`.
+        seed : int
+            Of the initial weights.
+        """
+        compile_kwargs = self._compile_kwargs()
+        with seeded(seed):
+            network, took_kwargs = self.build(X, rows, target, meta, compile_kwargs)
+            check_network(network, X)
+            if network.compiled and not took_kwargs:
+                self._refuse_second_compile()
+                if network.loss is None:
+                    raise ValueError(
+                        "The builder compiled the model without a loss. Pass one to "
+                        "model.compile, or return the model uncompiled."
+                    )
+            compiled = network.compiled and network.loss is not None
+            loss = network.loss if compiled else compile_kwargs["loss"]
+            outputs = several_outputs.read_network(network, X, target.task, target.info, loss)
+            if not compiled:
+                compile_kwargs["loss"] = outputs.default_loss() if loss is None else loss
+                network.compile(**compile_kwargs)
+        return network, outputs
+
+    def _compile_kwargs(self) -> dict[str, Any]:
+        return {
+            "optimizer": fresh_optimizer(self.optimizer, self.routed("optimizer")),
+            "loss": build_from_settings(self.loss, self.routed("loss"), "loss"),
+            "metrics": copy.deepcopy(
+                check_metrics(build_from_settings(self.metrics, self.routed("metrics"), "metrics"))
+            ),
+            **self.routed("compile"),
+        }
+
+    def _refuse_second_compile(self) -> None:
+        """Raise if parameters would be ignored because the network comes compiled."""
+        given = self.in_effect()
+        if given:
+            raise ValueError(
+                f"{messages.listed(given)} would have no effect, because the model comes compiled. "
+                "Let the builder return it uncompiled, or take an argument `compile_kwargs` and "
+                "call model.compile(**compile_kwargs)."
+            )
+
+
+@contextmanager
+def begin_optimizers_anew() -> Iterator[None]:
+    """Let Keras begin anew with optimizers without variables in a copied or loaded model.
+
+    A model that is compiled and not trained yet has such an optimizer. Keras warns of it.
+    """
+    with warnings.catch_warnings():
+        for beginning in private.OPTIMIZER_WARNINGS:
+            warnings.filterwarnings("ignore", beginning)
+        yield

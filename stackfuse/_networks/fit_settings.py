@@ -1,0 +1,178 @@
+"""How a network is trained: epochs, batches, validation, callbacks, weights of rows."""
+
+import copy
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+
+from stackfuse._core import numeric, sklearn_private
+from stackfuse._keras import Rows
+from stackfuse._networks.builder import Builder
+from stackfuse._networks.class_weights import class_weights
+from stackfuse._networks.fitted_network import FittedNetwork
+from stackfuse._networks.holdout import hold_out
+from stackfuse._networks.objects import build_from_settings, check_callbacks
+from stackfuse._networks.target import Target
+from stackfuse._training import Training, rows_of
+
+#: A weight for each row by itself and by its class; None where it was not given.
+RowWeights = tuple[np.ndarray | None, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The settings of a fit.
+
+    Attributes
+    ----------
+    for_fit : dict of str to object
+        What ``model.fit`` takes: ``epochs``, ``batch_size``, ``shuffle``, ``verbose``, ...
+    validation_split, callbacks, class_weight : object
+        See :class:`KerasClassifier`.
+    callback_settings : dict of str to object
+        For callbacks that are classes.
+    """
+
+    for_fit: dict[str, Any]
+    validation_split: Any = 0.0
+    callbacks: Any = None
+    class_weight: Any = None
+    callback_settings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, estimator, builder: Builder, **further) -> Self:
+        """Read the settings from an estimator's parameters."""
+        names = ("epochs", "batch_size", "shuffle", "verbose")
+        return cls(
+            {name: getattr(estimator, name) for name in names} | builder.routed("fit"),
+            estimator.validation_split,
+            estimator.callbacks,
+            estimator.class_weight,
+            builder.routed("callbacks"),
+            **further,
+        )
+
+    def row_weights(self, X, sample_weight, target: Target, owner) -> RowWeights:
+        """Return the weights of the rows by themselves and by their class.
+
+        Parameters
+        ----------
+        X : array-like
+            As many rows as there are weights.
+        sample_weight : array-like of shape (n_samples,) or None
+        target : Target
+        owner : estimator
+            Named in the message.
+
+        Raises
+        ------
+        ValueError
+            If a weight is negative, or class weights are given for numbers.
+        """
+        if sample_weight is not None:
+            sample_weight = sklearn_private.check_sample_weight(
+                sample_weight, X, dtype=np.float32, ensure_non_negative=True
+            )
+        if self.class_weight is None:
+            return sample_weight, None
+        if target.classes is None:
+            raise ValueError(
+                f"{type(owner).__name__} has no classes, so class_weight must be None."
+            )
+        return sample_weight, class_weights(self.class_weight, target.numbers, target.classes)
+
+    def n_epochs(self, model, n_samples: int) -> Any:
+        """Return the number of epochs that the model is trained for."""
+        return self.for_fit["epochs"]
+
+    def checked(self, model, n_samples: int, epochs: int | None = None) -> dict[str, Any]:
+        """Return what goes to ``model.fit``, checked.
+
+        Parameters
+        ----------
+        model : keras.Model
+        n_samples : int
+        epochs : int or None
+            A number that takes the place of the setting.
+
+        Raises
+        ------
+        ValueError
+            If a number is none.
+        """
+        for_fit = dict(self.for_fit)
+        for_fit["epochs"] = self.n_epochs(model, n_samples) if epochs is None else epochs
+        numeric.check_count("epochs", for_fit["epochs"], least=0)
+        for_fit["batch_size"] = numeric.rows_per_batch(for_fit["batch_size"], n_samples)
+        if for_fit.get("validation_batch_size") is not None:
+            numeric.check_count("validation_batch_size", for_fit["validation_batch_size"])
+        return for_fit
+
+    def fraction(self, n_rows: int, strata) -> Any:
+        """Return the fraction of the rows to hold out for validation."""
+        return self.validation_split
+
+    def hold_out(self, n_rows: int, seed: int, strata=None, groups=None) -> tuple:
+        """Return the rows to train on, and those to validate on or None."""
+        fraction = self.fraction(n_rows, strata)
+        return hold_out(n_rows, fraction, seed % 2**32, strata, groups)
+
+    def training(
+        self,
+        fitted: FittedNetwork,
+        rows: Rows,
+        target: Target,
+        weights: RowWeights,
+        groups,
+        for_fit: dict[str, Any],
+    ) -> Training:
+        """Return what a network is going to be trained on, and how.
+
+        Parameters
+        ----------
+        fitted : FittedNetwork
+        rows : Rows
+        target : Target
+        weights : tuple
+            See :meth:`row_weights`.
+        groups : array-like of shape (n_samples,) or None
+        for_fit : dict of str to object
+            See :meth:`checked`.
+        """
+        numbers = fitted.outputs_.encode(target.numbers, fitted.target_dtype)
+        kept, held_out = self.hold_out(len(target.numbers), fitted.run_seed, target.strata, groups)
+        own, by_class = weights  # as in Keras, classes have no weights in validation
+        validation = None if held_out is None else _part(rows, numbers, own, held_out)
+        both = own if by_class is None else by_class if own is None else by_class * own
+        if held_out is not None:
+            rows, numbers, both = _part(rows, numbers, both, kept)
+        names = {field.name for field in fields(Training)}
+        return Training(
+            fitted.model_,
+            rows,
+            numbers,
+            both,
+            fitted.optimizer_state,
+            seed=fitted.run_seed,
+            validation=validation,
+            callbacks=self.fresh_callbacks(),
+            first_epoch=len(next(iter(fitted.history_.values()), [])),
+            fit_params={name: value for name, value in for_fit.items() if name not in names},
+            **{name: value for name, value in for_fit.items() if name in names},
+        )
+
+    def fresh_callbacks(self) -> list:
+        """Return new callbacks: made from classes, or copied."""
+        callbacks = build_from_settings(self.callbacks, self.callback_settings, "callbacks") or []
+        if isinstance(callbacks, dict):
+            callbacks = list(callbacks.values())
+        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+        check_callbacks(callbacks)
+        return copy.deepcopy(callbacks)
+
+
+def _part(rows: Rows, numbers, weights, places: np.ndarray) -> tuple:
+    """Return some rows of the training data."""
+    kept = rows_of(numbers, places)
+    return rows.part(places), kept, None if weights is None else weights[places]

@@ -1,0 +1,191 @@
+"""What a fit leaves: the trained network, the meaning of its outputs, the form of X's rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from stackfuse._core import MultiInput, multi_input, targets
+from stackfuse._keras import Rows
+from stackfuse._training import prediction
+
+
+class FittedNetwork:
+    """Everything that a fit sets. An estimator without one is not fitted.
+
+    Public attributes have the names that they have on the estimator. An attribute that is not
+    set yet is missing.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Missing if X has no column names.
+    X_shape_ : tuple of int, or dict of these
+        Shape of one row of X; by name for several inputs.
+    classes_ : ndarray or list of ndarray
+        Missing for numbers.
+    model_ : keras.Model
+    outputs_ : Outputs or SeveralOutputs
+    history_ : dict of str to list of float
+    input_columns : dict of str to list
+        The column names of the inputs that are frames, if X has several inputs.
+    y_is_column : bool
+    run_seed : int
+    built_from : dict of str to object
+        The parameters that the network was built from.
+    optimizer_state : list
+        Where the optimizer goes on.
+    seen_rows : list of bytes
+        Digests of some training rows.
+    """
+
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    X_shape_: Any
+    classes_: Any
+    model_: Any
+    outputs_: Any
+    history_: dict[str, list[float]]
+    input_columns: dict[str, list]
+    y_is_column: bool
+    run_seed: int
+    built_from: dict[str, Any]
+    optimizer_state: list
+    seen_rows: list[bytes]
+
+    def check_rows(self, X, owner, *, reset: bool, sparse: bool):
+        """Return X as numeric arrays whose rows have the form that was seen in fit.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+        owner : estimator
+            That X was passed to; scikit-learn sets its ``n_features_in_``.
+        reset : bool
+            Whether X sets the form.
+        sparse : bool
+            Whether X may be sparse.
+        """
+        if isinstance(X, MultiInput):
+            X = self._check_inputs(X, owner, reset=reset)
+        else:
+            settings = {"reset": reset, "dtype": "numeric", "allow_nd": True}
+            try:
+                X = validate_data(owner, X, **settings, accept_sparse="csr" if sparse else False)
+            except ValueError as error:
+                raise multi_input.where_missing(error, X, owner) from None
+            multi_input.check_numeric(X, owner)
+        if reset:
+            self.X_shape_ = multi_input.row_shapes(X)
+        elif multi_input.row_shapes(X) != self.X_shape_:
+            raise ValueError(
+                f"X has rows of shape {multi_input.row_shapes(X)}, but {type(owner).__name__} was "
+                f"fitted on rows of shape {self.X_shape_}."
+            )
+        return X
+
+    def _check_inputs(self, X: MultiInput, owner, *, reset: bool) -> MultiInput:
+        columns = X.columns
+        if reset:
+            self.n_features_in_, self.input_columns = len(X.arrays), columns
+        for name in set(columns) & set(self.input_columns):
+            if columns[name] != self.input_columns[name]:
+                raise ValueError(
+                    f"X[{name!r}] has the columns {columns[name]}, but was fitted with "
+                    f"{self.input_columns[name]}, in this order."
+                )
+        return multi_input.check_multi_input(X, owner)
+
+    def compute(self, rows, owner, finish: Callable, name: str, **options) -> Any:
+        """Return what the network, or a part of it, computes for checked rows.
+
+        Parameters
+        ----------
+        rows : array or MultiInput
+        owner : estimator
+            Named in the messages.
+        finish : callable
+            Makes numbers of the outputs.
+        name : str
+            Identifies `finish`: it is compiled once for each name.
+        **options : dict
+            See :func:`stackfuse._training.prediction.predict`.
+
+        Raises
+        ------
+        FloatingPointError
+            If a number is NaN or infinite.
+        """
+        numbers = prediction.predict(self.model_, Rows(rows, self.model_), finish, name, **options)
+        for table in numbers if isinstance(numbers, list) else [numbers]:
+            targets.check_finite_predictions(table, owner)
+        return numbers
+
+    def depends_on(self) -> dict[str, Any]:
+        """Return what the predictions depend on, in parts that can be digested."""
+        learnt = {name: vars(self).get(name) for name in ("classes_", "outputs_")}
+        return {**learnt, "model_": self.model_.get_weights()}
+
+    @property
+    def target_dtype(self) -> str:
+        """The dtype of the outputs, but at least float32: a half would round the target."""
+        outputs = getattr(self.model_, "outputs", None)
+        dtypes = {tensor.dtype for tensor in outputs} if outputs else {self.model_.variable_dtype}
+        return "float64" if "float64" in dtypes else "float32"
+
+    def __copy__(self):
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __getstate__(self):
+        state = dict(vars(self))
+        model = state.get("model_")
+        if model is None:
+            return state
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            # Keras warns when it loads an optimizer without variables.
+            optimizer.build(model.trainable_variables)
+        # Keras saves weights only: without these, dropout would go on from anywhere.
+        return state | {"counters": [v.numpy() for v in _counters(model)]}
+
+    def __setstate__(self, state):
+        counters = state.pop("counters", [])
+        vars(self).update(state)
+        for variable, value in zip(_counters(self.model_) if counters else [], counters):
+            variable.assign(value)
+
+
+class FromFit:
+    """An attribute of an estimator that lives in its :class:`FittedNetwork`."""
+
+    def __init__(self, name: str | None = None):
+        self.name: Any = name
+
+    def __set_name__(self, owner, name: str) -> None:
+        self.name = self.name or name
+
+    def __get__(self, estimator, owner=None) -> Any:
+        if estimator is None:
+            return self
+        fitted = vars(estimator).get("_fitted")
+        if fitted is None or self.name not in vars(fitted):
+            message = f"{type(estimator).__name__!r} object has no attribute {self.name!r}"
+            raise AttributeError(message, name=self.name, obj=estimator)
+        return vars(fitted)[self.name]
+
+    def __set__(self, estimator, value) -> None:
+        fitted = vars(estimator).setdefault("_fitted", FittedNetwork())
+        setattr(fitted, self.name, value)
+
+    def __delete__(self, estimator) -> None:
+        delattr(vars(estimator).get("_fitted"), self.name)
+
+
+def _counters(model) -> list:
+    """Return the variables of a model that are no weights: the states of its random layers."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]

@@ -1,0 +1,194 @@
+"""A target as a network learns it: y as numbers, the task, the classes."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import column_or_1d
+
+from stackfuse._core import targets
+from stackfuse._keras import several_outputs
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """The y of a fit.
+
+    Attributes
+    ----------
+    numbers : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class numbers, indicators or numbers.
+    task : str
+        See :func:`stackfuse._core.targets.task_of`.
+    columns : list of str or None
+        The names of y's columns, if y is a frame.
+    """
+
+    numbers: np.ndarray
+    task: targets.Task
+    columns: list | None
+
+    #: The labels, in sorted order; a list of arrays for several columns; None for numbers.
+    classes: Any = None
+
+    @classmethod
+    @abstractmethod
+    def read(cls, y, owner, *, known=None, classes=None) -> "Target":
+        """Check y and return it as a target.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        owner : estimator
+            Named in the messages.
+        known : ndarray, list of ndarray or None
+            The classes of an earlier fit that goes on.
+        classes : array-like or None
+            All labels, as the user named them.
+        """
+
+    @property
+    @abstractmethod
+    def info(self) -> dict[str, Any]:
+        """What a builder's `meta` says about the target."""
+
+    @property
+    def strata(self) -> np.ndarray | None:
+        """The classes to spread evenly over training and validation rows, if y is one column."""
+        return self.numbers if self.task in ("binary", "multiclass") else None
+
+    def classes_of(self, outputs) -> Any:
+        """Return the classes as the estimator's ``classes_``, or None for numbers."""
+        return self.classes
+
+    @property
+    def is_column(self) -> bool:
+        """Whether y has one axis."""
+        return self.numbers.ndim == 1
+
+
+@dataclass(frozen=True)
+class NumberTarget(Target):
+    """A target of numbers, for regression."""
+
+    @classmethod
+    def read(cls, y, owner, *, known=None, classes=None) -> "NumberTarget":
+        """See :meth:`Target.read`; numbers have no classes."""
+        columns = _column_names(y)
+        y = targets.check_target(y, classifier=False, owner=owner)
+        if y.ndim > 2:
+            raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
+        return cls(y, targets.task_of(y, classifier=False), columns)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """See :attr:`Target.info`."""
+        return {
+            "target_type_": "continuous" if self.task == "regression" else "continuous-multioutput",
+            "classes_": None,
+            "n_classes_": None,
+            "n_outputs_": 1 if self.is_column else self.numbers.shape[1],
+            "n_outputs_expected_": 1,
+            "y_columns_": self.columns,
+        }
+
+
+@dataclass(frozen=True)
+class LabelTarget(Target):
+    """A target of class labels, in one column or several, or a 0/1 matrix."""
+
+    @classmethod
+    def read(cls, y, owner, *, known=None, classes=None) -> "LabelTarget":
+        """See :meth:`Target.read`."""
+        columns = _column_names(y)
+        labels = classes if known is None else known
+        y = targets.check_target(y, classifier=True, owner=owner, one_class=labels is not None)
+        task = targets.task_of(y, classifier=True)
+        name = type(owner).__name__
+        if task == "multiclass-multioutput" or _is_list_of_arrays(labels):
+            task = "multiclass-multioutput"
+            found, numbers = _number_columns(y, labels, name)
+        elif task == "multilabel":
+            found, numbers = np.arange(y.shape[1]), y
+        else:
+            found, numbers = _number_labels(column_or_1d(y, warn=True), labels, name)
+            task = "binary" if len(found) == 2 else "multiclass"
+        if known is not None and classes is not None and not _same_classes(classes, known):
+            raise ValueError(
+                f"classes={_plain(classes)} differs from the classes of the first call, "
+                f"{_plain(known)}."
+            )
+        return cls(numbers, task, columns, found)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """See :attr:`Target.info`."""
+        found = self.classes
+        several = isinstance(found, list)
+        return {
+            "target_type_": "multilabel-indicator" if self.task == "multilabel" else self.task,
+            "classes_": found,
+            "n_classes_": [len(labels) for labels in found] if several else len(found),
+            "n_outputs_": len(found),
+            "n_outputs_expected_": len(found) if several else 1,
+            "y_columns_": self.columns,
+        }
+
+    def classes_of(self, outputs) -> Any:
+        """Return the classes: a list if each label of a 0/1 matrix has an output of its own."""
+        if self.task == "multilabel" and isinstance(outputs, several_outputs.SeveralOutputs):
+            return [np.arange(2) for _ in outputs.parts]
+        return self.classes
+
+
+def _column_names(y) -> list | None:
+    return list(y.columns) if hasattr(y, "columns") else None
+
+
+def _number_labels(y: np.ndarray, known, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes of one column of labels, and each row's place among them."""
+    found = np.unique(y if known is None else np.asarray(known))
+    unknown = np.setdiff1d(y, found)
+    if unknown.size:
+        raise ValueError(
+            f"y holds the labels {unknown[:5].tolist()}, but {name} knows "
+            f"{found.tolist()} only. Name all labels in the first call, "
+            "partial_fit(X, y, classes=...), or fit anew with warm_start=False."
+        )
+    return found, np.searchsorted(found, y)
+
+
+def _number_columns(y: np.ndarray, known, name: str) -> tuple[list, np.ndarray]:
+    """Return the classes and the places of several columns of labels."""
+    labels = [None] * y.shape[-1] if known is None else list(known)
+    if y.ndim != 2 or len(labels) != y.shape[1]:
+        raise ValueError(f"y has shape {y.shape}, but {len(labels)} columns of labels are needed.")
+    # numpy makes objects of a frame whose columns differ in dtype.
+    columns = [np.asarray(c.tolist()) if c.dtype.kind == "O" else c for c in y.T]
+    pairs = [_number_labels(column, which, name) for column, which in zip(columns, labels)]
+    for k, (found, _) in enumerate(pairs):
+        if len(found) < 2:
+            raise ValueError(
+                f"Column {k} of y holds one class only: {found.tolist()[0]!r}. Leave it out, "
+                "or name all classes, partial_fit(X, y, classes=[...])."
+            )
+    return [found for found, _ in pairs], np.column_stack([numbers for _, numbers in pairs])
+
+
+def _is_list_of_arrays(classes) -> bool:
+    """Whether these are the classes of several columns of y."""
+    return isinstance(classes, list | tuple) and len(classes) > 0 and np.ndim(classes[0]) == 1
+
+
+def _same_classes(given, known) -> bool:
+    if not _is_list_of_arrays(known):
+        return np.array_equal(np.unique(given), known)
+    return len(given) == len(known) and all(map(_same_classes, given, known))
+
+
+def _plain(classes) -> list:
+    """Return classes as lists, for a message."""
+    if _is_list_of_arrays(classes):
+        return [np.unique(c).tolist() for c in classes]
+    return np.unique(classes).tolist()
