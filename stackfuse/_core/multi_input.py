@@ -8,8 +8,8 @@ import pandas as pd
 import scipy.sparse
 from sklearn.utils.validation import check_array
 
+from stackfuse._core import sklearn_private
 from stackfuse._core.messages import listed
-from stackfuse._core.sklearn_private import safe_indexing
 from stackfuse._core.targets import check_same_length
 
 
@@ -94,7 +94,9 @@ def _rows_of(array, key):
         return array.iloc[key]
     if isinstance(array, np.ndarray) or scipy.sparse.issparse(array):
         return array[key]
-    return safe_indexing(array, key)  # other frames take neither masks nor arrays of numbers
+    return sklearn_private.safe_indexing(
+        array, key
+    )  # other frames take neither masks nor arrays of numbers
 
 
 def check_multi_input(X: MultiInput, owner) -> MultiInput:

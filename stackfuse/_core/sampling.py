@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from stackfuse._core import sklearn_private
 from stackfuse._core.multi_input import MultiInput
-from stackfuse._core.sklearn_private import safe_indexing
 
 
 def row_digests(X, rows=None) -> list[bytes]:
@@ -26,7 +26,7 @@ def row_digests(X, rows=None) -> list[bytes]:
     rows = np.arange(X.shape[0] if hasattr(X, "shape") else len(X)) if rows is None else rows
     digests: list[bytes] = []
     for start in range(0, len(rows), 4096):
-        part = safe_indexing(X, rows[start : start + 4096])
+        part = sklearn_private.safe_indexing(X, rows[start : start + 4096])
         arrays: list[Any] = list(part.arrays.values()) if isinstance(part, MultiInput) else [part]
         try:
             tables = [

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite
 
-from stackfuse._core.sklearn_private import num_samples
+from stackfuse._core import sklearn_private
 
 Task = Literal[
     "regression", "multioutput", "binary", "multiclass", "multilabel", "multiclass-multioutput"
@@ -29,7 +29,7 @@ def check_same_length(**arrays) -> None:
         ...
     ValueError: Found input variables with inconsistent numbers of samples: X has 2 rows, y has 3.
     """
-    lengths = {name: num_samples(a) for name, a in arrays.items() if a is not None}
+    lengths = {name: sklearn_private.num_samples(a) for name, a in arrays.items() if a is not None}
     if len(set(lengths.values())) > 1:
         first, *rest = (f"{name} has {n}" for name, n in lengths.items())
         raise ValueError(

@@ -146,7 +146,7 @@ class BaseFitter:
         digest = None if store is None else memory.digest_of(self.data)
         for name, base in named:
             engine: Any = engine_named(self.options.engine, self.options.n_jobs)
-            if digest is not None:
+            if store is not None and digest is not None:
                 engine = memory.RememberingEngine(engine, store, name, digest)
             try:
                 with report(name) as reports:

@@ -207,9 +207,10 @@ def replica(estimator, seed: int | None, inner_folds: list[Fold] | None = None):
     changed: dict[str, Any] = {}
     if inner_folds is not None:
         changed = dict.fromkeys(_outer_parts(twin), inner_folds)
-    for name, value in twin.get_params(deep=True).items() if seed is not None else ():
-        if name.rpartition("__")[2] == "random_state" and value is None:
-            changed[name] = derived_seed(seed, name)
+    if seed is not None:
+        for name, value in twin.get_params(deep=True).items():
+            if name.rpartition("__")[2] == "random_state" and value is None:
+                changed[name] = derived_seed(seed, name)
     return twin.set_params(**changed) if changed else twin
 
 

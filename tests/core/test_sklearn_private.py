@@ -43,7 +43,7 @@ BREAKS = {
 }
 
 IMPORTS = {
-    alias.asname or alias.name: (node.module, alias.name)
+    alias.asname or alias.name: (node.module or "", alias.name)
     for node in TREE.body
     if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn")
     for alias in node.names

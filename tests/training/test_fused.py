@@ -491,7 +491,7 @@ def test_auto_weighs_what_a_graph_takes_to_be_traced(
         program = Program.of(network.initialize(X, y).model_)
         assert program is not None
         program.steps_apart, program.model.train_function = 0, function
-        SideBySideEngine(loop).fit_folds(network, X, y, folds, method="predict_proba")
+        fit_folds(SideBySideEngine(loop), network, X, y, folds, method="predict_proba")
         assert bool(trained) == (epochs == n_epochs)
 
 
