@@ -29,7 +29,7 @@ from stackfuse._fusion.shapes import (
     check_shapes,
     in_one_dtype,
 )
-from stackfuse._fusion.strategies import FUSIONS
+from stackfuse._fusion.strategies import FUSIONS, Fusion
 from stackfuse._keras import copies
 
 #: The strategies that need no layers of their own to be sensible; "dense" is concat with a head.
@@ -38,7 +38,7 @@ _HOWS = [name for name in FUSIONS if name != "dense"]
 
 def fuse(
     models: Sequence[Any],
-    how: str = "concat",
+    how: str | Fusion = "concat",
     *,
     layer: Any = None,
     head: Any = None,
@@ -59,11 +59,13 @@ def fuse(
     models : sequence of keras.Model, str or PathLike
         At least two; a path is of a ``.keras`` or ``.h5`` file, which is loaded without the
         optimizer and the metrics that it was compiled with.
-    how : str, default="concat"
+    how : str or callable, default="concat"
         How the models' outputs are combined:
         "concat" side by side; "add", "average", "multiply", "maximum"; "weighted" a convex
         combination; "geometric" the log-linear pool; "attention" and "gated" weigh the models
-        row by row; "bilinear" the products of all pairs of columns.
+        row by row; "bilinear" the products of all pairs of columns. A strategy of your own is a
+        function from the list of the outputs' tensors to one tensor, made of stock layers and
+        ``keras.ops``; what the outputs mean is left to it.
     layer : int, str, None or list of these, default=None
         Which outputs are joined: the models', or those of a layer by its place in ``model.layers``
         (-2 is the last but one) or by its name. A list has one entry per model.
@@ -145,10 +147,10 @@ def fuse(
     return joined
 
 
-def _check_how(how: str, weights: Any, context: Any) -> None:
-    if how not in _HOWS:
+def _check_how(how: str | Fusion, weights: Any, context: Any) -> None:
+    if how not in _HOWS and (not callable(how) or isinstance(how, type)):
         raise ValueError(
-            f"how must be {messages.listed(_HOWS)}, got {how!r}."
+            f"how must be {messages.listed(_HOWS)}, or a function, got {how!r}."
             f"{messages.did_you_mean(str(how), _HOWS)}"
         )
     if weights is not None and how not in ("weighted", "geometric"):
@@ -158,7 +160,7 @@ def _check_how(how: str, weights: Any, context: Any) -> None:
 
 
 def _options(
-    how: str, weights: Any, context: str | None, sources: list[Source], parts: list[Part]
+    how: str | Fusion, weights: Any, context: str | None, sources: list[Source], parts: list[Part]
 ) -> dict[str, Any]:
     """Return the strategy's arguments besides the tensors."""
     if weights is not None:
@@ -181,8 +183,10 @@ def _context(name: str, sources: list[Source], dtype: str):
     return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=-1)
 
 
-def _joined(parts: list[Part], how: str, options: dict[str, Any], *, has_head: bool):
+def _joined(parts: list[Part], how: str | Fusion, options: dict[str, Any], *, has_head: bool):
     """Return the outputs, joined by a strategy, on a scale that has a meaning."""
+    if not isinstance(how, str):
+        return _check_tensors(how([part.tensor for part in parts]), "how")
     strategy = FUSIONS[how]
     if how in SIDE_BY_SIDE:
         check_shapes(parts, how)
@@ -227,7 +231,12 @@ def _apply_head(tensor, head: Any):
                 f"as [keras.layers.Dense(64, 'relu'), keras.layers.Dense(1)], got {part!r}."
             )
         tensor = part(tensor)
-    for output in keras.tree.flatten(tensor):
+    return _check_tensors(tensor, "head")
+
+
+def _check_tensors(outputs: Any, parameter: str) -> Any:
+    """Return what a function of the user's returned, if it is made of tensors of the graph."""
+    for output in keras.tree.flatten(outputs):
         if not isinstance(output, keras.KerasTensor):
-            raise TypeError(f"head must return a tensor of the graph, got {output!r}.")
-    return tensor
+            raise TypeError(f"{parameter} must return a tensor of the graph, got {output!r}.")
+    return outputs

@@ -803,3 +803,19 @@ def test_joined_models_join_again(tmp_path):
     both = sf.fuse(pairs, "average", kinds="softmax")
     wanted = np.mean([out(model, X) for model in models], axis=0)
     assert_allclose(reloaded(both, tmp_path)(X), wanted, atol=1e-6)
+
+
+def test_a_strategy_of_ones_own_joins_and_loads_without_its_code(tmp_path):
+    def median(tensors):
+        return keras.ops.median(keras.ops.stack(tensors, axis=-1), axis=-1)
+
+    models = [net(3, name=name) for name in ("a", "b", "c")]
+    joined = sf.fuse(models, median)
+    wanted = np.median([model(X) for model in models], axis=0)
+    assert_allclose(joined(X), wanted, rtol=1e-6)
+    joined.save(tmp_path / "joined.keras")
+    assert_array_equal(keras.models.load_model(tmp_path / "joined.keras")(X), joined(X))
+    with pytest.raises(TypeError, match="how must return a tensor of the graph, got 3"):
+        sf.fuse(models, lambda tensors: 3)
+    with pytest.raises(ValueError, match="or a function, got <class"):
+        sf.fuse(models, L.Average)
