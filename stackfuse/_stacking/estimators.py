@@ -60,11 +60,11 @@ default="auto"
     refit : bool, default=True
         Whether the bases are refitted on all rows to predict; if not, the fold models are kept
         and their predictions averaged.
-    engine : {"auto", "sequential", "fused"}, default="auto"
-        How the fold replicas of a network are trained: "sequential" one after another by
-        ``model.fit``; "fused" all at once in compiled graphs, one for every processor, which
-        gives the same up to rounding, or raises with the reason why it cannot; "auto" fuses where
-        that is possible and saves time.
+    engine : {"auto", "sequential", "fused"} or Engine, default="auto"
+        How the fold replicas of a network are trained. "sequential": one after another by
+        ``model.fit``. "fused": side by side in compiled graphs, one for every processor; this gives
+        the same up to rounding, or raises with the reason why it cannot. "auto": side by side where
+        that is possible and saves time. An engine of your own: see :mod:`stackfuse.engines`.
     memory : str, path or joblib.Memory, default=None
         A directory in which every fit of a base is kept, and found again whenever the same base is
         fitted on the same data, folds and seed: by another meta-learner, in another process, or

@@ -38,8 +38,8 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
     Parameters
     ----------
     engine : {"auto", "sequential", "fused"} or Engine
-        "auto" fuses networks where that is possible and pays, and is parallel for other estimators
-        where `n_jobs` asks for it.
+        "auto" trains the replicas of a network side by side where that is possible and pays, and
+        runs several jobs of other estimators at a time where `n_jobs` asks for it.
     n_jobs : int, default=None
 
     Raises
