@@ -7,6 +7,7 @@ from stackfuse._meta.scorers import (
     Score,
     ScoringClassifier,
     ScoringRegressor,
+    finite_places,
 )
 
 
@@ -15,9 +16,9 @@ class _Best(Combiner):
 
     def _weights_of(self, opinions: np.ndarray, score: Score) -> np.ndarray:
         n_models = opinions.shape[1]
-        scores = [score(opinions[:, k]) for k in range(n_models)]
-        self.scores_ = np.array(scores)
-        return np.eye(n_models)[self.scores_.argmax()]
+        self.scores_ = np.array([float(score(opinions[:, k])) for k in range(n_models)])
+        places = finite_places(self.scores_, self.scoring)
+        return np.eye(n_models)[places[self.scores_[places].argmax()]]
 
     @property
     def best_(self) -> str:

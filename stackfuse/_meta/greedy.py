@@ -12,6 +12,8 @@ from stackfuse._meta.scorers import (
     Score,
     ScoringClassifier,
     ScoringRegressor,
+    finite_places,
+    least_if_not_finite,
 )
 
 
@@ -75,12 +77,13 @@ class _Greedy(Combiner):
 
     def _weights_of(self, opinions: np.ndarray, score: Score) -> np.ndarray:
         _check_selection(self)
-        n_models = opinions.shape[1]
-        bags = [np.arange(n_models)]
+        alone = np.array([score(opinions[:, k]) for k in range(opinions.shape[1])])
+        places = finite_places(alone, self.scoring)
+        score, bags = least_if_not_finite(score), [places]
         if self.n_bags > 1:
             rng = check_random_state(self.random_state)
-            size = max(1, round(self.bag_fraction * n_models))
-            bags = [rng.choice(n_models, size, replace=False) for _ in range(self.n_bags)]
+            size = max(1, round(self.bag_fraction * len(places)))
+            bags = [rng.choice(places, size, replace=False) for _ in range(self.n_bags)]
         how = {"n_rounds": self.n_rounds, "sorted_start": self.sorted_start}
         counts = [select(opinions, score, np.sort(bag), **how) for bag in bags]
         return np.mean([count / count.sum() for count in counts], axis=0)

@@ -101,6 +101,33 @@ class ScoringRegressor(CombiningRegressor):
         return lambda average: scorer(NumbersAsX(), average.reshape(y.shape), y, **params)
 
 
+def least_if_not_finite(score: Score) -> Score:
+    """Return a score of which NaN and infinity are the least value: such a choice loses."""
+
+    def finite(average: np.ndarray) -> float:
+        value = score(average)
+        return float(value) if np.isfinite(value) else -np.inf
+
+    return finite
+
+
+def finite_places(scores: np.ndarray, scoring) -> np.ndarray:
+    """Return the numbers of the bases that have a finite score; the others are never chosen.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    places = np.flatnonzero(np.isfinite(scores))
+    if not len(places):
+        raise ValueError(
+            f"scoring={scoring!r} is NaN or infinite for every base. Check the predictions and the "
+            "target, or choose another scoring."
+        )
+    return places
+
+
 def _weights_if_any(weight: np.ndarray) -> dict[str, np.ndarray]:
     """Return the weights as a parameter of a scorer, unless all rows weigh the same."""
     return {} if (weight == weight[0]).all() else {"sample_weight": weight}

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss, make_scorer, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
@@ -402,3 +402,28 @@ def test_labels_are_exported(link, tmp_path):
     got = graph_of(meta, tmp_path / "meta.keras", X)
     assert_allclose(got["probabilities"], meta.predict_proba(X), atol=1e-14)
     assert_array_equal(got["label"], meta.predict(X))
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_base_without_a_finite_score_loses(lost, value):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=30)
+    X = y[:, None] + rng.normal(size=(30, 3)) * [0.1, 0.2, 0.3]
+    bad = X[:, lost]
+
+    def measure(y_true, y_pred):
+        return value if np.array_equal(y_pred, bad) else -np.mean((y_true - y_pred) ** 2)
+
+    scoring = make_scorer(measure)
+    left = np.delete(np.arange(3), lost)
+    best = sf.BestRegressor(scoring=scoring).fit(X, y)
+    assert_array_equal(best.weights_, np.eye(3)[left[0]])
+    for settings in ({}, {"sorted_start": False}, {"n_bags": 4, "random_state": 0}):
+        greedy = sf.GreedyRegressor(scoring=scoring, **settings).fit(X, y)
+        assert greedy.weights_[lost] == 0
+        assert_allclose(greedy.weights_.sum(), 1)
+    nothing = make_scorer(lambda y_true, y_pred: value)
+    for meta in (sf.BestRegressor(scoring=nothing), sf.GreedyRegressor(scoring=nothing)):
+        with pytest.raises(ValueError, match="is NaN or infinite for every base"):
+            meta.fit(X, y)
