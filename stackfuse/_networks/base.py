@@ -257,13 +257,14 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             begun.X = X = self._check_rows(X, reset=reset)
             known = None if reset else getattr(self, "classes_", None)
             target = self._target_kind.read(y, self, known=known, classes=classes)
+            if not reset:
+                target.check_like(self._fitted.target, self)
             settings = self._fit_settings()
             weights = settings.row_weights(shown, sample_weight, target, self)
             if reset:
                 self._make_network(X, rows, target)
             else:
                 self._check_same_building()
-            self._y_is_column = target.is_column
             for_fit = settings.checked(self.model_, len(target.numbers), epochs)
             self._predict_params()  # raises now if one is wrong
             if for_fit["epochs"]:
@@ -289,6 +290,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         classes = target.classes_of(fitted.outputs_)
         if classes is not None:
             fitted.classes_ = classes
+        fitted.target, fitted.y_is_column = target.without_rows(), target.is_column
         fitted.history_ = {}
         fitted.optimizer_state = []
 

@@ -8,6 +8,7 @@ from sklearn.utils.validation import validate_data
 
 from stackfuse._core import MultiInput, multi_input, targets
 from stackfuse._keras import Rows
+from stackfuse._networks.target import Target
 from stackfuse._training import prediction
 
 
@@ -32,6 +33,8 @@ class FittedNetwork:
     input_columns : dict of str to list
         The column names of the inputs that are frames, if X has several inputs.
     y_is_column : bool
+    target : Target
+        That of the first fit, without rows.
     run_seed : int
     built_from : dict of str to object
         The parameters that the network was built from.
@@ -50,6 +53,7 @@ class FittedNetwork:
     history_: dict[str, list[float]]
     input_columns: dict[str, list]
     y_is_column: bool
+    target: Target
     run_seed: int
     built_from: dict[str, Any]
     optimizer_state: list

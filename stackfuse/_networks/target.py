@@ -1,7 +1,7 @@
 """A target as a network learns it: y as numbers, the task, the classes."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ class Target(ABC):
     numbers: np.ndarray
     task: targets.Task
     columns: list | None
+
+    def without_rows(self) -> "Target":
+        """Return the form of the target, to compare later ones with."""
+        return replace(self, numbers=self.numbers[:0])
 
     #: The labels, in sorted order; a list of arrays for several columns; None for numbers.
     classes: Any = None
@@ -66,6 +70,43 @@ class Target(ABC):
     def is_column(self) -> bool:
         """Whether y has one axis."""
         return self.numbers.ndim == 1
+
+    def check_like(self, first: "Target", owner) -> None:
+        """Raise ValueError if a network that learns one target would be trained on another.
+
+        Parameters
+        ----------
+        first : Target
+            What the network was built for.
+        owner : estimator
+            Named in the message.
+        """
+        if self.form == first.form:
+            if None not in (self.columns, first.columns) and self.columns != first.columns:
+                raise ValueError(
+                    f"y has the columns {self.columns}, but {type(owner).__name__} was first "
+                    f"fitted on {first.columns}: pass these, in this order."
+                )
+            return
+        raise ValueError(
+            f"y is {self._form_in_words}, but {type(owner).__name__} was first fitted on "
+            f"{first._form_in_words}. Pass a y like the first, or build a new network: fit with "
+            "warm_start=False."
+        )
+
+    @property
+    def form(self) -> tuple[str, tuple[int, ...]]:
+        """What all targets of one network have in common: what they are, and their columns."""
+        several = self.task in ("multilabel", "multiclass-multioutput")
+        return self.task if several else "", self.numbers.shape[1:]
+
+    @property
+    def _form_in_words(self) -> str:
+        kinds = {"multilabel": " of indicators", "multiclass-multioutput": " of labels"}
+        shape = ", ".join(["n_samples", *map(str, self.numbers.shape[1:])])
+        return (
+            f"of shape ({shape}{',' if self.numbers.ndim == 1 else ''}){kinds.get(self.task, '')}"
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ import random
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone, is_classifier, is_regressor
@@ -915,3 +916,52 @@ def test_a_compiled_model_that_was_never_trained_is_copied(iris):
         for mine, theirs in zip(trained.get_weights(), model.get_weights(), strict=True):
             np.testing.assert_array_equal(mine, theirs)
     assert not model.optimizer.built
+
+
+def forms_of_y():
+    """Return a target of every form, and the estimator that learns it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    labels, flags = rng.integers(0, 3, 40), (X > 0).astype(int)
+    regressor = sf.KerasRegressor(build_regressor, random_state=0)
+    classifier = sf.KerasClassifier(build_sigmoid, loss="binary_crossentropy", random_state=0)
+    many = sf.KerasClassifier(build_classifier, random_state=0)
+    return X, {
+        "numbers": (regressor, X[:, 0]),
+        "a column": (regressor, X[:, :1]),
+        "two columns": (regressor, X[:, :2]),
+        "three columns": (regressor, X),
+        "two labels": (classifier, flags[:, :2]),
+        "three labels": (classifier, flags),
+        "three classes": (many, labels),
+    }
+
+
+@pytest.mark.parametrize("first", list(forms_of_y()[1]))
+def test_later_calls_refuse_a_target_of_another_form(first):
+    X, forms = forms_of_y()
+    estimator, y = forms[first]
+    for name, (other, later) in forms.items():
+        if is_classifier(other) != is_classifier(estimator):
+            continue
+        for warm in (False, True):
+            network = clone(estimator).set_params(warm_start=warm).fit(X, y)
+            before = network.model_.get_weights()
+            go_on = network.fit if warm else network.partial_fit
+            if name == first:
+                go_on(X, later)
+                continue
+            with pytest.raises(ValueError, match=r"was first fitted on|knows"):
+                go_on(X, later)
+            for one, two in zip(before, network.model_.get_weights()):
+                assert_array_equal(one, two)
+            assert network.predict(X).shape == y.shape
+
+
+def test_later_calls_refuse_other_columns_of_y():
+    X, forms = forms_of_y()
+    regressor, y = forms["two columns"]
+    network = clone(regressor).fit(X, pd.DataFrame(y, columns=["a", "b"]))
+    network.partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"y has the columns \['b', 'a'\], but KerasRegressor"):
+        network.partial_fit(X, pd.DataFrame(y, columns=["b", "a"]))

@@ -1,4 +1,5 @@
 import weakref
+from dataclasses import replace
 from typing import ClassVar
 
 import joblib
@@ -11,9 +12,11 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 import stackfuse as sf
+from stackfuse._core.errors import FitFailed
 from stackfuse._oof.engines import (
     JoblibEngine,
     SequentialEngine,
+    SideBySideEngine,
     engine_named,
 )
 from stackfuse._oof.engines import (
@@ -23,7 +26,7 @@ from stackfuse._oof.folds import (
     draw_folds,
     whole,
 )
-from stackfuse._oof.jobs import replica
+from stackfuse._oof.jobs import FoldFit, replica
 from tests.support.cases import build_classifier
 from tests.support.folds import fit_folds
 
@@ -191,3 +194,66 @@ def test_only_models_that_are_kept_come_back(iris, engine):
         assert_array_equal(one, other)
     one, other = (fits.estimators[2].predict_proba(X) for fits in (some, every))
     assert_array_equal(one, other)
+
+
+def altered(change):
+    """Return an engine that computes what the loop does, but for a change of its results."""
+
+    class Altered:
+        def run_jobs(self, jobs, data):
+            yield from change(list(SequentialEngine().run_jobs(jobs, data)))
+
+    return Altered()
+
+
+class Swallowing:
+    """Goes on where a fit fails."""
+
+    def run_jobs(self, jobs, data):
+        for number, job in enumerate(jobs):
+            try:
+                yield number, job.run(data)
+            except FitFailed:
+                yield number, FoldFit(None, None, None)
+
+
+class OtherSeeds:
+    def run_jobs(self, jobs, data):
+        return SequentialEngine().run_jobs((replace(job, seed=5) for job in jobs), data)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        SequentialEngine(),
+        JoblibEngine(2),
+        engine_named("auto"),
+        SideBySideEngine(SequentialEngine()),
+        altered(reversed),
+    ],
+    ids=["loop", "joblib", "auto", "side by side", "in any order"],
+)
+def test_engines_compute_what_the_loop_does(engine):
+    sf.testing.check_engine(engine)
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (altered(lambda fits: fits[1:]), "jobs"),
+        (altered(lambda fits: fits + fits[:1]), "yielded twice"),
+        (altered(lambda fits: [(k, f._replace(predictions=None)) for k, f in fits]), "predictions"),
+        (altered(lambda fits: [(k, f.without_model()) for k, f in fits]), "the model is not"),
+        (altered(lambda fits: [(k, f._replace(history={})) for k, f in fits]), "history"),
+        (Swallowing(), "raises nothing"),
+        (OtherSeeds(), "predictions"),
+    ],
+)
+def test_wrong_engines_are_found_out(engine, message):
+    with pytest.raises(AssertionError, match=message):
+        sf.testing.check_engine(engine)
+
+
+def test_what_is_no_engine_is_refused(iris):
+    with pytest.raises(TypeError, match="an object with a method run_jobs, got 3"):
+        sf.StackingClassifier([("lr", LogisticRegression())], engine=3).fit(*iris)

@@ -1,10 +1,18 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.metrics import log_loss, r2_score
-from sklearn.model_selection import RepeatedStratifiedKFold, TimeSeriesSplit, cross_val_predict
+from sklearn.model_selection import (
+    GroupKFold,
+    RepeatedStratifiedKFold,
+    TimeSeriesSplit,
+    cross_val_predict,
+)
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 
 import stackfuse as sf
 from tests.support.cases import build_classifier
@@ -122,3 +130,45 @@ def test_a_base_that_predicts_nonsense_is_named(iris):
 def test_missing_method(iris):
     with pytest.raises(ValueError, match=r"ridge does not implement the method predict_proba"):
         sf.out_of_fold([("ridge", RidgeClassifier())], *iris, stack_method="predict_proba")
+
+
+def test_every_cv_of_a_stack_works_without_one(iris, tmp_path):
+    X, y = iris
+    labels = np.array(["a", "b", "c"])[y]
+    bases = [("lr", LogisticRegression(max_iter=500)), ("nb", GaussianNB()), ("no", "drop")]
+    oof = sf.out_of_fold(bases, X, labels, cv=3)
+    stack = sf.StackingClassifier(bases, LogisticRegression(), cv=3).fit(X, labels)
+    assert_array_equal(oof.predictions, stack.oof_.predictions)
+    again = sf.out_of_fold(bases, X, labels, cv=oof)
+    assert_array_equal(again.predictions, oof.predictions)
+    with pytest.raises(ValueError, match="another y"):
+        sf.out_of_fold(bases, X, labels[::-1], cv=oof)
+    fitted = [(name, base.fit(X, labels)) for name, base in bases[:2]]
+    prefit = sf.out_of_fold(fitted, X, labels, cv="prefit")
+    wanted = np.hstack([base.predict_proba(X) for _, base in fitted])
+    assert_array_equal(prefit.predictions, wanted)
+    network = sf.KerasClassifier(build_classifier, epochs=2, random_state=0).fit(X, labels)
+    network.model_.save(tmp_path / "net.keras", include_optimizer=False)
+    files = [("net", tmp_path / "net.keras")]
+    for cv in ("prefit", 3):
+        from_file = sf.out_of_fold(files, X, labels, cv=cv, classifier=True)
+        assert_allclose(from_file.predictions, network.predict_proba(X), atol=1e-6)
+    for cv, message in (("outer", "there is none"), ("three", "must be a splitter")):
+        with pytest.raises(ValueError, match=message):
+            sf.out_of_fold(bases, X, labels, cv=cv)
+
+
+def test_metadata_is_routed_as_in_a_stack(iris):
+    X, y = iris
+    weight = np.random.default_rng(0).uniform(size=len(y))
+    groups = np.arange(len(y)) % 5
+    with config_context(enable_metadata_routing=True):
+        weighs = LogisticRegression(max_iter=500).set_fit_request(sample_weight=True)
+        bases = [("weighs", weighs), ("knn", KNeighborsClassifier())]
+        oof = sf.out_of_fold(bases, X, y, cv=GroupKFold(5), groups=groups, sample_weight=weight)
+    for train, test in oof.folds:
+        assert not set(groups[train]) & set(groups[test])
+        model = LogisticRegression(max_iter=500).fit(X[train], y[train], weight[train])
+        assert_allclose(oof.predictions[test, :3], model.predict_proba(X[test]))
+    with pytest.raises(TypeError, match=r"knn .*does not support sample weights"):
+        sf.out_of_fold([("knn", KNeighborsClassifier())], X, y, sample_weight=weight)
