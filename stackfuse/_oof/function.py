@@ -39,7 +39,7 @@ def out_of_fold(
     groups=None,
     stack_method: str | Mapping[str, str] = "auto",
     sample_weight=None,
-    engine="auto",
+    engine: Any = "auto",
     n_jobs=None,
     memory=None,
     on_error="raise",

@@ -49,7 +49,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         passthrough: bool | Sequence = False,
         verbose=0,
         refit=True,
-        engine="auto",
+        engine: Any = "auto",
         memory: Any = None,
         on_error="raise",
         random_state=None,

@@ -1,6 +1,7 @@
 """Convex, greedy and discrete combinations: their weights, their columns, and what they refuse."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -419,7 +420,8 @@ def test_a_base_without_a_finite_score_loses(lost, value):
     left = np.delete(np.arange(3), lost)
     best = sf.BestRegressor(scoring=scoring).fit(X, y)
     assert_array_equal(best.weights_, np.eye(3)[left[0]])
-    for settings in ({}, {"sorted_start": False}, {"n_bags": 4, "random_state": 0}):
+    tried: list[dict[str, Any]] = [{}, {"sorted_start": False}, {"n_bags": 4, "random_state": 0}]
+    for settings in tried:
         greedy = sf.GreedyRegressor(scoring=scoring, **settings).fit(X, y)
         assert greedy.weights_[lost] == 0
         assert_allclose(greedy.weights_.sum(), 1)
