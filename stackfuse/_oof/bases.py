@@ -154,6 +154,10 @@ def with_memory(base, memory):
     return clone(base).set_params(**unset) if unset else base
 
 
+#: The splitter's name in the router: no base can have it, for theirs hold no "__".
+_SPLITTER = "cv__splitter"
+
+
 def router_of(bases: Sequence[tuple[str, Any]], cv) -> MetadataRouter:
     """Return the router of an out-of-fold run by itself."""
     router = MetadataRouter(owner="out_of_fold")
@@ -167,7 +171,7 @@ def with_splitter(router: MetadataRouter, cv) -> MetadataRouter:
     """Add a splitter to a router."""
     splits = MethodMapping().add(caller="fit", callee="split")
     splitter = cv if hasattr(cv, "get_metadata_routing") else _NoSplitter()
-    return router.add(splitter=splitter, method_mapping=splits)
+    return router.add(**{_SPLITTER: splitter}, method_mapping=splits)
 
 
 def route(
@@ -189,7 +193,7 @@ def route(
     if groups is not None:
         fit_params = {**fit_params, "groups": groups}
     routed = process_routing(router, "fit", **fit_params)
-    return {name: routed[name]["fit"] for name in names}, routed["splitter"]["split"]
+    return {name: routed[name]["fit"] for name in names}, routed[_SPLITTER]["split"]
 
 
 class _NoSplitter:

@@ -81,12 +81,17 @@ class Fits:
             raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
 
     def handle_failure(self, name: str, failure: errors.FitFailed, on_error: str) -> None:
-        """Note why a base is dropped, with a warning; or raise what its fit raised."""
+        """Note why a base is dropped, with a warning; or raise what its fit raised.
+
+        Called when no error is being handled, so that the cause has no other context.
+        """
         cause, place = failure.cause, f" {failure.place}" if failure.place else ""
         what = f"Base estimator {name!r} failed{place}"
         if on_error == "raise":
             if isinstance(cause, UnusablePredictions):
                 raise ValueError(f"{what}: {cause}.") from cause
+            if failure.__cause__ not in (None, cause):  # where a process raised it
+                cause.__cause__ = failure.__cause__
             cause.add_note(f"{what}.")
             raise cause
         why = str(cause) if isinstance(cause, UnusablePredictions) else _told(cause)
@@ -148,14 +153,17 @@ class BaseFitter:
             engine: Any = engine_named(self.options.engine, self.options.n_jobs)
             if store is not None and digest is not None:
                 engine = memory.RememberingEngine(engine, store, name, digest)
+            failure = None
             try:
                 with report(name) as reports:
                     jobs = self._jobs(name, base, fit_params.get(name, {}), reports)
                     done.of[name] = self._fit_base(name, jobs, engine, reports)
-            except errors.FitFailed as failure:
+            except errors.FitFailed as error:
+                failure = error
+            except Exception as error:  # of the engine: it declines, or a process of its was killed
+                failure = errors.FitFailed("", error)
+            if failure is not None:
                 done.handle_failure(name, failure, self.options.on_error)
-            except errors.CannotTrainSideBySide as error:  # engine="fused" was asked for
-                done.handle_failure(name, errors.FitFailed("", error), self.options.on_error)
         done.check_any_left()
         return done
 
@@ -181,9 +189,14 @@ class BaseFitter:
     ) -> list[FoldFit]:
         found: dict[int, FoldFit] = {}
         for number, fit in engine.run_jobs(jobs, self.data):
+            if number in found:
+                raise RuntimeError(f"the engine ran job {number} twice: {self.options.engine!r}")
             found[number] = fit
             if reports is not None:
                 reports[number].done_elsewhere()
+        left = set(range(len(jobs))) - set(found)
+        if left:
+            raise RuntimeError(f"the engine left out jobs {sorted(left)}: {self.options.engine!r}")
         fits = [found[number] for number in range(len(jobs))]
         self.check(name, jobs, fits)
         if self.check.methods[name] != FEATURES:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -95,7 +95,14 @@ default="auto"
     """
     options = FitOptions(engine, n_jobs, memory, on_error, random_state)
     check_cv_name(cv)
-    names = [name for name, _ in estimators]
+    routing = sklearn_private.routing_enabled()
+    if fit_params and not routing:
+        raise TypeError(
+            f"out_of_fold got an unexpected argument {next(iter(fit_params))!r}. Metadata for the "
+            "estimators needs sklearn.set_config(enable_metadata_routing=True)."
+        )
+    estimators = list(estimators)
+    names = names_of(estimators)
     if len(set(names)) < len(names):
         raise ValueError(f"The names of the estimators are not unique: {names}.")
     kinds = [e for _, e in estimators if not isinstance(e, str | os.PathLike)]
@@ -110,9 +117,10 @@ default="auto"
     failures: dict[str, str] = {}
     if sample_weight is not None:
         fit_params["sample_weight"] = np.asarray(sample_weight)
-        if not sklearn_private.routing_enabled():
+        if not routing and not (isinstance(cv, str) and cv == "prefit"):
             bases = check_weights(bases, on_error, failures)
-    base_params, split_params = route(router_of(bases, cv), names_of(bases), groups, fit_params)
+    router = router_of(bases, cv) if routing else None
+    base_params, split_params = route(router, names_of(bases), groups, fit_params)
     plan = Plan(
         bases,
         X,
@@ -176,17 +184,18 @@ def _predicted_by_fitted_bases(plan: Plan) -> tuple[OutOfFold, Fits]:
     """Take the bases as they are; their predictions stand in for out-of-fold ones."""
     fits = Fits()
     for name, base in plan.bases:
-        job = FoldJob(base, plan.folds[0], plan.methods[name])
+        job, failure = FoldJob(base, plan.folds[0], plan.methods[name]), None
         try:
             with job.failing_here():
-                _initialize(base, plan)
+                base = _initialized(base, plan)
                 check_is_fitted(base)
                 fit = FoldFit(base, contribution(base, job.method, plan.X), None)
             plan.check(name, [job], [fit])
-        except errors.FitFailed as failure:
-            fits.handle_failure(name, failure, plan.options.on_error)
-        else:
             fits.of[name] = [fit]
+        except errors.FitFailed as error:
+            failure = error
+        if failure is not None:
+            fits.handle_failure(name, failure, plan.options.on_error)
     fits.check_any_left()
     columns, blocks = [], []
     n_classes = None if plan.classes is None else len(plan.classes)
@@ -200,11 +209,13 @@ def _predicted_by_fitted_bases(plan: Plan) -> tuple[OutOfFold, Fits]:
     return oof, fits
 
 
-def _initialize(base, plan: Plan) -> None:
-    """Load the network of a file that is used as it is."""
+def _initialized(base, plan: Plan) -> Any:
+    """Return a base, of the path of a Keras file the network in it; the user's stay as they are."""
     from_file = isinstance(getattr(base, "model", None), str | os.PathLike)
     if from_file and getattr(base, "epochs", None) == 0 and not hasattr(base, "model_"):
-        base.initialize(plan.X, plan.y if plan.classes is None else plan.classes[plan.y])
+        y = plan.y if plan.classes is None else plan.classes[plan.y]
+        return clone(base).initialize(plan.X, y)
+    return base
 
 
 def assemble(

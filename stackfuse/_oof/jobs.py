@@ -67,7 +67,7 @@ def plain_history(estimator) -> dict[str, list[float]] | None:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FoldJob:
     """One fit of one base estimator; it can be pickled.
 
@@ -148,13 +148,21 @@ class FoldJob:
         return fit if self.keep_model else fit.without_model()
 
     @contextmanager
-    def failing_here(self) -> Iterator[None]:
-        """Raise an error as the failure of this job; who declines has not failed."""
+    def failing_here(self, *, may_decline: bool = False) -> Iterator[None]:
+        """Raise an error as the failure of this job.
+
+        Parameters
+        ----------
+        may_decline : bool, default=False
+            Whether ``CannotTrainSideBySide`` is no failure, but the engine's way to decline.
+        """
         try:
             yield
-        except (errors.FitFailed, errors.CannotTrainSideBySide):
+        except errors.FitFailed:
             raise
         except Exception as error:
+            if may_decline and isinstance(error, errors.CannotTrainSideBySide):
+                raise
             raise errors.FitFailed(self.place, error) from error
 
     def __getstate__(self) -> dict[str, Any]:
@@ -175,16 +183,24 @@ def jobs_of(estimator, folds: Sequence[Fold], **settings: Any) -> list[FoldJob]:
     several = {"seeds": "seed", "keep_models": "keep_model", "progress": "progress"}
     own = {name: settings.pop(many) for many, name in several.items() if settings.get(many)}
     settings = {name: value for name, value in settings.items() if name not in several}
-    outer = bool(_outer_parts(estimator))
+    if not folds:
+        return []
+    first = FoldJob(estimator, folds[0], place=_place(0, folds[0]))
+    with first.failing_here():
+        estimator = clone(estimator)  # what the user has fitted stays behind
+        outer = bool(_outer_parts(estimator))
     jobs = []
     for k, fold in enumerate(folds):
-        place = f"on fold {k}" if len(fold.test) else "on all rows"
-        job = FoldJob(estimator, fold, place=place, **settings)
+        job = FoldJob(estimator, fold, place=_place(k, fold), **settings)
         with job.failing_here():
             inner = _inner_folds(folds, k) if outer else None
         mine = {name: values[k] for name, values in own.items()}
         jobs.append(replace(job, inner_folds=inner, **mine))
     return jobs
+
+
+def _place(k: int, fold: Fold) -> str:
+    return f"on fold {k}" if len(fold.test) else "on all rows"
 
 
 def replica(estimator, seed: int | None, inner_folds: list[Fold] | None = None):

@@ -1,3 +1,5 @@
+import os
+import pickle
 import weakref
 from dataclasses import replace
 from typing import ClassVar
@@ -10,6 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
+from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
 from stackfuse._core.errors import FitFailed
@@ -26,7 +29,7 @@ from stackfuse._oof.folds import (
     draw_folds,
     whole,
 )
-from stackfuse._oof.jobs import FoldFit, replica
+from stackfuse._oof.jobs import FoldFit, jobs_of, replica
 from tests.support.cases import build_classifier
 from tests.support.folds import fit_folds
 
@@ -257,3 +260,45 @@ def test_wrong_engines_are_found_out(engine, message):
 def test_what_is_no_engine_is_refused(iris):
     with pytest.raises(TypeError, match="an object with a method run_jobs, got 3"):
         sf.StackingClassifier([("lr", LogisticRegression())], engine=3).fit(*iris)
+    with pytest.raises(TypeError, match="an object with a method run_jobs"):
+        sf.StackingClassifier([("lr", LogisticRegression())], engine=SequentialEngine).fit(*iris)
+
+
+@pytest.mark.parametrize("memory", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(lambda fits: fits[1:], "left out job"), (lambda fits: fits + fits[:1], "twice")],
+)
+def test_an_engine_that_goes_wrong_is_named_and_never_loops(
+    iris, tmp_path, memory, change, message
+):
+    bases = [("tree", DecisionTreeClassifier(random_state=0))]
+    settings = {"cv": 3, "memory": tmp_path if memory else None}
+    with pytest.raises(RuntimeError, match=message):
+        sf.out_of_fold(bases, *iris, engine=altered(change), **settings)
+
+
+class Killing(LogisticRegression):
+    """Ends its process."""
+
+    def fit(self, X, y, sample_weight=None):
+        os._exit(1)
+
+
+@pytest.mark.slow
+def test_a_base_that_kills_its_process_is_dropped(iris):
+    bases = [("kills", Killing()), ("lr", LogisticRegression(max_iter=500))]
+    stack = sf.StackingClassifier(bases, LogisticRegression(), cv=2, n_jobs=2, on_error="drop")
+    with pytest.warns(UserWarning, match="'kills' failed and is dropped"):
+        stack.fit(*iris)
+    assert list(stack.failures_) == ["kills"]
+
+
+def test_jobs_hold_no_fitted_model(iris):
+    X, y = iris
+    forest = RandomForestClassifier(100, random_state=0).fit(X, y)
+    (job, *others) = jobs_of(forest, draw_folds(3, X, y, classifier=True))
+    assert len(pickle.dumps(job)) < 10_000 < len(pickle.dumps(forest))
+    assert all(other.estimator is job.estimator for other in others)
+    assert {job: 1}[job] == 1
+    assert job != others[0]

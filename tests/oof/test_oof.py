@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import (
@@ -172,3 +172,61 @@ def test_metadata_is_routed_as_in_a_stack(iris):
         assert_allclose(oof.predictions[test, :3], model.predict_proba(X[test]))
     with pytest.raises(TypeError, match=r"knn .*does not support sample weights"):
         sf.out_of_fold([("knn", KNeighborsClassifier())], X, y, sample_weight=weight)
+
+
+def test_bases_without_metadata_routing_and_any_iterable_of_them(iris):
+    X, y = iris
+    bases = {"ada": AdaBoostClassifier(n_estimators=3), "splitter": GaussianNB()}
+    oof = sf.out_of_fold(zip(bases, bases.values()), X, y, cv=3)
+    wanted = cross_val_predict(GaussianNB(), X, y, cv=3, method="predict_proba")
+    assert_allclose(oof.predictions[:, 3:], wanted)
+    with config_context(enable_metadata_routing=True):
+        weighs = LogisticRegression(max_iter=500).set_fit_request(sample_weight=True)
+        stack = sf.StackingClassifier([("splitter", weighs)], GaussianNB(), cv=3)
+        stack.set_params(final_estimator=GaussianNB().set_fit_request(sample_weight=True))
+        weight = np.linspace(0.1, 1, len(y))
+        wanted = sf.out_of_fold([("splitter", weighs)], X, y, cv=3, sample_weight=weight)
+        got = stack.fit(X, y, sample_weight=weight).oof_
+    assert_array_equal(got.predictions, wanted.predictions)
+
+
+def test_a_misspelt_option_is_told_at_once(iris):
+    with pytest.raises(TypeError, match="unexpected argument 'random_sate'"):
+        sf.out_of_fold([("nb", GaussianNB())], *iris, random_sate=0, on_error="drop")
+
+
+def test_fitted_bases_stay_as_they_are(iris, tmp_path):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, random_state=0).fit(X, y)
+    network.model_.save(tmp_path / "net.keras", include_optimizer=False)
+    mine = sf.KerasClassifier(str(tmp_path / "net.keras"), epochs=0)
+    oof = sf.out_of_fold([("net", mine)], X, y, cv="prefit")
+    assert not hasattr(mine, "model_")
+    assert_array_equal(oof.predictions, network.predict_proba(X))
+    knn = KNeighborsClassifier().fit(X, y)
+    weights = np.ones(len(y))
+    oof = sf.out_of_fold([("knn", knn)], X, y, cv="prefit", sample_weight=weights)
+    assert_array_equal(oof.predictions, knn.predict_proba(X))
+
+
+class Failing(GaussianNB):
+    def fit(self, X, y, sample_weight=None):
+        try:
+            raise ValueError("deep inside")
+        except ValueError as error:
+            raise KeyError("the fit") from error
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_an_error_is_that_of_the_fit_with_a_note(iris, n_jobs):
+    with pytest.raises(KeyError) as caught:
+        sf.out_of_fold([("bad", Failing())], *iris, cv=3, n_jobs=n_jobs)
+    (note,) = caught.value.__notes__
+    assert note.startswith("Base estimator 'bad' failed on fold ")
+    seen, error = set(), caught.value
+    while error is not None:  # the chain ends, and holds nothing of ours
+        assert id(error) not in seen
+        assert type(error).__name__ != "FitFailed"
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    assert len(seen) == 2  # what the fit raised from, or the traceback of the process

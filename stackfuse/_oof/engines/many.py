@@ -70,8 +70,11 @@ def fit_many(
     folds = [Fold(job.rows, np.arange(0)) for job in jobs]
     seeds = [job.seed for job in jobs]
     fits = jobs_of(estimator, folds, seeds=seeds, fit_params=fit_params or {})
+    cause = None
     try:
         done = dict(engine_named(engine).run_jobs(fits, Data(X, y)))
     except errors.FitFailed as failure:
-        raise failure.cause from None
+        cause = failure.cause
+    if cause is not None:
+        raise cause
     return [done[number].estimator for number in range(len(jobs))]

@@ -48,7 +48,7 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
         If there is none of that name; the message lists them all.
     """
     if not isinstance(engine, str):
-        if not callable(getattr(engine, "run_jobs", None)):
+        if isinstance(engine, type) or not callable(getattr(engine, "run_jobs", None)):
             raise TypeError(
                 f"engine must be a name or an object with a method run_jobs, got {engine!r}."
             )

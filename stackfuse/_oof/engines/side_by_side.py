@@ -135,14 +135,14 @@ def _refuse_own_fit(estimator) -> None:
 def _begin(job: FoldJob, data: Data) -> tuple[Any, BegunFit]:
     """Return the replica of a job, and its fit up to the training."""
     rows = job.fold.train
-    with job.failing_here():
+    with job.failing_here(may_decline=True):
         model = job.replica()
         y = sklearn_private.safe_indexing(data.y, rows)
         return model, model.begin(data.X, y, rows, **job.params(data))
 
 
 def _complete(job: FoldJob, model, fit: BegunFit, by: Callable[[Training], None]) -> None:
-    with job.failing_here(), job.progress(model):
+    with job.failing_here(may_decline=True), job.progress(model):
         model.complete(fit, by)
 
 

@@ -72,7 +72,9 @@ class RememberingEngine:
         train, test = job.fold
         params = {name: _as_array(value) for name, value in job.fit_params.items()}
         method = job.method if len(test) else None
-        parts = (self.data_digest, job.replica(), train, test, method, params, threads)
+        with job.failing_here():
+            replica = job.replica()
+        parts = (self.data_digest, replica, train, test, method, params, threads)
         title = f"base estimator {self.name!r} {job.place}"
         return self.store.entry(title, *parts, keep=job.keep_model)
 
@@ -96,12 +98,16 @@ class _Round:
         start = time.perf_counter()
         try:
             for place, fit in self.engine.run_jobs(self._jobs(), self.data):
+                if place in done:
+                    raise RuntimeError(f"the engine ran a job twice: {self.engine!r}")
                 number, _, entry, unlock = self.taken[place]
                 entry.commit(fit, time.perf_counter() - start)
                 unlock()
                 done.add(place)
                 yield number, fit
                 start = time.perf_counter()
+            if len(done) < len(self.taken):
+                raise RuntimeError(f"the engine left out jobs: {self.engine!r}")
         finally:
             for place, (*_, unlock) in enumerate(self.taken):
                 if place not in done:
