@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -159,7 +159,8 @@ def test_settings_of_prediction(iris):
     X, y = iris
     clf = KerasClassifier(get_model, hidden_layer_dim=4, predict__batch_size=7, random_state=0)
     some = clf.fit(X, y).predict_proba(X)
-    assert_array_equal(some, clf.set_params(predict__batch_size=150).predict_proba(X))
+    # On some processors the last digit of a float32 product depends on the place in a batch.
+    assert_allclose(some, clf.set_params(predict__batch_size=150).predict_proba(X), rtol=1e-6)
     with pytest.raises(ValueError, match="Invalid parameter 'predict__steps'"):
         clf.set_params(predict__steps=3)
 
