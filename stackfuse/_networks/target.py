@@ -31,7 +31,7 @@ class Target(ABC):
 
     def without_rows(self) -> "Target":
         """Return the form of the target, to compare later ones with."""
-        return replace(self, numbers=self.numbers[:0])
+        return replace(self, numbers=self.numbers[:0].copy())  # a view would keep all rows
 
     #: The labels, in sorted order; a list of arrays for several columns; None for numbers.
     classes: Any = None

@@ -155,7 +155,7 @@ SETTINGS = {
     "schedule": {
         "optimizer": keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5))
     },
-    "weights without decay": {"model": compiled_without_decay_of_biases, "optimizer": "rmsprop"},
+    "weights without decay": {"model": compiled_without_decay_of_biases, "optimizer": "adam"},
     "validation_freq": {"fit__validation_freq": 2, "validation_split": 0.2},
     "validation": {
         "validation_split": 0.2,

@@ -121,7 +121,7 @@ def _fit_together(
         np.random.set_state(drawn)
         raise
     if waiting:
-        _complete_all(waiting, together)
+        _complete_from(0, waiting, together)
     return models
 
 
@@ -146,24 +146,22 @@ def _complete(job: FoldJob, model, fit: BegunFit, by: Callable[[Training], None]
         model.complete(fit, by)
 
 
-def _complete_all(waiting: list[tuple[FoldJob, Any, BegunFit]], together: SideBySide) -> None:
+def _complete_from(
+    place: int, waiting: list[tuple[FoldJob, Any, BegunFit]], together: SideBySide
+) -> None:
     """Complete fits inside of each other: the innermost trains the replicas of all."""
-
-    def complete(place: int) -> None:
-        if place < len(waiting):
-            _complete(*waiting[place], lambda training: complete(place + 1))
-            return
-        try:
-            together.train()
-        except errors.ReplicaFailed as failure:
-            cause = failure.__cause__
-            if not isinstance(cause, Exception):
-                raise
-            raise errors.FitFailed(waiting[failure.number][0].place, cause) from cause
-        except Exception as error:  # of all replicas together
-            raise errors.FitFailed("", error) from error
-
-    complete(0)
+    if place < len(waiting):
+        _complete(*waiting[place], lambda training: _complete_from(place + 1, waiting, together))
+        return
+    try:
+        together.train()
+    except errors.ReplicaFailed as failure:
+        cause = failure.__cause__
+        if not isinstance(cause, Exception):
+            raise
+        raise errors.FitFailed(waiting[failure.number][0].place, cause) from cause
+    except Exception as error:  # of all replicas together
+        raise errors.FitFailed("", error) from error
 
 
 def _outcome(job: FoldJob, model, data: Data) -> FoldFit:
