@@ -1,7 +1,7 @@
 """Out-of-fold predictions: every row predicted by estimators that did not see it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from stackfuse._oof.result import OutOfFold
 
 
 def out_of_fold(
-    estimators: Sequence[tuple[str, Any]],
+    estimators: Iterable[tuple[str, Any]],
     X,
     y,
     *,
