@@ -100,7 +100,7 @@ def blocks_of(
     """
     if columns is None:
         return _guessed(X, names, task, width)
-    blocks, passed = told_blocks(columns, X)
+    blocks, passed = blocks_by_base(columns, X)
     if passed and not passed_too:
         raise ValueError(
             f"Predictions are combined here, but {len(passed)} columns of X are passed through: "
@@ -110,7 +110,7 @@ def blocks_of(
     return [_checked(block, columns[block.places[0]].method, task, width) for block in blocks]
 
 
-def told_blocks(
+def blocks_by_base(
     columns: Sequence[prediction_columns.Column], X: np.ndarray
 ) -> tuple[list[Block], tuple[int, ...]]:
     """Return the block of each base estimator, and the places of the columns passed through."""

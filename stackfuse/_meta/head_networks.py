@@ -17,9 +17,9 @@ from stackfuse._core import messages, targets
 from stackfuse._fusion import fusion_named
 from stackfuse._meta.blocks import (
     Block,
+    blocks_by_base,
     blocks_of,
     calibrator,
-    told_blocks,
 )
 from stackfuse._meta.pooling import (
     NOTHING,
@@ -155,7 +155,7 @@ class Head:
         """Return the bases' columns, and as one more part those that are passed through."""
         if self.columns is None:
             return [Block(f"x{k}", (k,)) for k in range(X.shape[1])]
-        blocks, passed = told_blocks(self.columns, X)
+        blocks, passed = blocks_by_base(self.columns, X)
         return [*blocks, Block("X", passed)] if passed else blocks
 
     def _predicted(self, features, y: np.ndarray, task: targets.Task, width: int):

@@ -94,12 +94,12 @@ class Fits:
                 cause.__cause__ = failure.__cause__
             cause.add_note(f"{what}.")
             raise cause
-        why = str(cause) if isinstance(cause, UnusablePredictions) else _told(cause)
+        why = str(cause) if isinstance(cause, UnusablePredictions) else _in_one_line(cause)
         warnings.warn(f"{what} and is dropped. {why}", stacklevel=3)
         self.failures[name] = f"{why}{place and f' ({failure.place})'}"
 
 
-def _told(error: Exception) -> str:
+def _in_one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {errors.message_of(error)}"
 
 
