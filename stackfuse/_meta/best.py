@@ -17,7 +17,7 @@ class _Best(Combiner):
     def _weights_of(self, opinions: np.ndarray, score: Score) -> np.ndarray:
         n_models = opinions.shape[1]
         self.scores_ = np.array([float(score(opinions[:, k])) for k in range(n_models)])
-        places = finite_places(self.scores_, self.scoring)
+        places = finite_places(self.scores_, self.scoring, len(opinions))
         return np.eye(n_models)[places[self.scores_[places].argmax()]]
 
     @property

@@ -78,7 +78,7 @@ class _Greedy(Combiner):
     def _weights_of(self, opinions: np.ndarray, score: Score) -> np.ndarray:
         _check_selection(self)
         alone = np.array([score(opinions[:, k]) for k in range(opinions.shape[1])])
-        places = finite_places(alone, self.scoring)
+        places = finite_places(alone, self.scoring, len(opinions))
         score, bags = least_if_not_finite(score), [places]
         if self.n_bags > 1:
             rng = check_random_state(self.random_state)

@@ -255,7 +255,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             self.__dict__.pop("_fitted", None)
         with self._whole_or_none(reset):
             begun.X = X = self._check_rows(X, reset=reset)
-            known = None if reset else getattr(self, "classes_", None)
+            known = None if reset else self._fitted.target.classes
             target = self._target_kind.read(y, self, known=known, classes=classes)
             if not reset:
                 target.check_like(self._fitted.target, self)
