@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from rich.console import Console
 from sklearn.callback import ProgressBar
 
 from stackfuse._core.sklearn_private import has_callbacks, outer_context
@@ -28,6 +29,12 @@ def progress_bars(estimator) -> Iterator[None]:
     finally:
         estimator.set_callbacks()
         vars(estimator).update(around)
+
+
+def show(what: str, by_name: dict[str, str]) -> None:
+    """Show a line that says something of each of several things."""
+    each = ", ".join(f"{name} {said}" for name, said in by_name.items())
+    Console().print(f"{what}: {each}.", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 from .base import NetworkEstimator
-from .begun_fit import BegunFit
+from .begun_fit import BegunFit, trained_by
 from .builder import Builder
 from .fit_settings import FitSettings
 from .keras_builder import KerasBuilder
@@ -18,4 +18,5 @@ __all__ = [
     "NetworkEstimator",
     "NetworkRegressor",
     "Target",
+    "trained_by",
 ]

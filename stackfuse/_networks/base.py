@@ -25,12 +25,11 @@ from stackfuse._core import (
     targets,
 )
 from stackfuse._keras import Rows, penultimate
-from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks
+from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks, present_trainer
 from stackfuse._networks.builder import Builder, begin_optimizers_anew
 from stackfuse._networks.fit_settings import FitSettings
 from stackfuse._networks.fitted_network import FittedNetwork, FromFit
 from stackfuse._networks.target import Target
-from stackfuse._training import Training, train
 
 #: Training rows of which a digest is kept, to tell a stack that its base has seen them.
 SEEN_ROWS = 64
@@ -295,14 +294,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         fitted.optimizer_state = []
 
     @with_callbacks
-    def complete(self, begun: BegunFit, by: Callable[[Training], None] = train):
-        """Train the network that was begun.
+    def complete(self, begun: BegunFit):
+        """Train the network that was begun, by itself or as :func:`trained_by` says.
 
         Parameters
         ----------
         begun : BegunFit
-        by : callable, default=train
-            Takes the Training, and returns when it is done.
 
         Returns
         -------
@@ -316,7 +313,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             with self._whole_or_none(begun.reset):
                 if sklearn_private.has_callbacks(self):
                     training.callbacks.append(epochs_as_tasks(self, context, **data))
-                by(training)
+                present_trainer()(training)
                 for name, values in training.history.items():
                     self.history_.setdefault(name, []).extend(values)
             seen = sampling.spread(sklearn_private.num_samples(begun.y), SEEN_ROWS, begun.rows)

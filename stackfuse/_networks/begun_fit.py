@@ -1,5 +1,8 @@
-"""A fit between its two phases, and how its epochs are reported."""
+"""A fit between its two phases, who trains its network, and how its epochs are reported."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +10,35 @@ import keras
 import numpy as np
 
 from stackfuse._core import sklearn_private
-from stackfuse._training import Training, copy_state
+from stackfuse._training import Training, copy_state, train
+
+#: Takes a Training, and returns when it is done.
+Trainer = Callable[[Training], None]
+
+_trainer: ContextVar[Trainer] = ContextVar("trainer", default=train)
+
+
+@contextmanager
+def trained_by(trainer: Trainer) -> Iterator[None]:
+    """Let somebody else train the networks that are fitted within, however deep they lie.
+
+    Other threads are not concerned.
+
+    Parameters
+    ----------
+    trainer : callable
+        Takes each Training, and returns when it is done.
+    """
+    token = _trainer.set(trainer)
+    try:
+        yield
+    finally:
+        _trainer.reset(token)
+
+
+def present_trainer() -> Trainer:
+    """Return who trains the networks that are fitted now; by default each trains by itself."""
+    return _trainer.get()
 
 
 @dataclass

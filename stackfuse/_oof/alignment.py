@@ -165,7 +165,6 @@ def in_one_frame(fits: Sequence[FoldFit], jobs: Sequence[FoldJob], X) -> list[Fo
             own, reference = (contribution(fits[j].estimator, FEATURES, some) for j in (k, first))
             model = Aligned(fits[k].estimator, Alignment.between(own, reference))
         features = fits[k].predictions
-        moved[k] = FoldFit(
-            model, None if features is None else model.alignment(features), fits[k].history
-        )
+        features = None if features is None else model.alignment(features)
+        moved[k] = fits[k]._replace(estimator=model, predictions=features)
     return moved

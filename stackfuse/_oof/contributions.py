@@ -60,3 +60,8 @@ def holds_network(estimator) -> bool:
     """Whether an estimator is, or has as a part, a network of ours."""
     parts = [estimator, *estimator.get_params(deep=True).values()]
     return any(is_network(part) for part in parts)
+
+
+def has_engine(estimator) -> bool:
+    """Whether an estimator says itself how its networks are trained, as a stack does."""
+    return "engine" in estimator.get_params(deep=False)

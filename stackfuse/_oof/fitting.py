@@ -74,6 +74,13 @@ class Fits:
     of: dict[str, list[FoldFit]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
+    def how_fitted(self) -> dict[str, str]:
+        """Return how each base was fitted, by its name."""
+        return {
+            name: "; ".join(dict.fromkeys(fit.how or "by an engine of its own" for fit in of_base))
+            for name, of_base in self.of.items()
+        }
+
     def check_any_left(self) -> None:
         """Raise if all base estimators have failed."""
         if not self.of:

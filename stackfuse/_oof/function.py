@@ -189,7 +189,7 @@ def _predicted_by_fitted_bases(plan: Plan) -> tuple[OutOfFold, Fits]:
             with job.failing_here():
                 base = _initialized(base, plan)
                 check_is_fitted(base)
-                fit = FoldFit(base, contribution(base, job.method, plan.X), None)
+                fit = FoldFit(base, contribution(base, job.method, plan.X), None, "fitted before")
             plan.check(name, [job], [fit])
             fits.of[name] = [fit]
         except errors.FitFailed as error:
@@ -199,8 +199,8 @@ def _predicted_by_fitted_bases(plan: Plan) -> tuple[OutOfFold, Fits]:
     fits.check_any_left()
     columns, blocks = [], []
     n_classes = None if plan.classes is None else len(plan.classes)
-    for name, [(base, predictions, _)] in fits.of.items():
-        block = as_block(predictions, base, plan.methods[name], plan.classes)
+    for name, [fit] in fits.of.items():
+        block = as_block(fit.predictions, fit.estimator, plan.methods[name], plan.classes)
         blocks.append(block)
         columns += columns_of(name, plan.methods[name], block.shape[1], n_classes)
     everywhere = np.ones(len(plan.y), bool)
@@ -245,7 +245,8 @@ def assemble(
     columns, scores, histories, matrices = [], {}, {}, []
     for (name, fit), method in zip(fits.items(), methods):
         matrix, tables = None, []
-        for fold, (estimator, prediction, _) in zip(folds, fit):
+        for fold, of_fold in zip(folds, fit):
+            estimator, prediction = of_fold.estimator, of_fold.predictions
             labels = labels_for(estimator, classes, prefit=False)
             block = as_block(prediction, estimator, method, labels)
             matrix = np.zeros((len(y), block.shape[1])) if matrix is None else matrix

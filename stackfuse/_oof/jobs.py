@@ -36,11 +36,14 @@ class FoldFit(NamedTuple):
     predictions : ndarray, list of ndarray or None
         Of the fold's test rows; None if it has none.
     history : dict of str to list of float, or None
+    how : str, default=""
+        How it was fitted, for the user: ``"side by side"``, say.
     """
 
     estimator: Any
     predictions: Any
     history: dict[str, list] | None
+    how: str = ""
 
     def without_model(self) -> "FoldFit":
         """Return the fit without its estimator."""
@@ -129,7 +132,7 @@ class FoldJob:
             with self.progress(model):
                 rows = (sklearn_private.safe_indexing(part, train) for part in data)
                 model.fit(*rows, **self.params(data))
-            return self.outcome(model, data)
+            return self.outcome(model, data)._replace(how="one by one")
 
     def params(self, data: Data) -> dict[str, Any]:
         """Return what is passed to fit, cut to the training rows."""

@@ -56,15 +56,16 @@ default="auto"
     passthrough : bool or list, default=False
         Whether the meta-learner also sees X, or which of its columns, by name or number.
     verbose : int, default=0
-        With 1, fit shows progress bars: bases, folds, epochs.
+        With 1, fit shows progress bars: bases, folds, epochs; and says how each base was fitted.
     refit : bool, default=True
         Whether the bases are refitted on all rows to predict; if not, the fold models are kept
         and their predictions averaged.
     engine : {"auto", "sequential", "fused"} or Engine, default="auto"
-        How the fold replicas of a network are trained. "sequential": one after another by
-        ``model.fit``. "fused": side by side in compiled graphs, one for every processor; this gives
-        the same up to rounding, or raises with the reason why it cannot. "auto": side by side where
-        that is possible and saves time. An engine of your own: see :mod:`stackfuse.engines`.
+        How the fold replicas of a network are trained, bare or inside of a pipeline, a search or
+        another estimator. "sequential": one after another by ``model.fit``. "fused": side by side
+        in compiled graphs, one for every processor; this gives the same up to rounding, or raises
+        with the reason why it cannot. "auto": side by side where that is possible and saves time.
+        An engine of your own: see :mod:`stackfuse.engines`.
     memory : str, path or joblib.Memory, default=None
         A directory in which every fit of a base is kept, and found again whenever the same base is
         fitted on the same data, folds and seed: by another meta-learner, in another process, or
@@ -87,6 +88,10 @@ default="auto"
         The fitted meta-learner.
     oof_ : OutOfFold
         The out-of-fold predictions, with scores and histories.
+    engine_ : dict of str to str
+        How each base was fitted, by name: "side by side"; "one by one", with the reason where a
+        network could not be trained side by side or gains nothing by it; "2 at a time"; "from
+        memory".
     failures_ : dict of str to str
         Why bases were left out, by name; only with ``on_error="drop"``.
     stack_method_ : list of str

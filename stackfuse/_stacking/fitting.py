@@ -27,6 +27,7 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     FITTED = (
         "classes_",
+        "engine_",
         "estimators_",
         "failures_",
         "feature_names_in_",
@@ -108,7 +109,10 @@ class Stack(CallbackSupportMixin, FittedStack):
             Before anything is fitted: if X, y, the folds or an estimator cannot be used.
         """
         with progress.progress_bars(self):
-            return self._fit(X, y, groups, fit_params)
+            self._fit(X, y, groups, fit_params)
+        if self.verbose:
+            progress.show("Base estimators were fitted", self.engine_)
+        return self
 
     @with_callbacks
     def _fit(self, X, y, groups, fit_params):
@@ -153,6 +157,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self.oof_, fits = run(plan, self._report(plan, context))
         self.failures_ |= fits.failures
+        self.engine_ = fits.how_fitted()
         self._keep(fits.of, refit=self.refit or plan.prefit)
         self.stack_method_ = [plan.methods[name] for name, _ in self._columns_by_base()]
         self._name_estimators()

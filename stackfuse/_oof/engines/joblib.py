@@ -45,7 +45,9 @@ class JoblibEngine:
         fits = Parallel(n_jobs=self.n_jobs, return_as="generator")(
             delayed(replace(job, progress=nullcontext).run)(data) for job in left
         )
-        yield from enumerate(fits, n_done)
+        how = f"{joblib.effective_n_jobs(self.n_jobs)} at a time"
+        for number, fit in enumerate(fits, n_done):
+            yield number, fit._replace(how=how)
 
     def _processes_pay(self, seconds: float, n_done: int, n_left: int) -> bool:
         """Whether the folds that are left would be trained sooner in processes of their own."""

@@ -5,7 +5,7 @@ from itertools import chain
 
 from stackfuse._core import messages
 from stackfuse._oof import engines
-from stackfuse._oof.contributions import is_network
+from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.engines.base import Engine, SequentialEngine
 from stackfuse._oof.engines.joblib import JoblibEngine
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob
@@ -26,7 +26,7 @@ class AutoEngine:
         """See :class:`Engine`."""
         jobs = iter(jobs)
         for first in jobs:
-            network = is_network(first.estimator)
+            network = holds_network(first.estimator)  # others need no Keras
             engine = engines.SideBySideEngine(self.otherwise) if network else self.otherwise
             return engine.run_jobs(chain([first], jobs), data)
         return iter(())

@@ -1,22 +1,24 @@
 """All replicas of one network at the same time, in compiled graphs."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
 
-import numpy as np
-
-from stackfuse._core import errors, multi_input, sklearn_private
-from stackfuse._keras import Rows
-from stackfuse._networks import BegunFit, NetworkEstimator
-from stackfuse._oof.contributions import is_network
+from stackfuse._core import errors
+from stackfuse._oof.contributions import has_engine, holds_network
 from stackfuse._oof.engines.base import Engine
-from stackfuse._oof.jobs import Data, FoldFit, FoldJob, plain_history
-from stackfuse._training import SideBySide, Training, eligibility, prediction, train
+from stackfuse._oof.engines.paused_fit import PausedFit
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob
+from stackfuse._training import SideBySide, Training, eligibility
+
+#: Bytes of rows that the replicas of a group may have in memory, each its own: transformers give
+#: every fold other rows.
+GROUP_BYTES = 2**30
 
 
 class SideBySideEngine:
-    """The fold replicas of a network, trained side by side.
+    """The fold replicas of an estimator with a network, trained side by side.
+
+    Whatever is in front of the network or around it is fitted fold by fold, by its own ``fit``.
 
     Parameters
     ----------
@@ -39,141 +41,116 @@ class SideBySideEngine:
         jobs = iter(jobs)
         for first in jobs:
             jobs = chain([first], jobs)
-            if is_network(first.estimator):
+            reason = _reason_against(first.estimator)
+            if reason is None:
                 yield from self._run_networks(list(jobs), data)
             elif self.otherwise is None:
-                kind = type(first.estimator).__name__
-                raise errors.CannotTrainSideBySide(f"{kind} is no network of ours")
+                raise errors.CannotTrainSideBySide(reason)
             else:
                 yield from self.otherwise.run_jobs(jobs, data)
             return
 
     def _run_networks(self, jobs: list[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
-        left = dict(enumerate(jobs))
-        for group in eligibility.groups_of(list(left.items())):
+        left, reason = list(enumerate(jobs)), None
+        while left and reason is None:
+            group = eligibility.groups_of(left)[0]
+            first = PausedFit(group[0][1], data)
+            fits = [first, *(PausedFit(job, data, like=first) for _, job in group[1:])]
             try:
-                _refuse_own_fit(jobs[0].estimator)
-                models = _fit_together(dict(group), data, self._is_better_alone)
-            except errors.CannotTrainSideBySide:
-                if self.otherwise is None:
-                    raise
-                break
-            alone = len(models) < len(group)  # the first of them showed that it is better so
-            for number in sorted(models):
-                yield number, _outcome(left.pop(number), models.pop(number), data)
-            if alone:
-                break
+                first.go_on()
+                if first.training is not None:
+                    fits = fits[: _most_replicas(first)]
+                    reason = self._reason_for_alone(first.training, len(fits))
+                if reason is not None:
+                    fits = [first]
+                for fit in fits[1:]:
+                    fit.go_on()
+                self._train(fits, reason)
+                for (number, _), fit in zip(group, fits):
+                    yield number, fit.outcome()
+            finally:
+                for fit in fits:
+                    fit.close()
+            left = left[len(fits) :]
         if left and self.otherwise is not None:
-            numbers = list(left)
-            for place, fit in self.otherwise.run_jobs(left.values(), data):
-                yield numbers[place], fit
+            numbers, rest = zip(*left)
+            for place, fit in self.otherwise.run_jobs(rest, data):
+                yield numbers[place], fit._replace(how=f"{fit.how}: {reason}")
 
-    def _is_better_alone(self, training: Training, n_replicas: int) -> bool:
-        """Whether replicas like this one cannot be trained side by side, or gain nothing by it.
+    def _reason_for_alone(self, training: Training, n_replicas: int) -> str | None:
+        """Return why replicas like this one are better trained one by one; None if they are not.
 
         Raises
         ------
         CannotTrainSideBySide
-            If they cannot, and there is no other engine.
+            If they cannot be trained side by side, and there is no other engine.
         """
         try:
             eligibility.check_replica(training)
-        except errors.CannotTrainSideBySide:
+        except errors.CannotTrainSideBySide as refusal:
             if self.otherwise is None:
                 raise
-            return True
-        return self.otherwise is not None and not eligibility.worth_a_graph(training, n_replicas)
+            return str(refusal)
+        if self.otherwise is None or eligibility.worth_a_graph(training, n_replicas):
+            return None
+        return "a graph of all replicas would gain nothing"
+
+    def _train(self, fits: Sequence[PausedFit], reason: str | None) -> None:
+        """Train what fits wait for, until all are done; each may train several networks in turn."""
+        while waiting := [fit for fit in fits if fit.training is not None]:
+            if reason is None:
+                self._train_together(waiting)
+            else:
+                _train_one_by_one(waiting, reason)
+            for fit in waiting:
+                if fit.is_ready:
+                    fit.go_on()
+
+    def _train_together(self, fits: Sequence[PausedFit]) -> None:
+        """Train what fits wait for side by side; where that cannot be done, one by one."""
+        together = SideBySide()
+        try:
+            for fit in fits:
+                together.add(fit.training)
+            together.make_graphs()
+        except errors.CannotTrainSideBySide as refusal:
+            if self.otherwise is None:
+                raise
+            _train_one_by_one(fits, str(refusal))
+            return
+        try:
+            together.train()
+        except errors.ReplicaFailed as failure:
+            cause = failure.__cause__
+            if not isinstance(cause, Exception):
+                raise
+            for number, fit in enumerate(fits):
+                if number == failure.number:
+                    fit.failed(cause)
+                elif fit.has_own_rows:
+                    fit.begin_anew()
+        except Exception as error:  # of all replicas together
+            raise errors.FitFailed("", error) from error
+        else:
+            for fit in fits:
+                fit.done("side by side")
 
 
-def _fit_together(
-    jobs: dict[int, FoldJob], data: Data, is_better_alone: Callable[[Training, int], bool]
-) -> dict[int, Any]:
-    """Return the fitted replicas of jobs, by their numbers.
-
-    All fits are begun, and their graphs made, before the first is reported as a task: a task
-    cannot be taken back. A first replica that is better alone is trained as it is, and is the only
-    one that is returned.
-
-    Raises
-    ------
-    CannotTrainSideBySide
-        If they cannot be trained together. None has been then, no task was reported, and numpy's
-        random state, which seeds replicas without a random state, is as it was.
-    """
-    together = SideBySide()
-    models: dict[int, Any] = {}
-    waiting: list[tuple[FoldJob, Any, BegunFit]] = []
-    drawn = np.random.get_state()
-    try:
-        for number, job in jobs.items():
-            models[number], fit = _begin(job, data)
-            if fit.training is None:  # there are no epochs
-                _complete(job, models[number], fit, train)
-                continue
-            if not waiting and is_better_alone(fit.training, len(jobs)):
-                _complete(job, models[number], fit, train)
-                return models
-            waiting.append((job, models[number], fit))
-            fit.share_x(waiting[0][-1])
-            together.add(fit.training)
-        together.make_graphs()
-    except errors.CannotTrainSideBySide:
-        np.random.set_state(drawn)
-        raise
-    if waiting:
-        _complete_from(0, waiting, together)
-    return models
+def _train_one_by_one(fits: Sequence[PausedFit], reason: str) -> None:
+    for fit in fits:
+        fit.train_alone(f"one by one: {reason}")
 
 
-def _refuse_own_fit(estimator) -> None:
-    """Raise if a subclass has a fit of its own, which would not be called."""
-    kind = type(estimator)
-    if kind.fit is not NetworkEstimator.fit:
-        raise errors.CannotTrainSideBySide(f"{kind.__name__} has a fit of its own")
+def _reason_against(estimator) -> str | None:
+    """Return why an estimator has nothing to train side by side; None if it has."""
+    name = type(estimator).__name__
+    if not holds_network(estimator):
+        return f"{name} is no network of ours, and holds none"
+    return f"{name} trains its networks by an engine of its own" if has_engine(estimator) else None
 
 
-def _begin(job: FoldJob, data: Data) -> tuple[Any, BegunFit]:
-    """Return the replica of a job, and its fit up to the training."""
-    rows = job.fold.train
-    with job.failing_here(may_decline=True):
-        model = job.replica()
-        y = sklearn_private.safe_indexing(data.y, rows)
-        return model, model.begin(data.X, y, rows, **job.params(data))
-
-
-def _complete(job: FoldJob, model, fit: BegunFit, by: Callable[[Training], None]) -> None:
-    with job.failing_here(may_decline=True), job.progress(model):
-        model.complete(fit, by)
-
-
-def _complete_from(
-    place: int, waiting: list[tuple[FoldJob, Any, BegunFit]], together: SideBySide
-) -> None:
-    """Complete fits inside of each other: the innermost trains the replicas of all."""
-    if place < len(waiting):
-        _complete(*waiting[place], lambda training: _complete_from(place + 1, waiting, together))
-        return
-    try:
-        together.train()
-    except errors.ReplicaFailed as failure:
-        cause = failure.__cause__
-        if not isinstance(cause, Exception):
-            raise
-        raise errors.FitFailed(waiting[failure.number][0].place, cause) from cause
-    except Exception as error:  # of all replicas together
-        raise errors.FitFailed("", error) from error
-
-
-def _outcome(job: FoldJob, model, data: Data) -> FoldFit:
-    """Return what a fitted replica leaves; rows that are read lazily are predicted in pieces."""
-    with job.failing_here():
-        test = job.fold.test
-        if not (len(test) and multi_input.is_lazy(data.X)):
-            return job.outcome(model, data)
-        n_rows = prediction.rows_per_call(Rows(data.X, model.model_, test))
-        pieces = (test[start : start + n_rows] for start in range(0, len(test), n_rows))
-        predict = getattr(model, job.method)
-        parts = [predict(sklearn_private.safe_indexing(data.X, piece)) for piece in pieces]
-        several = isinstance(parts[0], list)
-        joined = [np.concatenate(p) for p in zip(*parts)] if several else np.concatenate(parts)
-        return job.kept(FoldFit(model, joined, plain_history(model)))
+def _most_replicas(fit: PausedFit) -> int:
+    """Return how many fits like this one may have their rows in memory at once."""
+    rows = fit.training.x
+    in_memory = len(rows) * rows.bytes_per_row if fit.has_own_rows else 0
+    return max(1, GROUP_BYTES // max(1, in_memory))
