@@ -59,6 +59,11 @@ class PausedFit:
         return self._is_ready
 
     @property
+    def has_failed(self) -> bool:
+        """Whether what the fit waited for has failed; it is going to raise the error."""
+        return self._error is not None
+
+    @property
     def has_own_rows(self) -> bool:
         """Whether the rows that the network is trained on are in memory for this fit alone."""
         return self._begun is None

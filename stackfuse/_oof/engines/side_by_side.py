@@ -98,10 +98,16 @@ class SideBySideEngine:
     def _train(self, fits: Sequence[PausedFit], reason: str | None) -> None:
         """Train what fits wait for, until all are done; each may train several networks in turn."""
         while waiting := [fit for fit in fits if fit.training is not None]:
-            if reason is None:
-                self._train_together(waiting)
-            else:
-                _train_one_by_one(waiting, reason)
+            left = waiting
+            while left:  # again, if one fails: its estimator may go on all the same
+                if reason is None:
+                    self._train_together(left)
+                else:
+                    _train_one_by_one(left, reason)
+                failed = [fit for fit in left if fit.has_failed]
+                left = [fit for fit in left if not fit.is_ready]
+                for fit in failed:
+                    fit.go_on()
             for fit in waiting:
                 if fit.is_ready:
                     fit.go_on()
