@@ -15,6 +15,10 @@ class CannotTrainSideBySide(ValueError):
     """Replicas that cannot be trained side by side in one graph; the message says why."""
 
 
+class OtherArchitecture(CannotTrainSideBySide):
+    """A replica that cannot be trained beside these others, but could be beside others like it."""
+
+
 class FitFailed(Exception):
     """The fit of one job failed; raised from what the fit raised.
 

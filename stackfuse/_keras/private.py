@@ -91,6 +91,11 @@ def knows_exempt_weights(optimizer) -> bool:
     return getattr(optimizer, "_exclude_from_weight_decay_cache", None) is not None
 
 
+def clip(optimizer, gradients: list) -> list:
+    """Return gradients as an optimizer clips them."""
+    return optimizer._clip_gradients(gradients)
+
+
 @contextmanager
 def names_anew(counters: dict[str, int]) -> Iterator[None]:
     """Let Keras number the names that it makes up from these counters, then go on as before."""

@@ -3,11 +3,12 @@
 Compiling and tracing a small network costs more than training it, and TensorFlow never gives the
 memory back. So one compiled model is kept for each architecture: to train a model, its state (the
 weights, the counters of its random layers, the optimizer's values) is copied in, and copied out
-again when it is trained. The arithmetic is that of a fresh fit, bit for bit. A model whose
-configuration does not say all about it (a subclass, a custom object, a layer that keeps state
-outside its variables) is compiled and trained by itself.
+again when it is trained. The arithmetic is that of a fresh fit, bit for bit, whatever has been
+trained before. A model whose configuration does not say all about it (a subclass, a custom object,
+a layer that keeps state outside its variables) is compiled and trained by itself.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,57 +29,95 @@ _programs: "OrderedDict[str, Program | None]" = OrderedDict()
 
 
 class Program:
-    """One compiled model, which trains and predicts for every model of its architecture."""
+    """Compiled models, which train and predict for every model of their architecture.
 
-    def __init__(self, twin):
-        twin.optimizer.build(twin.trainable_variables)
-        self.model = twin
-        self.first_optimizer_state = _values(twin.optimizer.variables)
+    Attributes
+    ----------
+    model : keras.Model
+        The first of them.
+    first_optimizer_state : list of ndarray
+        The values of its optimizer's variables before the first step.
+    loss_and_metrics : str
+        What it is compiled with, the optimizer aside.
+    """
+
+    def __init__(self, model, key: str):
+        self.model = _with_built_optimizer(model)
+        self.key = key
+        self.first_optimizer_state = _values(model.optimizer.variables)
+        self.loss_and_metrics = json.dumps(_loss_and_metrics(model), sort_keys=True)
+        #: By the shapes of the rows that they are trained on: Keras would compile one model for
+        #: rows of any shape as soon as it had seen two, and compute other last digits.
+        self._models: dict[str, Any] = {}
         self._functions: dict[str, Callable] = {}
-        #: Graphs that train several replicas at once, by their number and what they are fed with.
-        self.replica_graphs: dict[tuple[int, str], Any] = {}
+        #: Graphs that train several replicas at once, by their programs and what they are fed with.
+        self.replica_graphs: dict[tuple, Any] = {}
         #: The model as a function of its values, by what it is fed with.
         self.forwards: dict[str, Any] = {}
-        #: Steps that could have been done in such a graph, but were not.
-        self.steps_apart = 0
 
     @classmethod
     def of(cls, model) -> "Program | None":
         """Return the program of a compiled model, or None if it has to train by itself."""
-        key = architecture.architecture(model)
+        key = _key(model)
         if key is None:
             return None
         with _lock:
             if key not in _programs:
-                _programs[key] = cls._for(model)
+                _programs[key] = cls._for(model, key)
                 if len(_programs) > MAX_PROGRAMS:
                     _programs.popitem(last=False)
             _programs.move_to_end(key)
             return _programs[key]
 
     @classmethod
-    def _for(cls, model) -> "Program | None":
-        with seeded(0):  # its own weights are never used
-            twin = keras.models.clone_model(model)
-            twin.compile_from_config(model.get_compile_config())
+    def _for(cls, model, key: str) -> "Program | None":
+        twin = _twin_of(model)
         mine, theirs = ([(v.shape, v.dtype) for v in m.variables] for m in (model, twin))
         # A layer that several nested models share is cloned into several.
-        return cls(twin) if mine == theirs else None
+        return cls(twin, key) if mine == theirs else None
 
     @contextmanager
-    def training(self, model, optimizer_state: "OptimizerState") -> Iterator[Any]:
-        """Lend the compiled model with the given state, and hand the state back."""
+    def training(
+        self, model, optimizer_state: "OptimizerState", fed_with: str = ""
+    ) -> Iterator[Any]:
+        """Lend a compiled model with the given state, and hand the state back.
+
+        Parameters
+        ----------
+        model : keras.Model
+        optimizer_state : list of ndarray
+            Empty before the first training. Changed in place.
+        fed_with : str
+            The shapes and dtypes of the rows that it is going to be trained on.
+        """
         with _lock:
-            copy_state(model, self.model)
-            _assign(
-                self.model.optimizer.variables,
-                optimizer_state or _built_state(model.optimizer) or self.first_optimizer_state,
-            )
+            trained = self._model_for(fed_with)
+            copy_state(model, trained)
+            _assign(trained.optimizer.variables, optimizer_state or self._first_state(model))
             try:
-                yield self.model
+                yield trained
             finally:
-                copy_state(self.model, model)
-                optimizer_state[:] = _values(self.model.optimizer.variables)
+                copy_state(trained, model)
+                optimizer_state[:] = _values(trained.optimizer.variables)
+
+    def _model_for(self, fed_with: str):
+        """Return the compiled model for rows of one kind."""
+        if fed_with not in self._models:
+            first = not self._models
+            model = self.model if first else _with_built_optimizer(_twin_of(self.model))
+            self._models[fed_with] = model
+        return self._models[fed_with]
+
+    def _first_state(self, model) -> list[np.ndarray]:
+        """Return the values of a model's optimizer from which its training goes on."""
+        if model.optimizer.built:
+            return _values(model.optimizer.variables)
+        state = list(self.first_optimizer_state)
+        mine, theirs = self.model.optimizer, model.optimizer
+        if has_rate(mine):
+            places = [id(variable) for variable in mine.variables]
+            state[places.index(id(mine.learning_rate))] = theirs.learning_rate.numpy()
+        return state
 
     def predictor(self, finish: Callable, name: str, of: Callable) -> Callable:
         """Return the compiled function of (variables, x) to the finished outputs."""
@@ -144,8 +183,42 @@ def copy_state(source, target) -> None:
     _assign(target.variables, [variable.value for variable in source.variables])
 
 
-def _built_state(optimizer) -> list[np.ndarray]:
-    return _values(optimizer.variables) if optimizer.built else []
+def has_rate(optimizer) -> bool:
+    """Whether an optimizer's learning rate is a number, and neither a schedule nor a function."""
+    return isinstance(optimizer.get_config().get("learning_rate"), float)
+
+
+def _key(model) -> str | None:
+    """Return a text of what a model computes but for its learning rate, or None if there is none.
+
+    The rate is one of the values that are copied in.
+    """
+    text = architecture.architecture(model)
+    if text is None:
+        return None
+    parts = json.loads(text)
+    optimizer = parts[2]["optimizer"]
+    if isinstance(optimizer, dict) and isinstance(optimizer["config"].get("learning_rate"), float):
+        optimizer["config"]["learning_rate"] = None
+    return json.dumps(parts)
+
+
+def _loss_and_metrics(model) -> dict[str, Any]:
+    config = architecture.plain_names(model.get_compile_config())
+    return {name: value for name, value in config.items() if name != "optimizer"}
+
+
+def _twin_of(model):
+    """Return a compiled model of the same architecture."""
+    with seeded(0):  # its own weights are never used
+        twin = keras.models.clone_model(model)
+        twin.compile_from_config(model.get_compile_config())
+    return twin
+
+
+def _with_built_optimizer(model):
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def _values(variables) -> list[np.ndarray]:

@@ -11,6 +11,17 @@ from stackfuse._training.batches import EpochOrders, batches, n_batches
 from stackfuse._training.prediction import rows_per_call
 from stackfuse._training.program import OptimizerState, Program, _assign, _values
 
+#: Callbacks that may be given a model that others are going to use.
+_TRACELESS = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.SwapEMAWeights,
+    keras.callbacks.TerminateOnNaN,
+)
+
 
 @dataclass
 class Training:
@@ -66,12 +77,36 @@ class Training:
             self.validation[0].X = other.x.X
 
 
+def one_row(training: Training) -> tuple:
+    """Return one row of what a model is fed with."""
+    weight = training.sample_weight
+    y = keras.tree.map_structure(lambda array: array[:1], training.y)
+    return training.x[slice(0, 1)], y, None if weight is None else weight[:1]
+
+
+def fed_with(training: Training) -> str:
+    """Return the shapes of rows and the dtypes of what a model is fed with.
+
+    Its configuration may leave them open: the length of sequences, say, which a graph is made for.
+    """
+
+    def described(array):
+        return None if array is None else str((array.shape[1:], array.dtype))
+
+    return str(keras.tree.map_structure(described, one_row(training)))
+
+
+def steps_per_epoch(training: Training) -> int:
+    """Return the number of batches in an epoch."""
+    return n_batches(len(training.x), training.batch_size)
+
+
 def train(training: Training) -> None:
     """Train a compiled model by ``model.fit``."""
     model, x, first_epoch = training.model, training.x, training.first_epoch
     optimizer_state, callbacks = training.optimizer_state, training.callbacks
     fit_params = dict(training.fit_params)
-    program = None if any(map(_touches_model, callbacks)) else Program.of(model)
+    program = Program.of(model) if all(map(_leaves_no_traces, callbacks)) else None
     orders = EpochOrders(len(x), training.seed if training.shuffle else None, first_epoch)
     # One iterator serves all epochs, for to start one takes longer than to train on some hundred
     # rows; but where Keras takes several steps at a time, it would step across an epoch's end.
@@ -79,7 +114,7 @@ def train(training: Training) -> None:
     size = training.batch_size
     data = batches(x, training.y, training.sample_weight, size, orders, endless=endless)
     if endless:
-        fit_params["steps_per_epoch"] = n_batches(len(x), size)
+        fit_params["steps_per_epoch"] = steps_per_epoch(training)
     if training.validation is not None:
         held_out, target, weight = training.validation
         as_they_are = EpochOrders(len(held_out), None, 0)
@@ -114,16 +149,15 @@ def train(training: Training) -> None:
         history = fit(model)
         optimizer_state[:] = _values(model.optimizer.variables)
     else:
-        with program.training(model, optimizer_state) as trained:
+        with program.training(model, optimizer_state, fed_with(training)) as trained:
             history = fit(trained)
     training.history = history
     check_finite(model, history)
 
 
-def _touches_model(callback) -> bool:
-    """Whether a callback may change the model in ways that its variables do not show."""
-    stock = type(callback).__module__.startswith(("keras.", "stackfuse."))
-    return not stock or isinstance(callback, keras.callbacks.LambdaCallback)
+def _leaves_no_traces(callback) -> bool:
+    """Whether a callback changes of a model no more than its variables, which are copied out."""
+    return type(callback).__module__.startswith("stackfuse.") or type(callback) in _TRACELESS
 
 
 def check_finite(model, history: dict[str, list]) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 
 from stackfuse._core import errors
 from stackfuse._keras import architecture, private
-from stackfuse._training.batches import n_batches
 from stackfuse._training.program import Program
-from stackfuse._training.training import Training
+from stackfuse._training.side_by_side.callbacks import check_callback
+from stackfuse._training.training import Training, fed_with, steps_per_epoch
 
-#: Optimizers that treat every element of a variable by itself.
+#: Optimizers that change every element of a variable by itself.
 _ELEMENTWISE = {
     "Adadelta",
     "Adagrad",
@@ -26,17 +26,8 @@ _ELEMENTWISE = {
     "SGD",
 }
 
-#: Settings of an optimizer that look at whole tensors, or keep more than the slots.
-_WHOLE = (
-    "clipnorm",
-    "global_clipnorm",
-    "use_ema",
-    "loss_scale_factor",
-    "gradient_accumulation_steps",
-)
-
-#: What a model has to have from Keras for its steps to be those that are computed here.
-_OWN_STEPS = (
+#: Methods that a model has to have from Keras for its steps to be those that are computed here.
+_METHODS_OF_KERAS = (
     "evaluate",
     "fit",
     "make_test_function",
@@ -46,11 +37,12 @@ _OWN_STEPS = (
 )
 
 #: Steps of all replicas together that must be ahead before a graph for them is traced and
-#: optimised: in all, and more for every weight, every other variable and every recurrent layer. If
-#: the loop would have to be compiled too, which takes about half as long as the graph, half as
-#: many. Measured with six replicas on two cores, in seconds for the graph, in milliseconds saved
-#: per step of one replica, and in steps that make up for the graph and, after "or", for what it
-#: takes longer than to compile the loop:
+#: optimised: in all, and more for every weight, every other variable and every recurrent layer.
+#: What is compiled already does not count, so that equal fits are trained alike: the graph is
+#: weighed against a loop that has to be compiled too, which takes about half as long. Measured with
+#: six replicas on two cores, in seconds for the graph, in milliseconds saved per step of one
+#: replica, and in steps that make up for the graph and, after "or", for what it takes longer than
+#: to compile the loop:
 #:
 #:     model (hidden layers of 16 units)          trace    saved    steps ahead
 #:     dense, 1, 3 and 8 layers           0.6, 0.6, 0.7    1.1, 1.2, 1.1  580, 480, 640
@@ -60,10 +52,10 @@ _OWN_STEPS = (
 #:     attention                                    0.9              1.0  900 or 440
 #:     LSTM, GRU, two GRUs                1.8, 1.7, 3.0    2.3, 3.0, 1.5  750, 550, 2,000
 #:                                                                     or 390, 270, 920
-STEPS_AHEAD = 240
-STEPS_PER_WEIGHT = 30
-STEPS_PER_STATE = 60
-STEPS_PER_RECURRENT_LAYER = 600
+STEPS_AHEAD = 120
+STEPS_PER_WEIGHT = 15
+STEPS_PER_STATE = 30
+STEPS_PER_RECURRENT_LAYER = 300
 
 #: Weights of all replicas together, up to which a step in the graph is the quicker: six tables of
 #: 20,000 x 32 took 2.3 ms of a processor instead of 2.5 by Adam, six of 100,000 x 32 took 11.6
@@ -97,32 +89,25 @@ def _in_parts(things: Sequence, n_parts: int) -> list[list]:
 def worth_a_graph(training: Training, n_replicas: int) -> bool:
     """Whether it pays to train replicas like this one side by side.
 
-    It does where the graphs are there already, or the steps, with those that were done apart since,
-    save more than the graphs take to be traced; never where all weights are so many that a step
-    takes as long. A model with code of the user's own is traced apart just as often, so that it
-    always does unless it is recurrent.
+    It does where the steps ahead save more than the graphs take to be traced; never where all
+    weights are so many that a step takes as long. A model with code of the user's own is traced
+    apart just as often, so that it always does unless it is recurrent. Nothing that was trained
+    before matters.
     """
-    model, program = training.model, Program.of(training.model)
+    model = training.model
+    if n_replicas < 2 or n_replicas * model.count_params() > WEIGHTS_THAT_GAIN:
+        return False
     layers = private.flatten_layers(model)
     n_recurrent = sum(isinstance(layer, keras.layers.RNN) for layer in layers)
-    if n_replicas * model.count_params() > WEIGHTS_THAT_GAIN:
-        return False
-    if program is None:
-        return n_replicas > 1 and not n_recurrent
-    fed = fed_with(training)
-    sizes = map(len, graphs_of(range(n_replicas)))
-    if all((n, fed) in program.replica_graphs for n in sizes):
-        return True
-    program.steps_apart += steps_per_epoch(training) * training.epochs * n_replicas
+    if Program.of(model) is None:
+        return not n_recurrent
     needed = (
         STEPS_AHEAD
         + STEPS_PER_WEIGHT * len(model.trainable_variables)
         + STEPS_PER_STATE * len(model.non_trainable_variables)
         + STEPS_PER_RECURRENT_LAYER * n_recurrent
     )
-    if program.model.train_function is None:
-        needed /= 2
-    return n_replicas > 1 and program.steps_apart >= needed
+    return steps_per_epoch(training) * training.epochs * n_replicas >= needed
 
 
 def check_replica(training: Training) -> None:
@@ -132,8 +117,8 @@ def check_replica(training: Training) -> None:
 
 
 def _check_model(model) -> None:
-    """Raise if a model does not train by Keras' own steps, or not element by element."""
-    for method in _OWN_STEPS:
+    """Raise if a model does not train by Keras' own steps, or its optimizer in another way."""
+    for method in _METHODS_OF_KERAS:
         function = getattr(model, method)
         if not (getattr(function, "__module__", None) or "").startswith("keras."):
             raise errors.CannotTrainSideBySide(
@@ -143,9 +128,10 @@ def _check_model(model) -> None:
     name = type(optimizer).__name__
     if name not in _ELEMENTWISE or not type(optimizer).__module__.startswith("keras."):
         raise errors.CannotTrainSideBySide(f"the optimizer {name} looks at whole tensors")
-    for setting in _WHOLE:
-        if getattr(optimizer, setting, None):
-            raise errors.CannotTrainSideBySide(f"the optimizer's {setting} looks at whole tensors")
+    if optimizer.loss_scale_factor:
+        raise errors.CannotTrainSideBySide("loss_scale_factor is for model.fit")
+    if optimizer.gradient_accumulation_steps and (optimizer.clipnorm or optimizer.global_clipnorm):
+        raise errors.CannotTrainSideBySide("gradients are clipped that were added up before")
     if architecture.exempts_from_decay(optimizer):
         raise errors.CannotTrainSideBySide(
             "exclude_from_weight_decay treats one weight unlike another"
@@ -154,21 +140,13 @@ def _check_model(model) -> None:
         raise errors.CannotTrainSideBySide(
             "the optimizer's learning rate is no number and no schedule"
         )
-    if any(variable.constraint is not None for variable in model.trainable_variables):
-        raise errors.CannotTrainSideBySide(
-            "a weight has a constraint, which looks at whole tensors"
-        )
 
 
 def _check_settings(training: Training) -> None:
     """Raise if a training is not to be computed as one among others."""
     model = training.model
     for callback in training.callbacks:
-        ours = type(callback).__module__.startswith("stackfuse.")
-        if type(callback) is not keras.callbacks.EarlyStopping and not ours:
-            raise errors.CannotTrainSideBySide(
-                f"the callback {type(callback).__name__} may touch the model"
-            )
+        check_callback(callback)
     if training.fit_params:
         raise errors.CannotTrainSideBySide(
             f"fit__{next(iter(training.fit_params))} is for model.fit"
@@ -179,37 +157,8 @@ def _check_settings(training: Training) -> None:
         raise errors.CannotTrainSideBySide("verbose, run_eagerly and jit_compile are for model.fit")
 
 
-def one_row(training: Training) -> tuple:
-    """Return one row of what a model is fed with."""
-    weight = training.sample_weight
-    y = keras.tree.map_structure(lambda array: array[:1], training.y)
-    return training.x[slice(0, 1)], y, None if weight is None else weight[:1]
-
-
-def fed_with(training: Training) -> str:
-    """Return the shapes of rows and the dtypes of what a model is fed with.
-
-    Its configuration may leave them open: the length of sequences, say, which a graph is made for.
-    """
-
-    def described(array):
-        return None if array is None else str((array.shape[1:], array.dtype))
-
-    return str(keras.tree.map_structure(described, one_row(training)))
-
-
 def kind_of(training: Training) -> list:
     """Return in what replicas that are trained together have to agree."""
-    model, optimizer = training.model, training.model.optimizer
-    parts = (model.trainable_variables, model.non_trainable_variables)
-    return [
-        [[(tuple(v.shape), v.dtype) for v in part] for part in parts],
-        fed_with(training),
-        type(optimizer),
-        {**optimizer.get_config(), "name": None},
-    ]
-
-
-def steps_per_epoch(training: Training) -> int:
-    """Return the number of batches in an epoch."""
-    return n_batches(len(training.x), training.batch_size)
+    parts = (training.model.trainable_variables, training.model.non_trainable_variables)
+    shapes = [[(tuple(v.shape), v.dtype) for v in part] for part in parts]
+    return [shapes, fed_with(training)]

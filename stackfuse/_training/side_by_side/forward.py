@@ -50,7 +50,12 @@ class Forward:
         signature = [*self._specs, feed_spec(like), number]
         self.evaluate = tf.function(self._evaluate, input_signature=signature, autograph=False)
         #: Traced once for all replicas; TensorFlow puts it in the place of each call.
-        self.slope = tf.function(self._slope, autograph=False)
+        self.gradients = tf.function(self._gradients, autograph=False)
+
+    @property
+    def shapes(self) -> tuple:
+        """The shapes and dtypes of all variables, by part."""
+        return tuple(tuple((tuple(v.shape), v.dtype) for v in part) for part in self.parts)
 
     def __call__(self, values, x, y, weight, *, training: bool):
         """Return the loss of one batch, and what it would leave in the variables."""
@@ -65,7 +70,7 @@ class Forward:
         self.changes |= set(scope.state_mapping) - {id(variable) for variable, _ in pairs}
         return loss, [[scope.get_current_value(v) for v in part] for part in self.parts]
 
-    def _slope(self, values, feed, rows):
+    def _gradients(self, values, feed, rows):
         """Return the gradients of the loss of some rows, and what they leave in the other parts."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values[0])
@@ -75,7 +80,7 @@ class Forward:
     def gradient_kinds(self, like: tuple) -> tuple[type, ...]:
         """Return the types of the gradients of the weights: sparse, dense, or none."""
         rows = tf.TensorSpec((None,), tf.int32)
-        traced = self.slope.get_concrete_function(self._specs, feed_spec(like), rows)
+        traced = self.gradients.get_concrete_function(self._specs, feed_spec(like), rows)
         return tuple(type(gradient) for gradient in traced.structured_outputs[0])
 
     def _evaluate(self, weights, states, metrics, feed, n_rows):

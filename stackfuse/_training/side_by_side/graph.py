@@ -1,9 +1,8 @@
 """The compiled graph that trains replicas of one network in step, and the state it works on.
 
-The variables of the replicas lie end to end in stacks, and one optimizer acts on the stacks. A step
-takes from each replica's rows the next batch, and the gradient of its loss with respect to its own
-parts. An optimizer that works element by element then does to each replica, in one go, what it
-would do to it alone.
+The variables of the replicas lie end to end in stacks, and one optimizer acts on the stacks; see
+``optimizers``. A step takes from each replica's rows the next batch, and the gradient of its loss
+with respect to its own parts.
 
 The gradient of an embedding is sparse: a list of rows, in which a word that occurs twice has two
 entries. Keras' optimizers square such entries before they add them up. Laid end to end, the tables
@@ -23,11 +22,12 @@ from stackfuse._training.side_by_side.forward import (
     feed_spec,
     refuse_side_effects,
 )
+from stackfuse._training.side_by_side.optimizers import OwnOptimizer, joint_optimizers
 from stackfuse._training.side_by_side.variables import Stacks
 
 
 class ReplicaState:
-    """The variables of a number of replicas, and those of their optimizer.
+    """The variables of a number of replicas, and those of their optimizers.
 
     Parameters
     ----------
@@ -35,55 +35,42 @@ class ReplicaState:
         One per replica; may be the same for all.
     kinds : sequence of type
         Of the gradients of the weights.
-    optimizer : keras.optimizers.Optimizer
-        Of each replica, built. What acts here is made from its configuration.
-    optimizer_state : sequence of ndarray
-        The values of its variables before the first step. Not read from it, whose learning rate a
-        callback may have lowered since.
+    optimizers : sequence of OwnOptimizer
+        One per replica; may be the same for all.
     """
 
     def __init__(
         self,
         forwards: Sequence[Forward],
         kinds: Sequence[type],
-        optimizer,
-        optimizer_state: Sequence[np.ndarray],
+        optimizers: Sequence[OwnOptimizer],
     ):
         self.forwards = list(forwards)
         weights, states, metrics = forwards[0].parts
         n_replicas = len(forwards)
-        self.weights = Stacks(weights, n_replicas, kinds)
+        self.optimizers = joint_optimizers(weights, kinds, optimizers)
         self.states, self.metrics = Stacks(states, n_replicas), Stacks(metrics, n_replicas)
-        self.optimizer = type(optimizer).from_config(optimizer.get_config())
-        self.optimizer.build(self.weights.variables)
-        own = {id(variable): n for n, variable in enumerate(optimizer.variables)}
-        slots = [[own.pop(id(v)) for v in slot] for slot in _slots(optimizer, len(weights))]
-        wholes = _slots(self.optimizer, len(self.weights.each))
-        of_all = {id(variable) for slot in wholes for variable in slot}
-        numbers = [v for v in self.optimizer.variables if id(v) not in of_all]
-        #: What the optimizer keeps for each weight, and what besides, as the steps done: the places
-        #: among the variables of a replica's optimizer, and the variables of this one.
-        self._slots = list(zip(slots, wholes, strict=True))
-        self._numbers = list(zip(own.values(), numbers, strict=True))
-        self._first_state = list(optimizer_state)
+        #: By replica: its optimizer, and its number there.
+        self._at = {
+            k: (joint, j) for joint in self.optimizers for j, k in enumerate(joint.replicas)
+        }
 
     @property
     def variables(self) -> list:
         """All of them, in the same order for all states of one graph."""
-        parts = (self.weights, self.states, self.metrics)
-        return [v for part in parts for v in part.variables] + self.optimizer.variables
+        parts = (self.states, self.metrics, *self.optimizers)
+        return [variable for part in parts for variable in part.variables]
 
     def load(self, models: Sequence) -> None:
-        """Begin with the weights and random states of models, and a fresh optimizer."""
-        weights, states = zip(*[self._variables(k, model) for k, model in enumerate(models)])
-        for stacks, variables in ((self.weights, weights), (self.states, states)):
-            stacks.assign([[variable.numpy() for variable in own] for own in variables])
-        for place, variable in self._numbers:
-            variable.assign(self._first_state[place])
-        for places, wholes in self._slots:
-            first = [self._first_state[place] for place in places]
-            self.weights.assign([first] * len(models), wholes)
-        self.metrics.assign([self.forwards[0].fresh_metrics] * len(models))
+        """Begin with the weights, random states and learning rates of models, nothing learnt."""
+        parts = [self._variables(k, model) for k, model in enumerate(models)]
+        weights, states = ([_values(own[part]) for own in parts] for part in (0, 1))
+        self.states.assign(states)
+        self.metrics.assign([forward.fresh_metrics for forward in self.forwards])
+        for joint in self.optimizers:
+            joint.load(
+                [weights[k] for k in joint.replicas], [models[k].optimizer for k in joint.replicas]
+            )
 
     def _variables(self, k: int, model) -> list[list]:
         """Return the weights and the other variables of a model in the order of the stacks."""
@@ -93,29 +80,59 @@ class ReplicaState:
 
     def copy_to(self, model, k: int) -> None:
         """Copy the weights and random states of one replica into its model."""
-        for variables, stacks in zip(self._variables(k, model), (self.weights, self.states)):
-            for variable, value in zip(variables, stacks.values(k)):
-                variable.assign(value)
+        weights, states = self._variables(k, model)
+        for variable, value in zip([*weights, *states], [*self.weights(k), *self.states.values(k)]):
+            variable.assign(value)
+
+    def copy_from(self, model, k: int) -> None:
+        """Take the weights and random states of one replica from its model, if they changed."""
+        weights, states = map(_values, self._variables(k, model))
+        if not _all_equal(weights, self.weights(k)):
+            joint, j = self._at[k]
+            joint.weights.assign_values(j, weights)
+        if not _all_equal(states, self.states.values(k)):
+            self.states.assign_values(k, states)
+
+    def weights(self, k: int) -> list[np.ndarray]:
+        """Return the weights of one replica."""
+        joint, j = self._at[k]
+        return joint.weights.values(j)
+
+    def has_rate(self, k: int) -> bool:
+        """Whether the learning rate of one replica is a number, and told by no schedule."""
+        return self._at[k][0].rates is not None
+
+    def set_rate(self, k: int, rate: float) -> None:
+        """Set the learning rate of one replica."""
+        joint, j = self._at[k]
+        joint.set_rate(j, rate)
 
     def optimizer_state(self, k: int) -> list[np.ndarray]:
         """Return what the optimizer of one replica alone would hold."""
-        state = {place: variable.numpy() for place, variable in self._numbers}
-        for places, wholes in self._slots:
-            state |= zip(places, self.weights.values(k, wholes))
-        return [state[place] for place in range(len(state))]
+        joint, j = self._at[k]
+        return joint.state(j)
 
-    def take_logs(self, k: int) -> dict[str, float]:
-        """Return the metrics of one replica since it was asked last."""
-        values = self.metrics.values(k)
+    def set_optimizer_state(self, k: int, values: Sequence[np.ndarray]) -> None:
+        """Take what the optimizer of one replica keeps for each weight, if it changed."""
+        joint, j = self._at[k]
+        if not _all_equal(values, joint.state(j)):
+            joint.set_state(j, values)
+
+    def logs(self, k: int) -> dict[str, float]:
+        """Return the metrics of one replica since they were begun anew."""
+        return self.forwards[k].logs(self.metrics.values(k))
+
+    def begin_metrics(self, k: int) -> None:
+        """Begin the metrics of one replica anew."""
         self.metrics.assign_values(k, self.forwards[k].fresh_metrics)
-        return self.forwards[k].logs(values)
 
 
-def _slots(optimizer, n_weights: int) -> list[list]:
-    """Return what an optimizer keeps for every weight: lists of its variables, as long as these."""
-    known = {id(variable) for variable in optimizer.variables} - {id(optimizer.iterations)}
-    lists = [value for value in vars(optimizer).values() if isinstance(value, list)]
-    return [own for own in lists if len(own) == n_weights and {id(v) for v in own} <= known]
+def _values(variables: Sequence) -> list[np.ndarray]:
+    return [variable.numpy() for variable in variables]
+
+
+def _all_equal(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(one, other))
 
 
 class ReplicaGraph:
@@ -123,7 +140,7 @@ class ReplicaGraph:
 
     Parameters
     ----------
-    forwards, optimizer, optimizer_state
+    forwards, optimizers
         As for :class:`ReplicaState`.
     like : tuple (x, y, sample_weight or None)
         One row of what they are fed with.
@@ -136,24 +153,18 @@ class ReplicaGraph:
     Raises
     ------
     CannotTrainSideBySide
-        If the replicas have different graphs, or an optimizer of the whole would not act on each.
+        If the replicas cannot be computed in one graph, or an optimizer would not act on each.
     """
 
     def __init__(
-        self, forwards: Sequence[Forward], like: tuple, optimizer, optimizer_state: Sequence
+        self, forwards: Sequence[Forward], optimizers: Sequence[OwnOptimizer], like: tuple
     ):
         self.forwards = list(forwards)
-        kinds, *others = {forward.gradient_kinds(like) for forward in set(forwards)}
-        if others:
-            raise errors.CannotTrainSideBySide("the builder makes other graphs for other replicas")
-        config = optimizer.get_config()
-        risky = config.get("centered") or config.get("epsilon") == 0
-        if risky and tf.IndexedSlices in kinds:
-            raise errors.CannotTrainSideBySide(
-                "a sparse gradient is divided by what may be zero, where Keras mixes up its rows: "
-                "let the optimizer have an epsilon, and not be centered"
-            )
-        self._settings = (forwards, kinds, optimizer, optimizer_state)
+        kinds = _common_kinds(forwards, like)
+        if tf.IndexedSlices in kinds:
+            for own in optimizers:
+                _refuse_division_by_zero(own.optimizer)
+        self._settings = (forwards, kinds, optimizers)
         self.states = [ReplicaState(*self._settings)]
         self._data = feed_spec(like)
         number, order = tf.TensorSpec((), tf.int32), tf.TensorSpec((None,), tf.int32)
@@ -231,22 +242,44 @@ class ReplicaGraph:
         )
 
     def _step(self, step, n_steps, feeds):
-        whole = self.states[0]
-        values = zip(whole.weights.split(), whole.states.split(), whole.metrics.split())
+        state = self.states[0]
+        weights = [()] * len(self.forwards)
+        for joint in state.optimizers:
+            for k, own in zip(joint.replicas, joint.weights.split()):
+                weights[k] = own
+        values = zip(weights, state.states.split(), state.metrics.split())
         gradients, states, metrics = [], [], []
         for forward, own, feed in zip(self.forwards, values, feeds):
             start = feed["start"] + step * feed["size"]
             rows = feed["order"][start : start + feed["size"]]
             data = {name: feed[name] for name in self._data}
-            slope, (state, metric) = forward.slope(list(own), data, rows)
-            gradients.append(slope)
-            states.append(state)
+            slopes, (after, metric) = forward.gradients(list(own), data, rows)
+            gradients.append(slopes)
+            states.append(after)
             metrics.append(metric)
-        slope_of_all = whole.weights.joined_tensors(gradients)
-        whole.optimizer.apply(slope_of_all, whole.weights.variables)
-        whole.states.assign_tensors(states)
-        whole.metrics.assign_tensors(metrics)
+        for joint in state.optimizers:
+            joint.apply([gradients[k] for k in joint.replicas])
+        state.states.assign_tensors(states)
+        state.metrics.assign_tensors(metrics)
         return step + 1
+
+
+def _common_kinds(forwards: Sequence[Forward], like: tuple) -> tuple[type, ...]:
+    """Return the types of the gradients of the weights, which are the same for all replicas."""
+    kinds, *others = {(f.gradient_kinds(like), f.shapes) for f in set(forwards)}
+    if others:
+        raise errors.OtherArchitecture("the builder makes other graphs for other replicas")
+    return kinds[0]
+
+
+def _refuse_division_by_zero(optimizer) -> None:
+    """Raise if an optimizer may divide by zero where the gradient of an embedding has no entry."""
+    config = optimizer.get_config()
+    if config.get("centered") or config.get("epsilon") == 0:
+        raise errors.CannotTrainSideBySide(
+            "a sparse gradient is divided by what may be zero, where Keras mixes up its rows: "
+            "let the optimizer have an epsilon, and not be centered"
+        )
 
 
 def feed_of(x, y, weight, chosen: np.ndarray) -> dict[str, Any]:

@@ -26,11 +26,8 @@ from stackfuse._training.process import locked
 from stackfuse._training.program import Program
 from stackfuse._training.side_by_side.eligibility import (
     check_replica,
-    fed_with,
     graphs_of,
     kind_of,
-    one_row,
-    steps_per_epoch,
 )
 from stackfuse._training.side_by_side.forward import Forward
 from stackfuse._training.side_by_side.graph import (
@@ -38,9 +35,15 @@ from stackfuse._training.side_by_side.graph import (
     ReplicaState,
     feed_of,
 )
+from stackfuse._training.side_by_side.optimizers import OwnOptimizer
+from stackfuse._training.side_by_side.replica_callbacks import ReplicaCallbacks
+from stackfuse._training.side_by_side.written_files import WrittenFiles
 from stackfuse._training.training import (
     Training,
     check_finite,
+    fed_with,
+    one_row,
+    steps_per_epoch,
 )
 
 #: Graphs of one model that are kept: of other numbers of replicas, or lengths of sequences.
@@ -56,17 +59,20 @@ MOST_WEIGHTS = 40_000_000
 class SideBySide:
     """Trainings that are going to be done at once, eight at most.
 
+    Their models may differ in what they compute, in learning rate, optimizer, dropout or seed, as
+    long as their variables are of the same shapes and they are fed with rows of the same kind.
+
     Attributes
     ----------
     trainings : list of Training
-    program : Program or None
-        None if the configuration of the models does not say all that they compute: then each
+    programs : list of Program or None
+        Of each. None if the configuration of a model does not say all that it computes: then each
         replica is computed by its own model.
     """
 
     def __init__(self):
         self.trainings: list[Training] = []
-        self.program: Program | None = None
+        self.programs: list[Program | None] = []
         self._as_built: Any = None
         self._graphs: list[ReplicaGraph] = []
 
@@ -75,20 +81,21 @@ class SideBySide:
 
         Raises
         ------
+        OtherArchitecture
+            If it cannot be trained beside the others, but could be beside others like it.
         CannotTrainSideBySide
-            If it cannot be trained beside the others; nothing has been trained then.
+            If it cannot be trained beside any others. Either way, nothing has been trained.
         """
         program = Program.of(training.model)
         check_replica(training)
-        if not self.trainings:
-            self.program = program
-            if program is None:
-                like = one_row(training)
-                with _declined(training.model):
-                    self._as_built = Forward(training.model, like).traced(like)
-        elif program is not self.program or kind_of(training) != kind_of(self.trainings[0]):
-            raise errors.CannotTrainSideBySide("the builder makes other graphs for other replicas")
+        if self.trainings:
+            self._check_like_first(training, program)
+        elif program is None:
+            like = one_row(training)
+            with _declined(training.model):
+                self._as_built = Forward(training.model, like).traced(like)
         self.trainings.append(training)
+        self.programs.append(program)
         owned = [id(v) for other in self.trainings for v in other.model.variables]
         if len(set(owned)) < sum(len(other.model.variables) for other in self.trainings):
             raise errors.CannotTrainSideBySide(
@@ -100,6 +107,15 @@ class SideBySide:
                 f"{n_weights} weights in all replicas are too many to gain anything"
             )
 
+    def _check_like_first(self, training: Training, program: Program | None) -> None:
+        """Raise if a training cannot be done beside the first."""
+        first, first_program = self.trainings[0], self.programs[0]
+        same = (program is None) == (first_program is None)
+        if program is not None and first_program is not None:
+            same = program.loss_and_metrics == first_program.loss_and_metrics
+        if not same or kind_of(training) != kind_of(first):
+            raise errors.OtherArchitecture("the builder makes other graphs for other replicas")
+
     def make_graphs(self) -> None:
         """Make the graphs, once all trainings are added.
 
@@ -109,7 +125,7 @@ class SideBySide:
             If they cannot be trained in one graph; nothing has been trained then.
         """
         with locked():
-            self._graphs = [self._graph(list(group.values())) for group in self._groups()]
+            self._graphs = [self._graph(list(group)) for group in self._groups()]
 
     def train(self) -> None:
         """Train them all, in the graphs that are made.
@@ -124,13 +140,13 @@ class SideBySide:
 
         An error that is known to be of one replica has its number as attribute ``replica``.
         """
-        with locked():
+        with locked(), WrittenFiles(self.trainings):
             _run_at_once(self._runs())
         for k, training in enumerate(self.trainings):
             with _of_replica(k):
                 check_finite(training.model, training.history)
 
-    def _runs(self) -> list["_Run"]:
+    def _runs(self) -> list["_GraphRun"]:
         """Return what is to be run, each replica in one of its graphs."""
         lazy = [training for training in self.trainings if training.x.is_lazy]
         in_step = sum(training.x.bytes_per_row * training.batch_size for training in lazy)
@@ -138,49 +154,63 @@ class SideBySide:
         tables: dict[int, Any] = {}
         used: Counter = Counter()
         runs = []
-        for graph, group in zip(self._graphs, self._groups(), strict=True):
+        for graph, numbers in zip(self._graphs, self._groups(), strict=True):
+            group = {number: self.trainings[number] for number in numbers}
             if used[graph] == len(graph.states):
                 graph.one_more_state()
-            runs.append(_Run(graph, graph.states[used[graph]], group, tables, most_steps))
+            runs.append(_GraphRun(graph, graph.states[used[graph]], group, tables, most_steps))
             used[graph] += 1
         return runs
 
-    def _groups(self) -> list[dict[int, Training]]:
-        """Return the trainings by their numbers, those of each graph together."""
-        return [dict(group) for group in graphs_of(list(enumerate(self.trainings)))]
+    def _groups(self) -> list[list[int]]:
+        """Return the numbers of the trainings, those of each graph together."""
+        return graphs_of(range(len(self.trainings)))
 
-    def _graph(self, trainings: Sequence[Training]) -> ReplicaGraph:
+    def _graph(self, numbers: Sequence[int]) -> ReplicaGraph:
         """Return the graph of some of the replicas, which others may share."""
-        program, first, like = self.program, trainings[0], one_row(trainings[0])
-        if program is not None:
-            fed = fed_with(first)
-            key = (len(trainings), fed)
-            if fed not in program.forwards:
-                _keep(program.forwards, fed, Forward(program.model, like))
-            if key not in program.replica_graphs:
-                forwards = [program.forwards[fed]] * len(trainings)
-                state = program.first_optimizer_state
-                graph = ReplicaGraph(forwards, like, program.model.optimizer, state)
-                _keep(program.replica_graphs, key, graph)
-            return program.replica_graphs[key]
+        first = self.trainings[numbers[0]]
+        programs = [p for p in (self.programs[number] for number in numbers) if p is not None]
+        if programs:
+            return _graph_of_programs(programs, first)
         with _declined(first.model):
-            return self._graph_of_own_code(trainings, like)
+            return self._graph_of_own_code([self.trainings[number] for number in numbers])
 
-    def _graph_of_own_code(self, trainings: Sequence[Training], like: tuple) -> ReplicaGraph:
-        first = trainings[0]
+    def _graph_of_own_code(self, trainings: Sequence[Training]) -> ReplicaGraph:
+        first, like = trainings[0], one_row(trainings[0])
         forwards = [Forward(training.model, like) for training in trainings]
         if first is self.trainings[0] and forwards[0].traced(like) != self._as_built:
             raise errors.CannotTrainSideBySide(
                 f"the code in the model {first.model.name!r} computes something else each time it "
                 "is called, or since the models of other replicas were built"
             )
-        optimizer = first.model.optimizer
-        if not optimizer.built:
-            optimizer.build(first.model.trainable_variables)
-        state = [variable.numpy() for variable in optimizer.variables]
-        graph = ReplicaGraph(forwards, like, optimizer, state)
+        graph = ReplicaGraph(forwards, [_own_optimizer(t.model) for t in trainings], like)
         graph.check_own_code([f for f, t in zip(forwards, trainings) if t.validation is not None])
         return graph
+
+
+def _graph_of_programs(programs: Sequence[Program], first: Training) -> ReplicaGraph:
+    """Return the graph of replicas whose configuration says all, which is kept for others."""
+    fed, like = fed_with(first), one_row(first)
+    kept = programs[0].replica_graphs
+    key = (*(program.key for program in programs), fed)
+    if key not in kept:
+        for program in programs:
+            if fed not in program.forwards:
+                _keep(program.forwards, fed, Forward(program.model, like))
+        forwards = [program.forwards[fed] for program in programs]
+        optimizers = [
+            OwnOptimizer(program.model.optimizer, program.first_optimizer_state)
+            for program in programs
+        ]
+        _keep(kept, key, ReplicaGraph(forwards, optimizers, like))
+    return kept[key]
+
+
+def _own_optimizer(model) -> OwnOptimizer:
+    optimizer = model.optimizer
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    return OwnOptimizer(optimizer, [variable.numpy() for variable in optimizer.variables])
 
 
 @contextmanager
@@ -203,7 +233,7 @@ def _keep(graphs: dict, key, graph) -> None:
         graphs.pop(next(iter(graphs)))
 
 
-def _run_at_once(runs: Sequence["_Run"]) -> None:
+def _run_at_once(runs: Sequence["_GraphRun"]) -> None:
     """Train until every replica of every run is done."""
     with ThreadPoolExecutor(len(runs)) as pool:
         doing = {pool.submit(run.take_steps): run for run in runs if run.begin()}
@@ -224,7 +254,7 @@ def _of_replica(number: int) -> Iterator[None]:
         raise errors.ReplicaFailed(number) from error
 
 
-class _Run:
+class _GraphRun:
     """One training of the replicas of a graph; each stops to be counted when it is done.
 
     Parameters
@@ -269,7 +299,8 @@ class _Run:
     def _prepare(self) -> bool:
         """Lay ready what the next steps need, as many as no epoch ends in between."""
         if self.waiting:
-            self.n_steps = min([self.most_steps, *(replica.left for replica in self.waiting)])
+            most = [self.most_steps, *(replica.most_steps for replica in self.waiting)]
+            self.n_steps = min(most)
             for replica in self.waiting:
                 replica.prepare(self.n_steps)
         return bool(self.waiting)
@@ -311,74 +342,72 @@ class _Replica:
         self.orders = EpochOrders(len(training.x), seed, 0).endless()
         self.epoch, self.left = 0, 0
         self.order = np.arange(0)
-        self.rows = _Fed(training.x, training.y, training.sample_weight, tables)
+        self.rows = _RowsToFeed(training.x, training.y, training.sample_weight, tables)
         self.feed: dict[str, Any] = {"size": tf.constant(training.batch_size, tf.int32)}
-        self.callbacks = keras.callbacks.CallbackList(list(training.callbacks))
-        self.callbacks.set_model(training.model)
-        self.history: dict[str, list] = {}
+        self.callbacks = ReplicaCallbacks(state, k, training, self.n_steps)
         self.held_out = None
         if training.validation is not None:
             x, y, weight = training.validation
-            self.held_out = _Fed(x, y, weight, tables)
+            self.held_out = _RowsToFeed(x, y, weight, tables)
+
+    @property
+    def most_steps(self) -> int:
+        """How many steps may be taken at once."""
+        return 1 if self.callbacks.at_batches or self.callbacks.is_stopped else self.left
 
     def begin(self) -> bool:
         """Begin the training, and the first epoch; return whether there is any."""
-        self.training.model.stop_training = False
-        self.callbacks.on_train_begin()
+        self.callbacks.begin()
         return self._next_epoch()
 
     def prepare(self, n_steps: int) -> None:
         """Lay ready the rows of the next steps."""
-        size = self.training.batch_size
-        start = (self.n_steps - self.left) * size
+        size, place = self.training.batch_size, self.n_steps - self.left
+        start = place * size
         if self.rows.is_lazy:
             self.feed |= self.rows.at(self.order[start : start + n_steps * size])
             n_rows = len(self.feed["chosen"])
             self.feed |= {"order": tf.range(n_rows), "start": tf.constant(0, tf.int32)}
         else:
             self.feed["start"] = tf.constant(start, tf.int32)
+        self.callbacks.begin_batch(place)
 
     def advance(self, n_steps: int) -> bool:
         """Note steps that were done; return whether there are more to do."""
         self.left -= n_steps
-        if self.left:
+        self.callbacks.end_batches(self.n_steps - self.left, n_steps)
+        if self.left and not self.callbacks.is_stopped:
             return True
-        logs = self.state.take_logs(self.k)
+        logs = self.state.logs(self.k)
+        self.state.begin_metrics(self.k)
         if self.held_out is not None:
             logs |= {f"val_{name}": value for name, value in self._validate(self.held_out).items()}
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
-        if self.training.callbacks:
-            self.state.copy_to(self.training.model, self.k)
-        self.callbacks.on_epoch_end(self.epoch, logs)
+        self.callbacks.end_epoch(self.epoch, logs)
         self.epoch += 1
         return self._next_epoch()
 
-    def _validate(self, held_out: "_Fed") -> dict[str, float]:
+    def _validate(self, held_out: "_RowsToFeed") -> dict[str, float]:
         rows = held_out.x
         n_rows = self.training.validation_batch_size or rows_per_call(rows)
-        whole, forward = self.state, self.state.forwards[self.k]
-        weights, states = whole.weights.values(self.k), whole.states.values(self.k)
+        state, forward = self.state, self.state.forwards[self.k]
+        weights, states = state.weights(self.k), state.states.values(self.k)
         metrics = [tf.constant(value) for value in forward.fresh_metrics]
         step = n_rows if held_out.is_lazy else len(rows)
         for start in range(0, len(rows), step):
             part = held_out.at(np.arange(start, min(start + step, len(rows))))
             many = tf.constant(n_rows, tf.int32)
             states, metrics = forward.evaluate(weights, states, metrics, part, many)
-        whole.states.assign_values(self.k, states)  # a layer may draw random numbers even here
+        state.states.assign_values(self.k, states)  # a layer may draw random numbers even here
         return forward.logs(metrics)
 
     def _next_epoch(self) -> bool:
-        if self.epoch < self.training.epochs and not self.training.model.stop_training:
-            self.callbacks.on_epoch_begin(self.epoch)
+        if self.epoch < self.training.epochs and not self.callbacks.is_stopped:
+            self.callbacks.begin_epoch(self.epoch)
             self.left, self.order = self.n_steps, next(self.orders)
             if not self.rows.is_lazy:
                 self.feed |= {**self.rows.whole, "order": tf.constant(self.order, tf.int32)}
             return True
-        self.state.copy_to(self.training.model, self.k)
-        self.training.optimizer_state[:] = self.state.optimizer_state(self.k)
-        self.training.history = self.history
-        self.callbacks.on_train_end()
+        self.callbacks.end()
         order = self.order
         if self.rows.is_lazy:
             order = np.arange(len(self.feed.get("chosen", ())))
@@ -388,7 +417,7 @@ class _Replica:
         return False
 
 
-class _Fed:
+class _RowsToFeed:
     """Rows with their targets and weights, as a graph is fed with them.
 
     What lies in memory is fed whole, x being the same for all replicas; of what is sparse, or
