@@ -186,19 +186,25 @@ def jobs_of(estimator, folds: Sequence[Fold], **settings: Any) -> list[FoldJob]:
     several = {"seeds": "seed", "keep_models": "keep_model", "progress": "progress"}
     own = {name: settings.pop(many) for many, name in several.items() if settings.get(many)}
     settings = {name: value for name, value in settings.items() if name not in several}
-    if not folds:
+    jobs = [
+        FoldJob(
+            estimator,
+            fold,
+            place=_place(k, fold),
+            **settings,
+            **{name: values[k] for name, values in own.items()},
+        )
+        for k, fold in enumerate(folds)
+    ]
+    if not jobs:
         return []
-    first = FoldJob(estimator, folds[0], place=_place(0, folds[0]))
-    with first.failing_here():
+    with jobs[0].failing_here():
         estimator = clone(estimator)  # what the user has fitted stays behind
         outer = bool(_outer_parts(estimator))
-    jobs = []
-    for k, fold in enumerate(folds):
-        job = FoldJob(estimator, fold, place=_place(k, fold), **settings)
+    for k, job in enumerate(jobs):
         with job.failing_here():
             inner = _inner_folds(folds, k) if outer else None
-        mine = {name: values[k] for name, values in own.items()}
-        jobs.append(replace(job, inner_folds=inner, **mine))
+        jobs[k] = replace(job, estimator=estimator, inner_folds=inner)
     return jobs
 
 

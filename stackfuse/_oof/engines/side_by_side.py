@@ -114,32 +114,49 @@ class SideBySideEngine:
 
     def _train_together(self, fits: Sequence[PausedFit]) -> None:
         """Train what fits wait for side by side; where that cannot be done, one by one."""
-        together = SideBySide()
+        together, members, others = SideBySide(), [], []
         try:
             for fit in fits:
-                together.add(fit.training)
+                try:
+                    together.add(fit.training)
+                except errors.OtherArchitecture:
+                    if self.otherwise is None:
+                        raise
+                    others.append(fit)
+                else:
+                    members.append(fit)
             together.make_graphs()
         except errors.CannotTrainSideBySide as refusal:
             if self.otherwise is None:
                 raise
             _train_one_by_one(fits, str(refusal))
             return
-        try:
-            together.train()
-        except errors.ReplicaFailed as failure:
-            cause = failure.__cause__
-            if not isinstance(cause, Exception):
-                raise
-            for number, fit in enumerate(fits):
-                if number == failure.number:
-                    fit.failed(cause)
-                elif fit.has_own_rows:
-                    fit.begin_anew()
-        except Exception as error:  # of all replicas together
-            raise errors.FitFailed("", error) from error
+        if len(members) == 1 and self.otherwise is not None:
+            _train_one_by_one(members, "no other network is like it")
         else:
-            for fit in fits:
-                fit.done("side by side")
+            _train_in_graphs(together, members)
+        if others:
+            self._train_together(others)
+
+
+def _train_in_graphs(together: SideBySide, fits: Sequence[PausedFit]) -> None:
+    """Train what fits wait for; where one fails, the others may have to be trained again."""
+    try:
+        together.train()
+    except errors.ReplicaFailed as failure:
+        cause = failure.__cause__
+        if not isinstance(cause, Exception):
+            raise
+        for number, fit in enumerate(fits):
+            if number == failure.number:
+                fit.failed(cause)
+            elif fit.has_own_rows:
+                fit.begin_anew()
+    except Exception as error:  # of all replicas together
+        raise errors.FitFailed("", error) from error
+    else:
+        for fit in fits:
+            fit.done("side by side")
 
 
 def _train_one_by_one(fits: Sequence[PausedFit], reason: str) -> None:
