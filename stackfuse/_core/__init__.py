@@ -8,6 +8,7 @@ from stackfuse._core import (
     numeric,
     progress,
     sampling,
+    shared_checks,
     sklearn_private,
     targets,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "numeric",
     "progress",
     "sampling",
+    "shared_checks",
     "sklearn_private",
     "targets",
 ]

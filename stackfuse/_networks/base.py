@@ -360,7 +360,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _predict_numbers(self, X, finish: str = "predict"):
         """Return what the network's outputs mean for X: probabilities per class, or numbers."""
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         return self._compute(X, getattr(self.outputs_, finish), f"{finish} {self.outputs_}")
 
     def features(self, X) -> np.ndarray:
@@ -380,8 +380,14 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         ValueError
             If the network is subclassed, or has one layer only.
         """
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         return self._compute(X, penultimate.in_float64, "features", of=penultimate.penultimate)
+
+    def _check_is_fitted(self) -> None:
+        if not hasattr(
+            self, "model_"
+        ):  # scikit-learn's check alone takes as long as a small network
+            check_is_fitted(self, "model_")
 
     def _compute(self, X, finish: Callable, name: str, **options) -> Any:
         """Return what the network, or a part of it, computes for X, finished."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from stackfuse._core import MultiInput, multi_input, targets
+from stackfuse._core import MultiInput, multi_input, shared_checks, targets
 from stackfuse._keras import Rows
 from stackfuse._networks.target import Target
 from stackfuse._training import prediction
@@ -72,6 +72,13 @@ class FittedNetwork:
         sparse : bool
             Whether X may be sparse.
         """
+        if reset or isinstance(X, MultiInput):
+            return self._checked(X, owner, reset, sparse)
+        names = getattr(self, "feature_names_in_", None)
+        form = (self.X_shape_, None if names is None else tuple(names), sparse)
+        return shared_checks.checked(X, form, lambda: self._checked(X, owner, reset, sparse))
+
+    def _checked(self, X, owner, reset: bool, sparse: bool) -> Any:
         if isinstance(X, MultiInput):
             X = self._check_inputs(X, owner, reset=reset)
         else:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
     sampling,
+    shared_checks,
     sklearn_private,
     targets,
 )
@@ -57,14 +58,15 @@ class FittedStack(TransformerMixin):
         """
         check_is_fitted(self)
         blocks = []
-        for replicas, method in zip(self._replicas(), self.stack_method_):
-            votes = [
-                prediction_columns.as_block(
-                    contributions.contribution(e, method, X), e, method, self._labels_of(e)
-                )
-                for e in replicas
-            ]
-            blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
+        with shared_checks.checked_once(X):
+            for replicas, method in zip(self._replicas(), self.stack_method_):
+                votes = [
+                    prediction_columns.as_block(
+                        contributions.contribution(e, method, X), e, method, self._labels_of(e)
+                    )
+                    for e in replicas
+                ]
+                blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
         return self._with_passthrough(np.hstack(blocks), X)
 
     def fit_transform(self, X, y=None, **fit_params):
