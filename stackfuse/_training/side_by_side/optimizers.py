@@ -170,7 +170,9 @@ class JointOptimizer:
 
     def _constrained(self, weights: Sequence) -> list:
         pairs = zip(self._constraints, weights)
-        return [weight if constraint is None else constraint(weight) for constraint, weight in pairs]
+        return [
+            weight if constraint is None else constraint(weight) for constraint, weight in pairs
+        ]
 
 
 def _class_with_rates(kind: type, rate_of: Callable, decay: float | None) -> type:

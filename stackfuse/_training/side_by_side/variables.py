@@ -128,7 +128,9 @@ class Stacks:
             else:
                 small.setdefault((variable.dtype, kind), []).append(place)
         for places in small.values():
-            self.each.append(SmallVariables([variables[place] for place in places], places, n_replicas))
+            self.each.append(
+                SmallVariables([variables[place] for place in places], places, n_replicas)
+            )
         # Optimizers take the dtype of the first weight for numbers that they keep.
         self.each.sort(key=lambda stack: stack.places[0])
 
@@ -176,9 +178,7 @@ class Stacks:
         views = [stack.views(k, variable.numpy()) for stack, variable in pairs]
         return [view.copy() for view in self._in_order(views)]
 
-    def assign_values(
-        self, k: int, values: Sequence[np.ndarray], wholes: Sequence = ()
-    ) -> None:
+    def assign_values(self, k: int, values: Sequence[np.ndarray], wholes: Sequence = ()) -> None:
         """Give one replica its values.
 
         Parameters
