@@ -391,7 +391,7 @@ AVERAGES = {"optimizer": keras.optimizers.SGD(0.1, use_ema=True)}
         ({"optimizer__loss_scale_factor": 8.0}, "loss_scale_factor is for model.fit"),
         (
             {"optimizer__gradient_accumulation_steps": 2, "optimizer__clipnorm": 1.0},
-            "clipped that were added up before",
+            "clips gradients that are added up",
         ),
         ({"callbacks": [keras.callbacks.SwapEMAWeights()], **AVERAGES}, "callback SwapEMAWeights"),
         ({"run_eagerly": True}, "run_eagerly and jit_compile are for model.fit"),
