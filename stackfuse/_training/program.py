@@ -154,7 +154,7 @@ def compiled(function: Callable, *like) -> Callable:
     """
     # As in Keras' own steps, the code of the user's own layers is not rewritten.
     if like[-1] is None:  # a subclassed model does not say what it takes
-        return tf.function(function, reduce_retracing=True, autograph=False)
+        return _compiled_for_each_shape(function, *like[:-1])
     graph = tf.function(function, autograph=False).get_concrete_function(*like)
     dtypes = [tensor.dtype for tensor in graph.outputs]
 
@@ -164,6 +164,24 @@ def compiled(function: Callable, *like) -> Callable:
             args=[*flat, *graph.captured_inputs], Tout=dtypes, f=graph
         )
         return tf.nest.pack_sequence_as(graph.structured_outputs, results)
+
+    return call
+
+
+def _compiled_for_each_shape(function: Callable, *like) -> Callable:
+    """Return a function as one graph for every shape that rows of its last argument have.
+
+    TensorFlow would choose among graphs for numbers of rows, by those that it has seen before.
+    """
+    graphs: dict[str, Callable] = {}
+
+    def call(*args):
+        rows = keras.tree.map_structure(
+            lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), args[-1]
+        )
+        if str(rows) not in graphs:
+            graphs[str(rows)] = compiled(function, *like, rows)
+        return graphs[str(rows)](*args)
 
     return call
 

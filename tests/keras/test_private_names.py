@@ -106,6 +106,14 @@ def update_mean_loss():
     assert float(model.get_metrics_result()["loss"]) == 3.0
 
 
+def clip():
+    import keras
+
+    optimizer = keras.optimizers.SGD(global_clipnorm=1.0)
+    clipped = private.clip(optimizer, [np.array([3.0], "float32"), np.array([4.0], "float32")])
+    np.testing.assert_allclose(np.concatenate(clipped), [0.6, 0.8], rtol=1e-6)
+
+
 def exempt_weights():
     import keras
 
@@ -190,6 +198,7 @@ BREAKS = {
     takes_training: "training side by side: subclassed models without the argument",
     compute_loss: "training side by side: losses with penalties and sample weights",
     update_mean_loss: "training side by side: history_['loss']",
+    clip: "gradients of replicas trained side by side would not be clipped",
     exempt_weights: "shared programs would decay weights that the user exempted",
     knows_exempt_weights: "a copied optimizer would decay weights that the user exempted",
     names_anew: "equal calls would build networks of other names, and TensorFlow's memory grows",

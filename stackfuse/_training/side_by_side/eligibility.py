@@ -9,7 +9,7 @@ import numpy as np
 from stackfuse._core import errors
 from stackfuse._keras import architecture, private
 from stackfuse._training.program import Program
-from stackfuse._training.side_by_side.callbacks import check_callback
+from stackfuse._training.side_by_side.callbacks import check_callback, is_called_at_batches
 from stackfuse._training.training import Training, fed_with, steps_per_epoch
 
 #: Optimizers that change every element of a variable by itself.
@@ -131,7 +131,9 @@ def _check_model(model) -> None:
     if optimizer.loss_scale_factor:
         raise errors.CannotTrainSideBySide("loss_scale_factor is for model.fit")
     if optimizer.gradient_accumulation_steps and (optimizer.clipnorm or optimizer.global_clipnorm):
-        raise errors.CannotTrainSideBySide("gradients are clipped that were added up before")
+        raise errors.CannotTrainSideBySide(
+            "the optimizer clips gradients that are added up over several steps"
+        )
     if architecture.exempts_from_decay(optimizer):
         raise errors.CannotTrainSideBySide(
             "exclude_from_weight_decay treats one weight unlike another"
@@ -147,6 +149,11 @@ def _check_settings(training: Training) -> None:
     model = training.model
     for callback in training.callbacks:
         check_callback(callback)
+        if is_called_at_batches(callback) and model.steps_per_execution != 1:
+            raise errors.CannotTrainSideBySide(
+                f"the callback {type(callback).__name__} is called at batches, of which "
+                "steps_per_execution takes several at once"
+            )
     if training.fit_params:
         raise errors.CannotTrainSideBySide(
             f"fit__{next(iter(training.fit_params))} is for model.fit"
