@@ -69,6 +69,12 @@ def takes_training(model) -> bool:
     return model._call_has_training_arg
 
 
+def compile_arguments(model) -> dict[str, Any]:
+    """Return the arguments that a model was compiled with; none if it was not."""
+    compiled = getattr(model, "_compile_config", None)
+    return dict(compiled.config) if model.compiled and compiled is not None else {}
+
+
 def compute_loss(model, x, y, outputs, sample_weight, *, training: bool):
     """Return the loss of one batch, the penalties of the layers included."""
     return model._compute_loss(x, y, outputs, sample_weight, training=training)

@@ -64,9 +64,13 @@ class SeveralOutputs:
         return list(outputs) if self.names is None else [outputs[name] for name in self.names]
 
 
+#: What the outputs of a network mean, be it one or several.
+AnyOutputs = Outputs | SeveralOutputs
+
+
 def read_network(
     model, X, task: targets.Task, target_info: dict[str, Any], loss: Any
-) -> Outputs | SeveralOutputs:
+) -> AnyOutputs:
     """Return what the outputs of a network mean.
 
     Parameters

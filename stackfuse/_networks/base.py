@@ -24,7 +24,7 @@ from stackfuse._core import (
     sklearn_private,
     targets,
 )
-from stackfuse._keras import Rows, penultimate
+from stackfuse._keras import Rows, own_code, penultimate
 from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks
 from stackfuse._networks.builder import Builder, begin_optimizers_anew
 from stackfuse._networks.fit_settings import FitSettings
@@ -144,8 +144,21 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             self._more_params = tuple(dict.fromkeys([*self._more_params, *params]))
 
     def __sklearn_clone__(self):
+        given = self.get_params(deep=False)
+        own = {name: value for name, value in given.items() if own_code.holds_own(value)}
+        source = copy.copy(self)
+        vars(source).update(dict.fromkeys(own))  # the constructor gets None, and keeps it
         with begin_optimizers_anew():
-            return super().__sklearn_clone__()
+            twin = super(NetworkEstimator, source).__sklearn_clone__()
+            vars(twin).update(own_code.deep_copy(own))
+        return twin
+
+    def __copy__(self):
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        if "_fitted" in vars(self):  # a shallow copy may change its attributes
+            twin._fitted = copy.copy(self._fitted)
+        return twin
 
     def fit(self, X, y, sample_weight=None, groups=None):
         """Train a new network, or with ``warm_start=True`` the present one further.
@@ -405,9 +418,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self):
         state = dict(super().__getstate__()) | self._builder().picklable()
-        if "_fitted" in state:  # a shallow copy may change its attributes
-            state["_fitted"] = copy.copy(state["_fitted"])
-        return state
+        replaced: dict[int, Any] = {}  # one object stays one: the network remembers its parameters
+        if "_fitted" in state:
+            state["_fitted"] = fitted = copy.copy(state["_fitted"])
+            if hasattr(fitted, "built_from"):
+                fitted.built_from = own_code.portable(fitted.built_from, replaced)
+        return {name: own_code.portable(value, replaced) for name, value in state.items()}
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

@@ -1,13 +1,12 @@
 """How a network is trained: epochs, batches, validation, callbacks, weights of rows."""
 
-import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
 
 from stackfuse._core import numeric, sklearn_private
-from stackfuse._keras import Rows
+from stackfuse._keras import Rows, own_code
 from stackfuse._networks.builder import Builder
 from stackfuse._networks.class_weights import class_weights
 from stackfuse._networks.fitted_network import FittedNetwork
@@ -169,7 +168,7 @@ class FitSettings:
             callbacks = list(callbacks.values())
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         check_callbacks(callbacks)
-        return copy.deepcopy(callbacks)
+        return own_code.deep_copy(callbacks)
 
 
 def _part(rows: Rows, numbers, weights, places: np.ndarray) -> tuple:

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from stackfuse._core import MultiInput, multi_input, targets
-from stackfuse._keras import Rows
+from stackfuse._keras import Rows, own_code
 from stackfuse._networks.target import Target
 from stackfuse._training import prediction
 
@@ -154,7 +154,8 @@ class FittedNetwork:
             # Keras warns when it loads an optimizer without variables.
             optimizer.build(model.trainable_variables)
         # Keras saves weights only: without these, dropout would go on from anywhere.
-        return state | {"counters": [v.numpy() for v in _counters(model)]}
+        counters = [variable.numpy() for variable in _counters(model)]
+        return state | {"counters": counters, "model_": own_code.portable(model, {})}
 
     def __setstate__(self, state):
         counters = state.pop("counters", [])

@@ -1,6 +1,5 @@
 """Networks from what users pass: a function, a model, or the path of one."""
 
-import copy
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import keras
 
 from stackfuse._core import sklearn_private
-from stackfuse._keras import load_uncompiled
+from stackfuse._keras import load_uncompiled, own_code
 from stackfuse._networks.builder import Builder, begin_optimizers_anew
 from stackfuse._networks.parameters import (
     BARE,
@@ -82,7 +81,7 @@ class KerasBuilder(Builder):
         if optimizer is None or optimizer.built:
             return {}
         with begin_optimizers_anew():
-            return {"model": copy.deepcopy(self.model)}
+            return {"model": own_code.deep_copy(self.model)}
 
     def build(self, X, rows, target, meta, compile_kwargs) -> tuple[Any, bool]:
         """See :meth:`Builder.build`."""
@@ -90,7 +89,7 @@ class KerasBuilder(Builder):
         check_names(self.owner, model, self.settings)
         if isinstance(model, keras.Model):
             with begin_optimizers_anew():
-                return copy.deepcopy(model), False
+                return own_code.deep_copy(model), False
         if isinstance(model, str | os.PathLike):
             if str(model).endswith((".h5", ".hdf5")):
                 return load_uncompiled(Path(model)), False

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from stackfuse._core import messages
-from stackfuse._keras import private
+from stackfuse._keras import own_code, private
 
 
 def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
@@ -142,8 +142,9 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
         settings["name"] = type(optimizer).__name__.lower()
         if private.knows_exempt_weights(optimizer):
             raise TypeError("its configuration does not hold exclude_from_weight_decay")
-        return type(optimizer).from_config(settings)
-    except (TypeError, ValueError) as error:
+        with own_code.known_to_keras(own_code.own_code(optimizer)):
+            return type(optimizer).from_config(settings)
+    except (TypeError, ValueError, NotImplementedError) as error:
         _check_settings(type(optimizer), config, "optimizer", error)
         raise ValueError(
             f"The optimizer {type(optimizer).__name__} cannot be copied for a fit: {error}. Pass a "

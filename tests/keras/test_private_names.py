@@ -87,6 +87,18 @@ def takes_training():
     assert not private.takes_training(Plain())
 
 
+def compile_arguments():
+    import keras
+
+    model, loss = two_layers(), keras.losses.Huber()
+    assert private.compile_arguments(model) == {}
+    model.compile("adam", loss, metrics=["mae"])
+    given = private.compile_arguments(model)
+    assert given["loss"] is loss
+    assert (given["optimizer"], given["metrics"]) == ("adam", ["mae"])
+    two_layers().compile(**given)
+
+
 def compute_loss():
     model = compiled()
     x, y = np.ones((2, 3), "float32"), np.zeros((2, 1), "float32")
@@ -188,6 +200,7 @@ BREAKS = {
     flatten_layers: "checks for layers that cannot be copied, shared or trained side by side",
     build_for_training: "training side by side: the metrics' variables before the first batch",
     takes_training: "training side by side: subclassed models without the argument",
+    compile_arguments: "pickles of networks with losses and metrics of the user's own",
     compute_loss: "training side by side: losses with penalties and sample weights",
     update_mean_loss: "training side by side: history_['loss']",
     exempt_weights: "shared programs would decay weights that the user exempted",
