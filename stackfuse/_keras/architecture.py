@@ -114,7 +114,9 @@ def _foreign(config) -> Iterator[str]:
             continue
         module = str(part.get("module"))
         registered = part.get("registered_name")
-        if not (module == "keras" or module.startswith("keras.")) or (registered and registered != name):
+        if not (module == "keras" or module.startswith("keras.")) or (
+            registered and registered != name
+        ):
             yield f"a {part.get('config') if name == 'function' else name}"
 
 

@@ -95,6 +95,12 @@ def check_loss(loss: Any, task: targets.Task, n_units: int, what: str) -> None:
             f"The loss {loss_name(loss)!r} does not lead to probabilities of the classes. "
             f"Use {fitting}, or loss=None to have it chosen."
         )
+    if task == "multilabel" and (is_sparse(loss) or stock in _ONE_HOT):
+        raise ValueError(
+            f"The loss {loss_name(loss)!r} is for one class per row, but y is a 0/1 matrix of "
+            f"{n_units} labels, of which a row may have several. If y is one-hot, pass the classes "
+            "and keep the loss: y.argmax(axis=1). If it is not, use 'binary_crossentropy'."
+        )
     if single and (is_sparse(loss) or stock in _ONE_HOT):
         units = "1 unit" if n_units == 1 else f"{n_units} units, one per label"
         raise ValueError(

@@ -132,7 +132,9 @@ class _Class:
         taken = inspect.signature(self.kind.__init__).parameters
         if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
             return self.kind.from_config(config)
-        rest = {name: config[name] for name in _OF_ALL_LAYERS if name not in taken}
+        rest = {
+            name: config[name] for name in _OF_ALL_LAYERS if name in config and name not in taken
+        }
         layer = self.kind.from_config({n: v for n, v in config.items() if n not in rest})
         if "dtype" in rest:
             layer.dtype_policy = keras.dtype_policies.get(rest.pop("dtype"))
@@ -190,6 +192,7 @@ def _copy_with(item: Any, memo: dict[int, Any]) -> Any:
             else:
                 memo[id(part)] = twin = object.__new__(type(part))
                 vars(twin).update(_copy_with(vars(part), memo))
+                _begin_anew(twin)
     return copy.deepcopy(item, memo)
 
 
@@ -305,6 +308,31 @@ def _by_value(item: Any) -> Any:
     return ByValue.of(item) if isinstance(item, FunctionType | type) else item
 
 
+def can_be_written(model) -> bool:
+    """Whether a model's configuration says what it was made from.
+
+    Keras writes down the defaults of a model's constructor where its class has no ``get_config``.
+    """
+    try:
+        if not own_code(model):
+            return True
+        model.get_config()
+    except (NotImplementedError, TypeError, ValueError):  # of a class of the user's, or two names
+        return False
+    return not any(map(_hides_arguments, private.flatten_layers(model)))
+
+
+def _hides_arguments(layer) -> bool:
+    kind = type(layer)
+    if not isinstance(layer, keras.Model) or is_from_keras(kind):
+        return False
+    if not is_from_keras(kind.get_config):
+        return False
+    taken = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    named = {one.name for one in taken if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+    return bool(named - {"inputs", "outputs", *_OF_ALL_LAYERS})
+
+
 @contextmanager
 def uncompiled(model) -> Iterator[None]:
     """Let a model, and those in it, be written to a file as if they were not compiled."""
@@ -359,7 +387,14 @@ def another_model(copy) -> NotConvertible:
 def _restore_object(kind: type, state: dict[str, Any]) -> Any:
     item = object.__new__(kind)
     vars(item).update(state)
+    _begin_anew(item)
     return item
+
+
+def _begin_anew(item: Any) -> None:
+    """Let a copied metric begin as a new one; Keras does that only before the second epoch."""
+    if isinstance(item, keras.metrics.Metric):
+        item.reset_state()
 
 
 def _restore_optimizer(kind: Any, config: dict[str, Any], code: dict[str, Code]) -> Any:

@@ -112,6 +112,10 @@ class Builder(ABC):
             loss = network.loss if compiled else compile_kwargs["loss"]
             outputs = several_outputs.read_network(network, X, target.task, target.info, loss)
             if not compiled:
+                if isinstance(self.metrics, str) and isinstance(
+                    outputs, several_outputs.SeveralOutputs
+                ):
+                    compile_kwargs["metrics"] = outputs.for_each([self.metrics])
                 compile_kwargs["loss"] = outputs.default_loss() if loss is None else loss
                 network.compile(**compile_kwargs)
         return network, outputs

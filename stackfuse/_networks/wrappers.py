@@ -1,18 +1,27 @@
 """KerasClassifier and KerasRegressor: networks from a function, a model or a file."""
 
+from stackfuse._core import sklearn_private
 from stackfuse._networks.keras_builder import KerasBuilder
 from stackfuse._networks.kinds import NetworkClassifier, NetworkRegressor
-from stackfuse._networks.parameters import refuse_taken
+from stackfuse._networks.parameters import arguments_of, refuse_taken
 
 
 def _builder_of(estimator) -> KerasBuilder:
     """Return the builder that an estimator's parameters describe."""
+    model = estimator.model
+    if model is None:
+        model = getattr(estimator, "_keras_build_fn", None)
+    own = {}
+    if type(estimator).__init__ is not KerasClassifier.__init__:
+        names = set(sklearn_private.parameter_names(type(estimator)))
+        names -= set(sklearn_private.parameter_names(KerasClassifier))
+        own = {name: getattr(estimator, name) for name in names & arguments_of(model)[0]}
     return KerasBuilder(
         estimator.optimizer,
         estimator.loss,
         estimator.metrics,
-        estimator._further(),
-        estimator.model,
+        own | estimator._further(),
+        model,
         estimator,
     )
 
@@ -93,7 +102,7 @@ class KerasClassifier(NetworkClassifier):
 
     def __init__(
         self,
-        model,
+        model=None,
         *,
         optimizer="adam",
         loss=None,
