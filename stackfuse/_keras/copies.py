@@ -59,7 +59,7 @@ def copied(model, *, narrow: bool = False):
         path = os.path.join(folder, "model.keras")
         try:
             code = own_code.own_code(model)
-            with own_code.uncompiled(model):
+            with own_code.uncompiled(model), private.without_array_warnings():
                 model.save(path)
             if narrow:
                 _narrow(path)

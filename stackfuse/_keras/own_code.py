@@ -9,6 +9,7 @@ copy gets the classes and functions themselves, and losses and metrics all of th
 import copy
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FunctionType
@@ -30,6 +31,9 @@ _Optimizer = keras.optimizers.Optimizer
 
 #: Settings that the configuration of every layer holds.
 _OF_ALL_LAYERS = ("dtype", "name", "trainable")
+
+#: Keras' registry is one for all threads.
+_registry_lock = threading.RLock()
 
 #: Containers in which objects are looked for.
 _Containers = list | tuple | set | frozenset
@@ -102,10 +106,20 @@ def _attributes(part: Any) -> list:
     return [*private.flatten_layers(part)[1:], *own]
 
 
-def known_to_keras(code: dict[str, Code]):
-    """Return a context in which Keras finds classes and functions by their names."""
+@contextmanager
+def known_to_keras(code: dict[str, Code]) -> Iterator[None]:
+    """Let Keras find classes and functions by their names, be others registered under these."""
     layers = {name: _Class(item) for name, item in code.items() if _is_plain_layer(item)}
-    return keras.saving.custom_object_scope({**code, **layers})
+    known = {**code, **layers}
+    registry = keras.saving.get_custom_objects()
+    with _registry_lock, keras.saving.custom_object_scope(known):
+        # Within a model, what is registered would win over the scope.
+        registered = {name: registry[name] for name in known if name in registry}
+        registry.update({name: known[name] for name in registered})
+        try:
+            yield
+        finally:
+            registry.update(registered)
 
 
 def _is_plain_layer(code: Code) -> bool:
@@ -132,9 +146,8 @@ class _Class:
         taken = inspect.signature(self.kind.__init__).parameters
         if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
             return self.kind.from_config(config)
-        rest = {
-            name: config[name] for name in _OF_ALL_LAYERS if name in config and name not in taken
-        }
+        untaken = set(_OF_ALL_LAYERS) - set(taken)
+        rest = {name: value for name, value in config.items() if name in untaken}
         layer = self.kind.from_config({n: v for n, v in config.items() if n not in rest})
         if "dtype" in rest:
             layer.dtype_policy = keras.dtype_policies.get(rest.pop("dtype"))
@@ -237,7 +250,8 @@ class Portable:
         return self._parts()
 
     def __deepcopy__(self, memo):
-        return deep_copy(self.item)
+        with private.without_array_warnings():
+            return deep_copy(self.item)
 
     def restored(self) -> Any:
         """Return a new object like the one that this stands for."""
@@ -246,6 +260,9 @@ class Portable:
 
     def _parts(self) -> tuple:
         item = self.item
+        if _is_of_keras(item) and not needs_own_copy(item):
+            with private.without_array_warnings():
+                return item.__reduce__()
         if isinstance(item, _Optimizer):
             code = _carried(own_code(item))
             return _restore_optimizer, (ByValue.of(type(item)), item.get_config(), code)
@@ -258,7 +275,7 @@ class Portable:
                 compiled = _compile_state(item)
             else:  # what its class does in compile, only its configuration tells
                 code |= own_code(private.compile_arguments(item))
-        with uncompiled(item) if compiled else nullcontext():
+        with private.without_array_warnings(), uncompiled(item) if compiled else nullcontext():
             restore, arguments = item.__reduce__()
         return _restore_layer, (restore, arguments, _carried(code), compiled, probe(item))
 

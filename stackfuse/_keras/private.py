@@ -1,5 +1,6 @@
 """The private names of Keras and TensorFlow in use: what is renamed there breaks one line here."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -95,6 +96,16 @@ def exempt_weights(optimizer) -> list:
 def knows_exempt_weights(optimizer) -> bool:
     """Whether an optimizer was told which weights not to decay, or has looked it up in training."""
     return getattr(optimizer, "_exclude_from_weight_decay_cache", None) is not None
+
+
+@contextmanager
+def without_array_warnings() -> Iterator[None]:
+    """Keep silent that Keras' variables do not know numpy's copy keyword, as when it saves them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning
+        )
+        yield
 
 
 @contextmanager

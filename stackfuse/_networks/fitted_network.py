@@ -170,7 +170,7 @@ class FittedNetwork:
             optimizer.build(model.trainable_variables)
         # Keras saves weights only: without these, dropout would go on from anywhere.
         counters = [variable.numpy() for variable in _counters(model)]
-        model = state.pop("rebuilt", None) or own_code.portable(model, {})
+        model = state.pop("rebuilt", None) or own_code.Portable(model)
         return state | {"counters": counters, "model_": model}
 
     def __setstate__(self, state):
