@@ -26,7 +26,7 @@ from stackfuse._core import (
 )
 from stackfuse._keras import Rows, own_code, penultimate
 from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks
-from stackfuse._networks.builder import Builder, begin_optimizers_anew
+from stackfuse._networks.builder import Builder, ignore_unbuilt_optimizers
 from stackfuse._networks.fit_settings import FitSettings
 from stackfuse._networks.fitted_network import FittedNetwork, FromFit, Rebuilt
 from stackfuse._networks.parameters import (
@@ -85,7 +85,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     _takes_sparse = True
 
     #: The names of parameters that are in no constructor, in the order in which they were set.
-    _more_params: tuple[str, ...] = ()
+    _extra_names: tuple[str, ...] = ()
 
     model_: Any = FromFit()
     outputs_: Any = FromFit()
@@ -129,7 +129,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         params : dict of str to object
         """
         check_kept(self)
-        given = super().get_params(deep=False) | self._further()
+        given = super().get_params(deep=False) | self._extra_params()
         return {n: value for n, value in given.items() if not is_method_of(self, value)}
 
     def set_params(self, **params) -> "NetworkEstimator":
@@ -151,18 +151,18 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         further = self._builder().take_parameters(params)
         super().set_params(**{name: v for name, v in params.items() if name not in further})
-        self._set_further({name: params[name] for name in further})
+        self._set_extra_params({name: params[name] for name in further})
         return self
 
-    def _further(self) -> dict[str, Any]:
+    def _extra_params(self) -> dict[str, Any]:
         """Return the parameters that are in no constructor."""
-        return {name: vars(self)[name] for name in self._more_params if name in vars(self)}
+        return {name: vars(self)[name] for name in self._extra_names if name in vars(self)}
 
-    def _set_further(self, params: dict[str, Any]) -> None:
+    def _set_extra_params(self, params: dict[str, Any]) -> None:
         """Set parameters that are in no constructor, and record their names."""
         self.__dict__.update(params)
         if params:
-            self._more_params = tuple(dict.fromkeys([*self._more_params, *params]))
+            self._extra_names = tuple(dict.fromkeys([*self._extra_names, *params]))
 
     def __sklearn_clone__(self):
         given = self.get_params(deep=False)
@@ -172,10 +172,10 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         source: Any = copy.copy(self)
         vars(source).update(arguments, get_params=lambda deep: dict(arguments))
         later = {n: value for n, value in given.items() if arguments.get(n) is not value}
-        with begin_optimizers_anew():
+        with ignore_unbuilt_optimizers():
             twin = super(NetworkEstimator, source).__sklearn_clone__()
             vars(twin).update(own_code.deep_copy(later))
-        twin._more_params = self._more_params
+        twin._extra_names = self._extra_names
         return twin
 
     def __copy__(self):
@@ -311,7 +311,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
         if reset:
             self.__dict__.pop("_fitted", None)
-        with self._whole_or_none(reset):
+        with self._forget_failed_fit(reset):
             begun.X = X = self._check_rows(X, reset=reset)
             known = None if reset else self._fitted.target.classes
             target = self._target_kind.read(y, self, known=known, classes=classes)
@@ -376,7 +376,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         context = sklearn_private.callback_context(self, n_epochs)
         context.call_on_fit_task_begin(estimator=self, **data)
         if training is not None:
-            with self._whole_or_none(begun.reset):
+            with self._forget_failed_fit(begun.reset):
                 if sklearn_private.has_callbacks(self):
                     training.callbacks.append(epochs_as_tasks(self, context, **data))
                 by(training)
@@ -388,7 +388,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return self
 
     @contextmanager
-    def _whole_or_none(self, reset: bool) -> Iterator[None]:
+    def _forget_failed_fit(self, reset: bool) -> Iterator[None]:
         """Forget a network that was built anew if its fit fails."""
         try:
             yield
@@ -411,7 +411,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _check_same_building(self) -> None:
         """Raise if a parameter that the present network does not follow has changed."""
         now, then = self._built_from(), self._fitted.built_from
-        changed = [k for k in {**then, **now} if not _same(now.get(k), then.get(k))]
+        changed = [k for k in {**then, **now} if not _are_equal(now.get(k), then.get(k))]
         if changed:
             raise ValueError(
                 f"The network is trained on, but {messages.listed(changed)} changed since it was "
@@ -505,7 +505,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return tags
 
 
-def _same(one: Any, other: Any) -> bool:
+def _are_equal(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return np.array_equal(one, other)
     return one is other or one == other

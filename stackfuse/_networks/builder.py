@@ -142,10 +142,10 @@ class Builder(ABC):
 
 
 @contextmanager
-def begin_optimizers_anew() -> Iterator[None]:
-    """Let Keras begin anew with optimizers without variables in a copied or loaded model.
+def ignore_unbuilt_optimizers() -> Iterator[None]:
+    """Ignore Keras' warning of optimizers without variables in a copied or loaded model.
 
-    A model that is compiled and not trained yet has such an optimizer. Keras warns of it.
+    A model that is compiled and not trained yet has such an optimizer.
     """
     with warnings.catch_warnings():
         for beginning in private.OPTIMIZER_WARNINGS:

@@ -10,7 +10,7 @@ import keras
 
 from stackfuse._core import sklearn_private
 from stackfuse._keras import load_uncompiled, own_code
-from stackfuse._networks.builder import Builder, begin_optimizers_anew
+from stackfuse._networks.builder import Builder, ignore_unbuilt_optimizers
 from stackfuse._networks.parameters import (
     BARE,
     check_complete,
@@ -80,7 +80,7 @@ class KerasBuilder(Builder):
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is None or optimizer.built:
             return {}
-        with begin_optimizers_anew():
+        with ignore_unbuilt_optimizers():
             return {"model": own_code.deep_copy(self.model)}
 
     def build(self, X, rows, target, meta, compile_kwargs) -> tuple[Any, bool]:
@@ -88,13 +88,13 @@ class KerasBuilder(Builder):
         model = self.model
         check_names(self.owner, model, self.settings)
         if isinstance(model, keras.Model):
-            with begin_optimizers_anew():
+            with ignore_unbuilt_optimizers():
                 return own_code.deep_copy(model), False
         if isinstance(model, str | os.PathLike):
             if str(model).endswith((".h5", ".hdf5")):
                 return load_uncompiled(Path(model)), False
             # Without epochs the optimizer is not used.
-            with begin_optimizers_anew() if self.owner.epochs == 0 else nullcontext():
+            with ignore_unbuilt_optimizers() if self.owner.epochs == 0 else nullcontext():
                 return keras.models.load_model(model), False
         if model is None:
             name = type(self.owner).__name__

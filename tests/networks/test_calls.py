@@ -188,7 +188,7 @@ def test_one_hot_labels_are_told_the_right_thing(iris):
 
 @pytest.mark.parametrize("kind", [sf.KerasClassifier, sf.KerasRegressor])
 def test_a_target_of_three_axes_is_not_printed(kind, iris):
-    X, y = iris
+    X, _ = iris
     with pytest.raises(ValueError, match=r"^y must have one or two axes, got shape \(150, 2, 2\)"):
         kind(build_classifier).fit(X, np.zeros((150, 2, 2), int))
 
