@@ -117,7 +117,7 @@ def network(meta):
             layers.Dense(32, activation="relu"),
             layers.Dropout(0.1),
             layers.Dense(32, activation="relu"),
-            layers.Dense(meta["n_outputs_"], activation=link),
+            layers.Dense(meta["n_classes_"] or meta["n_outputs_"], activation=link),
         ]
     )
 

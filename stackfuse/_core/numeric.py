@@ -12,13 +12,13 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
 
 
-def rows_per_batch(batch_size: Any, n_samples: int) -> int:
+def rows_per_batch(batch_size: Any, n_samples: int, name: str = "batch_size") -> int:
     """Return the size of a batch: that of Keras for None, all rows for -1, as in scikeras."""
     if batch_size is None:
         return 32
     if isinstance(batch_size, int | np.integer) and batch_size == -1:
         return n_samples
-    check_count("batch_size", batch_size)
+    check_count(name, batch_size)
     return int(batch_size)
 
 

@@ -101,6 +101,8 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
 
 def _kind_of_classes(y: np.ndarray) -> str:
     """Return scikit-learn's name for the type of a target; its columns may differ in dtype."""
+    if y.ndim > 2:
+        raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
     if y.dtype.kind == "O" and y.ndim == 2 and y.shape[1] > 1:
         columns = [np.asarray(column.tolist()) for column in y.T]
         kinds = {type_of_target(column, input_name="y", raise_unknown=True) for column in columns}

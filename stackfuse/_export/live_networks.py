@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from stackfuse._core import NotConvertible
-from stackfuse._keras import Outputs, indices, input_structure
+from stackfuse._keras import indices, input_structure, several_outputs
 from stackfuse._training import prediction
 
 
@@ -31,7 +31,7 @@ def live(estimator, x, meaning: str):
         one array of floating-point numbers, or looks up indices that are computed in it.
     """
     model, outputs = estimator.model_, estimator.outputs_
-    if not isinstance(outputs, Outputs) or estimator._predict_params():
+    if isinstance(outputs, several_outputs.SeveralOutputs) or estimator._predict_params():
         raise NotConvertible("The network has several outputs, or settings for its prediction.")
     declared = input_structure(model)
     if (

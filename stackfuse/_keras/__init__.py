@@ -5,17 +5,16 @@ from stackfuse._keras import (
     copies,
     indices,
     losses,
+    own_code,
     penultimate,
     private,
     several_outputs,
 )
 from stackfuse._keras.checks import check_network
 from stackfuse._keras.loading import load_uncompiled
-from stackfuse._keras.outputs import Outputs
 from stackfuse._keras.rows import Rows, input_structure
 
 __all__ = [
-    "Outputs",
     "Rows",
     "architecture",
     "check_network",
@@ -24,6 +23,7 @@ __all__ = [
     "input_structure",
     "load_uncompiled",
     "losses",
+    "own_code",
     "penultimate",
     "private",
     "several_outputs",

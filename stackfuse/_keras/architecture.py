@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from stackfuse._keras import private
+from stackfuse._keras.own_code import is_from_keras
 
 #: Layers with state that is neither configuration nor a variable, and those that hold code.
 _OPAQUE = {
@@ -69,22 +70,18 @@ def foreign_parts(model) -> Iterator[str]:
     the model's configuration names.
     """
     yield from _foreign_code(model)
-    if _from_keras(type(model)):
+    if is_from_keras(type(model)):
         yield from _foreign(_config_of(model))
 
 
 def _foreign_code(model) -> Iterator[str]:
     """Yield the classes, functions and methods in a model that are not of Keras."""
     for layer in private.flatten_layers(model):
-        if not _from_keras(type(layer)):
+        if not is_from_keras(type(layer)):
             yield f"a {type(layer).__name__}"
         for name, value in vars(layer).items():
-            if isinstance(value, FunctionType | MethodType) and not _from_keras(value):
+            if isinstance(value, FunctionType | MethodType) and not is_from_keras(value):
                 yield f"the function {value.__name__!r} as {name} of {layer.name!r}"
-
-
-def _from_keras(item) -> bool:
-    return (item.__module__ or "").startswith("keras.")
 
 
 def _config_of(model) -> Any:
@@ -117,7 +114,9 @@ def _foreign(config) -> Iterator[str]:
             continue
         module = str(part.get("module"))
         registered = part.get("registered_name")
-        if not module.startswith("keras") or (registered and registered != name):
+        if not (module == "keras" or module.startswith("keras.")) or (
+            registered and registered != name
+        ):
             yield f"a {part.get('config') if name == 'function' else name}"
 
 

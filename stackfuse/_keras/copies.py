@@ -15,7 +15,7 @@ from stackfuse._core import (
     NotConvertible,
     errors,
 )
-from stackfuse._keras import private
+from stackfuse._keras import own_code, private
 from stackfuse._keras.architecture import foreign_parts
 
 #: Attributes of stock layers that say how much chance there is in training; 0 switches it off.
@@ -45,9 +45,9 @@ def isolated(model, *, trainable: bool = False, narrow: bool = False):
 def copied(model, *, narrow: bool = False):
     """Return a copy of a model, through a file, that shares nothing with it.
 
-    ``clone_model`` loses the state of preprocessing layers. A class of the user's is found by its
-    name; whether the copy holds the same weights is checked then, since Keras writes down the
-    defaults of a model's constructor where the model does not say what it was called with.
+    ``clone_model`` loses the state of preprocessing layers. Classes and functions of the user's own
+    are handed over; whether the copy is the same model is checked then, since Keras writes down
+    the defaults of a constructor where a class does not say what it was called with.
 
     Raises
     ------
@@ -55,24 +55,23 @@ def copied(model, *, narrow: bool = False):
         If the model cannot be written, read, or does not come back as it was.
     """
     refuse_unsafe(model)
-    classes = {type(part).__name__: type(part) for part in _foreign_layers(model)}
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
         try:
-            model.save(path, include_optimizer=False)
+            code = own_code.own_code(model)
+            with own_code.uncompiled(model), private.without_array_warnings():
+                model.save(path)
             if narrow:
                 _narrow(path)
-            copy = keras.models.load_model(
-                path, custom_objects=classes, compile=False, safe_mode=True
-            )
+            with own_code.known_to_keras(code):
+                copy = keras.models.load_model(path, compile=False, safe_mode=True)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise NotConvertible(
                 f"The model {model.name!r} cannot be copied through a file, which is how it joins "
-                f"others: {errors.message_of(error)} Register its classes and functions with "
-                "keras.saving.register_keras_serializable(), and give its class a get_config that "
-                "returns the arguments of __init__."
+                f"others: {errors.message_of(error)} Give its classes a get_config that returns "
+                "the arguments of __init__."
             ) from error
-    if classes:
+    if code:
         _check_same(model, copy)
     return copy
 
@@ -158,21 +157,12 @@ def _foreign_layers(model) -> Iterator[Any]:
 
 def _check_same(model, copy) -> None:
     """Raise unless a copy has the weights of the model, and computes the same on some rows."""
-    shape = (model.get_build_config() or {}).get("input_shape")
-    same = len(model.weights) == len(copy.weights) and all(
+    if len(model.weights) != len(copy.weights) or not all(
         np.array_equal(one, other, equal_nan=True)
         for one, other in zip(model.get_weights(), copy.get_weights())
-    )
-    if same and isinstance(shape, tuple | list) and all(isinstance(n, int) for n in shape[1:]):
-        rows = np.random.default_rng(0).uniform(size=(2, *shape[1:])).astype("float32")
-        outputs = [np.asarray(m(rows, training=False), np.float64) for m in (model, copy)]
-        same = np.allclose(*outputs, equal_nan=True)
-    if not same:
-        raise NotConvertible(
-            f"A copy of the model {model.name!r} through a file is another model: its class does "
-            f"not say what it was made from. Give {type(model).__name__} a get_config that returns "
-            "the arguments of __init__."
-        )
+    ):
+        raise own_code.another_model(copy)
+    own_code.check_probe(copy, own_code.probe(model))
 
 
 def _holds_generator(layer) -> bool:

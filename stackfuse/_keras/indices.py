@@ -13,8 +13,8 @@ import numpy as np
 
 from stackfuse._keras import private
 
-#: Operations that only move numbers about, by class name.
-_MOVES = {
+#: Operations that rearrange numbers and change none, by class name.
+_REARRANGING = {
     "Cast",
     "ExpandDims",
     "Flatten",
@@ -41,7 +41,7 @@ class InputLimits:
     Attributes
     ----------
     above, below : ndarray
-        Of the shape of a row, or one that broadcasts to it. Not reached themselves.
+        Exclusive limits, of the shape of a row or one that broadcasts to it.
     layers : ndarray of str
         Names the layer that each limit comes from.
     """
@@ -107,15 +107,15 @@ def index_range(layer, rank: int) -> tuple[float, float] | None:
     if isinstance(layer, keras.layers.Embedding):
         return -float(layer.input_dim) - 1.0, float(layer.input_dim)
     if isinstance(layer, keras.layers.CategoryEncoding) and rank <= 2:
-        # Those that are too large are left out, without an error.
+        # The layer drops indices that are too large, without an error.
         return None if layer.output_mode == "one_hot" else (-1.0, 2.0**31)
     return None
 
 
 def limits_of(model) -> Limits:
-    """Return what a model's inputs must lie between because they are indices."""
+    """Return the limits of those inputs of a model that are indices."""
     if model not in _limits:
-        _limits[model] = _traced(model)
+        _limits[model] = _trace_limits(model)
     return _limits[model]
 
 
@@ -130,7 +130,7 @@ def refuses_unknown(layer) -> bool:
     return isinstance(layer, keras.layers.IntegerLookup) and layer.num_oov_indices == 0
 
 
-def _traced(model) -> Limits:
+def _trace_limits(model) -> Limits:
     inputs = getattr(model, "inputs", None)
     if not inputs or not takes_indices(model):
         return Limits({}, complete=not takes_indices(model))
@@ -143,7 +143,7 @@ def _traced(model) -> Limits:
     above, below = np.full(starts[-1], -np.inf), np.full(starts[-1], np.inf)
     layers = np.full(starts[-1], "", object)
     complete = True
-    for layer, limits, places in _looked_up(model, columns):
+    for layer, limits, places in _lookups(model, columns):
         if limits is None or places is None:
             complete = False
             continue
@@ -160,7 +160,7 @@ def _traced(model) -> Limits:
     return Limits(found, complete)
 
 
-def _looked_up(model, columns: dict[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
+def _lookups(model, columns: dict[int, Any]) -> Iterator[tuple[Any, Any, Any]]:
     """Yield the layers that look something up, their limits, and the columns that they see.
 
     The limits are None where they are not known, the columns where they are not X's own.
@@ -177,14 +177,14 @@ def _looked_up(model, columns: dict[int, Any]) -> Iterator[tuple[Any, Any, Any]]
         if not isinstance(operation, keras.layers.Layer) or not takes_indices(operation):
             continue
         if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
-            given = [_columns_of(tensor, columns) for tensor in node.input_tensors]
+            given = [_columns_behind(tensor, columns) for tensor in node.input_tensors]
             inner = {id(tensor): numbers for tensor, numbers in zip(operation.inputs, given)}
-            yield from _looked_up(operation, inner)
+            yield from _lookups(operation, inner)
             continue
         given = node.input_tensors[0]
         limits = index_range(operation, len(given.shape))
         if limits is not None:
-            yield operation, limits, _columns_of(given, columns)
+            yield operation, limits, _columns_behind(given, columns)
         elif refuses_unknown(operation) or not _stands_alone(operation):
             yield operation, None, None
 
@@ -194,16 +194,16 @@ def _stands_alone(layer) -> bool:
     return len(private.flatten_layers(layer)) == 1
 
 
-def _columns_of(tensor, columns: dict[int, Any]) -> np.ndarray | None:
+def _columns_behind(tensor, columns: dict[int, Any]) -> np.ndarray | None:
     """Return the numbers of the columns in a symbolic tensor, if it holds nothing else."""
     if id(tensor) in columns:
         return columns[id(tensor)]
     operation, _, which = private.history_of(tensor)
     node = private.node_of(tensor)
-    if type(operation).__name__ not in _MOVES or len(node.input_tensors) != 1:
+    if type(operation).__name__ not in _REARRANGING or len(node.input_tensors) != 1:
         return None
     given = node.input_tensors[0]
-    numbers = _columns_of(given, columns)
+    numbers = _columns_behind(given, columns)
     if numbers is None or type(operation).__name__ == "Cast":
         return numbers
     if None in given.shape[1:] or not type(operation).__module__.startswith("keras."):

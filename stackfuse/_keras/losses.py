@@ -1,4 +1,4 @@
-"""Losses of Keras: what they compare, and which cannot teach what y asks for."""
+"""Losses of Keras: what each compares, and which of them fit a target."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import keras
 
 from stackfuse._core import messages, targets
 
-#: Losses over one column per class, which say nothing of a single unit or of separate labels.
+#: Losses over one column per class; they have no meaning for a single unit or separate labels.
 _ONE_HOT = {
     "categoricalcrossentropy",
     "categoricalfocalcrossentropy",
@@ -14,10 +14,10 @@ _ONE_HOT = {
     "kldivergence",
 }
 
-#: Losses over the numbers of classes, by another name than sparse.
+#: Losses over class numbers whose names do not begin with "sparse".
 _NUMBERED = {"categoricalgeneralizedcrossentropy"}
 
-#: Losses that push a score to one side of a margin: what is learnt is no probability.
+#: Losses that push a score to one side of a margin; a network learns no probabilities with them.
 _MARGINS = {"categoricalhinge", "hinge", "squaredhinge"}
 
 #: Losses of embeddings and of sequences.
@@ -50,7 +50,7 @@ def is_sparse(loss) -> bool:
 
 
 def from_logits(loss) -> bool | None:
-    """Whether a loss expects logits; None for a loss of which that is not known."""
+    """Whether a loss expects logits; None if that is unknown."""
     loss = resolved(loss)
     if isinstance(loss, type):
         loss = loss()
@@ -62,7 +62,7 @@ def from_logits(loss) -> bool | None:
 
 
 def check_loss(loss: Any, task: targets.Task, n_units: int, what: str) -> None:
-    """Raise if nothing would be learnt with a loss; losses that are not of Keras may be anything.
+    """Raise if a loss of Keras does not fit a task; any other loss is accepted.
 
     Parameters
     ----------
@@ -94,6 +94,12 @@ def check_loss(loss: Any, task: targets.Task, n_units: int, what: str) -> None:
         raise ValueError(
             f"The loss {loss_name(loss)!r} does not lead to probabilities of the classes. "
             f"Use {fitting}, or loss=None to have it chosen."
+        )
+    if task == "multilabel" and (is_sparse(loss) or stock in _ONE_HOT):
+        raise ValueError(
+            f"The loss {loss_name(loss)!r} is for one class per row, but y is a 0/1 matrix of "
+            f"{n_units} labels, of which a row may have several. If y is one-hot, pass the classes "
+            "and keep the loss: y.argmax(axis=1). If it is not, use 'binary_crossentropy'."
         )
     if single and (is_sparse(loss) or stock in _ONE_HOT):
         units = "1 unit" if n_units == 1 else f"{n_units} units, one per label"

@@ -1,4 +1,4 @@
-"""The features of a network: what its last layer is given."""
+"""The features of a network: the inputs of its last layer."""
 
 from collections.abc import Iterator
 
@@ -55,7 +55,7 @@ def penultimate(model):
         )
     if features.shape[1] is None:
         raise ValueError(
-            f"What the last layer of the network {model.name!r} is given, of shape "
+            f"The input of the last layer of the network {model.name!r}, of shape "
             f"{[tuple(tensor.shape) for tensor in given.values()]}, is of no fixed size. Pool over "
             "space or time before the last layer."
         )
@@ -63,7 +63,7 @@ def penultimate(model):
 
 
 def in_float64(features, dtype: str = "float64"):
-    """Return features as what stacks and graphs go on with."""
+    """Return features in the dtype in which stacks and graphs continue."""
     return ops.cast(features, dtype)
 
 

@@ -1,5 +1,6 @@
 """The private names of Keras and TensorFlow in use: what is renamed there breaks one line here."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -69,6 +70,12 @@ def takes_training(model) -> bool:
     return model._call_has_training_arg
 
 
+def compile_arguments(model) -> dict[str, Any]:
+    """Return the arguments that a model was compiled with; none if it was not."""
+    compiled = getattr(model, "_compile_config", None)
+    return dict(compiled.config) if model.compiled and compiled is not None else {}
+
+
 def compute_loss(model, x, y, outputs, sample_weight, *, training: bool):
     """Return the loss of one batch, the penalties of the layers included."""
     return model._compute_loss(x, y, outputs, sample_weight, training=training)
@@ -94,6 +101,16 @@ def knows_exempt_weights(optimizer) -> bool:
 def clip(optimizer, gradients: list) -> list:
     """Return gradients as an optimizer clips them."""
     return optimizer._clip_gradients(gradients)
+
+
+@contextmanager
+def without_array_warnings() -> Iterator[None]:
+    """Keep silent that Keras' variables do not know numpy's copy keyword, as when it saves them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning
+        )
+        yield
 
 
 @contextmanager

@@ -60,13 +60,22 @@ class SeveralOutputs:
         losses = [part.default_loss() for part in self.parts]
         return losses if self.names is None else dict(zip(self.names, losses))
 
+    def for_each(self, item: Any) -> Any:
+        """Return one and the same thing for every output, in the structure of the outputs."""
+        items = [item for _ in self.parts]
+        return items if self.names is None else dict(zip(self.names, items))
+
     def _listed(self, outputs) -> list:
         return list(outputs) if self.names is None else [outputs[name] for name in self.names]
 
 
+#: What the outputs of a network mean, be it one or several.
+AnyOutputs = Outputs | SeveralOutputs
+
+
 def read_network(
     model, X, task: targets.Task, target_info: dict[str, Any], loss: Any
-) -> Outputs | SeveralOutputs:
+) -> AnyOutputs:
     """Return what the outputs of a network mean.
 
     Parameters
@@ -142,7 +151,7 @@ def _tasks(
 ) -> list[tuple[targets.Task, int]]:
     """Return the task of each output and the number of its classes or columns."""
     if len(shapes) == 1 and task != "multiclass-multioutput":
-        return [(task, target_info["n_outputs_"])]
+        return [(task, target_info["n_classes_"] or target_info["n_outputs_"])]
     if task in ("regression", "multioutput"):
         widths = [shape[-1] for shape in shapes]
         n_columns = sum(width or 0 for width in widths)

@@ -53,7 +53,8 @@ class HeadBuilder(Builder):
                 f"X {given}."
             )
         X = np.asarray(X if rows is None else X[rows], np.float64)
-        return self.head.network(X, target.numbers, target.task, meta["n_outputs_"]), False
+        n_outputs = meta["n_classes_"] or meta["n_outputs_"]
+        return self.head.network(X, target.numbers, target.task, n_outputs), False
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,19 @@ from stackfuse._core import (
     sklearn_private,
     targets,
 )
-from stackfuse._keras import Rows, penultimate
+from stackfuse._keras import Rows, own_code, penultimate
 from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks, present_trainer
-from stackfuse._networks.builder import Builder, begin_optimizers_anew
+from stackfuse._networks.builder import Builder, ignore_unbuilt_optimizers
 from stackfuse._networks.fit_settings import FitSettings
-from stackfuse._networks.fitted_network import FittedNetwork, FromFit
+from stackfuse._networks.fitted_network import FittedNetwork, FromFit, Rebuilt
+from stackfuse._networks.parameters import (
+    check_for_call,
+    check_kept,
+    is_method_of,
+    offer_inherited,
+    own_arguments,
+    refuse_hooks,
+)
 from stackfuse._networks.target import Target
 
 #: Training rows of which a digest is kept, to tell a stack that its base has seen them.
@@ -76,7 +84,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     _takes_sparse = True
 
     #: The names of parameters that are in no constructor, in the order in which they were set.
-    _more_params: tuple[str, ...] = ()
+    _extra_names: tuple[str, ...] = ()
 
     model_: Any = FromFit()
     outputs_: Any = FromFit()
@@ -85,8 +93,19 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     n_features_in_: Any = FromFit()
     feature_names_in_: Any = FromFit()
     X_shape_: Any = FromFit()
+    # What `meta` says, for builders that are methods of the estimator; else not there.
+    X_dtype_: Any = FromFit()
+    target_type_: Any = FromFit()
+    n_classes_: Any = FromFit()
+    n_outputs_: Any = FromFit()
+    n_outputs_expected_: Any = FromFit()
     _y_is_column: Any = FromFit("y_is_column")
     _seen_rows: Any = FromFit("seen_rows")
+
+    def __init_subclass__(cls, **settings):
+        super().__init_subclass__(**settings)
+        refuse_hooks(cls)
+        offer_inherited(cls)
 
     @abstractmethod
     def _builder(self) -> Builder:
@@ -108,7 +127,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         -------
         params : dict of str to object
         """
-        return super().get_params(deep=False) | self._further()
+        check_kept(self)
+        given = super().get_params(deep=False) | self._extra_params()
+        return {n: value for n, value in given.items() if not is_method_of(self, value)}
 
     def set_params(self, **params) -> "NetworkEstimator":
         """Set parameters, the builder's and the routed ones included.
@@ -129,24 +150,44 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         further = self._builder().take_parameters(params)
         super().set_params(**{name: v for name, v in params.items() if name not in further})
-        self._set_further({name: params[name] for name in further})
+        self._set_extra_params({name: params[name] for name in further})
         return self
 
-    def _further(self) -> dict[str, Any]:
+    def _extra_params(self) -> dict[str, Any]:
         """Return the parameters that are in no constructor."""
-        return {name: vars(self)[name] for name in self._more_params if name in vars(self)}
+        return {name: vars(self)[name] for name in self._extra_names if name in vars(self)}
 
-    def _set_further(self, params: dict[str, Any]) -> None:
+    def _set_extra_params(self, params: dict[str, Any]) -> None:
         """Set parameters that are in no constructor, and record their names."""
         self.__dict__.update(params)
         if params:
-            self._more_params = tuple(dict.fromkeys([*self._more_params, *params]))
+            self._extra_names = tuple(dict.fromkeys([*self._extra_names, *params]))
 
     def __sklearn_clone__(self):
-        with begin_optimizers_anew():
-            return super().__sklearn_clone__()
+        given = self.get_params(deep=False)
+        arguments = {n: given[n] for n in own_arguments(type(self)) if n in given}
+        # scikit-learn would copy these by their names in Keras: the constructor gets None first.
+        arguments.update(dict.fromkeys(n for n in arguments if own_code.holds_own(given[n])))
+        source: Any = copy.copy(self)
+        vars(source).update(arguments, get_params=lambda deep: dict(arguments))
+        later = {n: value for n, value in given.items() if arguments.get(n) is not value}
+        with ignore_unbuilt_optimizers():
+            twin = super(NetworkEstimator, source).__sklearn_clone__()
+            vars(twin).update(own_code.deep_copy(later))
+        twin._extra_names = self._extra_names
+        return twin
 
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def __copy__(self):
+        twin: Any = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        for name, value in vars(self).items():
+            if is_method_of(self, value):
+                setattr(twin, name, getattr(twin, value.__name__))
+        if "_fitted" in vars(self):  # a shallow copy may change its attributes
+            twin._fitted = copy.copy(self._fitted)
+        return twin
+
+    def fit(self, X, y, sample_weight=None, groups=None, **for_this_call):
         """Train a new network, or with ``warm_start=True`` the present one further.
 
         Parameters
@@ -159,6 +200,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             Weights of the rows' losses.
         groups : array-like of shape (n_samples,), default=None
             With `validation_split`, rows of one group are held out together.
+        **for_this_call : dict
+            Settings of ``model.fit`` that hold for this call alone: ``epochs=3``, ``verbose=0``,
+            ``callbacks=[...]``, ...
 
         Returns
         -------
@@ -172,9 +216,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             If the training diverged.
         """
         reset = not (self.warm_start and hasattr(self, "model_"))
-        return self._train(X, y, sample_weight, groups, reset=reset)
+        return self._train(X, y, sample_weight, groups, reset=reset, for_this_call=for_this_call)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None, **for_this_call):
         """Train the present network for one more epoch; the first call builds it.
 
         Parameters
@@ -185,13 +229,22 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             All labels that later calls may bring; by default those of the first y. Not used by
             regressors.
         sample_weight : array-like of shape (n_samples,), default=None
+        **for_this_call : dict
+            See :meth:`fit`; for more than one epoch call fit with ``warm_start=True``.
 
         Returns
         -------
         self : estimator
         """
+        if for_this_call.get("epochs", 1) != 1:
+            raise ValueError(
+                "partial_fit trains for one epoch: for more call fit with warm_start=True."
+            )
+        for_this_call["epochs"] = 1
         reset = not hasattr(self, "model_")
-        return self._train(X, y, sample_weight, None, reset=reset, epochs=1, classes=classes)
+        return self._train(
+            X, y, sample_weight, None, reset=reset, classes=classes, for_this_call=for_this_call
+        )
 
     def initialize(self, X, y):
         """Build and compile the network without training it.
@@ -208,7 +261,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         -------
         self : estimator
         """
-        return self._train(X, y, None, None, reset=True, epochs=0)
+        return self._train(X, y, None, None, reset=True, for_this_call={"epochs": 0})
 
     def begin(self, X, y, rows: np.ndarray, sample_weight=None, groups=None) -> BegunFit:
         """Build the network for some rows of X, and train nothing yet; :meth:`complete` does that.
@@ -227,6 +280,11 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         return self._begin(BegunFit(X, y, rows, reset=True), sample_weight, groups)
 
+    @property
+    def current_epoch(self) -> int:
+        """The number of epochs that the network has been trained for; 0 before the first fit."""
+        return len(next(iter(getattr(self, "history_", {}).values()), []))
+
     def _train(
         self,
         X,
@@ -235,16 +293,16 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         groups,
         *,
         reset: bool,
-        epochs: int | None = None,
         classes=None,
+        for_this_call: dict[str, Any],
     ):
-        begun = BegunFit(X, y, None, reset)
-        return self.complete(
-            self._begin(begun, sample_weight, groups, epochs=epochs, classes=classes)
+        begun = self._begin(
+            BegunFit(X, y, None, reset), sample_weight, groups, classes, for_this_call
         )
+        return self.complete(begun)
 
     def _begin(
-        self, begun: BegunFit, sample_weight, groups, *, epochs: int | None = None, classes=None
+        self, begun: BegunFit, sample_weight, groups, classes=None, for_this_call: Any = None
     ) -> BegunFit:
         """Prepare to train on X, or on those of its `rows` that y and the weights belong to."""
         X, y, rows, reset = begun.X, begun.y, begun.rows, begun.reset
@@ -252,19 +310,19 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
         if reset:
             self.__dict__.pop("_fitted", None)
-        with self._whole_or_none(reset):
+        with self._forget_failed_fit(reset):
             begun.X = X = self._check_rows(X, reset=reset)
             known = None if reset else self._fitted.target.classes
             target = self._target_kind.read(y, self, known=known, classes=classes)
             if not reset:
                 target.check_like(self._fitted.target, self)
-            settings = self._fit_settings()
+            settings = self._fit_settings().changed(for_this_call or {}, self)
             weights = settings.row_weights(shown, sample_weight, target, self)
             if reset:
                 self._make_network(X, rows, target)
             else:
                 self._check_same_building()
-            for_fit = settings.checked(self.model_, len(target.numbers), epochs)
+            for_fit = settings.checked(self.model_, len(target.numbers))
             self._predict_params()  # raises now if one is wrong
             if for_fit["epochs"]:
                 chosen = Rows(X, self.model_, rows)
@@ -284,7 +342,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             "X_dtype_": getattr(X, "dtype", None),
             **target.info,
         }
+        fitted.meta = meta
         builder = self._builder()
+        if is_method_of(self, getattr(builder, "model", None)):
+            vars(fitted).update(
+                {n: v for n, v in meta.items() if n != "X_shape_" and v is not None}
+            )
         fitted.model_, fitted.outputs_ = builder.network(X, rows, target, meta, fitted.run_seed)
         classes = target.classes_of(fitted.outputs_)
         if classes is not None:
@@ -310,7 +373,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         context = sklearn_private.callback_context(self, n_epochs)
         context.call_on_fit_task_begin(estimator=self, **data)
         if training is not None:
-            with self._whole_or_none(begun.reset):
+            with self._forget_failed_fit(begun.reset):
                 if sklearn_private.has_callbacks(self):
                     training.callbacks.append(epochs_as_tasks(self, context, **data))
                 present_trainer()(training)
@@ -322,7 +385,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return self
 
     @contextmanager
-    def _whole_or_none(self, reset: bool) -> Iterator[None]:
+    def _forget_failed_fit(self, reset: bool) -> Iterator[None]:
         """Forget a network that was built anew if its fit fails."""
         try:
             yield
@@ -345,7 +408,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _check_same_building(self) -> None:
         """Raise if a parameter that the present network does not follow has changed."""
         now, then = self._built_from(), self._fitted.built_from
-        changed = [k for k in {**then, **now} if not _same(now.get(k), then.get(k))]
+        changed = [k for k in {**then, **now} if not _are_equal(now.get(k), then.get(k))]
         if changed:
             raise ValueError(
                 f"The network is trained on, but {messages.listed(changed)} changed since it was "
@@ -358,10 +421,11 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             self.__dict__.setdefault("_fitted", FittedNetwork())
         return self._fitted.check_rows(X, self, reset=reset, sparse=self._takes_sparse)
 
-    def _predict_numbers(self, X, finish: str = "predict"):
+    def _predict_numbers(self, X, finish: str = "predict", for_this_call: Any = None):
         """Return what the network's outputs mean for X: probabilities per class, or numbers."""
         self._check_is_fitted()
-        return self._compute(X, getattr(self.outputs_, finish), f"{finish} {self.outputs_}")
+        compute = getattr(self.outputs_, finish)
+        return self._compute(X, compute, f"{finish} {self.outputs_}", for_this_call)
 
     def features(self, X) -> np.ndarray:
         """Return the inputs of the network's last layer: its penultimate activations.
@@ -384,20 +448,24 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return self._compute(X, penultimate.in_float64, "features", of=penultimate.penultimate)
 
     def _check_is_fitted(self) -> None:
-        if not hasattr(
-            self, "model_"
-        ):  # scikit-learn's check alone takes as long as a small network
+        # scikit-learn's check alone takes as long as a small network.
+        if not hasattr(self, "model_"):
             check_is_fitted(self, "model_")
 
-    def _compute(self, X, finish: Callable, name: str, **options) -> Any:
+    def _compute(self, X, finish: Callable, name: str, for_this_call: Any = None, **options) -> Any:
         """Return what the network, or a part of it, computes for X, finished."""
+        params = self._predict_params(for_this_call)
         rows = self._check_rows(X, reset=False)
-        return self._fitted.compute(rows, self, finish, name, **options, **self._predict_params())
+        if params.get("batch_size") == -1:
+            params["batch_size"] = sklearn_private.num_samples(rows)
+        return self._fitted.compute(rows, self, finish, name, **options, **params)
 
-    def _predict_params(self) -> dict[str, Any]:
-        """Return the ``batch_size`` to predict with, if it is not the default."""
-        params = self._builder().routed("predict")
-        if params.get("batch_size") is not None:
+    def _predict_params(self, for_this_call: Any = None) -> dict[str, Any]:
+        """Return the ``batch_size`` to predict with, if it is not the default; -1 for all rows."""
+        params = dict(self._builder().routed("predict"))
+        check_for_call(self, "predict", for_this_call or {})
+        params |= {n: value for n, value in (for_this_call or {}).items() if n == "batch_size"}
+        if params.get("batch_size") not in (None, -1):
             numeric.check_count("predict__batch_size", params["batch_size"])
         return params
 
@@ -408,9 +476,25 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self):
         state = dict(super().__getstate__()) | self._builder().picklable()
-        if "_fitted" in state:  # a shallow copy may change its attributes
-            state["_fitted"] = copy.copy(state["_fitted"])
-        return state
+        replaced: dict[int, Any] = {}  # one object stays one: the network remembers its parameters
+        if "_fitted" in state:
+            state["_fitted"] = fitted = copy.copy(state["_fitted"])
+            if hasattr(fitted, "built_from"):
+                fitted.built_from = own_code.portable(fitted.built_from, replaced)
+            if hasattr(fitted, "model_") and not own_code.can_be_written(fitted.model_):
+                source = copy.copy(self)
+                del source._fitted
+                vars(source).update(self._fitted.built_from)
+                fitted.rebuilt = Rebuilt(source, self._fitted)
+        return {name: own_code.portable(value, replaced) for name, value in state.items()}
+
+    def __setstate__(self, state):
+        if "model_" in state:  # before there was a FittedNetwork; predictions would miss it
+            raise ValueError(
+                f"This {type(self).__name__} was pickled by an earlier stackfuse, which kept a fit "
+                "in another form: fit it again, or load it with the version that wrote it."
+            )
+        super().__setstate__(state)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -423,7 +507,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return tags
 
 
-def _same(one: Any, other: Any) -> bool:
+def _are_equal(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return np.array_equal(one, other)
     return one is other or one == other

@@ -1,6 +1,5 @@
 """How a network is made and compiled."""
 
-import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stackfuse._core import messages
-from stackfuse._keras import Outputs, check_network, private, several_outputs
+from stackfuse._keras import check_network, own_code, private, several_outputs
 from stackfuse._networks.objects import build_from_settings, check_metrics, fresh_optimizer
 from stackfuse._networks.target import Target
 from stackfuse._training import seeded
@@ -88,7 +87,7 @@ class Builder(ABC):
 
     def network(
         self, X, rows: np.ndarray | None, target: Target, meta: dict, seed: int
-    ) -> tuple[Any, Outputs | several_outputs.SeveralOutputs]:
+    ) -> tuple[Any, several_outputs.AnyOutputs]:
         """Return a new compiled network, and what its outputs mean.
 
         Parameters
@@ -113,6 +112,10 @@ class Builder(ABC):
             loss = network.loss if compiled else compile_kwargs["loss"]
             outputs = several_outputs.read_network(network, X, target.task, target.info, loss)
             if not compiled:
+                if isinstance(self.metrics, str) and isinstance(
+                    outputs, several_outputs.SeveralOutputs
+                ):
+                    compile_kwargs["metrics"] = outputs.for_each([self.metrics])
                 compile_kwargs["loss"] = outputs.default_loss() if loss is None else loss
                 network.compile(**compile_kwargs)
         return network, outputs
@@ -121,7 +124,7 @@ class Builder(ABC):
         return {
             "optimizer": fresh_optimizer(self.optimizer, self.routed("optimizer")),
             "loss": build_from_settings(self.loss, self.routed("loss"), "loss"),
-            "metrics": copy.deepcopy(
+            "metrics": own_code.deep_copy(
                 check_metrics(build_from_settings(self.metrics, self.routed("metrics"), "metrics"))
             ),
             **self.routed("compile"),
@@ -139,10 +142,10 @@ class Builder(ABC):
 
 
 @contextmanager
-def begin_optimizers_anew() -> Iterator[None]:
-    """Let Keras begin anew with optimizers without variables in a copied or loaded model.
+def ignore_unbuilt_optimizers() -> Iterator[None]:
+    """Ignore Keras' warning of optimizers without variables in a copied or loaded model.
 
-    A model that is compiled and not trained yet has such an optimizer. Keras warns of it.
+    A model that is compiled and not trained yet has such an optimizer.
     """
     with warnings.catch_warnings():
         for beginning in private.OPTIMIZER_WARNINGS:

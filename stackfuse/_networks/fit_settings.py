@@ -1,18 +1,18 @@
 """How a network is trained: epochs, batches, validation, callbacks, weights of rows."""
 
-import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
 
 from stackfuse._core import numeric, sklearn_private
-from stackfuse._keras import Rows
+from stackfuse._keras import Rows, own_code
 from stackfuse._networks.builder import Builder
 from stackfuse._networks.class_weights import class_weights
 from stackfuse._networks.fitted_network import FittedNetwork
 from stackfuse._networks.holdout import hold_out
 from stackfuse._networks.objects import build_from_settings, check_callbacks
+from stackfuse._networks.parameters import check_for_call
 from stackfuse._networks.target import Target
 from stackfuse._training import Training, rows_of
 
@@ -53,6 +53,27 @@ class FitSettings:
             **further,
         )
 
+    def changed(self, for_this_call: dict[str, Any], owner) -> Self:
+        """Return the settings with those of one call in their place.
+
+        Parameters
+        ----------
+        for_this_call : dict of str to object
+            By the names of ``model.fit``.
+        owner : estimator
+            Named in the message.
+
+        Raises
+        ------
+        TypeError
+            If ``model.fit`` has no such setting, or it is not to be set there.
+        """
+        check_for_call(owner, "fit", for_this_call)
+        ours = ("validation_split", "callbacks", "class_weight")
+        own = {name: value for name, value in for_this_call.items() if name in ours}
+        rest = {name: value for name, value in for_this_call.items() if name not in ours}
+        return replace(self, for_fit=self.for_fit | rest, **own)
+
     def row_weights(self, X, sample_weight, target: Target, owner) -> RowWeights:
         """Return the weights of the rows by themselves and by their class.
 
@@ -86,15 +107,13 @@ class FitSettings:
         """Return the number of epochs that the model is trained for."""
         return self.for_fit["epochs"]
 
-    def checked(self, model, n_samples: int, epochs: int | None = None) -> dict[str, Any]:
+    def checked(self, model, n_samples: int) -> dict[str, Any]:
         """Return what goes to ``model.fit``, checked.
 
         Parameters
         ----------
         model : keras.Model
         n_samples : int
-        epochs : int or None
-            A number that takes the place of the setting.
 
         Raises
         ------
@@ -102,11 +121,13 @@ class FitSettings:
             If a number is none.
         """
         for_fit = dict(self.for_fit)
-        for_fit["epochs"] = self.n_epochs(model, n_samples) if epochs is None else epochs
+        for_fit["epochs"] = self.n_epochs(model, n_samples)
         numeric.check_count("epochs", for_fit["epochs"], least=0)
         for_fit["batch_size"] = numeric.rows_per_batch(for_fit["batch_size"], n_samples)
         if for_fit.get("validation_batch_size") is not None:
-            numeric.check_count("validation_batch_size", for_fit["validation_batch_size"])
+            for_fit["validation_batch_size"] = numeric.rows_per_batch(
+                for_fit["validation_batch_size"], n_samples, "validation_batch_size"
+            )
         return for_fit
 
     def fraction(self, n_rows: int, strata) -> Any:
@@ -169,7 +190,7 @@ class FitSettings:
             callbacks = list(callbacks.values())
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         check_callbacks(callbacks)
-        return copy.deepcopy(callbacks)
+        return own_code.deep_copy(callbacks)
 
 
 def _part(rows: Rows, numbers, weights, places: np.ndarray) -> tuple:

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from stackfuse._core import MultiInput, multi_input, shared_checks, targets
-from stackfuse._keras import Rows
+from stackfuse._keras import Rows, own_code
 from stackfuse._networks.target import Target
 from stackfuse._training import prediction
 
@@ -38,6 +38,8 @@ class FittedNetwork:
     run_seed : int
     built_from : dict of str to object
         The parameters that the network was built from.
+    meta : dict of str to object
+        What the builder was told of X and y.
     optimizer_state : list
         Where the optimizer goes on.
     seen_rows : list of bytes
@@ -56,6 +58,7 @@ class FittedNetwork:
     target: Target
     run_seed: int
     built_from: dict[str, Any]
+    meta: dict[str, Any]
     optimizer_state: list
     seen_rows: list[bytes]
 
@@ -82,6 +85,8 @@ class FittedNetwork:
         if isinstance(X, MultiInput):
             X = self._check_inputs(X, owner, reset=reset)
         else:
+            if not reset:
+                self._check_axes(X, owner)
             settings = {"reset": reset, "dtype": "numeric", "allow_nd": True}
             try:
                 X = validate_data(owner, X, **settings, accept_sparse="csr" if sparse else False)
@@ -90,12 +95,22 @@ class FittedNetwork:
             multi_input.check_numeric(X, owner)
         if reset:
             self.X_shape_ = multi_input.row_shapes(X)
-        elif multi_input.row_shapes(X) != self.X_shape_:
-            raise ValueError(
-                f"X has rows of shape {multi_input.row_shapes(X)}, but {type(owner).__name__} was "
-                f"fitted on rows of shape {self.X_shape_}."
-            )
+        else:
+            self._check_same_rows(multi_input.row_shapes(X), owner)
         return X
+
+    def _check_axes(self, X, owner) -> None:
+        """Check the rows of an array with further axes: scikit-learn would call these features."""
+        shape = getattr(X, "shape", None) or np.shape(X)
+        if isinstance(self.X_shape_, tuple) and len(shape) > 1 and len(self.X_shape_) > 1:
+            self._check_same_rows(tuple(shape[1:]), owner)
+
+    def _check_same_rows(self, shape: Any, owner) -> None:
+        if shape != self.X_shape_:
+            raise ValueError(
+                f"X has rows of shape {shape}, but {type(owner).__name__} was fitted on rows of "
+                f"shape {self.X_shape_}."
+            )
 
     def _check_inputs(self, X: MultiInput, owner, *, reset: bool) -> MultiInput:
         columns = X.columns
@@ -161,13 +176,61 @@ class FittedNetwork:
             # Keras warns when it loads an optimizer without variables.
             optimizer.build(model.trainable_variables)
         # Keras saves weights only: without these, dropout would go on from anywhere.
-        return state | {"counters": [v.numpy() for v in _counters(model)]}
+        counters = [variable.numpy() for variable in _counters(model)]
+        model = state.pop("rebuilt", None) or own_code.Portable(model)
+        return state | {"counters": counters, "model_": model}
 
     def __setstate__(self, state):
         counters = state.pop("counters", [])
         vars(self).update(state)
         for variable, value in zip(_counters(self.model_) if counters else [], counters):
             variable.assign(value)
+
+
+class Rebuilt:
+    """Stands in a pickle for a network that Keras cannot write: its builder makes it again.
+
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+        Not fitted, with the parameters that the network was built from.
+    fitted : FittedNetwork
+        What its fit left.
+    """
+
+    def __init__(self, estimator, fitted: FittedNetwork):
+        self.estimator, self.fitted = estimator, fitted
+
+    def __reduce__(self):
+        fitted, model = self.fitted, self.fitted.model_
+        optimizer = getattr(model, "optimizer", None)
+        built = optimizer is not None and optimizer.built
+        values = [[variable.numpy() for variable in model.variables]]
+        values += [[variable.numpy() for variable in optimizer.variables]] if built else []
+        what = (fitted.X_shape_, fitted.target, fitted.meta, fitted.run_seed)
+        return _rebuild, (self.estimator, *what, values)
+
+
+def _rebuild(estimator, shape, target: Target, meta, seed: int, values: list):
+    """Return the network that an estimator's builder makes, with these values."""
+    shapes = shape if isinstance(shape, dict) else {"X": shape}
+    dtype = meta["X_dtype_"] or float
+    rows = {name: np.zeros((1, *one), dtype) for name, one in shapes.items()}
+    X = MultiInput(**rows) if isinstance(shape, dict) else rows["X"]
+    model, _ = estimator._builder().network(X, None, target, meta, seed)
+    parts = [model.variables]
+    if len(values) == 2:
+        model.optimizer.build(model.trainable_variables)
+        parts.append(model.optimizer.variables)
+    for variables, own in zip(parts, values):
+        if [tuple(variable.shape) for variable in variables] != [value.shape for value in own]:
+            raise ValueError(
+                f"The network of this {type(estimator).__name__} cannot be loaded: its builder "
+                "makes another network now. Load it where the builder is as it was."
+            )
+        for variable, value in zip(variables, own):
+            variable.assign(value)
+    return model
 
 
 class FromFit:

@@ -1,6 +1,5 @@
 """Networks from what users pass: a function, a model, or the path of one."""
 
-import copy
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from typing import Any
 import keras
 
 from stackfuse._core import sklearn_private
-from stackfuse._keras import load_uncompiled
-from stackfuse._networks.builder import Builder, begin_optimizers_anew
+from stackfuse._keras import load_uncompiled, own_code
+from stackfuse._networks.builder import Builder, ignore_unbuilt_optimizers
 from stackfuse._networks.parameters import (
     BARE,
     check_complete,
@@ -81,30 +80,40 @@ class KerasBuilder(Builder):
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is None or optimizer.built:
             return {}
-        with begin_optimizers_anew():
-            return {"model": copy.deepcopy(self.model)}
+        with ignore_unbuilt_optimizers():
+            return {"model": own_code.deep_copy(self.model)}
 
     def build(self, X, rows, target, meta, compile_kwargs) -> tuple[Any, bool]:
         """See :meth:`Builder.build`."""
         model = self.model
         check_names(self.owner, model, self.settings)
         if isinstance(model, keras.Model):
-            with begin_optimizers_anew():
-                return copy.deepcopy(model), False
+            with ignore_unbuilt_optimizers():
+                return own_code.deep_copy(model), False
         if isinstance(model, str | os.PathLike):
             if str(model).endswith((".h5", ".hdf5")):
                 return load_uncompiled(Path(model)), False
             # Without epochs the optimizer is not used.
-            with begin_optimizers_anew() if self.owner.epochs == 0 else nullcontext():
+            with ignore_unbuilt_optimizers() if self.owner.epochs == 0 else nullcontext():
                 return keras.models.load_model(model), False
+        if model is None:
+            name = type(self.owner).__name__
+            raise TypeError(
+                f"{name} has no model: pass a function that returns a keras.Model, {name}(build), "
+                "or define _keras_build_fn in a subclass."
+            )
         if not callable(model):
             raise TypeError(
                 "model must be a function that returns a keras.Model, a keras.Model or a path to "
                 f"a .keras file, got {model!r}."
             )
         named = named_parameters(model)
-        offered = {"meta": meta, "compile_kwargs": compile_kwargs}
-        arguments = self._arguments() | {n: value for n, value in offered.items() if n in named}
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in named.values())
+        takes_all = takes_any and not isinstance(model, type)
+        known = {"meta": meta, "compile_kwargs": compile_kwargs, "params": self.owner.get_params()}
+        arguments = {n: value for n, value in known.items() if takes_all or n in named}
+        own = self._arguments()
+        arguments |= {n: own[n] for n in own if n in named or takes_any}
         check_complete(self.owner, model, arguments)
         network = model(**arguments)
         if not isinstance(network, keras.Model):
@@ -112,7 +121,8 @@ class KerasBuilder(Builder):
                 f"The builder {name_of(model)} must return a keras.Model, but it returned "
                 f"{network!r}. Does it end in `return model`?"
             )
-        return network, "compile_kwargs" in named
+        took = network.compiled and network.optimizer is compile_kwargs["optimizer"]
+        return network, "compile_kwargs" in named or (takes_all and took)
 
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments of the user's function."""

@@ -22,12 +22,14 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
     _target_kind = LabelTarget
 
-    def decision_function(self, X) -> Any:
+    def decision_function(self, X, **for_this_call) -> Any:
         """Return log-odds: of the second of two classes, of each label, or of each class.
 
         Parameters
         ----------
         X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+        **for_this_call : dict
+            See :meth:`predict`.
 
         Returns
         -------
@@ -35,17 +37,19 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
             Where the network ends in logits, these; otherwise logarithms of probabilities. Of a
             network with several outputs a list, one array per output.
         """
-        decision: Any = self._predict_numbers(X, "decide")
+        decision: Any = self._predict_numbers(X, "decide", for_this_call)
         if isinstance(decision, list):
             return [part[:, 0] if part.shape[1] == 1 else part for part in decision]
         return decision[:, 0] if self.outputs_.task == "binary" else decision
 
-    def predict_proba(self, X) -> Any:
+    def predict_proba(self, X, **for_this_call) -> Any:
         """Return the probability of each class.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
+        **for_this_call : dict
+            See :meth:`predict`.
 
         Returns
         -------
@@ -53,21 +57,23 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
             In the order of ``classes_``, float64. Of a network with several outputs a list, one
             array per output.
         """
-        return self._predict_numbers(X)
+        return self._predict_numbers(X, for_this_call=for_this_call)
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X, **for_this_call) -> np.ndarray:
         """Return the most probable class; the first of equals.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
+        **for_this_call : dict
+            ``batch_size``, for this call alone.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             For a multilabel target 0 or 1 in one column per label.
         """
-        probabilities = self.predict_proba(X)
+        probabilities = self.predict_proba(X, **for_this_call)
         if isinstance(probabilities, list):
             best = [part.argmax(axis=1) for part in probabilities]
             return _table([labels[which] for labels, which in zip(self.classes_, best)])
@@ -112,19 +118,21 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
 
     _target_kind = NumberTarget
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X, **for_this_call) -> np.ndarray:
         """Return the predicted numbers.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
+        **for_this_call : dict
+            ``batch_size``, for this call alone.
 
         Returns
         -------
         predictions : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             As many axes as the y of fit, float64.
         """
-        numbers: Any = self._predict_numbers(X)
+        numbers: Any = self._predict_numbers(X, for_this_call=for_this_call)
         return numbers[:, 0] if self._y_is_column else numbers
 
     def __sklearn_tags__(self):

@@ -6,7 +6,10 @@ from typing import Any
 import keras
 
 from stackfuse._core import messages
-from stackfuse._keras import private
+from stackfuse._keras import own_code, private
+
+#: Names of metrics that Keras reads by the shape of y.
+_CHOSEN_BY_KERAS = ("acc", "accuracy", "ce", "crossentropy")
 
 
 def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
@@ -14,8 +17,9 @@ def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
 
     Parameters
     ----------
-    spec : object, class, list or dict of these
-        A class is called with its settings; an object is returned as it is.
+    spec : object, class, name, list or dict of these
+        A class, or the class that a loss's or metric's name stands for, is called with its
+        settings; an object is returned as it is.
     settings : dict of str to object
         By name; the members of a list or dict have ``position__setting`` or ``key__setting``, and
         settings without a prefix are for all classes among them.
@@ -37,6 +41,8 @@ def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
         return dict(zip(spec, members))
     if isinstance(spec, list | tuple):
         return _list_from_settings([str(k) for k in range(len(spec))], list(spec), settings, name)
+    if settings and isinstance(spec, str):
+        spec = _class_named(spec, name)
     if isinstance(spec, type):
         return _called(spec, settings, name)
     if settings:
@@ -45,6 +51,22 @@ def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
             f"pass the class itself, {name}=TheClass."
         )
     return spec
+
+
+def _class_named(spec: str, name: str) -> Any:
+    """Return the class of Keras that a name stands for, to be made with settings."""
+    module = {"loss": keras.losses, "metrics": keras.metrics}.get(name.partition("__")[0])
+    if module is None:
+        return spec
+    if spec.lower() in _CHOSEN_BY_KERAS:
+        raise ValueError(
+            f"{name}={spec!r} stands for what Keras chooses by y, which has no settings: name the "
+            "class, for example 'BinaryAccuracy' or 'SparseCategoricalAccuracy'."
+        )
+    found = messages.keras_object_named(spec, module, name)
+    plain = getattr(found, "__name__", type(found).__name__).replace("_", "").lower()
+    classes = {key.lower(): kind for key, kind in vars(module).items() if isinstance(kind, type)}
+    return classes.get(plain, spec)
 
 
 def _called(kind: type, settings: dict[str, Any], name: str) -> Any:
@@ -73,7 +95,7 @@ def _check_settings(kind: type, settings, name: str, error: Exception | None = N
 
 
 def check_metrics(metrics: Any) -> Any:
-    """Return `metrics` as they are, checked.
+    """Return `metrics` in a list or dict, checked.
 
     Raises
     ------
@@ -84,7 +106,8 @@ def check_metrics(metrics: Any) -> Any:
         plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
         if plain and not hasattr(keras.metrics, metric):
             messages.keras_object_named(metric, keras.metrics, "metrics")
-    return metrics
+    several = metrics is None or isinstance(metrics, list | tuple | dict)
+    return metrics if several else [metrics]
 
 
 def check_callbacks(callbacks: list) -> None:
@@ -111,13 +134,15 @@ def _list_from_settings(keys: list[str], parts: list, settings: dict[str, Any], 
         if key not in own:
             raise ValueError(f"{name}__{setting}: {name} has no member {key!r}, only {keys}.")
         own[key][rest] = settings[setting]
-    if general and not any(isinstance(part, type) for part in parts):
+    # Settings without a place are for classes; for names only where there is no class.
+    kind = type if any(isinstance(part, type) for part in parts) else str
+    if general and not any(isinstance(part, kind) for part in parts):
         raise ValueError(
             f"{name}__{next(iter(general))} needs a class to apply to, but {name} holds none."
         )
     return [
         build_from_settings(
-            part, (general if isinstance(part, type) else {}) | own[key], f"{name}__{key}"
+            part, (general if isinstance(part, kind) else {}) | own[key], f"{name}__{key}"
         )
         for key, part in zip(keys, parts)
     ]
@@ -142,8 +167,9 @@ def fresh_optimizer(optimizer, config: dict[str, Any]):
         settings["name"] = type(optimizer).__name__.lower()
         if private.knows_exempt_weights(optimizer):
             raise TypeError("its configuration does not hold exclude_from_weight_decay")
-        return type(optimizer).from_config(settings)
-    except (TypeError, ValueError) as error:
+        with own_code.known_to_keras(own_code.own_code(optimizer)):
+            return type(optimizer).from_config(settings)
+    except (TypeError, ValueError, NotImplementedError) as error:
         _check_settings(type(optimizer), config, "optimizer", error)
         raise ValueError(
             f"The optimizer {type(optimizer).__name__} cannot be copied for a fit: {error}. Pass a "

@@ -34,6 +34,67 @@ BARE = {
 }
 
 
+#: What scikeras calls in subclasses and stackfuse does not, and what to do instead.
+_HOOKS = {
+    "dataset_transformer": "pass X and y as arrays, and weights as sample_weight",
+    "feature_encoder": "put the transformer in front, make_pipeline(transformer, network)",
+    "target_encoder": "encode y before fit, or use TransformedTargetRegressor",
+    "_ensure_compiled_model": "compile the model in _keras_build_fn",
+    "_fit_keras_model": "give the model a train_step, or pass callbacks=",
+    "_type_of_target": "pass y in the form that it is meant in",
+}
+
+
+def refuse_hooks(kind: type) -> None:
+    """Raise if a class of estimators defines a method that would never be called."""
+    for name, instead in _HOOKS.items():
+        if name in vars(kind):
+            raise TypeError(
+                f"{kind.__name__} defines {name}, which scikeras calls and stackfuse does not: "
+                f"{instead}."
+            )
+
+
+def offer_inherited(kind: type) -> None:
+    """Show, in the signature of a constructor that takes ``**kwargs``, what its base takes.
+
+    scikit-learn reads the names of an estimator's parameters there.
+    """
+    own: Any = vars(kind).get("__init__")
+    if not inspect.isfunction(own):
+        return
+    signature = inspect.signature(own)
+    parts = list(signature.parameters.values())
+    if not any(part.kind is part.VAR_KEYWORD for part in parts):
+        return
+    inherited = list(inspect.signature(super(kind, kind).__init__).parameters.values())[1:]
+    named = [part for part in inherited if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
+    added = [p.replace(kind=p.KEYWORD_ONLY) for p in named if p.name not in signature.parameters]
+    own.__signature__ = signature.replace(parameters=[*parts[:-1], *added, parts[-1]])
+
+
+def own_arguments(kind: type) -> list[str]:
+    """Return the names of the arguments that a class's constructor itself lists."""
+    code = inspect.unwrap(kind.__init__).__code__
+    return list(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+
+
+def check_kept(owner) -> None:
+    """Raise if a constructor does not keep an argument under its name."""
+    names = sklearn_private.parameter_names(type(owner))
+    lost = [name for name in names if not hasattr(owner, name)]
+    if lost:
+        raise AttributeError(
+            f"{type(owner).__name__}.__init__ takes {lost[0]!r} and does not keep it: end it with "
+            f"self.{lost[0]} = {lost[0]}, or pass it on to super().__init__."
+        )
+
+
+def is_method_of(owner, value: Any) -> bool:
+    """Whether a value is a method of an estimator, which its copies have by themselves."""
+    return getattr(value, "__self__", None) is owner
+
+
 def named_parameters(builder: Callable) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a function, or those of a class's constructor."""
     if not isinstance(builder, type):
@@ -45,12 +106,16 @@ def named_parameters(builder: Callable) -> Mapping[str, inspect.Parameter]:
 
 
 def arguments_of(builder) -> tuple[set[str], bool]:
-    """Return the names that a builder takes, and whether it takes any name at all."""
+    """Return the names that a builder takes, and whether it takes any name at all.
+
+    A builder that takes `params` finds in it whatever the estimator was given.
+    """
     if not isinstance(builder, Callable) or isinstance(builder, keras.Model):
         return set(), False
     parameters = named_parameters(builder).values()
     names = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    return names - {"meta", "compile_kwargs"}, any(p.kind is p.VAR_KEYWORD for p in parameters)
+    takes_any = "params" in names or any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return names - {"meta", "compile_kwargs"}, takes_any
 
 
 def is_bare(name: str, route: str, builder) -> bool:
@@ -67,6 +132,10 @@ def refuse_taken(owner, names: Iterable[str]) -> None:
     """Raise if a builder's argument has the name of an attribute or method of the estimator."""
     own = sklearn_private.parameter_names(type(owner))
     for name in names:
+        if name == "build_fn":
+            raise TypeError(
+                f"build_fn is named model here: {type(owner).__name__}(model=build_fn)."
+            )
         attribute = name.startswith("_") or hasattr(type(owner), name)
         if attribute and name not in own:
             raise ValueError(
@@ -118,6 +187,37 @@ def _hint(name: str, owner, takers: dict[str, set[str]]) -> str:
         typed.setdefault(key, f"{route}__{key}")
     found = dict.fromkeys(typed[k] for k in difflib.get_close_matches(name, typed, n=3))
     return f" Did you mean {messages.listed(list(found))}?" if found else ""
+
+
+def check_for_call(owner, method: str, given: Iterable[str]) -> None:
+    """Raise if a method of an estimator takes no such setting for one call.
+
+    Parameters
+    ----------
+    owner : estimator
+    method : {"fit", "predict"}
+    given : iterable of str
+        The names of the settings.
+
+    Raises
+    ------
+    TypeError
+        With what to type instead.
+    """
+    ours = {"callbacks", "class_weight", "validation_split"}
+    known = {"batch_size", "verbose"}  # nothing is printed in prediction, whatever verbose is
+    if method == "fit":
+        known = set(inspect.signature(keras.Model.fit).parameters) - {"self"}
+    for name in given:
+        if method == "fit" and name in _OWNED_BY_FIT and name not in ours:
+            raise TypeError(
+                f"{type(owner).__name__}.fit takes no {name}: use {_OWNED_BY_FIT[name]}."
+            )
+        if name not in known:
+            raise TypeError(
+                f"{type(owner).__name__}.{method} takes no {name!r}."
+                f"{messages.did_you_mean(name, known)}"
+            )
 
 
 def check_complete(owner, builder, arguments: dict[str, Any]) -> None:

@@ -171,7 +171,7 @@ class LabelTarget(Target):
             "target_type_": "multilabel-indicator" if self.task == "multilabel" else self.task,
             "classes_": found,
             "n_classes_": [len(labels) for labels in found] if several else len(found),
-            "n_outputs_": len(found),
+            "n_outputs_": self.numbers.shape[1] if self.numbers.ndim == 2 else 1,
             "n_outputs_expected_": len(found) if several else 1,
             "y_columns_": self.columns,
         }

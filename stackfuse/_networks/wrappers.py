@@ -1,18 +1,27 @@
 """KerasClassifier and KerasRegressor: networks from a function, a model or a file."""
 
+from stackfuse._core import sklearn_private
 from stackfuse._networks.keras_builder import KerasBuilder
 from stackfuse._networks.kinds import NetworkClassifier, NetworkRegressor
-from stackfuse._networks.parameters import refuse_taken
+from stackfuse._networks.parameters import arguments_of, refuse_taken
 
 
 def _builder_of(estimator) -> KerasBuilder:
     """Return the builder that an estimator's parameters describe."""
+    model = estimator.model
+    if model is None:
+        model = getattr(estimator, "_keras_build_fn", None)
+    own = {}
+    if type(estimator).__init__ is not KerasClassifier.__init__:
+        names = set(sklearn_private.parameter_names(type(estimator)))
+        names -= set(sklearn_private.parameter_names(KerasClassifier))
+        own = {name: getattr(estimator, name) for name in names & arguments_of(model)[0]}
     return KerasBuilder(
         estimator.optimizer,
         estimator.loss,
         estimator.metrics,
-        estimator._further(),
-        estimator.model,
+        own | estimator._extra_params(),
+        model,
         estimator,
     )
 
@@ -22,23 +31,25 @@ class KerasClassifier(NetworkClassifier):
 
     Parameters
     ----------
-    model : callable, keras.Model or path
+    model : callable, keras.Model or path, default=None
         A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict:
         ``n_features_in_``, ``X_shape_``, ``X_dtype_``, ``classes_``, ``n_classes_``,
-        ``n_outputs_``, ``target_type_``), ``compile_kwargs``, and arguments of its own. Of a
-        ``keras.Model``, or one loaded from a path, a copy is trained on from its weights. A model
-        with several outputs learns one column of y with each.
+        ``n_outputs_``, the number of y's columns, ``target_type_``), ``compile_kwargs``,
+        ``params``, all parameters of this estimator, and arguments of its own; with ``**kwargs``
+        it is given all of these. Of a ``keras.Model``, or one loaded from a path, a copy is
+        trained on from its weights. A model with several outputs learns one column of y with
+        each. None is for subclasses, which define a method ``_keras_build_fn``.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
         Copied for every fit.
     loss : str, callable, keras.losses.Loss or its class, default=None
         By default the cross-entropy that fits the last layer: binary after one unit or for a
         multilabel y, sparse categorical otherwise; from logits where the last layer has no
         activation. A function of your own is given y in the shape of the outputs, classes one-hot.
-    metrics : list, default=None
-        As in ``model.compile``.
+    metrics : str, list or dict, default=None
+        As in ``model.compile``; one may stand alone.
     epochs : int, default=1
     batch_size : int, default=32
-        -1 stands for all rows.
+        -1 stands for all rows, as in ``predict__batch_size`` and ``validation_batch_size``.
     validation_split : float, default=0.0
         Fraction of the training rows held out, stratified, for validation and early stopping.
     callbacks : list of keras.callbacks.Callback, default=None
@@ -63,7 +74,8 @@ class KerasClassifier(NetworkClassifier):
         ``predict__batch_size``, ...; ``run_eagerly`` and ``validation_batch_size`` also by
         themselves.
         Losses, metrics and callbacks may be classes, made with ``loss__``, ``metrics__`` and
-        ``callbacks__`` settings: ``callbacks=EarlyStopping, callbacks__patience=3``.
+        ``callbacks__`` settings: ``callbacks=EarlyStopping, callbacks__patience=3``; losses and
+        metrics also names: ``loss="huber", loss__delta=0.5``.
 
     Attributes
     ----------
@@ -93,7 +105,7 @@ class KerasClassifier(NetworkClassifier):
 
     def __init__(
         self,
-        model,
+        model=None,
         *,
         optimizer="adam",
         loss=None,
@@ -123,7 +135,7 @@ class KerasClassifier(NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
         refuse_taken(self, builder_and_routed_params)
-        self._set_further(builder_and_routed_params)
+        self._set_extra_params(builder_and_routed_params)
 
     def _builder(self) -> KerasBuilder:
         return _builder_of(self)

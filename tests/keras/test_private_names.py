@@ -87,6 +87,19 @@ def takes_training():
     assert not private.takes_training(Plain())
 
 
+def compile_arguments():
+    import keras
+
+    model, loss = two_layers(), keras.losses.Huber()
+    assert private.compile_arguments(model) == {}
+    model.compile("adam", loss, metrics=["mae"])
+    given = private.compile_arguments(model)
+    assert given["loss"] is loss
+    assert given["optimizer"] is model.optimizer
+    assert given["metrics"] == ["mae"]
+    two_layers().compile(**given)
+
+
 def compute_loss():
     model = compiled()
     x, y = np.ones((2, 3), "float32"), np.zeros((2, 1), "float32")
@@ -144,6 +157,18 @@ def names_anew():
     assert keras.layers.Dense(1).name == f"dense_{before + 1}"
 
 
+def without_array_warnings():
+    import keras
+
+    variable = keras.Variable(np.ones(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DeprecationWarning, match="__array__"):
+            np.array(variable)
+        with private.without_array_warnings():
+            assert np.array(variable).tolist() == [1.0, 1.0]
+
+
 def definition_of():
     import tensorflow as tf
 
@@ -196,12 +221,14 @@ BREAKS = {
     flatten_layers: "checks for layers that cannot be copied, shared or trained side by side",
     build_for_training: "training side by side: the metrics' variables before the first batch",
     takes_training: "training side by side: subclassed models without the argument",
+    compile_arguments: "pickles of networks with losses and metrics of the user's own",
     compute_loss: "training side by side: losses with penalties and sample weights",
     update_mean_loss: "training side by side: history_['loss']",
     clip: "gradients of replicas trained side by side would not be clipped",
     exempt_weights: "shared programs would decay weights that the user exempted",
     knows_exempt_weights: "a copied optimizer would decay weights that the user exempted",
     names_anew: "equal calls would build networks of other names, and TensorFlow's memory grows",
+    without_array_warnings: "pickles and exports would warn of what Keras does with numpy 2",
     definition_of: "training side by side: operations with side effects would go unseen",
     dropout: "exports and fused models: attention would drop at random with training=True",
     optimizer_warnings: "clones and pickles of compiled models would warn",

@@ -10,7 +10,7 @@ import stackfuse as sf
 from tests.support.cases import build_classifier
 
 
-@pytest.mark.parametrize("value", [0, -1, 2.5, True, "8"])
+@pytest.mark.parametrize("value", [0, -2, 2.5, True, "8"])
 @pytest.mark.parametrize("name", ["predict__batch_size", "validation_batch_size"])
 def test_sizes_of_batches(iris, name, value):
     settings: dict[str, Any] = {name: value, "validation_split": 0.2}

@@ -30,7 +30,9 @@ class Build:
                 keras.Input((meta["n_features_in_"],), dtype=self.dtype),
                 keras.layers.Dense(32, activation="relu", dtype=self.dtype),
                 keras.layers.Dense(
-                    meta["n_outputs_"], activation=activation.get(kind), dtype=self.dtype
+                    meta["n_classes_"] or meta["n_outputs_"],
+                    activation=activation.get(kind),
+                    dtype=self.dtype,
                 ),
             ]
         )

@@ -8,6 +8,7 @@ from stackfuse._export.checking.process import Runtime
 from stackfuse._export.formats.archives import attach_member, attached_member
 from stackfuse._export.formats.base import MANIFEST, Format
 from stackfuse._export.graph.graph import Graph
+from stackfuse._keras import private
 
 #: Runs Keras archives and SavedModels.
 TENSORFLOW = Runtime("tensorflow")
@@ -20,7 +21,8 @@ class _Keras(Format):
     runtime = TENSORFLOW
 
     def write(self, graph: Graph, path: Path) -> None:
-        graph.model.save(path)
+        with private.without_array_warnings():
+            graph.model.save(path)
 
     def attach(self, path: Path, manifest: str) -> None:
         attach_member(path, manifest)
