@@ -1,4 +1,4 @@
-"""Numbers that settings of a fit may be."""
+"""Checks of numeric settings."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
 
 
 def rows_per_batch(batch_size: Any, n_samples: int) -> int:
-    """Return the size of a batch: that of Keras for None, all rows for -1, as in scikeras."""
+    """Return the size of a batch: Keras' default for None, all rows for -1 as in scikeras."""
     if batch_size is None:
         return 32
     if isinstance(batch_size, int | np.integer) and batch_size == -1:
@@ -23,7 +23,7 @@ def rows_per_batch(batch_size: Any, n_samples: int) -> int:
 
 
 def seed_of(random_state: Any) -> int:
-    """Return the seed that a `random_state` is or draws."""
+    """Return a `random_state` as a seed: the number itself, or one that it draws."""
     if isinstance(random_state, int | np.integer):
         if 0 <= random_state < 2**32:
             return int(random_state)

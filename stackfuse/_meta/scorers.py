@@ -122,8 +122,8 @@ def finite_places(scores: np.ndarray, scoring, n_samples: int) -> np.ndarray:
     places = np.flatnonzero(np.isfinite(scores))
     if not len(places):
         raise ValueError(
-            f"scoring={scoring!r} is NaN or infinite for every base (n_samples = {n_samples}). Check "
-            "the predictions and the target, or choose another scoring."
+            f"scoring={scoring!r} is NaN or infinite for every base (n_samples = {n_samples}). "
+            "Check the predictions and the target, or choose another scoring."
         )
     return places
 
