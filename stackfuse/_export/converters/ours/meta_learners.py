@@ -4,10 +4,10 @@ import numpy as np
 from keras import ops
 
 from stackfuse._export.graph.arithmetic import (
-    as_column,
+    as_vector,
     constant,
+    exact_constants,
     first_largest,
-    held,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -24,7 +24,7 @@ def _regressor(estimator, x, method):
         raise unsupported(estimator, method)
     predictions = [_columns(x, block) for block in estimator.blocks_]
     y = _weighted_sum(estimator, x, predictions)
-    return as_column(y) if estimator._y_is_column else y
+    return as_vector(y) if estimator._y_is_column else y
 
 
 @converter_for(combiners.CombiningClassifier)
@@ -65,7 +65,7 @@ def _weighted_sum(estimator: combiners.Combiner, x, predictions):
     """Return the weighted sum, added up base after base."""
     width = predictions[0].shape[1]
     weights = estimator.weights_.reshape(len(predictions), -1)
-    rows = held(x, *np.broadcast_to(weights, (len(predictions), width)))
+    rows = exact_constants(x, *np.broadcast_to(weights, (len(predictions), width)))
     total = predictions[0] * rows[0]
     for prediction, row in zip(predictions[1:], rows[1:]):
         total = total + prediction * row
