@@ -12,6 +12,10 @@ COMPAT := $(addprefix tests/, package/test_estimator_checks.py networks/test_inp
 	converters/test_export_trees.py converters/test_export_families.py))
 LOWEST_PYTHON ?= python3.11
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Two processes run the tests, with one thread each: more threads than cores wait for each other.
+test compat-lowest compat-next: export OMP_NUM_THREADS ?= 1
+test compat-lowest compat-next: export TF_NUM_INTRAOP_THREADS ?= 1
+test compat-lowest compat-next: export TF_NUM_INTEROP_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test random-stacks compat compat-lowest compat-next bench bench-quick bench-data \
@@ -37,7 +41,7 @@ demo: $(READY)  ## Train, search, export and verify a stack on real data
 	@$(BIN)/stackfuse demo
 
 test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 random-stacks: $(READY)  ## Try 500 random stacks: each exports and agrees, or is refused
 	@$(BIN)/python -m tests.support.random_stacks 500

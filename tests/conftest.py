@@ -30,6 +30,17 @@ def diabetes():
     return X[:200] * 20, y[:200]
 
 
+def pytest_collection_modifyitems(items):
+    """Put files with slow tests first, then files with many tests.
+
+    Files are given to whichever process is free. A long file at the end would keep one process
+    busy while the others wait.
+    """
+    n_tests = Counter(item.path for item in items)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, -n_tests[item.path]))
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say how many of scikit-learn's estimators convert, once the sweep has run."""
     outcomes = Counter(

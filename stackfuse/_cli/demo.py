@@ -113,14 +113,14 @@ def run(folder: Path) -> int:
         scoring="neg_log_loss",
     )
     search.set_callbacks(ProgressBar(max_propagation_depth=0)).fit(X_train, y_train)
-    console.print(_search_table(search))
+    console.print(_table_of_search(search))
     winner = list(META_LEARNERS)[search.best_index_]
 
     probabilities = {name: e.predict_proba(X_test) for name, e in stack.named_estimators_.items()}
     probabilities["plain average of the bases"] = np.mean(list(probabilities.values()), axis=0)
     probabilities["stack, logistic regression"] = stack.predict_proba(X_test)
     probabilities[f"stack, {winner} (chosen)"] = search.predict_proba(X_test)
-    console.print(_leaderboard(probabilities, y_test))
+    console.print(_table_of_models(probabilities, y_test))
 
     path = folder / "stack.keras"
     step(f"Exporting the chosen stack to {path}.")
@@ -141,11 +141,11 @@ def run(folder: Path) -> int:
         console.print("[bold red]The loaded file does not reproduce the stack.[/]")
         return 1
     step("The loaded file reproduces stack.predict_proba on all held-out rows.")
-    console.print(_what_next(path), soft_wrap=True)
+    console.print(_how_to_load(path), soft_wrap=True)
     return 0
 
 
-def _search_table(search: GridSearchCV) -> Table:
+def _table_of_search(search: GridSearchCV) -> Table:
     table = Table("meta-learner", "cross-validated log-loss", title="GridSearchCV")
     scores, errors = search.cv_results_["mean_test_score"], search.cv_results_["std_test_score"]
     for k in np.argsort(-scores):
@@ -153,7 +153,7 @@ def _search_table(search: GridSearchCV) -> Table:
     return table
 
 
-def _leaderboard(probabilities: dict[str, np.ndarray], y: np.ndarray) -> Table:
+def _table_of_models(probabilities: dict[str, np.ndarray], y: np.ndarray) -> Table:
     table = Table("model", "log-loss", "accuracy", "AUC", title="Held-out rows, best first")
     losses = {name: log_loss(y, p) for name, p in probabilities.items()}
     for name in sorted(losses, key=lambda name: losses[name]):
@@ -164,7 +164,7 @@ def _leaderboard(probabilities: dict[str, np.ndarray], y: np.ndarray) -> Table:
     return table
 
 
-def _what_next(path: Path) -> str:
+def _how_to_load(path: Path) -> str:
     return (
         f"\nThe stack is one file: [bold]{path}[/]. It needs Keras, not stackfuse:\n\n"
         "    import keras\n"

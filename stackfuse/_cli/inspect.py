@@ -1,4 +1,4 @@
-"""What an exported file is, read from the file alone."""
+"""Describe and check an exported file, with the file alone."""
 
 import io
 import os
@@ -18,10 +18,10 @@ from stackfuse._core import (
 )
 from stackfuse._export import check_parity, format_of, golden_rows
 
-#: Things that are listed before the rest is counted.
-_LISTED = 12
+#: Entries that are listed; the rest is counted.
+_MAX_LISTED = 12
 
-#: Of a SavedModel.
+#: The verdict on a SavedModel without --run.
 _NOT_RUN = (
     "It was not run on its golden rows, for a SavedModel may hold operations that write files: add "
     "--run if you trust where it comes from"
@@ -48,15 +48,17 @@ def outputs_of(path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     manifest = read_manifest(path)
     _check_digests(form, path, manifest)
     inputs = manifest["inputs"]
-    fed = {}
+    inputs_by_name = {}
     for name, entry in inputs.items():
         dtype: Any = object if entry["dtype"] == "string" else entry["dtype"]
-        fed[name] = np.asarray(rows[name if name in rows else entry["column"]]).astype(dtype)
-    return form.outputs_of(path, fed)
+        inputs_by_name[name] = np.asarray(rows[name if name in rows else entry["column"]]).astype(
+            dtype
+        )
+    return form.outputs_of(path, inputs_by_name)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return what travels with an exported file.
+    """Return the manifest that an exported file carries.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def inspect(path: Path, console: Console, *, picture: Path | None = None, run: bool = False) -> int:
-    """Print what a file is and check it; return the exit status, 1 if it is not what it was.
+    """Describe and check a file; return the exit status, 1 if the file has changed.
 
     Digests are checked first, and nothing is loaded if they differ.
 
@@ -94,7 +96,7 @@ def inspect(path: Path, console: Console, *, picture: Path | None = None, run: b
         console.print(escape(str(error)))
         return 1
     try:
-        tree, facts = _tree(manifest["estimator"]), _facts(form, path, manifest)
+        tree, facts = _structure_tree(manifest["estimator"]), _summary_table(form, path, manifest)
         golden = golden_rows(manifest)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: its manifest was not written by sf.export.") from error
@@ -103,16 +105,16 @@ def inspect(path: Path, console: Console, *, picture: Path | None = None, run: b
     elif form.may_write_files and not run:
         verdict, status = f"digests agree. {_NOT_RUN}", 0
     else:
-        verdict, status = _golden_check(form, path, *golden)
+        verdict, status = _check_golden_rows(form, path, *golden)
     facts.add_row("check", f"[{'red' if status else 'green'}]{escape(verdict)}[/]")
     console.print(Group(facts, tree))
     if picture is not None:
-        _draw(tree, picture)
+        _save_picture(tree, picture)
     return status
 
 
 def _check_digests(form, path: Path, manifest: dict[str, Any]) -> None:
-    """Raise ValueError if parts of a file are not as they were written."""
+    """Raise ValueError if parts of a file have changed since they were written."""
     try:
         changed = form.changed_parts(path, manifest)
     except ValueError as error:
@@ -120,21 +122,21 @@ def _check_digests(form, path: Path, manifest: dict[str, Any]) -> None:
     if changed:
         raise ValueError(
             f"{path} is not loaded, for parts of it have changed since it was written: "
-            f"{_some(changed)}."
+            f"{_shortened(changed)}."
         )
 
 
-def _facts(form, path: Path, manifest: dict[str, Any]) -> Table:
-    """Return what a manifest says, without its structure."""
+def _summary_table(form, path: Path, manifest: dict[str, Any]) -> Table:
+    """Return the entries of a manifest as a table, without the structure of the stack."""
     facts = Table("", "", show_header=False, title=escape(str(path)))
     for name, text in {
         "format": f"{form.title}, {manifest['precision']}, {form.size(path) / 1e3:,.0f} kB",
-        "inputs": _tensors(manifest["inputs"]),
-        "outputs": _tensors(manifest["outputs"]),
-        "classes": _some(manifest["classes"]),
-        "columns": _some(manifest["feature_names"]),
-        "bases": "\n".join(_bases(manifest["estimator"])),
-        "meta-learner": _meta_learner(manifest["estimator"]),
+        "inputs": _describe_tensors(manifest["inputs"]),
+        "outputs": _describe_tensors(manifest["outputs"]),
+        "classes": _shortened(manifest["classes"]),
+        "columns": _shortened(manifest["feature_names"]),
+        "bases": "\n".join(_describe_bases(manifest["estimator"])),
+        "meta-learner": _describe_meta_learner(manifest["estimator"]),
         "versions": ", ".join(f"{k} {v}" for k, v in manifest["versions"].items()),
     }.items():
         if text:
@@ -142,10 +144,10 @@ def _facts(form, path: Path, manifest: dict[str, Any]) -> Table:
     return facts
 
 
-def _golden_check(
+def _check_golden_rows(
     form, path: Path, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]
 ) -> tuple[str, int]:
-    """Compare the file with the rows that it carries; return what to say, and the status."""
+    """Run the file on the rows that it carries; return the verdict and the exit status."""
     form.check_installed()
     try:
         outputs = form.outputs_of(path, inputs)
@@ -156,51 +158,51 @@ def _golden_check(
     return f"{n_rows} golden rows agree, largest difference {difference:.1e}", 0
 
 
-def _tensors(tensors: dict[str, Any]) -> str:
+def _describe_tensors(tensors: dict[str, Any]) -> str:
     lines = []
-    for name, entry in list(tensors.items())[:_LISTED]:
+    for name, entry in list(tensors.items())[:_MAX_LISTED]:
         shape = ", ".join("n" if side is None else str(side) for side in entry["shape"])
         column = entry.get("column")
         takes = "" if column in (None, name) else f" takes {column!r}"
         lines.append(f"{name}: {entry['dtype']} ({shape}){takes}")
-    return "\n".join([*lines, *_rest(len(tensors))])
+    return "\n".join([*lines, *_count_of_rest(len(tensors))])
 
 
-def _some(things: list | None) -> str:
+def _shortened(things: list | None) -> str:
     things = things or []
-    return ", ".join([*map(str, things[:_LISTED]), *_rest(len(things))])
+    return ", ".join([*map(str, things[:_MAX_LISTED]), *_count_of_rest(len(things))])
 
 
-def _rest(n_things: int) -> list[str]:
-    return [f"and {n_things - _LISTED} more"] if n_things > _LISTED else []
+def _count_of_rest(n_things: int) -> list[str]:
+    return [f"and {n_things - _MAX_LISTED} more"] if n_things > _MAX_LISTED else []
 
 
-def _stack_in(structure: dict[str, Any]) -> dict[str, Any]:
+def _parts_of_stack(structure: dict[str, Any]) -> dict[str, Any]:
     """Return the parts of the outermost stack, which may be searched for or end a pipeline."""
     parts = structure["parts"]
     if "final_estimator" in parts:
         return parts
-    return _stack_in(list(parts.values())[-1]) if parts else {}
+    return _parts_of_stack(list(parts.values())[-1]) if parts else {}
 
 
-def _bases(structure: dict[str, Any]) -> list[str]:
-    parts = _stack_in(structure)
+def _describe_bases(structure: dict[str, Any]) -> list[str]:
+    parts = _parts_of_stack(structure)
     return [f"{name}: {part['is']}" for name, part in parts.items() if name != "final_estimator"]
 
 
-def _meta_learner(structure: dict[str, Any]) -> str:
-    parts = _stack_in(structure)
+def _describe_meta_learner(structure: dict[str, Any]) -> str:
+    parts = _parts_of_stack(structure)
     return parts["final_estimator"]["is"] if parts else ""
 
 
-def _tree(structure: dict[str, Any], name: str = "") -> Tree:
+def _structure_tree(structure: dict[str, Any], name: str = "") -> Tree:
     tree = Tree(f"[bold]{escape(name)}[/] {escape(structure['is'])}")
     for key, part in structure["parts"].items():
-        tree.add(_tree(part, key))
+        tree.add(_structure_tree(part, key))
     return tree
 
 
-def _draw(tree: Tree, picture: Path) -> None:
+def _save_picture(tree: Tree, picture: Path) -> None:
     console = Console(record=True, width=100, file=io.StringIO(), highlight=False)
     console.print(tree)
     console.save_svg(str(picture), title="stackfuse")

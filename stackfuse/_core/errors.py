@@ -1,18 +1,18 @@
-"""The errors that stackfuse raises, and what they say."""
+"""The errors that stackfuse raises, and the text of any error."""
 
 import pickle
 
 
 class NotConvertible(TypeError):
-    """An estimator that cannot become part of a Keras graph; the message says why."""
+    """Raised for an estimator that cannot become part of a Keras graph; the message says why."""
 
 
 class ParityError(RuntimeError):
-    """A graph that does not reproduce the estimator it was made from; nothing is written."""
+    """Raised if a graph does not reproduce its estimator; nothing is written then."""
 
 
 class CannotTrainSideBySide(ValueError):
-    """Replicas that cannot be trained side by side in one graph; the message says why."""
+    """Raised if replicas cannot be trained side by side in one graph; the message says why."""
 
 
 class OtherArchitecture(CannotTrainSideBySide):
@@ -20,14 +20,14 @@ class OtherArchitecture(CannotTrainSideBySide):
 
 
 class FitFailed(Exception):
-    """The fit of one job failed; raised from what the fit raised.
+    """Raised if the fit of one job failed, from the error of the fit.
 
     Parameters
     ----------
     place : str
         Which fit of its base estimator it was: ``"on fold 3"``, ``"on all rows"``, or ``""``.
     cause : Exception
-        What the fit raised. Kept here too, since a traceback does not come back from a process.
+        The error of the fit. It is kept here too: ``__cause__`` is lost between processes.
     """
 
     def __init__(self, place: str, cause: Exception):
@@ -36,16 +36,16 @@ class FitFailed(Exception):
         self.cause = cause
 
     def __reduce__(self):
-        return type(self), (self.place, _that_travels(self.cause))
+        return type(self), (self.place, _picklable(self.cause))
 
 
 class ReplicaFailed(Exception):
-    """One of several replicas failed that were being trained side by side.
+    """Raised if one of the replicas that are trained side by side failed.
 
     Parameters
     ----------
     number : int
-        Its place among them.
+        The replica's place among them.
     """
 
     def __init__(self, number: int):
@@ -53,17 +53,17 @@ class ReplicaFailed(Exception):
         self.number = number
 
 
-def _that_travels(error: Exception) -> Exception:
-    """Return an error that can be pickled: where it cannot, another one with its message."""
+def _picklable(error: Exception) -> Exception:
+    """Return the error, or if it cannot be pickled a RuntimeError with its message."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever its class does in __init__, __reduce__ or __setstate__
+    except Exception:  # its class may do anything in __init__, __reduce__ or __setstate__
         return RuntimeError(f"{type(error).__name__}: {message_of(error)}")
     return error
 
 
 def message_of(error: BaseException) -> str:
-    """Return the first line of what an error says."""
+    """Return the first line of an error's message."""
     try:
         return str(error).partition("\n")[0]
     except Exception as failure:

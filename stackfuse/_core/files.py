@@ -1,8 +1,8 @@
-"""Files and folders that are whole or not there: made beside their place, then swapped in.
+"""Write files and folders whole or not at all: make them beside their place, then swap them in.
 
-A *draft* is a hidden folder beside a place. In it lies first what will stand at the place, then
-what stood there. Whoever is killed leaves a draft behind: :func:`repair` undoes a swap that was
-broken off, and :func:`sweep` deletes drafts that are a day old.
+A *draft* is a hidden folder beside a place. It holds the new content, and after the swap the old
+one. A killed process leaves its draft behind: :func:`repair` undoes a swap that was broken off,
+and :func:`sweep` deletes drafts that are a day old.
 """
 
 import ctypes
@@ -24,15 +24,15 @@ from pathlib import Path
 import filelock
 
 #: Seconds after which a draft that nobody finished is deleted.
-_STALE = 24 * 3600
+_STALE_AFTER = 24 * 3600
 
-#: Says whose a draft is; the first file in it, and the last that is deleted.
+#: Marks a draft as ours; the first file that is written into it, and the last that is deleted.
 _MARKER = "stackfuse-draft.json"
 
 #: Locked as long as the process that makes the draft runs.
 _LOCK = "lock"
 
-#: There as soon as a swap in several steps may have begun.
+#: This file exists as soon as a swap in several steps may have begun.
 _READY = "ready"
 
 #: The names of drafts.
@@ -41,12 +41,12 @@ _DRAFT = re.compile(r"\..+-[0-9a-f]{8}")
 #: From Linux's <fcntl.h> and <linux/fs.h>.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
-#: What a system answers that cannot exchange: an old kernel, a file system, a container's filter.
-_CANNOT_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
+#: The errors of a system that cannot swap two paths in one step, such as an old kernel.
+_CANNOT_SWAP = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
 def write_whole(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
-    """Write a file so that at no moment a part of it lies at its place.
+    """Write a file so that its place holds the old content or the new one, never a part.
 
     Parameters
     ----------
@@ -54,12 +54,12 @@ def write_whole(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
         An earlier file there is replaced; a link stays, and so does a file's mode.
     data : bytes
     drafts : Path, default=None
-        Folder, on the same file system, for what is not finished; by default the file's own.
+        Folder for unfinished files, on the same file system; by default the file's own.
 
     Raises
     ------
     OSError
-        If it cannot be written; what was at its place is still there.
+        If it cannot be written; an earlier file stays.
     """
     path = real_place(path)
     draft = (drafts or path.parent) / f".draft-{uuid.uuid4().hex}"
@@ -68,7 +68,7 @@ def write_whole(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        _take_mode(draft, path)
+        _copy_mode(draft, path)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def sync(path: Path) -> None:
 
 
 def real_place(path: Path) -> Path:
-    """Return where to write: the path, or where it leads to if it is a link, which stays.
+    """Return the path to write to; of a link the path that it leads to, so that the link stays.
 
     Raises
     ------
@@ -111,14 +111,14 @@ def real_place(path: Path) -> Path:
 
 def check_writable(folder: Path) -> None:
     """Raise OSError if a folder cannot be written to, or cannot be made."""
-    found = folder.absolute()
-    while not os.path.lexists(found):
-        found = found.parent
-    if not found.is_dir():
-        raise NotADirectoryError(f"{found} is no folder: choose another path.")
-    if not os.access(found, os.W_OK | os.X_OK):
+    existing = folder.absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if not existing.is_dir():
+        raise NotADirectoryError(f"{existing} is no folder: choose another path.")
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(
-            f"You may not write to the folder {found}: change its mode, or choose another path."
+            f"You may not write to the folder {existing}: change its mode, or choose another path."
         )
 
 
@@ -127,15 +127,15 @@ def check_writable(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Draft:
-    """A hidden folder beside a place, where its next content is made.
+    """A hidden folder beside a place, in which the next content of the place is made.
 
     Attributes
     ----------
     folder : Path
     places : tuple of Path
-        What is replaced: a file or a folder, then files that belong to it.
+        The paths to replace: a file or a folder, then the files that belong to it.
     endings : tuple of str
-        The endings that the drafts of these have.
+        The ending of each path's draft.
     """
 
     folder: Path
@@ -143,13 +143,13 @@ class Draft:
     endings: tuple[str, ...]
 
     @classmethod
-    def found(cls, folder: Path) -> "Draft | None":
-        """Return the draft that lies in a folder, or None if there is none of ours."""
+    def read(cls, folder: Path) -> "Draft | None":
+        """Return the draft in a folder, or None if the folder is no draft of ours."""
         if not _DRAFT.fullmatch(folder.name) or folder.is_symlink():
             return None
         try:
-            told = json.loads((folder / _MARKER).read_bytes())
-            names, endings = told["stackfuse_draft_of"], told["endings"]
+            marker = json.loads((folder / _MARKER).read_bytes())
+            names, endings = marker["stackfuse_draft_of"], marker["endings"]
             entries = {entry.name for entry in folder.iterdir()}
             places = tuple(folder.parent / os.path.basename(name) for name in names)
             draft = cls(folder, places, tuple(endings))
@@ -161,7 +161,7 @@ class Draft:
 
     @property
     def path(self) -> Path:
-        """Where to write what will stand at the first place."""
+        """Where to write the new content of the first place."""
         return self._new(0)
 
     @property
@@ -176,17 +176,17 @@ class Draft:
         return self.folder / f"old{self.endings[k]}"
 
     def swap(self, check: Callable[[], None]) -> None:
-        """Put what was made at its place, on the disk for good; what stood there is in the draft.
+        """Put the new content at its place and sync it to the disk; the draft keeps the old.
 
         Parameters
         ----------
         check : callable
-            Called at the last moment; raises if what stands at the place must stay there.
+            Called at the last moment; raises if the place must stay as it is.
         """
         for k, place in enumerate(self.places):
-            for part in _tree(self._new(k)):
+            for part in _with_contents(self._new(k)):
                 sync(part)
-            self._take_modes(self._new(k), place)
+            self._copy_modes(self._new(k), place)
         sync(self.folder)
         check()
         place = self.places[0]
@@ -194,19 +194,19 @@ class Draft:
             self._swap_in_steps()
         elif not place.is_dir():
             os.replace(self.path, place)
-        elif not _exchange(self.path, place):
+        elif not _swap_in_one_step(self.path, place):
             self._swap_in_steps()
         sync(place.parent)
 
-    def _take_modes(self, new: Path, place: Path) -> None:
-        """Give all parts the modes and owners of what they replace, or else the usual modes."""
-        for part in _tree(new):
+    def _copy_modes(self, new: Path, place: Path) -> None:
+        """Give each part the mode and owner of what it replaces, or else the usual mode."""
+        for part in _with_contents(new):
             like = self.folder if part.is_dir() else self.folder / _MARKER
             os.chmod(part, stat.S_IMODE(like.stat().st_mode))
-            _take_mode(part, place / part.relative_to(new))
+            _copy_mode(part, place / part.relative_to(new))
 
     def _swap_in_steps(self) -> None:
-        """Move the old aside and the new in; the first place is empty until the last step."""
+        """Move the old content out and the new in; the first place is empty until the last step."""
         (self.folder / _READY).touch()
         sync(self.folder)
         order = range(len(self.places))
@@ -234,31 +234,31 @@ class Draft:
             os.rename(self._new(main), self.places[main])
 
     def remove(self) -> None:
-        """Delete the draft and all in it, the marker last; not if it holds all that there is."""
+        """Delete the draft, the marker last; keep it if it holds the only content of its place."""
         if os.path.lexists(self._old(0)) and not os.path.lexists(self.places[0]):
             return
         for name in (_READY, *sorted(self._names - {_READY, _LOCK, _MARKER}), _LOCK, _MARKER):
             part = self.folder / name
             if part.is_dir() and not part.is_symlink():
-                for folder in _tree(part):
+                for folder in _with_contents(part):
                     if folder.is_dir():
                         os.chmod(folder, stat.S_IRWXU)
                 shutil.rmtree(part)
             else:
                 part.unlink(missing_ok=True)
-        shutil.rmtree(self.folder)  # who waits for the lock may have made it anew
+        shutil.rmtree(self.folder)  # a process that waits for the lock may have made it again
 
 
 @contextmanager
 def draft_of(place: Path, endings: tuple[str, ...]) -> Iterator[Draft]:
-    """Make a draft, and delete it in the end with whatever it holds by then.
+    """Make a draft, and delete it with its content at the end.
 
     Parameters
     ----------
     place : Path
         Of a file or a folder.
     endings : tuple of str
-        First its own; then those of the files that belong to it, of its name otherwise.
+        The place's own ending, then those of the files that belong to it and share its name.
     """
     places = (place, *(place.with_suffix(ending) for ending in endings[1:]))
     folder = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")
@@ -266,8 +266,8 @@ def draft_of(place: Path, endings: tuple[str, ...]) -> Iterator[Draft]:
     lock = filelock.FileLock(folder / _LOCK)
     folder.mkdir()
     try:
-        told = {"stackfuse_draft_of": [place.name for place in places], "endings": endings}
-        (folder / _MARKER).write_text(json.dumps(told))
+        marker = {"stackfuse_draft_of": [place.name for place in places], "endings": endings}
+        (folder / _MARKER).write_text(json.dumps(marker))
         with suppress(NotImplementedError):  # a file system without locks
             lock.acquire()
         yield draft
@@ -277,40 +277,40 @@ def draft_of(place: Path, endings: tuple[str, ...]) -> Iterator[Draft]:
 
 
 def repair(place: Path) -> None:
-    """Undo what a killed process began with a place, if nothing stands there."""
+    """Undo the swap that a killed process began at a place, if the place is empty."""
     if os.path.lexists(place) or not place.parent.is_dir():
         return
     for draft in _drafts(place.parent):
         if draft.places[0].name == place.name:
-            with _abandoned(draft) as abandoned:
+            with _locked_if_abandoned(draft) as abandoned:
                 if abandoned:
                     draft.repair()
 
 
 def sweep(folder: Path) -> None:
-    """Repair what killed processes left in a folder, and delete their drafts after a day."""
+    """Undo the swaps that killed processes began in a folder; delete their drafts after a day."""
     for draft in _drafts(folder):
-        with _abandoned(draft) as abandoned:
+        with _locked_if_abandoned(draft) as abandoned:
             if abandoned:
                 draft.repair()
-            old = abandoned and time.time() - draft.folder.stat().st_mtime > _STALE
+            old = abandoned and time.time() - draft.folder.stat().st_mtime > _STALE_AFTER
         if old:
             draft.remove()
 
 
 def _drafts(folder: Path) -> list[Draft]:
-    return [draft for draft in map(Draft.found, folder.iterdir()) if draft is not None]
+    return [draft for draft in map(Draft.read, folder.iterdir()) if draft is not None]
 
 
 @contextmanager
-def _abandoned(draft: Draft) -> Iterator[bool]:
-    """Tell whether the process that made a draft has ended; nobody else takes it meanwhile."""
+def _locked_if_abandoned(draft: Draft) -> Iterator[bool]:
+    """Say whether the process that made a draft has ended; if so, hold the draft's lock."""
     lock = filelock.FileLock(draft.folder / _LOCK)
     try:
         age = draft.folder.stat()
         lock.acquire(timeout=0)
         os.utime(draft.folder, ns=(age.st_atime_ns, age.st_mtime_ns))  # the lock may be a new file
-    except (OSError, NotImplementedError):  # it is taken, deleted by now, or another user's
+    except (OSError, NotImplementedError):  # it is locked, deleted by now, or another user's
         yield False
         return
     try:
@@ -319,22 +319,22 @@ def _abandoned(draft: Draft) -> Iterator[bool]:
         lock.release()
 
 
-def _take_mode(new: Path, old: Path) -> None:
-    """Give a file or folder the mode, and where we may the owner, of the one that it replaces."""
+def _copy_mode(new: Path, old: Path) -> None:
+    """Give a file or folder the mode of the one that it replaces, and the owner where we may."""
     try:
-        told = os.lstat(old)
+        status = os.lstat(old)
     except (FileNotFoundError, NotADirectoryError):
         return
-    if stat.S_IFMT(told.st_mode) != stat.S_IFMT(new.lstat().st_mode):
+    if stat.S_IFMT(status.st_mode) != stat.S_IFMT(new.lstat().st_mode):
         return
     if hasattr(os, "chown"):
         with suppress(PermissionError):  # only root gives files away
-            os.chown(new, told.st_uid, told.st_gid)
-    os.chmod(new, stat.S_IMODE(told.st_mode))
+            os.chown(new, status.st_uid, status.st_gid)
+    os.chmod(new, stat.S_IMODE(status.st_mode))
 
 
-def _tree(path: Path) -> list[Path]:
-    """Return a file, or a folder and all in it; a folder before what it holds."""
+def _with_contents(path: Path) -> list[Path]:
+    """Return a path and, of a folder, everything in it; each folder before its content."""
     return [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
 
 
@@ -346,8 +346,8 @@ def _renameat2() -> Callable[..., int] | None:
     return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Let two paths trade places in one step; return False where the system cannot."""
+def _swap_in_one_step(one: Path, other: Path) -> bool:
+    """Swap two paths in one step; return False where the system cannot."""
     function = _renameat2()
     if function is None:
         return False
@@ -355,6 +355,6 @@ def _exchange(one: Path, other: Path) -> bool:
     if function(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
         return True
     error = ctypes.get_errno()
-    if error in _CANNOT_EXCHANGE:
+    if error in _CANNOT_SWAP:
         return False
     raise OSError(error, os.strerror(error), str(one), None, str(other))

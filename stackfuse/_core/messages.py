@@ -1,4 +1,4 @@
-"""Parts of messages: lists of names, and the names that were nearly typed."""
+"""Parts of messages: lists of names, and suggestions for mistyped ones."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the question after names that are nearly the same, or nothing.
+    """Return the question whether a similar name was meant, or nothing.
 
     Examples
     --------
@@ -28,22 +28,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def keras_object_named(
     name: str, module: ModuleType, parameter: str, config: dict[str, Any] | None = None
 ) -> Any:
-    """Return what a part of Keras makes of a name: an optimizer, a loss or a metric.
+    """Return the optimizer, loss or metric of a name.
 
     Parameters
     ----------
     name : str
     module : module
-        The part of Keras.
+        Such as ``keras.optimizers``.
     parameter : str
-        That the name is the value of.
+        The parameter that was given the name; for the message.
     config : dict, default=None
-        Settings of what is made.
+        Settings of the object.
 
     Raises
     ------
     ValueError
-        With the nearest names, if there is none of this one.
+        If Keras does not know the name; the message suggests similar ones.
     """
     get: Any = vars(module)["get"]
     try:

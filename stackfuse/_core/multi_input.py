@@ -1,4 +1,4 @@
-"""What a network reads: several inputs as one array-like, and rows cast to the network's dtypes."""
+"""MultiInput, several inputs as one array-like, and checks of what a network is given."""
 
 import mmap
 from typing import Any
@@ -94,9 +94,8 @@ def _rows_of(array, key):
         return array.iloc[key]
     if isinstance(array, np.ndarray) or scipy.sparse.issparse(array):
         return array[key]
-    return sklearn_private.safe_indexing(
-        array, key
-    )  # other frames take neither masks nor arrays of numbers
+    # Frames of other libraries take neither masks nor arrays of numbers.
+    return sklearn_private.safe_indexing(array, key)
 
 
 def check_multi_input(X: MultiInput, owner) -> MultiInput:
@@ -105,7 +104,7 @@ def check_multi_input(X: MultiInput, owner) -> MultiInput:
     Raises
     ------
     ValueError
-        Naming the input that is not.
+        If an input is not numeric or not finite; the message names it.
     """
     checked = {}
     for name, array in X.arrays.items():
@@ -124,13 +123,13 @@ def check_multi_input(X: MultiInput, owner) -> MultiInput:
     return MultiInput(**checked)
 
 
-def where_missing(error: ValueError, X, owner) -> ValueError:
-    """Return scikit-learn's error about NaN or infinity as one sentence that says where they are.
+def say_where_missing(error: ValueError, X, owner) -> ValueError:
+    """Add the rows and columns of NaN or infinity to scikit-learn's error about them.
 
-    Any other error is returned as it is.
+    Other errors are returned unchanged.
     """
-    said = str(error).splitlines()[0]
-    if not ("NaN" in said or "infinity" in said) or scipy.sparse.issparse(X):
+    message = str(error).splitlines()[0]
+    if not ("NaN" in message or "infinity" in message) or scipy.sparse.issparse(X):
         return error
     table = np.asarray(X)
     if table.dtype.kind == "O":
@@ -143,8 +142,9 @@ def where_missing(error: ValueError, X, owner) -> ValueError:
         names = [X.columns[k] for k in columns] if hasattr(X, "columns") else columns
         place += f"; columns {', '.join(map(str, names[:5]))}{', ...' if len(names) > 5 else ''}"
     return ValueError(
-        f"{said} {type(owner).__name__} takes finite numbers only, but {len(rows)} of {len(table)} "
-        f"rows of X hold others ({place}): impute them, SimpleImputer(), or drop the rows."
+        f"{message} {type(owner).__name__} takes finite numbers only, but {len(rows)} of "
+        f"{len(table)} rows of X hold others ({place}): impute them, SimpleImputer(), or drop the "
+        "rows."
     )
 
 
@@ -154,7 +154,7 @@ def check_numeric(array, owner, name: str = "X"):
     Raises
     ------
     ValueError
-        For text, dates and mixtures, some of which scikit-learn's own check lets through.
+        If it holds text, dates or a mixture; scikit-learn's own check accepts some of these.
     """
     if array.dtype.kind not in "buif":
         raise ValueError(
@@ -165,14 +165,14 @@ def check_numeric(array, owner, name: str = "X"):
 
 
 def row_shapes(X) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
-    """Return the shape of one row; of several inputs, by name."""
+    """Return the shape of one row; of a MultiInput the shape for each input's name."""
     if isinstance(X, MultiInput):
         return {name: tuple(array.shape[1:]) for name, array in X.arrays.items()}
     return tuple(X.shape[1:])
 
 
 def is_lazy(X) -> bool:
-    """Whether an X is sparse, or a view of a file, which scikit-learn's checks wrap."""
+    """Whether X is sparse or a view of a file, even if scikit-learn's checks have wrapped it."""
     if isinstance(X, MultiInput):
         return any(map(is_lazy, X.arrays.values()))
     base = X

@@ -1,4 +1,4 @@
-"""Numbers that settings of a fit may be."""
+"""Checks of numeric settings."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def rows_per_batch(batch_size: Any, n_samples: int, name: str = "batch_size") ->
 
 
 def seed_of(random_state: Any) -> int:
-    """Return the seed that a `random_state` is or draws."""
+    """Return a `random_state` as a seed: the number itself, or one that it draws."""
     if isinstance(random_state, int | np.integer):
         if 0 <= random_state < 2**32:
             return int(random_state)

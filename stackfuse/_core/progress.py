@@ -1,4 +1,4 @@
-"""Progress: every fit inside a fit is a task of scikit-learn's callbacks."""
+"""Progress: report each fit inside a fit as a task to scikit-learn's callbacks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -20,15 +20,15 @@ def progress_bars(estimator) -> Iterator[None]:
     if not estimator.verbose or has_callbacks(estimator):
         yield
         return
-    around = outer_context(estimator)
-    for name in around:
+    saved = outer_context(estimator)
+    for name in saved:
         delattr(estimator, name)
     estimator.set_callbacks(ProgressBar())
     try:
         yield
     finally:
         estimator.set_callbacks()
-        vars(estimator).update(around)
+        vars(estimator).update(saved)
 
 
 def show(what: str, by_name: dict[str, str]) -> None:
@@ -44,10 +44,10 @@ def task(context, name: str, *, owner, inner) -> Iterator[None]:
     Parameters
     ----------
     context : sklearn.callback.CallbackContext
-        The task that this one is a part of.
+        The task that this one belongs to.
     name : str
     owner, inner : estimator
-        The inner estimator reports its own tasks below this one, if it knows how to.
+        The inner estimator reports its own tasks below this one, if it supports callbacks.
     """
     part = context.subcontext(task_name=name)
     if hasattr(inner, "set_callbacks"):
@@ -61,12 +61,12 @@ def task(context, name: str, *, owner, inner) -> Iterator[None]:
 
 
 class FitTask:
-    """The task of one fit: a context around it, which is entered once.
+    """The task of one fit, used once as a context around the fit.
 
     Attributes
     ----------
     begun : bool
-        Whether it has been entered.
+        Whether the fit has begun.
     """
 
     def __init__(self, context, name: str, owner):
@@ -76,12 +76,12 @@ class FitTask:
         self.begun = False
 
     def __call__(self, inner) -> AbstractContextManager[None]:
-        """Return the context; an inner estimator reports its own tasks below this one."""
+        """Return the context of a fit; the inner estimator reports its own tasks below it."""
         self.begun = True
         return task(self._context, self._name, owner=self._owner, inner=inner)
 
-    def done_elsewhere(self) -> None:
-        """Report a fit that was found, or was made in another process."""
+    def report_as_done(self) -> None:
+        """Report a fit that was recalled, or made in another process, as done."""
         if not self.begun:
             with self(None):
                 pass
@@ -100,7 +100,7 @@ def tasks(
     names : sequence of str
         One per fit.
     owner : estimator
-        Being fitted.
+        The estimator that is being fitted.
     data : dict
         The X and y that it is fitted on.
     """

@@ -1,4 +1,4 @@
-"""Some rows that stand for all: spread over the data, or known by their digests."""
+"""Sample rows: evenly spread ones, and digests by which rows are found again."""
 
 import hashlib
 from typing import Any
@@ -11,7 +11,7 @@ from stackfuse._core.multi_input import MultiInput
 
 
 def row_digests(X, rows=None) -> list[bytes]:
-    """Return a digest of each row, or of some: equal for equal numbers, whatever their dtype.
+    """Return a digest of each row, or of the given ones: equal for equal numbers of any dtype.
 
     Parameters
     ----------
@@ -44,6 +44,6 @@ def row_digests(X, rows=None) -> list[bytes]:
 
 
 def spread(n_rows: int, n_wanted: int, rows: np.ndarray | None = None) -> np.ndarray:
-    """Return the numbers of rows that lie evenly spread among all, or among some."""
+    """Return the numbers of evenly spread rows, out of all rows or out of the given ones."""
     places = np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_wanted)).astype(np.intp))
     return places if rows is None else rows[places]

@@ -1,6 +1,6 @@
-"""The private names of scikit-learn in use: what is renamed there breaks one line here.
+"""All private names of scikit-learn that stackfuse uses: a renamed one breaks one line here.
 
-``tests/core/test_sklearn_private.py`` says of each what breaks in stackfuse.
+``tests/core/test_sklearn_private.py`` says for each name what would break in stackfuse.
 """
 
 from typing import Any
@@ -45,17 +45,17 @@ __all__ = [
 
 
 def callback_context(estimator, n_tasks: int):
-    """Return the callback context of a fit that has some tasks."""
+    """Return the callback context of a fit with this number of tasks."""
     return estimator._init_callback_context(max_subtasks=n_tasks)
 
 
 def has_callbacks(estimator) -> bool:
-    """Whether an estimator has callbacks, its own or those of an estimator around it."""
+    """Whether an estimator has callbacks, its own or inherited from an outer estimator."""
     return hasattr(estimator, "_skl_callbacks")
 
 
 def outer_context(estimator) -> dict[str, Any]:
-    """Return the attribute by which an estimator knows the context around it; none at the top."""
+    """Return the attribute with the outer estimator's context as a dict; empty at the top."""
     name = "_parent_callback_ctx"
     return {name: vars(estimator)[name]} if name in vars(estimator) else {}
 

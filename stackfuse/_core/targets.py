@@ -1,4 +1,4 @@
-"""Validation that the whole package shares: the exceptions, and what a target may be."""
+"""Checks of targets and of predictions, and the task that a target sets."""
 
 from typing import Literal
 
@@ -15,12 +15,12 @@ Task = Literal[
 
 
 def check_same_length(**arrays) -> None:
-    """Raise unless all arrays that are not None have one number of rows.
+    """Raise unless all arrays have the same number of rows; None is left out.
 
     Raises
     ------
     ValueError
-        Naming every array with its number of rows.
+        The message names every array with its number of rows.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
     owner : estimator
         Named in the messages.
     one_class : bool, default=False
-        Whether a single class is enough, because more are known.
+        Whether a single class is enough, because the others are known already.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
                 ) from error
             _refuse_missing(y)
         return y
-    kind = _kind_of_classes(y)
+    kind = _type_of_classes(y)
     if kind.startswith("continuous"):
         raise ValueError(
             f"Unknown label type: {name} got a {kind} y (for example {y.ravel().tolist()[0]!r}). "
@@ -99,8 +99,8 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
     return y
 
 
-def _kind_of_classes(y: np.ndarray) -> str:
-    """Return scikit-learn's name for the type of a target; its columns may differ in dtype."""
+def _type_of_classes(y: np.ndarray) -> str:
+    """Return scikit-learn's name for the type of a target, whose columns may differ in dtype."""
     if y.ndim > 2:
         raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
     if y.dtype.kind == "O" and y.ndim == 2 and y.shape[1] > 1:
@@ -123,7 +123,7 @@ def _refuse_missing(y: np.ndarray) -> None:
     if not rows.size:
         return
     advice = (
-        f"{rows.size} of {len(y)} rows have a missing or infinite target ({_first(rows)}): "
+        f"{rows.size} of {len(y)} rows have a missing or infinite target ({_rows_text(rows)}): "
         "drop them before fit."
     )
     if y.dtype.kind == "f":
@@ -134,8 +134,8 @@ def _refuse_missing(y: np.ndarray) -> None:
     raise ValueError(f"Input y contains NaN or None. {advice}")
 
 
-def _first(rows: np.ndarray) -> str:
-    """Return the first rows of some, for a message."""
+def _rows_text(rows: np.ndarray) -> str:
+    """Return the numbers of the first rows, for a message."""
     return "rows " + ", ".join(map(str, rows[:5])) + (", ..." if rows.size > 5 else "")
 
 
@@ -151,7 +151,7 @@ def task_of(y: np.ndarray, *, classifier: bool) -> Task:
     """
     if not classifier:
         return "multioutput" if y.ndim == 2 and y.shape[1] > 1 else "regression"
-    kind = _kind_of_classes(y)
+    kind = _type_of_classes(y)
     tasks: dict[str, Task] = {
         "binary": "binary",
         "multiclass": "multiclass",
@@ -166,7 +166,7 @@ def task_of(y: np.ndarray, *, classifier: bool) -> Task:
 
 
 def refuse_several_columns(y: np.ndarray) -> None:
-    """Raise for a target of several columns of classes, which not everything can learn."""
+    """Raise if a target has several columns of classes."""
     if task_of(y, classifier=True) == "multiclass-multioutput":
         raise ValueError(
             f"y has {y.shape[1]} columns of classes, a multiclass-multioutput target. A stack "
@@ -180,7 +180,7 @@ def check_finite_predictions(numbers: np.ndarray, owner) -> None:
     Raises
     ------
     FloatingPointError
-        Telling for how many rows.
+        The message says for how many rows, and names the first ones.
     """
     finite = np.isfinite(numbers)
     if finite.all():
@@ -188,11 +188,11 @@ def check_finite_predictions(numbers: np.ndarray, owner) -> None:
     rows = np.flatnonzero(~finite.all(axis=1))
     raise FloatingPointError(
         f"{type(owner).__name__} predicts NaN or infinity for {rows.size} of {len(numbers)} rows "
-        f"({_first(rows)}). Its network overflows on them: scale X (StandardScaler), or look for "
-        "logarithms, divisions and square roots in the model."
+        f"({_rows_text(rows)}). Its network overflows on them: scale X (StandardScaler), or look "
+        "for logarithms, divisions and square roots in the model."
     )
 
 
 def is_dropped(estimator) -> bool:
-    """Whether the word "drop" stands in the place of an estimator."""
+    """Whether an estimator has been replaced by the word "drop"."""
     return isinstance(estimator, str) and estimator == "drop"

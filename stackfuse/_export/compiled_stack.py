@@ -1,12 +1,11 @@
-"""Compiled: a fitted stack whose predictions for a few rows are one compiled call each.
+"""Compiled: a fitted stack that predicts a few rows by one compiled call.
 
 Base by base, three small networks and a logistic regression take a millisecond for one row. Nearly
-all of it goes into checking X four times and into four calls. The same as one graph takes a sixth
-of that.
+all of it is spent on checking X four times and on four calls. One graph takes a sixth of that.
 
-The graph is that of :func:`stackfuse.to_keras`, but the networks in it are called as they are and
-not copied once more, so that they give the same bits. Many rows go base by base, for there the
-overhead is nothing.
+The graph is that of :func:`stackfuse.to_keras`, except that its networks are the stack's own and no
+copies, so that they compute the same bits. Many rows are computed base by base, since the overhead
+does not matter there.
 """
 
 import copy
@@ -39,30 +38,30 @@ from stackfuse._stacking import StackingClassifier, StackingRegressor
 from stackfuse._training import compiled as compiled_function
 from stackfuse._training import locked, prediction, seeded
 
-#: The most rows of a compiled call: with 8,192 the bases by themselves are the faster ones.
+#: The most rows of a compiled call; with 8,192 rows the bases are faster by themselves.
 LARGEST_X = 1024
 
-#: The most rows if there are trees, which scikit-learn descends faster than a graph does.
+#: The most rows of a stack with trees, which scikit-learn descends faster than a graph does.
 LARGEST_X_OF_TREES = 32
 
-#: How far the graph may be from the stack, relative to numbers larger than one.
+#: The largest difference between graph and stack, relative to numbers larger than one.
 TOLERANCE = 1e-6
 
-#: What a stack may have.
+#: The methods that are compiled if the stack has them.
 METHODS = ("predict", "predict_proba", "transform")
 
 
 def compiled(stack) -> "CompiledStack":
     """Compile the predictions of a fitted stack, for a few rows at a time.
 
-    One row of a stack of small networks takes a fifth of the time, beside a forest a seventh. To
-    compile takes some seconds.
+    One row of a stack of small networks takes a fifth of the time, with a forest a seventh.
+    Compiling takes some seconds.
 
     Parameters
     ----------
     stack : fitted StackingClassifier or StackingRegressor
-        Or a search whose best estimator is one. It is copied: a later fit, or a change of its
-        weights, does not change what is returned.
+        Or a search whose best estimator is one. It is copied: a later fit or change of weights
+        does not affect the compiled stack.
 
     Returns
     -------
@@ -73,7 +72,7 @@ def compiled(stack) -> "CompiledStack":
     Raises
     ------
     NotConvertible
-        If no method can be compiled; the message says which estimator is the reason. Where only
+        If no method can be compiled; the message names the estimator that prevents it. If only
         some can, the others are computed base by base, and ``fast.reasons`` says why.
     ParityError
         If a compiled method differs from the stack on the training rows that the stack has kept.
@@ -112,13 +111,13 @@ def compiled(stack) -> "CompiledStack":
 class CompiledStack:
     """A fitted stack whose predictions for a few rows are compiled; :func:`compiled` returns it.
 
-    It cannot be changed, may be called by several threads at a time, and is pickled as the stack
-    is: what loads it compiles it again.
+    It cannot be changed, and several threads may call it at a time. A pickle holds the stack;
+    loading compiles it again.
 
-    Computed base by base, as by the stack itself, are: more than 1,024 rows, or more than 32 where
-    there are trees; X of another kind than the stack was fitted on (a data frame with other
-    columns or dtypes, a list, a sparse matrix, float32 where scikit-learn would compute in it);
-    and rows for which the graph has no number, so that errors are those of the stack.
+    The stack itself computes, base by base: more than 1,024 rows, or more than 32 with trees; X of
+    another kind than the stack was fitted on (a data frame with other columns or dtypes, a list, a
+    sparse matrix, float32 in which scikit-learn would compute); and rows for which the graph has
+    no number, so that errors are those of the stack.
 
     Attributes
     ----------
@@ -131,7 +130,7 @@ class CompiledStack:
     methods: tuple[str, ...]
     reasons: Mapping[str, str]
     _stack: Any = field(repr=False)
-    _rows: "_Rows" = field(repr=False)
+    _rows: "_AcceptedRows" = field(repr=False)
     _functions: Mapping[str, Callable] = field(repr=False)
 
     @available_if(lambda self: hasattr(self._stack, "predict"))
@@ -177,11 +176,13 @@ class CompiledStack:
         return self._call("transform", X)
 
     def _call(self, method: str, X) -> Any:
-        fed = self._rows.fed(X) if method in self.methods else None
-        if fed is not None:
-            y = self._functions[method](fed).numpy()
+        inputs = self._rows.inputs_for(X) if method in self.methods else None
+        if inputs is not None:
+            y = self._functions[method](inputs).numpy()
             if not _is_refused(y).any():
-                return _classes(self._stack, y) if _gives_labels(self._stack, method) else y
+                return (
+                    _classes_by_number(self._stack, y) if _gives_labels(self._stack, method) else y
+                )
         return getattr(self._stack, method)(X)
 
     def __repr__(self) -> str:
@@ -195,17 +196,17 @@ class CompiledStack:
 
 
 def _copied(stack) -> Any:
-    """Return a copy of a fitted stack that later changes do not reach.
+    """Return a copy of a fitted stack that later changes of the stack do not affect.
 
-    What predictions do not depend on is shared: a generator of folds, for one, cannot be copied.
+    Attributes that predictions do not depend on are shared; a generator of folds cannot be copied.
     """
     shared = (stack.estimators, stack.cv, stack.memory, stack.oof_)
     return copy.deepcopy(stack, {id(part): part for part in shared})
 
 
 def _compile(stack) -> CompiledStack:
-    """Compile all methods of a stack that nobody else holds."""
-    rows = _Rows.of(stack)
+    """Compile all methods of a stack that is not used elsewhere."""
+    rows = _AcceptedRows.of(stack)
     functions, refused = {}, {}
     for method in METHODS:
         if hasattr(stack, method):
@@ -215,13 +216,13 @@ def _compile(stack) -> CompiledStack:
                 refused[method] = error
     if not functions:
         raise next(iter(refused.values()))
-    _check(stack, functions, rows)
+    _check_against_stack(stack, functions, rows)
     reasons = MappingProxyType({method: str(error) for method, error in refused.items()})
     return CompiledStack(tuple(functions), reasons, stack, rows, MappingProxyType(functions))
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _AcceptedRows:
     """The rows that a stack is compiled for.
 
     Attributes
@@ -232,7 +233,7 @@ class _Rows:
     largest : int
         The most rows of a compiled call.
     any_precision : bool
-        Whether all bases are networks, which compute in their own precision whatever X's is.
+        Whether all bases are networks, whose precision does not depend on X's dtype.
     """
 
     sample: Any
@@ -241,13 +242,13 @@ class _Rows:
     any_precision: bool
 
     @classmethod
-    def of(cls, stack) -> "_Rows":
+    def of(cls, stack) -> "_AcceptedRows":
         """Return the rows that a stack can be compiled for.
 
         Raises
         ------
         NotConvertible
-            If no graph takes rows like those that it was fitted on.
+            If no graph takes rows like those that the stack was fitted on.
         """
         sample, owner = sample_rows(stack), type(stack).__name__
         if not isinstance(sample, np.ndarray) and not hasattr(sample, "columns"):
@@ -264,7 +265,9 @@ class _Rows:
             )
         bases = [base for replicas in stack._replicas() for base in replicas]
         networks = all(isinstance(base, NetworkEstimator) for base in bases)
-        narrow = [str(dtype) for dtype in _dtypes_of(sample) if str(dtype).lower() in _NARROW]
+        narrow = [
+            str(dtype) for dtype in _dtypes_of(sample) if str(dtype).lower() in _NARROW_FLOATS
+        ]
         if narrow and not networks:
             raise NotConvertible(
                 f"The {owner} was fitted on {narrow[0]}, in which scikit-learn computes, and a "
@@ -276,8 +279,8 @@ class _Rows:
         largest = min(largest, prediction.rows_at_once(bytes_per_row))
         return cls(sample, signature, largest, networks)
 
-    def fed(self, X) -> Any:
-        """Return X as a compiled call takes it, or None if it has to go base by base."""
+    def inputs_for(self, X) -> Any:
+        """Return X as inputs of a compiled call, or None if the stack has to compute it."""
         if type(X) is not type(self.sample) or not X.shape or not 0 < len(X) <= self.largest:
             return None
         if isinstance(X, np.ndarray):
@@ -288,37 +291,37 @@ class _Rows:
         same = [*X.columns] == [*self.sample.columns] and _dtypes_of(X) == _dtypes_of(self.sample)
         return self._of_frame(X) if same else None
 
-    def fed_sample(self) -> Any:
-        """Return the kept rows as a compiled call takes them.
+    def inputs_for_sample(self) -> Any:
+        """Return the kept rows as inputs of a compiled call.
 
         Raises
         ------
         NotConvertible
-            If they are no rows for a graph.
+            If a graph cannot take them.
         """
         if isinstance(self.sample, np.ndarray):
             return self.sample.astype(np.float64)
-        fed = self._of_frame(self.sample)
-        if fed is None:
+        inputs = self._of_frame(self.sample)
+        if inputs is None:
             raise NotConvertible(
                 "Some column of X holds words and other objects: make strings of them before the "
                 "fit, or use the stack itself."
             )
-        return fed
+        return inputs
 
     def _of_frame(self, X) -> Any:
         try:
-            fed = self.signature.feed(X)
-        except NotConvertible:  # it holds the word that stands for a missing value
+            inputs = self.signature.feed(X)
+        except NotConvertible:  # X holds the string that stands for a missing value
             return None
         for name, entry in self.signature.inputs.items():
-            if entry.dtype == "string" and not all(type(v) is str for v in fed[name].ravel()):
+            if entry.dtype == "string" and not all(type(v) is str for v in inputs[name].ravel()):
                 return None
-        return fed["x"] if self.signature.kind == "table" else fed
+        return inputs["x"] if self.signature.kind == "table" else inputs
 
 
 #: The dtypes narrower than float64.
-_NARROW = {"float16", "float32"}
+_NARROW_FLOATS = {"float16", "float32"}
 
 
 def _dtypes_of(rows) -> list:
@@ -332,7 +335,7 @@ def _has_trees(stack) -> bool:
 
 
 def _function_of(stack, method: str, signature: Signature) -> Callable:
-    """Return a method of a stack as a compiled function of what its graph is fed.
+    """Return a method of a stack as a compiled function of its graph's inputs.
 
     Raises
     ------
@@ -341,12 +344,12 @@ def _function_of(stack, method: str, signature: Signature) -> Callable:
     """
     name = "label" if _gives_labels(stack, method) else method
     with locked(), seeded(0), building(Build(live=True)):
-        inputs, x = signature.symbols()
+        inputs, x = signature.symbolic_inputs()
         y = convert(stack, x, name)
         if isinstance(y, list | Frame):
             raise NotConvertible(f"{type(stack).__name__}.{method} returns no single array.")
         graph = Graph(keras.Model(inputs, without_refused({name: y}, "float64")[name]), signature)
-        return compiled_function(lambda fed: graph.model(fed, training=False), graph.specs())
+        return compiled_function(lambda inputs: graph.model(inputs, training=False), graph.specs())
 
 
 def _gives_labels(stack, method: str) -> bool:
@@ -360,26 +363,26 @@ def _is_refused(y: np.ndarray) -> np.ndarray:
     return np.any(refused.reshape(len(y), -1), axis=1)
 
 
-def _classes(stack, label: np.ndarray) -> np.ndarray:
-    """Return the classes by their numbers."""
+def _classes_by_number(stack, label: np.ndarray) -> np.ndarray:
+    """Return the classes with the given numbers."""
     if isinstance(stack.classes_, list):
         return np.array([c[n] for c, n in zip(stack.classes_, label.T)]).T
     return stack.classes_[label]
 
 
-def _check(stack, functions: Mapping[str, Callable], rows: _Rows) -> None:
+def _check_against_stack(stack, functions: Mapping[str, Callable], rows: _AcceptedRows) -> None:
     """Compare compiled functions with the stack; this calls each for the first time.
 
     Raises
     ------
     NotConvertible
-        If the kept rows are no rows for a graph.
+        If a graph cannot take the kept rows.
     ParityError
         If they differ by more than rounding.
     """
-    sample, fed = rows.sample, rows.fed_sample()
+    sample, inputs = rows.sample, rows.inputs_for_sample()
     for method, function in functions.items():
-        got = function(fed).numpy()
+        got = function(inputs).numpy()
         kept = np.flatnonzero(~_is_refused(got))
         if not len(kept):
             raise NotConvertible(
@@ -388,7 +391,7 @@ def _check(stack, functions: Mapping[str, Callable], rows: _Rows) -> None:
             )
         got, some = got[kept], sklearn_private.safe_indexing(sample, kept)
         if _gives_labels(stack, method):
-            got = _classes(stack, got)
+            got = _classes_by_number(stack, got)
         expected = np.asarray(getattr(stack, method)(some))
         if got.shape != expected.shape or _differs(stack, method, some, expected, got):
             raise errors.ParityError(

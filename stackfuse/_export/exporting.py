@@ -1,4 +1,4 @@
-"""From a stack to a file: written whole or not at all, and never without having been checked."""
+"""Export: write a stack to a file, whole or not at all, and only after it has been checked."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from stackfuse._core import (
 )
 from stackfuse._export.checking.answers import (
     expected_outputs,
-    run,
+    run_in_batches,
 )
 from stackfuse._export.checking.parity import check_parity
 from stackfuse._export.checking.probes import (
@@ -27,10 +27,6 @@ from stackfuse._export.checking.probes import (
     probes,
 )
 from stackfuse._export.converters.ours.networks import graph_of_model
-from stackfuse._export.earlier import (
-    check_replaceable,
-    place_of,
-)
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.table import format_of
 from stackfuse._export.graph.build import Build
@@ -48,10 +44,14 @@ from stackfuse._export.manifest import (
     manifest_of,
     text_of,
 )
+from stackfuse._export.replacing import (
+    check_replaceable,
+    place_of,
+)
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._training import seeded
 
-_FLOAT32 = (
+_HINT_FLOAT32 = (
     "X is float32, in which scikit-learn computes some estimators; the graph computes in float64. "
     "Fit and verify on float64."
 )
@@ -59,7 +59,7 @@ _FLOAT32 = (
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written and how it was checked.
+    """The file that was written, and how it was checked.
 
     Attributes
     ----------
@@ -68,11 +68,12 @@ class ExportReport:
     outputs : dict of str to tuple
         Name and shape of the graph's outputs; None stands for the number of rows.
     n_rows : int
-        Rows of yours on which the file was compared with the estimator; 0 with ``verify=False``.
+        Number of your rows on which the file was compared with the estimator; 0 with
+        ``verify=False``.
     n_probes : int
-        Made-up rows on which it was compared too.
+        Number of made-up rows on which it was compared too.
     max_difference : float or None
-        Largest absolute difference of probabilities, decisions or predictions on rows of yours. No
+        Largest absolute difference of probabilities, decisions or predictions on your rows. No
         label differs.
     n_bytes : int
         Size on disk.
@@ -106,33 +107,34 @@ def export(
 ) -> ExportReport:
     """Write a fitted stack, or a trained Keras model, to one file that loads without stackfuse.
 
-    Before the file is put in its place, another process, which cannot import stackfuse, loads it in
-    the format's own runtime, and what it computes is compared with the stack: on the given rows
-    and on rows made up from them, which lie on the thresholds of trees, at ties, far away, or lack
-    values.
+    Before the file is put in its place, it is checked. Another process, which cannot import
+    stackfuse, loads the file in the format's own runtime. Its outputs are compared with the stack's
+    on the given rows, and on rows made up from them: on the thresholds of trees, at ties, far away,
+    or with missing values.
 
     Parameters
     ----------
     stack : fitted estimator or keras.Model
-        A stack, or whatever :func:`to_keras` takes. A Keras model of stock layers, one that
-        :func:`fuse` has joined for example, becomes a file with the input ``x`` (of several, their
-        names; `verify` is a ``MultiInput`` then) and the output ``prediction``, what it returns.
+        A stack, or anything that :func:`to_keras` takes. A Keras model of stock layers, for example
+        one that :func:`fuse` has joined, becomes a file with the input ``x`` and the output
+        ``prediction``. Several inputs keep their names; `verify` is a ``MultiInput`` then.
     path : path
-        Where to write. An earlier export there is replaced, in one step, if it is unchanged; a
-        link stays and what it leads to is replaced; modes stay. Anything else is left alone.
+        Where to write. An earlier export there is replaced in one step if it is unchanged; its
+        mode stays. A link stays too: the file that it leads to is replaced. Anything else is left
+        alone.
     format : {"keras", "saved_model", "onnx", "litert", "openvino"}, default=None
-        By default by the ending of the path: ``.keras``; none for a SavedModel, a directory for
-        TensorFlow Serving; ``.onnx``; ``.tflite`` for LiteRT; ``.xml`` for OpenVINO, which puts
-        the weights into a ``.bin`` file beside it. The last three need a package each:
+        By default the ending of the path decides: ``.keras``; no ending for a SavedModel, a
+        directory for TensorFlow Serving; ``.onnx``; ``.tflite`` for LiteRT; ``.xml`` for OpenVINO,
+        which puts the weights into a ``.bin`` file beside it. The last three need packages:
         ``pip install 'stackfuse[onnx]'``, ``[litert]``, ``[openvino]``.
     verify : array-like of shape (n_samples, ...) or False, default=None
-        The rows to compare on; by default training rows that the stack has kept. The first
-        eight of them and their expected outputs travel with the file. False skips the check, and
-        the report says so.
+        The rows to compare on; by default training rows that the stack has kept. The file carries
+        the first eight of them, with their expected outputs. False skips the check, and the
+        report says so.
     precision : {"float64", "float32"}, default=None
-        See :func:`to_keras`. By default float64; LiteRT and OpenVINO know float32 only. In float32
-        the rows of X are rounded to it, for the stack too, before anything is compared; a label
-        that only rounding decides, because two scores are equal, is refused where it differs.
+        See :func:`to_keras`. By default float64; LiteRT and OpenVINO know float32 only. For
+        float32 the rows are rounded to float32 before stack and file are compared. Where two
+        scores are equal up to rounding and the label differs, the export is refused.
 
     Returns
     -------
@@ -141,12 +143,12 @@ def export(
     Raises
     ------
     NotConvertible
-        If some estimator has no exact counterpart in a Keras graph, or the graph none in the
+        If some estimator has no exact counterpart in a Keras graph, or the graph has none in the
         format.
     ParityError
         If file and stack disagree; nothing is written then.
     FileExistsError
-        If something stands at the path that is no earlier export, or has changed since.
+        If the path holds something other than an earlier export, or an export that has changed.
     ModuleNotFoundError
         If the packages of the format are not installed.
 
@@ -176,7 +178,7 @@ def export(
         stack = TrainedModel.of(stack, given)
     rows = _rows_to_verify(stack, verify)
     if rows is not None:
-        form.start()  # it gets ready while the graph is built
+        form.start()  # the process gets ready while the graph is built
     with seeded(0):  # layers draw initial weights that are never used
         return _write(stack, rows, form, target, precision)
 
@@ -189,13 +191,13 @@ def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportRep
     _check_strings(stack, graph.signature.inputs, form)
     checks = None if rows is None else _Checks.of(stack, rows, graph, precision)
     if checks is not None:
-        checks.check(run(graph, checks.fed), what="The graph")
+        checks.check(run_in_batches(graph, checks.inputs), what="The graph")
     manifest = manifest_of(
         stack,
         graph,
         precision,
         form.packages,
-        rows=None if checks is None else checks.first_fed,
+        rows=None if checks is None else checks.inputs_of_rows,
         expected=None if checks is None else checks.expected,
     )
     place = place_of(target, form)
@@ -207,7 +209,7 @@ def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportRep
         manifest["sha256"] = form.digests(draft.path)
         form.attach(draft.path, text_of(manifest))
         if checks is not None:
-            outputs = form.outputs_of(draft.path, checks.fed)
+            outputs = form.outputs_of(draft.path, checks.inputs)
             max_difference = checks.check(outputs, what="The file")
         draft.swap(lambda: check_replaceable(place, form))
     return ExportReport(
@@ -222,7 +224,7 @@ def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportRep
 
 
 def compare(estimator, X) -> tuple[float, int]:
-    """Compare a fitted estimator with its graph, on rows and on rows made up from them.
+    """Compare a fitted estimator with its graph, on the given rows and on rows made up from them.
 
     Parameters
     ----------
@@ -243,54 +245,54 @@ def compare(estimator, X) -> tuple[float, int]:
     with seeded(0):
         graph = build_graph(estimator, X, Build("float64"))
         checks = _Checks.of(estimator, X, graph, "float64")
-        return checks.check(run(graph, checks.fed), what="The graph"), checks.n_probes
+        return checks.check(run_in_batches(graph, checks.inputs), what="The graph"), checks.n_probes
 
 
 @dataclass(frozen=True)
 class _Checks:
-    """All that a graph is asked, and what the estimator answers.
+    """The rows on which a graph is compared with its estimator, and the expected outputs.
 
     Attributes
     ----------
     stack : fitted estimator
-    first_fed : dict of str to ndarray
-        The caller's rows by the names of the inputs.
-    fed : dict of str to ndarray
-        These and all made-up rows.
+    inputs_of_rows : dict of str to ndarray
+        The caller's rows by the names of the graph's inputs.
+    inputs : dict of str to ndarray
+        The caller's rows, followed by all made-up rows.
     expected : dict of str to ndarray
-        The estimator's answers to the caller's rows.
+        The estimator's outputs for the caller's rows.
     probes : list of Probe
     hint : str
-        What may be the cause of a difference.
+        A possible cause of a difference.
     """
 
     stack: Any
-    first_fed: dict[str, np.ndarray]
-    fed: dict[str, np.ndarray]
+    inputs_of_rows: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
     expected: dict[str, np.ndarray]
     probes: list[Probe]
     hint: str
 
     @classmethod
     def of(cls, stack, rows, graph, precision: str) -> "_Checks":
-        """Ask the estimator."""
-        hint = _FLOAT32 if getattr(rows, "dtype", None) == np.float32 else ""
-        rounded = _rounded if precision == "float32" else _as_it_is
-        rows = rounded(rows)  # the rows that the graph will see
-        tried = probes(stack, rows, precision, rounded)
-        parts = [graph.signature.feed(part) for part in (rows, *(p.rows for p in tried))]
-        fed = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return cls(stack, parts[0], fed, expected_outputs(stack, rows), tried, hint)
+        """Make up rows, and compute the expected outputs of all rows by the estimator."""
+        hint = _HINT_FLOAT32 if getattr(rows, "dtype", None) == np.float32 else ""
+        round_rows = _round_to_float32 if precision == "float32" else _unchanged
+        rows = round_rows(rows)  # the rows that the graph will see
+        made_up = probes(stack, rows, precision, round_rows)
+        parts = [graph.signature.feed(part) for part in (rows, *(p.rows for p in made_up))]
+        inputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return cls(stack, parts[0], inputs, expected_outputs(stack, rows), made_up, hint)
 
     @property
     def n_rows(self) -> int:
         """Number of the caller's rows."""
-        return len(next(iter(self.first_fed.values())))
+        return len(next(iter(self.inputs_of_rows.values())))
 
     @property
     def n_probes(self) -> int:
         """Number of made-up rows."""
-        return len(next(iter(self.fed.values()))) - self.n_rows
+        return len(next(iter(self.inputs.values()))) - self.n_rows
 
     def check(self, outputs: dict[str, np.ndarray], *, what: str) -> float:
         """Compare outputs of all rows; return the largest difference on the caller's rows.
@@ -307,8 +309,8 @@ class _Checks:
             )
         ends = np.cumsum([self.n_rows, *(len(probe.on_edge) for probe in self.probes)])[:-1]
         parts = {name: np.split(np.asarray(outputs[name]), ends) for name in self.expected}
-        first = {name: part[0] for name, part in parts.items()}
-        difference = check_parity(self.expected, first, what=what, hint=self.hint)
+        of_rows = {name: part[0] for name, part in parts.items()}
+        difference = check_parity(self.expected, of_rows, what=what, hint=self.hint)
         for k, probe in enumerate(self.probes, start=1):
             got = {name: part[k] for name, part in parts.items()}
             probe.check(self.stack, got, what=what)
@@ -339,7 +341,7 @@ def _check_strings(stack, inputs: dict[str, Input], form: Format) -> None:
 
 
 def _rows_to_verify(stack, verify):
-    """Return the rows to compare on, or None if that was switched off."""
+    """Return the rows to compare on, or None with ``verify=False``."""
     if verify is False:
         return None
     if verify is None:
@@ -354,14 +356,14 @@ def _rows_to_verify(stack, verify):
     return verify
 
 
-def _as_it_is(X):
+def _unchanged(X):
     return X
 
 
-def _rounded(X: Any) -> Any:
-    """Return rows whose numbers are float32, in the types that they had."""
+def _round_to_float32(X: Any) -> Any:
+    """Return rows with all numbers rounded to float32; their dtypes stay."""
     if isinstance(X, MultiInput):
-        return MultiInput(**{name: _rounded(array) for name, array in X.arrays.items()})
+        return MultiInput(**{name: _round_to_float32(array) for name, array in X.arrays.items()})
     if hasattr(X, "columns"):
         rounded = as_pandas(X).copy()
         for k in range(rounded.shape[1]):

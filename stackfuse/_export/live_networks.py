@@ -1,4 +1,4 @@
-"""Networks of a stack in a graph that never becomes a file: the stack's own, not copies."""
+"""Call a stack's own networks, not copies, from a graph that never becomes a file."""
 
 import keras
 import numpy as np
@@ -9,8 +9,8 @@ from stackfuse._keras import indices, input_structure, several_outputs
 from stackfuse._training import prediction
 
 
-def live(estimator, x, meaning: str):
-    """Return what a network itself predicts, or decides, for a symbolic tensor.
+def call_live(estimator, x, meaning: str):
+    """Return what a network predicts, or decides, for a symbolic tensor; the network is not copied.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def live(estimator, x, meaning: str):
     Raises
     ------
     NotConvertible
-        If the network has several outputs or settings for its prediction, or takes anything but
-        one array of floating-point numbers, or looks up indices that are computed in it.
+        If the network has several outputs or settings for its prediction, takes anything but one
+        array of floating-point numbers, or looks up indices that it computes itself.
     """
     model, outputs = estimator.model_, estimator.outputs_
     if isinstance(outputs, several_outputs.SeveralOutputs) or estimator._predict_params():
@@ -50,7 +50,7 @@ def live(estimator, x, meaning: str):
     width = finish(keras.KerasTensor((None, *model.output_shape[1:]))).shape[1]
 
     class Live(keras.layers.Layer):
-        """Calls the network's compiled function, with its variables as they are then."""
+        """Calls the network's compiled function, with the variables of that moment."""
 
         def call(self, x):
             taken = ops.isfinite(x)

@@ -1,4 +1,4 @@
-"""What travels with an exported file: names, classes, versions, and rows to check it on."""
+"""The manifest in an exported file: names, classes, versions, and rows to check the file on."""
 
 import importlib.metadata
 import inspect
@@ -16,17 +16,17 @@ from stackfuse._export.checking.parity import TOLERANCE
 from stackfuse._export.graph.graph import Graph
 from stackfuse._export.trained_model import TrainedModel
 
-#: Rows with their expected outputs that travel with the file.
+#: Rows with their expected outputs that a file carries.
 GOLDEN_ROWS = 8
 
 #: Characters of an estimator's parameters that are kept.
-_SHORT = 80
+_MAX_CHARACTERS = 80
 
 
 def manifest_of(
     stack, graph: Graph, precision: str, packages: tuple[str, ...], rows=None, expected=None
 ) -> dict[str, Any]:
-    """Return what travels with a file.
+    """Return the manifest of a file.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def manifest_of(
     packages : tuple of str
         Further packages whose versions matter.
     rows, expected : dict of str to ndarray of shape (n_samples, ...), default=None
-        Inputs, and what the estimator answers; the first of them travel with the file.
+        Inputs and the estimator's outputs for them; the file carries the first of them.
     """
     manifest: dict[str, Any] = {
         "manifest_version": 3,
@@ -93,7 +93,7 @@ def _numpy_dtype(name: str) -> Any:
 
 
 def _as_json(array: np.ndarray) -> Any:
-    """Return an array as lists, in which "NaN", "Infinity" and "-Infinity" are words."""
+    """Return an array as lists, with "NaN", "Infinity" and "-Infinity" as strings."""
 
     def number(value: Any) -> Any:
         if isinstance(value, list):
@@ -126,7 +126,7 @@ def _feature_names(stack) -> list[str] | None:
 
 
 def structure_of(estimator) -> dict[str, Any]:
-    """Return what an estimator consists of, in words.
+    """Return the class and the parts of an estimator, as text.
 
     Returns
     -------
@@ -138,11 +138,11 @@ def structure_of(estimator) -> dict[str, Any]:
         model = estimator.model
         return {"is": f"{type(model).__name__}(name={model.name!r})", "parts": {}}
     parts = {name: structure_of(part) for name, part in _parts(estimator)}
-    return {"is": _described(estimator), "parts": parts}
+    return {"is": _describe(estimator), "parts": parts}
 
 
 def _parts(estimator) -> Iterator[tuple[str, Any]]:
-    """Yield the estimators that an estimator was given, as they are after fitting."""
+    """Yield the fitted estimators inside an estimator, with their names."""
     if hasattr(estimator, "best_estimator_"):
         yield "best_estimator", estimator.best_estimator_
         return
@@ -158,13 +158,14 @@ def _parts(estimator) -> Iterator[tuple[str, Any]]:
                         yield entry[0], entry[1]
 
 
-def _described(estimator) -> str:
+def _describe(estimator) -> str:
     """Return the class of an estimator with the plain parameters that are not the default."""
-    usual = {p.name: p.default for p in inspect.signature(type(estimator)).parameters.values()}
+    defaults = {p.name: p.default for p in inspect.signature(type(estimator)).parameters.values()}
     changed = []
     for name, value in estimator.get_params(deep=False).items():
         is_plain = isinstance(value, str | int | float | bool)
-        if is_plain and value != usual.get(name) and value == value:  # NaN is a default too
+        if is_plain and value != defaults.get(name) and value == value:  # NaN is a default too
             changed.append(f"{name}={value!r}")
     text = ", ".join(changed)
-    return f"{type(estimator).__name__}({text if len(text) <= _SHORT else text[:_SHORT] + '…'})"
+    text = text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "…"
+    return f"{type(estimator).__name__}({text})"

@@ -1,4 +1,4 @@
-"""A trained Keras model by itself, joined ones too, on its way to a file of any format."""
+"""Export a trained Keras model by itself, for example one that ``fuse`` has joined."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from stackfuse._training import prediction
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What the exporter asks of a Keras model: the rows that it takes, and what it returns.
+    """A Keras model with what the exporter needs: the shape of its rows, and ``predict``.
 
     Attributes
     ----------
@@ -29,18 +29,18 @@ class TrainedModel:
 
     @classmethod
     def of(cls, model, rows) -> "TrainedModel":
-        """Return a model as the exporter takes it.
+        """Wrap a Keras model for the exporter.
 
         Parameters
         ----------
         model : keras.Model
         rows : array-like or MultiInput of shape (n_samples, ...), or None
-            Of the X that it takes, if there are any.
+            Rows of an X that the model takes.
 
         Raises
         ------
         NotConvertible
-            If the model has several outputs, or does not say what its inputs are.
+            If the model has several outputs, or its inputs are not known.
         """
         if not getattr(model, "inputs", None):
             raise NotConvertible(
@@ -53,7 +53,7 @@ class TrainedModel:
                 "one: choose it, keras.Model(model.inputs, model.outputs[0])."
             )
         if rows is not None:
-            return cls(model, multi_input.row_shapes(_checked(rows, model)))
+            return cls(model, multi_input.row_shapes(_check_rows(rows, model)))
         structure = input_structure(model)
         tensors = {tensor.name: tensor for tensor in keras.tree.flatten(structure)}
         if isinstance(structure, dict):
@@ -63,32 +63,32 @@ class TrainedModel:
         return cls(model, shapes if several else next(iter(shapes.values())))
 
     def predict(self, X) -> np.ndarray:
-        """Return what the model returns for X, in float64.
+        """Return the model's output for X, in float64.
 
         Raises
         ------
         ValueError
             If X has rows of another shape, or holds values that are missing or infinite.
         """
-        X = _checked(X, self.model)
+        X = _check_rows(X, self.model)
         if multi_input.row_shapes(X) != self.row_shape:
             raise ValueError(
                 f"X has rows of shape {multi_input.row_shapes(X)}, but the model "
                 f"{self.model.name!r} takes rows of shape {self.row_shape}."
             )
         rows = Rows(X, self.model)
-        y = np.asarray(prediction.predict(self.model, rows, _in_float64, "in float64"))
+        y = np.asarray(prediction.predict(self.model, rows, _cast_to_float64, "in float64"))
         targets.check_finite_predictions(y, self.model)
         return y
 
 
-def _checked(X, model) -> Any:
-    """Return rows as finite numbers."""
+def _check_rows(X, model) -> Any:
+    """Return rows as finite numbers, or raise."""
     if isinstance(X, MultiInput):
         return multi_input.check_multi_input(X, model)
     X = check_array(X, dtype="numeric", allow_nd=True, accept_sparse="csr", input_name="X")
     return multi_input.check_numeric(X, model)
 
 
-def _in_float64(outputs):
+def _cast_to_float64(outputs):
     return ops.cast(keras.tree.flatten(outputs)[0], "float64")

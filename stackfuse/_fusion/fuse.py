@@ -1,4 +1,4 @@
-"""fuse: trained Keras models, joined into one."""
+"""fuse: join trained Keras models into one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ from stackfuse._fusion.inputs import (
     sources_of,
 )
 from stackfuse._fusion.meaning import (
-    Part,
-    on_one_scale,
-    part_of,
+    MemberOutput,
+    bring_to_one_scale,
+    member_output,
 )
 from stackfuse._fusion.members import (
     members_of,
@@ -25,14 +25,14 @@ from stackfuse._fusion.members import (
 )
 from stackfuse._fusion.shapes import (
     SIDE_BY_SIDE,
-    aligned,
+    align_shapes,
+    cast_to_one_dtype,
     check_shapes,
-    in_one_dtype,
 )
 from stackfuse._fusion.strategies import FUSIONS, Fusion
 from stackfuse._keras import copies
 
-#: The strategies that need no layers of their own to be sensible; "dense" is concat with a head.
+#: The strategies for `how`; "dense" is missing, since it is concat with a head.
 _HOWS = [name for name in FUSIONS if name != "dense"]
 
 
@@ -65,36 +65,37 @@ def fuse(
         combination; "geometric" the log-linear pool; "attention" and "gated" weigh the models
         row by row; "bilinear" the products of all pairs of columns. A strategy of your own is a
         function from the list of the outputs' tensors to one tensor, made of stock layers and
-        ``keras.ops``; what the outputs mean is left to it.
+        ``keras.ops``; it has to know the meaning of the outputs itself.
     layer : int, str, None or list of these, default=None
         Which outputs are joined: the models', or those of a layer by its place in ``model.layers``
         (-2 is the last but one) or by its name. A list has one entry per model.
     head : keras layer, keras.Model, callable or list of these, default=None
-        Applied to the joined outputs, a tensor to a tensor; a list in its order. The layers become
-        part of the result. By default the joined outputs are the result.
+        Applied to the joined outputs, which are one tensor, and returns a tensor; a list is
+        applied in its order. The layers become part of the result. By default the joined outputs
+        are the result.
     inputs : {"auto", "shared", "separate"} or dict, default="auto"
-        "separate" gives every input of every model an input of the joined one, "shared" one for
-        all models (where they have several: matched by name, or else in their order). "auto"
-        shares inputs of one shape, dtype and name (names that Keras made up count as one), except
-        where one model has two such. A dict says it: ``{"x": [0, 1], "image": [(2, "pixels")]}``
-        are the names of the inputs, with the numbers of the models that read them and, where a
-        model has several, the name of its input.
+        "separate" gives every input of every model its own input of the joined model. "shared"
+        makes one input for all models; several inputs are matched by name, or else by their order.
+        "auto" shares inputs of equal shape, dtype and name (names that Keras made up count as
+        equal), unless one model has two of them. A dict names the inputs and lists their readers,
+        ``{"x": [0, 1], "image": [(2, "pixels")]}``: a reader is the number of a model, or a pair
+        of this number and the name of its input if the model has several.
     kinds : str or list of str, default=None
-        What the outputs are: "probability" ("sigmoid" or "softmax" to say of what), "logits",
+        What the outputs are: "probability" ("sigmoid" of labels, "softmax" of classes), "logits",
         "regression" or "features". None reads it from the last activation and the loss.
     align : {"project", "pool", "flatten"} or list of these, default=None
-        How outputs of different shapes are made alike. "project": a Dense layer to the largest
-        width; "pool": means over space or time; "flatten": one row each.
+        How to give outputs of different shapes one shape. "project": a Dense layer to the largest
+        width; "pool": means over space or time; "flatten": one row of features per model.
     weights : sequence of float, "learned" or None, default=None
         Of "weighted" (by default learned) and "geometric" (by default equal). Given weights are
         not negative and sum to one.
     context : str, default=None
-        What "attention" and "gated" compute the weights of a row from: the models' outputs, or
-        with "inputs" all inputs that are tables, or the one of this name.
+        The source of the row weights of "attention" and "gated": None for the models' outputs,
+        "inputs" for all inputs that are tables, or the name of one input.
     trainable : bool, default=False
         By default the models are frozen: their weights stay, batch normalisation uses its moving
-        statistics, dropout and noise are off, also with ``training=True``. With True they go on
-        training; layers that were frozen stay so.
+        statistics, dropout and noise are off, also with ``training=True``. With True the models
+        can be trained on; layers that were frozen stay frozen.
 
     Returns
     -------
@@ -104,8 +105,8 @@ def fuse(
     Raises
     ------
     ValueError, TypeError
-        If shapes differ (nothing is ever broadcast), the outputs' meanings do not go together,
-        or a meaning that matters cannot be read.
+        If shapes differ (nothing is ever broadcast), the outputs' meanings cannot be combined, or
+        a meaning that matters cannot be read.
     NotConvertible
         If a model cannot be loaded or copied safely.
 
@@ -137,10 +138,10 @@ def fuse(
     sources = sources_of(members, inputs)
     outputs = outputs_of(members, sources)
     kinds = per_model("kinds", kinds, len(members))
-    parts = [part_of(*one) for one in zip(members, outputs, kinds)]
-    parts = aligned(in_one_dtype(parts), align)
-    options = _options(how, weights, context, sources, parts)
-    y = _apply_head(_joined(parts, how, options, has_head=head is not None), head)
+    parts = [member_output(*one) for one in zip(members, outputs, kinds)]
+    parts = align_shapes(cast_to_one_dtype(parts), align)
+    options = _strategy_options(how, weights, context, sources, parts)
+    y = _apply_head(_join_outputs(parts, how, options, has_head=head is not None), head)
     x = [source.tensor for source in sources]
     joined = keras.Model(x[0] if len(x) == 1 else x, y, name="joined")
     copies.refuse_unsafe(joined)
@@ -159,17 +160,25 @@ def _check_how(how: str | Fusion, weights: Any, context: Any) -> None:
         raise ValueError(f"context belongs to how='attention' or 'gated', got how={how!r}.")
 
 
-def _options(
-    how: str | Fusion, weights: Any, context: str | None, sources: list[Source], parts: list[Part]
+def _strategy_options(
+    how: str | Fusion,
+    weights: Any,
+    context: str | None,
+    sources: list[Source],
+    parts: list[MemberOutput],
 ) -> dict[str, Any]:
     """Return the strategy's arguments besides the tensors."""
     if weights is not None:
         return {"weights": weights}
-    return {} if context is None else {"context": _context(context, sources, parts[0].tensor.dtype)}
+    return (
+        {}
+        if context is None
+        else {"context": _context_table(context, sources, parts[0].tensor.dtype)}
+    )
 
 
-def _context(name: str, sources: list[Source], dtype: str):
-    """Return the inputs that set the models' weights, as one table."""
+def _context_table(name: str, sources: list[Source], dtype: str):
+    """Return the inputs that the row weights are computed from, as one table."""
     names = [source.name for source in sources]
     tables = [s for s in sources if len(s.tensor.shape) == 2 and s.tensor.dtype != "string"]
     chosen = tables if name == "inputs" else [s for s in tables if s.name == name]
@@ -183,15 +192,17 @@ def _context(name: str, sources: list[Source], dtype: str):
     return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=-1)
 
 
-def _joined(parts: list[Part], how: str | Fusion, options: dict[str, Any], *, has_head: bool):
-    """Return the outputs, joined by a strategy, on a scale that has a meaning."""
+def _join_outputs(
+    parts: list[MemberOutput], how: str | Fusion, options: dict[str, Any], *, has_head: bool
+):
+    """Join the outputs by a strategy, after bringing them to one scale if it combines values."""
     if not isinstance(how, str):
         return _check_tensors(how([part.tensor for part in parts]), "how")
     strategy = FUSIONS[how]
     if how in SIDE_BY_SIDE:
         check_shapes(parts, how)
         return strategy([part.tensor for part in parts])
-    parts = on_one_scale(parts, how)
+    parts = bring_to_one_scale(parts, how)
     check_shapes(parts, how)
     tensors = [part.tensor for part in parts]
     if parts[0].kind != "probability":
@@ -202,14 +213,16 @@ def _joined(parts: list[Part], how: str | Fusion, options: dict[str, Any], *, ha
             "probability: use how='average'."
         )
     if how in ("multiply", "geometric"):
-        return _of_distributions(strategy, tensors, parts[0].link, {**options, "normalize": True})
+        return _join_distributions(strategy, tensors, parts[0].link, {**options, "normalize": True})
     y = strategy(tensors, **options)
     if how == "maximum" and parts[0].link == "softmax":
         return y / ops.sum(y, axis=-1, keepdims=True)
     return y
 
 
-def _of_distributions(strategy: Callable, tensors: list, link: str | None, options: dict[str, Any]):
+def _join_distributions(
+    strategy: Callable, tensors: list, link: str | None, options: dict[str, Any]
+):
     """Apply a strategy over distributions to probabilities.
 
     A unit with a sigmoid is a distribution of its own, over no and yes.
@@ -235,7 +248,7 @@ def _apply_head(tensor, head: Any):
 
 
 def _check_tensors(outputs: Any, parameter: str) -> Any:
-    """Return what a function of the user's returned, if it is made of tensors of the graph."""
+    """Return the outputs of a user's function, or raise if they are no tensors of the graph."""
     for output in keras.tree.flatten(outputs):
         if not isinstance(output, keras.KerasTensor):
             raise TypeError(f"{parameter} must return a tensor of the graph, got {output!r}.")

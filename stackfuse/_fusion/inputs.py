@@ -1,4 +1,4 @@
-"""Which inputs of the joined model feed which inputs of its members."""
+"""The inputs of the joined model, and the members' inputs that each of them feeds."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from stackfuse._fusion.members import (
     Port,
 )
 
-#: A port by the number of its member and its own number.
-Place = tuple[int, int]
+#: The number of a member, and the number of one of its ports.
+PortKey = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Source:
     name : str
     tensor : KerasTensor
     places : list of (int, int)
-        The ports that it feeds.
+        The ports that it feeds, see ``PortKey``.
     """
 
     name: str
     tensor: Any
-    places: list[Place]
+    places: list[PortKey]
 
 
 def sources_of(members: list[Member], inputs: Any) -> list[Source]:
@@ -45,14 +45,14 @@ def sources_of(members: list[Member], inputs: Any) -> list[Source]:
     Raises
     ------
     ValueError
-        If inputs that shall be shared differ, or a port is fed twice or not at all.
+        If shared inputs differ, or a port is fed twice or not at all.
     """
     ports = {(m, p): port for m, one in enumerate(members) for p, port in enumerate(one.ports)}
     if isinstance(inputs, dict):
-        named = list(_said(inputs, members))
-    elif isinstance(inputs, str) and inputs in _RULES:
-        groups = _RULES[inputs](members, ports)
-        named = list(zip(_names(groups, ports, {m.model.name for m in members}), groups))
+        named = list(_groups_from_dict(inputs, members))
+    elif isinstance(inputs, str) and inputs in _GROUPINGS:
+        groups = _GROUPINGS[inputs](members, ports)
+        named = list(zip(_input_names(groups, ports, {m.model.name for m in members}), groups))
     else:
         raise ValueError(
             f"inputs must be 'auto', 'shared', 'separate' or a dict such as "
@@ -62,8 +62,8 @@ def sources_of(members: list[Member], inputs: Any) -> list[Source]:
     for name, places in named:
         first = ports[places[0]]
         for place in places[1:]:
-            _check_alike(first, ports[place])
-        dtype = _dtype([ports[place] for place in places])
+            _check_can_share(first, ports[place])
+        dtype = _common_dtype([ports[place] for place in places])
         tensor = keras.Input(first.shape, dtype=dtype, sparse=first.sparse, name=name)
         sources.append(Source(name, tensor, places))
     return sources
@@ -85,18 +85,18 @@ def outputs_of(members: list[Member], sources: list[Source]) -> list:
     return outputs
 
 
-def _separate(members: list[Member], ports: dict[Place, Port]) -> list[list[Place]]:
+def _group_separate(members: list[Member], ports: dict[PortKey, Port]) -> list[list[PortKey]]:
     return [[place] for place in ports]
 
 
-def _shared(members: list[Member], ports: dict[Place, Port]) -> list[list[Place]]:
-    """One input for all models; where they have several, matched by name, or else by order."""
+def _group_shared(members: list[Member], ports: dict[PortKey, Port]) -> list[list[PortKey]]:
+    """Share one input among all models; match several inputs by name, or else by order."""
     counts = {len(member.ports) for member in members}
     if len(counts) > 1:
         listing = ", ".join(f"{member.label} {len(member.ports)}" for member in members)
         raise ValueError(
             f"inputs='shared' needs models with equally many inputs, but they have: {listing}. "
-            "Say which reads what: inputs={'x': [0, 1], 'image': [(2, 'pixels')]}."
+            "Say which model reads which input: inputs={'x': [0, 1], 'image': [(2, 'pixels')]}."
         )
     names = [[port.name for port in member.ports] for member in members]
     by_name = all(sorted(found) == sorted(names[0]) for found in names)
@@ -106,34 +106,34 @@ def _shared(members: list[Member], ports: dict[Place, Port]) -> list[list[Place]
     ]
 
 
-def _auto(members: list[Member], ports: dict[Place, Port]) -> list[list[Place]]:
-    """Share inputs of one name and one kind of rows, where no model has two such."""
-    groups: dict[tuple, list[Place]] = {}
+def _group_auto(members: list[Member], ports: dict[PortKey, Port]) -> list[list[PortKey]]:
+    """Share inputs of equal name, shape and dtype, unless a model has two of them."""
+    groups: dict[tuple, list[PortKey]] = {}
     for place, port in ports.items():
         name = port.name if port.named else None
         groups.setdefault((name, port.shape, port.dtype, port.sparse), []).append(place)
-    result: list[list[Place]] = []
+    result: list[list[PortKey]] = []
     for places in groups.values():
         ambiguous = len({m for m, _ in places}) < len(places)
         result += [[place] for place in places] if ambiguous else [places]
     return sorted(result)
 
 
-_RULES: dict[str, Callable[[list[Member], dict[Place, Port]], list[list[Place]]]] = {
-    "auto": _auto,
-    "shared": _shared,
-    "separate": _separate,
+_GROUPINGS: dict[str, Callable[[list[Member], dict[PortKey, Port]], list[list[PortKey]]]] = {
+    "auto": _group_auto,
+    "shared": _group_shared,
+    "separate": _group_separate,
 }
 
 
-def _said(inputs: dict, members: list[Member]) -> Iterator[tuple[str, list[Place]]]:
-    """Yield the inputs as the caller has grouped them."""
-    fed: dict[Place, str] = {}
+def _groups_from_dict(inputs: dict, members: list[Member]) -> Iterator[tuple[str, list[PortKey]]]:
+    """Yield the inputs, grouped as the caller's dict says."""
+    fed: dict[PortKey, str] = {}
     for name, readers in inputs.items():
         readers = readers if isinstance(readers, list) else [readers]
         if not isinstance(name, str) or not readers:
             raise ValueError(f"inputs needs names with readers, got {name!r}: {readers!r}.")
-        places = [_place(name, reader, members) for reader in readers]
+        places = [_find_port(name, reader, members) for reader in readers]
         for place in places:
             if place in fed:
                 label = members[place[0]].ports[place[1]].label
@@ -147,7 +147,7 @@ def _said(inputs: dict, members: list[Member]) -> Iterator[tuple[str, list[Place
                 raise ValueError(f"inputs leaves out {port.label}: add {reader!r} to one of them.")
 
 
-def _place(name: str, reader: Any, members: list[Member]) -> Place:
+def _find_port(name: str, reader: Any, members: list[Member]) -> PortKey:
     m, port_name = reader if isinstance(reader, tuple) and len(reader) == 2 else (reader, None)
     if isinstance(m, bool) or not isinstance(m, int) or not 0 <= m < len(members):
         raise ValueError(
@@ -165,7 +165,9 @@ def _place(name: str, reader: Any, members: list[Member]) -> Place:
     return m, names.index(port_name)
 
 
-def _names(groups: list[list[Place]], ports: dict[Place, Port], taken: set[str]) -> list[str]:
+def _input_names(
+    groups: list[list[PortKey]], ports: dict[PortKey, Port], taken: set[str]
+) -> list[str]:
     """Return a name for each input: the models' own, or x, x_0, x_1, ..."""
     stems = []
     for places in groups:
@@ -174,21 +176,21 @@ def _names(groups: list[list[Place]], ports: dict[Place, Port], taken: set[str])
     names: list[str] = []
     for places, stem in zip(groups, stems):
         m, p = places[0]
-        free = [stem] if stems.count(stem) == 1 else []
-        free += [f"{stem}_{m}", f"{stem}_{m}_{p}", f"{stem}_{m}_{p}_input"]
-        names.append(next(name for name in free if name not in taken and name not in names))
+        candidates = [stem] if stems.count(stem) == 1 else []
+        candidates += [f"{stem}_{m}", f"{stem}_{m}_{p}", f"{stem}_{m}_{p}_input"]
+        names.append(next(name for name in candidates if name not in taken and name not in names))
     return names
 
 
-def _check_alike(one: Port, other: Port) -> None:
+def _check_can_share(one: Port, other: Port) -> None:
     """Raise if two ports cannot be fed the same rows."""
     if (one.shape, one.sparse) != (other.shape, other.sparse) or (
         one.dtype != other.dtype and not _both_float(one.dtype, other.dtype)
     ):
         raise ValueError(
-            f"{_capital(one.label)} takes rows of shape {one.shape} and dtype {one.dtype}, "
+            f"{_capitalized(one.label)} takes rows of shape {one.shape} and dtype {one.dtype}, "
             f"{other.label} {other.shape} and {other.dtype}: they cannot share an input. Use "
-            "inputs='separate', or a dict that says which models share one."
+            "inputs='separate', or a dict that says which models share an input."
         )
 
 
@@ -196,13 +198,13 @@ def _both_float(*dtypes: str) -> bool:
     return all("float" in dtype for dtype in dtypes)
 
 
-def _dtype(ports: list[Port]) -> str:
-    """Return the dtype of a shared input; members with a narrower one are fed rounded rows."""
+def _common_dtype(ports: list[Port]) -> str:
+    """Return the widest dtype of some ports; members with a narrower one get rounded rows."""
     dtypes = {port.dtype for port in ports}
     if len(dtypes) == 1:
         return dtypes.pop()
     return "float64" if "float64" in dtypes else "float32"
 
 
-def _capital(text: str) -> str:
+def _capitalized(text: str) -> str:
     return text[0].upper() + text[1:]

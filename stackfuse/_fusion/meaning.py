@@ -1,4 +1,4 @@
-"""What the outputs of joined models mean, and how to bring them to one scale."""
+"""The meaning of members' outputs (logits, probabilities, numbers), and their common scale."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from stackfuse._keras import (
 
 Link = Literal["sigmoid", "softmax"]
 
-#: The words that users may declare, with the kind and, if the word says it, the link.
+#: The words for `kinds`, each with its kind and, where the word implies one, its link.
 KINDS: dict[str, tuple[str, Link | None]] = {
     "probability": ("probability", None),
     "sigmoid": ("probability", "sigmoid"),
@@ -35,8 +35,8 @@ _REGRESSION = {
 
 
 @dataclass(frozen=True)
-class Part:
-    """The output of a member on its way into the fusion.
+class MemberOutput:
+    """The output of a member, with its meaning.
 
     Attributes
     ----------
@@ -46,9 +46,9 @@ class Part:
     kind : {"logits", "probability", "regression", "features"} or None
         None if it is not known.
     link : {"sigmoid", "softmax"} or None
-        The function that gives probabilities from logits: for separate labels (or one unit for
-        two classes), or for classes of which one is true.
-    why : str
+        The function from logits to probabilities: "sigmoid" for separate labels, or for one unit
+        and two classes; "softmax" for classes of which one is true.
+    reason : str
         Why the kind is not known.
     """
 
@@ -56,7 +56,7 @@ class Part:
     tensor: Any
     kind: str | None
     link: Link | None = None
-    why: str = ""
+    reason: str = ""
 
     @property
     def shape(self) -> tuple:
@@ -64,8 +64,8 @@ class Part:
         return tuple(self.tensor.shape)
 
     @property
-    def of_classes(self) -> bool:
-        """Whether the output stands for probabilities, maybe in logits."""
+    def is_of_classes(self) -> bool:
+        """Whether the output holds probabilities or logits of classes."""
         return self.kind in ("logits", "probability")
 
     def summary(self) -> str:
@@ -74,18 +74,18 @@ class Part:
         return f"{self.label} gives {what} of shape {self.shape}"
 
 
-def part_of(member: Member, tensor: Any, declared: str | None) -> Part:
-    """Return a member's output with its meaning: declared, or read from activation and loss.
+def member_output(member: Member, tensor: Any, declared: str | None) -> MemberOutput:
+    """Return a member's output with its declared meaning, or read it from activation and loss.
 
     Raises
     ------
     ValueError
-        If the declaration contradicts the last activation or the loss.
+        If the declared meaning contradicts the last activation or the loss.
     """
-    part = Part(member.label, tensor, None)
-    family = _family(member.loss)
+    part = MemberOutput(member.label, tensor, None)
+    family = _loss_family(member.loss)
     if declared is None:
-        return replace(part, **_read(member, tensor, family))
+        return replace(part, **_read_meaning(member, tensor, family))
     if declared not in KINDS:
         raise ValueError(f"kinds must name {messages.listed(list(KINDS))}, got {declared!r}.")
     kind, link = KINDS[declared]
@@ -95,24 +95,24 @@ def part_of(member: Member, tensor: Any, declared: str | None) -> Part:
         or (link and last and link != last)
         or (kind == "probability" and from_logits_of(member.loss) and not last)
     ):
-        seen = f"ends in a {last}" if last else f"was trained with {_loss_text(member.loss)}"
+        seen = f"ends in a {last}" if last else f"was trained with {_describe_loss(member.loss)}"
         raise ValueError(f"kinds calls the output of {member.label} {declared!r}, but it {seen}.")
     if kind in ("probability", "logits"):
-        link = link or _as_link(last) or _link(family, tensor.shape[-1])
+        link = link or _link_named(last) or _link_of_loss(family, tensor.shape[-1])
     return replace(part, kind=kind, link=link)
 
 
 def from_logits_of(loss: Any) -> bool | None:
-    """Whether a loss takes logits; None where there is none or that is not known."""
+    """Whether a loss takes logits; None without a loss, or if that is not known."""
     return None if loss is None else losses.from_logits(loss)
 
 
-def _as_link(name: str | None) -> Link | None:
+def _link_named(name: str | None) -> Link | None:
     return "sigmoid" if name == "sigmoid" else "softmax" if name == "softmax" else None
 
 
-def _family(loss: Any) -> str | None:
-    """Return whether a loss is over labels ("sigmoid"), classes ("softmax") or numbers."""
+def _loss_family(loss: Any) -> str | None:
+    """Return "sigmoid" for a loss over labels, "softmax" over classes, "regression" or "other"."""
     if loss is None:
         return None
     name = losses.stock_name(loss)
@@ -123,77 +123,82 @@ def _family(loss: Any) -> str | None:
     return "regression" if name in _REGRESSION else "other"
 
 
-def _link(family: str | None, width: int | None) -> Link:
+def _link_of_loss(family: str | None, width: int | None) -> Link:
     if family in ("sigmoid", "softmax") and width != 1:
         return "sigmoid" if family == "sigmoid" else "softmax"
     return "sigmoid" if width == 1 else "softmax"
 
 
-def _loss_text(loss: Any) -> str:
+def _describe_loss(loss: Any) -> str:
     logits = ", from_logits=True" if from_logits_of(loss) else ""
     return f"the loss {losses.loss_name(loss)!r}{logits}"
 
 
-def _read(member: Member, tensor: Any, family: str | None) -> dict[str, Any]:
-    """Return the kind, link or reason that a member's last activation and loss tell."""
+def _read_meaning(member: Member, tensor: Any, family: str | None) -> dict[str, Any]:
+    """Return the kind and link that activation and loss imply, or the reason that none is known."""
     activation, loss, width = member.activation, member.loss, tensor.shape[-1]
     if member.inner:
         return {"kind": "features"}
     if "float" not in tensor.dtype:
-        return {"why": f"it is of dtype {tensor.dtype}"}
+        return {"reason": f"it is of dtype {tensor.dtype}"}
     ends = {None: "its last activation cannot be read", "linear": "it ends without an activation"}
-    end = ends.get(activation, f"it ends in {activation!r}")
-    why = {
-        "why": f"{end} and was trained with {_loss_text(loss)}"
+    ending = ends.get(activation, f"it ends in {activation!r}")
+    reason = {
+        "reason": f"{ending} and was trained with {_describe_loss(loss)}"
         if loss
-        else f"{end}, without a loss"
+        else f"{ending}, without a loss"
     }
     if activation in ("sigmoid", "softmax"):
-        single = activation == "softmax" and width == 1  # which is always 1
-        fitting = family in (None, activation) or (activation == "softmax" and family == "sigmoid")
-        if single or not fitting or from_logits_of(loss):
-            return why
+        is_constant = activation == "softmax" and width == 1  # which is always 1
+        is_consistent = family in (None, activation) or (
+            activation == "softmax" and family == "sigmoid"
+        )
+        if is_constant or not is_consistent or from_logits_of(loss):
+            return reason
         return {"kind": "probability", "link": activation}
     if family == "regression":
         return {"kind": "regression"}
     if family in ("sigmoid", "softmax"):
         if from_logits_of(loss) and activation in ("linear", None):
-            return {"kind": "logits", "link": _link(family, width)}
+            return {"kind": "logits", "link": _link_of_loss(family, width)}
         if activation is None:
-            return {"kind": "probability", "link": _link(family, width)}
-        return why
+            return {"kind": "probability", "link": _link_of_loss(family, width)}
+        return reason
     if loss is None and activation not in ("linear", None):
         return {"kind": "features"}
-    return why
+    return reason
 
 
-def on_one_scale(parts: list[Part], how: str) -> list[Part]:
-    """Return outputs of one kind and on one scale, which can be averaged or multiplied.
+def bring_to_one_scale(parts: list[MemberOutput], how: str) -> list[MemberOutput]:
+    """Return outputs of one kind and on one scale, ready to be averaged or multiplied.
 
-    Logits stay logits where all are and nothing is multiplied. Else classes are compared by
-    their probabilities; one unit with a sigmoid and two with a softmax both become two columns.
+    Logits stay logits if all outputs are logits and nothing is multiplied. Otherwise outputs of
+    classes become probabilities; if one unit with a sigmoid meets two with a softmax, it becomes
+    two columns.
 
     Raises
     ------
     ValueError
-        If a kind is not known, kinds do not go together, or the numbers of classes differ.
+        If a kind is not known, kinds cannot be combined, or the numbers of classes differ.
     """
     for part in parts:
         if part.kind is None:
             raise ValueError(
                 f"how={how!r} needs to know whether the output of {part.label} is logits, "
-                f"probabilities or a regression, which cannot be read: {part.why}. Declare it, "
-                f"kinds={[_guess(other) for other in parts]} for example, with one word per model "
-                f"of {messages.listed(list(KINDS))}."
+                f"probabilities or a regression, which cannot be read: {part.reason}. Declare it "
+                f"with one word per model, kinds={[_example_kind(other) for other in parts]} for "
+                f"example. The words are {messages.listed(list(KINDS))}."
             )
     first = parts[0]
     for part in parts[1:]:
-        if part.of_classes != first.of_classes or (not part.of_classes and part.kind != first.kind):
+        if part.is_of_classes != first.is_of_classes or (
+            not part.is_of_classes and part.kind != first.kind
+        ):
             raise ValueError(
                 f"{first.summary()}, but {part.summary()}: how={how!r} of them means nothing. Use "
-                "how='concat' with a head, or say with kinds= what they are."
+                "how='concat' with a head, or declare with kinds= what they are."
             )
-    if not first.of_classes:
+    if not first.is_of_classes:
         if how == "geometric":
             raise ValueError(
                 f"how='geometric' is a mean of probabilities, but {first.summary()}, which may be "
@@ -215,11 +220,11 @@ def on_one_scale(parts: list[Part], how: str) -> list[Part]:
     return parts
 
 
-def _guess(part: Part) -> str:
+def _example_kind(part: MemberOutput) -> str:
     return part.kind or ("logits" if part.shape[-1] != 1 else "regression")
 
 
-def _as_probability(part: Part) -> Part:
+def _as_probability(part: MemberOutput) -> MemberOutput:
     if part.kind == "probability":
         return part
     if part.link == "sigmoid":
@@ -227,8 +232,8 @@ def _as_probability(part: Part) -> Part:
     return replace(part, kind="probability", tensor=ops.softmax(part.tensor, axis=-1))
 
 
-def _as_two_classes(part: Part) -> Part:
-    """Return the probabilities of two classes for that of the second one."""
+def _as_two_classes(part: MemberOutput) -> MemberOutput:
+    """Return the probabilities of two classes, made from that of the second."""
     if part.link == "softmax" or part.shape[-1] != 1:
         return part
     both = ops.concatenate([1 - part.tensor, part.tensor], axis=-1)

@@ -1,4 +1,4 @@
-"""The models to join: loaded or copied, renamed, cut off at the chosen layer."""
+"""Read the models to join: load or copy them, rename them, cut them off at the chosen layer."""
 
 import json
 import os
@@ -34,9 +34,9 @@ class Port:
     label : str
         Names it in messages.
     name : str
-        As the model calls it.
+        Its name in the model.
     named : bool
-        Whether somebody chose the name, and not Keras.
+        Whether a person chose the name; Keras makes up a name for an input without one.
     shape : tuple of int or None
         Of one row.
     dtype : str
@@ -53,7 +53,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Member:
-    """A model of our own with one output, from a model that was passed in.
+    """A copy of one of the models to join, with one output.
 
     Attributes
     ----------
@@ -62,11 +62,11 @@ class Member:
     model : keras.Model
     ports : list of Port
     activation : str or None
-        The output's, see :func:`stackfuse._keras.architecture.last_activation`.
+        The activation of the output, see :func:`stackfuse._keras.architecture.activation_of`.
     loss : str, callable, keras.losses.Loss or None
         The loss that the output was trained with, if it is known.
     inner : bool
-        Whether the output is that of a layer inside.
+        Whether the output comes from a layer inside the model.
     """
 
     label: str
@@ -101,7 +101,7 @@ def members_of(models: Sequence, layer: Any, trainable: bool) -> list[Member]:
     Raises
     ------
     TypeError, ValueError, FileNotFoundError
-        Naming the model by its number.
+        The message names the model by its number.
     """
     if isinstance(models, str | os.PathLike) or not isinstance(models, Sequence):
         raise TypeError(f"models must be a list of Keras models or paths, got {models!r}.")
@@ -118,7 +118,7 @@ def members_of(models: Sequence, layer: Any, trainable: bool) -> list[Member]:
 
 
 def per_model(parameter: str, value: Any, n_models: int) -> list:
-    """Return an option for each model: a list has one entry for each, anything else is for all."""
+    """Return a list with one value per model; a value that is no list is used for all."""
     if not isinstance(value, list | tuple):
         return [value] * n_models
     if len(value) != n_models:
@@ -132,7 +132,7 @@ def per_model(parameter: str, value: Any, n_models: int) -> list:
 def _read_member(number: int, source: Any, layer: int | str | None, trainable: bool) -> Member:
     place = f"models[{number}]"
     if isinstance(source, str | os.PathLike):
-        model, loss = _loaded(Path(source), place)
+        model, loss = _load_model(Path(source), place)
         copies.refuse_unsafe(model)
     elif isinstance(source, keras.Model):
         _check_built(source, place)
@@ -150,18 +150,25 @@ def _read_member(number: int, source: Any, layer: int | str | None, trainable: b
     if not trainable:
         model = copies.frozen(model)
         copies.warn_of_classes(model)
-    model = _for_any_batch(model, label)
+    model = _without_fixed_batch_size(model, label)
     if not getattr(model, "inputs", None):
         if layer is not None:
             raise ValueError(
                 f"layer={layer!r} cannot be found in {label}, a subclassed model: only its own "
                 "code knows how its layers are connected. Use layer=None for it."
             )
-        return Member(label, model, [_unnamed_port(model, label)], None, _only(loss), inner=False)
-    tensor = _tensor_of(model, layer, label)
+        return Member(
+            label,
+            model,
+            [_port_of_subclassed(model, label)],
+            None,
+            _loss_of_output(loss),
+            inner=False,
+        )
+    tensor = _chosen_output(model, layer, label)
     outputs = [id(output) for output in model.outputs]
     inner = id(tensor) not in outputs
-    loss = None if inner else _only(loss, outputs.index(id(tensor)), _output_names(model))
+    loss = None if inner else _loss_of_output(loss, outputs.index(id(tensor)), _output_names(model))
     ports = _ports(model, label)
     if layer is not None or not isinstance(_output_structure(model), keras.KerasTensor):
         part = keras.Model(input_structure(model), tensor, trainable=model.trainable)
@@ -170,8 +177,8 @@ def _read_member(number: int, source: Any, layer: int | str | None, trainable: b
     return Member(label, model, ports, architecture.activation_of(tensor), loss, inner)
 
 
-def _loaded(path: Path, place: str) -> tuple[Any, Any]:
-    """Return the model of a file, uncompiled, and the loss that it was compiled with."""
+def _load_model(path: Path, place: str) -> tuple[Any, Any]:
+    """Load the model of a file, uncompiled; return it with the loss that it was compiled with."""
     if not path.exists():
         raise FileNotFoundError(f"{place}: there is no file {str(path)!r}.")
     if path.suffix not in (".keras", ".h5", ".hdf5"):
@@ -191,7 +198,7 @@ def _loaded(path: Path, place: str) -> tuple[Any, Any]:
 
 
 def _saved_loss(path: Path) -> Any:
-    """Return the loss that a file names, in the structure of the outputs, or None."""
+    """Return the loss that a file names, in the structure of the outputs; None without a loss."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             compiled = json.loads(archive.read("config.json")).get("compile_config")
@@ -203,9 +210,9 @@ def _saved_loss(path: Path) -> Any:
 
 
 def _stock_loss(config: Any) -> Any:
-    """Return a loss from its name and `from_logits` in a file, or None if it is not of Keras.
+    """Return a loss from its name and `from_logits` in a file, or None if Keras does not know it.
 
-    Other settings do not matter here, and Keras 3 refuses some of Keras 2.
+    Other settings do not matter here, and Keras 3 refuses some settings of Keras 2.
     """
     if isinstance(config, list):
         return [_stock_loss(item) for item in config]
@@ -214,7 +221,7 @@ def _stock_loss(config: Any) -> Any:
     name, settings = config, {}
     if isinstance(config, dict):
         name, settings = config["class_name"], config.get("config") or {}
-    if isinstance(settings, str):  # of a function, which has a name and no settings
+    if isinstance(settings, str):  # a function has a name and no settings
         name, settings = settings, {}
     try:
         loss = vars(keras.losses).get(name) or keras.losses.get(name)
@@ -225,8 +232,8 @@ def _stock_loss(config: Any) -> Any:
     return loss(from_logits=True) if settings.get("from_logits") else loss()
 
 
-def _only(loss: Any, k: int = 0, names: Sequence[str] = ()) -> Any:
-    """Return the loss of one output, if losses are listed."""
+def _loss_of_output(loss: Any, k: int = 0, names: Sequence[str] = ()) -> Any:
+    """Return the loss of the k-th output; a loss that is no list or dict is for all outputs."""
     if isinstance(loss, dict):
         return loss.get(names[k]) if k < len(names) else None
     if isinstance(loss, list | tuple):
@@ -242,8 +249,8 @@ def _check_built(model, place: str) -> None:
         )
 
 
-def _for_any_batch(model, label: str):
-    """Return a model that takes any number of rows at a time."""
+def _without_fixed_batch_size(model, label: str):
+    """Return a model that takes any number of rows at a time, or raise if it cannot."""
     if all(tensor.shape[0] is None for tensor in getattr(model, "inputs", None) or []):
         return model
     if isinstance(model, keras.Sequential):  # its first call, on data, fixed the number
@@ -265,7 +272,7 @@ def _ports(model, label: str) -> list[Port]:
         Port(
             f"input {tensor.name!r} of {label}" if several else f"the input of {label}",
             tensor.name,
-            not _made_up(tensor.name, model),
+            not _is_named_by_keras(tensor.name, model),
             tuple(tensor.shape[1:]),
             tensor.dtype,
             bool(tensor.sparse),
@@ -274,8 +281,8 @@ def _ports(model, label: str) -> list[Port]:
     ]
 
 
-def _unnamed_port(model, label: str) -> Port:
-    """Return the one input of a subclassed model, of the shape that it was built for."""
+def _port_of_subclassed(model, label: str) -> Port:
+    """Return the single input of a subclassed model, with the shape that it was built for."""
     shape = (model.get_build_config() or {}).get("input_shape")
     if not isinstance(shape, list | tuple) or isinstance(shape[0], list | tuple):
         raise ValueError(
@@ -285,8 +292,8 @@ def _unnamed_port(model, label: str) -> Port:
     return Port(f"the input of {label}", "x", False, tuple(shape[1:]), model.input_dtype)
 
 
-def _made_up(name: str, model) -> bool:
-    """Whether Keras gave an input its name: ``input_1``, ``keras_tensor_7``, ``dense_input``."""
+def _is_named_by_keras(name: str, model) -> bool:
+    """Whether Keras made up an input's name: ``input_1``, ``keras_tensor_7``, ``dense_input``."""
     stem = name.rstrip("0123456789").rstrip("_")
     if stem in ("input", "input_layer", "keras_tensor"):
         return True
@@ -303,7 +310,7 @@ def _output_names(model) -> list[str]:
     return [private.history_of(tensor)[0].name for tensor in model.outputs]
 
 
-def _tensor_of(model, layer: int | str | None, label: str):
+def _chosen_output(model, layer: int | str | None, label: str):
     """Return the symbolic output of a model, or of one of its layers."""
     if layer is None:
         if len(model.outputs) > 1:
@@ -328,7 +335,7 @@ def _tensor_of(model, layer: int | str | None, label: str):
             f"layer={layer!r} is none of the layers of {label}, {messages.listed(names)}."
             f"{messages.did_you_mean(layer, names)}"
         )
-    tensors = _outputs_of(found, model)
+    tensors = _layer_outputs(found, model)
     if len(tensors) != 1:
         raise ValueError(
             f"The layer {found.name!r} of {label} gives {len(tensors)} tensors: it is called "
@@ -337,8 +344,8 @@ def _tensor_of(model, layer: int | str | None, label: str):
     return tensors[0]
 
 
-def _outputs_of(layer, model) -> list:
-    """Return what a layer gives within a model: elsewhere it may have been called as well."""
+def _layer_outputs(layer, model) -> list:
+    """Return the outputs of a layer within a model; other models may share the layer."""
     found, seen, waiting = [], set(), list(model.outputs)
     while waiting:
         node = private.node_of(waiting.pop())

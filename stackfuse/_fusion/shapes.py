@@ -1,4 +1,4 @@
-"""Outputs of joined models in one dtype and one shape."""
+"""Bring the outputs of joined models to one dtype and one shape."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,82 +6,87 @@ from dataclasses import replace
 from keras import layers, ops
 
 from stackfuse._core import messages
-from stackfuse._fusion.meaning import Part
+from stackfuse._fusion.meaning import MemberOutput
 
 #: Strategies that put columns side by side: only the axes before the last have to agree.
 SIDE_BY_SIDE = ("concat", "bilinear")
 
 
-def in_one_dtype(parts: list[Part]) -> list[Part]:
-    """Return the outputs as float64 if one of them is, else as float32.
+def cast_to_one_dtype(parts: list[MemberOutput]) -> list[MemberOutput]:
+    """Return the outputs as float64 if one of them is float64, else as float32.
 
-    Half precision is for the inside of a network: sums and logarithms of outputs need more. One
-    number per row becomes a column.
+    Half precision is for the inside of a network: sums and logarithms of outputs need more digits.
+    An output of shape (batch,) becomes a column.
     """
     for part in parts:
         if part.tensor.dtype == "string":
             raise ValueError(f"{part.label} gives strings, which cannot be joined.")
-    wide = "float64" if any(part.tensor.dtype == "float64" for part in parts) else "float32"
+    dtype = "float64" if any(part.tensor.dtype == "float64" for part in parts) else "float32"
     result = []
     for part in parts:
-        tensor = part.tensor if part.tensor.dtype == wide else ops.cast(part.tensor, wide)
+        tensor = part.tensor if part.tensor.dtype == dtype else ops.cast(part.tensor, dtype)
         if len(tensor.shape) == 1:
             tensor = ops.expand_dims(tensor, axis=-1)
         result.append(replace(part, tensor=tensor))
     return result
 
 
-def aligned(parts: list[Part], align: str | Sequence[str] | None) -> list[Part]:
-    """Return the outputs after the steps that shall give them one shape.
+def align_shapes(
+    parts: list[MemberOutput], align: str | Sequence[str] | None
+) -> list[MemberOutput]:
+    """Return the outputs after the steps of `align`, which give them one shape.
 
     Raises
     ------
     ValueError
-        If there is no such step, or an output has axes of unknown length where it needs them.
+        If a step is not known, or an output has an axis of unknown length that the step needs.
     """
     if align is None:
         return parts
     for step in [align] if isinstance(align, str) else align:
-        if step not in _STEPS:
+        if step not in _ALIGNMENTS:
             raise ValueError(
-                f"align must be {messages.listed(list(_STEPS))}, or a list, got {step!r}."
+                f"align must be {messages.listed(list(_ALIGNMENTS))}, or a list, got {step!r}."
             )
-        parts = _STEPS[step](parts)
+        parts = _ALIGNMENTS[step](parts)
     return parts
 
 
-def check_shapes(parts: list[Part], how: str) -> None:
+def check_shapes(parts: list[MemberOutput], how: str) -> None:
     """Raise if a strategy would have to broadcast.
 
     Raises
     ------
     ValueError
-        With both shapes and the ways out.
+        The message names both shapes and the remedies.
     """
     first = parts[0]
     for part in parts[1:]:
         ranks = len(first.shape), len(part.shape)
         if how in SIDE_BY_SIDE:
-            alike, needs = first.shape[:-1] == part.shape[:-1], "one shape up to the last axis"
+            agree, needs = first.shape[:-1] == part.shape[:-1], "one shape up to the last axis"
         else:
-            alike, needs = first.shape == part.shape, "one shape"
-        if alike:
+            agree, needs = first.shape == part.shape, "one shape"
+        if agree:
             continue
-        ways = []
+        remedies = []
         if max(ranks) > 2:
-            ways += ["align='pool' averages over space or time", "align='flatten' makes rows of it"]
+            remedies += [
+                "align='pool' averages over space or time",
+                "align='flatten' makes rows of it",
+            ]
         if ranks[0] == ranks[1] and how not in SIDE_BY_SIDE:
-            ways += ["align='project' adds a Dense layer to one width"]
-            ways += ["how='concat' puts them side by side"] * (ranks[0] == 2)
-        ways += ["layer= chooses other layers"]
+            remedies += ["align='project' adds a Dense layer to one width"]
+            remedies += ["how='concat' puts them side by side"] * (ranks[0] == 2)
+        remedies += ["layer= chooses other layers"]
         raise ValueError(
             f"{first.label} gives shape {first.shape} and {part.label} {part.shape}, but "
-            f"how={how!r} needs {needs}, and nothing is broadcast: {'; '.join(ways)}."
+            f"how={how!r} needs {needs}, and nothing is broadcast: {'; '.join(remedies)}."
         )
 
 
-def _projected(parts: list[Part]) -> list[Part]:
-    """Return features of the largest width; narrower ones pass a Dense layer of it."""
+def _projected(parts: list[MemberOutput]) -> list[MemberOutput]:
+    """Return features of the largest width; narrower outputs pass a Dense layer of that width."""
     width = max(part.shape[-1] for part in parts)
     if all(part.shape[-1] == width for part in parts):
         return parts
@@ -98,8 +103,8 @@ def _projected(parts: list[Part]) -> list[Part]:
     ]
 
 
-def _pooled(parts: list[Part]) -> list[Part]:
-    """Return means over all axes between the first and the last."""
+def _pooled(parts: list[MemberOutput]) -> list[MemberOutput]:
+    """Return each output's mean over the axes between the first and the last."""
     pools = {
         3: layers.GlobalAveragePooling1D,
         4: layers.GlobalAveragePooling2D,
@@ -113,8 +118,8 @@ def _pooled(parts: list[Part]) -> list[Part]:
     ]
 
 
-def _flattened(parts: list[Part]) -> list[Part]:
-    """Return one row of features each."""
+def _flattened(parts: list[MemberOutput]) -> list[MemberOutput]:
+    """Return each output as one row of features."""
     result = []
     for part in parts:
         if len(part.shape) == 2:
@@ -130,7 +135,7 @@ def _flattened(parts: list[Part]) -> list[Part]:
     return result
 
 
-_STEPS: dict[str, Callable[[list[Part]], list[Part]]] = {
+_ALIGNMENTS: dict[str, Callable[[list[MemberOutput]], list[MemberOutput]]] = {
     "project": _projected,
     "pool": _pooled,
     "flatten": _flattened,

@@ -1,8 +1,9 @@
 """Fusion strategies: functions from a list of tensors to one tensor, made of stock Keras layers.
 
-All take the tensors first, computed by one model each, and options by name. They compute in the
-dtype of the tensors, which all must share, along the last axis; the axes before it are rows. None
-broadcasts: tensors are stacked, which fails for shapes that differ, also when the graph runs.
+Each takes a list with one tensor per model, and options by name. All tensors must have one dtype,
+in which the strategy computes. It combines along the last axis; the axes before it are rows. No
+strategy broadcasts: tensors are stacked, which fails for different shapes, also when the graph
+runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ def dense(tensors: list, *, hidden_units: Sequence[int] = (), activation: str = 
     tensor of shape (batch, width)
         Of the last hidden layer, or of the concatenation, in the tensors' dtype.
     """
-    return _hidden(concat(tensors), hidden_units, activation)
+    return _hidden_layers(concat(tensors), hidden_units, activation)
 
 
 def add(tensors: list):
@@ -101,21 +102,21 @@ def multiply(tensors: list, *, normalize: bool = False):
     tensors : list of tensors of shape (batch, ..., width)
         With `normalize` probabilities over the last axis, in float32 or float64.
     normalize : bool, default=False
-        Whether the last axis of the product shall sum to one again.
+        Whether to scale the product so that its last axis sums to one again.
 
     Returns
     -------
     tensor of shape (batch, ..., width)
-        ``y = np.prod(tensors, axis=0)``, normalised ``y / y.sum(axis=-1, keepdims=True)``. That is
-        computed from logarithms, since the product of many small numbers is 0; zeros count as the
-        smallest normal number of the dtype.
+        ``y = np.prod(tensors, axis=0)``, normalised ``y / y.sum(axis=-1, keepdims=True)``. The
+        normalised product is computed from logarithms, since a product of many small numbers
+        would be 0; zeros count as the smallest normal number of the dtype.
 
     References
     ----------
     .. [1] Hinton, "Training products of experts by minimizing contrastive divergence", 2002.
     """
     if normalize:
-        return ops.softmax(ops.sum(_log(_stacked(tensors)), axis=-2), axis=-1)
+        return ops.softmax(ops.sum(_log_of_positive(_stacked(tensors)), axis=-2), axis=-1)
     return ops.prod(_stacked(tensors), axis=-2)
 
 
@@ -138,7 +139,7 @@ def weighted(tensors: list, *, weights: Sequence[float] | str = "learned"):
     ValueError
         If the weights are not convex, or not one per tensor.
     """
-    return _mixture(tensors, _constant_weights(tensors, weights))
+    return _weighted_sum(tensors, _constant_weights(tensors, weights))
 
 
 def geometric(
@@ -154,7 +155,7 @@ def geometric(
     weights : sequence of float of shape (n_models,), "learned" or None, default=None
         See :func:`weighted`; None stands for equal weights.
     normalize : bool, default=True
-        Whether the last axis shall sum to one again.
+        Whether to scale the mean so that its last axis sums to one again.
 
     Returns
     -------
@@ -168,22 +169,22 @@ def geometric(
        bibliography", 1986.
     """
     if weights is None:
-        pooled = ops.mean(_log(_stacked(tensors)), axis=-2)
+        pooled = ops.mean(_log_of_positive(_stacked(tensors)), axis=-2)
     else:
-        logs = [_log(tensor) for tensor in tensors]
-        pooled = _mixture(logs, _constant_weights(tensors, weights))
+        logs = [_log_of_positive(tensor) for tensor in tensors]
+        pooled = _weighted_sum(logs, _constant_weights(tensors, weights))
     return ops.softmax(pooled, axis=-1) if normalize else ops.exp(pooled)
 
 
 def attention(tensors: list, *, context=None):
-    """Weigh the models row by row, by a linear score of what they say or of something else.
+    """Weigh the models row by row, by a linear score of their outputs or of a context.
 
     Parameters
     ----------
     tensors : list of tensors of shape (batch, ..., width)
     context : tensor of shape (batch, n_columns) or (batch, ..., n_columns), default=None
-        What the scores are computed from, in the tensors' dtype; by default the tensors
-        themselves, concatenated.
+        Computes the scores, in the tensors' dtype; by default the tensors themselves,
+        concatenated.
 
     Returns
     -------
@@ -192,13 +193,13 @@ def attention(tensors: list, *, context=None):
         ``sum(w[..., k:k + 1] * t for k, t in enumerate(tensors))``. The kernel and the bias
         are trainable and begin with zeros, as the plain average.
     """
-    return _mixture(tensors, _gates(tensors, context, (), "linear"))
+    return _weighted_sum(tensors, _weights_by_row(tensors, context, (), "linear"))
 
 
 def gated(
     tensors: list, *, context=None, hidden_units: Sequence[int] = (16,), activation: str = "tanh"
 ):
-    """Mix the models by a gate, a network with hidden layers [1]_: :func:`attention`, but bent.
+    """Mix the models by a gate, a network with hidden layers [1]_: a non-linear :func:`attention`.
 
     Parameters
     ----------
@@ -213,13 +214,13 @@ def gated(
     Returns
     -------
     tensor of shape (batch, ..., width)
-        As of :func:`attention`, with the last hidden layer in the place of the context.
+        See :func:`attention`; the last hidden layer takes the place of the context.
 
     References
     ----------
     .. [1] Jacobs, Jordan, Nowlan and Hinton, "Adaptive mixtures of local experts", 1991.
     """
-    return _mixture(tensors, _gates(tensors, context, hidden_units, activation))
+    return _weighted_sum(tensors, _weights_by_row(tensors, context, hidden_units, activation))
 
 
 def bilinear(tensors: list):
@@ -242,8 +243,8 @@ def bilinear(tensors: list):
        2015.
     """
     products = [
-        # Each column of one as often as the other has columns: no axis is added or made one,
-        # so that any number of axes before the last is left alone.
+        # Repeat each column of one tensor as often as the other has columns. No axis is added, so
+        # that any number of axes before the last is kept.
         ops.repeat(one, other.shape[-1], axis=-1)
         * layers.Concatenate(dtype=one.dtype)([other] * one.shape[-1])
         for one, other in combinations(tensors, 2)
@@ -267,12 +268,12 @@ FUSIONS: dict[str, Callable] = {
 
 
 def fusion_named(name: str, parameter: str = "fusion") -> Callable:
-    """Return the strategy of that name.
+    """Return the strategy of a name.
 
     Raises
     ------
     ValueError
-        If there is none; the message lists them all.
+        If no strategy has the name; the message lists all names.
 
     Examples
     --------
@@ -286,13 +287,13 @@ def fusion_named(name: str, parameter: str = "fusion") -> Callable:
     return FUSIONS[name]
 
 
-def convex(weights: Sequence[float], n_models: int) -> np.ndarray:
-    """Return given weights as an array, if they are a convex combination of some models.
+def check_convex(weights: Sequence[float], n_models: int) -> np.ndarray:
+    """Return given weights as an array, or raise if they are no convex combination of the models.
 
     Raises
     ------
     ValueError
-        If they are not one per model, not numbers, negative, or do not sum to one.
+        If the weights are not one number per model, are negative, or do not sum to one.
 
     Examples
     --------
@@ -319,7 +320,7 @@ def _stacked(tensors: list):
     return ops.stack(tensors, axis=-2)
 
 
-def _mixture(tensors: list, weights):
+def _weighted_sum(tensors: list, weights):
     """Return the sum of the tensors by weights of shape (batch, ..., n_models)."""
     missing = len(tensors[0].shape) - len(weights.shape)
     for _ in range(missing):  # one weight for all places of a row
@@ -330,8 +331,8 @@ def _mixture(tensors: list, weights):
 def _constant_weights(tensors: list, weights: Sequence[float] | str):
     """Return weights of shape (batch, ..., n_models), the same for all rows.
 
-    They are the kernel of a dense layer that is shown nothing but ones: so a stock layer holds
-    them, in its dtype, and can learn them.
+    A dense layer on ones returns its kernel. So a stock layer holds the weights, in its dtype, and
+    can learn them.
     """
     first, n_models = tensors[0], len(tensors)
     ones = ops.ones_like(first[..., :1])
@@ -340,27 +341,29 @@ def _constant_weights(tensors: list, weights: Sequence[float] | str):
         if weights != "learned":
             raise ValueError(f"weights must be 'learned' or numbers, got {weights!r}.")
         return layers.Dense(n_models, "softmax", **settings)(ones)
-    kernel = convex(weights, n_models)
+    kernel = check_convex(weights, n_models)
     layer = layers.Dense(n_models, **settings, trainable=False)
     layer.build((None, 1))
     layer.set_weights([kernel[None, :]])
     return layer(ones)
 
 
-def _gates(tensors: list, context, hidden_units: Sequence[int], activation: str):
+def _weights_by_row(tensors: list, context, hidden_units: Sequence[int], activation: str):
     """Return weights of shape (batch, ..., n_models) that a small network computes per row."""
-    seen = _hidden(concat(tensors) if context is None else context, hidden_units, activation)
+    features = _hidden_layers(
+        concat(tensors) if context is None else context, hidden_units, activation
+    )
     dtype = tensors[0].dtype
-    return layers.Dense(len(tensors), "softmax", kernel_initializer="zeros", dtype=dtype)(seen)
+    return layers.Dense(len(tensors), "softmax", kernel_initializer="zeros", dtype=dtype)(features)
 
 
-def _hidden(tensor, units: Sequence[int], activation: str):
+def _hidden_layers(tensor, units: Sequence[int], activation: str):
     for width in units:
         tensor = layers.Dense(width, activation=activation, dtype=tensor.dtype)(tensor)
     return tensor
 
 
-def _log(tensor):
-    """Return the logarithm, of zeros that of the smallest normal number."""
+def _log_of_positive(tensor):
+    """Return the logarithm; zeros count as the smallest normal number."""
     tiny = np.full(1, np.finfo(tensor.dtype).tiny, tensor.dtype)
     return ops.log(ops.maximum(tensor, tiny))

@@ -1,4 +1,4 @@
-"""The discrete super learner: the one base estimator that does best out-of-fold."""
+"""The discrete super learner: choose the one base estimator that scores best out-of-fold."""
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from stackfuse._meta.scorers import (
 
 
 class _Best(Combiner):
-    """The choice, for classes and numbers alike."""
+    """The choice of the best base, shared by classifier and regressor."""
 
-    def _weights_of(self, opinions: np.ndarray, score: Score) -> np.ndarray:
-        n_models = opinions.shape[1]
-        self.scores_ = np.array([float(score(opinions[:, k])) for k in range(n_models)])
-        places = finite_places(self.scores_, self.scoring, len(opinions))
+    def _select_weights(self, predictions: np.ndarray, score: Score) -> np.ndarray:
+        n_models = predictions.shape[1]
+        self.scores_ = np.array([float(score(predictions[:, k])) for k in range(n_models)])
+        places = finite_places(self.scores_, self.scoring, len(predictions))
         return np.eye(n_models)[places[self.scores_[places].argmax()]]
 
     @property
@@ -29,8 +29,8 @@ class _Best(Combiner):
 class BestClassifier(_Best, ScoringClassifier):
     """The base that scores best, alone.
 
-    A meta-learner for :class:`StackingClassifier` that never does worse out-of-fold than the best
-    base: what every other one has to beat.
+    A meta-learner for :class:`StackingClassifier` that scores out-of-fold as the best base does:
+    the benchmark for every other meta-learner.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ class BestClassifier(_Best, ScoringClassifier):
         self.scoring = scoring
         self.columns = columns
 
-    def _weigh(self, opinions, target, weight):
-        return self._weights_of(opinions, self._score(target, weight))
+    def _find_weights(self, predictions, target, weight):
+        return self._select_weights(predictions, self._score(target, weight))
 
 
 class BestRegressor(_Best, ScoringRegressor):
@@ -98,5 +98,5 @@ class BestRegressor(_Best, ScoringRegressor):
         self.scoring = scoring
         self.columns = columns
 
-    def _weigh(self, opinions, target, weight):
-        return self._weights_of(opinions, self._score(target, weight))
+    def _find_weights(self, predictions, target, weight):
+        return self._select_weights(predictions, self._score(target, weight))

@@ -1,4 +1,4 @@
-"""Which columns of a table of predictions belong to which base estimator."""
+"""Assign the columns of a table of predictions to the base estimators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ ROUNDING = 1e-3
 
 
 def set_columns(estimator, columns: Sequence[prediction_columns.Column], *, anew: bool = False):
-    """Tell a meta-learner, and what is inside it, what the columns of its table are.
+    """Set the parameter `columns` of a meta-learner, and of each meta-learner inside it.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def set_columns(estimator, columns: Sequence[prediction_columns.Column], *, anew
         Changed in place: a pipeline, a search or a meta-learner.
     columns : sequence of Column
     anew : bool, default=False
-        Whether it shall forget what it was told before; if not, what the user has set stays.
+        Whether to replace columns that are set already. By default the user's setting stays.
 
     Returns
     -------
@@ -42,8 +42,8 @@ def set_columns(estimator, columns: Sequence[prediction_columns.Column], *, anew
         if isinstance(part, prediction_columns.ColumnsMixin)
     }
     unset = [name for name, part in readers.items() if anew or part.columns is None]
-    told = {f"{name}__columns" if name else "columns": list(columns) for name in unset}
-    return estimator.set_params(**told) if told else estimator
+    new_columns = {f"{name}__columns" if name else "columns": list(columns) for name in unset}
+    return estimator.set_params(**new_columns) if new_columns else estimator
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,12 @@ class Block:
     Attributes
     ----------
     name : str
-        Of the base estimator; of the first column where nothing is known of it.
+        Of the base estimator, or of the first column if the base is not known.
     places : tuple of int
         The numbers of the columns.
     scores : bool
-        Whether the columns are no probabilities but scores, which say more or less of a class.
+        Whether the columns are scores, such as those of ``decision_function``, and no
+        probabilities.
     """
 
     name: str
@@ -76,38 +77,38 @@ def blocks_of(
     *,
     task: targets.Task,
     width: int,
-    passed_too: bool = False,
+    allow_passthrough: bool = False,
 ) -> list[Block]:
     """Divide the columns of a table among the base estimators.
 
     Parameters
     ----------
     columns : sequence of Column or None
-        What the columns are; None if nobody knows.
+        The origin of each column; None if it is not known.
     X : ndarray of shape (n_samples, n_columns)
     names : sequence of str
         One per column.
     task : Task
     width : int
         Number of classes, labels or target columns.
-    passed_too : bool, default=False
-        Whether there may also be columns that are passed through; they are in no block.
+    allow_passthrough : bool, default=False
+        Whether columns of X may be passed through too; they are in no block.
 
     Raises
     ------
     ValueError
-        If the columns are not predictions of what is to be learnt.
+        If the columns are no predictions of the target.
     """
     if columns is None:
-        return _guessed(X, names, task, width)
+        return _guess_blocks(X, names, task, width)
     blocks, passed = blocks_by_base(columns, X)
-    if passed and not passed_too:
+    if passed and not allow_passthrough:
         raise ValueError(
             f"Predictions are combined here, but {len(passed)} columns of X are passed through: "
             "use passthrough=False, or a meta-learner that learns from them too, such as "
             "sf.FusionClassifier('attention')."
         )
-    return [_checked(block, columns[block.places[0]].method, task, width) for block in blocks]
+    return [_check_block(block, columns[block.places[0]].method, task, width) for block in blocks]
 
 
 def blocks_by_base(
@@ -124,18 +125,20 @@ def blocks_by_base(
         if column.method != prediction_columns.PASSED:
             places.setdefault(column.estimator, []).append(place)
     blocks = [
-        Block(name, tuple(where), scores=columns[where[0]].method != "predict_proba")
-        for name, where in places.items()
+        Block(
+            name, tuple(column_places), scores=columns[column_places[0]].method != "predict_proba"
+        )
+        for name, column_places in places.items()
     ]
     return blocks, tuple(
         k for k, column in enumerate(columns) if column.method == prediction_columns.PASSED
     )
 
 
-def _checked(block: Block, method: str, task: targets.Task, width: int) -> Block:
-    """Return the block of a base that told its method, or raise if it cannot be used."""
+def _check_block(block: Block, method: str, task: targets.Task, width: int) -> Block:
+    """Return the block of a base with a known method, or raise if it cannot be combined."""
     n_columns = len(block.places)
-    one_is_enough = task == "binary"
+    one_column_is_enough = task == "binary"
     if method == contributions.FEATURES:
         raise ValueError(
             f"{block.name!r} contributes features, which are no predictions that can be weighed: "
@@ -156,25 +159,28 @@ def _checked(block: Block, method: str, task: targets.Task, width: int) -> Block
             "probabilities: use stack_method='predict_proba', or another meta-learner, such as "
             "LogisticRegression()."
         )
-    elif block.scores or n_columns == width or (one_is_enough and n_columns == 1):
+    elif block.scores or n_columns == width or (one_column_is_enough and n_columns == 1):
         return block
     raise ValueError(
         f"{block.name!r} contributes {n_columns} columns of {method}, but y has {width} "
-        f"{_outputs_of(task)}."
+        f"{_noun_for_outputs(task)}."
     )
 
 
-def _guessed(X: np.ndarray, names: Sequence[str], task: targets.Task, width: int) -> list[Block]:
-    """Divide the columns of a table of which nothing is known but its numbers."""
+def _guess_blocks(
+    X: np.ndarray, names: Sequence[str], task: targets.Task, width: int
+) -> list[Block]:
+    """Divide the columns of a table among bases by the numbers alone."""
     n_columns = X.shape[1]
     step = 1 if task in ("regression", "binary") else width
-    lonely = n_columns % step
-    if lonely and task == "multiclass" and not _within(X):
-        step, lonely = 1, 0
-    if lonely:
+    n_left_over = n_columns % step
+    if n_left_over and task == "multiclass" and not _is_within_0_and_1(X):
+        step, n_left_over = 1, 0
+    if n_left_over:
         raise ValueError(
-            f"X has {n_columns} columns, which is no multiple of the {width} {_outputs_of(task)} "
-            f"of y: give {width} columns per base estimator, one after another, or columns=."
+            f"X has {n_columns} columns, which is no multiple of the {width} "
+            f"{_noun_for_outputs(task)} of y: give {width} columns per base estimator, one after "
+            "another, or columns=."
         )
     blocks = [
         Block(names[start], tuple(range(start, start + step)))
@@ -182,7 +188,7 @@ def _guessed(X: np.ndarray, names: Sequence[str], task: targets.Task, width: int
     ]
     if task in ("regression", "multioutput"):
         return blocks
-    blocks = [Block(b.name, b.places, scores=not _are_chances(b.of(X), task)) for b in blocks]
+    blocks = [Block(b.name, b.places, scores=not _are_probabilities(b.of(X), task)) for b in blocks]
     if task == "multilabel" and any(block.scores for block in blocks):
         raise ValueError(
             "X holds numbers outside of 0 to 1, which are no probabilities of labels: pass what "
@@ -191,31 +197,31 @@ def _guessed(X: np.ndarray, names: Sequence[str], task: targets.Task, width: int
     return blocks
 
 
-def _outputs_of(task: targets.Task) -> str:
+def _noun_for_outputs(task: targets.Task) -> str:
     several: dict[str, str] = {"multilabel": "labels", "multioutput": "columns"}
     return several.get(task, "columns" if task == "regression" else "classes")
 
 
-def _within(X: np.ndarray) -> bool:
+def _is_within_0_and_1(X: np.ndarray) -> bool:
     return bool((X >= -ROUNDING).all() and (X <= 1 + ROUNDING).all())
 
 
-def _are_chances(block: np.ndarray, task: targets.Task) -> bool:
-    """Whether numbers are probabilities: of one class, of each label, or of classes in one row."""
-    if not _within(block):
+def _are_probabilities(block: np.ndarray, task: targets.Task) -> bool:
+    """Whether numbers can be probabilities; those of several classes must sum to one per row."""
+    if not _is_within_0_and_1(block):
         return False
     return task != "multiclass" or (
         block.shape[1] > 1 and bool((np.abs(block.sum(axis=1) - 1) <= ROUNDING).all())
     )
 
 
-def check_chances(block: Block, table: np.ndarray, owner: Any) -> None:
-    """Raise if numbers that must be probabilities are none.
+def check_probabilities(block: Block, table: np.ndarray, owner: Any) -> None:
+    """Raise if a block of probabilities holds a number outside of 0 to 1.
 
     Raises
     ------
     ValueError
-        With the first of them.
+        The message names the first such number.
     """
     numbers = block.of(table)
     wrong = (numbers < -ROUNDING) | (numbers > 1 + ROUNDING)
@@ -226,8 +232,8 @@ def check_chances(block: Block, table: np.ndarray, owner: Any) -> None:
         )
 
 
-def calibrator(scores: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None):
-    """Return the fitted model that makes one base's scores probabilities (Platt scaling).
+def fit_calibrator(scores: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None):
+    """Fit the model that turns one base's scores into probabilities (Platt scaling).
 
     Parameters
     ----------

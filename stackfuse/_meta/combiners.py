@@ -1,4 +1,4 @@
-"""What all meta-learners share that weigh the predictions of base estimators, and add them up."""
+"""Base classes of the meta-learners that return a weighted sum of the bases' predictions."""
 
 from abc import abstractmethod
 
@@ -12,13 +12,13 @@ from stackfuse._core import (
 )
 from stackfuse._meta.blocks import (
     blocks_of,
-    calibrator,
-    check_chances,
+    check_probabilities,
+    fit_calibrator,
 )
 from stackfuse._meta.pooling import (
+    apply_link,
     check_link,
-    linked,
-    unlinked,
+    invert_link,
 )
 from stackfuse._oof import prediction_columns
 
@@ -26,7 +26,7 @@ from stackfuse._oof import prediction_columns
 class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
     """Base of the meta-learners that find one weight per base estimator.
 
-    A subclass says how the weights are found (:meth:`_weigh`).
+    A subclass finds the weights (:meth:`_find_weights`).
 
     Attributes
     ----------
@@ -39,13 +39,15 @@ class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
     """
 
     @abstractmethod
-    def _weigh(self, opinions: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    def _find_weights(
+        self, predictions: np.ndarray, target: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
         """Return the weights of the base estimators.
 
         Parameters
         ----------
-        opinions : ndarray of shape (n_samples, n_models, n_outputs)
-            What each base says: probabilities of classes or labels, or numbers.
+        predictions : ndarray of shape (n_samples, n_models, n_outputs)
+            Of each base: probabilities of classes or labels, or numbers.
         target : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Class numbers, indicators of labels, or columns of numbers.
         weight : ndarray of shape (n_samples,)
@@ -55,36 +57,36 @@ class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
         weights : ndarray of shape (n_models,) or (n_models, n_outputs)
         """
 
-    def _read(self, X: np.ndarray, task: targets.Task, width: int) -> None:
-        """Find out whose the columns of X are."""
+    def _assign_columns(self, X: np.ndarray, task: targets.Task, width: int) -> None:
+        """Assign the columns of X to the bases."""
         names = sklearn_private.check_feature_names_in(self, None)
         self.blocks_ = blocks_of(self.columns, X, names, task=task, width=width)
         self.bases_ = [block.name for block in self.blocks_]
 
-    def _blend(self, opinions: np.ndarray) -> np.ndarray:
+    def _weighted_sum(self, predictions: np.ndarray) -> np.ndarray:
         """Return the weighted sum over the bases, added up one after another.
 
-        The exported graph adds in the same order, so that what is a tie here is one there.
+        The exported graph adds in the same order, so that both have the same ties.
         """
-        total = opinions[:, 0] * self.weights_[0]
+        total = predictions[:, 0] * self.weights_[0]
         for k in range(1, len(self.weights_)):
-            total = total + opinions[:, k] * self.weights_[k]
+            total = total + predictions[:, k] * self.weights_[k]
         return total
 
 
 class CombiningClassifier(ClassifierMixin, Combiner):
-    """Base of the classifiers among them.
+    """Base of the classifiers that find one weight per base estimator.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels; of a multilabel target the numbers of its columns.
     calibrators_ : list of (estimator or None)
-        Of each base that contributes scores the logistic regression that makes them
-        probabilities (Platt scaling).
+        One per base: the logistic regression that turns its scores into probabilities (Platt
+        scaling), or None if it contributes probabilities.
     """
 
-    #: On which scale probabilities are averaged; a subclass may offer it as a parameter.
+    #: The scale on which probabilities are averaged; a subclass may offer it as a parameter.
     link: str = "identity"
 
     def fit(self, X, y, sample_weight=None):
@@ -105,45 +107,45 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         Raises
         ------
         ValueError
-            If the columns cannot be divided among bases, or are no predictions of these classes.
+            If the columns cannot be assigned to bases, or are no predictions of these classes.
         """
         check_link(self.link)
         y = targets.check_target(y, classifier=True, owner=self)
         targets.refuse_several_columns(y)
         self._task = targets.task_of(y, classifier=True)
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True)
-        if self._labels:
+        if self._is_multilabel:
             self.classes_, target = np.arange(y.shape[1]), y
         else:
             self.classes_, target = np.unique(column_or_1d(y, warn=True), return_inverse=True)
         weight = sklearn_private.check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
-        self._read(X, self._task, len(self.classes_))
+        self._assign_columns(X, self._task, len(self.classes_))
         self.calibrators_ = [
-            calibrator(block.of(X), target, weight) if block.scores else None
+            fit_calibrator(block.of(X), target, weight) if block.scores else None
             for block in self.blocks_
         ]
-        self.weights_ = self._weigh(self._opinions(X), target, weight)
+        self.weights_ = self._find_weights(self._base_predictions(X), target, weight)
         return self
 
     @property
-    def _labels(self) -> bool:
+    def _is_multilabel(self) -> bool:
         return self._task == "multilabel"
 
-    def _opinions(self, X: np.ndarray) -> np.ndarray:
-        """Return what each base says; shape (n_samples, n_models, n_classes)."""
-        opinions = []
+    def _base_predictions(self, X: np.ndarray) -> np.ndarray:
+        """Return each base's probabilities; shape (n_samples, n_models, n_classes)."""
+        predictions = []
         for block, model in zip(self.blocks_, self.calibrators_):
             numbers = block.of(X)
             if model is not None:
                 numbers = model.predict_proba(numbers)
             else:
-                check_chances(block, X, self)
+                check_probabilities(block, X, self)
             if self._task == "binary" and numbers.shape[1] == 1:
                 numbers = np.hstack([1 - numbers, numbers])
-            opinions.append(numbers)
-        return np.stack(opinions, axis=1)
+            predictions.append(numbers)
+        return np.stack(predictions, axis=1)
 
     def predict_proba(self, X) -> np.ndarray:
         """Return the combined probability of each class.
@@ -159,8 +161,8 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        opinions = linked(self._opinions(X), self.link, labels=self._labels)
-        return unlinked(self._blend(opinions), self.link, labels=self._labels)
+        predictions = apply_link(self._base_predictions(X), self.link, labels=self._is_multilabel)
+        return invert_link(self._weighted_sum(predictions), self.link, labels=self._is_multilabel)
 
     def decision_function(self, X) -> np.ndarray:
         """Return log-odds of the second of two classes or of each label, else log-probabilities.
@@ -173,7 +175,7 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
-        log = linked(self.predict_proba(X), "logit", labels=self._labels)
+        log = apply_link(self.predict_proba(X), "logit", labels=self._is_multilabel)
         return log[:, 1] - log[:, 0] if self._task == "binary" else log
 
     def predict(self, X) -> np.ndarray:
@@ -188,7 +190,7 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         labels : ndarray of shape (n_samples,) or (n_samples, n_labels)
         """
         probabilities = self.predict_proba(X)
-        if self._labels:
+        if self._is_multilabel:
             return (probabilities > 0.5).astype(int)
         return self.classes_[probabilities.argmax(axis=1)]
 
@@ -200,7 +202,7 @@ class CombiningClassifier(ClassifierMixin, Combiner):
 
 
 class CombiningRegressor(RegressorMixin, Combiner):
-    """Base of the regressors among them."""
+    """Base of the regressors that find one weight per base estimator."""
 
     def fit(self, X, y, sample_weight=None):
         """Find the weights.
@@ -219,7 +221,7 @@ class CombiningRegressor(RegressorMixin, Combiner):
         Raises
         ------
         ValueError
-            If the columns cannot be divided among the bases.
+            If the columns cannot be assigned to bases.
         """
         y = targets.check_target(y, classifier=False, owner=self)
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
@@ -229,12 +231,12 @@ class CombiningRegressor(RegressorMixin, Combiner):
         )
         self._y_is_column = y.ndim == 1
         width = target.shape[1]
-        self._read(X, "multioutput" if width > 1 else "regression", width)
-        self.weights_ = self._weigh(self._opinions(X), target, weight)
+        self._assign_columns(X, "multioutput" if width > 1 else "regression", width)
+        self.weights_ = self._find_weights(self._base_predictions(X), target, weight)
         return self
 
-    def _opinions(self, X: np.ndarray) -> np.ndarray:
-        """Return what each base says; shape (n_samples, n_models, n_outputs)."""
+    def _base_predictions(self, X: np.ndarray) -> np.ndarray:
+        """Return each base's predictions; shape (n_samples, n_models, n_outputs)."""
         return np.stack([block.of(X) for block in self.blocks_], axis=1)
 
     def predict(self, X) -> np.ndarray:
@@ -250,7 +252,7 @@ class CombiningRegressor(RegressorMixin, Combiner):
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        blend = self._blend(self._opinions(X))
+        blend = self._weighted_sum(self._base_predictions(X))
         return blend[:, 0] if self._y_is_column else blend
 
     def __sklearn_tags__(self):

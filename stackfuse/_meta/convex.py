@@ -1,4 +1,4 @@
-"""Convex combinations: the super learner."""
+"""The super learner: a convex combination of the bases' predictions."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ from stackfuse._meta.combiners import (
     CombiningRegressor,
 )
 from stackfuse._meta.pooling import (
-    NOTHING,
-    linked,
+    SMALLEST_SUM,
+    apply_link,
+    invert_link,
     log_loss,
-    unlinked,
 )
 from stackfuse._meta.simplex import (
     least_squares,
@@ -32,9 +32,9 @@ class ConvexClassifier(CombiningClassifier):
     per_class : bool, default=False
         Whether each class, or label, has weights of its own.
     columns : list of Column, default=None
-        What the columns of X are; a stack tells it, and :class:`OutOfFold` has them. By default
-        each column of X is a base if there are two classes, and otherwise each ``n_classes``
-        columns, one after another; those that are no probabilities are scores.
+        The origin of each column of X. A stack sets it; :class:`OutOfFold` has it too. By default
+        each column of X is a base if there are two classes, and otherwise each run of
+        ``n_classes`` columns; columns that are no probabilities count as scores.
 
     Attributes
     ----------
@@ -42,10 +42,10 @@ class ConvexClassifier(CombiningClassifier):
     bases_ : list of str
         The bases' names, in the order of the weights.
     blocks_ : list of Block
-        Which columns of X are whose.
+        The columns of each base.
     calibrators_ : list of (estimator or None)
-        Scores, such as those of ``decision_function``, are no probabilities: a logistic regression
-        on the columns of the one base makes them so first (Platt scaling).
+        For each base that contributes scores, such as those of ``decision_function``, a logistic
+        regression on its columns, which turns them into probabilities first (Platt scaling).
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
 
@@ -68,51 +68,59 @@ class ConvexClassifier(CombiningClassifier):
         self.per_class = per_class
         self.columns = columns
 
-    def _weigh(self, opinions, target, weight):
-        if not self._labels:
-            return _weights(opinions, target, weight, self.link, self.per_class)
-        # Each label is a problem of two classes; with weights of its own, or all are one.
-        two = np.stack([1 - opinions, opinions], axis=-1)
+    def _find_weights(self, predictions, target, weight):
+        if not self._is_multilabel:
+            return _minimise_log_loss(predictions, target, weight, self.link, self.per_class)
+        # Each label is a problem of two classes. Without weights per label, all are one problem.
+        pairs = np.stack([1 - predictions, predictions], axis=-1)
         if self.per_class:
             labels = range(target.shape[1])
-            parts = [_weights(two[:, :, j], target[:, j], weight, self.link) for j in labels]
+            parts = [
+                _minimise_log_loss(pairs[:, :, j], target[:, j], weight, self.link) for j in labels
+            ]
             return np.column_stack(parts)
-        rows = two.swapaxes(1, 2).reshape(-1, *two.shape[1::2])
-        return _weights(rows, target.ravel(), np.repeat(weight, target.shape[1]), self.link)
+        rows = pairs.swapaxes(1, 2).reshape(-1, *pairs.shape[1::2])
+        return _minimise_log_loss(
+            rows, target.ravel(), np.repeat(weight, target.shape[1]), self.link
+        )
 
 
-def _weights(
-    opinions: np.ndarray, target: np.ndarray, weight: np.ndarray, link: str, per_class: bool = False
+def _minimise_log_loss(
+    predictions: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray,
+    link: str,
+    per_class: bool = False,
 ) -> np.ndarray:
     """Return the weights with the smallest log-loss.
 
     Parameters
     ----------
-    opinions : ndarray of shape (n_samples, n_models, n_classes)
+    predictions : ndarray of shape (n_samples, n_models, n_classes)
     target : ndarray of shape (n_samples,)
     weight : ndarray of shape (n_samples,)
     link : {"identity", "logit"}
     per_class : bool
     """
-    said = linked(opinions, link, labels=False)
+    linked = apply_link(predictions, link, labels=False)
     share = weight / weight.sum()
-    is_true = np.eye(said.shape[2])[target]
+    is_true = np.eye(linked.shape[2])[target]
 
     def loss(weights):
-        average = (said * weights).sum(axis=1)
-        chances = unlinked(average, link, labels=False)
+        average = (linked * weights).sum(axis=1)
+        probabilities = invert_link(average, link, labels=False)
         if link == "identity":
-            average = np.maximum(average, NOTHING)
+            average = np.maximum(average, SMALLEST_SUM)
             slope = 1 / average.sum(axis=1, keepdims=True) - is_true / average
         else:
-            slope = chances - is_true
-        # What the loss changes by with each average, and so with each weight.
-        gradient = np.einsum("nc,nkc->kc", slope * share[:, None], said)
+            slope = probabilities - is_true
+        # The chain rule: from the slope by each average to the slope by each weight.
+        gradient = np.einsum("nc,nkc->kc", slope * share[:, None], linked)
         if weights.shape[1] == 1:
             gradient = gradient.sum(axis=1, keepdims=True)
-        return log_loss(chances, target, share, labels=False), gradient
+        return log_loss(probabilities, target, share, labels=False), gradient
 
-    n_models, n_classes = said.shape[1:]
+    n_models, n_classes = linked.shape[1:]
     shared = minimise(loss, np.full((n_models, 1), 1 / n_models))
     if not per_class:
         return shared[:, 0]
@@ -127,8 +135,8 @@ class ConvexRegressor(CombiningRegressor):
     per_output : bool, default=False
         Whether each column of y has weights of its own.
     columns : list of Column, default=None
-        What the columns of X are; a stack tells it. By default as many columns as y has, one after
-        another, are a base.
+        The origin of each column of X; a stack sets it. By default each run of as many columns as
+        y has is a base.
 
     Attributes
     ----------
@@ -152,8 +160,8 @@ class ConvexRegressor(CombiningRegressor):
         self.per_output = per_output
         self.columns = columns
 
-    def _weigh(self, opinions, target, weight):
-        errors = (opinions - target[:, None]) * np.sqrt(weight)[:, None, None]
+    def _find_weights(self, predictions, target, weight):
+        errors = (predictions - target[:, None]) * np.sqrt(weight)[:, None, None]
         if self.per_output:
             return np.column_stack([least_squares(column) for column in errors.transpose(2, 0, 1)])
         return least_squares(errors.swapaxes(1, 2).reshape(-1, errors.shape[1]))

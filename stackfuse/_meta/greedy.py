@@ -1,4 +1,4 @@
-"""Ensemble selection: base estimators are taken one after another, the best one each time."""
+"""Ensemble selection: add base estimators one after another, the best one each time."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from sklearn.utils import check_random_state
 
 from stackfuse._core import numeric
 from stackfuse._meta.combiners import Combiner
-from stackfuse._meta.pooling import linked
+from stackfuse._meta.pooling import apply_link
 from stackfuse._meta.scorers import (
     Score,
     ScoringClassifier,
@@ -18,49 +18,54 @@ from stackfuse._meta.scorers import (
 
 
 def select(
-    opinions: np.ndarray, score: Score, among: Iterable[int], *, n_rounds: int, sorted_start: bool
+    predictions: np.ndarray,
+    score: Score,
+    among: Iterable[int],
+    *,
+    n_rounds: int,
+    sorted_start: bool,
 ) -> np.ndarray:
-    """Return how often each base was taken when the average scored best.
+    """Return how often each base has been chosen in the selection that scored best.
 
     Parameters
     ----------
-    opinions : ndarray of shape (n_samples, n_models, n_outputs)
+    predictions : ndarray of shape (n_samples, n_models, n_outputs)
     score : callable
     among : iterable of int
-        The bases that may be taken.
+        The bases to choose from.
     n_rounds : int
-        How many are taken after the start.
+        The number of choices after the start.
     sorted_start : bool
-        Whether the first are the best ones by themselves: as many as score best together.
+        Whether to start with the bases that score best alone, as many as score best together.
 
     Returns
     -------
     counts : ndarray of shape (n_models,)
     """
     among = list(among)
-    alone = {k: score(opinions[:, k]) for k in among}
-    counts = np.zeros(opinions.shape[1])
+    scores_alone = {k: score(predictions[:, k]) for k in among}
+    counts = np.zeros(predictions.shape[1])
     best, best_score = counts, -np.inf
     if sorted_start:
         trial = counts.copy()
-        for k in sorted(among, key=lambda k: -alone[k]):  # the first of equals stays first
+        for k in sorted(among, key=lambda k: -scores_alone[k]):  # the first of equals stays first
             trial = trial + np.eye(len(counts))[k]
-            total = score(_average(opinions, trial))
+            total = score(_average(predictions, trial))
             if total > best_score:
                 best, best_score = trial, total
         counts = best
     for _ in range(n_rounds):
         trials = {k: counts + np.eye(len(counts))[k] for k in among}
-        scores = {k: score(_average(opinions, trial)) for k, trial in trials.items()}
-        taken = max(among, key=lambda k: scores[k])
-        counts = trials[taken]
-        if scores[taken] > best_score:
-            best, best_score = counts, scores[taken]
+        scores = {k: score(_average(predictions, trial)) for k, trial in trials.items()}
+        chosen = max(among, key=lambda k: scores[k])
+        counts = trials[chosen]
+        if scores[chosen] > best_score:
+            best, best_score = counts, scores[chosen]
     return best
 
 
-def _average(opinions: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return np.einsum("nkc,k->nc", opinions, counts / counts.sum())
+def _average(predictions: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.einsum("nkc,k->nc", predictions, counts / counts.sum())
 
 
 def _check_selection(selection) -> None:
@@ -73,39 +78,40 @@ def _check_selection(selection) -> None:
 
 
 class _Greedy(Combiner):
-    """The selection, for classes and numbers alike."""
+    """The selection, shared by classifier and regressor."""
 
-    def _weights_of(self, opinions: np.ndarray, score: Score) -> np.ndarray:
+    def _select_weights(self, predictions: np.ndarray, score: Score) -> np.ndarray:
         _check_selection(self)
-        alone = np.array([score(opinions[:, k]) for k in range(opinions.shape[1])])
-        places = finite_places(alone, self.scoring, len(opinions))
+        scores_alone = np.array([score(predictions[:, k]) for k in range(predictions.shape[1])])
+        places = finite_places(scores_alone, self.scoring, len(predictions))
         score, bags = least_if_not_finite(score), [places]
         if self.n_bags > 1:
             rng = check_random_state(self.random_state)
             size = max(1, round(self.bag_fraction * len(places)))
             bags = [rng.choice(places, size, replace=False) for _ in range(self.n_bags)]
-        how = {"n_rounds": self.n_rounds, "sorted_start": self.sorted_start}
-        counts = [select(opinions, score, np.sort(bag), **how) for bag in bags]
+        settings = {"n_rounds": self.n_rounds, "sorted_start": self.sorted_start}
+        counts = [select(predictions, score, np.sort(bag), **settings) for bag in bags]
         return np.mean([count / count.sum() for count in counts], axis=0)
 
 
 class GreedyClassifier(_Greedy, ScoringClassifier):
-    """Ensemble selection with replacement: by any metric, and stopped where it is best.
+    """Ensemble selection with replacement, by any metric.
 
-    A meta-learner for :class:`StackingClassifier`. Round by round the base is added, perhaps again,
-    with which the average of all those taken scores best; the weights are how often each was.
+    A meta-learner for :class:`StackingClassifier`. Each round adds the base, perhaps once more,
+    that makes the average of all chosen bases score best. A base's weight is its share of the
+    choices.
 
     Parameters
     ----------
     scoring : str or callable, default=None
         Any of scikit-learn's scorers, such as ``"roc_auc"``; by default the log-loss.
     n_rounds : int, default=50
-        Bases that are taken. The selection that scored best on the way is kept.
+        Number of rounds. The selection that scored best on the way is kept.
     sorted_start : bool, default=True
-        Whether it begins with the best bases by themselves, as many as score best together, which
-        keeps it from overfitting to the first choice.
+        Whether to start with the bases that score best alone, as many as score best together. This
+        keeps the selection from overfitting to its first choice.
     n_bags : int, default=1
-        With more than one, selection is repeated among random parts of the bases, and the weights
+        With more than one, the selection is repeated on random parts of the bases, and the weights
         are averaged: worth it for dozens of bases.
     bag_fraction : float, default=0.5
         Part of the bases in each bag.
@@ -157,9 +163,9 @@ class GreedyClassifier(_Greedy, ScoringClassifier):
         self.random_state = random_state
         self.columns = columns
 
-    def _weigh(self, opinions, target, weight):
-        said = linked(opinions, self.link, labels=self._labels)
-        return self._weights_of(said, self._score(target, weight))
+    def _find_weights(self, predictions, target, weight):
+        linked = apply_link(predictions, self.link, labels=self._is_multilabel)
+        return self._select_weights(linked, self._score(target, weight))
 
 
 class GreedyRegressor(_Greedy, ScoringRegressor):
@@ -209,5 +215,5 @@ class GreedyRegressor(_Greedy, ScoringRegressor):
         self.random_state = random_state
         self.columns = columns
 
-    def _weigh(self, opinions, target, weight):
-        return self._weights_of(opinions, self._score(target, weight))
+    def _find_weights(self, predictions, target, weight):
+        return self._select_weights(predictions, self._score(target, weight))

@@ -1,8 +1,8 @@
-"""The networks that combine predictions: a fusion strategy between a table and a target.
+"""Build the networks of Keras heads: a fusion strategy between a table and a target.
 
-Some strategies keep the meaning of what they combine: a mean of probabilities is one, of forecasts
-it is one too. Their networks end there. What the others make is features, and a dense layer on top
-of it predicts.
+Some strategies keep the meaning of their inputs: a mean of probabilities is a probability, and a
+mean of forecasts is a forecast. Their output is the prediction. The other strategies make features,
+and a dense layer on top predicts.
 """
 
 from collections.abc import Sequence
@@ -19,27 +19,27 @@ from stackfuse._meta.blocks import (
     Block,
     blocks_by_base,
     blocks_of,
-    calibrator,
+    fit_calibrator,
 )
 from stackfuse._meta.pooling import (
-    NOTHING,
-    SMALLEST,
+    SMALLEST_PROBABILITY,
+    SMALLEST_SUM,
 )
 
-#: Strategies that weigh the bases row by row, by all that the table holds.
-_BY_ROW = ("attention", "gated")
+#: Strategies that weigh the bases row by row, by all columns of the table.
+_WEIGHTED_BY_ROW = ("attention", "gated")
 
 #: Strategies that make features, for classes and for numbers.
 _FEATURES = ("dense", "concat", "bilinear")
 
-#: Those that do so for numbers only: a sum or a product of forecasts is none.
+#: Strategies that make features for numbers only: a sum or a product of forecasts is no forecast.
 _FEATURES_OF_NUMBERS = ("add", "multiply")
 
 #: Strategies with layers of their own.
-_DEEP = ("dense", "gated")
+_WITH_HIDDEN_LAYERS = ("dense", "gated")
 
-#: Hidden units of a gate where none are given.
-_GATE = (16,)
+#: Hidden units of a gate by default.
+_GATE_UNITS = (16,)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Head:
     activation : str
         Of the hidden layers.
     columns : sequence of Column or None
-        What the columns of the table are.
+        The origin of each column of the table.
     """
 
     fusion: str
@@ -63,26 +63,26 @@ class Head:
     columns: Sequence | None
 
     def check(self) -> None:
-        """Raise if the settings are none, or do not go together."""
+        """Raise if a setting is invalid, or settings contradict each other."""
         fusion_named(self.fusion)
         if isinstance(self.hidden_units, int):
             raise ValueError(
                 f"hidden_units must be a sequence of widths, got {self.hidden_units}: "
                 f"use hidden_units=({self.hidden_units},)."
             )
-        if len(self.hidden_units) and self.fusion not in _DEEP:
+        if len(self.hidden_units) and self.fusion not in _WITH_HIDDEN_LAYERS:
             raise ValueError(
                 f"fusion={self.fusion!r} has no hidden layers, got "
                 f"hidden_units={self.hidden_units!r}: use hidden_units=() or "
-                f"fusion={messages.listed(_DEEP)}."
+                f"fusion={messages.listed(_WITH_HIDDEN_LAYERS)}."
             )
 
     def makes_features(self, *, numbers: bool) -> bool:
-        """Whether a layer on top of the strategy predicts, or what it makes is the prediction."""
+        """Whether the strategy makes features, so that a layer on top has to predict."""
         return self.fusion in _FEATURES or (numbers and self.fusion in _FEATURES_OF_NUMBERS)
 
     def network(self, X: np.ndarray, y: np.ndarray, task: targets.Task, width: int) -> Any:
-        """Return the network, not trained.
+        """Return the untrained network.
 
         Parameters
         ----------
@@ -101,75 +101,75 @@ class Head:
         table = keras.Input((X.shape[1],), dtype="float64")
         numbers = task in ("regression", "multioutput")
         if self.makes_features(numbers=numbers):
-            outputs = self._predicted(self._features(table, X, task, width), y, task, width)
+            outputs = self._output_layer(self._features(table, X, task, width), y, task, width)
         elif numbers:
             blocks = self._blocks(X, task, width)
             self._check_positive(blocks, X)
-            outputs = self._fused(table, [_columns(table, block) for block in blocks], X)
+            outputs = self._fuse(table, [_take_block(table, block) for block in blocks], X)
         else:
             blocks = self._blocks(X, task, width)
-            chances = [_chances(table, block, X, y, task) for block in blocks]
-            outputs = _as_chances(self._fused(table, chances, X, normalize=True), task)
+            probabilities = [_base_probabilities(table, block, X, y, task) for block in blocks]
+            outputs = _as_probabilities(self._fuse(table, probabilities, X, normalize=True), task)
         return keras.Model(table, outputs)
 
     def _blocks(self, X, task: targets.Task, width: int) -> list[Block]:
         names = [f"x{k}" for k in range(X.shape[1])]
-        by_row = self.fusion in _BY_ROW
-        return blocks_of(self.columns, X, names, task=task, width=width, passed_too=by_row)
+        by_row = self.fusion in _WEIGHTED_BY_ROW
+        return blocks_of(self.columns, X, names, task=task, width=width, allow_passthrough=by_row)
 
-    def _fused(self, table, tensors: list, X: np.ndarray, *, normalize: bool = False):
-        """Apply the strategy to predictions that have one shape; those of one base stay."""
+    def _fuse(self, table, tensors: list, X: np.ndarray, *, normalize: bool = False):
+        """Apply the strategy to predictions of one shape; those of a single base stay unchanged."""
         if len(tensors) == 1:
             return tensors[0]
         options: dict[str, Any] = {}
-        if self.fusion in _BY_ROW:
+        if self.fusion in _WEIGHTED_BY_ROW:
             options["context"] = standardized(table, X)
         if self.fusion == "gated":
-            options |= {"hidden_units": tuple(self.hidden_units) or _GATE}
+            options |= {"hidden_units": tuple(self.hidden_units) or _GATE_UNITS}
             options |= {"activation": self.activation}
         if self.fusion in ("multiply", "geometric"):
             options["normalize"] = normalize
         if self.fusion == "geometric":
             options["weights"] = "learned"
         if normalize and self.fusion in ("multiply", "geometric"):
-            tensors = [_bounded(tensor) for tensor in tensors]
+            tensors = [_raised_from_zero(tensor) for tensor in tensors]
         return fusion_named(self.fusion)(tensors, **options)
 
     def _features(self, table, X: np.ndarray, task: targets.Task, width: int):
-        """Apply the strategy where a dense layer is going to read what it makes."""
+        """Apply the strategy so that its result can be the input of a dense layer."""
         strategy = fusion_named(self.fusion)
         if self.fusion == "dense":
             units = {"hidden_units": self.hidden_units, "activation": self.activation}
             return strategy([standardized(table, X)], **units)
         if self.fusion in _FEATURES:
             scaled = standardized(table, X)
-            parts = [_columns(scaled, block) for block in self._parts(X)]
+            parts = [_take_block(scaled, block) for block in self._blocks_of_table(X)]
             if self.fusion == "bilinear" and len(parts) < 2:
                 raise ValueError("fusion='bilinear' multiplies two bases, but X holds one.")
             return strategy(parts)
         blocks = self._blocks(X, task, width)
-        fused = strategy([_columns(table, block) for block in blocks])
+        fused = strategy([_take_block(table, block) for block in blocks])
         return standardized(fused, np.asarray(keras.Model(table, fused)(X)))
 
-    def _parts(self, X: np.ndarray) -> list[Block]:
-        """Return the bases' columns, and as one more part those that are passed through."""
+    def _blocks_of_table(self, X: np.ndarray) -> list[Block]:
+        """Return the bases' blocks, and one more block for the columns that are passed through."""
         if self.columns is None:
             return [Block(f"x{k}", (k,)) for k in range(X.shape[1])]
         blocks, passed = blocks_by_base(self.columns, X)
         return [*blocks, Block("X", passed)] if passed else blocks
 
-    def _predicted(self, features, y: np.ndarray, task: targets.Task, width: int):
+    def _output_layer(self, features, y: np.ndarray, task: targets.Task, width: int):
         """Return the output of a dense layer, on the scale of y."""
         links: dict[str, str] = dict.fromkeys(["binary", "multiclass"], "softmax")
         link = (links | {"multilabel": "sigmoid"}).get(task)
         outputs = layers.Dense(width, link, dtype="float64")(features)
         if link is None:
             mean, scale = _moments(y.reshape(len(y), -1))
-            outputs = _affine(scale, mean)(outputs)
+            outputs = _frozen_affine(scale, mean)(outputs)
         return outputs
 
     def _check_positive(self, blocks: list[Block], X: np.ndarray) -> None:
-        """Raise if a geometric mean would be taken of numbers that have none."""
+        """Raise if a geometric mean would be taken of numbers that are not positive."""
         if self.fusion != "geometric":
             return
         lowest = min(block.of(X).min() for block in blocks)
@@ -180,46 +180,46 @@ class Head:
             )
 
 
-def _columns(table, block: Block):
+def _take_block(table, block: Block):
     return ops.take(table, np.array(block.places), axis=1)
 
 
-def _chances(table, block: Block, X: np.ndarray, y: np.ndarray, task: targets.Task):
-    """Return what a base says of the classes; of labels, of having each and not having it.
+def _base_probabilities(table, block: Block, X: np.ndarray, y: np.ndarray, task: targets.Task):
+    """Return a base's probabilities of the classes; of labels, of lacking and of having each.
 
     Returns
     -------
-    chances : KerasTensor of shape (batch, n_classes) or (batch, n_labels, 2)
+    probabilities : KerasTensor of shape (batch, n_classes) or (batch, n_labels, 2)
     """
-    said = _columns(table, block)
+    outputs = _take_block(table, block)
     if block.scores:
-        scaler, logistic = (step for _, step in calibrator(block.of(X), y).steps)
-        said = _affine(1 / scaler.scale_, -scaler.mean_ / scaler.scale_)(said)
+        scaler, logistic = (step for _, step in fit_calibrator(block.of(X), y).steps)
+        outputs = _frozen_affine(1 / scaler.scale_, -scaler.mean_ / scaler.scale_)(outputs)
         kernel, bias = logistic.coef_.T, logistic.intercept_
         link = "sigmoid" if len(bias) == 1 else "softmax"
         layer = layers.Dense(len(bias), link, trainable=False, dtype="float64")
-        said = layer(said)
+        outputs = layer(outputs)
         layer.set_weights([kernel, bias])
     if task == "multilabel":
-        return ops.stack([1 - said, said], axis=-1)
-    return ops.concatenate([1 - said, said], axis=-1) if said.shape[1] == 1 else said
+        return ops.stack([1 - outputs, outputs], axis=-1)
+    return ops.concatenate([1 - outputs, outputs], axis=-1) if outputs.shape[1] == 1 else outputs
 
 
-def _bounded(chances):
-    """Keep probabilities from saying never: the logarithm of nothing would outvote all others."""
-    return ops.maximum(chances, np.full(1, SMALLEST))
+def _raised_from_zero(probabilities):
+    """Raise probabilities of zero, whose logarithm would outvote all other bases."""
+    return ops.maximum(probabilities, np.full(1, SMALLEST_PROBABILITY))
 
 
-def _as_chances(pooled, task: targets.Task):
-    """Return pooled probabilities from an activation, which makes those of classes sum to one."""
-    logs = ops.log(ops.maximum(pooled, np.full(1, NOTHING)))
+def _as_probabilities(pooled, task: targets.Task):
+    """Return pooled probabilities as the output of an activation; those of classes sum to one."""
+    logs = ops.log(ops.maximum(pooled, np.full(1, SMALLEST_SUM)))
     if task == "multilabel":
         return layers.Activation("sigmoid", dtype="float64")(logs[..., 1] - logs[..., 0])
     return layers.Activation("softmax", dtype="float64")(logs)
 
 
 def standardized(tensor, values: np.ndarray):
-    """Return a tensor with the mean 0 and the deviation 1 that some values of it get.
+    """Scale a tensor so that the given values of it have mean 0 and standard deviation 1.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def standardized(tensor, values: np.ndarray):
     values : ndarray of shape (n_samples, n_columns)
     """
     mean, scale = _moments(values)
-    return _affine(1 / scale, -mean / scale)(tensor)
+    return _frozen_affine(1 / scale, -mean / scale)(tensor)
 
 
 def _moments(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -236,11 +236,11 @@ def _moments(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return table.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0)
 
 
-def _affine(scale: np.ndarray, offset: np.ndarray):
+def _frozen_affine(scale: np.ndarray, offset: np.ndarray):
     """Return a frozen layer that computes ``x * scale + offset``, column by column.
 
-    A batch normalisation of mean 0 and variance 1 does that with two weights, so that heads
-    for different data remain one architecture and share one compiled program.
+    A batch normalisation of mean 0 and variance 1 does that with two weights. So heads for
+    different data have one architecture and share one compiled program.
     """
     layer = keras.layers.BatchNormalization(epsilon=0.0, trainable=False, dtype="float64")
     layer.build((None, len(scale)))

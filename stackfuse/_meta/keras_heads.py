@@ -25,8 +25,8 @@ from stackfuse._oof import prediction_columns
 #: Gradient steps of a head's fit if `epochs` is None.
 _STEPS = 1000
 
-#: The least rows, in all and of each class, of which "auto" holds some out.
-_ENOUGH, _ENOUGH_OF_A_CLASS = 200, 10
+#: With fewer rows, in all or of a class, "auto" holds no rows out.
+_MIN_ROWS, _MIN_ROWS_OF_A_CLASS = 200, 10
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class HeadBuilder(Builder):
 
 @dataclass(frozen=True)
 class HeadSettings(FitSettings):
-    """The settings of a head's fit; the data set the defaults.
+    """The settings of a head's fit; some defaults depend on the data.
 
     Attributes
     ----------
@@ -82,8 +82,8 @@ class HeadSettings(FitSettings):
         """See :meth:`stackfuse._networks.FitSettings.fraction`."""
         if self.validation_split != "auto":
             return self.validation_split
-        few = strata is not None and np.bincount(strata).min() < _ENOUGH_OF_A_CLASS
-        return 0.0 if few or n_rows < _ENOUGH else 0.1
+        too_few = strata is not None and np.bincount(strata).min() < _MIN_ROWS_OF_A_CLASS
+        return 0.0 if too_few or n_rows < _MIN_ROWS else 0.1
 
     def training(self, fitted, rows, target, weights, groups, for_fit):
         """See :meth:`stackfuse._networks.FitSettings.training`; validation may end it early."""
@@ -97,8 +97,8 @@ class HeadSettings(FitSettings):
         return training
 
 
-class _Head(prediction_columns.ColumnsMixin):
-    """The parameters of the two heads; they compute in float64."""
+class _HeadParameters(prediction_columns.ColumnsMixin):
+    """The parameters that both heads share; heads compute in float64."""
 
     _takes_sparse = False
 
@@ -152,7 +152,7 @@ class _Head(prediction_columns.ColumnsMixin):
         if self.fusion not in ("weighted", "geometric"):
             raise AttributeError(f"fusion={self.fusion!r} has no weights that hold for all rows.")
         check_is_fitted(self)
-        # Of trainable layers there is this one only: calibrators are frozen.
+        # This is the only trainable layer: calibrators are frozen.
         layers = [layer for layer in self.model_.layers if layer.trainable_weights]
         scores = np.asarray(layers[0].kernel)[0] if layers else np.zeros(1)
         powers = np.exp(scores - scores.max())
@@ -160,16 +160,16 @@ class _Head(prediction_columns.ColumnsMixin):
 
 
 def _head_tags(tags, head: Head):
-    """Return the tags of a network as those of a head."""
+    """Adapt the tags of a network to a head."""
     tags.input_tags.three_d_array = False
-    pools = not head.makes_features(numbers=tags.regressor_tags is not None)
-    for own in (tags.classifier_tags, tags.regressor_tags):
-        if own is not None:
-            own.poor_score = pools  # then it weighs predictions, and learns no features
+    combines = not head.makes_features(numbers=tags.regressor_tags is not None)
+    for task_tags in (tags.classifier_tags, tags.regressor_tags):
+        if task_tags is not None:
+            task_tags.poor_score = combines  # then it weighs predictions, and learns no features
     return tags
 
 
-class FusionClassifier(_Head, NetworkClassifier):
+class FusionClassifier(_HeadParameters, NetworkClassifier):
     """A Keras head that learns how to combine classifiers.
 
     A meta-learner for :class:`StackingClassifier`, trained and computed in float64.
@@ -178,14 +178,14 @@ class FusionClassifier(_Head, NetworkClassifier):
     ----------
     fusion : str, default="dense"
         How the table is combined. ``"dense"``, ``"concat"`` and ``"bilinear"`` make features of any
-        numeric table, under a softmax layer. The others combine probabilities:
-        ``"average"``, ``"add"`` (the same, once it sums to one), ``"maximum"`` and ``"multiply"``
-        (product of experts) learn nothing; ``"weighted"`` and ``"geometric"`` learn one convex
-        weight per base, ``"attention"`` and ``"gated"`` weights of each row, from all columns,
-        those of X that are passed through included.
+        numeric table, below a softmax layer. The others combine probabilities. ``"average"``,
+        ``"add"`` (the same after scaling to one), ``"maximum"`` and ``"multiply"`` (product of
+        experts) learn nothing. ``"weighted"`` and ``"geometric"`` learn one convex weight per base.
+        ``"attention"`` and ``"gated"`` compute the weights of each row from all columns, also
+        from those of X that are passed through.
     hidden_units : sequence of int, default=()
-        Widths of the hidden layers of ``"dense"``, a linear softmax model without any, and of the
-        gate of ``"gated"``, by default one of 16 units.
+        Widths of the hidden layers of ``"dense"``, which is a linear softmax model without any,
+        and of the gate of ``"gated"``, which has one layer of 16 units by default.
     activation : str, default="relu"
         Of the hidden layers.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
@@ -194,17 +194,18 @@ class FusionClassifier(_Head, NetworkClassifier):
         By default as many as make 1,000 gradient steps, at least 20.
     batch_size : int, default=128
     validation_split : float or "auto", default="auto"
-        Part of the rows that is held out; training stops when the loss on it has not fallen for
-        some epochs, and the best weights are kept. By default a tenth where there are 200 rows and
-        10 of each class, else nothing.
+        Part of the rows that is held out. Training stops when the loss on it has not fallen for
+        `patience` epochs, and the best weights are kept. "auto" holds out a tenth if there are at
+        least 200 rows and 10 of each class, else nothing.
     patience : int or None, default=None
-        How many epochs that is; by default a tenth of `epochs`, at least 5.
+        By default a tenth of `epochs`, at least 5.
     callbacks : list of keras.callbacks.Callback, default=None
     random_state : int, RandomState or None, default=None
         See :class:`KerasClassifier`.
     verbose : int, default=0
     columns : list of Column, default=None
-        See :class:`ConvexClassifier`; scores are made probabilities there, without weights.
+        See :class:`ConvexClassifier`. Scores are turned into probabilities first, by a logistic
+        regression that does not use ``sample_weight``.
 
     Attributes
     ----------
@@ -229,14 +230,14 @@ class FusionClassifier(_Head, NetworkClassifier):
         return _head_tags(super().__sklearn_tags__(), self._head)
 
 
-class FusionRegressor(_Head, NetworkRegressor):
+class FusionRegressor(_HeadParameters, NetworkRegressor):
     """A Keras head that learns how to combine regressors.
 
     Parameters
     ----------
     fusion : str, default="dense"
-        See :class:`FusionClassifier`. A sum or a product of forecasts is none, so under ``"add"``
-        and ``"multiply"`` there is a linear layer, as under ``"dense"``.
+        See :class:`FusionClassifier`. A sum or a product of forecasts is no forecast: a linear
+        layer follows ``"add"`` and ``"multiply"``, as it follows ``"dense"``.
     hidden_units, activation, optimizer, learning_rate, epochs, batch_size, validation_split, \
 patience, callbacks, random_state, verbose, columns
         See :class:`FusionClassifier`.

@@ -1,4 +1,4 @@
-"""Opinions about classes, averaged: linearly, or by their logarithms.
+"""Average probabilities, linearly or by their logarithms.
 
 Arrays of probabilities have the classes, or the labels of a multilabel target, on their last axis.
 """
@@ -7,47 +7,47 @@ import numpy as np
 
 from stackfuse._core import messages
 
-#: How probabilities may be averaged.
+#: The scales on which probabilities are averaged.
 LINKS = ("identity", "logit")
 
-#: Logarithms are taken of probabilities of at least this: a base that says 0 does not know more.
-SMALLEST = 1e-7
+#: Smaller probabilities count as this before a logarithm, so that one base cannot outvote all.
+SMALLEST_PROBABILITY = 1e-7
 
-#: Added up, probabilities of nothing at all would not be divided by zero.
-NOTHING = 1e-15
+#: Averages count as at least this, so that their sum is never zero.
+SMALLEST_SUM = 1e-15
 
-#: The loss of a probability below this is that of this, as in scikit-learn's.
+#: Smaller probabilities count as this in the loss, as in scikit-learn's.
 _EPSILON = np.finfo(np.float64).eps
 
 
 def check_link(link: str) -> None:
-    """Raise unless this is a way to average probabilities."""
+    """Raise unless a link is known."""
     if link not in LINKS:
         raise ValueError(f"link must be {messages.listed(LINKS)}, got {link!r}.")
 
 
-def linked(chances: np.ndarray, link: str, *, labels: bool) -> np.ndarray:
+def apply_link(probabilities: np.ndarray, link: str, *, labels: bool) -> np.ndarray:
     """Return probabilities on the scale on which they are averaged.
 
     Parameters
     ----------
-    chances : ndarray of shape (..., n_classes)
+    probabilities : ndarray of shape (..., n_classes)
     link : {"identity", "logit"}
-        With "logit" the logarithms of classes' probabilities: once averaged they are scaled to sum
-        to one, so that of two classes their difference, the log-odds, is what counts.
+        "logit" gives logarithms of the classes' probabilities. After averaging they are scaled to
+        sum to one, so that of two classes only the difference counts, which is the log-odds.
     labels : bool
-        Whether these are labels, of which each has log-odds of its own.
+        Whether the last axis holds labels; each label has its own log-odds.
     """
     if link == "identity":
-        return chances
-    chances = np.clip(chances, SMALLEST, 1 - SMALLEST)
-    return np.log(chances) - np.log(1 - chances) if labels else np.log(chances)
+        return probabilities
+    probabilities = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    return np.log(probabilities) - np.log(1 - probabilities) if labels else np.log(probabilities)
 
 
-def unlinked(average: np.ndarray, link: str, *, labels: bool) -> np.ndarray:
-    """Return averages, on the scale of the link, as probabilities; those of classes sum to one."""
+def invert_link(average: np.ndarray, link: str, *, labels: bool) -> np.ndarray:
+    """Turn averages on the scale of the link into probabilities; those of classes sum to one."""
     if link == "identity":
-        average = np.maximum(average, NOTHING)
+        average = np.maximum(average, SMALLEST_SUM)
         return average if labels else average / average.sum(axis=-1, keepdims=True)
     if labels:
         return 1 / (1 + np.exp(-average))
@@ -56,13 +56,13 @@ def unlinked(average: np.ndarray, link: str, *, labels: bool) -> np.ndarray:
 
 
 def log_loss(
-    chances: np.ndarray, target: np.ndarray, weight: np.ndarray, *, labels: bool
+    probabilities: np.ndarray, target: np.ndarray, weight: np.ndarray, *, labels: bool
 ) -> np.ndarray:
-    """Return the mean of minus the logarithm of what was said of the truth.
+    """Return the mean of minus the logarithm of the true class's probability.
 
     Parameters
     ----------
-    chances : ndarray of shape (n_samples, ..., n_classes)
+    probabilities : ndarray of shape (n_samples, ..., n_classes)
     target : ndarray of shape (n_samples,), or (n_samples, n_labels) with `labels`
         Class numbers or indicators.
     weight : ndarray of shape (n_samples,)
@@ -71,13 +71,13 @@ def log_loss(
     Returns
     -------
     loss : ndarray of shape (...)
-        Of labels the mean over them.
+        With `labels` the mean over the labels.
     """
     rows = np.arange(len(target))
     if labels:
-        true = target.reshape(len(target), *[1] * (chances.ndim - 2), -1)
-        said = np.where(true == 1, chances, 1 - chances)
-        surprise = -np.log(np.maximum(said, _EPSILON)).mean(axis=-1)
+        true = target.reshape(len(target), *[1] * (probabilities.ndim - 2), -1)
+        probability_of_label = np.where(true == 1, probabilities, 1 - probabilities)
+        losses = -np.log(np.maximum(probability_of_label, _EPSILON)).mean(axis=-1)
     else:
-        surprise = -np.log(np.maximum(chances[rows, ..., target], _EPSILON))
-    return np.average(surprise, axis=0, weights=weight)
+        losses = -np.log(np.maximum(probabilities[rows, ..., target], _EPSILON))
+    return np.average(losses, axis=0, weights=weight)

@@ -1,4 +1,4 @@
-"""What a combination of predictions is worth: by scikit-learn's scorers, or by the loss."""
+"""Score a combination of predictions by scikit-learn's scorers, or by the loss."""
 
 from collections.abc import Callable
 
@@ -11,26 +11,26 @@ from stackfuse._meta.combiners import (
     CombiningRegressor,
 )
 from stackfuse._meta.pooling import (
+    invert_link,
     log_loss,
-    unlinked,
 )
 
-#: From averages of opinions, of shape (n_samples, n_outputs), to a score; higher is better.
+#: From averaged predictions of shape (n_samples, n_outputs) to a score; higher is better.
 Score = Callable[[np.ndarray], float]
 
 
-class ChancesAsX(ClassifierMixin, BaseEstimator):
+class ProbabilitiesAsX(ClassifierMixin, BaseEstimator):
     """A classifier that returns its X as probabilities, for scikit-learn's scorers."""
 
     def __init__(self, classes, labels):
         self.classes_ = classes
-        self._labels = labels
+        self._is_multilabel = labels
 
     def predict_proba(self, X):
         return X
 
     def predict(self, X):
-        return (X > 0.5).astype(int) if self._labels else self.classes_[X.argmax(axis=1)]
+        return (X > 0.5).astype(int) if self._is_multilabel else self.classes_[X.argmax(axis=1)]
 
 
 class ScoresAsX(ClassifierMixin, BaseEstimator):
@@ -69,25 +69,24 @@ class ScoringClassifier(CombiningClassifier):
     scoring: str | Callable | None
 
     def _score(self, target: np.ndarray, weight: np.ndarray) -> Score:
-        labels = self._labels
+        labels = self._is_multilabel
         if self.scoring is None:
-            return lambda average: (
-                -float(
-                    log_loss(
-                        unlinked(average, self.link, labels=labels), target, weight, labels=labels
-                    )
-                )
-            )
+
+            def score(average: np.ndarray) -> float:
+                probabilities = invert_link(average, self.link, labels=labels)
+                return -float(log_loss(probabilities, target, weight, labels=labels))
+
+            return score
         scorer, params = get_scorer(self.scoring), _weights_if_any(weight)
-        reader = ChancesAsX(self.classes_, labels)
+        reader = ProbabilitiesAsX(self.classes_, labels)
         y = target if labels else self.classes_[target]
         return lambda average: scorer(
-            reader, unlinked(average, self.link, labels=labels), y, **params
+            reader, invert_link(average, self.link, labels=labels), y, **params
         )
 
 
 class ScoringRegressor(CombiningRegressor):
-    """Base of the regressors that do."""
+    """Base of the regressors that try combinations and keep what scores best."""
 
     scoring: str | Callable | None
 
@@ -102,7 +101,7 @@ class ScoringRegressor(CombiningRegressor):
 
 
 def least_if_not_finite(score: Score) -> Score:
-    """Return a score of which NaN and infinity are the least value: such a choice loses."""
+    """Return a score that is minus infinity in place of NaN and infinity: such a choice loses."""
 
     def finite(average: np.ndarray) -> float:
         value = score(average)
@@ -112,12 +111,12 @@ def least_if_not_finite(score: Score) -> Score:
 
 
 def finite_places(scores: np.ndarray, scoring, n_samples: int) -> np.ndarray:
-    """Return the numbers of the bases that have a finite score; the others are never chosen.
+    """Return the numbers of the bases with a finite score; the others are never chosen.
 
     Raises
     ------
     ValueError
-        If there are none.
+        If no score is finite.
     """
     places = np.flatnonzero(np.isfinite(scores))
     if not len(places):

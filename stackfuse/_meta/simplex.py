@@ -1,4 +1,4 @@
-"""The best point of a simplex: weights that are not negative and sum to one."""
+"""Find the best weights that are not negative and sum to one: a point of the simplex."""
 
 import warnings
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from scipy.optimize import minimize, nnls
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 
-#: A weight below this counts as none.
-_NO_WEIGHT = 1e-7
+#: Smaller weights count as zero.
+_SMALLEST_WEIGHT = 1e-7
 
-#: By how much a loss may be above the smallest one before the search goes on, and how often.
-_MISSED, _TURNS = 1e-4, 3
+#: The duality gap at which the search ends, and the number of turns after which it gives up.
+_ACCEPTED_GAP, _MAX_TURNS = 1e-4, 3
 
 
 def least_squares(errors: np.ndarray) -> np.ndarray:
@@ -60,24 +60,25 @@ def minimise(loss: Callable, start: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    Two searches take turns until the duality gap shows that nothing better is left: one over free
-    numbers of which the weights are the softmax, which does not stumble where a log-loss has no
-    bound, and one within the bounds, which goes on where a step to the border left no slope.
+    Two searches take turns until the duality gap is small. One searches over unbounded scores, of
+    which the weights are the softmax: it can cope with a log-loss without bound. The other searches
+    over the weights within their bounds: it goes on where a weight near zero has left the softmax
+    no slope.
     """
-    for search in (_over_softmax, _within_bounds) * _TURNS:
-        weights = np.maximum(search(loss, start), _NO_WEIGHT)
+    for search in (_over_softmax, _within_bounds) * _MAX_TURNS:
+        weights = np.maximum(search(loss, start), _SMALLEST_WEIGHT)
         weights /= weights.sum(axis=0)
-        missed = _gap(loss, weights)
-        if missed < _MISSED:
+        gap = _duality_gap(loss, weights)
+        if gap < _ACCEPTED_GAP:
             break
         start = 0.9 * weights + 0.1 / len(weights)
     else:
         warnings.warn(
-            f"The weights may not be the best ones: the loss could fall by {missed:.1g}.",
+            f"The weights may not be the best ones: the loss could fall by {gap:.1g}.",
             ConvergenceWarning,
             stacklevel=2,
         )
-    weights = np.where(weights > 2 * _NO_WEIGHT, weights, 0)
+    weights = np.where(weights > 2 * _SMALLEST_WEIGHT, weights, 0)
     return weights / weights.sum(axis=0)
 
 
@@ -85,14 +86,14 @@ def _within_bounds(loss: Callable, start: np.ndarray) -> np.ndarray:
     shape = start.shape
     sums = np.kron(np.ones(shape[0]), np.eye(shape[1]))  # of each column of the weights
 
-    def flat(numbers):
-        value, gradient = loss(np.maximum(numbers.reshape(shape), _NO_WEIGHT))
+    def loss_of_flat(numbers):
+        value, gradient = loss(np.maximum(numbers.reshape(shape), _SMALLEST_WEIGHT))
         return value, gradient.ravel()
 
     total = {"type": "eq", "fun": lambda w: sums @ w - 1, "jac": lambda w: sums}
-    bounds = [(_NO_WEIGHT, 1.0)] * start.size
-    found = minimize(
-        flat,
+    bounds = [(_SMALLEST_WEIGHT, 1.0)] * start.size
+    result = minimize(
+        loss_of_flat,
         start.ravel(),
         jac=True,
         method="SLSQP",
@@ -100,23 +101,25 @@ def _within_bounds(loss: Callable, start: np.ndarray) -> np.ndarray:
         constraints=total,
         options={"ftol": 1e-14, "maxiter": 500},
     )
-    return found.x.reshape(shape)
+    return result.x.reshape(shape)
 
 
 def _over_softmax(loss: Callable, start: np.ndarray) -> np.ndarray:
     shape = start.shape
 
-    def free(numbers):
+    def loss_of_scores(numbers):
         weights = softmax(numbers.reshape(shape), axis=0)
-        value, gradient = loss(np.maximum(weights, _NO_WEIGHT))
+        value, gradient = loss(np.maximum(weights, _SMALLEST_WEIGHT))
         return value, (weights * (gradient - (weights * gradient).sum(axis=0))).ravel()
 
     options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 2000, "maxfun": 10_000}
-    found = minimize(free, np.log(start).ravel(), jac=True, method="L-BFGS-B", options=options)
-    return softmax(found.x.reshape(shape), axis=0)
+    result = minimize(
+        loss_of_scores, np.log(start).ravel(), jac=True, method="L-BFGS-B", options=options
+    )
+    return softmax(result.x.reshape(shape), axis=0)
 
 
-def _gap(loss: Callable, weights: np.ndarray) -> float:
+def _duality_gap(loss: Callable, weights: np.ndarray) -> float:
     """Return by how much a convex loss may lie above its smallest value (the duality gap)."""
     _, gradient = loss(weights)
     return float(((gradient * weights).sum(axis=0) - gradient.min(axis=0)).sum())

@@ -91,7 +91,7 @@ class FittedNetwork:
             try:
                 X = validate_data(owner, X, **settings, accept_sparse="csr" if sparse else False)
             except ValueError as error:
-                raise multi_input.where_missing(error, X, owner) from None
+                raise multi_input.say_where_missing(error, X, owner) from None
             multi_input.check_numeric(X, owner)
         if reset:
             self.X_shape_ = multi_input.row_shapes(X)

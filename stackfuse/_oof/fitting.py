@@ -200,7 +200,7 @@ class BaseFitter:
                 raise RuntimeError(f"the engine ran job {number} twice: {self.options.engine!r}")
             found[number] = fit
             if reports is not None:
-                reports[number].done_elsewhere()
+                reports[number].report_as_done()
         left = set(range(len(jobs))) - set(found)
         if left:
             raise RuntimeError(f"the engine left out jobs {sorted(left)}: {self.options.engine!r}")

@@ -157,11 +157,12 @@ class _Judged:
         classes = np.arange(self.y.shape[1] if self.labels else self.y.max() + 1)
         if method == "predict_proba":
             pair = not self.labels and said.shape[1] == 1
-            return scorers.ChancesAsX(classes, self.labels), np.hstack(
+            return scorers.ProbabilitiesAsX(classes, self.labels), np.hstack(
                 [1 - said, said]
             ) if pair else said
         if self.labels:
-            return scorers.ChancesAsX(classes, True), said > (0.5 if method == "predict" else 0)
+            cut = 0.5 if method == "predict" else 0
+            return scorers.ProbabilitiesAsX(classes, True), said > cut
         if method == "decision_function":
             return scorers.ScoresAsX(classes), said
         are_classes = np.isin(said[self.oof.mask], classes).all()

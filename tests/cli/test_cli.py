@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 
 import stackfuse as sf
 from stackfuse._cli import main as cli
-from tests.support.cases import build_classifier
+from tests.support.networks import build_classifier
 
 
 @pytest.fixture(scope="module")

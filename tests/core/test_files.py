@@ -50,7 +50,8 @@ os.fsync = lambda descriptor: None  # a step like others, but as slow as the dis
 STEPS = ("chmod", "chown", "fsync", "mkdir", "open", "rename", "replace", "rmdir", "unlink")
 for name in STEPS:
     setattr(os, name, counted(getattr(os, name), name))
-_files._exchange = counted(_files._exchange if exchanges else lambda *_: False, "exchange")
+swap = _files._swap_in_one_step if exchanges else lambda *_: False
+_files._swap_in_one_step = counted(swap, "swap")
 
 def replace():
     with _files.draft_of(place, tuple(endings)) as draft:

@@ -21,12 +21,10 @@ from tests.support.cases import (
     CLASSIFIERS,
     REGRESSORS,
     SCALERS,
-    build_classifier,
-    build_regressor,
-    build_sigmoid,
     name,
     shown,
 )
+from tests.support.networks import build_classifier, build_regressor, build_sigmoid
 
 BASES = [
     ("net", sf.KerasClassifier(build_classifier, dropout=0.3, epochs=3)),

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 from stackfuse._fusion.strategies import (
     FUSIONS,
-    convex,
+    check_convex,
 )
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
@@ -165,7 +165,7 @@ def test_nothing_broadcasts_not_even_when_the_graph_runs():
 )
 def test_weights_that_are_not_convex_are_refused(weights, message):
     with pytest.raises(ValueError, match=message):
-        convex(weights, 2)
+        check_convex(weights, 2)
 
 
 def test_the_word_for_weights_is_checked():

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import stackfuse as sf
-from tests.support.cases import build_classifier
+from tests.support.networks import build_classifier
 
 MESSAGE = (
     "stackfuse needs Keras with the TensorFlow backend, got {!r}: set KERAS_BACKEND=tensorflow"

@@ -8,7 +8,7 @@ from sklearn.utils import compute_sample_weight
 import stackfuse as sf
 from stackfuse._networks.class_weights import class_weights
 from stackfuse._networks.holdout import hold_out
-from tests.support.cases import build_classifier, build_regressor
+from tests.support.networks import build_classifier, build_regressor
 
 META = {"n_features_in_": 4, "X_shape_": (150, 4), "n_classes_": 3}
 

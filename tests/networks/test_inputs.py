@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV, cross_val_predict, train_test_split
 
 import stackfuse as sf
-from tests.support.cases import build_classifier
+from tests.support.networks import build_classifier
 
 
 @pytest.fixture

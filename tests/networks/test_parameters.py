@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 import stackfuse as sf
-from tests.support.cases import build_classifier
+from tests.support.networks import build_classifier
 
 
 def regularised(meta, lambda_=0.0, score=3):

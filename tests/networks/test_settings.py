@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import stackfuse as sf
-from tests.support.cases import build_classifier
+from tests.support.networks import build_classifier
 
 
 @pytest.mark.parametrize("value", [0, -2, 2.5, True, "8"])

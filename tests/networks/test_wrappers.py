@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 import stackfuse as sf
 from stackfuse._training import prediction
 from stackfuse._training import program as _program
-from tests.support.cases import build_classifier, build_regressor, build_sigmoid
+from tests.support.networks import build_classifier, build_regressor, build_sigmoid
 
 META = {"n_features_in_": 4, "X_shape_": (150, 4), "n_classes_": 3, "n_outputs_": 3}
 

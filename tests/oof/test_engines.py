@@ -30,8 +30,8 @@ from stackfuse._oof.folds import (
     whole,
 )
 from stackfuse._oof.jobs import FoldFit, jobs_of, replica
-from tests.support.cases import build_classifier
 from tests.support.folds import fit_folds
+from tests.support.networks import build_classifier
 
 
 def test_sequential_equals_cross_val_predict(iris):

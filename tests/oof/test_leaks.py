@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
-from tests.support.cases import build_classifier, build_regressor
+from tests.support.networks import build_classifier, build_regressor
 
 SPLITTERS = [
     3,

@@ -25,7 +25,7 @@ from stackfuse._oof.memory.fingerprint import (
     NotComparable,
     fingerprint,
 )
-from tests.support.cases import build_classifier, build_regressor
+from tests.support.networks import build_classifier, build_regressor
 
 
 class Counting(LogisticRegression):

@@ -15,7 +15,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
 import stackfuse as sf
-from tests.support.cases import build_classifier
+from tests.support.networks import build_classifier
 
 
 def test_a_partition_equals_cross_val_predict(iris):

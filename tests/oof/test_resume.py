@@ -12,8 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-import stackfuse as sf
-from tests.support.cases import build_classifier
+from stackfuse import StackingClassifier
 
 
 class Logged(ExtraTreesClassifier):
@@ -35,32 +34,36 @@ def trees(folder: Path) -> list:
 
 
 def networks(folder: Path) -> list:
-    return [("net", sf.KerasClassifier(build_classifier, epochs=15)), *trees(folder)[:1]]
+    from stackfuse import KerasClassifier  # TensorFlow, which the trees' many processes do without
+    from tests.support.networks import build_classifier
+
+    return [("net", KerasClassifier(build_classifier, epochs=15)), *trees(folder)[:1]]
 
 
-def fit(bases, folder: Path) -> np.ndarray:
+def fit(bases: list, folder: Path) -> np.ndarray:
     """Fit a stack in a folder and return what it predicts."""
     X, y = load_digits(n_class=3, return_X_y=True)
     X, y = X[:400] / 16, y[:400]
     memory = folder / "memory"
-    stack = sf.StackingClassifier(
-        bases(folder), LogisticRegression(), cv=4, refit=True, random_state=0, memory=memory
+    stack = StackingClassifier(
+        bases, LogisticRegression(), cv=4, refit=True, random_state=0, memory=memory
     )
     return np.hstack([stack.fit(X, y).predict_proba(X), stack.oof_.predictions])
 
 
-def run(bases, folder: Path) -> None:
+def run(make_bases, folder: Path) -> None:
+    bases = make_bases(folder)
     (folder / "started").touch()
     np.save(folder / "draft.npy", fit(bases, folder))
     (folder / "draft.npy").rename(folder / "result.npy")
 
 
-def start(bases, folder: Path):
+def start(make_bases, folder: Path):
     """Start a fit in a process of its own and wait until it is about to begin."""
     (folder / "started").unlink(missing_ok=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["stackfuse", "sklearn.ensemble", "sklearn.datasets"])
-    process = context.Process(target=run, args=(bases, folder))
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=run, args=(make_bases, folder))
     process.start()
     while not (folder / "started").exists():
         assert process.is_alive() or (folder / "started").exists()
@@ -69,11 +72,13 @@ def start(bases, folder: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bases", "n_kills", "seconds"), [(trees, 20, 1.0), (networks, 3, 8.0)])
-def test_a_killed_fit_resumes_bit_by_bit(tmp_path, bases, n_kills, seconds):
+@pytest.mark.parametrize(
+    ("make_bases", "n_kills", "seconds"), [(trees, 20, 1.0), (networks, 3, 8.0)]
+)
+def test_a_killed_fit_resumes_bit_by_bit(tmp_path, make_bases, n_kills, seconds):
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
-    process = start(bases, undisturbed)
+    process = start(make_bases, undisturbed)
     process.join()
     wanted = np.load(undisturbed / "result.npy")
     n_fits = len((undisturbed / "log").read_text().splitlines())
@@ -86,7 +91,7 @@ def test_a_killed_fit_resumes_bit_by_bit(tmp_path, bases, n_kills, seconds):
         folder.mkdir()
         attempt, here = attempt + 1, 0
         while not (folder / "result.npy").exists():
-            process = start(bases, folder)
+            process = start(make_bases, folder)
             if n_killed < n_kills:
                 process.join(moments.uniform(0, seconds))
                 if process.is_alive():

@@ -20,7 +20,7 @@ LINES, PARAMETERS, ENTRIES, ROOT_ENTRIES, NAMES = 60, 7, 15, 16, 12
 MANY_PARAMETERS = {
     "KerasClassifier.__init__",  # KerasRegressor's too
     "Stack.__init__",  # StackingClassifier, StackingRegressor
-    "_Head.__init__",  # FusionClassifier, FusionRegressor
+    "_HeadParameters.__init__",  # FusionClassifier, FusionRegressor
     "GreedyClassifier.__init__",
     "fuse",
     "out_of_fold",

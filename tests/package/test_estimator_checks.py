@@ -71,9 +71,9 @@ def of_networks(estimator):
     [
         sf.KerasClassifier(Build(), epochs=20, random_state=0),
         sf.KerasRegressor(Build(), epochs=20, random_state=0),
-        sf.FusionClassifier(learning_rate=0.1, epochs=50, random_state=0),
-        sf.FusionClassifier("attention", learning_rate=0.1, epochs=20, random_state=0),
-        sf.FusionRegressor(epochs=50, random_state=0),
+        sf.FusionClassifier(learning_rate=0.3, epochs=12, random_state=0),
+        sf.FusionClassifier("attention", learning_rate=0.3, epochs=8, random_state=0),
+        sf.FusionRegressor(learning_rate=0.1, epochs=15, random_state=0),
     ],
     expected_failed_checks=of_networks,
     xfail_strict=True,

@@ -23,7 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
 from stackfuse._oof import checks
-from tests.support.cases import build_classifier, build_regressor, build_sigmoid
+from tests.support.networks import build_classifier, build_regressor, build_sigmoid
 
 LR = ("lr", LogisticRegression())
 TREE = ("tree", DecisionTreeClassifier(random_state=0))

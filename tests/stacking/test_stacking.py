@@ -22,7 +22,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import stackfuse as sf
-from tests.support.cases import build_classifier, build_regressor
+from tests.support.networks import build_classifier, build_regressor
 
 BASES = [("lr", LogisticRegression()), ("tree", DecisionTreeClassifier(random_state=0))]
 

@@ -55,6 +55,9 @@ from sklearn.tree import (
 )
 
 import stackfuse as sf
+from tests.support.networks import build_classifier as build_classifier
+from tests.support.networks import build_regressor as build_regressor
+from tests.support.networks import build_sigmoid as build_sigmoid
 
 SCALERS = [
     StandardScaler(),
@@ -187,46 +190,3 @@ def shown(value) -> str:
 def name(estimator) -> str:
     """Return a short name for a test's id."""
     return str(estimator).split("(")[0]
-
-
-def build_classifier(meta, units=8, dropout=0.0, logits=False):
-    """Return a small network with softmax or logits over all classes."""
-    import keras
-
-    n_classes = meta["n_classes_"]
-    return keras.Sequential(
-        [
-            keras.Input(meta["X_shape_"][1:]),
-            keras.layers.Flatten(),
-            keras.layers.Dense(units, activation="relu"),
-            keras.layers.Dropout(dropout),
-            keras.layers.Dense(n_classes, activation=None if logits else "softmax"),
-        ]
-    )
-
-
-def build_sigmoid(meta, logits=False):
-    """Return a small network with one unit per label, or one for two classes."""
-    import keras
-
-    n_units = meta["n_outputs_"] if meta["target_type_"].startswith("multilabel") else 1
-    return keras.Sequential(
-        [
-            keras.Input((meta["n_features_in_"],)),
-            keras.layers.Dense(8, activation="relu"),
-            keras.layers.Dense(n_units, activation=None if logits else "sigmoid"),
-        ]
-    )
-
-
-def build_regressor(meta, units=8):
-    """Return a small network with one linear unit per target column."""
-    import keras
-
-    return keras.Sequential(
-        [
-            keras.Input((meta["n_features_in_"],)),
-            keras.layers.Dense(units, activation="relu"),
-            keras.layers.Dense(meta["n_outputs_"]),
-        ]
-    )

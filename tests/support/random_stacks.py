@@ -70,11 +70,9 @@ from tests.support.cases import (
     FAMILY_CLASSIFIERS,
     FAMILY_REGRESSORS,
     REGRESSORS,
-    build_classifier,
-    build_regressor,
-    build_sigmoid,
 )
 from tests.support.last_digits import answering_by_graphs, is_narrow, own_movement
+from tests.support.networks import build_classifier, build_regressor, build_sigmoid
 
 #: Rows that a stack is trained on, and further ones that it is compared on.
 N_TRAIN, N_HELD_OUT = 90, 60

@@ -27,8 +27,9 @@ from stackfuse._oof.folds import (
 from stackfuse._oof.jobs import FoldFit
 from stackfuse._training.program import Program
 from stackfuse._training.side_by_side.loop import SideBySide
-from tests.support.cases import build_classifier, build_regressor, shown
+from tests.support.cases import shown
 from tests.support.folds import fit_folds
+from tests.support.networks import build_classifier, build_regressor
 
 L = keras.layers
 

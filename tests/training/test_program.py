@@ -9,7 +9,7 @@ from sklearn.model_selection import cross_val_score
 import stackfuse as sf
 from stackfuse._keras.rows import Rows
 from stackfuse._training import prediction
-from tests.support.cases import build_classifier, build_regressor
+from tests.support.networks import build_classifier, build_regressor
 
 
 @pytest.mark.parametrize(

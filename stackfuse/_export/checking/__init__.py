@@ -1,1 +1,1 @@
-"""Probes, parity and runtimes: whether a graph agrees with its estimator."""
+"""Check that a graph agrees with its estimator: probes, parity and runtimes."""

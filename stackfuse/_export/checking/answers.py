@@ -1,16 +1,16 @@
-"""What an estimator answers to rows, and what its graph does."""
+"""The outputs of an estimator and of its graph for some rows."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from scipy.sparse import issparse
 
-from stackfuse._export.graph.graph import _BATCH, named, output_methods
+from stackfuse._export.graph.graph import BATCH, named_outputs, output_methods
 from stackfuse._export.trained_model import TrainedModel
 
 
 def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
-    """Return what the graph must return for X, by the own methods of an estimator or model."""
+    """Return what the graph must return for X, computed by the estimator's own methods."""
     if isinstance(estimator, TrainedModel):
         return {"prediction": estimator.predict(X)}
     expected: dict[str, np.ndarray] = {}
@@ -18,13 +18,13 @@ def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
         if name == "label":
             expected[name] = _class_numbers(estimator, np.asarray(estimator.predict(X)))
             continue
-        for key, y in named(name, getattr(estimator, method)(X)).items():
+        for key, y in named_outputs(name, getattr(estimator, method)(X)).items():
             expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
     return expected
 
 
 def _class_numbers(estimator, labels: np.ndarray) -> np.ndarray:
-    """Return the place of each predicted class in ``classes_``; of indicators the matrix."""
+    """Return the place of each predicted class in ``classes_``; an indicator matrix stays."""
     classes = estimator.classes_
     if isinstance(classes, list):
         columns = [np.searchsorted(c, labels[:, k]) for k, c in enumerate(classes)]
@@ -35,11 +35,11 @@ def _class_numbers(estimator, labels: np.ndarray) -> np.ndarray:
     return np.asarray(numbers, np.int64)
 
 
-def run(function, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the outputs of a graph for arrays by the names of its inputs, computed in batches."""
+def run_in_batches(function, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Compute the outputs of a graph in batches, from arrays by the names of its inputs."""
     n_rows = len(next(iter(fed.values())))
     parts = [
-        function({name: array[start : start + _BATCH] for name, array in fed.items()})
-        for start in range(0, n_rows, _BATCH)
+        function({name: array[start : start + BATCH] for name, array in fed.items()})
+        for start in range(0, n_rows, BATCH)
     ]
     return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}

@@ -1,4 +1,4 @@
-"""Whether a graph's outputs are those of the estimator that it stands for."""
+"""Compare a graph's outputs with those of its estimator."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 
 from stackfuse._core import errors
 
-#: How far probabilities may differ; decisions and regressions relative to their largest value.
+#: Allowed difference of probabilities; of decisions and regressions relative to the largest value.
 TOLERANCE = 1e-5
 
-#: What two scores may differ by, relative to their size, and yet be equal up to rounding.
+#: Relative difference below which two scores count as equal up to rounding.
 TIE = {"float64": 1e-9, "float32": 1e-6}
 
 
@@ -33,13 +33,13 @@ class Difference:
 
     @property
     def wrong(self) -> np.ndarray:
-        """Whether each row differs by more than is allowed, or is NaN; bool (n_samples,)."""
+        """Whether each row differs by more than allowed, or is NaN; bool of shape (n_samples,)."""
         fits = (self.size <= self.allowed).reshape(len(self.size), -1)  # NaN does not
         return np.logical_not(fits.all(axis=1))
 
     @property
     def largest(self) -> float:
-        """The largest of all; infinite where the graph returns NaN and the estimator does not."""
+        """The largest difference; infinite if the graph returns NaN and the estimator does not."""
         return float(np.nan_to_num(self.size, nan=np.inf).max(initial=0.0))
 
 
@@ -67,7 +67,7 @@ def differences(
 
 
 def _scale(name: str, wanted: np.ndarray) -> float:
-    """Return what differences of an output are relative to."""
+    """Return the number that differences of an output are relative to."""
     if name.startswith("probabilities"):
         return 1.0
     finite = wanted[np.isfinite(wanted)]
@@ -85,7 +85,7 @@ def check_parity(
     what : str
         Names the graph in the message.
     hint : str, default=""
-        What may be the cause; ends the message.
+        A possible cause; ends the message.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def check_parity(
             if name == "label" and is_tie(expected, TIE["float32"])[row]:
                 hint = (
                     "To the estimator that row is a tie: its best scores differ by less than "
-                    f"float32 can tell. Leave such rows out of verify, or choose a format that "
+                    "float32 can tell. Leave such rows out of verify, or choose a format that "
                     f"computes in float64 (.keras, .onnx). {hint}"
                 )
             raise errors.ParityError(
@@ -121,7 +121,7 @@ def check_parity(
 
 
 def is_tie(expected: Mapping[str, np.ndarray], within: float) -> np.ndarray:
-    """Return the rows whose label hangs on less than a relative difference of their scores.
+    """Return for each row whether its label depends on a tiny relative difference of scores.
 
     Parameters
     ----------

@@ -1,9 +1,8 @@
-"""Made-up rows that are hard: on thresholds and ties, between values, missing, infinite, far away.
+"""Make up hard rows: on thresholds and ties, between values, missing, infinite, far away.
 
-Where the estimator refuses a row, asked for it alone, the graph must return NaN. Differences that
-may come from rounding are no errors: where the estimator's answer is not finite, where a label is
-a tie, and where the estimator itself jumps, that is, where it answers as the graph does once the
-row moves a little.
+If the estimator refuses a single row, the graph must return NaN for it. Differences that may come
+from rounding are no errors: the estimator's answer is not finite; or a label is a tie; or the
+estimator jumps, that is, it answers as the graph does once the row is moved a little.
 """
 
 import warnings
@@ -16,15 +15,15 @@ import scipy.sparse
 
 from stackfuse._core import MultiInput, errors, sampling, sklearn_private
 from stackfuse._export.checking.answers import expected_outputs
+from stackfuse._export.checking.numeric_table import (
+    NumericTable,
+    numeric_table,
+    without_sparse,
+)
 from stackfuse._export.checking.parity import (
     TIE,
     differences,
     is_tie,
-)
-from stackfuse._export.checking.row_numbers import (
-    Table,
-    dense,
-    table_of,
 )
 from stackfuse._export.checking.thresholds import (
     SMALLEST,
@@ -38,39 +37,39 @@ from stackfuse._networks import (
     NetworkRegressor,
 )
 
-#: Rows of the caller that made-up rows start from.
-_BASES = 64
+#: The most rows of the caller that made-up rows are made from.
+_MAX_ROWS = 64
 
-#: Thresholds that rows are put on; each gives six rows.
-_EDGES = 48
+#: The most thresholds that rows are put on; each gives six rows.
+_MAX_EDGES = 48
 
-#: Columns that become missing, infinite or far, one at a time.
-_COLUMNS = 16
+#: The most columns that become missing, infinite or far, one at a time.
+_MAX_COLUMNS = 16
 
-#: Rows of each kind that the estimator may refuse, and that are asked for alone.
-_REFUSED = 4
+#: The most rows of each kind that the estimator may refuse, and that are predicted one by one.
+_MAX_REFUSED = 4
 
-#: Whole numbers that few tables of indices reach.
+#: A whole number that is larger than most tables of indices.
 _NO_INDEX = 1e6
 
-#: A number that float32 does not hold.
+#: A number too large for float32.
 _TOO_LARGE = 1e39
 
 #: How often a row is moved to see whether the estimator jumps there.
-_MOVES = 8
+_N_MOVES = 8
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Made-up rows of one kind, and what the estimator answers.
+    """Made-up rows of one kind, and the estimator's outputs for them.
 
     Attributes
     ----------
     kind : str
-        In words.
+        Describes the rows in messages.
     rows : array-like of shape (n_samples, ...)
     on_edge : ndarray of bool, shape (n_samples, n_columns)
-        The numbers that were put on a threshold, where the last bit matters.
+        Marks the numbers that were put on a threshold, where the last bit matters.
     expected : dict of str to ndarray of shape (n_samples, ...)
     exact : bool
         Whether estimator and graph both compute in float64.
@@ -86,7 +85,7 @@ class Probe:
     refused: bool = False
 
     def check(self, estimator, got: dict[str, np.ndarray], *, what: str) -> None:
-        """Raise ParityError if a graph answers otherwise than the estimator does.
+        """Raise ParityError if a graph disagrees with the estimator.
 
         Parameters
         ----------
@@ -113,29 +112,31 @@ class Probe:
             for k in np.flatnonzero(wrong):
                 row = sklearn_private.safe_indexing(self.rows, [places[k]])
                 on_edge = self.on_edge[places[k]] & self.exact
-                nearby = _nearby(estimator, row, on_edge, difference.name, self.exact)
+                nearby = _answers_nearby(estimator, row, on_edge, difference.name, self.exact)
                 if nearby is not None and _is_between(given[k], *nearby, difference.allowed):
                     continue
                 raise errors.ParityError(
                     f"{what} disagrees with the estimator on a row made up to try it, "
                     f"{self.kind}: {difference.name!r} is {given[k]!r} instead of {wanted[k]!r} "
-                    f"(allowed: {difference.allowed:.3g}) for {_shown(row)}. Nothing was written."
+                    f"(allowed: {difference.allowed:.3g}) for {_row_text(row)}. Nothing was "
+                    "written."
                 )
 
     def _check_refused(self, got: dict[str, np.ndarray], what: str) -> None:
         """Raise ParityError if a graph gives any row a number."""
         for difference in differences(self.expected, got, what):
             for k in np.flatnonzero(difference.wrong)[:1]:
+                row = sklearn_private.safe_indexing(self.rows, [k])
                 raise errors.ParityError(
                     f"{what} answers a row that the estimator refuses, {self.kind}: "
                     f"{difference.name!r} is {np.asarray(got[difference.name])[k]!r} instead of "
                     f"{self.expected[difference.name][k]!r} for "
-                    f"{_shown(sklearn_private.safe_indexing(self.rows, [k]))}. Nothing was written."
+                    f"{_row_text(row)}. Nothing was written."
                 )
 
 
 def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
-    """Return rows made up from some rows, about 500, and what the estimator answers.
+    """Return about 500 rows made up from the given ones, with the estimator's outputs.
 
     Parameters
     ----------
@@ -146,27 +147,29 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     rounded : callable
         Rounds rows to the precision of the graph's input.
     """
-    table = table_of(
+    table = numeric_table(
         sklearn_private.safe_indexing(
-            rows, sampling.spread(sklearn_private.num_samples(rows), _BASES)
+            rows, sampling.spread(sklearn_private.num_samples(rows), _MAX_ROWS)
         )
     )
     if table is None:
         return []
     exact = _is_exact(estimator, precision)
     found = []
-    for kind, numbers, on_edge in _kinds(estimator, table.numbers, exact):
+    for kind, numbers, on_edge in _kinds_of_rows(estimator, table.numbers, exact):
         candidate = rounded(table.rebuild(numbers))
         expected = _answers(estimator, candidate)
         if expected is not None:
             found.append(Probe(kind, candidate, on_edge, expected, exact))
-    return found + _refused(estimator, table, precision, rounded)
+    return found + _refused_probes(estimator, table, precision, rounded)
 
 
-def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], Any]) -> list[Probe]:
-    """Return rows that the estimator refuses for one number, and what the graph must say then."""
+def _refused_probes(
+    estimator, table: NumericTable, precision: str, rounded: Callable[[Any], Any]
+) -> list[Probe]:
+    """Return rows that the estimator refuses because of one number; the graph must return NaN."""
     kinds = {"with a missing value": [np.nan], "with an infinite value": [np.inf, -np.inf]}
-    whole = np.flatnonzero(_whole(table.numbers))
+    whole = np.flatnonzero(_holds_whole_numbers(table.numbers))
     of_indices = {"with a number that is no index": [_NO_INDEX, -_NO_INDEX], "with a half": [0.5]}
     if len(whole):
         kinds |= of_indices
@@ -174,14 +177,14 @@ def _refused(estimator, table: Table, precision: str, rounded: Callable[[Any], A
         kinds["with a value too large for float32"] = [_TOO_LARGE, -_TOO_LARGE]
 
     def rows_of(numbers: np.ndarray):
-        # Dense: of sparse rows a tree refuses NaN, of the same rows as an array it does not.
-        return dense(rounded(table.rebuild(numbers)))
+        # A tree refuses NaN in sparse rows, but not in the same rows as an array.
+        return without_sparse(rounded(table.rebuild(numbers)))
 
     usual = None
     found = []
     for kind, values in kinds.items():
         numbers = _one_at_a_time(table.numbers, values, whole if kind in of_indices else None)
-        numbers = numbers[sampling.spread(len(numbers), _REFUSED)]
+        numbers = numbers[sampling.spread(len(numbers), _MAX_REFUSED)]
         if _answers(estimator, rows_of(numbers)) is not None:
             continue
         alone = [_answers(estimator, rows_of(row[None])) for row in numbers]
@@ -207,22 +210,22 @@ def _is_exact(estimator, precision: str) -> bool:
 
 
 def _answers(estimator, rows) -> dict[str, np.ndarray] | None:
-    """Return what an estimator answers; None if it refuses the rows."""
+    """Return an estimator's outputs for rows; None if it refuses the rows."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return expected_outputs(estimator, rows)
-    except Exception:  # by whatever error: rows that an estimator refuses try nothing
+    except Exception:  # any error: each package has its own for rows that it refuses
         return None
 
 
-def _nearby(estimator, row, on_edge: np.ndarray, name: str, exact: bool):
-    """Return the least and the largest answer to rows close to a row.
+def _answers_nearby(estimator, row, on_edge: np.ndarray, name: str, exact: bool):
+    """Return the smallest and the largest answer to rows close to a row.
 
-    Numbers that lie on a threshold stay: moved, they would excuse ``x < t`` in place of
-    ``x <= t``.
+    Numbers on a threshold are not moved: otherwise a graph with ``x < t`` in place of ``x <= t``
+    would pass.
     """
-    table = table_of(sklearn_private.safe_indexing(row, [0] * _MOVES))
+    table = numeric_table(sklearn_private.safe_indexing(row, [0] * _N_MOVES))
     if table is None:
         return None
     reach = np.maximum(np.abs(np.nan_to_num(table.numbers, posinf=0.0, neginf=0.0)), 1e-3)
@@ -236,46 +239,46 @@ def _is_between(found, low, high, slack: float) -> bool:
     return bool(np.all((low - slack <= found) & (found <= high + slack)))
 
 
-def _shown(row) -> str:
+def _row_text(row) -> str:
     """Return a row for a message, in full precision, not longer than a line or two."""
     arrays: dict[str, Any] = row.arrays if isinstance(row, MultiInput) else {"x": row}
     texts = []
     for name, array in arrays.items():
         array = array.toarray() if scipy.sparse.issparse(array) else np.asarray(array)
-        texts.append(f"{name} = {array[0].ravel()[:_COLUMNS].tolist()}")
+        texts.append(f"{name} = {array[0].ravel()[:_MAX_COLUMNS].tolist()}")
     return ", ".join(texts)[:400]
 
 
 # Kinds of rows.
 
 
-def _kinds(
+def _kinds_of_rows(
     estimator, numbers: np.ndarray, exact: bool
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield kinds of rows with the numbers in them that lie on a threshold."""
+    """Yield for each kind of rows its name, the rows, and a mask of numbers on a threshold."""
     generator = np.random.default_rng(0)
     edges = edges_of(estimator, numbers.shape[1])
     if len(edges):
-        yield "on the threshold of a tree or one float beside it", *_on(edges, numbers)
+        yield "on the threshold of a tree or one float beside it", *_on_thresholds(edges, numbers)
     free = [
-        ("between values of each column", _between(numbers, generator)),
+        ("between values of each column", _between_values(numbers, generator)),
         ("of values from different rows", generator.permuted(numbers, axis=0)),
-        ("of equal values", _equal(numbers)),
+        ("of equal values", _equal_values(numbers)),
         ("with a missing value", _one_at_a_time(numbers, [np.nan])),
         ("with an infinite value", _one_at_a_time(numbers, [np.inf, -np.inf])),
     ]
-    if _whole(numbers).any():  # all others may be refused, if these are indices
+    if _holds_whole_numbers(numbers).any():  # all others may be refused, if these are indices
         free.append(("of whole numbers", _whole_numbers(numbers, generator)))
     if exact:  # far out, float32 leaves too few digits
-        free.append(("far from all others", _far(numbers)))
+        free.append(("far from all others", _far_away(numbers)))
     for kind, rows in free:
         yield kind, rows, np.zeros(rows.shape, bool)
 
 
-def _on(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows of which one number is a threshold or the next float, of both widths."""
+def _on_thresholds(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows in which one number is a threshold or the next float32 or float64 beside it."""
     rows, on_edge = [], []
-    for k in sampling.spread(len(edges), _EDGES):
+    for k in sampling.spread(len(edges), _MAX_EDGES):
         column, threshold = int(edges[k, 0]), edges[k, 1]
         with np.errstate(over="ignore"):
             narrow = np.float32(threshold)
@@ -289,8 +292,8 @@ def _on(edges: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.array(rows), np.array(on_edge)
 
 
-def _between(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return rows of which each number lies midway between two neighbours in its column."""
+def _between_values(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return rows in which each number lies midway between two neighbours of its column."""
     rows = numbers.copy()
     for k in range(numbers.shape[1]):
         values = np.unique(numbers[np.isfinite(numbers[:, k]), k])
@@ -299,23 +302,23 @@ def _between(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return rows
 
 
-def _whole(numbers: np.ndarray) -> np.ndarray:
+def _holds_whole_numbers(numbers: np.ndarray) -> np.ndarray:
     """Return for each column whether it holds whole numbers only."""
     return (np.isfinite(numbers) & (numbers == np.floor(numbers))).all(axis=0)
 
 
 def _whole_numbers(numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return rows of whole numbers, from the least to the largest of each column that has such."""
+    """Return rows with random whole numbers in each column that holds whole numbers only."""
     rows = numbers.copy()
-    for k in np.flatnonzero(_whole(numbers)):
+    for k in np.flatnonzero(_holds_whole_numbers(numbers)):
         low, high = numbers[:, k].min(), numbers[:, k].max()
         rows[:, k] = np.floor(generator.uniform(low, high + 1.0, len(numbers))).clip(low, high)
         rows[:1, k], rows[1:2, k] = low, high
     return rows
 
 
-def _equal(numbers: np.ndarray) -> np.ndarray:
-    """Return rows in which all columns are 0, or all 1, or all in their middle."""
+def _equal_values(numbers: np.ndarray) -> np.ndarray:
+    """Return rows in which all columns are 0, all are 1, or all have their median."""
     middle = np.median(np.nan_to_num(numbers), axis=0)
     return np.array([np.zeros_like(middle), np.ones_like(middle), middle, middle])
 
@@ -323,10 +326,10 @@ def _equal(numbers: np.ndarray) -> np.ndarray:
 def _one_at_a_time(
     numbers: np.ndarray, values: list[float], columns: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return rows with a value in one column, for some of all or of the given columns."""
+    """Return rows with one value replaced, for a sample of all columns or of the given ones."""
     rows = []
     n_columns = numbers.shape[1] if columns is None else len(columns)
-    for column in sampling.spread(n_columns, _COLUMNS, columns):
+    for column in sampling.spread(n_columns, _MAX_COLUMNS, columns):
         for value in values:
             row = numbers[len(rows) % len(numbers)].copy()
             row[column] = value
@@ -334,12 +337,12 @@ def _one_at_a_time(
     return np.array(rows)
 
 
-def _far(numbers: np.ndarray) -> np.ndarray:
-    """Return rows that lie 10 and 1,000 times the range of a column outside, one at a time."""
+def _far_away(numbers: np.ndarray) -> np.ndarray:
+    """Return rows with one value 10 or 1,000 times a column's range outside of the range."""
     finite = np.nan_to_num(numbers)
     low, high = finite.min(axis=0), finite.max(axis=0)
     rows = []
-    for column in sampling.spread(numbers.shape[1], _COLUMNS):
+    for column in sampling.spread(numbers.shape[1], _MAX_COLUMNS):
         for times in (10, -10, 1000, -1000):
             row = numbers[len(rows) % len(numbers)].copy()
             row[column] = (high if times > 0 else low)[column] + times * (high - low)[column]

@@ -1,4 +1,4 @@
-"""Files are checked in another process, which has their runtime and cannot import stackfuse.
+"""Check files in another process, which has their runtime and cannot import stackfuse.
 
 TensorFlow takes seconds to start, so the process stays for the next file. It is a plain child that
 runs ``runtimes.py``: a caller's script needs no ``if __name__ == "__main__"``.
@@ -23,10 +23,10 @@ from stackfuse._core import (
 )
 from stackfuse._export.checking import runtimes as _runtimes
 
-#: Seconds that a file may take to be loaded and computed.
+#: Seconds after which loading and running a file is given up.
 TIMEOUT = 600.0
 
-#: Files after which a process is replaced: what is loaded leaves something behind.
+#: Files after which a process is replaced, since each loaded file leaves memory behind.
 LOADS = 100
 
 
@@ -50,7 +50,7 @@ class _Child:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it runs, is ours and not that of the process we were forked from."""
+        """Whether it runs, and belongs to this process and not to one that this was forked from."""
         return self.owner == os.getpid() and self.process.poll() is None and self.n_loads < LOADS
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -59,32 +59,32 @@ class _Child:
         Raises
         ------
         ParityError
-            If there is none.
+            If the process dies or takes too long.
         """
-        hung = threading.Event()
+        timed_out = threading.Event()
 
         def give_up() -> None:
-            hung.set()
+            timed_out.set()
             self.process.kill()
 
         timer = threading.Timer(TIMEOUT, give_up)
         timer.start()
         try:
-            answer = self._line(json.dumps(request).encode() + b"\n")
+            answer = self._send(json.dumps(request).encode() + b"\n")
         finally:
             timer.cancel()
         self.n_loads += 1
         if answer:
             return json.loads(answer)
-        last_words = self.end()
-        what = f"took longer than {TIMEOUT:g} seconds" if hung.is_set() else "died"
+        last_line = self.kill()
+        what = f"took longer than {TIMEOUT:g} seconds" if timed_out.is_set() else "died"
         raise errors.ParityError(
             f"The process that loads the file to check it {what}, so nothing was written. "
-            f"{last_words}"
+            f"{last_line}"
         )
 
-    def _line(self, request: bytes) -> bytes:
-        """Send a line and return the next; nothing if the process is gone."""
+    def _send(self, request: bytes) -> bytes:
+        """Send a line and return the answer's line; empty if the process is gone."""
         if self.process.stdin is None or self.process.stdout is None:
             return b""
         try:
@@ -94,8 +94,8 @@ class _Child:
             return b""
         return self.process.stdout.readline()
 
-    def end(self) -> str:
-        """End it, if it is ours; return the last line that it wrote."""
+    def kill(self) -> str:
+        """Kill the process, if it is ours; return the last line that it wrote."""
         if self.owner != os.getpid() or self.log.closed:
             return ""
         self.process.kill()
@@ -112,7 +112,7 @@ class Runtime:
     Parameters
     ----------
     package : str
-        What runs the files.
+        The package that runs the files.
     """
 
     def __init__(self, package: str):
@@ -124,13 +124,13 @@ class Runtime:
     def start(self, format: str) -> None:
         """Start the process, which gets ready while the caller does other things."""
         with self._lock:
-            self._running(format)
+            self._running_child(format)
 
     def stop(self) -> None:
         """End the process, if one runs."""
         with self._lock:
             if self._child is not None:
-                self._child.end()
+                self._child.kill()
             self._child = None
 
     def outputs_of(
@@ -151,25 +151,27 @@ class Runtime:
         NotConvertible
             If the runtime cannot load or compute the file.
         ParityError
-            If the process died or hung, so that nothing is known of the file.
+            If the process died or took too long, so that nothing is known of the file.
         """
         with self._lock, tempfile.TemporaryDirectory() as folder:
             given, computed = os.path.join(folder, "rows.npz"), os.path.join(folder, "outputs.npz")
-            np.savez(given, *map(_saveable, rows.values()))
+            np.savez(given, *map(_without_objects, rows.values()))
             request = {"format": format, "path": str(path.absolute()), "names": list(rows)}
-            answer = self._running(format).ask({**request, "rows": given, "outputs": computed})
+            answer = self._running_child(format).ask(
+                {**request, "rows": given, "outputs": computed}
+            )
             if "error" in answer:
-                said = " ".join(answer["error"].split())[:400]
+                error = " ".join(answer["error"].split())[:400]
                 raise NotConvertible(
-                    f"{self.package} does not run the file that was written as {format!r}: {said}"
+                    f"{self.package} does not run the file that was written as {format!r}: {error}"
                 )
             with np.load(computed, allow_pickle=False) as outputs:
                 return dict(zip(answer["names"], outputs.values()))
 
-    def _running(self, format: str) -> _Child:
+    def _running_child(self, format: str) -> _Child:
         if self._child is None or not self._child.is_usable:
             if self._child is not None:
-                self._child.end()
+                self._child.kill()
             self._child = _Child(format, self.package)
         return self._child
 
@@ -182,6 +184,6 @@ def _folder_of(package: str) -> str:
     return str(Path(found.submodule_search_locations[0]).parent)
 
 
-def _saveable(array: np.ndarray) -> np.ndarray:
-    """Return an array that an .npz file holds without pickle: of objects, which are strings."""
+def _without_objects(array: np.ndarray) -> np.ndarray:
+    """Return an array that an .npz file holds without pickle: objects become strings."""
     return array.astype(str) if array.dtype.kind == "O" else array

@@ -1,10 +1,10 @@
 """Load exported files as their users do: by the format's own runtime, without stackfuse.
 
-Run as a script, ``python -I runtimes.py format [folder ...]``, it serves a process that asks: it
-reads requests from its standard input, a line of JSON each, and answers with a line of JSON. A
-request holds the ``format`` and the ``path`` of a file, an .npz file of ``rows``, the ``names`` of
-the inputs in its order, and where to write the ``outputs``. The folders are where packages are
-found. Nothing here may import stackfuse; the script makes sure that nothing can.
+As a script, ``python -I runtimes.py format [folder ...]``, this file reads requests from its
+standard input and answers each: requests and answers are one line of JSON. A request holds the
+``format`` and the ``path`` of a file, an .npz file of ``rows``, the ``names`` of the inputs in its
+order, and where to write the ``outputs``. Packages are found in the folders. Nothing here imports
+stackfuse, and the script makes sure that nothing can.
 """
 
 import json
@@ -77,7 +77,7 @@ LOADERS: dict[str, Callable[[str], Callable[[Rows], dict]]] = {
     "openvino": _load_openvino,
 }
 
-#: What takes long to import.
+#: Packages that take long to import, by format.
 _IMPORTS = {"keras": "keras", "saved_model": "tensorflow"}
 
 
@@ -104,16 +104,16 @@ def outputs_of(format: str, path: str, rows: Rows) -> Rows:
 def _answer(request: dict) -> dict:
     try:
         with np.load(request["rows"], allow_pickle=False) as arrays:
-            rows = dict(zip(request["names"], map(_as_fed, arrays.values())))
+            rows = dict(zip(request["names"], map(_strings_as_objects, arrays.values())))
         outputs = outputs_of(request["format"], request["path"], rows)
         np.savez(request["outputs"], *outputs.values())
-    except Exception as error:  # whatever the runtime has to say is the answer
+    except Exception as error:  # any error of the runtime is the answer
         return {"error": f"{type(error).__name__}: {error}"}
     return {"names": list(outputs)}
 
 
-def _as_fed(array: np.ndarray) -> np.ndarray:
-    """Return strings, which an .npz file holds in a fixed width, as the objects they were."""
+def _strings_as_objects(array: np.ndarray) -> np.ndarray:
+    """Return strings as objects; an .npz file holds them in a fixed width."""
     return array.astype(object) if array.dtype.kind == "U" else array
 
 

@@ -1,4 +1,4 @@
-"""What is inside a fitted estimator: its parts, however deep, and where they jump."""
+"""Find the estimators inside a fitted estimator, and the thresholds at which they jump."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,17 +8,17 @@ from sklearn.base import BaseEstimator
 
 from stackfuse._export.graph.convert import edges_within
 
-#: Trees of an ensemble that are looked at, spread over it.
-_TREES = 60
+#: The most estimators of a list that are visited, evenly spread over it.
+_MAX_VISITED = 60
 
-#: Numbers nearer to zero TensorFlow may take for zero.
+#: TensorFlow may treat smaller numbers as zero.
 SMALLEST = 1e-30
 
 
 def parts_of(estimator) -> Iterator[Any]:
-    """Yield a fitted estimator and all estimators that it holds, each once.
+    """Yield a fitted estimator and all estimators inside it, each once.
 
-    Of a long list of estimators only some are visited.
+    Of a long list only some are visited.
     """
     seen: set[int] = set()
     waiting: list[Any] = [estimator]
@@ -33,26 +33,26 @@ def parts_of(estimator) -> Iterator[Any]:
         elif isinstance(part, dict):
             waiting += part.values()
         elif isinstance(part, np.ndarray) and part.dtype == object:
-            waiting += _some(part.ravel().tolist())
+            waiting += _spread_over(part.ravel().tolist())
         elif isinstance(part, list | tuple) and not isinstance(part[:1], str):
-            waiting += _some(part)
+            waiting += _spread_over(part)
 
 
-def _some(things: Any) -> list[Any]:
-    places = np.unique(np.linspace(0, len(things) - 1, min(len(things), _TREES)).astype(int))
+def _spread_over(things: Any) -> list[Any]:
+    places = np.unique(np.linspace(0, len(things) - 1, min(len(things), _MAX_VISITED)).astype(int))
     return [things[k] for k in places]
 
 
 def edges_of(estimator, n_features: int) -> np.ndarray:
-    """Return where the estimators inside an estimator split the columns of X.
+    """Return the thresholds at which the estimators inside an estimator split the columns of X.
 
-    Each says so itself: see :func:`stackfuse.converter_for`.
+    Each registers its own: see :func:`stackfuse.converter_for`.
 
     Parameters
     ----------
     estimator : fitted estimator
     n_features : int
-        Parts over another number of columns do not see X as it is.
+        Number of columns of X. Parts with another number do not see X itself.
 
     Returns
     -------

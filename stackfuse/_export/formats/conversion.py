@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def refusal(title: str, error: Exception) -> str:
+def refusal_message(title: str, error: Exception) -> str:
     """Return a converter's error, which may be pages, as one sentence."""
     text = str(error)
     missing = re.search(r"(?:TF Select|Custom) ops: (.*)", text)
@@ -18,7 +18,7 @@ def refusal(title: str, error: Exception) -> str:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Silence the warnings of a converter, and keep it from setting up logging."""
     ignored = logging.NullHandler()
     logging.root.addHandler(ignored)

@@ -10,7 +10,7 @@ from stackfuse._core import NotConvertible
 from stackfuse._export.checking.process import Runtime
 from stackfuse._export.formats.archives import attach_member, attached_member
 from stackfuse._export.formats.base import Format
-from stackfuse._export.formats.conversion import quiet, refusal
+from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.graph.graph import Graph
 
 
@@ -27,11 +27,11 @@ class _LiteRT(Format):
     def write(self, graph: Graph, path: Path) -> None:
         # The operations of TensorFlow itself would need a runtime that few places have.
         only = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-        with quiet():
+        with silenced():
             try:
                 graph.model.export(str(path), format="litert", verbose=False, target_spec=only)
             except Exception as error:  # the converter's own class is no public name
-                raise NotConvertible(refusal(self.title, error)) from error
+                raise NotConvertible(refusal_message(self.title, error)) from error
 
     def attach(self, path: Path, manifest: str) -> None:
         attach_member(path, manifest)

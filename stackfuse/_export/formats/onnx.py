@@ -6,7 +6,7 @@ from pathlib import Path
 from stackfuse._core import NotConvertible
 from stackfuse._export.checking.process import Runtime
 from stackfuse._export.formats.base import MANIFEST, Format
-from stackfuse._export.formats.conversion import quiet, refusal
+from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.graph.graph import Graph
 
 #: ONNX operators of this version are known to every runtime of the last years.
@@ -31,17 +31,17 @@ class _Onnx(Format):
 
         # One of them takes a cast to float32 and back for nothing: trees then see other numbers.
         optimizers = {n: o for n, o in _get_optimizers().items() if n != "remove_back_to_back"}
-        with quiet():
+        with silenced():
             try:
                 model, _ = tf2onnx.convert.from_keras(
                     graph.model,
                     [graph.specs()],
                     opset=_OPSET,
-                    custom_op_handlers={"SelectV2": (_as_it_is, ["Where"])},
+                    custom_op_handlers={"SelectV2": (_keep_node, ["Where"])},
                     optimizers=optimizers,
                 )
             except Exception as error:  # of many kinds, none of which is documented
-                raise NotConvertible(refusal(self.title, error)) from error
+                raise NotConvertible(refusal_message(self.title, error)) from error
         foreign = {node.domain for node in model.graph.node} - _DOMAINS
         if model.functions or foreign:
             raise NotConvertible(
@@ -69,7 +69,7 @@ class _Onnx(Format):
         yield "graph", onnx.load(path).graph.SerializeToString(deterministic=True)
 
 
-def _as_it_is(ctx, node, name, args) -> None:
+def _keep_node(ctx, node, name, args) -> None:
     """Leave a node as it is but for its type.
 
     Without this, a choice between numbers becomes ``chosen * a + (1 - chosen) * b``, which is NaN

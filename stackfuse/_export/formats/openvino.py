@@ -9,7 +9,7 @@ import tensorflow as tf
 from stackfuse._core import NotConvertible
 from stackfuse._export.checking.process import Runtime
 from stackfuse._export.formats.base import MANIFEST, Format
-from stackfuse._export.formats.conversion import quiet, refusal
+from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.graph.graph import Graph
 
 
@@ -28,11 +28,11 @@ class _OpenVINO(Format):
         import openvino
 
         traced = tf.function(graph.model, input_signature=[graph.specs()]).get_concrete_function()
-        with quiet():
+        with silenced():
             try:
                 model = openvino.convert_model(traced)
             except Exception as error:  # of many kinds, none of which is documented
-                raise NotConvertible(refusal(self.title, error)) from error
+                raise NotConvertible(refusal_message(self.title, error)) from error
         for entry in model.inputs:
             name = entry.get_any_name().removesuffix(":0")  # a name of TensorFlow's
             entry.get_node().set_friendly_name(name)

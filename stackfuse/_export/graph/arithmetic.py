@@ -37,7 +37,7 @@ def table(values: np.ndarray, dtype: str):
     return layer
 
 
-def held(x, *rows):
+def exact_constants(x, *rows):
     """Return rows of numbers as tensors of shape (batch, n), read from a frozen layer's weights.
 
     TensorFlow rewrites arithmetic with constants when it compiles a graph: a division becomes a
@@ -78,7 +78,7 @@ def affine(x, coef, intercept, *, trainable: bool = False):
     return y
 
 
-def as_column(y):
+def as_vector(y):
     """Return a tensor of shape (batch, 1) as one of shape (batch,)."""
     return ops.reshape(y, (-1,))
 
@@ -100,7 +100,7 @@ def first_largest(scores):
 
 def is_positive(scores):
     """Return 1 where the one column of scores is above 0, as int64 of shape (batch,)."""
-    return ops.cast(as_column(ops.greater(scores, constant(0.0, scores))), "int64")
+    return ops.cast(as_vector(ops.greater(scores, constant(0.0, scores))), "int64")
 
 
 def two_columns(positive):
@@ -108,7 +108,7 @@ def two_columns(positive):
     return ops.concatenate([1 - positive, positive], axis=1)
 
 
-def shares(positive):
+def divided_by_sum(positive):
     """Return the numbers of each row divided by their sum; equal ones where all are 0.
 
     Parameters

@@ -66,22 +66,22 @@ class Converter:
 _converters: dict[type, Converter] = {}
 
 #: Modules with the converters of a package that need not be installed, by the package.
-_modules: dict[str, str] = {}
+_optional_modules: dict[str, str] = {}
 
 
-def imported_for(package: str, module: str) -> None:
+def register_optional(package: str, module: str) -> None:
     """Say which module registers the converters of a package that need not be installed.
 
     It is imported when the first estimator of the package is converted.
     """
-    _modules[package] = module
+    _optional_modules[package] = module
 
 
 def _registered_for(cls: type) -> tuple[type, Converter] | None:
     """Return the nearest class above a class that has a converter, and the converter."""
     packages = {parent.__module__.partition(".")[0] for parent in cls.__mro__}
-    for package in sorted(packages.intersection(_modules)):
-        importlib.import_module(_modules[package])
+    for package in sorted(packages.intersection(_optional_modules)):
+        importlib.import_module(_optional_modules[package])
     return next(((c, _converters[c]) for c in cls.__mro__ if c in _converters), None)
 
 
@@ -100,7 +100,7 @@ def edges_within(estimator) -> np.ndarray:
     return np.empty((0, 2))
 
 
-def _refusal(estimator) -> str:
+def _no_converter_message(estimator) -> str:
     name = type(estimator).__name__
     reason = reason_against(type(estimator))
     why = f"it {reason}" if reason else "there is no converter for it"
@@ -221,7 +221,7 @@ def convert(estimator, x, method: str):
     cls = type(estimator)
     found = _registered_for(cls)
     if found is None:
-        raise NotConvertible(_refusal(estimator))
+        raise NotConvertible(_no_converter_message(estimator))
     parent, converter = found
     _refuse_overridden(cls, parent)
     check_is_fitted(estimator)
@@ -235,7 +235,9 @@ def convert(estimator, x, method: str):
 
 def _refuse_overridden(cls: type, parent: type) -> None:
     """Raise if a class predicts differently from the registered class that it descends from."""
-    changed = [m for m in _PREDICTING if _static(cls, m) is not _static(parent, m)]
+    changed = [
+        m for m in _PREDICTING if _static_attribute(cls, m) is not _static_attribute(parent, m)
+    ]
     if changed:
         raise NotConvertible(
             f"{cls.__name__} overrides {changed[0]} of {parent.__name__}, so it cannot be "
@@ -244,7 +246,7 @@ def _refuse_overridden(cls: type, parent: type) -> None:
         )
 
 
-def _static(cls: type, name: str):
+def _static_attribute(cls: type, name: str):
     """Return an attribute as the class body holds it: some methods are made anew on access."""
     return inspect.getattr_static(cls, name, None)
 

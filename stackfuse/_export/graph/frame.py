@@ -10,7 +10,7 @@ from stackfuse._core import NotConvertible
 
 
 @dataclass(frozen=True)
-class Words:
+class StringColumn:
     """A column of strings, some of which are to be read as others.
 
     No format rewrites strings; but what looks words up can look up others in their place.
@@ -27,18 +27,20 @@ class Words:
     read_as: Mapping[str, str]
 
     @classmethod
-    def of(cls, column) -> "Words":
+    def of(cls, column) -> "StringColumn":
         """Return a column of strings as words that stand for themselves, or as it was changed."""
         return column if isinstance(column, cls) else cls(column, {})
 
-    def written(self, word: str) -> list[str]:
+    def spellings(self, word: str) -> list[str]:
         """Return all strings that are read as a word."""
         own = [] if word in self.read_as else [word]
         return own + [string for string, meaning in self.read_as.items() if meaning == word]
 
-    def replaced(self, word: str, by: str) -> "Words":
+    def with_replacement(self, word: str, by: str) -> "StringColumn":
         """Return the column with another word in place of one."""
-        return Words(self.tensor, {**self.read_as, **dict.fromkeys(self.written(word), by)})
+        return StringColumn(
+            self.tensor, {**self.read_as, **dict.fromkeys(self.spellings(word), by)}
+        )
 
 
 class Frame:

@@ -20,7 +20,7 @@ from stackfuse._export.graph.build import (
 from stackfuse._export.graph.convert import convert
 from stackfuse._export.graph.frame import Frame
 from stackfuse._export.graph.masks import without_refused
-from stackfuse._export.graph.names import rename_others
+from stackfuse._export.graph.names import rename_clashing
 from stackfuse._export.graph.nodes import refuse_taken_for_bias
 from stackfuse._export.graph.signature import Signature
 from stackfuse._keras import copies
@@ -30,7 +30,7 @@ from stackfuse._training import seeded
 PRECISIONS = ("float64", "float32")
 
 #: Rows that the graph computes at a time while it is checked.
-_BATCH = 4096
+BATCH = 4096
 
 
 def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool = False) -> Any:
@@ -141,13 +141,13 @@ def build_graph(estimator, rows, build: Build) -> Graph:
         for name, method in output_methods(estimator).items():
             y = convert(estimator, x, method)
             y = y.numbers(wanted_by="The output of a graph") if isinstance(y, Frame) else y
-            outputs |= named(name, y)
+            outputs |= named_outputs(name, y)
         return outputs
 
-    return assemble(outputs_of, _signature(estimator, rows, build.precision), build)
+    return assemble_graph(outputs_of, _signature(estimator, rows, build.precision), build)
 
 
-def assemble(outputs_of: Callable, signature: Signature, build: Build) -> Graph:
+def assemble_graph(outputs_of: Callable, signature: Signature, build: Build) -> Graph:
     """Return a graph of stock layers from a function that computes its outputs.
 
     Parameters
@@ -163,13 +163,13 @@ def assemble(outputs_of: Callable, signature: Signature, build: Build) -> Graph:
         If the graph holds a layer that only loads with code of its own.
     """
     with seeded(0), building(build):  # layers draw initial weights that are never used
-        inputs, x = signature.symbols()
+        inputs, x = signature.symbolic_inputs()
         outputs = {}
         for name, tensor in without_refused(outputs_of(x), build.precision).items():
             dtype = "int64" if name == "label" else build.precision
             outputs[name] = keras.layers.Identity(name=name, dtype=dtype)(tensor)
         refuse_taken_for_bias(outputs.values())
-        rename_others(outputs.values(), {*signature.inputs, *outputs})
+        rename_clashing(outputs.values(), {*signature.inputs, *outputs})
         model = keras.Model(inputs, outputs, name="stack")
         if not build.trainable:
             model.trainable = False
@@ -177,7 +177,7 @@ def assemble(outputs_of: Callable, signature: Signature, build: Build) -> Graph:
     return Graph(model, signature)
 
 
-def named(name: str, y) -> dict[str, Any]:
+def named_outputs(name: str, y) -> dict[str, Any]:
     """Return an output by its name; those of a list are counted."""
     return {f"{name}_{k}": part for k, part in enumerate(y)} if isinstance(y, list) else {name: y}
 
@@ -199,10 +199,12 @@ def output_methods(estimator) -> dict[str, str]:
 def _signature(estimator, rows, precision: str) -> Signature:
     """Return what the graph of an estimator takes."""
     if rows is None:
-        rows = next((s for p in _first_parts(estimator) if (s := _kept_rows(p)) is not None), None)
+        rows = next(
+            (s for p in _parts_that_see_X(estimator) if (s := _kept_rows(p)) is not None), None
+        )
     if rows is not None:
         return Signature.of_rows(rows, precision)
-    for part in _first_parts(estimator):
+    for part in _parts_that_see_X(estimator):
         if hasattr(part, "X_shape_"):
             return Signature.of_shape(part.X_shape_, precision)
     if isinstance(estimator, IsotonicRegression):  # does not count its features
@@ -219,7 +221,7 @@ def _kept_rows(estimator):
     return getattr(estimator, "_sample_X", None)
 
 
-def _first_parts(estimator) -> Iterator[Any]:
+def _parts_that_see_X(estimator) -> Iterator[Any]:
     """Yield an estimator and what inside it sees X as it is: what was searched, the first step."""
     while estimator is not None and not isinstance(estimator, str):
         yield estimator

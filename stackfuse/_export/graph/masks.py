@@ -98,7 +98,7 @@ def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
         Whether it is known to take NaN.
     """
     tensors = list(x.values()) if isinstance(x, dict) else [x]
-    known = frozenset.intersection(*map(_known, tensors))
+    known = frozenset.intersection(*map(_refused_numbers, tensors))
     refused = set()
     if not known.issuperset({"missing", "infinite", "too large"}):
 
@@ -116,7 +116,7 @@ def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
         _refuse_numbers(tensor, refused)
 
 
-def _known(tensor) -> frozenset[str]:
+def _refused_numbers(tensor) -> frozenset[str]:
     """Return the numbers for which rows of a tensor are refused already."""
     refused = current_build().refused
     return frozenset().union(*(r.numbers for r in refused if r.tensor is tensor))
@@ -124,7 +124,7 @@ def _known(tensor) -> frozenset[str]:
 
 def _refuse_numbers(tensor, numbers: Set[str]) -> None:
     """Refuse the rows of a tensor that hold such numbers."""
-    new = frozenset(numbers) - _known(tensor)
+    new = frozenset(numbers) - _refused_numbers(tensor)
     axes = tuple(range(1, len(tensor.shape)))
     most = float(np.finfo(tensor.dtype).max)
     masks = []
@@ -171,14 +171,14 @@ def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
     none = np.full(1, NO_CLASS, np.int64)
     kept = ops.where(refused, np.zeros(1, precision), np.ones(1, precision))
     return {
-        name: ops.where(_beside(refused, y), none, y)
+        name: ops.where(_one_per_row(refused, y), none, y)
         if name == "label"
         # 0 / 0 is NaN, which a file in JSON cannot hold; else this changes no bit.
-        else y * _beside(kept, y) / _beside(kept, y)
+        else y * _one_per_row(kept, y) / _one_per_row(kept, y)
         for name, y in outputs.items()
     }
 
 
-def _beside(values, y):
+def _one_per_row(values, y):
     """Return one value per row in a shape that meets every column of y."""
     return ops.reshape(values, (-1, *(1 for _ in y.shape[1:])))

@@ -12,10 +12,10 @@ from stackfuse._export.graph.nodes import nodes_behind
 from stackfuse._keras import private
 
 #: What outputs are called, and what runtimes call their own arguments.
-_TAKEN = {"decision", "features", "label", "prediction", "probabilities", "self"}
+_RESERVED = {"decision", "features", "label", "prediction", "probabilities", "self"}
 
 #: Characters that a name may have.
-_LONGEST = 60
+_MAX_LENGTH = 60
 
 
 def input_names(columns: Iterable[Hashable]) -> dict[Hashable, str]:
@@ -41,32 +41,32 @@ def input_names(columns: Iterable[Hashable]) -> dict[Hashable, str]:
     used: set[str] = set()
     # First those that can stay, so that no other takes their name.
     for column in sorted(columns, key=lambda column: not _is_safe(column)):
-        name = _safe(column)
+        name = _safe_name(column)
         wanted, number = name, 1
         while name.lower() in used:
             number += 1
-            name = f"{wanted[: _LONGEST - 4]}_{number}"
+            name = f"{wanted[: _MAX_LENGTH - 4]}_{number}"
         used.add(name.lower())
         names[column] = name
     return {column: names[column] for column in columns}
 
 
 def _is_safe(column: Hashable) -> bool:
-    return isinstance(column, str) and column == _safe(column)
+    return isinstance(column, str) and column == _safe_name(column)
 
 
-def _safe(column: Hashable) -> str:
+def _safe_name(column: Hashable) -> str:
     """Return a name that every format takes; two columns may have the same."""
     text = unicodedata.normalize("NFKD", str(column)).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9_]+", "_", text)
     if not name[:1].isalpha():
         name = f"column_{name.lstrip('_')}".rstrip("_")
-    name = name[:_LONGEST]
-    is_taken = keyword.iskeyword(name) or name.lower() in _TAKEN
+    name = name[:_MAX_LENGTH]
+    is_taken = keyword.iskeyword(name) or name.lower() in _RESERVED
     return f"{name}_" if is_taken or re.fullmatch(r"probabilities_\d+", name.lower()) else name
 
 
-def rename_others(outputs: Iterable[Any], names: Iterable[str]) -> None:
+def rename_clashing(outputs: Iterable[Any], names: Iterable[str]) -> None:
     """Give other names to what computes some outputs, where it is called as an input or output.
 
     Keras names operations after their kind, ``power`` or ``dense_1``, and so may a column be named.

@@ -86,7 +86,7 @@ class Signature:
             {names[c]: Input((1,), dtype, c) for c, dtype in zip(frame.columns, dtypes)},
         )
 
-    def symbols(self) -> tuple[Any, Any]:
+    def symbolic_inputs(self) -> tuple[Any, Any]:
         """Return new ``keras.Input`` tensors as the model takes them, and as converters do.
 
         Converters know columns and arrays by their own names.

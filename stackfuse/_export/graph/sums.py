@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from stackfuse._export.graph.arithmetic import held
+from stackfuse._export.graph.arithmetic import exact_constants
 
 
 def sum_over_trees(values):
@@ -29,4 +29,4 @@ def sum_over_trees(values):
 def mean_over_trees(values):
     """Return the mean over the middle axis, shape (batch, n_values)."""
     total = sum_over_trees(values)
-    return total / held(total, np.full(values.shape[2], float(values.shape[1])))[0]
+    return total / exact_constants(total, np.full(values.shape[2], float(values.shape[1])))[0]

@@ -16,8 +16,8 @@ from xgboost import XGBClassifier
 
 import stackfuse as sf
 from stackfuse._export.checking import answers
-from tests.support.cases import build_classifier, build_sigmoid
 from tests.support.last_digits import answering_by_graphs
+from tests.support.networks import build_classifier, build_sigmoid
 from tests.support.parity import assert_parity
 from tests.support.random_stacks import TASKS, Drawn, draw, outcome_of, tally
 

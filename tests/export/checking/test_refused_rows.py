@@ -51,9 +51,9 @@ from tests.support.cases import (
     FAMILY_CLASSIFIERS,
     FAMILY_REGRESSORS,
     REGRESSORS,
-    build_classifier,
     name,
 )
+from tests.support.networks import build_classifier
 
 TREE = DecisionTreeClassifier(max_depth=3, random_state=0)
 HIST = HistGradientBoostingClassifier(max_iter=3)  # takes any number

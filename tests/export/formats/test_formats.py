@@ -26,7 +26,7 @@ from stackfuse._export.checking import (
 )
 from stackfuse._export.exporting import _rounded
 from stackfuse._export.formats import table as _formats
-from tests.support.cases import build_classifier
+from tests.support.networks import build_classifier
 
 BASES = [
     ("net", sf.KerasClassifier(build_classifier, dropout=0.3, epochs=3)),

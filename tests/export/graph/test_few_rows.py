@@ -15,7 +15,13 @@ from sklearn.linear_model import LogisticRegression
 
 import stackfuse as sf
 from stackfuse._export.graph.nodes import refuse_taken_for_bias
-from tests.support.cases import CLASSIFIERS, FAMILY_CLASSIFIERS, FAMILY_REGRESSORS, REGRESSORS, name
+from tests.support.cases import (
+    CLASSIFIERS,
+    FAMILY_CLASSIFIERS,
+    FAMILY_REGRESSORS,
+    REGRESSORS,
+    name,
+)
 
 N_TREES = 6
 

@@ -7,7 +7,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import stackfuse as sf
-from tests.support.cases import build_classifier, build_regressor
+from tests.support.networks import build_classifier, build_regressor
 
 LOGISTIC = LogisticRegression()
 

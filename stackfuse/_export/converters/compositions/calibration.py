@@ -8,11 +8,11 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 
 from stackfuse._export.converters.shared.intervals import interpolated
 from stackfuse._export.graph.arithmetic import (
-    as_column,
+    as_vector,
     constant,
+    divided_by_sum,
+    exact_constants,
     first_largest,
-    held,
-    shares,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -27,12 +27,12 @@ from stackfuse._export.graph.sums import mean_over_trees
 def _calibrated(estimator, x, method):
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
-    tables = [_calibrated_once(pair, x) for pair in estimator.calibrated_classifiers_]
+    tables = [_calibrated_pair(pair, x) for pair in estimator.calibrated_classifiers_]
     proba = mean_over_trees(ops.stack(tables, axis=1))
     return proba if method == "predict_proba" else first_largest(proba)
 
 
-def _calibrated_once(pair, x):
+def _calibrated_pair(pair, x):
     """Return the probabilities of one classifier with its calibrators."""
     n_classes = len(pair.classes)
     response = _response_of(pair.estimator, ("decision_function", "predict_proba"))
@@ -41,19 +41,19 @@ def _calibrated_once(pair, x):
         scores = scores[:, 1]
     scores = ops.reshape(scores, (-1, 1)) if len(scores.shape) == 1 else scores
     if pair.method == "temperature":
-        proba = _with_temperature(pair.calibrators[0], scores, response)
+        proba = _softmax_with_temperature(pair.calibrators[0], scores, response)
     else:
         places = np.searchsorted(pair.classes, pair.estimator.classes_)
         zero = ops.zeros_like(scores[:, 0])
         columns = [zero] * n_classes
         for column, place, calibrator in zip(range(scores.shape[1]), places, pair.calibrators):
             score = scores[:, column]
-            columns[place + (n_classes == 2)] = _mapped(calibrator, score)
+            columns[place + (n_classes == 2)] = _apply_calibrator(calibrator, score)
         if n_classes == 2:
             columns[0] = 1.0 - columns[1]
             proba = ops.stack(columns, axis=1)
         else:
-            proba = shares(ops.stack(columns, axis=1))
+            proba = divided_by_sum(ops.stack(columns, axis=1))
     above = ops.logical_and(
         ops.greater(proba, constant(1.0, proba)),
         ops.less_equal(proba, constant(1.0 + 1e-5, proba)),
@@ -66,14 +66,14 @@ def _response_of(estimator, methods: tuple[str, ...]) -> str:
     return next(method for method in methods if hasattr(estimator, method))
 
 
-def _mapped(calibrator, score):
+def _apply_calibrator(calibrator, score):
     """Return what a sigmoid or isotonic calibrator makes of scores of shape (batch,)."""
     if isinstance(calibrator, IsotonicRegression):
         return convert(calibrator, ops.reshape(score, (-1, 1)), "predict")
     return ops.sigmoid(-(score * constant(calibrator.a_, score) + constant(calibrator.b_, score)))
 
 
-def _with_temperature(calibrator, scores, response: str):
+def _softmax_with_temperature(calibrator, scores, response: str):
     """Return the softmax of the logits times the inverse temperature.
 
     scikit-learn takes scores for probabilities where all rows of a call look like them; here it is
@@ -127,11 +127,11 @@ def _isotonic(estimator, x, method):
     knots = np.asarray(estimator.X_thresholds_, np.float64)
     values = np.asarray(estimator.y_thresholds_, np.float64)
     if len(knots) == 1:  # the same everywhere
-        return as_column(held(x, values)[0])
-    y = as_column(interpolated(x, knots[None], values[None]))
+        return as_vector(exact_constants(x, values)[0])
+    y = as_vector(interpolated(x, knots[None], values[None]))
     if estimator.out_of_bounds == "clip":
         return y
-    low, high, nothing = held(x, knots[0], knots[-1], np.nan)
+    low, high, nothing = exact_constants(x, knots[0], knots[-1], np.nan)
     outside = ops.logical_or(ops.less(x, low), ops.greater(x, high))
     # Where scikit-learn raises, with out_of_bounds="raise", there is no number either.
-    return ops.where(as_column(outside), as_column(nothing), y)
+    return ops.where(as_vector(outside), as_vector(nothing), y)

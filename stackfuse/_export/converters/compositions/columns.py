@@ -8,7 +8,7 @@ from sklearn.pipeline import FeatureUnion
 from sklearn.preprocessing import FunctionTransformer
 
 from stackfuse._core import NotConvertible, messages
-from stackfuse._export.graph.arithmetic import held
+from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.convert import (
     convert,
     converter_for,
@@ -40,8 +40,8 @@ def _column_transformer(estimator, x, method):
             continue
         part = take_columns(x, [int(k) for k in places])
         weight = (estimator.transformer_weights or {}).get(name)
-        blocks.append(_weighted(_transformed(estimator, transformer, part), weight))
-    return _joined(estimator, blocks)
+        blocks.append(_times_weight(_transform(estimator, transformer, part), weight))
+    return _side_by_side(estimator, blocks)
 
 
 @converter_for(FeatureUnion, frames=True)
@@ -49,10 +49,10 @@ def _feature_union(estimator, x, method):
     if method != "transform":
         raise unsupported(estimator, method)
     parts = [
-        _weighted(_transformed(estimator, transformer, x), weight)
+        _times_weight(_transform(estimator, transformer, x), weight)
         for _, transformer, weight in estimator._iter()
     ]
-    return _joined(estimator, parts)
+    return _side_by_side(estimator, parts)
 
 
 @converter_for(FunctionTransformer, frames=True)
@@ -87,18 +87,18 @@ def _selector(estimator, x, method):
     return take_columns(x, places)
 
 
-def _transformed(owner, transformer, x):
+def _transform(owner, transformer, x):
     """Return what a part of an estimator makes of x, as numbers."""
     if not (isinstance(transformer, str) and transformer == "passthrough"):
         x = convert(transformer, x, "transform")
     return x.numbers(wanted_by=type(owner).__name__) if isinstance(x, Frame) else x
 
 
-def _weighted(x, weight: float | None):
-    return x if weight is None else x * held(x, np.full(x.shape[1], weight))[0]
+def _times_weight(x, weight: float | None):
+    return x if weight is None else x * exact_constants(x, np.full(x.shape[1], weight))[0]
 
 
-def _joined(estimator, blocks: list):
+def _side_by_side(estimator, blocks: list):
     if not blocks:
         raise NotConvertible(f"{type(estimator).__name__} returns no columns.")
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)

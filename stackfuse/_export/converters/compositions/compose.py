@@ -16,7 +16,7 @@ from sklearn.preprocessing import (
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from stackfuse._core import NotConvertible, sklearn_private
-from stackfuse._export.graph.arithmetic import held
+from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.convert import (
     convert,
     converter_for,
@@ -84,7 +84,7 @@ def _inverse(transformer, y):
     return inverse(transformer, y)
 
 
-def _of_function(transformer, y):
+def _inverse_of_function(transformer, y):
     function = transformer.inverse_func
     twins = {
         np.exp: ops.exp,
@@ -114,29 +114,29 @@ def _of_function(transformer, y):
     return twins[function](y)
 
 
-def _of_standard(scaler, y):
-    y = y * held(y, scaler.scale_)[0] if scaler.with_std else y
-    return y + held(y, scaler.mean_)[0] if scaler.with_mean else y
+def _inverse_of_standard(scaler, y):
+    y = y * exact_constants(y, scaler.scale_)[0] if scaler.with_std else y
+    return y + exact_constants(y, scaler.mean_)[0] if scaler.with_mean else y
 
 
-def _of_robust(scaler, y):
-    y = y * held(y, scaler.scale_)[0] if scaler.with_scaling else y
-    return y + held(y, scaler.center_)[0] if scaler.with_centering else y
+def _inverse_of_robust(scaler, y):
+    y = y * exact_constants(y, scaler.scale_)[0] if scaler.with_scaling else y
+    return y + exact_constants(y, scaler.center_)[0] if scaler.with_centering else y
 
 
-def _of_min_max(scaler, y):
-    return (y - held(y, scaler.min_)[0]) / held(y, scaler.scale_)[0]
+def _inverse_of_min_max(scaler, y):
+    return (y - exact_constants(y, scaler.min_)[0]) / exact_constants(y, scaler.scale_)[0]
 
 
-def _of_max_abs(scaler, y):
-    return y * held(y, scaler.scale_)[0]
+def _inverse_of_max_abs(scaler, y):
+    return y * exact_constants(y, scaler.scale_)[0]
 
 
 #: The inverses of transformers of targets.
 _INVERSES = {
-    FunctionTransformer: _of_function,
-    StandardScaler: _of_standard,
-    RobustScaler: _of_robust,
-    MinMaxScaler: _of_min_max,
-    MaxAbsScaler: _of_max_abs,
+    FunctionTransformer: _inverse_of_function,
+    StandardScaler: _inverse_of_standard,
+    RobustScaler: _inverse_of_robust,
+    MinMaxScaler: _inverse_of_min_max,
+    MaxAbsScaler: _inverse_of_max_abs,
 }

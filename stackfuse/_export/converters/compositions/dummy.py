@@ -5,7 +5,7 @@ from keras import ops
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from stackfuse._core import NotConvertible, sklearn_private
-from stackfuse._export.graph.arithmetic import held
+from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.convert import (
     converter_for,
     unsupported,
@@ -66,7 +66,7 @@ def same_for_all(x, values: np.ndarray):
         x = numbers[0]
     if len(x.shape) > 2:
         x = ops.reshape(x, (-1, int(np.prod(x.shape[1:]))))
-    return held(x, values)[0]
+    return exact_constants(x, values)[0]
 
 
 def _same_label(x, proba: np.ndarray):

@@ -28,8 +28,8 @@ from stackfuse._export.converters.shared.descent import (
 from stackfuse._export.converters.trees.trees import tree_of
 from stackfuse._export.graph.arithmetic import (
     constant,
+    exact_constants,
     first_largest,
-    held,
     is_positive,
 )
 from stackfuse._export.graph.convert import (
@@ -65,7 +65,7 @@ def _voting_classifier(estimator, x, method):
     if weights is not None and min(weights) < 0:
         raise NotConvertible("VotingClassifier with negative weights has no counterpart.")
     votes = ops.stack([_indicators(b, x, np.arange(len(estimator.classes_))) for b in bases], 1)
-    return first_largest(sum_over_trees(_weighed(votes, weights)))
+    return first_largest(sum_over_trees(_times_weights(votes, weights)))
 
 
 @converter_for(VotingRegressor, frames=True)
@@ -91,13 +91,14 @@ def _bagging_classifier(estimator, x, method):
         return mean[:, 0] if single else mean
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
-    if _all_trees(estimator.estimators_):
+    if _are_all_trees(estimator.estimators_):
         trees = [
-            _seeing(_with_values(tree_of(b.tree_), _all_classes(b, n_classes)), f) for b, f in views
+            _with_features(_with_values(tree_of(b.tree_), _values_of_all_classes(b, n_classes)), f)
+            for b, f in views
         ]
         table = leaf_values(as_float32(x, trees), trees)
     else:
-        parts = [_share_of_classes(b, take_columns(x, f), n_classes) for b, f in views]
+        parts = [_base_probabilities(b, take_columns(x, f), n_classes) for b, f in views]
         table = ops.stack(parts, axis=1)
     proba = mean_over_trees(table)
     return proba if method == "predict_proba" else first_largest(proba)
@@ -108,8 +109,8 @@ def _bagging_regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     views = list(zip(estimator.estimators_, estimator.estimators_features_))
-    if _all_trees(estimator.estimators_):
-        trees = [_seeing(tree_of(base.tree_), features) for base, features in views]
+    if _are_all_trees(estimator.estimators_):
+        trees = [_with_features(tree_of(base.tree_), features) for base, features in views]
         table = leaf_values(as_float32(x, trees), trees)
     else:
         table = ops.stack([convert(b, take_columns(x, f), "predict") for b, f in views], axis=1)
@@ -131,7 +132,7 @@ def _ada_classifier(estimator, x, method):
         raise NotConvertible("AdaBoostClassifier was fitted on one class: nothing to export.")
     if method not in ("decision_function", "predict_proba", "label"):
         raise unsupported(estimator, method)
-    if _all_trees(bases):
+    if _are_all_trees(bases):
         trees = []
         for base, weight in zip(bases, weights):
             tree = tree_of(base.tree_)
@@ -148,7 +149,7 @@ def _ada_classifier(estimator, x, method):
             ops.greater(hits, constant(0.5, hits)), constant(used, hits), constant(against, hits)
         )
     total = sum_over_trees(votes)
-    decision = total / held(total, np.full(n_classes, weights.sum()))[0]
+    decision = total / exact_constants(total, np.full(n_classes, weights.sum()))[0]
     if n_classes == 2:
         decision = decision[:, 1:] - decision[:, :1]
     if method == "label":
@@ -169,13 +170,13 @@ def _ada_regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     bases = estimator.estimators_
-    if _all_trees(bases):
+    if _are_all_trees(bases):
         trees = [tree_of(base.tree_) for base in bases]
         values = leaf_values(as_float32(x, trees), trees)[:, :, 0]
     else:
         values = ops.stack([convert(base, x, "predict") for base in bases], axis=1)
     order = ops.argsort(values, axis=1)
-    weights = held(values, estimator.estimator_weights_[: len(bases)])[0]
+    weights = exact_constants(values, estimator.estimator_weights_[: len(bases)])[0]
     reached = ops.cumsum(ops.take_along_axis(weights, order, axis=1), axis=1)
     enough = ops.greater_equal(reached, reached[:, -1:] * constant(0.5, values))
     ascending = ops.take_along_axis(values, order, axis=1)
@@ -183,7 +184,7 @@ def _ada_regressor(estimator, x, method):
     return ops.min(ops.where(enough, ascending, infinite), axis=1)
 
 
-def _weighed(table, weights: Sequence[float] | None):
+def _times_weights(table, weights: Sequence[float] | None):
     """Return a table of shape (batch, n_bases, n_columns) times the weights of the bases."""
     return table if weights is None else table * constant(np.reshape(weights, (-1, 1)), table)
 
@@ -192,8 +193,8 @@ def _average(table, weights: Sequence[float] | None):
     """Return ``numpy.average`` over the bases, shape (batch, n_columns)."""
     if weights is None:
         return mean_over_trees(table)
-    total = sum_over_trees(_weighed(table, weights))
-    return total / held(total, np.full(table.shape[2], float(np.sum(weights))))[0]
+    total = sum_over_trees(_times_weights(table, weights))
+    return total / exact_constants(total, np.full(table.shape[2], float(np.sum(weights))))[0]
 
 
 def _indicators(base, x, classes: np.ndarray):
@@ -205,7 +206,7 @@ def _indicators(base, x, classes: np.ndarray):
     return ops.cast(ops.equal(label, own), current_build().precision)
 
 
-def _share_of_classes(base, x, n_classes: int):
+def _base_probabilities(base, x, n_classes: int):
     """Return one bagged base's probabilities of all classes, or its vote if it has none."""
     if not hasattr(base, "predict_proba"):
         return _indicators(base, x, np.arange(n_classes))
@@ -215,7 +216,7 @@ def _share_of_classes(base, x, n_classes: int):
     return ops.matmul(proba, constant(np.eye(n_classes)[base.classes_], proba))
 
 
-def _all_trees(bases: Sequence) -> bool:
+def _are_all_trees(bases: Sequence) -> bool:
     """Return whether bases are plain trees, which are walked through together."""
     return all(type(base) in _TREES for base in bases)
 
@@ -224,13 +225,13 @@ def _with_values(tree: Tree, value: np.ndarray) -> Tree:
     return Tree(**{**vars(tree), "value": value})
 
 
-def _seeing(tree: Tree, features: np.ndarray) -> Tree:
+def _with_features(tree: Tree, features: np.ndarray) -> Tree:
     """Return a tree that was fitted on some columns as a tree of all columns."""
     inner = np.maximum(tree.feature, 0)  # that of a leaf is negative, and never read
     return Tree(**{**vars(tree), "feature": np.asarray(features)[inner]})
 
 
-def _all_classes(base, n_classes: int) -> np.ndarray:
+def _values_of_all_classes(base, n_classes: int) -> np.ndarray:
     """Return a tree's values with a column for every class, also those that it never saw."""
     value = tree_of(base.tree_).value
     full = np.zeros((len(value), n_classes))

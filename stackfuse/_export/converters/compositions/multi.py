@@ -30,12 +30,12 @@ def _one_vs_rest(estimator, x, method):
     if method == "decision_function":
         if len(bases) == 1:
             return convert(bases[0], x, method)
-        return ops.stack([_flat(convert(base, x, method)) for base in bases], axis=1)
+        return ops.stack([as_vector(convert(base, x, method)) for base in bases], axis=1)
     if method == "label":
         scores = ops.stack([_binary_score(base, x) for base in bases], axis=1)
         if estimator.label_binarizer_.y_type_ == "multiclass":
             return first_largest(scores)
-        above = ops.cast(ops.greater(scores, constant(_cut(bases[0]), scores)), "int64")
+        above = ops.cast(ops.greater(scores, constant(_threshold_of(bases[0]), scores)), "int64")
         return above if estimator.multilabel_ else above[:, 0]
     if method != "predict_proba":
         raise unsupported(estimator, method)
@@ -74,7 +74,7 @@ def _one_vs_one(estimator, x, method):
         decision = decision[:, 1]
         if method == "decision_function":
             return decision
-        cut = constant(_cut(estimator.estimators_[0]), decision)
+        cut = constant(_threshold_of(estimator.estimators_[0]), decision)
         return ops.cast(ops.greater(decision, cut), "int64")
     return decision if method == "decision_function" else first_largest(decision)
 
@@ -84,17 +84,21 @@ def _output_code(estimator, x, method):
     """Return the class whose code is nearest, the first of equally near ones."""
     if method != "label":
         raise unsupported(estimator, method)
-    code = ops.stack([_binary_score(base, x) for base in estimator.estimators_], axis=1)
+    scores = ops.stack([_binary_score(base, x) for base in estimator.estimators_], axis=1)
     book = estimator.code_book_
-    product = ops.matmul(code, constant(book.T, code))
-    return first_largest(product * constant(2.0, code) - constant(np.sum(book**2, axis=1), code))
+    product = ops.matmul(scores, constant(book.T, scores))
+    return first_largest(
+        product * constant(2.0, scores) - constant(np.sum(book**2, axis=1), scores)
+    )
 
 
 @converter_for(MultiOutputRegressor, frames=True)
 def _outputs_of_regressors(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    return ops.stack([_flat(convert(base, x, method)) for base in estimator.estimators_], axis=1)
+    return ops.stack(
+        [as_vector(convert(base, x, method)) for base in estimator.estimators_], axis=1
+    )
 
 
 @converter_for(MultiOutputClassifier, frames=True)
@@ -113,8 +117,8 @@ def _chain(estimator, x, method):
         _check_order_of_classes(estimator)
     outputs = []
     for base in estimator.estimators_:
-        outputs.append(_column_of(base, x, method))
-        x = ops.concatenate([x, ops.reshape(_column_of(base, x, passed_on), (-1, 1))], axis=1)
+        outputs.append(_one_output(base, x, method))
+        x = ops.concatenate([x, ops.reshape(_one_output(base, x, passed_on), (-1, 1))], axis=1)
     return ops.stack([outputs[k] for k in np.argsort(estimator.order_)], axis=1)
 
 
@@ -132,7 +136,7 @@ def _check_order_of_classes(chain) -> None:
         )
 
 
-def _column_of(base, x, method: str):
+def _one_output(base, x, method: str):
     """Return one method's answer of a chain's estimator as one number a row."""
     y = convert(base, x, method)
     if method == "predict_proba":
@@ -142,22 +146,22 @@ def _column_of(base, x, method: str):
                 f"{type(base).__name__} has {len(base.classes_)}. Use chain_method='predict'."
             )
         return y[:, 1]
-    return _flat(y)
+    return as_vector(y)
 
 
 def _binary_score(base, x):
     """Return what scikit-learn compares: the decision, else the probability of the second class."""
     if is_regressor(base):
-        return _flat(convert(base, x, "predict"))
+        return as_vector(convert(base, x, "predict"))
     if hasattr(base, "decision_function"):
-        return _flat(convert(base, x, "decision_function"))
+        return as_vector(convert(base, x, "decision_function"))
     return convert(base, x, "predict_proba")[:, 1]
 
 
-def _cut(base) -> float:
+def _threshold_of(base) -> float:
     """Return the score above which a row is in the second class."""
     return 0.0 if hasattr(base, "decision_function") and is_classifier(base) else 0.5
 
 
-def _flat(y):
+def as_vector(y):
     return ops.reshape(y, (-1,))

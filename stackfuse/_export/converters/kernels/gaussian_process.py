@@ -16,10 +16,10 @@ from stackfuse._export.converters.shared.pairwise import (
 )
 from stackfuse._export.graph.arithmetic import (
     affine,
-    as_column,
+    as_vector,
     constant,
+    exact_constants,
     first_largest,
-    held,
     is_positive,
     two_columns,
 )
@@ -50,14 +50,14 @@ def _white(kernel, x, rows):
 
 
 def _sum(kernel, x, rows):
-    return _both(kernel, x, rows, lambda a, b: a + b)
+    return _combine(kernel, x, rows, lambda a, b: a + b)
 
 
 def _product(kernel, x, rows):
-    return _both(kernel, x, rows, lambda a, b: a * b)
+    return _combine(kernel, x, rows, lambda a, b: a * b)
 
 
-def _both(kernel, x, rows, combine: Callable):
+def _combine(kernel, x, rows, combine: Callable):
     first, second = _kernel(kernel.k1, x, rows), _kernel(kernel.k2, x, rows)
     if isinstance(first, np.ndarray):  # Keras wants its own tensor on the left
         first, second = second, first
@@ -73,7 +73,7 @@ def _power(kernel, x, rows):
 
 def _scaled_squares(kernel, x, rows):
     scale = np.broadcast_to(kernel.length_scale, rows.shape[1:])
-    return squared_distances(x / held(x, scale)[0], rows / scale)
+    return squared_distances(x / exact_constants(x, scale)[0], rows / scale)
 
 
 def _rbf(kernel, x, rows):
@@ -167,9 +167,9 @@ def _regressor(estimator, x, method):
     y = affine(kernel, alpha.T, 0.0)
     scale = np.broadcast_to(estimator._y_train_std, alpha.shape[1:])
     mean = np.broadcast_to(estimator._y_train_mean, alpha.shape[1:])
-    scale, mean = held(x, scale, mean)
+    scale, mean = exact_constants(x, scale, mean)
     y = scale * y + mean
-    return as_column(y) if alpha.shape[1] == 1 else y
+    return as_vector(y) if alpha.shape[1] == 1 else y
 
 
 @once
@@ -183,7 +183,7 @@ def _full_kernel(estimator, x):
 
 
 @once
-def _binary(estimator, x, method):
+def _binary_process(estimator, x, method):
     kernel = _full_kernel(estimator, x)
     mean = affine(kernel, estimator.y_train_ - estimator.pi_, 0.0)
     if method == "label":
@@ -196,7 +196,9 @@ def _binary(estimator, x, method):
     # The integral of the logistic function as a sum of five error functions
     # (Williams & Barber, Bayesian classification with Gaussian processes, 1998, appendix A).
     alpha = 1 / (2 * variance)
-    slopes, shares = held(x, sklearn_private.LAMBDAS.ravel(), sklearn_private.COEFS.ravel())
+    slopes, shares = exact_constants(
+        x, sklearn_private.LAMBDAS.ravel(), sklearn_private.COEFS.ravel()
+    )
     bent = ops.erf(slopes * mean * ops.sqrt(alpha / (alpha + ops.square(slopes))))
     integrals = ops.sqrt(np.pi / alpha) * bent / (2 * ops.sqrt(variance * (2 * np.pi)))
     half = constant(0.5 * sklearn_private.COEFS.sum(), x)
@@ -207,7 +209,7 @@ def _binary(estimator, x, method):
 def _classifier(estimator, x, method):
     base = estimator.base_estimator_
     if estimator.n_classes_ == 2:
-        return _binary(base, x, method)
+        return _binary_process(base, x, method)
     if isinstance(base, OneVsOneClassifier):
         raise NotConvertible(
             "GaussianProcessClassifier with multi_class='one_vs_one' has no probabilities for more "
@@ -217,7 +219,9 @@ def _classifier(estimator, x, method):
 
 
 def _one_vs_rest(estimator, x, method):
-    parts = [_binary(e, x, "predict_proba")[:, 1:] for e in estimator.base_estimator_.estimators_]
+    parts = [
+        _binary_process(e, x, "predict_proba")[:, 1:] for e in estimator.base_estimator_.estimators_
+    ]
     positive = ops.concatenate(parts, axis=1)
     if method == "label":
         return first_largest(positive)

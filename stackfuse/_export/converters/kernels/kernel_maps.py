@@ -21,7 +21,7 @@ from stackfuse._export.converters.shared.pairwise import (
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
-    held,
+    exact_constants,
 )
 from stackfuse._export.graph.convert import (
     convert,
@@ -33,7 +33,7 @@ from stackfuse._export.graph.masks import refuse_rows
 @convert_transformer(KernelCenterer)
 def _centerer(estimator, x):
     means = np.asarray(estimator.K_fit_rows_, np.float64)
-    of_rows, of_all = held(x, means, np.full(len(means), estimator.K_fit_all_))
+    of_rows, of_all = exact_constants(x, means, np.full(len(means), estimator.K_fit_all_))
     return x - of_rows - ops.mean(x, axis=1, keepdims=True) + of_all
 
 

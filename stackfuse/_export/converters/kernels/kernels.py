@@ -10,14 +10,14 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.converters.kernels.neighbors import nearest
+from stackfuse._export.converters.kernels.neighbors import sum_over_nearest
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
     pairwise_kernel,
 )
 from stackfuse._export.graph.arithmetic import (
     affine,
-    as_column,
+    as_vector,
     constant,
     first_largest,
 )
@@ -36,15 +36,15 @@ def _kernel_ridge(estimator, x, method):
     settings = {name: getattr(estimator, name) for name in ("gamma", "degree", "coef0")}
     kernel = pairwise_kernel(estimator, estimator.kernel, x, rows, **settings)
     y = affine(kernel, estimator.dual_coef_.T, 0.0)
-    return as_column(y) if estimator.dual_coef_.ndim == 1 else y
+    return as_vector(y) if estimator.dual_coef_.ndim == 1 else y
 
 
 @converter_for(SVR, NuSVR)
 def _svr(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    dual = _dense(estimator._dual_coef_)
-    return as_column(affine(_support_kernel(estimator, x), dual, estimator._intercept_))
+    dual = _as_array(estimator._dual_coef_)
+    return as_vector(affine(_support_kernel(estimator, x), dual, estimator._intercept_))
 
 
 @converter_for(SVC, NuSVC)
@@ -58,7 +58,7 @@ def _svc(estimator, x, method):
     pairs = _pairwise_decisions(estimator, x)
     n_classes = len(estimator.classes_)
     if n_classes == 2:
-        return _first_loses(pairs) if method == "label" else as_column(-pairs)
+        return _second_class_wins(pairs) if method == "label" else as_vector(-pairs)
     as_one_vs_rest = estimator.decision_function_shape == "ovr"
     if method == "decision_function":
         return _one_vs_rest(pairs, n_classes) if as_one_vs_rest else pairs
@@ -72,8 +72,8 @@ def _svc(estimator, x, method):
     )
 
 
-def _first_loses(decision):
-    return ops.cast(as_column(ops.less_equal(decision, constant(0, decision))), "int64")
+def _second_class_wins(decision):
+    return ops.cast(as_vector(ops.less_equal(decision, constant(0, decision))), "int64")
 
 
 def _support_kernel(estimator, x):
@@ -82,7 +82,7 @@ def _support_kernel(estimator, x):
     return pairwise_kernel(estimator, estimator.kernel, x, rows, gamma, degree, coef0)
 
 
-def _dense(values) -> np.ndarray:
+def _as_array(values) -> np.ndarray:
     return values.toarray() if issparse(values) else np.asarray(values)
 
 
@@ -93,7 +93,7 @@ def _pairwise_decisions(estimator, x):
     The coefficients of a pair are those of the support vectors of its two classes, each in the
     row that belongs to the other class, which is not counted among its own.
     """
-    dual = _dense(estimator._dual_coef_)
+    dual = _as_array(estimator._dual_coef_)
     owner = np.repeat(np.arange(len(estimator.classes_)), estimator._n_support)
     coef = [
         np.where(owner == i, dual[j - 1], 0.0) + np.where(owner == j, dual[i], 0.0)
@@ -105,7 +105,7 @@ def _pairwise_decisions(estimator, x):
 def _votes(pairs, n_classes: int):
     """Return how many pairs each class wins, shape (batch, n_classes); above 0 the first wins."""
     wins = ops.cast(ops.greater(pairs, constant(0, pairs)), pairs.dtype)
-    first, second = _members(n_classes, pairs.dtype)
+    first, second = _class_indicators(n_classes, pairs.dtype)
     return ops.matmul(wins, first) + ops.matmul(1 - wins, second)
 
 
@@ -124,7 +124,7 @@ def one_vs_rest_scores(second_wins, confidence, n_classes: int):
     -------
     scores : KerasTensor of shape (batch, n_classes)
     """
-    first, second = _members(n_classes, confidence.dtype)
+    first, second = _class_indicators(n_classes, confidence.dtype)
     votes = ops.matmul(1 - second_wins, first) + ops.matmul(second_wins, second)
     total = ops.matmul(confidence, second - first)
     return votes + total / (3 * (ops.abs(total) + 1))
@@ -135,7 +135,7 @@ def _one_vs_rest(pairs, n_classes: int):
     return one_vs_rest_scores(defeats, -pairs, n_classes)
 
 
-def _members(n_classes: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+def _class_indicators(n_classes: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """Return which class is the first and which the second of each pair, as 0/1 matrices."""
     first, second = np.array(list(combinations(range(n_classes), 2))).T
     return np.eye(n_classes, dtype=dtype)[first], np.eye(n_classes, dtype=dtype)[second]
@@ -145,7 +145,7 @@ def _members(n_classes: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 def _label_propagation(estimator, x, method):
     rows = kept_rows(estimator, estimator.X_)
     if estimator.kernel == "knn":
-        shares = nearest(estimator.nn_fit, x, estimator.label_distributions_).total
+        shares = sum_over_nearest(estimator.nn_fit, x, estimator.label_distributions_).total
     else:
         if x.dtype == "float32":
             raise NotConvertible(

@@ -7,7 +7,7 @@ from sklearn.manifold import Isomap, LocallyLinearEmbedding
 
 from stackfuse._core import NotConvertible
 from stackfuse._export.converters.kernels.neighbors import (
-    reduced_by_estimator,
+    reduced_distances_of,
     refuse_ties,
 )
 from stackfuse._export.converters.shared.pairwise import (
@@ -15,7 +15,7 @@ from stackfuse._export.converters.shared.pairwise import (
     squared_distances,
 )
 from stackfuse._export.graph.arithmetic import (
-    as_column,
+    as_vector,
     constant,
     first_largest,
     table,
@@ -34,7 +34,7 @@ def _isomap(estimator, x):
         raise NotConvertible(
             "Isomap with a radius compares paths over all training rows: give n_neighbors."
         )
-    reduced, power, places = _nearest(estimator, x, estimator.dist_matrix_)
+    reduced, power, places = _nearest_rows(estimator, x, estimator.dist_matrix_)
     distances = reduced if power == 1 else ops.power(reduced, constant(1 / power, x))
     paths = table(np.asarray(estimator.dist_matrix_, np.float64), x.dtype)(places)
     shortest = ops.min(ops.expand_dims(distances, 2) + paths, axis=1)
@@ -45,7 +45,7 @@ def _isomap(estimator, x):
 @convert_transformer(LocallyLinearEmbedding)
 def _locally_linear(estimator, x):
     embedding = np.asarray(estimator.embedding_, np.float64)
-    _, _, places = _nearest(estimator, x, embedding)
+    _, _, places = _nearest_rows(estimator, x, embedding)
     rows = table(np.asarray(estimator.nbrs_._fit_X, np.float64), x.dtype)(places)
     differences = rows - ops.expand_dims(x, 1)
     gram = ops.matmul(differences, ops.transpose(differences, (0, 2, 1)))
@@ -72,10 +72,10 @@ def _solved_for_ones(matrices):
     return system[:, :, n:]
 
 
-def _nearest(estimator, x, values: np.ndarray):
+def _nearest_rows(estimator, x, values: np.ndarray):
     """Return the reduced distances to the nearest training rows, their power, and their places."""
     neighbors = estimator.nbrs_
-    reduced, power = reduced_by_estimator(neighbors, x)
+    reduced, power = reduced_distances_of(neighbors, x)
     refuse_ties(neighbors, values)
     largest, places = ops.top_k(ops.negative(reduced), estimator.n_neighbors)
     return ops.negative(largest), power, places
@@ -90,7 +90,7 @@ def _clusters(estimator, x, method):
         raise unsupported(estimator, method)
     if method == "predict" and isinstance(estimator, BisectingKMeans):
         shift = getattr(estimator, "_X_mean", 0.0)
-        label = as_column(_label_below(x, estimator._bisecting_tree, shift))
+        label = as_vector(_leaf_label(x, estimator._bisecting_tree, shift))
         return ops.cast(label, x.dtype)
     is_birch = isinstance(estimator, Birch)
     centers = estimator.subcluster_centers_ if is_birch else estimator.cluster_centers_
@@ -101,15 +101,15 @@ def _clusters(estimator, x, method):
     if not is_birch:
         return ops.cast(nearest, x.dtype)
     labels = np.asarray(estimator.subcluster_labels_, np.float64)[:, None]
-    return as_column(table(labels, x.dtype)(ops.cast(nearest, "int32")))
+    return as_vector(table(labels, x.dtype)(ops.cast(nearest, "int32")))
 
 
-def _label_below(x, node, shift):
+def _leaf_label(x, node, shift):
     """Return the label of the leaf that each row comes to from a node, shape (batch, 1)."""
     if node.left is None:
         return ops.cast(ops.zeros_like(x[:, :1]), "int32") + np.array([node.label], np.int32)
     centers = np.vstack([node.left.center, node.right.center]) + shift
     squares = squared_distances(x, centers)
     goes_right = ops.less(squares[:, 1:], squares[:, :1])
-    right, left = _label_below(x, node.right, shift), _label_below(x, node.left, shift)
+    right, left = _leaf_label(x, node.right, shift), _leaf_label(x, node.left, shift)
     return ops.where(goes_right, right, left)

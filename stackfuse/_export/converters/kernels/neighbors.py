@@ -28,8 +28,8 @@ from stackfuse._export.converters.shared.pairwise import (
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
+    exact_constants,
     first_largest,
-    held,
     table,
 )
 from stackfuse._export.graph.convert import (
@@ -43,7 +43,7 @@ _MAX_CHECKED = 2000
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class SumOverNeighbors:
     """What the neighbours of each row add up to.
 
     Attributes
@@ -58,14 +58,14 @@ class Neighbours:
     weight: Any
 
 
-def reduced_by_estimator(estimator, x):
+def reduced_distances_of(estimator, x):
     """Return reduced distances to the training rows, and their power of the distance."""
     rows = kept_rows(estimator, estimator._fit_X)
     metric, parameters = estimator.effective_metric_, estimator.effective_metric_params_
     return reduced_distances(estimator, x, rows, metric, parameters)
 
 
-def nearest(estimator, x, values: np.ndarray) -> Neighbours:
+def sum_over_nearest(estimator, x, values: np.ndarray) -> SumOverNeighbors:
     """Add up the values of the nearest neighbours.
 
     Parameters
@@ -76,12 +76,12 @@ def nearest(estimator, x, values: np.ndarray) -> Neighbours:
     values : ndarray of shape (n_rows, n_columns)
         Of the training rows.
     """
-    reduced, power = reduced_by_estimator(estimator, x)
+    reduced, power = reduced_distances_of(estimator, x)
     refuse_ties(estimator, values)
     largest, places = ops.top_k(ops.negative(reduced), estimator.n_neighbors)
     weights = ops.expand_dims(_weights(estimator, ops.negative(largest), power), 2)
     chosen = table(values, x.dtype)(places)
-    return Neighbours(ops.sum(chosen * weights, axis=1), ops.sum(weights, axis=1))
+    return SumOverNeighbors(ops.sum(chosen * weights, axis=1), ops.sum(weights, axis=1))
 
 
 def refuse_ties(estimator, values: np.ndarray) -> None:
@@ -105,16 +105,16 @@ def refuse_ties(estimator, values: np.ndarray) -> None:
             )
 
 
-def within_radius(estimator, x, values: np.ndarray) -> Neighbours:
-    """Add up the values of the training rows within the radius; see :func:`nearest`."""
-    reduced, power = reduced_by_estimator(estimator, x)
+def sum_within_radius(estimator, x, values: np.ndarray) -> SumOverNeighbors:
+    """Add up the values of the training rows within the radius; see :func:`sum_over_nearest`."""
+    reduced, power = reduced_distances_of(estimator, x)
     # As scikit-learn does, without taking roots.
     inside = ops.less_equal(reduced, constant(float(estimator.radius) ** power, x))
     far = constant(np.finfo(x.dtype).max, x)
     weights = _weights(estimator, ops.where(inside, reduced, far), power)
     weights = ops.where(inside, weights, constant(0, x))
     total = affine(weights, values.T, 0.0)
-    return Neighbours(total, ops.sum(weights, axis=1, keepdims=True))
+    return SumOverNeighbors(total, ops.sum(weights, axis=1, keepdims=True))
 
 
 def _weights(estimator, reduced, power: float):
@@ -142,7 +142,7 @@ def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     y = np.asarray(estimator._y, np.float64)
-    add_up = nearest if isinstance(estimator, KNeighborsRegressor) else within_radius
+    add_up = sum_over_nearest if isinstance(estimator, KNeighborsRegressor) else sum_within_radius
     found = add_up(estimator, x, y.reshape(len(y), -1))
     mean = found.total / found.weight  # without neighbours NaN, as in scikit-learn
     return ops.reshape(mean, (-1,)) if y.ndim == 1 else mean
@@ -150,13 +150,13 @@ def _regressor(estimator, x, method):
 
 @converter_for(KNeighborsClassifier)
 def _classifier(estimator, x, method):
-    return _from_votes(estimator, _per_output(estimator, _votes(estimator, x)), method)
+    return _from_votes(estimator, _split_by_output(estimator, _votes(estimator, x)), method)
 
 
 @once
 def _votes(estimator, x):
     """Return the weighed votes for the classes of all outputs."""
-    return nearest(estimator, x, _one_hot(estimator)).total
+    return sum_over_nearest(estimator, x, _one_hot(estimator)).total
 
 
 @converter_for(RadiusNeighborsClassifier)
@@ -167,17 +167,17 @@ def _radius_classifier(estimator, x, method):
 @once
 def _radius_votes(estimator, x):
     """Return the weighed votes for the classes of each output."""
-    votes = within_radius(estimator, x, _one_hot(estimator))
+    votes = sum_within_radius(estimator, x, _one_hot(estimator))
     alone = ops.equal(votes.weight, constant(0, x))
-    columns = _per_output(estimator, votes.total)
+    columns = _split_by_output(estimator, votes.total)
     labels = estimator.outlier_label_ or [None] * len(columns)
     return [
-        ops.where(alone, held(x, _of_outliers(classes, label))[0], column)
-        for column, classes, label in zip(columns, _classes(estimator), labels)
+        ops.where(alone, exact_constants(x, _votes_of_outliers(classes, label))[0], column)
+        for column, classes, label in zip(columns, _classes_by_output(estimator), labels)
     ]
 
 
-def _of_outliers(classes: np.ndarray, label) -> np.ndarray:
+def _votes_of_outliers(classes: np.ndarray, label) -> np.ndarray:
     """Return the votes of a row without neighbours: NaN where scikit-learn would raise."""
     if label is None:
         return np.full(len(classes), np.nan)
@@ -189,20 +189,20 @@ def _of_outliers(classes: np.ndarray, label) -> np.ndarray:
     return (classes == label).astype(np.float64)
 
 
-def _classes(estimator) -> list[np.ndarray]:
+def _classes_by_output(estimator) -> list[np.ndarray]:
     return estimator.classes_ if estimator.outputs_2d_ else [estimator.classes_]
 
 
 def _one_hot(estimator) -> np.ndarray:
     """Return the classes of the training rows, all outputs side by side."""
     numbers = estimator._y.reshape(len(estimator._y), -1)
-    blocks = [np.eye(len(c))[numbers[:, k]] for k, c in enumerate(_classes(estimator))]
+    blocks = [np.eye(len(c))[numbers[:, k]] for k, c in enumerate(_classes_by_output(estimator))]
     return np.hstack(blocks)
 
 
-def _per_output(estimator, votes) -> list[Any]:
-    stops = np.cumsum([len(c) for c in _classes(estimator)])
-    return [votes[:, stop - len(c) : stop] for c, stop in zip(_classes(estimator), stops)]
+def _split_by_output(estimator, votes) -> list[Any]:
+    stops = np.cumsum([len(c) for c in _classes_by_output(estimator)])
+    return [votes[:, stop - len(c) : stop] for c, stop in zip(_classes_by_output(estimator), stops)]
 
 
 def _from_votes(estimator, columns: list[Any], method: str):
@@ -223,12 +223,12 @@ def _nearest_centroid(estimator, x, method):
         return first_largest(ops.negative(reduced))
     spread = estimator.within_class_std_dev_
     spread = np.where(spread == 0, 1.0, spread)
-    scaled = x / held(x, spread)[0]
+    scaled = x / exact_constants(x, spread)[0]
     if estimator.metric == "euclidean":
         squares = squared_distances(scaled, centroids / spread)
     else:
         reduced, _ = reduced_distances(estimator, scaled, centroids / spread, "manhattan", {})
         squares = ops.square(reduced)
     with np.errstate(divide="ignore"):
-        scores = 2.0 * held(x, np.log(priors))[0] - squares
+        scores = 2.0 * exact_constants(x, np.log(priors))[0] - squares
     return from_log_posterior(estimator, scores, method)

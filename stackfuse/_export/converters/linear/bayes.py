@@ -9,7 +9,7 @@ from stackfuse._export.converters.shared.pairwise import rows_as_tensor
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
-    held,
+    exact_constants,
     table,
 )
 from stackfuse._export.graph.convert import converter_for
@@ -23,7 +23,7 @@ def _gaussian(estimator, x, method):
     with np.errstate(divide="ignore"):
         prior = np.log(estimator.class_prior_)
     volume = -0.5 * np.sum(np.log(2.0 * np.pi * estimator.var_), axis=1)
-    prior, volume = held(x, prior, volume)
+    prior, volume = exact_constants(x, prior, volume)
     return from_log_posterior(estimator, prior + (volume - 0.5 * squares), method)
 
 
@@ -63,4 +63,6 @@ def _categorical(estimator, x, method):
         refuse_rows(ops.logical_not(known)[:, None])
         place = ops.cast(ops.where(known, category, unknown), "int32")  # towards 0, as in numpy
         scores = scores + table(rows, x.dtype)(place)
-    return from_log_posterior(estimator, scores + held(x, estimator.class_log_prior_)[0], method)
+    return from_log_posterior(
+        estimator, scores + exact_constants(x, estimator.class_log_prior_)[0], method
+    )

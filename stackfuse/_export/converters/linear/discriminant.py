@@ -7,8 +7,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticD
 from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     affine,
+    exact_constants,
     first_largest,
-    held,
     is_positive,
 )
 from stackfuse._export.graph.convert import (
@@ -23,11 +23,11 @@ def _quadratic(estimator, x, method):
     for mean, rotation, scaling, prior in zip(
         estimator.means_, estimator.rotations_, estimator.scalings_, estimator.priors_
     ):
-        whitened = affine(x - held(x, mean)[0], (rotation * scaling**-0.5).T, 0.0)
+        whitened = affine(x - exact_constants(x, mean)[0], (rotation * scaling**-0.5).T, 0.0)
         squares.append(ops.sum(ops.square(whitened), axis=1, keepdims=True))
         with np.errstate(divide="ignore"):
             offsets.append(np.log(prior) - 0.5 * np.sum(np.log(scaling)))
-    scores = held(x, offsets)[0] - 0.5 * ops.concatenate(squares, axis=1)
+    scores = exact_constants(x, offsets)[0] - 0.5 * ops.concatenate(squares, axis=1)
     return from_log_posterior(estimator, scores, method)
 
 
@@ -72,6 +72,6 @@ def _projection(estimator, x):
             "LinearDiscriminantAnalysis with solver='lsqr' does not transform: use 'svd'."
         )
     if estimator.solver == "svd":
-        x = x - held(x, estimator.xbar_)[0]
+        x = x - exact_constants(x, estimator.xbar_)[0]
     scalings = estimator.scalings_[:, : estimator._max_components]
     return affine(x, scalings.T, 0.0)

@@ -46,12 +46,12 @@ from sklearn.svm import LinearSVC, LinearSVR
 from stackfuse._core import sklearn_private
 from stackfuse._export.graph.arithmetic import (
     affine,
-    as_column,
+    as_vector,
     constant,
+    divided_by_sum,
+    exact_constants,
     first_largest,
-    held,
     is_positive,
-    shares,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -102,14 +102,14 @@ def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     y = _scores(estimator, x)
-    return as_column(y) if np.ndim(estimator.coef_) == 1 else y
+    return as_vector(y) if np.ndim(estimator.coef_) == 1 else y
 
 
 @converter_for(GammaRegressor, PoissonRegressor, TweedieRegressor)
 def _generalised(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    y = as_column(_scores(estimator, x))
+    y = as_vector(_scores(estimator, x))
     return y if isinstance(estimator._base_loss.link, sklearn_private.IdentityLink) else ops.exp(y)
 
 
@@ -120,20 +120,22 @@ def _ransac(estimator, x, method):
 
 @converter_for(CCA, PLSCanonical, PLSRegression)
 def _partial_least_squares(estimator, x, method):
-    centred = x - held(x, estimator._x_mean)[0]
+    centred = x - exact_constants(x, estimator._x_mean)[0]
     if method == "transform":
-        return affine(centred / held(x, estimator._x_std)[0], estimator.x_rotations_.T, 0.0)
+        return affine(
+            centred / exact_constants(x, estimator._x_std)[0], estimator.x_rotations_.T, 0.0
+        )
     if method != "predict":
         raise unsupported(estimator, method)
     y = affine(centred, estimator.coef_, estimator.intercept_)
-    return as_column(y) if estimator._predict_1d else y
+    return as_vector(y) if estimator._predict_1d else y
 
 
 @converter_for(PLSSVD)
 def _pls_svd(estimator, x, method):
     if method != "transform":
         raise unsupported(estimator, method)
-    centre, scale = held(x, estimator._x_mean, estimator._x_std)
+    centre, scale = exact_constants(x, estimator._x_mean, estimator._x_std)
     return affine((x - centre) / scale, estimator.x_weights_.T, 0.0)
 
 
@@ -166,7 +168,7 @@ def _sgd_classifier(estimator, x, method):
 
 def _from_decision(estimator, decision, method: str, proba):
     if method == "decision_function":
-        return as_column(decision) if decision.shape[1] == 1 else decision
+        return as_vector(decision) if decision.shape[1] == 1 else decision
     if method == "label":
         return is_positive(decision) if decision.shape[1] == 1 else first_largest(decision)
     if method == "predict_proba" and proba is not None:
@@ -192,4 +194,4 @@ def _one_vs_rest(decision):
 
 
 def _of_classes(positive):
-    return two_columns(positive) if positive.shape[1] == 1 else shares(positive)
+    return two_columns(positive) if positive.shape[1] == 1 else divided_by_sum(positive)

@@ -5,7 +5,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from stackfuse._export.graph.arithmetic import (
     affine,
-    as_column,
+    as_vector,
     constant,
     first_largest,
     two_columns,
@@ -45,7 +45,7 @@ def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     y = _forward(estimator, x)
-    return as_column(y) if y.shape[1] == 1 else y
+    return as_vector(y) if y.shape[1] == 1 else y
 
 
 @converter_for(MLPClassifier)
@@ -58,4 +58,4 @@ def _classifier(estimator, x, method):
     if estimator.out_activation_ == "softmax":
         return first_largest(proba)
     above = ops.cast(ops.greater(proba, constant(0.5, proba)), "int64")
-    return as_column(above) if estimator.n_outputs_ == 1 else above
+    return as_vector(above) if estimator.n_outputs_ == 1 else above

@@ -68,7 +68,7 @@ def _guarded(model, guarded_models: dict[int, Any]):
             masks.append(mask)
         return layer(x, *args, **kwargs)
 
-    def hooked(layer, *args, **kwargs):
+    def call_layer(layer, *args, **kwargs):
         if args or "inputs" not in kwargs:
             return call(layer, *args, **kwargs)
         return call(layer, kwargs.pop("inputs"), **kwargs)
@@ -76,7 +76,7 @@ def _guarded(model, guarded_models: dict[int, Any]):
     structure = input_structure(model)
     output = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
     copy = keras.models.clone_model(
-        keras.Model(structure, output), clone_function=lambda layer: layer, call_function=hooked
+        keras.Model(structure, output), clone_function=lambda layer: layer, call_function=call_layer
     )
     if masks:
         copy = keras.Model(copy.input, [copy.output, *masks], name=model.name)
@@ -93,7 +93,7 @@ def _guard(layer, x, names: Iterator[str]):
         return x, None
     # A model of its own: the names of its operations cannot be those of others.
     inner = keras.Input(batch_shape=x.shape, dtype=x.dtype)
-    safe, mask = _safe(layer, inner)
+    safe, mask = _safe_input(layer, inner)
     if safe is inner:
         return x, None
     if mask is None:
@@ -101,7 +101,7 @@ def _guard(layer, x, names: Iterator[str]):
     return keras.Model(inner, [safe, mask], name=next(names))(x)
 
 
-def _safe(layer, x):
+def _safe_input(layer, x):
     """Return the same inside of the guard."""
     limits = indices.index_range(layer, len(x.shape))
     if limits is not None:
@@ -116,7 +116,7 @@ def _safe(layer, x):
         return _replaced(x, unknown, int(known[0]))
     if isinstance(layer, keras.layers.CategoryEncoding):
         # No number fails it. Some runtimes count negative ones from the end, TensorFlow does not.
-        return ops.where(_outside(x, -1.0, np.inf), _like(layer.num_tokens, x), x), None
+        return ops.where(_outside(x, -1.0, np.inf), _index_array(layer.num_tokens, x), x), None
     if len(private.flatten_layers(layer)) > 1:
         raise NotConvertible(
             f"The layer {layer.name!r}, a {type(layer).__name__}, hides a layer that looks indices "
@@ -150,10 +150,10 @@ def _replaced(x, wrong, index: int):
     """
     axes = tuple(range(1, len(x.shape)))
     mask = ops.any(wrong, axis=axes, keepdims=True) if axes else wrong
-    return ops.where(mask, _like(index, x), x), ops.reshape(mask, (-1, 1))
+    return ops.where(mask, _index_array(index, x), x), ops.reshape(mask, (-1, 1))
 
 
-def _like(index: int, x):
+def _index_array(index: int, x):
     return np.array([index]).astype(x.dtype if x.dtype != "bfloat16" else "float32")
 
 
@@ -171,9 +171,10 @@ def whole_numbers(x, dtype: str):
         With 0 in place of such rows.
     mask : tensor of bool, shape (n_samples, 1)
     """
-    held = np.iinfo(dtype)
+    limits = np.iinfo(dtype)
     wrong = ops.logical_or(
-        _outside(x, float(held.min) - 1.0, float(held.max) + 1.0), ops.not_equal(x, ops.floor(x))
+        _outside(x, float(limits.min) - 1.0, float(limits.max) + 1.0),
+        ops.not_equal(x, ops.floor(x)),
     )
     kept, mask = _replaced(x, wrong, 0)
     return ops.cast(kept, dtype), mask

@@ -4,10 +4,10 @@ import numpy as np
 from keras import ops
 
 from stackfuse._export.graph.arithmetic import (
-    as_column,
+    as_vector,
     constant,
+    exact_constants,
     first_largest,
-    held,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -22,28 +22,28 @@ from stackfuse._meta import combiners, pooling
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    opinions = [_columns(x, block) for block in estimator.blocks_]
-    y = _blend(estimator, x, opinions)
-    return as_column(y) if estimator._y_is_column else y
+    predictions = [_columns(x, block) for block in estimator.blocks_]
+    y = _weighted_sum(estimator, x, predictions)
+    return as_vector(y) if estimator._y_is_column else y
 
 
 @converter_for(combiners.CombiningClassifier)
 def _classifier(estimator, x, method):
     labels = estimator._task == "multilabel"
-    opinions = [
-        _linked(_chances(estimator, x, block, calibrator), estimator.link, labels)
+    predictions = [
+        _apply_link(_base_probabilities(estimator, x, block, calibrator), estimator.link, labels)
         for block, calibrator in zip(estimator.blocks_, estimator.calibrators_)
     ]
-    chances = _unlinked(_blend(estimator, x, opinions), estimator.link, labels)
+    probabilities = _invert_link(_weighted_sum(estimator, x, predictions), estimator.link, labels)
     if method == "predict_proba":
-        return chances
+        return probabilities
     if method == "label":
         if labels:
-            return ops.cast(ops.greater(chances, constant(0.5, chances)), "int64")
-        return first_largest(chances)
+            return ops.cast(ops.greater(probabilities, constant(0.5, probabilities)), "int64")
+        return first_largest(probabilities)
     if method != "decision_function":
         raise unsupported(estimator, method)
-    logs = _linked(chances, "logit", labels)
+    logs = _apply_link(probabilities, "logit", labels)
     return logs[:, 1] - logs[:, 0] if estimator._task == "binary" else logs
 
 
@@ -51,7 +51,7 @@ def _columns(x, block):
     return ops.take(x, np.array(block.places), axis=1)
 
 
-def _chances(estimator, x, block, calibrator):
+def _base_probabilities(estimator, x, block, calibrator):
     """Return what one base says of the classes; shape (batch, n_classes)."""
     numbers = _columns(x, block)
     if calibrator is not None:
@@ -61,29 +61,33 @@ def _chances(estimator, x, block, calibrator):
     return numbers
 
 
-def _blend(estimator: combiners.Combiner, x, opinions):
+def _weighted_sum(estimator: combiners.Combiner, x, predictions):
     """Return the weighted sum, added up base after base."""
-    width = opinions[0].shape[1]
-    weights = estimator.weights_.reshape(len(opinions), -1)
-    rows = held(x, *np.broadcast_to(weights, (len(opinions), width)))
-    total = opinions[0] * rows[0]
-    for opinion, row in zip(opinions[1:], rows[1:]):
-        total = total + opinion * row
+    width = predictions[0].shape[1]
+    weights = estimator.weights_.reshape(len(predictions), -1)
+    rows = exact_constants(x, *np.broadcast_to(weights, (len(predictions), width)))
+    total = predictions[0] * rows[0]
+    for prediction, row in zip(predictions[1:], rows[1:]):
+        total = total + prediction * row
     return total
 
 
-def _linked(chances, link: str, labels: bool):
-    """See :func:`stackfuse._meta.pooling.linked`."""
+def _apply_link(probabilities, link: str, labels: bool):
+    """See :func:`stackfuse._meta.pooling.apply_link`."""
     if link == "identity":
-        return chances
-    chances = ops.maximum(chances, constant(pooling.SMALLEST, chances))
-    chances = ops.minimum(chances, constant(1 - pooling.SMALLEST, chances))
-    return ops.log(chances) - ops.log(1 - chances) if labels else ops.log(chances)
+        return probabilities
+    probabilities = ops.maximum(
+        probabilities, constant(pooling.SMALLEST_PROBABILITY, probabilities)
+    )
+    probabilities = ops.minimum(
+        probabilities, constant(1 - pooling.SMALLEST_PROBABILITY, probabilities)
+    )
+    return ops.log(probabilities) - ops.log(1 - probabilities) if labels else ops.log(probabilities)
 
 
-def _unlinked(average, link: str, labels: bool):
-    """See :func:`stackfuse._meta.pooling.unlinked`."""
+def _invert_link(average, link: str, labels: bool):
+    """See :func:`stackfuse._meta.pooling.invert_link`."""
     if link == "logit":
         return ops.sigmoid(average) if labels else ops.softmax(average)
-    average = ops.maximum(average, constant(pooling.NOTHING, average))
+    average = ops.maximum(average, constant(pooling.SMALLEST_SUM, average))
     return average if labels else average / ops.sum(average, axis=1, keepdims=True)

@@ -12,7 +12,7 @@ from stackfuse._export.converters.ours.guarded import (
 )
 from stackfuse._export.graph.arithmetic import (
     affine,
-    as_column,
+    as_vector,
     constant,
     first_largest,
 )
@@ -23,10 +23,10 @@ from stackfuse._export.graph.convert import (
     once,
     unsupported,
 )
-from stackfuse._export.graph.graph import Graph, assemble
+from stackfuse._export.graph.graph import Graph, assemble_graph
 from stackfuse._export.graph.masks import refuse_rows, refuse_where_raising
 from stackfuse._export.graph.signature import Signature
-from stackfuse._export.live_networks import live
+from stackfuse._export.live_networks import call_live
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._keras import (
     copies,
@@ -47,8 +47,8 @@ def _classifier(estimator, x, method):
     if method == "decision_function":
         decision = _outputs(estimator, x, "decide")
         if isinstance(decision, list):
-            return [as_column(part) if part.shape[1] == 1 else part for part in decision]
-        return as_column(decision) if estimator.outputs_.task == "binary" else decision
+            return [as_vector(part) if part.shape[1] == 1 else part for part in decision]
+        return as_vector(decision) if estimator.outputs_.task == "binary" else decision
     probabilities = _outputs(estimator, x, "predict")
     if method == "predict_proba":
         return probabilities
@@ -68,7 +68,7 @@ def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     y = _outputs(estimator, x, "predict")
-    return as_column(y) if estimator._y_is_column else y
+    return as_vector(y) if estimator._y_is_column else y
 
 
 @converter_for(Aligned)
@@ -88,23 +88,25 @@ def graph_of_model(trained: TrainedModel, build: Build) -> Graph:
 
     def outputs_of(x) -> dict[str, Any]:
         refuse_where_raising(trained.predict, x, takes_missing=False)
-        y = keras.tree.flatten(_computed(trained.model, x))[0]
+        y = keras.tree.flatten(_run_network(trained.model, x))[0]
         return {"prediction": ops.cast(y, build.precision)}
 
-    return assemble(outputs_of, Signature.of_shape(trained.row_shape, build.precision), build)
+    return assemble_graph(outputs_of, Signature.of_shape(trained.row_shape, build.precision), build)
 
 
 def _outputs(estimator, x, meaning: str):
     """Return what the estimator's network predicts, or decides, in the graph's precision."""
     if current_build().live:
-        return live(estimator, _fed(estimator.model_, x), meaning)
-    return getattr(estimator.outputs_, meaning)(_raw(estimator, x), current_build().precision)
+        return call_live(estimator, _network_inputs(estimator.model_, x), meaning)
+    return getattr(estimator.outputs_, meaning)(
+        _network_outputs(estimator, x), current_build().precision
+    )
 
 
 @once
-def _raw(estimator, x):
+def _network_outputs(estimator, x):
     """Return what the estimator's network computes, in its own dtype."""
-    return _computed(estimator.model_, x)
+    return _run_network(estimator.model_, x)
 
 
 @once
@@ -113,42 +115,44 @@ def _features(estimator, x):
     if current_build().live:
         raise NotConvertible("Features are computed base by base.")
     return penultimate.in_float64(
-        _computed(penultimate.penultimate(estimator.model_), x), current_build().precision
+        _run_network(penultimate.penultimate(estimator.model_), x), current_build().precision
     )
 
 
-def _computed(model, x):
+def _run_network(model, x):
     build = current_build()
     network = copies.isolated(model, trainable=build.trainable, narrow=build.precision == "float32")
-    fed, training = _fed(network, x), None if build.trainable else False
+    inputs, training = _network_inputs(network, x), None if build.trainable else False
     safe = guarded(network)
     if safe is None:
-        return network(fed, training=training)
-    y, *wrong = safe(fed, training=training)
+        return network(inputs, training=training)
+    y, *wrong = safe(inputs, training=training)
     for rows in wrong:
         refuse_rows(rows)
     return y
 
 
-def _fed(network, x):
+def _network_inputs(network, x):
     """Return x in the structure and the dtypes of a network's inputs."""
     structure = input_structure(network)
     if not isinstance(structure, dict | list | tuple):
-        return _fit(network, structure, next(iter(x.values())) if isinstance(x, dict) else x)
+        return _as_declared(
+            network, structure, next(iter(x.values())) if isinstance(x, dict) else x
+        )
     tensors = structure if isinstance(structure, dict) else {t.name: t for t in structure}
     if not isinstance(x, dict):
         raise NotConvertible(
             f"The network {network.name!r} has the inputs {list(tensors)}, but X is one table."
         )
-    fed = {name: _fit(network, tensor, x[name]) for name, tensor in tensors.items()}
+    inputs = {name: _as_declared(network, tensor, x[name]) for name, tensor in tensors.items()}
     return (
-        fed
+        inputs
         if isinstance(structure, dict)
-        else keras.tree.pack_sequence_as(structure, list(fed.values()))
+        else keras.tree.pack_sequence_as(structure, list(inputs.values()))
     )
 
 
-def _fit(network, wanted, x):
+def _as_declared(network, wanted, x):
     """Return a tensor as an input of a network is declared."""
     rank = len(wanted.shape)
     if len(x.shape) == rank - 1:  # Keras adds or drops a last axis of length one

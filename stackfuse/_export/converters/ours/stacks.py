@@ -7,7 +7,7 @@ from sklearn.frozen import FrozenEstimator
 
 from stackfuse._export.graph.arithmetic import (
     constant,
-    held,
+    exact_constants,
 )
 from stackfuse._export.graph.convert import (
     convert,
@@ -48,7 +48,7 @@ def _stack(estimator, x, method):
     if method != "predict_proba" or not isinstance(y, list):
         return y
     if _is_ours(estimator):
-        return _labels(y, final.classes_)
+        return _label_probabilities(y, final.classes_)
     # scikit-learn returns the probabilities of not having the labels here.
     return ops.stack([proba[:, 0] for proba in y], axis=1)
 
@@ -63,25 +63,25 @@ def _meta_features(stack, x):
     replicas = stack._replicas() if _is_ours(stack) else [[e] for e in stack.estimators_]
     blocks = []
     for estimators, method in zip(replicas, stack.stack_method_):
-        votes = [_block(stack, estimator, x, method) for estimator in estimators]
+        votes = [_base_columns(stack, estimator, x, method) for estimator in estimators]
         total = votes[0]
         for vote in votes[1:]:  # in the order in which numpy adds them
             total = total + vote
         if len(votes) > 1:
-            total = total / held(total, np.full(total.shape[1], float(len(votes))))[0]
+            total = total / exact_constants(total, np.full(total.shape[1], float(len(votes))))[0]
         blocks.append(total)
     if stack._passes_through() if _is_ours(stack) else stack.passthrough:
         everything = isinstance(stack.passthrough, bool | np.bool_)
-        blocks.append(_numbers(x, stack) if everything else _chosen(x, stack))
+        blocks.append(_as_numbers(x, stack) if everything else _passed_columns(x, stack))
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
 
 
-def _numbers(x, stack):
+def _as_numbers(x, stack):
     """Return what is passed through, as the meta-learner takes it."""
     return x.numbers(wanted_by=type(stack).__name__) if isinstance(x, Frame) else x
 
 
-def _chosen(x, stack):
+def _passed_columns(x, stack):
     """Return the columns, or of a ``MultiInput`` the inputs, that are passed through."""
     columns = as_list(stack.passthrough)
     if isinstance(x, dict):
@@ -89,10 +89,10 @@ def _chosen(x, stack):
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
     names = list(getattr(stack, "feature_names_in_", []))
     places = [names.index(c) if isinstance(c, str) else c % x.shape[1] for c in columns]
-    return _numbers(take_columns(x, places), stack)
+    return _as_numbers(take_columns(x, places), stack)
 
 
-def _block(stack, base, x, method: str):
+def _base_columns(stack, base, x, method: str):
     """Return one base's columns of the meta-learner's table."""
     ours = _is_ours(stack)
     classes = getattr(stack, "classes_", None)
@@ -105,11 +105,13 @@ def _block(stack, base, x, method: str):
         label = ops.reshape(convert(base, x, "label"), (-1, 1))
         places = prediction_columns.class_places(base, labels)
         hits = ops.equal(label, np.arange(len(places), dtype=np.int64))
-        return ops.sum(ops.where(hits, _typed(places), _typed(places * 0)), 1, keepdims=True)
+        return ops.sum(
+            ops.where(hits, _in_graph_dtype(places), _in_graph_dtype(places * 0)), 1, keepdims=True
+        )
     y = convert(base, x, method)
     if isinstance(y, list):
         if ours:
-            return _labels(y, base.classes_)
+            return _label_probabilities(y, base.classes_)
         return ops.concatenate([proba[:, 1:] for proba in y if proba.shape[1] > 1], axis=1)
     if len(y.shape) == 1:
         return ops.reshape(y, (-1, 1))
@@ -126,11 +128,11 @@ def _block(stack, base, x, method: str):
     return y[:, 1:] if len(labels) == y.shape[1] == 2 else y
 
 
-def _typed(values: np.ndarray) -> np.ndarray:
+def _in_graph_dtype(values: np.ndarray) -> np.ndarray:
     return np.asarray(values, current_build().precision)
 
 
-def _labels(tables: list, classes: list):
+def _label_probabilities(tables: list, classes: list):
     """Return the probability of each label, as ``stackfuse._oof.columns.as_labels`` does."""
     columns = []
     for proba, known in zip(tables, classes):

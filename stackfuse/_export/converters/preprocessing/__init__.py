@@ -1,9 +1,9 @@
 """Transformers."""
 
 from stackfuse._export.converters.preprocessing import (
-    bases,
     distributions,
     encoding,
+    expansions,
     imputing,
     neighbor_imputing,
     preprocessing,
@@ -11,9 +11,9 @@ from stackfuse._export.converters.preprocessing import (
 )
 
 __all__ = [
-    "bases",
     "distributions",
     "encoding",
+    "expansions",
     "imputing",
     "neighbor_imputing",
     "preprocessing",

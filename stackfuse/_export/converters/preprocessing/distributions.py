@@ -14,7 +14,7 @@ from stackfuse._export.converters.shared.functions import (
 from stackfuse._export.converters.shared.intervals import interpolated
 from stackfuse._export.graph.arithmetic import (
     constant,
-    held,
+    exact_constants,
 )
 from stackfuse._export.graph.convert import (
     convert,
@@ -31,7 +31,7 @@ def _quantile(estimator, x):
     up = interpolated(x, knots, shares)
     down = interpolated(-x, -knots[:, ::-1], -shares[:, ::-1])
     y = (up - down) * constant(0.5, x)
-    low, high, margin = held(
+    low, high, margin = exact_constants(
         x, knots[:, 0], knots[:, -1], np.full(len(knots), sklearn_private.BOUNDS_THRESHOLD)
     )
     zero, one = constant(0, x), constant(1, x)
@@ -73,5 +73,5 @@ def _box_cox(logs, powers: np.ndarray, smallest: float):
     """Return ``(exp(logs) ** powers - 1) / powers``, the logarithm itself for powers of zero."""
     is_zero = np.abs(powers) < smallest
     divisor = np.where(is_zero, 1.0, powers)
-    y = expm1(logs * constant(divisor, logs)) / held(logs, divisor)[0]
+    y = expm1(logs * constant(divisor, logs)) / exact_constants(logs, divisor)[0]
     return ops.where(is_zero, logs, y) if is_zero.any() else y

@@ -18,7 +18,7 @@ from stackfuse._export.graph.convert import (
     current_build,
 )
 from stackfuse._export.graph.frame import (
-    Words,
+    StringColumn,
     columns_of,
 )
 from stackfuse._export.graph.masks import (
@@ -32,16 +32,16 @@ from stackfuse._export.graph.signature import MISSING
 def _one_hot(estimator, x):
     rows = []
     for k, categories in enumerate(estimator.categories_):
-        codes, unknown = _grouped(estimator, k, len(categories))
+        codes, unknown = _codes_of_categories(estimator, k, len(categories))
         width = estimator._n_features_outs[k]
         dropped = estimator._drop_idx_after_grouping
         drop = None if dropped is None else dropped[k]
-        known = np.array([_indicator(code, width, drop) for code in codes])
-        other = np.zeros(width) if unknown is None else _indicator(unknown, width, drop)
+        known = np.array([_indicator_row(code, width, drop) for code in codes])
+        other = np.zeros(width) if unknown is None else _indicator_row(unknown, width, drop)
         if estimator.handle_unknown == "error":
             other = np.full(width, np.nan)
         rows.append(np.vstack([other, known]))
-    return _encoded(estimator, x, rows)
+    return _look_up(estimator, x, rows)
 
 
 @convert_transformer(OrdinalEncoder, frames=True)
@@ -59,7 +59,7 @@ def _ordinal(estimator, x):
         use_value = estimator.handle_unknown == "use_encoded_value"
         other = estimator.unknown_value if use_value else np.nan
         rows.append(np.append(other, known)[:, None])
-    return _encoded(estimator, x, rows)
+    return _look_up(estimator, x, rows)
 
 
 @convert_transformer(TargetEncoder, frames=True)
@@ -67,10 +67,10 @@ def _target(estimator, x):
     mean = np.atleast_1d(estimator.target_mean_)
     starts = range(0, len(estimator.encodings_), len(mean))  # a column has one for each class
     rows = [np.column_stack(estimator.encodings_[k : k + len(mean)]) for k in starts]
-    return _encoded(estimator, x, [np.vstack([mean, known]) for known in rows])
+    return _look_up(estimator, x, [np.vstack([mean, known]) for known in rows])
 
 
-def _grouped(encoder, k: int, n_categories: int) -> tuple[np.ndarray, int | None]:
+def _codes_of_categories(encoder, k: int, n_categories: int) -> tuple[np.ndarray, int | None]:
     """Return the codes of a column's categories, and of unknown ones if they have one."""
     codes = np.arange(n_categories)
     mapping = encoder._default_to_infrequent_mappings[k] if encoder._infrequent_enabled else None
@@ -80,7 +80,7 @@ def _grouped(encoder, k: int, n_categories: int) -> tuple[np.ndarray, int | None
     return mapping[codes], int(mapping.max()) if joined else None
 
 
-def _indicator(code: int, width: int, drop: int | None) -> np.ndarray:
+def _indicator_row(code: int, width: int, drop: int | None) -> np.ndarray:
     """Return the row that is 1 in the column of a code; the dropped code has none."""
     if drop is not None:
         if code == drop:
@@ -89,7 +89,7 @@ def _indicator(code: int, width: int, drop: int | None) -> np.ndarray:
     return np.eye(width)[code]
 
 
-def _encoded(encoder, x, rows: list[np.ndarray]):
+def _look_up(encoder, x, rows: list[np.ndarray]):
     """Return each column's row of its table; the first row is for unknown categories."""
     dtype = current_build().precision
     blocks = []
@@ -119,7 +119,7 @@ def _code(encoder, column, categories: np.ndarray):
             "replace None by NaN before the stack is fitted."
         )
     if column.dtype == "string":
-        return _code_of_words(name, Words.of(column), _words(name, categories, missing))
+        return _code_of_strings(name, StringColumn.of(column), _as_words(name, categories, missing))
     if not all(
         isinstance(c, bool | int | float | np.number | np.bool_) for c in categories[~missing]
     ):
@@ -139,25 +139,25 @@ def _code(encoder, column, categories: np.ndarray):
     return ops.cast(ops.sum(hit, axis=1, keepdims=True), "int32")
 
 
-def _code_of_words(name: str, column: Words, words: list[str]):
+def _code_of_strings(name: str, column: StringColumn, words: list[str]):
     """Return 1 + the number of each row's word, 0 for others; int32 of shape (batch, 1)."""
     if MISSING in words and MISSING in column.read_as:
         raise NotConvertible(
             f"{name} knows None as a category after missing values have been imputed, and a graph "
             "cannot tell None from NaN: replace None by NaN before the stack is fitted."
         )
-    spelled = words + [string for string in column.read_as if string not in words]
-    free = next(f"<{k}>" for k in range(len(spelled) + 1) if f"<{k}>" not in spelled)
-    lookup = keras.layers.StringLookup(vocabulary=spelled, num_oov_indices=1, oov_token=free)
+    vocabulary = words + [string for string in column.read_as if string not in words]
+    free = next(f"<{k}>" for k in range(len(vocabulary) + 1) if f"<{k}>" not in vocabulary)
+    lookup = keras.layers.StringLookup(vocabulary=vocabulary, num_oov_indices=1, oov_token=free)
     code = ops.cast(lookup(column.tensor), "int32")
     if not column.read_as:
         return code
     numbers = {word: k for k, word in enumerate(words, start=1)}
-    meant = [numbers.get(column.read_as.get(string, string), 0) for string in spelled]
-    return ops.take(np.array([0, *meant], np.int32), code)
+    codes = [numbers.get(column.read_as.get(string, string), 0) for string in vocabulary]
+    return ops.take(np.array([0, *codes], np.int32), code)
 
 
-def _words(name: str, categories: Any, missing: np.ndarray) -> list[str]:
+def _as_words(name: str, categories: Any, missing: np.ndarray) -> list[str]:
     """Return categories as strings, in which a missing value has a word of its own."""
     known = categories[~missing].tolist()
     if not all(isinstance(word, str) for word in known) or MISSING in known:

@@ -12,7 +12,7 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from stackfuse._core import NotConvertible, sklearn_private
 from stackfuse._export.graph.arithmetic import (
     constant,
-    held,
+    exact_constants,
 )
 from stackfuse._export.graph.convert import (
     convert,
@@ -21,7 +21,7 @@ from stackfuse._export.graph.convert import (
 )
 from stackfuse._export.graph.frame import (
     Frame,
-    Words,
+    StringColumn,
     columns_of,
     take_columns,
 )
@@ -84,13 +84,13 @@ def is_missing(x, value: Any):
         if pd.isna(value):
             return ops.isnan(x)
         number = np.nan if isinstance(value, str) else value  # NaN equals nothing
-        return ops.equal(x, held(x, np.full(x.shape[1], number))[0])
-    words = Words.of(x)
-    spelled = words.written(MISSING if pd.isna(value) else str(value))
-    if not spelled:  # all have been replaced before
-        spelled = [MISSING + MISSING]
-    free = next(f"<{k}>" for k in range(len(spelled) + 1) if f"<{k}>" not in spelled)
-    lookup = keras.layers.StringLookup(vocabulary=spelled, num_oov_indices=1, oov_token=free)
+        return ops.equal(x, exact_constants(x, np.full(x.shape[1], number))[0])
+    words = StringColumn.of(x)
+    vocabulary = words.spellings(MISSING if pd.isna(value) else str(value))
+    if not vocabulary:  # all have been replaced before
+        vocabulary = [MISSING + MISSING]
+    free = next(f"<{k}>" for k in range(len(vocabulary) + 1) if f"<{k}>" not in vocabulary)
+    lookup = keras.layers.StringLookup(vocabulary=vocabulary, num_oov_indices=1, oov_token=free)
     return ops.greater(ops.cast(lookup(words.tensor), "int32"), np.zeros(1, np.int32))
 
 
@@ -110,7 +110,7 @@ def _filled(estimator, x, fills: np.ndarray):
     columns = {}
     for name, column, fill in zip(x.names, columns_of(x), fills, strict=True):
         if column.dtype == "string":
-            columns[name] = _filled_words(estimator, name, Words.of(column), fill)
+            columns[name] = _filled_words(estimator, name, StringColumn.of(column), fill)
         else:
             columns[name] = _filled_numbers(estimator, column, np.array([fill]))
     return Frame(columns)
@@ -124,17 +124,17 @@ def _filled_numbers(estimator, x, fills: np.ndarray):
             "numbers as fill_value, and impute columns of words by an imputer of their own."
         )
     mask = is_missing(x, estimator.missing_values)
-    return ops.where(mask, held(x, fills.astype(np.float64))[0], x)
+    return ops.where(mask, exact_constants(x, fills.astype(np.float64))[0], x)
 
 
-def _filled_words(estimator, name: Hashable, column: Words, fill) -> Words:
+def _filled_words(estimator, name: Hashable, column: StringColumn, fill) -> StringColumn:
     if not isinstance(fill, str):
         raise NotConvertible(
             f"{type(estimator).__name__} puts {fill!r} into {name!r}, a column of words: give "
             "words as fill_value, and impute columns of numbers by an imputer of their own."
         )
     value = estimator.missing_values
-    return column.replaced(MISSING if pd.isna(value) else str(value), by=fill)
+    return column.with_replacement(MISSING if pd.isna(value) else str(value), by=fill)
 
 
 # The iterative imputer: each column predicted from the others.

@@ -12,12 +12,12 @@ from stackfuse._export.converters.preprocessing.imputing import (
 )
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
-    summed,
+    sum_over_features,
 )
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
-    held,
+    exact_constants,
     table,
 )
 from stackfuse._export.graph.convert import convert_transformer
@@ -31,7 +31,7 @@ _MAX_CHECKED = 200
 
 
 @convert_transformer(KNNImputer)
-def _nearest(estimator, x):
+def _impute(estimator, x):
     if callable(estimator.metric) or callable(estimator.weights):
         raise NotConvertible(
             "KNNImputer with a function of yours as metric or weights has no counterpart in the "
@@ -60,7 +60,7 @@ def _squared_distances(x, missing, rows: np.ndarray):
     Infinite where they have nothing in common; shape (batch, n_rows).
     """
     present = ops.cast(ops.logical_not(missing), x.dtype)
-    x = ops.where(missing, held(x, np.full(x.shape[1], np.nan))[0], x)
+    x = ops.where(missing, exact_constants(x, np.full(x.shape[1], np.nan))[0], x)
 
     def term(a, b):
         square = ops.square(a - b)
@@ -68,8 +68,8 @@ def _squared_distances(x, missing, rows: np.ndarray):
 
     common = affine(present, (~np.isnan(rows)).astype(np.float64), 0.0)
     none = ops.equal(common, constant(0, x))
-    mean = summed(x, rows, term) / ops.where(none, constant(1, x), common)
-    return ops.where(none, held(x, np.inf)[0], mean * constant(x.shape[1], x))
+    mean = sum_over_features(x, rows, term) / ops.where(none, constant(1, x), common)
+    return ops.where(none, exact_constants(x, np.inf)[0], mean * constant(x.shape[1], x))
 
 
 def _from_donors(estimator, squares, values: np.ndarray):
@@ -92,7 +92,7 @@ def _from_donors(estimator, squares, values: np.ndarray):
     total = ops.sum(weights, axis=1, keepdims=True)
     none = ops.equal(total, zero)  # nothing in common with any row
     mean = ops.sum(chosen * weights, axis=1, keepdims=True) / ops.where(none, one, total)
-    return ops.where(none, held(squares, values[donors].mean())[0], mean)
+    return ops.where(none, exact_constants(squares, values[donors].mean())[0], mean)
 
 
 def _refuse_ties(estimator, rows: np.ndarray, column: int) -> None:

@@ -13,7 +13,7 @@ from sklearn.preprocessing import (
 
 from stackfuse._export.graph.arithmetic import (
     constant,
-    held,
+    exact_constants,
 )
 from stackfuse._export.graph.convert import convert_transformer
 
@@ -38,14 +38,14 @@ def _max_abs(estimator, x):
 
 @convert_transformer(MinMaxScaler)
 def _min_max(estimator, x):
-    scale, offset = held(x, estimator.scale_, estimator.min_)
+    scale, offset = exact_constants(x, estimator.scale_, estimator.min_)
     x = x * scale + offset
     return _clipped(x, *estimator.feature_range) if estimator.clip else x
 
 
 @convert_transformer(Normalizer)
 def _normalizer(estimator, x):
-    return _normalized(x, estimator.norm, least=10 * np.finfo(np.float64).eps)
+    return _normalized(x, estimator.norm, smallest=10 * np.finfo(np.float64).eps)
 
 
 @convert_transformer(TfidfTransformer)
@@ -55,25 +55,25 @@ def _tf_idf(estimator, x):
         is_zero = ops.equal(x, zero)
         x = ops.where(is_zero, zero, ops.log(ops.where(is_zero, one, x)) + one)
     if estimator.use_idf:
-        x = x * held(x, estimator.idf_)[0]
+        x = x * exact_constants(x, estimator.idf_)[0]
     return x if estimator.norm is None else _normalized(x, estimator.norm, np.finfo(x.dtype).tiny)
 
 
-def _normalized(x, norm: str, least):
+def _normalized(x, norm: str, smallest):
     """Return rows by their norms; rows of norms below the least as they are."""
     if norm == "l2":
         size = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
     else:
         add_up = {"l1": ops.sum, "max": ops.max}[norm]
         size = add_up(ops.abs(x), axis=1, keepdims=True)
-    return x / ops.where(ops.less(size, constant(least, x)), constant(1, x), size)
+    return x / ops.where(ops.less(size, constant(smallest, x)), constant(1, x), size)
 
 
 def _scaled(x, center: np.ndarray | None, scale: np.ndarray | None):
     if center is not None:
-        x = x - held(x, center)[0]
+        x = x - exact_constants(x, center)[0]
     if scale is not None:
-        x = x / held(x, scale)[0]
+        x = x / exact_constants(x, scale)[0]
     return x
 
 

@@ -24,7 +24,7 @@ from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
-    held,
+    exact_constants,
 )
 from stackfuse._export.graph.convert import convert_transformer
 
@@ -32,11 +32,11 @@ from stackfuse._export.graph.convert import convert_transformer
 @convert_transformer(PCA, IncrementalPCA)
 def _pca(estimator, x):
     components = np.asarray(estimator.components_, np.float64)
-    y = affine(x, components, 0.0) - held(x, np.ravel(estimator.mean_ @ components.T))[0]
+    y = affine(x, components, 0.0) - exact_constants(x, np.ravel(estimator.mean_ @ components.T))[0]
     if not estimator.whiten:
         return y
     scale = np.sqrt(estimator.explained_variance_)
-    return y / held(y, np.maximum(scale, np.finfo(scale.dtype).eps))[0]
+    return y / exact_constants(y, np.maximum(scale, np.finfo(scale.dtype).eps))[0]
 
 
 @convert_transformer(
@@ -53,7 +53,7 @@ def _projected(estimator, x):
 @convert_transformer(FastICA)
 def _ica(estimator, x):
     if estimator.whiten:
-        x = x - held(x, estimator.mean_)[0]
+        x = x - exact_constants(x, estimator.mean_)[0]
     return affine(x, estimator.components_, 0.0)
 
 
@@ -62,7 +62,9 @@ def _factors(estimator, x):
     components = np.asarray(estimator.components_, np.float64)
     weighted = components / estimator.noise_variance_
     precision = np.eye(len(components)) + weighted @ components.T
-    return affine(x - held(x, estimator.mean_)[0], np.linalg.solve(precision.T, weighted), 0.0)
+    return affine(
+        x - exact_constants(x, estimator.mean_)[0], np.linalg.solve(precision.T, weighted), 0.0
+    )
 
 
 @convert_transformer(SparsePCA, MiniBatchSparsePCA)
@@ -71,7 +73,7 @@ def _sparse_pca(estimator, x):
     components, unit = np.asarray(estimator.components_, np.float64), np.eye(x.shape[1])
     matrix = ridge_regression(components.T, unit, estimator.ridge_alpha, solver="cholesky")
     matrix = matrix.reshape(unit.shape[0], -1)  # of one feature it has one axis
-    return affine(x - held(x, estimator.mean_)[0], matrix.T, 0.0)
+    return affine(x - exact_constants(x, estimator.mean_)[0], matrix.T, 0.0)
 
 
 @convert_transformer(BernoulliRBM)
@@ -85,7 +87,7 @@ def _agglomerated(estimator, x):
     members = (labels == np.unique(labels)[:, None]).astype(np.float64)
     pool = estimator.pooling_func
     if pool is np.mean:
-        return affine(x, members, 0.0) / held(x, members.sum(axis=1))[0]
+        return affine(x, members, 0.0) / exact_constants(x, members.sum(axis=1))[0]
     if pool is np.sum:
         return affine(x, members, 0.0)
     reduce = ops.max if pool is np.max else ops.min if pool is np.min else None

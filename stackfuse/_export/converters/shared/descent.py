@@ -25,7 +25,7 @@ from stackfuse._export.graph.arithmetic import (
 from stackfuse._export.graph.build import current_build
 
 #: Nodes whose numbers are exact in float32.
-_COUNTABLE = 2**24
+_MAX_NODES_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,24 @@ def leaf_values(x, trees: Sequence[Tree]):
         In the graph's precision.
     """
     dtype = current_build().precision
-    if sum(len(tree.left) for tree in trees) > _COUNTABLE:
+    if sum(len(tree.left) for tree in trees) > _MAX_NODES_IN_FLOAT32:
         x = ops.cast(x, dtype)
     packed = _pack(trees, x.shape[1], np.dtype(x.dtype))
     nodes = table(packed.rows, x.dtype)
-    numbers, first = _numbers_by_place(x)
+    numbers, first = _flat_numbers(x)
     node = ops.cast(ops.zeros_like(first), "int32") + packed.roots
-    arrived = []
+    finished = []
     for n_walking in packed.walking:
         if n_walking < node.shape[1]:
-            arrived.append(node[:, n_walking:])
+            finished.append(node[:, n_walking:])
             node = node[:, :n_walking]
         row = nodes(node)
         # Not the other way round: see _nodes.py.
         value = ops.take(numbers, first + ops.cast(row[:, :, 0], "int64"))
         step = ops.cast(ops.greater(value, row[:, :, 1]), x.dtype)
         node = ops.cast(row[:, :, 2] + step, "int32")
-    if arrived:
-        node = ops.concatenate([node, *reversed(arrived)], axis=1)
+    if finished:
+        node = ops.concatenate([node, *reversed(finished)], axis=1)
     if not np.array_equal(packed.places, np.arange(len(trees))):
         node = ops.take(node, packed.places, axis=1)
     return table(packed.values, dtype)(node)
@@ -109,7 +109,7 @@ def as_float32(x, trees: Sequence[Tree]):
     return ops.where(is_small, small, ops.cast(rounded, x.dtype))
 
 
-def _numbers_by_place(x):
+def _flat_numbers(x):
     """Return all numbers of x in both copies as one vector, and where each row's begin.
 
     The second has the shape (batch, 1). Places are int64: x may hold more than 2**31 numbers.
@@ -126,7 +126,7 @@ def _numbers_by_place(x):
 
 
 @dataclass(frozen=True)
-class _Packed:
+class _PackedTrees:
     """The tables of a descent.
 
     Attributes
@@ -149,7 +149,7 @@ class _Packed:
     places: np.ndarray
 
 
-def _pack(trees: Sequence[Tree], n_features: int, dtype: np.dtype) -> _Packed:
+def _pack(trees: Sequence[Tree], n_features: int, dtype: np.dtype) -> _PackedTrees:
     rows, values, roots, depths = [], [], [], []
     offset = 0
     for tree in trees:
@@ -167,13 +167,13 @@ def _pack(trees: Sequence[Tree], n_features: int, dtype: np.dtype) -> _Packed:
         roots.append(offset)
         depths.append(depth)
         offset += len(order)
-    if dtype == np.float32 and offset > _COUNTABLE:
+    if dtype == np.float32 and offset > _MAX_NODES_IN_FLOAT32:
         raise NotConvertible(
             f"Trees of {offset} nodes in all cannot be counted in float32. Use "
             "precision='float64', fewer trees, or a smaller max_depth."
         )
     by_depth = np.argsort(-np.array(depths), kind="stable")
-    return _Packed(
+    return _PackedTrees(
         np.vstack(rows),
         np.vstack(values),
         np.array(roots, np.int32)[by_depth],

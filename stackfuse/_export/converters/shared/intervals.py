@@ -11,7 +11,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 
 
-def passed(x, knots: Sequence[np.ndarray]):
+def count_reached(x, knots: Sequence[np.ndarray]):
     """Return how many knots of its column each number has reached; int32 (batch, n_features).
 
     A binary search: comparisons with all knots at once would take memory for each of them.
@@ -26,18 +26,18 @@ def passed(x, knots: Sequence[np.ndarray]):
     width = 2**n_steps
     padded = np.full((len(knots), width), np.nan)  # no number reaches NaN
     for row, ascending in zip(padded, knots, strict=True):
-        row[: len(ascending)] = _reached_alike(np.asarray(ascending, np.float64), x.dtype)
+        row[: len(ascending)] = _knots_in_dtype(np.asarray(ascending, np.float64), x.dtype)
     layer = table(padded.reshape(-1, 1), x.dtype)
     first = np.arange(len(knots), dtype=np.int32) * np.int32(width)
     count = ops.cast(ops.zeros_like(x), "int32")
     for step in 2 ** np.arange(n_steps)[::-1]:
-        further = _sum(count, np.array([step], np.int32))
-        knot = ops.reshape(layer(_sum(further, first - np.int32(1))), (-1, len(knots)))
+        further = _add_integers(count, np.array([step], np.int32))
+        knot = ops.reshape(layer(_add_integers(further, first - np.int32(1))), (-1, len(knots)))
         count = ops.where(ops.greater_equal(x, knot), further, count)
     return count
 
 
-def _reached_alike(knots: np.ndarray, dtype: str) -> np.ndarray:
+def _knots_in_dtype(knots: np.ndarray, dtype: str) -> np.ndarray:
     """Return the knots that the numbers of a dtype reach as they reach those in float64."""
     with np.errstate(over="ignore"):
         rounded = knots.astype(dtype)
@@ -63,10 +63,10 @@ def rows_at(place, tables: Sequence[np.ndarray], x):
     rows : KerasTensor of shape (batch, n_features, width)
     """
     first = np.cumsum([0, *(len(t) for t in tables[:-1])]).astype(np.int32)
-    return table(np.vstack(tables), x.dtype)(_sum(place, first))
+    return table(np.vstack(tables), x.dtype)(_add_integers(place, first))
 
 
-def _sum(place, numbers: np.ndarray):
+def _add_integers(place, numbers: np.ndarray):
     """Return the sum of integers.
 
     Keras makes a sum with a vector an operation that LiteRT has for floats only.
@@ -90,7 +90,7 @@ def interpolated(x, knots: np.ndarray, values: np.ndarray):
         # Below the first knot and from the last on it is level.
         slope = np.r_[0.0, np.where(np.diff(at) > 0, slope, 0.0), 0.0]
         tables.append(np.column_stack([slope, np.r_[at[0], at], np.r_[value[0], value]]))
-    row = rows_at(passed(x, list(knots)), tables, x)
+    row = rows_at(count_reached(x, list(knots)), tables, x)
     slope, at, value = row[:, :, 0], row[:, :, 1], row[:, :, 2]
     largest = constant(np.finfo(x.dtype).max, x)
     y = slope * (ops.minimum(ops.maximum(x, -largest), largest) - at) + value

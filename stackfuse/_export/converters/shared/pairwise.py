@@ -36,7 +36,7 @@ def kept_rows(estimator, rows) -> np.ndarray:
         If there are too many for memory.
     """
     rows = np.asarray(rows.toarray() if issparse(rows) else rows, np.float64)
-    width = len(rows) * _step(rows.shape[1])
+    width = len(rows) * _features_per_step(rows.shape[1])
     if width > _MAX_WIDTH:
         raise NotConvertible(
             f"{type(estimator).__name__} compares each row with {len(rows)} rows of "
@@ -55,19 +55,19 @@ def rows_as_tensor(x, rows: np.ndarray):
         Tells the dtype.
     rows : ndarray of shape (n_rows, n_columns)
     """
-    return _rows(x, table(np.asarray(rows, np.float64), x.dtype), range(len(rows)))
+    return _read_rows(x, table(np.asarray(rows, np.float64), x.dtype), range(len(rows)))
 
 
-def _rows(x, layer, places: range):
+def _read_rows(x, layer, places: range):
     first = ops.cast(ops.zeros_like(x[:1, :1]), "int32")
     return layer(first + np.array(places, np.int32)[None])
 
 
-def _step(n_features: int) -> int:
+def _features_per_step(n_features: int) -> int:
     return -(-n_features // _MAX_STEPS)
 
 
-def summed(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
+def sum_over_features(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
     """Return the sum, or the maximum, over the features of a function of two numbers.
 
     Parameters
@@ -84,12 +84,12 @@ def summed(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
     """
     combine, over = {"sum": (ops.add, ops.sum), "max": (ops.maximum, ops.max)}[reduce]
     features = table(np.ascontiguousarray(rows.T), x.dtype)
-    n_features, step = rows.shape[1], _step(rows.shape[1])
+    n_features, step = rows.shape[1], _features_per_step(rows.shape[1])
     total: Any = None
     for start in range(0, n_features, step):
         stop = min(start + step, n_features)
         part = ops.expand_dims(x[:, start:stop], 2)
-        part = term(part, _rows(x, features, range(start, stop)))
+        part = term(part, _read_rows(x, features, range(start, stop)))
         part = over(part, axis=1) if step > 1 else ops.reshape(part, (-1, len(rows)))
         total = part if total is None else combine(total, part)
     return total
@@ -97,14 +97,14 @@ def summed(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
 
 def squared_distances(x, rows: np.ndarray):
     """Return squared Euclidean distances, shape (batch, n_rows)."""
-    return summed(x, rows, lambda a, b: ops.square(a - b))
+    return sum_over_features(x, rows, lambda a, b: ops.square(a - b))
 
 
 def _manhattan(x, rows):
-    return summed(x, rows, lambda a, b: ops.abs(a - b))
+    return sum_over_features(x, rows, lambda a, b: ops.abs(a - b))
 
 
-def _unit(values, scale):
+def _scale_to_length_one(values, scale):
     """Return rows by their lengths, rows of zeros as they are."""
     return values / ops.where(ops.equal(scale, constant(0, scale)), constant(1, scale), scale)
 
@@ -113,7 +113,7 @@ def _cosine(x, rows):
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit = rows / np.where(lengths == 0, 1.0, lengths)
     scale = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
-    return affine(_unit(x, scale), unit, 0.0)
+    return affine(_scale_to_length_one(x, scale), unit, 0.0)
 
 
 def _chi2(x, rows):
@@ -126,7 +126,7 @@ def _chi2(x, rows):
             none, constant(0, x), ops.square(a - b) / ops.where(none, constant(1, x), both)
         )
 
-    return summed(x, rows, term)
+    return sum_over_features(x, rows, term)
 
 
 def reduced_distances(estimator, x, rows: np.ndarray, metric: str, parameters: Mapping[str, Any]):
@@ -168,13 +168,13 @@ def reduced_distances(estimator, x, rows: np.ndarray, metric: str, parameters: M
             f"{type(estimator).__name__} weighs features by metric_params['w']. Scale them before."
         )
     if power == np.inf:
-        return summed(x, rows, lambda a, b: ops.abs(a - b), "max"), 1.0
+        return sum_over_features(x, rows, lambda a, b: ops.abs(a - b), "max"), 1.0
     if power == 1:
         return _manhattan(x, rows), 1.0
     if power == 2:
         return squared_distances(x, rows), 1.0 if metric == "sqeuclidean" else 2.0
     exponent = constant(power, x)
-    return summed(x, rows, lambda a, b: ops.power(ops.abs(a - b), exponent)), power
+    return sum_over_features(x, rows, lambda a, b: ops.power(ops.abs(a - b), exponent)), power
 
 
 def pairwise_kernel(estimator, name: Any, x, rows: np.ndarray, gamma=None, degree=3, coef0=1):

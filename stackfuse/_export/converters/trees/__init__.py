@@ -4,10 +4,10 @@ from stackfuse._export.converters.trees import (
     histogram,
     trees,
 )
-from stackfuse._export.graph.convert import imported_for
+from stackfuse._export.graph.convert import register_optional
 
 for _package in ("catboost", "lightgbm", "xgboost"):
-    imported_for(_package, f"{__name__}.{_package}")
+    register_optional(_package, f"{__name__}.{_package}")
 
 __all__ = [
     "histogram",

@@ -16,8 +16,8 @@ from stackfuse._export.converters.shared.descent import (
 )
 from stackfuse._export.graph.arithmetic import (
     constant,
+    exact_constants,
     first_largest,
-    held,
     is_positive,
     two_columns,
 )
@@ -36,21 +36,21 @@ _EXPONENTIAL = ("Poisson", "Tweedie")
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    model = _read(estimator, (*_IDENTITY, *_EXPONENTIAL))
-    raw = _raw(estimator, model, x)
+    model = _read_model(estimator, (*_IDENTITY, *_EXPONENTIAL))
+    raw = _raw_predictions(estimator, model, x)
     y = ops.exp(raw) if _loss(model) in _EXPONENTIAL else raw
     return y if y.shape[1] > 1 else y[:, 0]
 
 
 @converter_for(CatBoostClassifier)
 def _classifier(estimator, x, method):
-    model = _read(estimator, ("Logloss", "CrossEntropy", "MultiClass"))
+    model = _read_model(estimator, ("Logloss", "CrossEntropy", "MultiClass"))
     if estimator.get_probability_threshold() not in (None, 0.5):
         raise NotConvertible(
             "CatBoostClassifier with a probability threshold has no counterpart in the graph. Use "
             "FixedThresholdClassifier around it."
         )
-    raw = _raw(estimator, model, x)
+    raw = _raw_predictions(estimator, model, x)
     if method == "label":
         return is_positive(raw) if raw.shape[1] == 1 else first_largest(raw)
     if method != "predict_proba":
@@ -58,7 +58,7 @@ def _classifier(estimator, x, method):
     return two_columns(ops.sigmoid(raw)) if raw.shape[1] == 1 else ops.softmax(raw)
 
 
-def _read(estimator, known: tuple[str, ...]) -> dict:
+def _read_model(estimator, known: tuple[str, ...]) -> dict:
     """Return the model as CatBoost writes it, if its predictions are sums over trees."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.json")
@@ -77,17 +77,17 @@ def _loss(model: dict) -> str:
     return model["model_info"]["params"]["loss_function"]["type"]
 
 
-def _raw(estimator, model: dict, x):
+def _raw_predictions(estimator, model: dict, x):
     """Return the sums of the trees, shape (batch, n_outputs)."""
     scale, bias = model["scale_and_bias"]
     features = {f["feature_index"]: f for f in model["features_info"]["float_features"]}
-    roots = [_nested(tree) for tree in model.get("oblivious_trees", [])] or model["trees"]
+    roots = [_as_nested_nodes(tree) for tree in model.get("oblivious_trees", [])] or model["trees"]
     trees = [_tree_of(estimator, root, features, len(bias)) for root in roots]
     total = sum_over_trees(leaf_values(as_float32(x, trees), trees))
-    return total * constant(scale, x) + held(x, bias)[0]
+    return total * constant(scale, x) + exact_constants(x, bias)[0]
 
 
-def _nested(tree: dict) -> dict:
+def _as_nested_nodes(tree: dict) -> dict:
     """Return a tree whose levels have one split each as one of nested nodes.
 
     The split of level k adds 2**k to the number of the leaf.

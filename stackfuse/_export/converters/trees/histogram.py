@@ -16,12 +16,12 @@ from stackfuse._export.converters.shared.descent import (
     leaf_values,
 )
 from stackfuse._export.converters.trees.trees import (
-    added_by_output,
-    from_raw,
+    from_raw_predictions,
+    sum_by_output,
 )
 from stackfuse._export.graph.arithmetic import (
     constant,
-    held,
+    exact_constants,
     table,
 )
 from stackfuse._export.graph.convert import (
@@ -50,30 +50,30 @@ def _edges(estimator) -> np.ndarray:
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    raw = _boosted(estimator, x)[:, 0]
+    raw = _raw_predictions(estimator, x)[:, 0]
     return ops.exp(raw) if estimator.loss in ("poisson", "gamma") else raw
 
 
 @converter_for(HistGradientBoostingClassifier, frames=True, edges=_edges)
 def _classifier(estimator, x, method):
-    return from_raw(estimator, _boosted(estimator, x), method)
+    return from_raw_predictions(estimator, _raw_predictions(estimator, x), method)
 
 
 @once
-def _boosted(estimator, x):
+def _raw_predictions(estimator, x):
     """Return the raw predictions, shape (batch, n_trees_per_iteration_)."""
     predictors = [tree for stage in estimator._predictors for tree in stage]
     if estimator.is_categorical_ is None:
         splits = _Splits(0)
         trees = [splits.tree_of(predictor) for predictor in predictors]
-        x = _numbers(estimator, x)
+        x = _as_numbers(estimator, x)
     else:
         splits = _Splits(int(np.sum(estimator.is_categorical_)))
         trees = [splits.tree_of(predictor) for predictor in predictors]
-        trees = [splits.placed(tree) for tree in trees]
+        trees = [splits.with_split_columns(tree) for tree in trees]
         x = _split_columns(estimator, x, splits)
-    start = held(x, np.ravel(estimator._baseline_prediction))[0]
-    return added_by_output(start, leaf_values(x, trees))
+    start = exact_constants(x, np.ravel(estimator._baseline_prediction))[0]
+    return sum_by_output(start, leaf_values(x, trees))
 
 
 def _split_columns(estimator, x, splits: "_Splits"):
@@ -91,12 +91,12 @@ def _split_columns(estimator, x, splits: "_Splits"):
             parts.append(table(sides, codes.dtype)(ops.cast(row, "int32")))
     if not np.all(is_categorical):
         numeric = take_columns(x, np.flatnonzero(~is_categorical).tolist())
-        parts.append(_numbers(estimator, numeric))
+        parts.append(_as_numbers(estimator, numeric))
     # Without any part the trees are single leaves, which read no feature: any column will do.
     return ops.concatenate(parts, axis=1) if parts else codes
 
 
-def _numbers(estimator, x):
+def _as_numbers(estimator, x):
     return x.numbers(wanted_by=type(estimator).__name__) if isinstance(x, Frame) else x
 
 
@@ -122,7 +122,7 @@ class _Splits:
         for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~is_leaf):
             known = self.left_of[feature[node]]
             bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
-            known.setdefault(bits.tobytes(), _members(bits))
+            known.setdefault(bits.tobytes(), _set_from_bits(bits))
             number = list(known).index(bits.tobytes())
             feature[node] = -1 - (number * self.n_categorical + feature[node])
             threshold[node] = 0.5
@@ -135,7 +135,7 @@ class _Splits:
             nodes["value"][:, None],
         )
 
-    def placed(self, tree: Tree) -> Tree:
+    def with_split_columns(self, tree: Tree) -> Tree:
         """Return a tree whose features are the columns of all sets, then the numeric ones."""
         widths = [len(sets) for sets in self.left_of]
         first = np.cumsum([0, *widths])
@@ -145,6 +145,6 @@ class _Splits:
         return Tree(**{**vars(tree), "feature": place})
 
 
-def _members(bits: np.ndarray) -> np.ndarray:
+def _set_from_bits(bits: np.ndarray) -> np.ndarray:
     """Return a bitset of eight 32-bit numbers as 256 booleans."""
     return np.unpackbits(bits.view(np.uint8), bitorder="little").astype(bool)

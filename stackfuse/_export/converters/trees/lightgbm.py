@@ -11,11 +11,11 @@ from stackfuse._export.converters.shared.descent import (
     Tree,
     leaf_values,
 )
-from stackfuse._export.converters.trees.trees import added_by_output
+from stackfuse._export.converters.trees.trees import sum_by_output
 from stackfuse._export.graph.arithmetic import (
     constant,
+    exact_constants,
     first_largest,
-    held,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -34,7 +34,7 @@ def _regressor(estimator, x, method):
         raise unsupported(estimator, method)
     model = estimator.booster_.dump_model()
     name, settings = _objective(estimator, model, (*_IDENTITY, *_EXPONENTIAL))
-    raw = _raw(estimator, model, x)[:, 0]
+    raw = _raw_predictions(estimator, model, x)[:, 0]
     if name in _EXPONENTIAL:
         return ops.exp(raw)
     return ops.sign(raw) * raw * raw if "sqrt" in settings else raw
@@ -46,7 +46,7 @@ def _classifier(estimator, x, method):
         raise unsupported(estimator, method)
     model = estimator.booster_.dump_model()
     name, settings = _objective(estimator, model, ("binary", "multiclass", "multiclassova"))
-    raw = _raw(estimator, model, x)
+    raw = _raw_predictions(estimator, model, x)
     if name == "multiclass":
         proba = ops.softmax(raw)
     else:
@@ -66,15 +66,15 @@ def _objective(estimator: LGBMModel, model: dict, known: tuple) -> tuple[str, di
     return name, dict(setting.partition(":")[::2] for setting in settings)
 
 
-def _raw(estimator: LGBMModel, model: dict, x):
+def _raw_predictions(estimator: LGBMModel, model: dict, x):
     """Return the sums of the trees, shape (batch, num_tree_per_iteration)."""
     trees = [_tree_of(estimator, tree["tree_structure"]) for tree in model["tree_info"]]
     n_outputs = model["num_tree_per_iteration"]
-    start = held(x, np.zeros(n_outputs))[0]
-    total = added_by_output(start, leaf_values(x, trees))
+    start = exact_constants(x, np.zeros(n_outputs))[0]
+    total = sum_by_output(start, leaf_values(x, trees))
     if not model["average_output"]:
         return total
-    return total / held(total, np.full(n_outputs, float(len(trees) // n_outputs)))[0]
+    return total / exact_constants(total, np.full(n_outputs, float(len(trees) // n_outputs)))[0]
 
 
 def _tree_of(estimator: LGBMModel, root: dict[str, Any]) -> Tree:

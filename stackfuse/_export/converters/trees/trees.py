@@ -25,8 +25,8 @@ from stackfuse._export.converters.shared.descent import (
 )
 from stackfuse._export.graph.arithmetic import (
     constant,
+    exact_constants,
     first_largest,
-    held,
     is_positive,
     two_columns,
 )
@@ -50,11 +50,11 @@ def _edges(estimator) -> np.ndarray:
 
 @converter_for(DecisionTreeClassifier, ExtraTreeClassifier, edges=_edges)
 def _tree_classifier(estimator, x, method):
-    return _from_proba(estimator, _of_tree(estimator, x), method)
+    return _from_probabilities(estimator, _tree_values(estimator, x), method)
 
 
 @once
-def _of_tree(estimator, x):
+def _tree_values(estimator, x):
     """Return the values of the leaves, shape (batch, n_values)."""
     trees = [tree_of(estimator.tree_)]
     return leaf_values(as_float32(x, trees), trees)[:, 0]
@@ -62,11 +62,11 @@ def _of_tree(estimator, x):
 
 @converter_for(RandomForestClassifier, ExtraTreesClassifier)
 def _forest_classifier(estimator, x, method):
-    return _from_proba(estimator, _of_forest(estimator, x), method)
+    return _from_probabilities(estimator, _forest_values(estimator, x), method)
 
 
 @once
-def _of_forest(estimator, x):
+def _forest_values(estimator, x):
     """Return the mean over the trees of the leaves' values, shape (batch, n_values)."""
     trees = _trees_of(estimator)
     return mean_over_trees(leaf_values(as_float32(x, trees), trees))
@@ -75,14 +75,14 @@ def _of_forest(estimator, x):
 @converter_for(DecisionTreeRegressor, ExtraTreeRegressor, edges=_edges)
 def _tree_regressor(estimator, x, method):
     _check_predict(estimator, method)
-    y = _of_tree(estimator, x)
+    y = _tree_values(estimator, x)
     return y if estimator.n_outputs_ > 1 else y[:, 0]
 
 
 @converter_for(RandomForestRegressor, ExtraTreesRegressor)
 def _forest_regressor(estimator, x, method):
     _check_predict(estimator, method)
-    y = _of_forest(estimator, x)
+    y = _forest_values(estimator, x)
     return y if estimator.n_outputs_ > 1 else y[:, 0]
 
 
@@ -105,17 +105,19 @@ def _embedding(estimator, x, method):
 @converter_for(GradientBoostingRegressor)
 def _boosting_regressor(estimator, x, method):
     _check_predict(estimator, method)
-    return _boosted(estimator, x)[:, 0]
+    return _raw_predictions(estimator, x)[:, 0]
 
 
 @converter_for(GradientBoostingClassifier)
 def _boosting_classifier(estimator, x, method):
-    raw = _boosted(estimator, x)
+    raw = _raw_predictions(estimator, x)
     if method == "label" and raw.shape[1] == 1:
         # Other than everywhere else in scikit-learn, a decision of exactly 0 is the second class.
         return ops.cast(ops.greater_equal(raw[:, 0], constant(0.0, raw)), "int64")
     # Half the log-odds is what the exponential loss estimates.
-    return from_raw(estimator, raw, method, slope=2.0 if estimator.loss == "exponential" else 1.0)
+    return from_raw_predictions(
+        estimator, raw, method, slope=2.0 if estimator.loss == "exponential" else 1.0
+    )
 
 
 def tree_of(tree) -> Tree:
@@ -134,7 +136,7 @@ def _trees_of(forest) -> list[Tree]:
     return [tree_of(tree.tree_) for tree in forest.estimators_]
 
 
-def _from_proba(estimator, values, method: str):
+def _from_probabilities(estimator, values, method: str):
     """Return what a method gives, from the probabilities of all outputs side by side."""
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
@@ -148,21 +150,21 @@ def _from_proba(estimator, values, method: str):
 
 
 @once
-def _boosted(estimator, x):
+def _raw_predictions(estimator, x):
     """Return the raw predictions of gradient boosting, shape (batch, n_trees_per_iteration_)."""
     trees = [tree_of(tree.tree_) for tree in estimator.estimators_.ravel()]
     narrow = as_float32(x, trees)
-    start = _start(estimator, ops.cast(narrow, x.dtype))
+    start = _initial_prediction(estimator, ops.cast(narrow, x.dtype))
     values = leaf_values(narrow, trees)
-    values = values * ops.reshape(held(x, [estimator.learning_rate])[0], (-1, 1, 1))
-    return added_by_output(start, values)
+    values = values * ops.reshape(exact_constants(x, [estimator.learning_rate])[0], (-1, 1, 1))
+    return sum_by_output(start, values)
 
 
-def _start(estimator, x):
+def _initial_prediction(estimator, x):
     """Return what gradient boosting starts from: the link of what its first estimator predicts."""
     n_outputs = estimator.n_trees_per_iteration_
     if estimator.init_ == "zero":
-        return held(x, np.zeros(n_outputs))[0]
+        return exact_constants(x, np.zeros(n_outputs))[0]
     if isinstance(estimator, GradientBoostingRegressor):
         return ops.reshape(convert(estimator.init_, x, "predict"), (-1, 1))
     proba = convert(estimator.init_, x, "predict_proba")
@@ -176,7 +178,7 @@ def _start(estimator, x):
     return odds * constant(0.5, x) if estimator.loss == "exponential" else odds
 
 
-def added_by_output(start, values):
+def sum_by_output(start, values):
     """Add each output's trees to what it starts from, in the order of the stages.
 
     Parameters
@@ -194,7 +196,7 @@ def added_by_output(start, values):
     return sum_over_trees(ops.concatenate([ops.expand_dims(start, 1), by_stage], axis=1))
 
 
-def from_raw(estimator, raw, method: str, slope: float = 1.0):
+def from_raw_predictions(estimator, raw, method: str, slope: float = 1.0):
     """Return what a method of a boosted classifier gives, from its raw predictions.
 
     Parameters

@@ -12,11 +12,11 @@ from stackfuse._export.converters.shared.descent import (
     as_float32,
     leaf_values,
 )
-from stackfuse._export.converters.trees.trees import added_by_output
+from stackfuse._export.converters.trees.trees import sum_by_output
 from stackfuse._export.graph.arithmetic import (
     constant,
+    exact_constants,
     first_largest,
-    held,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -39,8 +39,8 @@ _EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie")
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    model = _read(estimator)
-    margin = _margin(estimator, model, x)
+    model = _read_model(estimator)
+    margin = _raw_margins(estimator, model, x)
     if model["objective"]["name"] in _EXPONENTIAL:
         margin = ops.exp(margin)
     elif model["objective"]["name"] == "reg:logistic":
@@ -53,9 +53,9 @@ def _regressor(estimator, x, method):
 def _classifier(estimator, x, method):
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
-    model = _read(estimator)
+    model = _read_model(estimator)
     objective = model["objective"]["name"]
-    margin = _margin(estimator, model, x)
+    margin = _raw_margins(estimator, model, x)
     if objective == "binary:logistic" and margin.shape[1] == 1:
         proba = _sigmoid(margin)
         if method == "label":
@@ -67,7 +67,7 @@ def _classifier(estimator, x, method):
     return first_largest(proba) if method == "label" else ops.cast(proba, x.dtype)
 
 
-def _read(estimator: XGBModel) -> dict:
+def _read_model(estimator: XGBModel) -> dict:
     """Return the model as XGBoost writes it, if its predictions are sums over trees."""
     learner = json.loads(estimator.get_booster().save_raw("json"))["learner"]
     objective, booster = learner["objective"]["name"], learner["gradient_booster"]["name"]
@@ -89,7 +89,7 @@ def _read(estimator: XGBModel) -> dict:
     return learner
 
 
-def _margin(estimator: XGBModel, model: dict, x):
+def _raw_margins(estimator: XGBModel, model: dict, x):
     """Return the sums of the trees, float32 of shape (batch, n_groups)."""
     booster = model["gradient_booster"]["model"]
     last = _last_iteration(estimator) or len(booster["iteration_indptr"]) - 1
@@ -100,11 +100,11 @@ def _margin(estimator: XGBModel, model: dict, x):
     by_stage = [trees[k] for k in np.column_stack(members).ravel()]
     x = as_float32(x, by_stage)
     if not np.isnan(estimator.missing):
-        gone = ops.equal(x, constant(np.float32(estimator.missing), x))
-        x = ops.where(gone, constant(np.nan, x), x)
+        is_missing = ops.equal(x, constant(np.float32(estimator.missing), x))
+        x = ops.where(is_missing, constant(np.nan, x), x)
     values = ops.cast(leaf_values(x, by_stage), "float32")
-    start = np.broadcast_to(_start(model), len(members))
-    return added_by_output(held(values[:, :, 0], start)[0], values)
+    start = np.broadcast_to(_initial_margin(model), len(members))
+    return sum_by_output(exact_constants(values[:, :, 0], start)[0], values)
 
 
 def _last_iteration(estimator: XGBModel) -> int:
@@ -115,7 +115,7 @@ def _last_iteration(estimator: XGBModel) -> int:
         return 0
 
 
-def _start(model: dict) -> np.ndarray:
+def _initial_margin(model: dict) -> np.ndarray:
     """Return the margin from which the sums start: the link of the base score, in float32."""
     text = model["learner_model_param"]["base_score"]
     score = np.atleast_1d(np.asarray(json.loads(text), np.float32))

@@ -1,4 +1,4 @@
-"""What an export may replace: an earlier export that is whole and unchanged, and nothing else."""
+"""Check that an export replaces nothing but an earlier export that is whole and unchanged."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from stackfuse._export.formats.saved_model import EXTRA
 
 
 def place_of(path: Path, form: Format) -> Path:
-    """Return where an export to a path is written: links stay, what they lead to is replaced.
+    """Return where an export to a path is written; of a link that is the path it leads to.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def place_of(path: Path, form: Format) -> Path:
 
 
 def check_replaceable(place: Path, form: Format) -> None:
-    """Raise if something stands at a place that is no earlier export of this format.
+    """Raise unless a place is free, or holds an earlier export of this format.
 
     An empty file or folder may be replaced.
 
@@ -42,7 +42,7 @@ def check_replaceable(place: Path, form: Format) -> None:
         raise FileExistsError(f"{place} is a mount point: export to a path in it.")
     reason, standing = None, place
     if os.path.lexists(place):
-        reason = _why_foreign(place, form)
+        reason = _reason_to_keep(place, form)
     else:
         beside = [place.with_suffix(ending) for ending in form.companions]
         orphans = [file for file in beside if os.path.lexists(file)]
@@ -55,8 +55,8 @@ def check_replaceable(place: Path, form: Format) -> None:
         )
 
 
-def _why_foreign(place: Path, form: Format) -> str | None:
-    """Return why what stands at a place is not what was exported there, or None if it is."""
+def _reason_to_keep(place: Path, form: Format) -> str | None:
+    """Return why a place does not hold an unchanged export, or None if it does."""
     if form.is_folder:
         if not place.is_dir():
             return "it is no directory"
@@ -75,11 +75,11 @@ def _why_foreign(place: Path, form: Format) -> str | None:
             return f"it holds {foreign}, which was not exported"
         changed = form.changed_parts(place, manifest)
     except ValueError as error:
-        return _named(place, str(error)) if form.is_folder else str(error)
+        return _name_other_file(place, str(error)) if form.is_folder else str(error)
     return f"{changed[0]} has changed since it was exported" if changed else None
 
 
-def _named(folder: Path, reason: str) -> str:
-    """Name something that would vanish with a folder."""
+def _name_other_file(folder: Path, reason: str) -> str:
+    """Add to a reason the name of something that would be lost with the folder."""
     names = sorted(entry.name for entry in folder.iterdir())
     return f"it holds {next((n for n in names if n != EXTRA), EXTRA)}; {reason}"

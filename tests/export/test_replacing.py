@@ -272,14 +272,14 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 X, y = load_iris(return_X_y=True)
-exchange = _files._exchange
+exchange = _files._swap_in_one_step
 
 def fatal(one, other):
     if sys.argv[2] == "after":
         exchange(one, other)
     os.kill(os.getpid(), signal.SIGKILL)
 
-_files._exchange = fatal
+_files._swap_in_one_step = fatal
 sf.export(LogisticRegression(C=1.0).fit(X, y), sys.argv[1], verify=False)
 """
 

@@ -11,12 +11,12 @@ from sklearn.preprocessing import Binarizer, KBinsDiscretizer, PolynomialFeature
 
 from stackfuse._core import NotConvertible
 from stackfuse._export.converters.shared.intervals import (
-    passed,
+    count_reached,
     rows_at,
 )
 from stackfuse._export.graph.arithmetic import (
     constant,
-    held,
+    exact_constants,
 )
 from stackfuse._export.graph.convert import convert_transformer
 from stackfuse._export.graph.masks import refuse_rows
@@ -31,12 +31,12 @@ def _splines(estimator, x):
         largest = constant(np.finfo(x.dtype).max, x)
         numbers = ops.minimum(ops.maximum(numbers, -largest), largest)
     if estimator.extrapolation == "periodic":
-        first, period = held(x, *np.array([f.period() for f in features]).T)
+        first, period = exact_constants(x, *np.array([f.period() for f in features]).T)
         numbers = first + ops.mod(numbers - first, period)
-    place = passed(numbers, [feature.starts for feature in features])
+    place = count_reached(numbers, [feature.starts for feature in features])
     row = rows_at(place, [feature.rows for feature in features], x)
     n_splines = features[0].n_splines
-    y = _evaluated(ops.expand_dims(numbers, 2) - row[:, :, :1], row[:, :, 1:], n_splines)
+    y = _evaluate_polynomials(ops.expand_dims(numbers, 2) - row[:, :, :1], row[:, :, 1:], n_splines)
     if misses_are_zeros:
         y = ops.where(ops.isnan(ops.expand_dims(x, 2)), constant(0, x), y)
     y = y if estimator.include_bias else y[:, :, :-1]
@@ -46,7 +46,7 @@ def _splines(estimator, x):
     return y
 
 
-def _evaluated(distance, coefficients, n_splines: int):
+def _evaluate_polynomials(distance, coefficients, n_splines: int):
     """Return polynomials of shape (batch, n_features, n_splines), their coefficients side by side.
 
     The highest power is first.
@@ -96,7 +96,7 @@ def _features(estimator) -> Iterator[_Feature]:
     for spline in estimator.bsplines_:
         knots = spline.t
         inner = knots[estimator.degree : len(knots) - estimator.degree]
-        starts, rows = inner[1:], [_piece(spline, knot) for knot in inner]
+        starts, rows = inner[1:], [_taylor_piece(spline, knot) for knot in inner]
         if estimator.extrapolation not in ("continue", "periodic"):
             low, high = knots[degree], knots[-degree - 1]
             if low > high:
@@ -107,7 +107,7 @@ def _features(estimator) -> Iterator[_Feature]:
                 )
             within = np.flatnonzero((low < inner) & (inner <= high))
             first = int(np.searchsorted(inner, low, side="right")) - 1
-            below, above = _ends(estimator, spline, low, high, degree)
+            below, above = _pieces_beyond_knots(estimator, spline, low, high, degree)
             # The last knot itself is inside.
             starts = np.r_[low, inner[within], np.nextafter(high, np.inf)]
             rows = [below, *(rows[k] for k in (first, *within)), above]
@@ -121,13 +121,15 @@ def _n_powers(spline) -> int:
     return max(spline.k, 1) + 1
 
 
-def _piece(spline, knot: float) -> np.ndarray:
+def _taylor_piece(spline, knot: float) -> np.ndarray:
     """Return the row of the piece that starts at a knot: Taylor's polynomial there."""
     powers = range(_n_powers(spline))[::-1]
     return np.concatenate([[knot], *(spline(knot, nu=k) / factorial(k) for k in powers)])
 
 
-def _ends(estimator, spline, low, high, degree: int) -> tuple[np.ndarray, np.ndarray]:
+def _pieces_beyond_knots(
+    estimator, spline, low, high, degree: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the pieces below and above the range that was seen.
 
     They are what scikit-learn returns, with its oddities for degrees below 2.
@@ -164,7 +166,7 @@ def _edges_of_binarizer(estimator) -> np.ndarray:
 def _binarizer(estimator, x):
     # What is above the threshold has reached the next number.
     above = np.nextafter(float(estimator.threshold), np.inf)
-    return ops.cast(passed(x, [np.array([above])] * x.shape[1]), x.dtype)
+    return ops.cast(count_reached(x, [np.array([above])] * x.shape[1]), x.dtype)
 
 
 def _edges_of_bins(estimator) -> np.ndarray:
@@ -177,7 +179,7 @@ def _edges_of_bins(estimator) -> np.ndarray:
 def _k_bins(estimator, x):
     if estimator.dtype is not None and np.dtype(estimator.dtype) == np.float32:
         x = ops.cast(ops.cast(x, "float32"), x.dtype)
-    bins = passed(x, [edges[1:-1] for edges in estimator.bin_edges_])
+    bins = count_reached(x, [edges[1:-1] for edges in estimator.bin_edges_])
     if estimator.encode == "ordinal":
         return ops.cast(bins, x.dtype)
     n_bins = [int(n) for n in estimator.n_bins_]

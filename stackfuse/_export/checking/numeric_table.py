@@ -1,0 +1,85 @@
+"""Turn rows of any kind into one matrix of their numbers, and such a matrix back into rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from stackfuse._core import MultiInput
+from stackfuse._export.graph.signature import (
+    as_given,
+    as_pandas,
+)
+
+
+@dataclass(frozen=True)
+class NumericTable:
+    """The numbers of some rows as one matrix, and the way back.
+
+    Attributes
+    ----------
+    numbers : ndarray of shape (n_samples, n_columns)
+    rebuild : callable
+        From such a matrix, of any number of rows, to rows of the original kind.
+    """
+
+    numbers: np.ndarray
+    rebuild: Callable[[np.ndarray], Any]
+
+
+def numeric_table(rows: Any) -> NumericTable | None:
+    """Return the numbers in rows of any kind; None if the rows, or one input, hold none."""
+    if isinstance(rows, MultiInput):
+        return _table_of_several(rows)
+    if hasattr(rows, "columns"):
+        return _table_of_frame(as_pandas(rows), rows)
+    if scipy.sparse.issparse(rows):
+        return NumericTable(rows.toarray().astype(np.float64), type(rows))
+    array = np.asarray(rows)
+    if array.dtype.kind not in "iuf" or array[:1].size == 0:
+        return None
+    shape = array.shape[1:]
+    return NumericTable(
+        array.reshape(len(array), -1).astype(np.float64), lambda m: m.reshape(-1, *shape)
+    )
+
+
+def without_sparse(rows: Any) -> Any:
+    """Return rows with dense arrays in place of sparse ones, as a graph gets them."""
+    if isinstance(rows, MultiInput):
+        return MultiInput(**{name: without_sparse(array) for name, array in rows.arrays.items()})
+    return rows.toarray() if scipy.sparse.issparse(rows) else rows
+
+
+def _table_of_several(rows: MultiInput) -> NumericTable | None:
+    tables = {name: numeric_table(array) for name, array in rows.arrays.items()}
+    tables_by_name = {name: table for name, table in tables.items() if table is not None}
+    if len(tables_by_name) < len(tables):
+        return None
+    ends = np.cumsum([table.numbers.shape[1] for table in tables_by_name.values()])[:-1]
+
+    def rebuild(numbers: np.ndarray) -> MultiInput:
+        blocks = np.split(numbers, ends, axis=1)
+        return MultiInput(
+            **{name: table.rebuild(m) for (name, table), m in zip(tables_by_name.items(), blocks)}
+        )
+
+    return NumericTable(np.hstack([table.numbers for table in tables_by_name.values()]), rebuild)
+
+
+def _table_of_frame(frame: pd.DataFrame, rows) -> NumericTable | None:
+    """Return the numeric columns of a frame; rebuilt rows repeat its other columns in turn."""
+    numeric = [k for k in range(frame.shape[1]) if frame.dtypes.iloc[k].kind in "iuf"]
+    if not numeric:
+        return None
+
+    def rebuild(numbers: np.ndarray):
+        copied = frame.iloc[np.arange(len(numbers)) % len(frame)].reset_index(drop=True)
+        for column, place in zip(numbers.T, numeric):
+            copied.isetitem(place, column)
+        return as_given(copied, rows)
+
+    return NumericTable(frame.iloc[:, numeric].to_numpy(np.float64, na_value=np.nan), rebuild)
