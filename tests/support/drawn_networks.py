@@ -72,6 +72,8 @@ def draw_network(choice: Draw, task: str, kind: str, folder: Path) -> DrawnNetwo
     drawn = DrawnNetwork()
     builders = {"table": TABLES, "ids": [embedded], "several": [joined], "series": SERIES}[kind]
     builder = choice.of(builders)
+    if builder is plain and task == "multioutput":
+        builder = choice.of([plain, heads])
     drawn.take("network", builder.__name__, model=builder)
     if choice.chance(0.3):
         drawn.take("units", "units", units=int(choice.random.integers(3, 9)))
@@ -91,9 +93,7 @@ def _draw_ending(choice: Draw, task: str, builder, drawn: DrawnNetwork) -> None:
         drawn.take("ending", "logits", logits=True)
     if task == "binary" and choice.chance(0.3):
         drawn.take("ending2", "two units", two_units=True)
-    if builder in (own_model, own_optimizer) and classify:
-        drawn.take("loss", "told", loss=None)
-    if builder is own_model or choice.chance(0.15):
+    if builder is own_model or (builder is not heads and choice.chance(0.15)):
         loss = _loss(choice, task, drawn.params)
         drawn.take("loss", _shown(loss), loss=loss)
     if builder is own_optimizer:
@@ -234,7 +234,7 @@ def _draw_callbacks(choice: Draw, drawn: DrawnNetwork, folder: Path) -> None:
 
 
 def _draw_settings(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
-    drawn.take("epochs", "", epochs=int(choice.random.integers(1, 4)))
+    drawn.take("epochs", "", epochs=choice.of([1, 2, 2]))
     drawn.words["epochs"] = f"{drawn.params['epochs']} epochs"
     size = choice.of([32, 16, 16, 20, None, -1])
     if size != 32:
@@ -250,10 +250,12 @@ def _draw_settings(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
         drawn.take("weights", "balanced", class_weight="balanced")
     if choice.chance(0.15):
         drawn.take("shuffle", "no shuffle", shuffle=False)
-    if choice.chance(0.2):
+    if choice.chance(0.2) and drawn.params["model"] is not heads:
         metric = "mae" if task in ("regression", "multioutput") else "accuracy"
         drawn.take("metrics", metric, metrics=[metric])
     options = [("steps_per_execution", 2), ("jit_compile", False), ("run_eagerly", True)]
+    if choice.chance(0.05):
+        drawn.take("verbose", "verbose=2", verbose=2)
     if choice.chance(0.1) and drawn.params["model"] is not own_optimizer:
         name, value = choice.of(options)
         drawn.take("compile", f"{name}={value}", **{f"compile__{name}": value})
@@ -399,6 +401,13 @@ def embedded(meta, units=6, logits=False, two_units=False):
     words = layers.Flatten()(layers.Embedding(7, 3)(ids))
     hidden = layers.Dense(units, "relu")(words)
     return keras.Model(ids, _last(meta, logits, two_units)(hidden))
+
+
+def heads(meta, units=6, logits=False, two_units=False):
+    """Return a network with an output for each column of y."""
+    x = keras.Input(meta["X_shape_"][1:])
+    hidden = layers.Dense(units, "relu")(x)
+    return keras.Model(x, [layers.Dense(1)(hidden) for _ in range(meta["n_outputs_"])])
 
 
 def joined(meta, units=6, logits=False, two_units=False):

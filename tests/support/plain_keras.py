@@ -89,12 +89,19 @@ class Plain(BaseEstimator):
             model = model(meta=meta, **arguments)
         random.setstate(before[0])
         np.random.set_state(before[1])
+        self.n_units_ = self._n_units(X, model)
         if not model.compiled or model.loss is None:
             if compile_kwargs["loss"] is None:
-                compile_kwargs["loss"] = self._default_loss(model)
+                compile_kwargs["loss"] = self._default_loss()
             model.compile(**compile_kwargs)
         model.run_eagerly = True
         return model
+
+    def _n_units(self, X, model) -> int:
+        """Return the width of the output."""
+        if getattr(model, "outputs", None):
+            return int(model.outputs[0].shape[-1])
+        return int(model(part(inputs(X), np.arange(1)), training=False).shape[-1])
 
     def _meta(self, X, numbers) -> dict[str, Any]:
         arrays = getattr(X, "arrays", None)
@@ -139,7 +146,9 @@ class Plain(BaseEstimator):
                     order = kept[np.random.default_rng([seed, epoch]).permutation(len(kept))]
                 for start in range(0, len(order), size):
                     rows = order[start : start + size]
-                    yield tuple(part(array, rows) for array in (x, target, both) if array is not None)
+                    yield tuple(
+                        part(array, rows) for array in (x, target, both) if array is not None
+                    )
 
         fitted = model.fit(
             batches(),
@@ -184,20 +193,19 @@ class PlainClassifier(ClassifierMixin, Plain):
             "n_outputs_": len(self.classes_),
         }
 
-    def _default_loss(self, model):
+    def _default_loss(self):
         logits = self.params.get("logits", False)
-        if model.output_shape[-1] == 1 or self.is_multilabel:
+        if self.n_units_ == 1 or self.is_multilabel:
             return keras.losses.BinaryCrossentropy(from_logits=logits)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
 
     def _encoded(self, numbers):
-        n_units = self.model_.output_shape[-1]
-        if n_units == 1 or self.is_multilabel:
+        if self.n_units_ == 1 or self.is_multilabel:
             return numbers.reshape(len(numbers), -1).astype(np.float32)
         loss = self.params["loss"]
         if loss is None or "sparse" in str(getattr(loss, "name", loss)):
             return numbers.astype(np.int32)
-        return np.eye(n_units, dtype=np.float32)[numbers]
+        return np.eye(self.n_units_, dtype=np.float32)[numbers]
 
     def predict_proba(self, X):
         outputs, logits = self.outputs(X), self.params.get("logits", False)
@@ -231,16 +239,18 @@ class PlainRegressor(RegressorMixin, Plain):
         return y
 
     def _about(self, numbers) -> dict[str, Any]:
-        n_outputs = 1 if numbers.ndim == 1 else numbers.shape[1]
+        self.n_outputs_ = n_outputs = 1 if numbers.ndim == 1 else numbers.shape[1]
         kind = "continuous" if n_outputs == 1 else "continuous-multioutput"
         return {"target_type_": kind, "n_classes_": None, "n_outputs_": n_outputs}
 
-    def _default_loss(self, model):
+    def _default_loss(self):
+        if self.n_units_ < self.n_outputs_:
+            return ["mean_squared_error"] * self.n_outputs_
         return "mean_squared_error"
 
     def _encoded(self, numbers):
         columns = numbers.reshape(len(numbers), -1).astype(np.float32)
-        if len(self.model_.outputs or [None]) > 1:
+        if self.n_units_ < columns.shape[1]:  # an output for each
             return tuple(columns[:, [k]] for k in range(columns.shape[1]))
         return columns
 

@@ -9,6 +9,7 @@ else is set.
 
 import contextlib
 import io
+import pickle
 import sys
 import tempfile
 import time
@@ -45,6 +46,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
     TimeSeriesSplit,
     check_cv,
+    cross_val_predict,
 )
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
@@ -101,7 +103,9 @@ class DrawnFit:
         One of ``TASKS``.
     bases : list of (str, callable)
         From whether our wrappers are used to an estimator, by name.
-    door : {"stack", "out_of_fold", "search", "grid"}
+    door : {"stack", "out_of_fold", "search", "grid", "cross_val"}
+        A stack, a function, a search around the stack; or without a stack a search of the base, or
+        its cross-validated predictions.
     X, y : array-like
     X_new : array-like
         Rows that no fit sees.
@@ -111,9 +115,12 @@ class DrawnFit:
         What its fit is given besides X and y.
     grid : dict of str to list
         What a search tries; the names begin with the base's.
-    memory : {"off", "on", "twice"}
+    memory : {"off", "again", "on", "twice"}
+        "again" and "twice" fit two times, with "twice" the second one is all found.
     backend : str or None
         Of joblib.
+    pickled : bool
+        Whether the fitted stack is pickled and loaded before it predicts.
     words : dict of str to str
         What was drawn, in words.
     """
@@ -130,12 +137,18 @@ class DrawnFit:
     grid: dict[str, list] = field(default_factory=dict)
     memory: str = "off"
     backend: str | None = None
+    pickled: bool = False
     words: dict[str, str] = field(default_factory=dict)
 
     @property
     def classify(self) -> bool:
         """Whether y holds classes."""
         return is_classes(self.task)
+
+    @property
+    def method(self) -> str:
+        """What a base predicts with."""
+        return self.settings.get("stack_method", "predict_proba" if self.classify else "predict")
 
     @property
     def refit(self) -> bool:
@@ -164,7 +177,7 @@ def draw(number: int, folder: Path) -> DrawnFit:
     choice = Draw(number)
     task = TASKS[number % len(TASKS)]
     kind = choice.of(KINDS)
-    n_rows = int(choice.random.integers(36, 64))
+    n_rows = int(choice.random.integers(34, 46))
     X = _rows(choice, kind, n_rows + N_NEW)
     y, of_y = _target(choice, task, n_rows)
     network = draw_network(choice, task, _network_kind(kind), folder)
@@ -178,7 +191,7 @@ def draw(number: int, folder: Path) -> DrawnFit:
     _draw_door(choice, drawn, prefix, network)
     _draw_seeds(choice, drawn, network)
     drawn.bases = _bases(choice, drawn, kind, network, wrap)
-    if drawn.door != "grid":
+    if drawn.door not in ("grid", "cross_val"):
         _draw_settings(choice, drawn)
     return drawn
 
@@ -348,7 +361,7 @@ def _bases(choice: Draw, drawn: DrawnFit, kind: str, network: DrawnNetwork, wrap
         return wrap(network_of(drawn.classify, network, ours), ours)
 
     bases: list[tuple[str, Callable[[bool], Any]]] = [("net", made)]
-    if drawn.door == "grid":
+    if drawn.door in ("grid", "cross_val"):
         return bases
     if kind in PLAIN_KINDS and choice.chance(0.3):
         other = Ridge() if not drawn.classify else LogisticRegression()
@@ -378,7 +391,7 @@ def network_of(classify: bool, network: DrawnNetwork, ours: bool) -> Any:
 
 
 def _draw_door(choice: Draw, drawn: DrawnFit, prefix: str, network: DrawnNetwork) -> None:
-    drawn.door = choice.of(7 * ["stack"] + 2 * ["out_of_fold"] + ["search", "grid"])
+    drawn.door = choice.of(9 * ["stack"] + 3 * ["out_of_fold"] + ["search", "grid", "cross_val"])
     drawn.words["door"] = "" if drawn.door == "stack" else drawn.door
     if drawn.door not in ("search", "grid"):
         return
@@ -398,7 +411,7 @@ def _draw_seeds(choice: Draw, drawn: DrawnFit, network: DrawnNetwork) -> None:
     simple = drawn.door in ("stack", "out_of_fold") and "around" not in drawn.words
     if simple and drawn.words["before"] not in ("PCA", "TruncatedSVD", "QuantileTransformer"):
         options.append("numpy")
-    whose = "network" if drawn.door == "grid" else choice.of(options)
+    whose = "network" if drawn.door in ("grid", "cross_val") else choice.of(options)
     if whose in ("network", "both"):
         network.params["random_state"] = int(choice.random.integers(100))
     if whose in ("stack", "both"):
@@ -409,15 +422,17 @@ def _draw_seeds(choice: Draw, drawn: DrawnFit, network: DrawnNetwork) -> None:
 def _draw_settings(choice: Draw, drawn: DrawnFit) -> None:
     settings, words = drawn.settings, drawn.words
     _draw_folds(choice, drawn)
-    engine = choice.of(["", "", "", "sequential", "fused", "fused"])
+    alone = "first" not in words.get("other", "")  # fused says no to all that is no network
+    engine = choice.of(["", "", "", "", "sequential", *(["fused"] * (4 if alone else 1))])
     if engine:
         settings["engine"] = words["engine"] = engine
     if choice.chance(0.15):
         drawn.fit_params["sample_weight"] = choice.random.uniform(0.2, 2, len(drawn.numbers))
         words["sample_weight"] = "sample weights"
     if words["seeds"] != "seeds of numpy":
-        drawn.memory = choice.of(5 * ["off"] + ["on", "twice", "twice"])
-        words["memory"] = "" if drawn.memory == "off" else f"memory {drawn.memory}"
+        drawn.memory = choice.of(6 * ["off"] + ["again", "on", "twice", "twice"])
+        kinds = {"off": "", "again": "fitted twice"}
+        words["memory"] = kinds.get(drawn.memory, f"memory {drawn.memory}")
     if choice.chance(0.12):
         settings["n_jobs"] = 2
         drawn.backend = None if choice.chance(0.2) else "threading"
@@ -427,12 +442,16 @@ def _draw_settings(choice: Draw, drawn: DrawnFit) -> None:
         settings["stack_method"] = words["method"] = "decision_function"
     if drawn.door == "out_of_fold":
         return
+    drawn.pickled = choice.chance(0.15)
+    words["pickled"] = "pickled" if drawn.pickled else ""
     if choice.chance(0.2):
         settings["refit"] = False
         words["refit"] = "no refit"
     if drawn.task != "multilabel" and choice.chance(0.35):
         final = LogisticRegression() if drawn.classify else Ridge()
         settings["final_estimator"], words["final"] = final, type(final).__name__
+    if choice.chance(0.05):
+        settings["verbose"], words["verbose of it"] = 1, "verbose"
     if words["X"] in ("array", "float32") and choice.chance(0.06):
         settings["passthrough"] = True
         words["passthrough"] = "passthrough"
@@ -554,11 +573,10 @@ def _block(drawn: DrawnFit, model, X, classes) -> np.ndarray:
     """Return a model's predictions as columns."""
     if not drawn.classify:
         return model.predict(X).reshape(N_NEW if X is drawn.X_new else len_of(X), -1)
-    method = drawn.settings.get("stack_method", "predict_proba")
-    table = getattr(model, method)(X)
+    table = getattr(model, drawn.method)(X)
     if isinstance(table, list):  # of a 0/1 matrix, an array per label
         return np.column_stack([column[:, 1] for column in table])
-    if method == "decision_function":
+    if drawn.method == "decision_function":
         return table.reshape(len(table), -1)
     if classes is None:
         return table
@@ -646,6 +664,10 @@ def outcome_of(drawn: DrawnFit, folder: Path) -> Outcome:
         np.random.seed(drawn.number)
         if drawn.door == "grid":
             difference, lacks = _compare_searches(drawn, got), False
+        elif drawn.door == "cross_val":
+            base, y = drawn.bases[0][1](False), drawn.y
+            wanted = cross_val_predict(base, drawn.X, y, cv=3, method=drawn.method)
+            difference, lacks = _close(got, wanted, "cross-validated predictions"), False
         else:
             wanted = loop(drawn, getattr(got, "chosen", {}))
             difference, lacks = _compare(drawn, got, wanted), wanted.lacks_classes
@@ -659,7 +681,7 @@ def check_refusal(error: Exception, n_trained: int) -> None:
     said = f"{type(error).__name__}: {error} [{where}]"
     assert n_trained == 0, f"refused after {n_trained} trainings: {said}"
     text = str(error)
-    assert text and "\n" not in text, f"refused in {text.count(chr(10)) + 1} lines: {said}"
+    assert len(text.splitlines()) == 1, f"refused in {len(text.splitlines())} lines: {said}"
     assert len(text) <= SENTENCE, f"refused in {len(text)} letters: {said}"
     ours = "/stackfuse/" in frames[-1].filename or "/sklearn/utils/" in frames[-1].filename
     assert ours, f"refused by others: {said}"
@@ -681,18 +703,24 @@ def _fit(drawn: DrawnFit, folder: Path, trainings: Trainings) -> Any:
         search = getattr(sf, "GridSearchCV", GridSearchCV)(
             drawn.bases[0][1](True), drawn.grid, cv=2, error_score="raise"
         )
-        return search.fit(drawn.X, drawn.y, **drawn.fit_params)
+        return search.fit(drawn.X, drawn.y)
+    if drawn.door == "cross_val":
+        function = getattr(sf, "cross_val_predict", cross_val_predict)
+        return function(drawn.bases[0][1](True), drawn.X, drawn.y, cv=3, method=drawn.method)
     settings = dict(drawn.settings)
-    if drawn.memory != "off":
+    if drawn.memory in ("on", "twice"):
         settings["memory"] = str(folder / "memory")
     backend = joblib.parallel_config(drawn.backend) if drawn.backend else contextlib.nullcontext()
     with backend:
         fitted = _fit_once(drawn, settings)
-        if drawn.memory == "twice":
-            before = trainings.count
+        if drawn.memory in ("again", "twice"):
+            before, first = trainings.count, fitted
             fitted = _fit_once(drawn, settings)
             again = trainings.count - before
-            assert again == 0, f"with memory, a second fit trains {again} of {before} again"
+            if drawn.memory == "twice":
+                assert again == 0, f"a second fit with memory trains {again} of {before} again"
+            same = np.array_equal(first.predictions, fitted.predictions, equal_nan=True)
+            assert same, "a second fit has other digits than the first"
     return fitted
 
 
@@ -712,6 +740,11 @@ def _fit_once(drawn: DrawnFit, settings: dict[str, Any]) -> Fitted:
     new, width = stack.transform(drawn.X_new), stack.oof_.predictions.shape[1]
     predicted = stack.predict(drawn.X_new)
     assert predicted.shape[1:] == drawn.numbers.shape[1:], predicted.shape
+    again = stack.transform(drawn.X_new)
+    assert np.array_equal(new, again), "a second call of transform has other digits"
+    if drawn.pickled:
+        stack = pickle.loads(pickle.dumps(stack))
+        _close(stack.transform(drawn.X_new), new, "predictions of the pickled stack")
     return Fitted(stack.oof_.predictions, new[:, :width], stack.oof_.histories, chosen)
 
 
@@ -734,7 +767,7 @@ def _compare(drawn: DrawnFit, got: Fitted, wanted: Loop) -> float:
 
 def _compare_searches(drawn: DrawnFit, got) -> float:
     plain_search = GridSearchCV(drawn.bases[0][1](False), drawn.grid, cv=2, error_score="raise")
-    wanted = plain_search.fit(drawn.X, drawn.numbers, **drawn.fit_params)
+    wanted = plain_search.fit(drawn.X, drawn.y)
     for key in ("split0_test_score", "split1_test_score", "mean_test_score"):
         _close(got.cv_results_[key], wanted.cv_results_[key], key, LOSS_TOLERANCE)
     assert got.best_params_ == wanted.best_params_, (got.best_params_, wanted.best_params_)
