@@ -624,17 +624,28 @@ class Outcome:
 
 
 class Trainings:
-    """Counts the networks that are trained."""
+    """Counts the networks that are trained: those with a history, or with other weights."""
 
     def __init__(self):
-        self.count = 0
+        self.begun: list[tuple[Any, list[np.ndarray]]] = []
+
+    @property
+    def count(self) -> int:
+        """The number so far."""
+        return sum(
+            bool(training.history)
+            or not all(map(np.array_equal, training.model.get_weights(), weights))
+            for training, weights in self.begun
+        )
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
+        """Count what is trained in this context."""
         complete = NetworkEstimator.complete
 
         def counting(network, begun, *by):
-            self.count += begun.training is not None
+            if begun.training is not None:
+                self.begun.append((begun.training, begun.training.model.get_weights()))
             return complete(network, begun, *by)
 
         with mock.patch.object(NetworkEstimator, "complete", counting):
