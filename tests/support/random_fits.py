@@ -58,9 +58,9 @@ from sklearn.preprocessing import (
     QuantileTransformer,
     StandardScaler,
 )
-from sklearn.utils import _safe_indexing as rows_of
 
 import stackfuse as sf
+from stackfuse._core.sklearn_private import safe_indexing as rows_of
 from stackfuse._networks import NetworkEstimator
 from tests.support.drawn_networks import Draw, DrawnNetwork, as_model, draw_network, plain
 from tests.support.plain_keras import PlainClassifier, PlainRegressor
