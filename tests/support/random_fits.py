@@ -285,14 +285,14 @@ def _wrapping(choice: Draw, task: str, kind: str, words: dict, X) -> tuple[Wrap,
 
     options: list[tuple[str, Wrap, str]] = []
     if task in ("regression", "multioutput"):
-        options += 2 * [("target", _transformed(choice), "regressor__")]
+        options += 3 * [("target", _transformed(choice), "regressor__")]
     if task in ("binary", "multiclass"):
-        options += [("calibrated", _calibrated(choice), "estimator__")]
+        options += 2 * [("calibrated", _calibrated(choice), "estimator__")]
     if task in ("binary", "multiclass", "regression"):
         options.append(("nested", _nested(choice, task), "inner__"))
     names = {f"{prefix}epochs": [1, 2]}
     options.append(("search", lambda e, ours: GridSearchCV(e, names, cv=2), "estimator__"))
-    if choice.chance(0.55):
+    if choice.chance(0.65):
         return inner, prefix
     word, outer, outer_prefix = choice.of(options)
     words["around"] = word
@@ -391,17 +391,18 @@ def network_of(classify: bool, network: DrawnNetwork, ours: bool) -> Any:
 
 
 def _draw_door(choice: Draw, drawn: DrawnFit, prefix: str, network: DrawnNetwork) -> None:
-    drawn.door = choice.of(9 * ["stack"] + 3 * ["out_of_fold"] + ["search", "grid", "cross_val"])
+    doors = 9 * ["stack"] + 3 * ["out_of_fold"] + ["cross_val"]
+    if "around" not in drawn.words:  # else there would be folds within folds within folds
+        doors += ["search", "grid"]
+    drawn.door = choice.of(doors)
     drawn.words["door"] = "" if drawn.door == "stack" else drawn.door
     if drawn.door not in ("search", "grid"):
         return
     place = "net__" if drawn.door == "search" else ""
     names = [("epochs", [1, 2]), ("batch_size", [16, 32])]
-    if "around" not in drawn.words and callable(network.params["model"]):
+    if "as a model" not in drawn.words["network"]:
         names.append(("units", [3, 5]))
     name, values = choice.of(names)
-    if drawn.words.get("around") == "search" and name == "epochs":
-        name, values = names[1]  # the inner search would set it anyway
     drawn.grid = {f"{place}{prefix}{name}": values}
 
 
@@ -480,8 +481,10 @@ def _draw_folds(choice: Draw, drawn: DrawnFit) -> None:
             ("StratifiedGroup", StratifiedGroupKFold(2)),
         ]
     name, cv = choice.of(options)
-    if drawn.door == "search" and name not in ("2", "KFold", "TimeSeries"):
-        name, cv = "2", 2  # the rows of an outer fold have other numbers and groups
+    few = ("2", "splits", "ShuffleSplit", "Stratified", "GroupKFold")
+    within = drawn.words.get("around") in ("nested", "search")
+    if drawn.door == "search" or (within and name not in few):
+        name, cv = "2", 2  # the rows of a search's folds have other numbers and groups
     drawn.words["cv"] = f"cv {name}"
     if cv is not None:
         drawn.settings["cv"] = cv
