@@ -60,7 +60,7 @@ from sklearn.preprocessing import (
 )
 
 import stackfuse as sf
-from stackfuse._core.sklearn_private import safe_indexing as rows_of
+from stackfuse._core import sklearn_private
 from stackfuse._networks import NetworkEstimator
 from tests.support.drawn_networks import Draw, DrawnNetwork, as_model, draw_network, plain
 from tests.support.plain_keras import PlainClassifier, PlainRegressor
@@ -87,6 +87,9 @@ KINDS = (
 
 #: Kinds of X that scikit-learn's own estimators take as they are.
 PLAIN_KINDS = ("array", "float32", "frame", "ids", "sparse", "lists")
+
+#: Some rows of any X, as scikit-learn takes them.
+rows_of = sklearn_private.safe_indexing
 
 #: From a network to what holds it; the second argument tells whether our estimators may be used.
 Wrap = Callable[[Any, bool], Any]
@@ -575,7 +578,8 @@ def _fitted(model, drawn: DrawnFit, train: np.ndarray) -> Any:
 def _block(drawn: DrawnFit, model, X, classes) -> np.ndarray:
     """Return a model's predictions as columns."""
     if not drawn.classify:
-        return model.predict(X).reshape(N_NEW if X is drawn.X_new else len_of(X), -1)
+        predictions = model.predict(X)
+        return predictions.reshape(len(predictions), -1)
     table = getattr(model, drawn.method)(X)
     if isinstance(table, list):  # of a 0/1 matrix, an array per label
         return np.column_stack([column[:, 1] for column in table])
@@ -588,19 +592,15 @@ def _block(drawn: DrawnFit, model, X, classes) -> np.ndarray:
     return full[:, 1:] if len(classes) == 2 else full
 
 
-def len_of(X) -> int:
-    """Return the number of rows."""
-    return X.shape[0] if hasattr(X, "shape") else len(X)
-
-
 def _out_of_fold(drawn: DrawnFit, models: list, folds: list, classes) -> np.ndarray:
     """Return the mean of what the folds predict for each row."""
-    total, count = None, np.zeros((len(drawn.numbers), 1))
-    for model, (_, test) in zip(models, folds):
-        block = _block(drawn, model, rows_of(drawn.X, test), classes)
-        total = np.zeros((len(count), block.shape[1])) if total is None else total
-        total[test] += block
-        count[test] += 1
+    tests = [test for _, test in folds]
+    blocks = [_block(drawn, m, rows_of(drawn.X, rows), classes) for m, rows in zip(models, tests)]
+    count = np.zeros((len(drawn.numbers), 1))
+    total = np.zeros((len(count), blocks[0].shape[1]))
+    for block, rows in zip(blocks, tests):
+        total[rows] += block
+        count[rows] += 1
     with np.errstate(invalid="ignore"):
         return total / count
 
