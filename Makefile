@@ -18,8 +18,8 @@ test compat-lowest compat-next: export TF_NUM_INTRAOP_THREADS ?= 1
 test compat-lowest compat-next: export TF_NUM_INTEROP_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test random-stacks compat compat-lowest compat-next bench bench-quick bench-data \
-	check fix clean
+.PHONY: help demo test random-stacks random-fits compat compat-lowest compat-next bench bench-quick \
+	bench-data check fix clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: $(READY)  ## Run the tests
 
 random-stacks: $(READY)  ## Try 500 random stacks: each exports and agrees, or is refused
 	@$(BIN)/python -m tests.support.random_stacks 500
+
+random-fits: $(READY)  ## Try 500 random fits: each equals plain Keras, or is refused
+	@$(BIN)/python -m tests.support.random_fits 500
 
 compat: compat-lowest compat-next  ## Try the lowest versions allowed, and pre-releases (takes long)
 

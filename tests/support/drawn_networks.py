@@ -1,0 +1,453 @@
+"""Networks drawn at random: builders, optimizers, callbacks and settings of a fit.
+
+All of it is what people pass to a wrapper; :mod:`tests.support.plain_keras` takes it too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+
+class Draw:
+    """Choices from a number.
+
+    Parameters
+    ----------
+    number : int
+    """
+
+    def __init__(self, number: int):
+        self.random = np.random.default_rng([15, number])
+
+    def of(self, things) -> Any:
+        """Return one of some things."""
+        return things[int(self.random.integers(len(things)))]
+
+    def chance(self, probability: float) -> bool:
+        """Return True with a probability."""
+        return bool(self.random.uniform() < probability)
+
+
+@dataclass
+class DrawnNetwork:
+    """What a wrapper is given.
+
+    Attributes
+    ----------
+    params : dict of str to object
+        The wrapper's arguments.
+    words : dict of str to str
+        What was drawn, in words.
+    hints : dict of str to object
+        What the wrapper has to find out by itself.
+    """
+
+    params: dict[str, Any] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    hints: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, topic: str, word: str, **params) -> None:
+        """Add arguments, and say what they are."""
+        self.params |= params
+        self.words[topic] = word
+
+
+def draw_network(choice: Draw, task: str, kind: str, folder: Path) -> DrawnNetwork:
+    """Return a network for a task and a kind of X.
+
+    Parameters
+    ----------
+    choice : Draw
+    task : str
+    kind : str
+        Of X: "table", "ids", "several" or "series".
+    folder : Path
+        Where callbacks may write.
+    """
+    drawn = DrawnNetwork()
+    builders = {"table": TABLES, "ids": [embedded], "several": [joined], "series": SERIES}[kind]
+    builder = choice.of(builders)
+    if builder is plain and task == "multioutput":
+        builder = choice.of([plain, heads])
+    drawn.take("network", builder.__name__, model=builder)
+    if choice.chance(0.3):
+        drawn.take("units", "units", units=int(choice.random.integers(3, 9)))
+    _draw_ending(choice, task, builder, drawn)
+    if builder is own_optimizer:
+        drawn.take("optimizer", "of the builder")
+    else:
+        _draw_optimizer(choice, drawn)
+    _draw_callbacks(choice, drawn, folder)
+    _draw_settings(choice, task, drawn)
+    return drawn
+
+
+def _draw_ending(choice: Draw, task: str, builder, drawn: DrawnNetwork) -> None:
+    classify = task in ("binary", "multiclass", "multilabel")
+    if classify and choice.chance(0.25):
+        drawn.take("ending", "logits", logits=True)
+    if task == "binary" and choice.chance(0.3):
+        drawn.take("ending2", "two units", two_units=True)
+    if builder is own_model or (builder is not heads and choice.chance(0.15)):
+        loss = _loss(choice, task, drawn.params)
+        drawn.take("loss", _shown(loss), loss=loss)
+    if builder is own_optimizer:
+        drawn.params.pop("loss", None)
+        drawn.words.pop("loss", None)
+
+
+def _loss(choice: Draw, task: str, params: dict[str, Any]) -> Any:
+    logits = params.get("logits", False)
+    if task in ("regression", "multioutput"):
+        return choice.of(["mae", "huber", keras.losses.LogCosh(), own_squares])
+    if task == "multilabel" or (task == "binary" and not params.get("two_units")):
+        kinds = [keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy]
+    else:
+        kinds = [keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy]
+    return choice.of(kinds)(from_logits=logits)
+
+
+def own_squares(y, predicted):
+    """Return a loss as users write it."""
+    return keras.ops.mean(keras.ops.square(y - predicted) * 1.5, axis=-1)
+
+
+def noted(epoch, logs):
+    """Do nothing, as a callback."""
+
+
+def halving(epoch, rate):
+    """Return half of the learning rate from the second epoch on."""
+    return rate if epoch == 0 else rate * 0.5
+
+
+class SlowsDown(keras.callbacks.Callback):
+    """A callback of the user's own, which reads logs and sets the learning rate."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = float(self.model.optimizer.learning_rate)
+        self.model.optimizer.learning_rate = rate * (0.9 if (logs or {})["loss"] > 0 else 1.0)
+
+
+class Remembers(keras.callbacks.Callback):
+    """A callback of the user's own, which only reads logs."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.append((logs or {})["loss"])
+
+
+def _draw_optimizer(choice: Draw, drawn: DrawnNetwork) -> None:
+    schedules = keras.optimizers.schedules
+    rate = choice.of(
+        [
+            0.01,
+            0.003,
+            schedules.ExponentialDecay(0.01, 2, 0.5),
+            schedules.CosineDecay(0.01, 6, warmup_target=0.02, warmup_steps=2),
+            schedules.PiecewiseConstantDecay([2, 4], [0.02, 0.01, 0.001]),
+        ]
+    )
+    rate = 0.01 if choice.chance(0.6) else rate
+    kind = choice.of(["Adam", "AdamW", "SGD", "RMSprop", "Nadam", "Adagrad", "Adamax", "Ftrl"])
+    kind = "Adam" if choice.chance(0.3) else kind
+    settings = dict(_optimizer_setting(choice, kind)) if choice.chance(0.45) else {}
+    words = ", ".join([kind, *map(_shown, settings.items()), "" if rate == 0.01 else _shown(rate)])
+    if isinstance(rate, schedules.LearningRateSchedule):
+        drawn.words["scheduled"] = "scheduled"
+    how = choice.of(["name", "name", "instance", "instance", "class", "routed"])
+    if how == "name" and not settings and rate == 0.01:
+        drawn.take("optimizer", kind.lower(), optimizer=kind.lower())
+    elif how == "routed":
+        routed = {f"optimizer__{name}": value for name, value in settings.items()}
+        routed["optimizer__learning_rate"] = rate
+        drawn.take("optimizer", f"{words} routed", optimizer=kind.lower(), **routed)
+    elif how == "class":
+        optimizer = getattr(keras.optimizers, kind)
+        routed = {f"optimizer__{name}": value for name, value in settings.items()}
+        routed["optimizer__learning_rate"] = rate
+        drawn.take("optimizer", f"{words} class", optimizer=optimizer, **routed)
+    else:
+        optimizer = getattr(keras.optimizers, kind)(learning_rate=rate, **settings)
+        drawn.take("optimizer", words, optimizer=optimizer)
+
+
+def _optimizer_setting(choice: Draw, kind: str) -> dict[str, Any]:
+    options: list[dict[str, Any]] = [
+        {"clipnorm": 0.1},
+        {"clipvalue": 0.02},
+        {"global_clipnorm": 0.2},
+        {"use_ema": True, "ema_momentum": 0.5},
+        {"use_ema": True, "ema_momentum": 0.7, "ema_overwrite_frequency": 2},
+        {"weight_decay": 0.05},
+        {"gradient_accumulation_steps": 2},
+    ]
+    own = {
+        "SGD": {"momentum": 0.8, "nesterov": True},
+        "Adam": {"amsgrad": True},
+        "AdamW": {"weight_decay": 0.1, "beta_1": 0.8},
+        "RMSprop": {"momentum": 0.5, "centered": True},
+        "Ftrl": {"l1_regularization_strength": 0.01},
+    }
+    if kind in own:
+        options.append(own[kind])
+    setting = choice.of(options)
+    return setting | ({"weight_decay": 0.02} if choice.chance(0.2) else {})
+
+
+def _draw_callbacks(choice: Draw, drawn: DrawnNetwork, folder: Path) -> None:
+    if choice.chance(0.55):
+        return
+    callbacks = keras.callbacks
+    options: list[Callable[[], Any]] = [
+        lambda: callbacks.EarlyStopping("loss", patience=0, min_delta=1.0),
+        lambda: callbacks.EarlyStopping("loss", patience=2, restore_best_weights=True),
+        lambda: callbacks.TerminateOnNaN(),
+        lambda: callbacks.CSVLogger(str(folder / "log.csv")),
+        lambda: callbacks.ModelCheckpoint(
+            str(folder / "best.weights.h5"), monitor="loss", save_weights_only=True
+        ),
+        lambda: callbacks.LambdaCallback(on_epoch_end=noted),
+        Remembers,
+    ]
+    if "scheduled" not in drawn.words:  # Keras lets nobody set a rate that has a schedule
+        options += [
+            lambda: callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=1.0),
+            lambda: callbacks.LearningRateScheduler(halving),
+            SlowsDown,
+        ]
+    chosen = [choice.of(options)() for _ in range(2 if choice.chance(0.25) else 1)]
+    words = ", ".join(type(callback).__name__ for callback in chosen)
+    if choice.chance(0.15):
+        settings = {"callbacks__monitor": "loss", "callbacks__patience": 1}
+        drawn.take("callbacks", "a class", callbacks=callbacks.EarlyStopping, **settings)
+    else:
+        drawn.take("callbacks", words, callbacks=chosen)
+
+
+def _draw_settings(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
+    drawn.take("epochs", "", epochs=choice.of([1, 2, 2]))
+    drawn.words["epochs"] = f"{drawn.params['epochs']} epochs"
+    size = choice.of([32, 16, 16, 20, None, -1])
+    if size != 32:
+        drawn.take("batch", f"batches of {size}", batch_size=size)
+    if choice.chance(0.2):
+        drawn.take("validation", "validation", validation_split=0.25)
+        if choice.chance(0.5):
+            stop = keras.callbacks.EarlyStopping(patience=0, min_delta=1.0)
+            drawn.take("callbacks", "EarlyStopping of val_loss", callbacks=[stop])
+            for name in ("callbacks__monitor", "callbacks__patience"):
+                drawn.params.pop(name, None)
+    if task in ("binary", "multiclass") and choice.chance(0.12):
+        drawn.take("weights", "balanced", class_weight="balanced")
+    if choice.chance(0.15):
+        drawn.take("shuffle", "no shuffle", shuffle=False)
+    if choice.chance(0.2) and drawn.params["model"] is not heads:
+        metric = "mae" if task in ("regression", "multioutput") else "accuracy"
+        drawn.take("metrics", metric, metrics=[metric])
+    options = [("steps_per_execution", 2), ("jit_compile", False), ("run_eagerly", True)]
+    if choice.chance(0.05):
+        drawn.take("verbose", "verbose=2", verbose=2)
+    if choice.chance(0.1) and drawn.params["model"] is not own_optimizer:
+        name, value = choice.of(options)
+        drawn.take("compile", f"{name}={value}", **{f"compile__{name}": value})
+
+
+def _shown(value) -> str:
+    """Return a value in words, the same in every process."""
+    if isinstance(value, tuple):
+        return f"{value[0]}={value[1]}"
+    name = getattr(value, "__name__", None) or type(value).__name__
+    return value if isinstance(value, str) else str(value) if np.isscalar(value) else name
+
+
+# ---------------------------------------------------------------------------- builders
+
+
+def _last(meta, logits: bool, two_units: bool):
+    """Return the last layer for a target."""
+    kind = meta["target_type_"]
+    if kind.startswith("continuous"):
+        return layers.Dense(meta["n_outputs_"])
+    if kind == "multilabel-indicator":
+        return layers.Dense(meta["n_outputs_"], None if logits else "sigmoid")
+    if kind == "binary" and not two_units:
+        return layers.Dense(1, None if logits else "sigmoid")
+    return layers.Dense(meta["n_classes_"], None if logits else "softmax")
+
+
+def _chain(meta, *inner, logits, two_units):
+    last = _last(meta, logits, two_units)
+    return keras.Sequential([keras.Input(meta["X_shape_"][1:]), *inner, last])
+
+
+def plain(meta, units=6, logits=False, two_units=False):
+    """Return a chain of dense layers."""
+    inner = layers.Dense(units, "relu"), layers.Dense(4, "tanh")
+    return _chain(meta, *inner, logits=logits, two_units=two_units)
+
+
+def dropped(meta, units=6, logits=False, two_units=False):
+    """Return a chain with random layers."""
+    inner = layers.GaussianNoise(0.1), layers.Dense(units, "relu"), layers.Dropout(0.3)
+    return _chain(meta, *inner, logits=logits, two_units=two_units)
+
+
+def normalized(meta, units=6, logits=False, two_units=False):
+    """Return a chain with layers that keep a state."""
+    inner = layers.Dense(units), layers.BatchNormalization(momentum=0.8), layers.ReLU()
+    return _chain(meta, *inner, layers.LayerNormalization(), logits=logits, two_units=two_units)
+
+
+def regularized(meta, units=6, logits=False, two_units=False):
+    """Return a chain with penalties."""
+    inner = layers.Dense(units, "selu", kernel_regularizer="l2", activity_regularizer="l2")
+    return _chain(meta, inner, logits=logits, two_units=two_units)
+
+
+def constrained(meta, units=6, logits=False, two_units=False):
+    """Return a chain whose weights have a constraint."""
+    inner = layers.Dense(units, "relu", kernel_constraint=keras.constraints.MaxNorm(0.7))
+    return _chain(meta, inner, logits=logits, two_units=two_units)
+
+
+def frozen_part(meta, units=6, logits=False, two_units=False):
+    """Return a chain of which one layer is not trained."""
+    inner = layers.Rescaling(0.5), layers.Dense(units, "relu", trainable=False)
+    return _chain(meta, *inner, logits=logits, two_units=two_units)
+
+
+def residual(meta, units=6, logits=False, two_units=False):
+    """Return a graph of layers, one of which is used twice."""
+    x = keras.Input(meta["X_shape_"][1:])
+    first, twice = layers.Dense(units, "relu")(x), layers.Dense(units, "tanh")
+    both = layers.Add()([first, twice(twice(first))])
+    return keras.Model(x, _last(meta, logits, two_units)(both))
+
+
+def nested_model(meta, units=6, logits=False, two_units=False):
+    """Return a graph that holds a model."""
+    x = keras.Input(meta["X_shape_"][1:])
+    inner = keras.Sequential([layers.Dense(units, "relu"), layers.Dense(3, "relu")])
+    return keras.Model(x, _last(meta, logits, two_units)(inner(x)))
+
+
+class Scales(layers.Layer):
+    """A layer of the user's own."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+
+    def call(self, x):
+        return x * self.scale
+
+
+def own_layer(meta, units=6, logits=False, two_units=False):
+    """Return a chain with a layer of the user's own."""
+    inner = Scales(), layers.Dense(units, "relu")
+    return _chain(meta, *inner, logits=logits, two_units=two_units)
+
+
+class Subclassed(keras.Model):
+    """A model of the user's own."""
+
+    def __init__(self, units, last):
+        super().__init__()
+        self.hidden = layers.Dense(units, "relu")
+        self.last = last
+
+    def call(self, x):
+        return self.last(self.hidden(x))
+
+
+def own_model(meta, units=6, logits=False, two_units=False):
+    """Return a model of a class of the user's own, built."""
+    model = Subclassed(units, _last(meta, logits, two_units))
+    model.build((None, *meta["X_shape_"][1:]))
+    model(np.zeros((1, *meta["X_shape_"][1:]), "float32"))
+    return model
+
+
+def own_optimizer(meta, units=6, logits=False, two_units=False):
+    """Return a chain that comes compiled."""
+    model = plain(meta, units, logits, two_units)
+    single = model.output_shape[-1] == 1 or meta["target_type_"] == "multilabel-indicator"
+    losses = keras.losses
+    kind = losses.BinaryCrossentropy if single else losses.SparseCategoricalCrossentropy
+    regress = meta["target_type_"].startswith("continuous")
+    loss = "mean_squared_error" if regress else kind(from_logits=logits)
+    model.compile(keras.optimizers.Adam(0.02), loss)
+    return model
+
+
+def by_kwargs(meta, compile_kwargs, units=6, logits=False, two_units=False):
+    """Return a chain that is compiled with what the wrapper was given."""
+    model = plain(meta, units, logits, two_units)
+    model.compile(**compile_kwargs)
+    return model
+
+
+def embedded(meta, units=6, logits=False, two_units=False):
+    """Return a network of whole numbers."""
+    ids = keras.Input(meta["X_shape_"][1:], dtype="int32")
+    words = layers.Flatten()(layers.Embedding(7, 3)(ids))
+    hidden = layers.Dense(units, "relu")(words)
+    return keras.Model(ids, _last(meta, logits, two_units)(hidden))
+
+
+def heads(meta, units=6, logits=False, two_units=False):
+    """Return a network with an output for each column of y."""
+    x = keras.Input(meta["X_shape_"][1:])
+    hidden = layers.Dense(units, "relu")(x)
+    return keras.Model(x, [layers.Dense(1)(hidden) for _ in range(meta["n_outputs_"])])
+
+
+def joined(meta, units=6, logits=False, two_units=False):
+    """Return a network of two inputs."""
+    left, right = keras.Input((4,), name="left"), keras.Input((3, 2), name="right")
+    hidden = layers.Concatenate()([layers.Dense(units, "relu")(left), layers.Flatten()(right)])
+    return keras.Model([left, right], _last(meta, logits, two_units)(hidden))
+
+
+def recurrent(meta, units=6, logits=False, two_units=False):
+    """Return a network of series."""
+    return _chain(meta, layers.GRU(units), logits=logits, two_units=two_units)
+
+
+def convolved(meta, units=6, logits=False, two_units=False):
+    """Return a network of series."""
+    inner = layers.Conv1D(units, 2, activation="relu"), layers.GlobalAveragePooling1D()
+    return _chain(meta, *inner, logits=logits, two_units=two_units)
+
+
+def flattened(meta, units=6, logits=False, two_units=False):
+    """Return a network of series that takes them as one row."""
+    inner = layers.Flatten(), layers.Dense(units, "relu")
+    return _chain(meta, *inner, logits=logits, two_units=two_units)
+
+
+TABLES = [
+    *(plain, plain, plain, dropped, dropped, normalized, regularized, constrained, frozen_part),
+    *(residual, nested_model, own_layer, own_model, own_optimizer, by_kwargs),
+]
+SERIES = [recurrent, convolved, convolved, flattened]
+
+
+def as_model(drawn: DrawnNetwork, meta: dict[str, Any], seed: int) -> None:
+    """Put a model in place of the builder that makes it."""
+    kept = ("units", "logits", "two_units")
+    arguments = {name: drawn.params[name] for name in kept if name in drawn.params}
+    keras.utils.set_random_seed(seed)
+    model = drawn.params["model"](meta, **arguments)
+    drawn.hints = {"logits": drawn.params.get("logits", False)}
+    for name in kept:
+        drawn.params.pop(name, None)
+    drawn.take("network", f"{drawn.words['network']} as a model", model=model)
