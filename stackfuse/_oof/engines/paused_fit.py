@@ -50,6 +50,7 @@ class PausedFit:
         self._is_ready = True
         self._first_values: list[np.ndarray] = []
         self._surroundings = _Surroundings()
+        self._outside = getcurrent()
         self._coroutine = greenlet(self._fit)
         self._coroutine.gr_context = contextvars.copy_context()
 
@@ -126,7 +127,7 @@ class PausedFit:
 
     def _switch(self, switch: Callable, error: Exception | None) -> None:
         """Switch to the coroutine until it switches back, each with its own surroundings."""
-        self._coroutine.parent = getcurrent()
+        self._outside = self._coroutine.parent = getcurrent()
         ours = _Surroundings()
         self._surroundings.restore()
         try:
@@ -160,7 +161,7 @@ class PausedFit:
         self.training = training
         if self.has_own_rows:  # another fit than that of a network may go on after a failure
             self._first_values = [variable.numpy() for variable in training.model.variables]
-        getcurrent().parent.switch()
+        self._outside.switch()
 
 
 class _Surroundings:
