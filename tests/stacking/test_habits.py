@@ -1,7 +1,8 @@
 """What people do with their networks, in a stack whose settings are all left alone.
 
-Most of it cannot be trained side by side. The stack finds that out by itself, before it trains
-anything, and its numbers are those of a loop, bit for bit.
+Some of it cannot be trained side by side, and fits as short as these gain nothing by it. The stack
+finds that out by itself, before it trains anything, and its numbers are those of a loop, bit for
+bit.
 """
 
 import itertools

@@ -243,7 +243,7 @@ class ReplicaGraph:
 
     def _step(self, step, n_steps, feeds):
         state = self.states[0]
-        weights = [()] * len(self.forwards)
+        weights: list[Any] = [None] * len(self.forwards)
         for joint in state.optimizers:
             for k, own in zip(joint.replicas, joint.weights.split()):
                 weights[k] = own

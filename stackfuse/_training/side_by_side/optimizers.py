@@ -120,7 +120,7 @@ class JointOptimizer:
         #: What is kept for each weight, and what besides, as the number of steps done.
         self._slots = list(zip(slots, wholes, strict=True))
         self._numbers = list(zip(left.values(), numbers, strict=True))
-        self._rate_place = None if self.rates is None else left[id(own.learning_rate)]
+        self._rate_place: Any = None if self.rates is None else left[id(own.learning_rate)]
 
     @property
     def variables(self) -> list:
