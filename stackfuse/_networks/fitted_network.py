@@ -196,10 +196,8 @@ class Rebuilt:
 
     def __reduce__(self):
         fitted, model = self.fitted, self.fitted.model_
-        optimizer = getattr(model, "optimizer", None)
-        built = optimizer is not None and optimizer.built
         values = [[variable.numpy() for variable in model.variables]]
-        values += [[variable.numpy() for variable in optimizer.variables]] if built else []
+        values += [own_code.optimizer_values(model)]
         what = (fitted.X_shape_, fitted.target, fitted.meta, fitted.run_seed)
         return _rebuild, (self.estimator, *what, values)
 
@@ -212,7 +210,9 @@ def _rebuild(estimator, shape, target: Target, meta, seed: int, values: list):
     X = MultiInput(**rows) if isinstance(shape, dict) else rows["X"]
     model, _ = estimator._builder().network(X, None, target, meta, seed)
     parts = [model.variables]
-    if len(values) == 2:
+    if values[1] is None:
+        values = values[:1]
+    else:
         model.optimizer.build(model.trainable_variables)
         parts.append(model.optimizer.variables)
     for variables, own in zip(parts, values):
