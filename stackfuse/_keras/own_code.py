@@ -260,7 +260,7 @@ class Portable:
 
     def _parts(self) -> tuple:
         item = self.item
-        if _is_of_keras(item) and not needs_own_copy(item):
+        if isinstance(item, _Layer) and not needs_own_copy(item):
             with private.without_array_warnings():
                 return item.__reduce__()
         if isinstance(item, _Optimizer):
