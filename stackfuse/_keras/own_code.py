@@ -251,7 +251,8 @@ class Portable:
 
     def __deepcopy__(self, memo):
         with private.without_array_warnings():
-            return deep_copy(self.item)
+            through_parts = isinstance(self.item, _Layer | _Optimizer)
+            return self.restored() if through_parts else deep_copy(self.item)
 
     def restored(self) -> Any:
         """Return a new object like the one that this stands for."""
