@@ -251,7 +251,8 @@ class Portable:
 
     def __deepcopy__(self, memo):
         with private.without_array_warnings():
-            return deep_copy(self.item)
+            through_parts = isinstance(self.item, _Layer | _Optimizer)
+            return self.restored() if through_parts else deep_copy(self.item)
 
     def restored(self) -> Any:
         """Return a new object like the one that this stands for."""
@@ -260,7 +261,7 @@ class Portable:
 
     def _parts(self) -> tuple:
         item = self.item
-        if _is_of_keras(item) and not needs_own_copy(item):
+        if isinstance(item, _Layer) and not needs_own_copy(item):
             with private.without_array_warnings():
                 return item.__reduce__()
         if isinstance(item, _Optimizer):
@@ -307,13 +308,18 @@ def _carried(code: dict[str, Code]) -> dict[str, Any]:
 
 def _compile_state(model) -> tuple[Any, list | None]:
     """Return what a model was compiled with, and the values of its optimizer."""
-    optimizer = model.optimizer
-    built = optimizer is not None and optimizer.built
     arguments = private.compile_arguments(model)
-    if arguments["optimizer"] is optimizer and optimizer is not None:
-        arguments["optimizer"] = Portable(optimizer)
-    values = [variable.numpy() for variable in optimizer.variables] if built else None
-    return _by_value(portable(arguments, {})), values
+    if isinstance(arguments["optimizer"], _Optimizer):
+        arguments["optimizer"] = Portable(arguments["optimizer"])
+    return _by_value(portable(arguments, {})), optimizer_values(model)
+
+
+def optimizer_values(model) -> list[np.ndarray] | None:
+    """Return the values of a model's optimizer, or None if it has none yet."""
+    optimizer: Any = model.optimizer
+    if optimizer is None or not optimizer.built:
+        return None
+    return [variable.numpy() for variable in optimizer.variables]
 
 
 def _by_value(item: Any) -> Any:
@@ -388,7 +394,8 @@ def check_probe(item: Any, expected: np.ndarray | None) -> None:
         return
     # Another machine may compute other last digits, and more of them in half precision.
     near = 0.01 * np.abs(expected[np.isfinite(expected)]).max(initial=1e-6)
-    if not np.allclose(probe(item), expected, rtol=0.01, atol=near, equal_nan=True):
+    got: Any = probe(item)
+    if not np.allclose(got, expected, rtol=0.01, atol=near, equal_nan=True):
         raise another_model(item)
 
 

@@ -74,6 +74,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     random_state: Any = None
     verbose: int = 0
 
+    #: The method by which a subclass makes the network itself, as in scikeras.
+    _keras_build_fn: Any = None
+
     #: How y is read.
     _target_kind: type[Target]
 
@@ -482,7 +485,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             if hasattr(fitted, "built_from"):
                 fitted.built_from = own_code.portable(fitted.built_from, replaced)
             if hasattr(fitted, "model_") and not own_code.can_be_written(fitted.model_):
-                source = copy.copy(self)
+                source: Any = copy.copy(self)
                 del source._fitted
                 vars(source).update(self._fitted.built_from)
                 fitted.rebuilt = Rebuilt(source, self._fitted)

@@ -203,26 +203,25 @@ class Rebuilt:
 
     def __reduce__(self):
         fitted, model = self.fitted, self.fitted.model_
-        optimizer = getattr(model, "optimizer", None)
-        built = optimizer is not None and optimizer.built
-        values = [[variable.numpy() for variable in model.variables]]
-        values += [[variable.numpy() for variable in optimizer.variables]] if built else []
+        weights = [variable.numpy() for variable in model.variables]
+        values = (weights, own_code.optimizer_values(model))
         what = (fitted.X_shape_, fitted.target, fitted.meta, fitted.run_seed)
         return _rebuild, (self.estimator, *what, values)
 
 
-def _rebuild(estimator, shape, target: Target, meta, seed: int, values: list):
+def _rebuild(estimator, shape, target: Target, meta, seed: int, values: tuple):
     """Return the network that an estimator's builder makes, with these values."""
+    weights, optimizer_values = values
     shapes = shape if isinstance(shape, dict) else {"X": shape}
     dtype = meta["X_dtype_"] or float
     rows = {name: np.zeros((1, *one), dtype) for name, one in shapes.items()}
     X = MultiInput(**rows) if isinstance(shape, dict) else rows["X"]
     model, _ = estimator._builder().network(X, None, target, meta, seed)
-    parts = [model.variables]
-    if len(values) == 2:
+    parts = [(model.variables, weights)]
+    if optimizer_values is not None:
         model.optimizer.build(model.trainable_variables)
-        parts.append(model.optimizer.variables)
-    for variables, own in zip(parts, values):
+        parts.append((model.optimizer.variables, optimizer_values))
+    for variables, own in parts:
         if [tuple(variable.shape) for variable in variables] != [value.shape for value in own]:
             raise ValueError(
                 f"The network of this {type(estimator).__name__} cannot be loaded: its builder "

@@ -115,7 +115,7 @@ class KerasBuilder(Builder):
         own = self._arguments()
         arguments |= {n: own[n] for n in own if n in named or takes_any}
         check_complete(self.owner, model, arguments)
-        network = model(**arguments)
+        network: Any = model(**arguments)
         if not isinstance(network, keras.Model):
             raise TypeError(
                 f"The builder {name_of(model)} must return a keras.Model, but it returned "

@@ -8,9 +8,7 @@ from stackfuse._networks.parameters import arguments_of, refuse_taken
 
 def _builder_of(estimator) -> KerasBuilder:
     """Return the builder that an estimator's parameters describe."""
-    model = estimator.model
-    if model is None:
-        model = getattr(estimator, "_keras_build_fn", None)
+    model = estimator._keras_build_fn if estimator.model is None else estimator.model
     own = {}
     if type(estimator).__init__ is not KerasClassifier.__init__:
         names = set(sklearn_private.parameter_names(type(estimator)))

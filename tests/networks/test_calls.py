@@ -121,8 +121,11 @@ def test_losses_and_metrics_by_name_with_settings(binary):
         random_state=0,
     ).fit(X, y)
     assert network.history_ == wanted.history_
-    one = sf.KerasClassifier(build_sigmoid, metrics="Precision", metrics__thresholds=0.1)
-    assert one.fit(X, y).model_.metrics[-1].metrics[0].thresholds == [0.1]
+    settings: dict[str, Any] = {"metrics__thresholds": 0.1, "metrics__name": "precision"}
+    one = sf.KerasClassifier(build_sigmoid, metrics="Precision", random_state=0, **settings)
+    precision = keras.metrics.Precision(0.1, name="precision")
+    other = sf.KerasClassifier(build_sigmoid, metrics=[precision], random_state=0).fit(X, y)
+    assert one.fit(X, y).history_ == other.history_
     huber = sf.KerasRegressor(build_regressor, loss="huber", loss__delta=0.1).fit(X, y)
     assert huber.model_.loss.get_config()["delta"] == 0.1
     with pytest.raises(ValueError, match="loss__smoothing is no setting of BinaryCrossentropy"):

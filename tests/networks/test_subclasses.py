@@ -69,7 +69,7 @@ class Regressor(sf.KerasRegressor):
 
 
 def width(network):
-    return network.model_.layers[0].units
+    return next(layer.units for layer in network.model_.layers if hasattr(layer, "units"))
 
 
 @pytest.mark.parametrize("kind", [FewNames, Preset, Method, Regressor])
