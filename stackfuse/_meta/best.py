@@ -14,7 +14,8 @@ from stackfuse._meta.scorers import (
 class _Best(Combiner):
     """The choice of the best base, shared by classifier and regressor."""
 
-    def _select_weights(self, predictions: np.ndarray, score: Score) -> np.ndarray:
+    def _find_weights(self, predictions, target, weight):
+        score: Score = self._score(target, weight)
         n_models = predictions.shape[1]
         self.scores_ = np.array([float(score(predictions[:, k])) for k in range(n_models)])
         places = finite_places(self.scores_, self.scoring, len(predictions))
@@ -67,9 +68,6 @@ class BestClassifier(_Best, ScoringClassifier):
         self.scoring = scoring
         self.columns = columns
 
-    def _find_weights(self, predictions, target, weight):
-        return self._select_weights(predictions, self._score(target, weight))
-
 
 class BestRegressor(_Best, ScoringRegressor):
     """The base that scores best, alone, for numbers.
@@ -97,6 +95,3 @@ class BestRegressor(_Best, ScoringRegressor):
     def __init__(self, *, scoring=None, columns=None):
         self.scoring = scoring
         self.columns = columns
-
-    def _find_weights(self, predictions, target, weight):
-        return self._select_weights(predictions, self._score(target, weight))

@@ -62,7 +62,7 @@ import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
 from stackfuse._export.checking import answers
 from stackfuse._export.checking.thresholds import parts_of
-from stackfuse._export.exporting import _Checks, _rounded
+from stackfuse._export.exporting import _Checks, _round_to_float32
 from stackfuse._export.graph import graph as _graph
 from stackfuse._export.graph.build import Build
 from tests.support.cases import (
@@ -585,9 +585,9 @@ def outcome_of(drawn: Drawn, folder: Path) -> Outcome:
 def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
     """Export a fitted stack, and compare it."""
     narrow = drawn.precision == "float32"
-    rows = _rounded(drawn.rows) if narrow else drawn.rows
+    rows = _round_to_float32(drawn.rows) if narrow else drawn.rows
     graph = _graph.build_graph(stack, rows, Build(drawn.precision))
-    outputs = answers.run(graph, graph.signature.feed(rows))
+    outputs = answers.run_in_batches(graph, graph.signature.feed(rows))
     exact = not narrow and not any(map(is_narrow, parts_of(stack)))
     # Before export sees it, which would refuse what disagrees.
     reason = why_not_exact(stack, rows, outputs) if exact else ""
@@ -620,7 +620,7 @@ def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
 def checked(stack, rows, graph, precision: str) -> None:
     """Compare a graph with a stack as export does, on made-up rows too."""
     checks = _Checks.of(stack, rows, graph, precision)
-    checks.check(answers.run(graph, checks.fed), what="The graph")
+    checks.check(answers.run_in_batches(graph, checks.inputs), what="The graph")
 
 
 def why_not_exact(stack, rows, outputs: dict[str, np.ndarray]) -> str:
@@ -663,7 +663,7 @@ def why_not_in_float32(stack, rows, outputs: dict[str, np.ndarray]) -> str:
     """
     with answering_by_graphs(stack):
         wide = _graph.build_graph(stack, rows, Build("float64"))
-        reason = why_not_exact(stack, rows, answers.run(wide, wide.signature.feed(rows)))
+        reason = why_not_exact(stack, rows, answers.run_in_batches(wide, wide.signature.feed(rows)))
         if not reason:
             checked(stack, rows, wide, "float64")
     for name, wanted in answers.expected_outputs(stack, rows).items():
@@ -717,7 +717,7 @@ def spoilt(rows) -> Any:
 
 def compare_one_by_one(stack, rows, graph, tolerance: float) -> None:
     """Compare row by row: where the stack raises, the graph must say NaN, and -1 for a label."""
-    outputs = answers.run(graph, graph.signature.feed(rows))
+    outputs = answers.run_in_batches(graph, graph.signature.feed(rows))
     name = "label" if "label" in outputs else "prediction"
     for k in range(len(rows)):
         got = outputs[name][k]

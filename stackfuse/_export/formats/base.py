@@ -1,4 +1,4 @@
-"""What every format is: how a graph is written, where the manifest lies, what runs the file."""
+"""The base of all formats: write a graph, attach and read the manifest, run the file."""
 
 import hashlib
 import importlib.util
@@ -13,12 +13,12 @@ import numpy as np
 from stackfuse._export.checking.process import Runtime
 from stackfuse._export.graph.graph import Graph
 
-#: The file inside an export that says what it is.
+#: The name of the manifest inside an export.
 MANIFEST = "stackfuse.json"
 
 
 class Format(ABC):
-    """One format of exported files; each has its one object in a file of its own.
+    """One format of exported files; each format is one object, in its own module.
 
     Attributes
     ----------
@@ -27,10 +27,10 @@ class Format(ABC):
     runtime : Runtime
         The process that loads such files.
     precisions : tuple of str
-        What its graphs can compute in, the default first.
+        The precisions in which its graphs can compute, the default first.
     takes_strings : bool
     extra : str or None
-        The extra of this package that installs what is needed.
+        The extra of this package that installs the needed packages.
     packages : tuple of str
         The modules of that extra.
     companions : tuple of str
@@ -62,11 +62,11 @@ class Format(ABC):
 
     @abstractmethod
     def attach(self, path: Path, manifest: str) -> None:
-        """Put a text into a file that was written."""
+        """Put the manifest's text into a written file."""
 
     @abstractmethod
     def attached(self, path: Path) -> str:
-        """Return the text in a file; raise KeyError if there is none."""
+        """Return the manifest's text in a file; raise KeyError if there is none."""
 
     @abstractmethod
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
@@ -78,7 +78,7 @@ class Format(ABC):
         return not self.suffix
 
     def foreign_part(self, path: Path, manifest: dict[str, Any]) -> str | None:
-        """Return something in an export that was not exported; only a folder can hold such."""
+        """Return the name of something that was not exported; only a folder can hold such."""
         return None
 
     def check_installed(self) -> None:
@@ -93,7 +93,7 @@ class Format(ABC):
             )
 
     def start(self) -> None:
-        """Start the process that loads files, which gets ready while the caller goes on."""
+        """Start the process that loads files; it gets ready while the caller goes on."""
         self.runtime.start(self.name)
 
     def outputs_of(self, path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -116,7 +116,7 @@ class Format(ABC):
         return {name: hashlib.sha256(part).hexdigest() for name, part in self.contents(path)}
 
     def read_manifest(self, path: Path) -> dict[str, Any]:
-        """Return what travels with an export; nothing of it is run.
+        """Return the manifest of an export; nothing of the export is run.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class Format(ABC):
         return manifest
 
     def changed_parts(self, path: Path, manifest: dict[str, Any]) -> list[str]:
-        """Return the parts of an export that are not as its manifest says; nothing is run.
+        """Return the parts of an export that differ from its manifest; nothing is run.
 
         Raises
         ------

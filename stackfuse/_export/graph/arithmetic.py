@@ -1,9 +1,9 @@
-"""Arithmetic that comes out of a file as it went in: typed constants, tables, exact decisions.
+"""Arithmetic that a file reproduces exactly: typed constants, tables, exact decisions.
 
 Keras writes a 0-d array or a numpy scalar to the file as a Python number, which comes back as
-float32; TensorFlow rewrites arithmetic with constants when it compiles. So constants have at least
-one axis and the dtype of the tensor that they meet, and what must stay exact to the last bit is
-read from the weights of frozen layers.
+float32. So :func:`constant` gives numbers at least one axis, and the dtype of the tensor that they
+meet. TensorFlow rewrites arithmetic with constants when it compiles. So :func:`exact_constants`
+reads numbers that must stay exact to the last bit from the weights of frozen layers.
 """
 
 import keras
@@ -18,7 +18,7 @@ def constant(values, x) -> np.ndarray:
     ----------
     values : array-like
     x : KerasTensor
-        What they will meet.
+        The tensor that they are combined with.
     """
     return np.atleast_1d(np.asarray(values, x.dtype))
 
@@ -47,7 +47,7 @@ def exact_constants(x, *rows):
     Parameters
     ----------
     x : KerasTensor of shape (batch, n_features)
-        Tells the number of rows and the dtype.
+        Sets the number of rows and the dtype.
     *rows : array-like of shape (n,)
     """
     values = np.vstack([np.atleast_1d(np.asarray(row, np.float64)) for row in rows])
@@ -84,10 +84,10 @@ def as_vector(y):
 
 
 def first_largest(scores):
-    """Return the number of the largest column, the first of equals, as int64 of shape (batch,).
+    """Return the number of the largest column, the first of equal ones, as int64 of shape (batch,).
 
-    ``numpy.argmax`` written with comparisons: the graph of ``keras.ops.argmax`` does not load
-    in every runtime.
+    This is ``numpy.argmax``, written with comparisons: not every runtime loads the graph of
+    ``keras.ops.argmax``.
     """
     n_columns = scores.shape[1]
     numbers = np.arange(n_columns, dtype=scores.dtype)
@@ -109,7 +109,7 @@ def two_columns(positive):
 
 
 def divided_by_sum(positive):
-    """Return the numbers of each row divided by their sum; equal ones where all are 0.
+    """Return each row divided by its sum; equal shares for a row of zeros.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the graph that is being built is for, and what has been built of it so far."""
+"""The purpose of the graph that is being built, and the parts that have been built so far."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,18 +10,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Build:
-    """What the graph that is being built is for.
+    """The purpose and the state of the graph that is being built.
 
     Attributes
     ----------
     precision : {"float64", "float32"}
         Of all arithmetic outside networks.
     trainable : bool
-        Whether networks and linear models are to be trained on: they keep their dropout.
+        Whether networks and linear models can be trained on; then networks keep their dropout.
     live : bool
-        Whether networks are not copied: the graph is used beside them, and never becomes a file.
+        Whether to call the networks themselves and no copies; such a graph never becomes a file.
     built : dict
-        What has been built so far; see :func:`once`.
+        The parts that have been built so far; see :func:`once`.
     refused : list of Refusal
         Rows that some estimator refuses; see ``masks.py``.
     """
@@ -38,7 +38,7 @@ _build: ContextVar[Build] = ContextVar("build")
 
 @contextmanager
 def building(build: Build) -> Iterator[None]:
-    """Build the graphs of a block for a purpose; :func:`current_build` returns it."""
+    """Make a build the current one for a block; :func:`current_build` returns it."""
     token = _build.set(build)
     try:
         yield
@@ -47,7 +47,7 @@ def building(build: Build) -> Iterator[None]:
 
 
 def current_build() -> Build:
-    """Return what the graph that is being built is for."""
+    """Return the build of the graph that is being built."""
     return _build.get(Build())
 
 
@@ -63,7 +63,7 @@ def once(function: Callable) -> Callable:
         built = current_build().built
         key = function, id(estimator), id(x), *names
         if key not in built:
-            # Estimator and x are kept with it, so that no other objects can have their numbers.
+            # Estimator and x are kept too, so that no other objects can get their ids.
             built[key] = estimator, x, function(estimator, x, *names)
         return built[key][2]
 

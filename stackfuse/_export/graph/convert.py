@@ -1,4 +1,4 @@
-"""Convert: one fitted estimator and a symbolic tensor in, the tensor of its predictions out.
+"""Convert a fitted estimator and a symbolic tensor to the tensor of its predictions.
 
 A family of estimators is one file that registers a function for each class::
 
@@ -28,7 +28,7 @@ from stackfuse._export.graph.frame import Frame
 from stackfuse._export.graph.masks import refuse_as
 from stackfuse._export.graph.reasons import reason_against
 
-#: The methods that a class must have inherited unchanged to be converted as its parent.
+#: A class that overrides one of these methods cannot be converted like its parent.
 _PREDICTING = (
     "predict",
     "predict_proba",
@@ -46,7 +46,7 @@ METHODS = ("predict_proba", "decision_function", "predict", "transform", "label"
 
 @dataclass(frozen=True)
 class Converter:
-    """What is registered for a class of estimators.
+    """A converter that is registered for a class of estimators.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ _optional_modules: dict[str, str] = {}
 
 
 def register_optional(package: str, module: str) -> None:
-    """Say which module registers the converters of a package that need not be installed.
+    """Register the module that holds the converters of an optional package.
 
     It is imported when the first estimator of the package is converted.
     """
@@ -86,7 +86,7 @@ def _registered_for(cls: type) -> tuple[type, Converter] | None:
 
 
 def edges_within(estimator) -> np.ndarray:
-    """Return where a fitted estimator's answer jumps, as its class, or one above, has registered.
+    """Return the values at which a fitted estimator's answer jumps, as its class has registered.
 
     Returns
     -------
@@ -247,7 +247,7 @@ def _refuse_overridden(cls: type, parent: type) -> None:
 
 
 def _static_attribute(cls: type, name: str):
-    """Return an attribute as the class body holds it: some methods are made anew on access."""
+    """Return an attribute as the class body holds it; some methods are new objects on access."""
     return inspect.getattr_static(cls, name, None)
 
 

@@ -11,9 +11,9 @@ from stackfuse._core import NotConvertible
 
 @dataclass(frozen=True)
 class StringColumn:
-    """A column of strings, some of which are to be read as others.
+    """A column of strings, some of which stand for other words.
 
-    No format rewrites strings; but what looks words up can look up others in their place.
+    No format can rewrite strings. Instead, a lookup of words takes their substitutes into account.
 
     Attributes
     ----------
@@ -28,16 +28,16 @@ class StringColumn:
 
     @classmethod
     def of(cls, column) -> "StringColumn":
-        """Return a column of strings as words that stand for themselves, or as it was changed."""
+        """Wrap a column of strings that stand for themselves; a StringColumn stays unchanged."""
         return column if isinstance(column, cls) else cls(column, {})
 
     def spellings(self, word: str) -> list[str]:
-        """Return all strings that are read as a word."""
+        """Return all strings that stand for a word."""
         own = [] if word in self.read_as else [word]
         return own + [string for string, meaning in self.read_as.items() if meaning == word]
 
     def with_replacement(self, word: str, by: str) -> "StringColumn":
-        """Return the column with another word in place of one."""
+        """Return the column with one word replaced by another."""
         return StringColumn(
             self.tensor, {**self.read_as, **dict.fromkeys(self.spellings(word), by)}
         )

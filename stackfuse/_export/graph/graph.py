@@ -178,7 +178,7 @@ def assemble_graph(outputs_of: Callable, signature: Signature, build: Build) -> 
 
 
 def named_outputs(name: str, y) -> dict[str, Any]:
-    """Return an output by its name; those of a list are counted."""
+    """Return an output by its name; the outputs of a list get numbered names."""
     return {f"{name}_{k}": part for k, part in enumerate(y)} if isinstance(y, list) else {name: y}
 
 
@@ -197,7 +197,7 @@ def output_methods(estimator) -> dict[str, str]:
 
 
 def _signature(estimator, rows, precision: str) -> Signature:
-    """Return what the graph of an estimator takes."""
+    """Return the signature of an estimator's graph."""
     if rows is None:
         rows = next(
             (s for p in _parts_that_see_X(estimator) if (s := _kept_rows(p)) is not None), None
@@ -222,7 +222,7 @@ def _kept_rows(estimator):
 
 
 def _parts_that_see_X(estimator) -> Iterator[Any]:
-    """Yield an estimator and what inside it sees X as it is: what was searched, the first step."""
+    """Yield an estimator and the parts that see X itself: the best estimator, the first step."""
     while estimator is not None and not isinstance(estimator, str):
         yield estimator
         if isinstance(estimator, Pipeline):

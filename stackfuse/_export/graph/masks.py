@@ -1,8 +1,8 @@
-"""Rows that scikit-learn would refuse have outputs of NaN and the label -1, for no graph can raise.
+"""Give rows that scikit-learn would refuse outputs of NaN and the label -1: a graph cannot raise.
 
-An unknown category, or NaN where an estimator takes none, would go on through the next tree and
-become a number like any other. So each converter refuses such rows where they enter, and the
-outputs of all refused rows are replaced at the end.
+Otherwise an unknown category, or NaN in front of an estimator that takes none, would pass the next
+tree and become a number like any other. So each converter refuses such rows where they enter, and
+the outputs of all refused rows are replaced at the end.
 """
 
 import warnings
@@ -21,7 +21,7 @@ from stackfuse._export.graph.build import current_build
 #: The label of a row that is refused.
 NO_CLASS = -1
 
-#: A number that no float32 holds. Estimators that compute in float32, trees above all, refuse it.
+#: A number too large for float32. Estimators that compute in float32, such as trees, refuse it.
 _TOO_LARGE = 2.0 * float(np.finfo(np.float32).max)
 
 #: The largest float64 that does not become infinite in float32.
@@ -35,10 +35,10 @@ class Refusal:
     Attributes
     ----------
     tensor : tensor
-        Whose rows they are; kept, so that no other tensor can have its identity.
+        The tensor with these rows; kept, so that no other tensor can get its id.
     mask : tensor of bool, shape (batch,)
     numbers : set of {"missing", "infinite", "too large"}
-        What each row with such a number is in the mask for.
+        The kinds of numbers for which rows are in the mask.
     """
 
     tensor: Any
@@ -68,9 +68,9 @@ def refuse_infinite(x) -> None:
 
 
 def refuse_as(estimator, x, method: str) -> None:
-    """Refuse rows that hold NaN, infinity or a number above float32, if the estimator does.
+    """Refuse rows with NaN, infinity or a number above float32, if the estimator refuses them.
 
-    The estimator is asked for such rows, for its tags say nothing of most of them.
+    The estimator is tried on such rows, since its tags do not tell.
 
     Parameters
     ----------
@@ -87,12 +87,12 @@ def refuse_as(estimator, x, method: str) -> None:
 
 
 def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
-    """Refuse rows that hold NaN, infinity or a number above float32, if a function does.
+    """Refuse rows with NaN, infinity or a number above float32, if a function raises for them.
 
     Parameters
     ----------
     answer : callable
-        Takes rows, and raises if they hold what it refuses.
+        Takes rows, and raises if it refuses them.
     x : tensor of numbers, shape (batch, ...), or dict of such
     takes_missing : bool
         Whether it is known to take NaN.
@@ -117,7 +117,7 @@ def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
 
 
 def _refused_numbers(tensor) -> frozenset[str]:
-    """Return the numbers for which rows of a tensor are refused already."""
+    """Return the kinds of numbers for which rows of a tensor are refused already."""
     refused = current_build().refused
     return frozenset().union(*(r.numbers for r in refused if r.tensor is tensor))
 
@@ -145,7 +145,7 @@ def _refuse_numbers(tensor, numbers: Set[str]) -> None:
 
 
 def _raises(answer: Callable, x, number: float) -> bool:
-    """Whether a function refuses a row of which every value is some number."""
+    """Whether a function refuses a row in which every value is the given number."""
 
     def row(tensor) -> np.ndarray:
         return np.full((1, *tensor.shape[1:]), number)
@@ -161,7 +161,7 @@ def _raises(answer: Callable, x, number: float) -> bool:
 
 
 def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
-    """Return a graph's outputs by name, in which those of refused rows are missing."""
+    """Return a graph's outputs by name, with NaN or the label -1 for refused rows."""
     masks = [refusal.mask for refusal in current_build().refused]
     if not masks:
         return outputs
@@ -173,12 +173,12 @@ def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
     return {
         name: ops.where(_one_per_row(refused, y), none, y)
         if name == "label"
-        # 0 / 0 is NaN, which a file in JSON cannot hold; else this changes no bit.
+        # 0 / 0 gives NaN, which JSON cannot hold as a constant; other rows keep every bit.
         else y * _one_per_row(kept, y) / _one_per_row(kept, y)
         for name, y in outputs.items()
     }
 
 
 def _one_per_row(values, y):
-    """Return one value per row in a shape that meets every column of y."""
+    """Return one value per row in a shape that broadcasts to y."""
     return ops.reshape(values, (-1, *(1 for _ in y.shape[1:])))

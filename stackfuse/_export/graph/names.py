@@ -1,4 +1,4 @@
-"""Names of a graph's inputs that every format takes, made of the names of columns."""
+"""Make names of a graph's inputs from names of columns, so that every format takes them."""
 
 import keyword
 import re
@@ -11,19 +11,19 @@ import keras
 from stackfuse._export.graph.nodes import nodes_behind
 from stackfuse._keras import private
 
-#: What outputs are called, and what runtimes call their own arguments.
+#: Names of outputs, and of the runtimes' own arguments.
 _RESERVED = {"decision", "features", "label", "prediction", "probabilities", "self"}
 
-#: Characters that a name may have.
+#: The most characters of a name.
 _MAX_LENGTH = 60
 
 
 def input_names(columns: Iterable[Hashable]) -> dict[Hashable, str]:
     """Return the name of the input for each column, in the order of the columns.
 
-    A name that every format takes stays as it is. In others accents are dropped, and whatever is
-    no letter, digit or ``_`` becomes ``_``; names that are the same then, be it only in another
-    case, are counted.
+    A name that every format takes stays unchanged. In other names accents are dropped, and any
+    character other than a letter, digit or ``_`` becomes ``_``. Names that are equal then, also in
+    another case, get a number.
 
     Parameters
     ----------
@@ -67,14 +67,15 @@ def _safe_name(column: Hashable) -> str:
 
 
 def rename_clashing(outputs: Iterable[Any], names: Iterable[str]) -> None:
-    """Give other names to what computes some outputs, where it is called as an input or output.
+    """Rename the operations whose name is also the name of an input or output.
 
-    Keras names operations after their kind, ``power`` or ``dense_1``, and so may a column be named.
+    Keras names operations after their kind, such as ``power`` or ``dense_1``. A column may have the
+    same name.
 
     Parameters
     ----------
     outputs : iterable of KerasTensor
-        The layers that they come from keep their names.
+        Their own layers keep their names.
     names : iterable of str
         Of the inputs and outputs.
     """

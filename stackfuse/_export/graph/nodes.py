@@ -1,4 +1,4 @@
-"""A graph's operations, looked at before it becomes a model."""
+"""Walk through a graph's operations, before it becomes a model."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from stackfuse._keras import private
 
 
 def nodes_behind(outputs: Iterable[Any]) -> Iterator[Any]:
-    """Yield the calls that some tensors were computed by: Keras' nodes, each once.
+    """Yield Keras' nodes, the calls of operations, behind some tensors, each once.
 
     Parameters
     ----------
@@ -24,11 +24,11 @@ def nodes_behind(outputs: Iterable[Any]) -> Iterator[Any]:
 
 
 def refuse_taken_for_bias(outputs: Iterable[Any]) -> None:
-    """Raise if a graph has a sum of which Keras could take the second part for a bias.
+    """Raise if a graph has a sum in which Keras could treat the second part as a bias.
 
-    Keras adds what has one number per row, shape (batch, 1), to a table of shape (batch, n) as if
-    it were one number per column wherever there happen to be n rows. With the parts in the other
-    order it does not. (So it is in Keras 3.15, on TensorFlow, where the number of rows is known.)
+    Keras adds a column of shape (batch, 1) to a table of shape (batch, n) as if it held one number
+    per column, if there happen to be n rows. With the parts in the other order it does not. (So
+    does Keras 3.15 on TensorFlow, where the number of rows is known.)
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def refuse_taken_for_bias(outputs: Iterable[Any]) -> None:
 
 
 def _looks_like_bias(shape: tuple, n_axes: int) -> bool:
-    """Whether one axis at most of a shape is longer than 1, and that is not the last."""
+    """Whether at most one axis of a shape is longer than 1, and that axis is not the last."""
     per_row = len(shape) == n_axes and shape[0] is None
     own = shape[1:] if per_row else shape
     longer = [axis for axis, length in enumerate(own) if length != 1]

@@ -1,4 +1,4 @@
-"""Why some estimators of scikit-learn have no converter."""
+"""The reasons why some estimators of scikit-learn have no converter."""
 
 _ITERATES = "repeats an approximation for each row until it is good enough"
 _CLUSTERS = "gives clusters to the rows that it was fitted on only"
@@ -7,7 +7,7 @@ _GRAPH = "returns a matrix with a column for each training row, for clustering"
 _TARGET = "is made for y, and a graph takes X"
 _TEXT = "takes texts or dicts apart, and a graph takes columns: use it before the stack"
 
-#: Class names of scikit-learn, and what each does that no graph of one row of numbers does.
+#: For each class of scikit-learn, what it does that a graph on single rows of numbers cannot do.
 REASONS = {
     "AffinityPropagation": _DENSITY,
     "AgglomerativeClustering": _CLUSTERS,

@@ -1,4 +1,4 @@
-"""What a graph takes: one table x, a frame's columns, or several arrays, each by its name."""
+"""The inputs of a graph: one table x, a frame's columns, or several arrays, each by its name."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from stackfuse._core import (
 from stackfuse._export.graph.frame import Frame
 from stackfuse._export.graph.names import input_names
 
-#: What stands for a missing value in a column of strings.
+#: The string for a missing value in a column of strings.
 MISSING = "<NA>"
 
 
@@ -65,7 +65,7 @@ class Signature:
 
     @classmethod
     def of_rows(cls, X, precision: str) -> "Signature":
-        """Return the signature for rows like some rows."""
+        """Return the signature for rows like the given ones."""
         if isinstance(X, MultiInput):
             return cls.of_shape(multi_input.row_shapes(X), precision)
         if not hasattr(X, "columns"):
@@ -87,9 +87,9 @@ class Signature:
         )
 
     def symbolic_inputs(self) -> tuple[Any, Any]:
-        """Return new ``keras.Input`` tensors as the model takes them, and as converters do.
+        """Return new ``keras.Input`` tensors, first for the model and then for converters.
 
-        Converters know columns and arrays by their own names.
+        Converters get columns and arrays by their original names.
         """
         tensors = {
             name: keras.Input(entry.shape, dtype=entry.dtype, name=name)

@@ -9,9 +9,9 @@ from stackfuse._export.graph.arithmetic import exact_constants
 def sum_over_trees(values):
     """Return the sum over the middle axis, added up from first to last.
 
-    TensorFlow adds in this order only where another axis follows whose length is not
-    1. So sums equal scikit-learn's to the last bit, and what lies on a threshold or in a tie behind
-    them is decided alike.
+    TensorFlow adds in this order only if another axis follows whose length is not 1. The order
+    makes sums equal to scikit-learn's to the last bit, so that thresholds and ties after them are
+    decided in the same way.
 
     Parameters
     ----------

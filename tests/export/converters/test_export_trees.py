@@ -237,7 +237,7 @@ def test_splits_on_strings(iris, tmp_path):
 
 def test_more_nodes_than_float32_can_count(iris, monkeypatch):
     model = RandomForestClassifier(5, random_state=0).fit(*iris)
-    monkeypatch.setattr(_descent, "_COUNTABLE", 50)
+    monkeypatch.setattr(_descent, "_MAX_NODES_IN_FLOAT32", 50)
     assert sf.to_keras(model)
     with pytest.raises(sf.NotConvertible, match=r"cannot be counted in float32.*max_depth"):
         sf.to_keras(model, precision="float32")

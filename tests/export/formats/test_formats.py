@@ -24,7 +24,7 @@ from stackfuse._export.checking import (
 from stackfuse._export.checking import (
     runtimes as _runtimes,
 )
-from stackfuse._export.exporting import _rounded
+from stackfuse._export.exporting import _round_to_float32
 from stackfuse._export.formats import table as _formats
 from tests.support.networks import build_classifier
 
@@ -363,10 +363,10 @@ def test_rows_of_every_kind_are_rounded_to_float32(iris):
     X, _ = iris
     narrow = X.astype(np.float32).astype(np.float64)
     frame = pd.DataFrame(X, columns=list("abcd")).assign(word="red", whole=np.arange(150))
-    rounded = _rounded(frame)
+    rounded = _round_to_float32(frame)
     assert_array_equal(rounded[list("abcd")].to_numpy(), narrow)
     assert (rounded.dtypes == frame.dtypes).all()
-    several = _rounded(sf.MultiInput(a=X, ids=np.arange(150)))
+    several = _round_to_float32(sf.MultiInput(a=X, ids=np.arange(150)))
     assert_array_equal(several["a"], narrow)
     assert several["ids"].dtype.kind == "i"
 

@@ -1,4 +1,4 @@
-"""Classifiers whose scores are mapped, or cut, as held-out rows have shown; isotonic regression."""
+"""Classifiers with calibrated scores or tuned thresholds; isotonic regression."""
 
 import numpy as np
 from keras import ops
@@ -67,7 +67,7 @@ def _response_of(estimator, methods: tuple[str, ...]) -> str:
 
 
 def _apply_calibrator(calibrator, score):
-    """Return what a sigmoid or isotonic calibrator makes of scores of shape (batch,)."""
+    """Apply a sigmoid or isotonic calibrator to scores of shape (batch,)."""
     if isinstance(calibrator, IsotonicRegression):
         return convert(calibrator, ops.reshape(score, (-1, 1)), "predict")
     return ops.sigmoid(-(score * constant(calibrator.a_, score) + constant(calibrator.b_, score)))
@@ -76,8 +76,8 @@ def _apply_calibrator(calibrator, score):
 def _softmax_with_temperature(calibrator, scores, response: str):
     """Return the softmax of the logits times the inverse temperature.
 
-    scikit-learn takes scores for probabilities where all rows of a call look like them; here it is
-    the method that tells.
+    scikit-learn treats scores as probabilities if all rows of a call look like probabilities; here
+    the method decides.
     """
     if response == "predict_proba":
         if scores.shape[1] == 1:
@@ -112,7 +112,7 @@ def _threshold(estimator, x, method):
     else:
         cut = estimator.threshold
     reached = ops.greater_equal(score, constant(cut, score))
-    # Not logical_not, which TensorFlow folds into the comparison: that is another one for NaN.
+    # Not logical_not: TensorFlow folds it into the comparison, which changes the result for NaN.
     return ops.where(reached, np.full(1, place), np.full(1, 1 - place))
 
 

@@ -7,7 +7,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import FeatureUnion
 from sklearn.preprocessing import FunctionTransformer
 
-from stackfuse._core import NotConvertible, messages
+from stackfuse._core import NotConvertible, messages, targets
 from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.convert import (
     convert,
@@ -36,7 +36,7 @@ def _column_transformer(estimator, x, method):
     blocks = []
     for name, transformer, _ in estimator.transformers_:
         places = estimator._transformer_to_input_indices[name]
-        if (isinstance(transformer, str) and transformer == "drop") or not len(places):
+        if targets.is_dropped(transformer) or not len(places):
             continue
         part = take_columns(x, [int(k) for k in places])
         weight = (estimator.transformer_weights or {}).get(name)
@@ -88,7 +88,7 @@ def _selector(estimator, x, method):
 
 
 def _transform(owner, transformer, x):
-    """Return what a part of an estimator makes of x, as numbers."""
+    """Return x transformed by a part of an estimator, as numbers."""
     if not (isinstance(transformer, str) and transformer == "passthrough"):
         x = convert(transformer, x, "transform")
     return x.numbers(wanted_by=type(owner).__name__) if isinstance(x, Frame) else x

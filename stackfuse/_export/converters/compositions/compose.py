@@ -70,7 +70,7 @@ def _transformed_target(estimator, x, method):
 
 
 def _inverse(transformer, y):
-    """Return what a transformer's ``inverse_transform`` returns."""
+    """Return y after a transformer's ``inverse_transform``."""
     if isinstance(transformer, Pipeline):
         for _, step in reversed(transformer.steps):
             y = y if step in (None, "passthrough") else _inverse(step, y)

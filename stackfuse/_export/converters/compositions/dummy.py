@@ -47,7 +47,7 @@ def _classifier(estimator, x, method):
 
 @converter_for(sklearn_private.ConstantPredictor, frames=True)
 def _constant(estimator, x, method):
-    """Return the one class of which one-vs-rest had rows."""
+    """Return the only class that one-vs-rest has seen."""
     value = estimator.y_.astype(np.float64)
     if method in ("predict", "decision_function"):
         return same_for_all(x, value)[:, 0]
@@ -57,7 +57,7 @@ def _constant(estimator, x, method):
 
 
 def same_for_all(x, values: np.ndarray):
-    """Return numbers as one row per row of x, which may be a frame or a dict of tensors."""
+    """Repeat numbers for every row of x, which may be a frame or a dict of tensors."""
     if isinstance(x, Frame | dict):
         tensors = x.columns if isinstance(x, Frame) else x
         numbers = [tensor for tensor in tensors.values() if tensor.dtype != "string"]

@@ -1,4 +1,4 @@
-"""Ensembles of equals: voting, bagging, AdaBoost. Sums are in the order of scikit-learn."""
+"""Voting, bagging and AdaBoost; sums are in the order of scikit-learn."""
 
 from collections.abc import Sequence
 
@@ -207,7 +207,7 @@ def _indicators(base, x, classes: np.ndarray):
 
 
 def _base_probabilities(base, x, n_classes: int):
-    """Return one bagged base's probabilities of all classes, or its vote if it has none."""
+    """Return a bagged base's probabilities of all classes; its vote if it has no probabilities."""
     if not hasattr(base, "predict_proba"):
         return _indicators(base, x, np.arange(n_classes))
     proba = convert(base, x, "predict_proba")
@@ -217,7 +217,7 @@ def _base_probabilities(base, x, n_classes: int):
 
 
 def _are_all_trees(bases: Sequence) -> bool:
-    """Return whether bases are plain trees, which are walked through together."""
+    """Whether all bases are plain trees, which are walked through together."""
     return all(type(base) in _TREES for base in bases)
 
 
@@ -232,7 +232,7 @@ def _with_features(tree: Tree, features: np.ndarray) -> Tree:
 
 
 def _values_of_all_classes(base, n_classes: int) -> np.ndarray:
-    """Return a tree's values with a column for every class, also those that it never saw."""
+    """Return a tree's values with a column for every class, also for classes it has not seen."""
     value = tree_of(base.tree_).value
     full = np.zeros((len(value), n_classes))
     full[:, base.classes_] = value

@@ -137,7 +137,7 @@ def _check_order_of_classes(chain) -> None:
 
 
 def _one_output(base, x, method: str):
-    """Return one method's answer of a chain's estimator as one number a row."""
+    """Return the output of a chain's estimator as one number per row."""
     y = convert(base, x, method)
     if method == "predict_proba":
         if len(base.classes_) != 2:
@@ -150,7 +150,7 @@ def _one_output(base, x, method: str):
 
 
 def _binary_score(base, x):
-    """Return what scikit-learn compares: the decision, else the probability of the second class."""
+    """Return the score that scikit-learn compares: the decision, else the second probability."""
     if is_regressor(base):
         return as_vector(convert(base, x, "predict"))
     if hasattr(base, "decision_function"):

@@ -1,4 +1,4 @@
-"""Features whose products are kernels: exact on some rows, by random frequencies, by sketches."""
+"""Features whose products approximate kernels: by some rows, random frequencies or sketches."""
 
 from typing import Any
 

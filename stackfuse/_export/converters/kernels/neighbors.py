@@ -1,8 +1,8 @@
 """Nearest neighbours and centroids.
 
-Of rows at the same distance the first in the order of training is the nearer. scikit-learn takes
-them in the order in which its search comes by, which depends on the tree and on the number of
-threads: an estimator that has met such rows, and answers otherwise, is refused.
+Of training rows at equal distances the graph takes the first ones. scikit-learn takes those that
+its search finds first, which depends on the tree and on the number of threads. An estimator with
+such training rows is refused if their targets differ.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from stackfuse._export.converters.shared.pairwise import (
 )
 from stackfuse._export.graph.arithmetic import (
     affine,
+    as_vector,
     constant,
     exact_constants,
     first_largest,
@@ -38,13 +39,13 @@ from stackfuse._export.graph.convert import (
     unsupported,
 )
 
-#: Training rows that are looked at for neighbours at equal distances.
+#: The most training rows that are checked for neighbours at equal distances.
 _MAX_CHECKED = 2000
 
 
 @dataclass(frozen=True)
 class SumOverNeighbors:
-    """What the neighbours of each row add up to.
+    """Sums over the neighbours of each row.
 
     Attributes
     ----------
@@ -59,14 +60,14 @@ class SumOverNeighbors:
 
 
 def reduced_distances_of(estimator, x):
-    """Return reduced distances to the training rows, and their power of the distance."""
+    """Return reduced distances to the training rows, and the exponent; see reduced_distances."""
     rows = kept_rows(estimator, estimator._fit_X)
     metric, parameters = estimator.effective_metric_, estimator.effective_metric_params_
     return reduced_distances(estimator, x, rows, metric, parameters)
 
 
 def sum_over_nearest(estimator, x, values: np.ndarray) -> SumOverNeighbors:
-    """Add up the values of the nearest neighbours.
+    """Return the sum of the nearest neighbours' values.
 
     Parameters
     ----------
@@ -85,14 +86,14 @@ def sum_over_nearest(estimator, x, values: np.ndarray) -> SumOverNeighbors:
 
 
 def refuse_ties(estimator, values: np.ndarray) -> None:
-    """Raise if training rows have neighbours of which scikit-learn picks some by chance."""
+    """Raise if training rows have neighbours at equal distances, among which chance decides."""
     rows, n_neighbors = estimator._fit_X, estimator.n_neighbors
     n_seen = min(rows.shape[0], 2 * n_neighbors + 10)
     if n_seen <= n_neighbors:
         return
     distances, places = estimator.kneighbors(rows[:_MAX_CHECKED], n_seen)
     last = distances[:, n_neighbors - 1 : n_neighbors]
-    spread = 1e-9 * distances[:, -1:]  # what rounding may make of equal distances
+    spread = 1e-9 * distances[:, -1:]  # rounding may separate equal distances by this
     equal = np.abs(distances - last) <= spread
     for row in np.flatnonzero(equal[:, n_neighbors]):
         goes_on = equal[row, -1] and n_seen < rows.shape[0]
@@ -106,7 +107,10 @@ def refuse_ties(estimator, values: np.ndarray) -> None:
 
 
 def sum_within_radius(estimator, x, values: np.ndarray) -> SumOverNeighbors:
-    """Add up the values of the training rows within the radius; see :func:`sum_over_nearest`."""
+    """Return the sum of values of the training rows within the radius.
+
+    See :func:`sum_over_nearest`.
+    """
     reduced, power = reduced_distances_of(estimator, x)
     # As scikit-learn does, without taking roots.
     inside = ops.less_equal(reduced, constant(float(estimator.radius) ** power, x))
@@ -145,7 +149,7 @@ def _regressor(estimator, x, method):
     add_up = sum_over_nearest if isinstance(estimator, KNeighborsRegressor) else sum_within_radius
     found = add_up(estimator, x, y.reshape(len(y), -1))
     mean = found.total / found.weight  # without neighbours NaN, as in scikit-learn
-    return ops.reshape(mean, (-1,)) if y.ndim == 1 else mean
+    return as_vector(mean) if y.ndim == 1 else mean
 
 
 @converter_for(KNeighborsClassifier)

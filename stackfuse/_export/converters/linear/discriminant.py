@@ -7,9 +7,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticD
 from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     affine,
+    as_vector,
     exact_constants,
     first_largest,
     is_positive,
+    two_columns,
 )
 from stackfuse._export.graph.convert import (
     converter_for,
@@ -32,7 +34,7 @@ def _quadratic(estimator, x, method):
 
 
 def from_log_posterior(estimator, scores, method: str):
-    """Return what a method gives of the unnormalised logarithms of class probabilities.
+    """Return the result of a method from unnormalised logarithms of class probabilities.
 
     Parameters
     ----------
@@ -57,13 +59,12 @@ def _linear(estimator, x, method):
     if decision.shape[1] > 1:
         return from_log_posterior(estimator, decision, method)
     if method == "decision_function":
-        return ops.reshape(decision, (-1,))
+        return as_vector(decision)
     if method == "label":
         return is_positive(decision)
     if method != "predict_proba":
         raise unsupported(estimator, method)
-    positive = ops.sigmoid(decision)
-    return ops.concatenate([1 - positive, positive], axis=1)
+    return two_columns(ops.sigmoid(decision))
 
 
 def _projection(estimator, x):

@@ -1,7 +1,7 @@
-"""Networks that look indices up, with a guard before every table.
+"""Guard the layers of a network that look up indices.
 
-One index outside its table would fail the whole batch. So a guard gives the table another index in
-place of all indices of such a row, and says which rows these are.
+One index outside of its table would fail the whole batch. So a guard in front of each table
+replaces all indices of such a row by a valid one, and returns a mask of these rows.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from stackfuse._keras import (
 
 
 def guarded(model):
-    """Return a model that shares the layers of another, none of which can fail for an index.
+    """Return a model that shares another's layers, with guards so that no index can fail a batch.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ def guarded(model):
     Returns
     -------
     guarded : keras.Model or None
-        Its outputs are a list: those of the model, and a mask of every guard, bool of shape
-        (n_samples, 1), that says for which rows they mean nothing. None if the model needs none.
+        Its outputs are a list: those of the model, then the mask of every guard, bool of shape
+        (n_samples, 1). A masked row's output is meaningless. None if the model needs no guard.
 
     Raises
     ------
     NotConvertible
-        If a layer hides one that looks indices up.
+        If a layer that looks up indices is hidden inside another layer.
     """
     return _guarded(model, {})
 
@@ -85,13 +85,13 @@ def _guarded(model, guarded_models: dict[int, Any]):
 
 
 def _guard(layer, x, names: Iterator[str]):
-    """Return a layer's input without indices that it cannot take, and a mask of such rows or None.
+    """Return a layer's input without invalid indices, and a mask of the changed rows or None.
 
     The mask is of shape (n_samples, 1).
     """
-    if x.shape[0] is not None:  # numbers of its own, the same for all rows
+    if x.shape[0] is not None:  # the model's own indices, the same for all rows
         return x, None
-    # A model of its own: the names of its operations cannot be those of others.
+    # A separate model, so that the names of its operations cannot clash with others.
     inner = keras.Input(batch_shape=x.shape, dtype=x.dtype)
     safe, mask = _safe_input(layer, inner)
     if safe is inner:
@@ -102,7 +102,7 @@ def _guard(layer, x, names: Iterator[str]):
 
 
 def _safe_input(layer, x):
-    """Return the same inside of the guard."""
+    """Return the input without invalid indices, and the mask, within the guard's model."""
     limits = indices.index_range(layer, len(x.shape))
     if limits is not None:
         return _replaced(x, _outside(x, *limits), min(1, int(limits[1]) - 1))
@@ -115,7 +115,7 @@ def _safe_input(layer, x):
             unknown = ops.logical_and(unknown, ops.not_equal(whole, masked))
         return _replaced(x, unknown, int(known[0]))
     if isinstance(layer, keras.layers.CategoryEncoding):
-        # No number fails it. Some runtimes count negative ones from the end, TensorFlow does not.
+        # No number fails this layer. Some runtimes count negative ones from the end.
         return ops.where(_outside(x, -1.0, np.inf), _index_array(layer.num_tokens, x), x), None
     if len(private.flatten_layers(layer)) > 1:
         raise NotConvertible(
@@ -126,7 +126,7 @@ def _safe_input(layer, x):
 
 
 def _outside(x, above: float, below: float):
-    """Whether each number, cut to a whole one, is no index between two limits; NaN is none."""
+    """Whether each number, cut to a whole one, lies outside of two limits; NaN does."""
     if "int" in x.dtype:
         whole = ops.cast(x, "int64")
         masks = [ops.less_equal(whole, np.array([above], np.int64))]
@@ -144,9 +144,9 @@ def _outside(x, above: float, below: float):
 
 
 def _replaced(x, wrong, index: int):
-    """Return x with an index in place of all numbers of rows in which any is wrong, and the mask.
+    """Replace all numbers of a row by an index if any of them is wrong; return x and the mask.
 
-    The index is not 0, which some layers skip.
+    Callers give an index other than 0, which some layers skip.
     """
     axes = tuple(range(1, len(x.shape)))
     mask = ops.any(wrong, axis=axes, keepdims=True) if axes else wrong

@@ -1,4 +1,4 @@
-"""Meta-learners that weigh predictions: sums of products, in the order of the estimator's own."""
+"""Meta-learners that return a weighted sum, added up in the estimator's own order."""
 
 import numpy as np
 from keras import ops
@@ -52,7 +52,7 @@ def _columns(x, block):
 
 
 def _base_probabilities(estimator, x, block, calibrator):
-    """Return what one base says of the classes; shape (batch, n_classes)."""
+    """Return one base's probabilities of the classes; shape (batch, n_classes)."""
     numbers = _columns(x, block)
     if calibrator is not None:
         return convert(calibrator, numbers, "predict_proba")

@@ -95,7 +95,7 @@ def graph_of_model(trained: TrainedModel, build: Build) -> Graph:
 
 
 def _outputs(estimator, x, meaning: str):
-    """Return what the estimator's network predicts, or decides, in the graph's precision."""
+    """Return the network's predictions or decisions in the graph's precision."""
     if current_build().live:
         return call_live(estimator, _network_inputs(estimator.model_, x), meaning)
     return getattr(estimator.outputs_, meaning)(
@@ -105,13 +105,13 @@ def _outputs(estimator, x, meaning: str):
 
 @once
 def _network_outputs(estimator, x):
-    """Return what the estimator's network computes, in its own dtype."""
+    """Return the outputs of the estimator's network, in the network's dtype."""
     return _run_network(estimator.model_, x)
 
 
 @once
 def _features(estimator, x):
-    """Return what the last layer of the estimator's network is given."""
+    """Return the input of the last layer of the estimator's network."""
     if current_build().live:
         raise NotConvertible("Features are computed base by base.")
     return penultimate.in_float64(
@@ -153,7 +153,7 @@ def _network_inputs(network, x):
 
 
 def _as_declared(network, wanted, x):
-    """Return a tensor as an input of a network is declared."""
+    """Return a tensor in the shape and dtype that an input of a network declares."""
     rank = len(wanted.shape)
     if len(x.shape) == rank - 1:  # Keras adds or drops a last axis of length one
         x = ops.expand_dims(x, -1)

@@ -1,4 +1,4 @@
-"""Stacks, ours and scikit-learn's: the bases' columns, what is passed through, the meta-learner."""
+"""Stacks, ours and scikit-learn's: the bases' columns, passed-through columns, the meta-learner."""
 
 import numpy as np
 from keras import ops
@@ -59,7 +59,7 @@ def _is_ours(stack) -> bool:
 
 @once
 def _meta_features(stack, x):
-    """Return the table that the meta-learner sees."""
+    """Return the table of columns that the meta-learner takes."""
     replicas = stack._replicas() if _is_ours(stack) else [[e] for e in stack.estimators_]
     blocks = []
     for estimators, method in zip(replicas, stack.stack_method_):
@@ -77,7 +77,7 @@ def _meta_features(stack, x):
 
 
 def _as_numbers(x, stack):
-    """Return what is passed through, as the meta-learner takes it."""
+    """Return passed-through columns as one tensor of numbers."""
     return x.numbers(wanted_by=type(stack).__name__) if isinstance(x, Frame) else x
 
 
@@ -133,7 +133,7 @@ def _in_graph_dtype(values: np.ndarray) -> np.ndarray:
 
 
 def _label_probabilities(tables: list, classes: list):
-    """Return the probability of each label, as ``stackfuse._oof.columns.as_labels`` does."""
+    """Return the probability of each label, as ``prediction_columns.as_labels`` does."""
     columns = []
     for proba, known in zip(tables, classes):
         only = proba.shape[1] == 1

@@ -71,7 +71,7 @@ def _target(estimator, x):
 
 
 def _codes_of_categories(encoder, k: int, n_categories: int) -> tuple[np.ndarray, int | None]:
-    """Return the codes of a column's categories, and of unknown ones if they have one."""
+    """Return the codes of a column's categories, and the code of unknown ones or None."""
     codes = np.arange(n_categories)
     mapping = encoder._default_to_infrequent_mappings[k] if encoder._infrequent_enabled else None
     if mapping is None:
@@ -81,7 +81,7 @@ def _codes_of_categories(encoder, k: int, n_categories: int) -> tuple[np.ndarray
 
 
 def _indicator_row(code: int, width: int, drop: int | None) -> np.ndarray:
-    """Return the row that is 1 in the column of a code; the dropped code has none."""
+    """Return the row with a 1 in the column of a code; zeros for the dropped code."""
     if drop is not None:
         if code == drop:
             return np.zeros(width)
@@ -90,7 +90,7 @@ def _indicator_row(code: int, width: int, drop: int | None) -> np.ndarray:
 
 
 def _look_up(encoder, x, rows: list[np.ndarray]):
-    """Return each column's row of its table; the first row is for unknown categories."""
+    """Look up each column's rows in its table, whose first row is for unknown categories."""
     dtype = current_build().precision
     blocks = []
     for column, categories, values in zip(columns_of(x), encoder.categories_, rows, strict=True):
@@ -158,7 +158,7 @@ def _code_of_strings(name: str, column: StringColumn, words: list[str]):
 
 
 def _as_words(name: str, categories: Any, missing: np.ndarray) -> list[str]:
-    """Return categories as strings, in which a missing value has a word of its own."""
+    """Return categories as strings, with MISSING in place of a missing value."""
     known = categories[~missing].tolist()
     if not all(isinstance(word, str) for word in known) or MISSING in known:
         raise NotConvertible(

@@ -1,4 +1,4 @@
-"""Several columns for each column: B-splines, bins, thresholds and polynomials."""
+"""Transformers that make several columns of one: splines, bins, thresholds and polynomials."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,9 +47,9 @@ def _splines(estimator, x):
 
 
 def _evaluate_polynomials(distance, coefficients, n_splines: int):
-    """Return polynomials of shape (batch, n_features, n_splines), their coefficients side by side.
+    """Evaluate polynomials from their coefficients, the highest power first.
 
-    The highest power is first.
+    Returns a tensor of shape (batch, n_features, n_splines).
     """
     n_powers = coefficients.shape[2] // n_splines
     y = coefficients[:, :, :n_splines]
@@ -67,7 +67,7 @@ class _Feature:
     starts : ndarray of shape (n_pieces - 1,)
         Where each piece but the first starts.
     rows : ndarray of shape (n_pieces, 1 + n_powers * n_splines)
-        What the distance is measured from, and the coefficients of the highest power first.
+        The origin of the distance, then the coefficients, the highest power first.
     n_splines : int
     knots : ndarray
     degree : int
@@ -130,9 +130,9 @@ def _taylor_piece(spline, knot: float) -> np.ndarray:
 def _pieces_beyond_knots(
     estimator, spline, low, high, degree: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of the pieces below and above the range that was seen.
+    """Return the rows of the pieces below and above the range of the training rows.
 
-    They are what scikit-learn returns, with its oddities for degrees below 2.
+    They reproduce scikit-learn, with its oddities for degrees below 2.
     """
     n_splines = spline.c.shape[1]
     below = np.zeros((_n_powers(spline), n_splines))
@@ -154,7 +154,7 @@ def _pieces_beyond_knots(
     return np.r_[low, below.ravel()], np.r_[high, above.ravel()]
 
 
-# Numbers cut into bins, and what lies above a threshold.
+# Bins, and numbers above a threshold.
 
 
 def _edges_of_binarizer(estimator) -> np.ndarray:
@@ -164,7 +164,7 @@ def _edges_of_binarizer(estimator) -> np.ndarray:
 
 @convert_transformer(Binarizer, edges=_edges_of_binarizer)
 def _binarizer(estimator, x):
-    # What is above the threshold has reached the next number.
+    # A number above the threshold has reached the next float.
     above = np.nextafter(float(estimator.threshold), np.inf)
     return ops.cast(count_reached(x, [np.array([above])] * x.shape[1]), x.dtype)
 

@@ -1,4 +1,4 @@
-"""Imputers, the iterative one too, and columns that say where a value was missing."""
+"""Imputers, and the columns that mark missing values."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -56,7 +56,7 @@ def _indicator(estimator, x):
 
 
 def with_indicator(estimator, x, filled):
-    """Return what an imputer returns: the filled columns, and those that say what was missing.
+    """Return an imputer's output: the filled columns, then the columns that mark missing values.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def with_indicator(estimator, x, filled):
 
 
 def is_missing(x, value: Any):
-    """Return where a tensor of numbers, or a column of strings, holds the missing value; bool."""
+    """Whether each entry of a tensor of numbers, or a column of strings, is the missing value."""
     if x.dtype != "string":
         if pd.isna(value):
             return ops.isnan(x)
@@ -104,7 +104,7 @@ def _flags(estimator, x, places):
 
 
 def _filled(estimator, x, fills: np.ndarray):
-    """Return columns with a value for each in place of what is missing."""
+    """Return columns with their fill values in place of missing values."""
     if not isinstance(x, Frame):
         return _filled_numbers(estimator, x, fills)
     columns = {}
@@ -142,10 +142,10 @@ def _filled_words(estimator, name: Hashable, column: StringColumn, fill) -> Stri
 
 @convert_transformer(sklearn_private.IterativeImputer)
 def _iterative(estimator, x):
-    """Return the rows as the imputer's last round leaves them.
+    """Return the rows after the imputer's last round.
 
-    Where all rows that it is given are missing as a whole, scikit-learn does not start its rounds;
-    of such a row among others it does, and so does the graph.
+    If every value of all rows is missing, scikit-learn skips its rounds. The graph never skips
+    them: scikit-learn does not skip them either if other rows are given too.
     """
     if estimator.sample_posterior:
         raise NotConvertible(

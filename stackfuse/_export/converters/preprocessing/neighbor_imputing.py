@@ -1,4 +1,4 @@
-"""The imputer by nearest neighbours: by the mean of the nearest rows that have the value."""
+"""The imputer by nearest neighbours: the mean of the nearest training rows that have the value."""
 
 import numpy as np
 from keras import ops
@@ -26,7 +26,7 @@ from stackfuse._export.graph.frame import (
     take_columns,
 )
 
-#: Rows on which it is looked whether neighbours are at equal distances.
+#: The most rows that are checked for neighbours at equal distances.
 _MAX_CHECKED = 200
 
 
@@ -55,9 +55,9 @@ def _impute(estimator, x):
 
 
 def _squared_distances(x, missing, rows: np.ndarray):
-    """Return squared distances over what both rows have, scaled up to all features.
+    """Return squared distances over the features that both rows have, scaled up to all features.
 
-    Infinite where they have nothing in common; shape (batch, n_rows).
+    They are infinite for rows without a common feature; shape (batch, n_rows).
     """
     present = ops.cast(ops.logical_not(missing), x.dtype)
     x = ops.where(missing, exact_constants(x, np.full(x.shape[1], np.nan))[0], x)
@@ -96,7 +96,7 @@ def _from_donors(estimator, squares, values: np.ndarray):
 
 
 def _refuse_ties(estimator, rows: np.ndarray, column: int) -> None:
-    """Raise if training rows have neighbours of which scikit-learn picks some by chance."""
+    """Raise if training rows have neighbours at equal distances, among which chance decides."""
     donors = rows[~np.isnan(rows[:, column])]
     n_neighbors = estimator.n_neighbors
     asked = rows[:_MAX_CHECKED].copy()

@@ -60,7 +60,7 @@ def _tf_idf(estimator, x):
 
 
 def _normalized(x, norm: str, smallest):
-    """Return rows by their norms; rows of norms below the least as they are."""
+    """Divide rows by their norms; rows with a norm below `smallest` stay."""
     if norm == "l2":
         size = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
     else:

@@ -100,7 +100,7 @@ def _agglomerated(estimator, x):
     return ops.concatenate([reduce(group, axis=1, keepdims=True) for group in groups], axis=1)
 
 
-# Codes by a dictionary, as far as no optimisation is needed for them.
+# Codes by a dictionary, if they need no optimisation.
 
 
 @convert_transformer(DictionaryLearning, MiniBatchDictionaryLearning, SparseCoder)

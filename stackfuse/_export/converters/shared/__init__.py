@@ -1,1 +1,1 @@
-"""What several families of converters need."""
+"""Arithmetic that several families of converters share."""

@@ -2,13 +2,13 @@
 
 A node is a row [feature, threshold, left child] of a frozen Embedding; its right child is the next
 row. A leaf points to itself with an infinite threshold. Missing values need no step of their own:
-the table sees two copies of each feature, one in which NaN is minus infinity (always left) and one
-in which it is plus infinity (always right), and every node reads the copy that suits it.
+there are two copies of each feature. In one NaN is minus infinity (always left), in the other plus
+infinity (always right). Every node reads the copy that suits it.
 
-One row of the table per step, and one number of x: separate tables for the three numbers of a node
-made XLA compile for minutes, and tables of perfect trees were faster only where all trees are
-complete. The deepest trees come first, so that those that have arrived leave the walk: the trees of
-histogram gradient boosting are of very different depth.
+Each step reads one row of the table and one number of x. Separate tables for the three numbers of a
+node made XLA compile for minutes, and tables of perfect trees were faster only for complete trees.
+The deepest trees come first, so that finished trees can leave the walk: the trees of histogram
+gradient boosting have very different depths.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.build import current_build
 
-#: Nodes whose numbers are exact in float32.
+#: Up to here float32 holds the numbers of nodes exactly.
 _MAX_NODES_IN_FLOAT32 = 2**24
 
 
@@ -70,7 +70,7 @@ def leaf_values(x, trees: Sequence[Tree]):
             finished.append(node[:, n_walking:])
             node = node[:, :n_walking]
         row = nodes(node)
-        # Not the other way round: see _nodes.py.
+        # The order matters to Keras: see ``refuse_taken_for_bias``.
         value = ops.take(numbers, first + ops.cast(row[:, :, 0], "int64"))
         step = ops.cast(ops.greater(value, row[:, :, 1]), x.dtype)
         node = ops.cast(row[:, :, 2] + step, "int32")
@@ -84,15 +84,14 @@ def leaf_values(x, trees: Sequence[Tree]):
 def as_float32(x, trees: Sequence[Tree]):
     """Round x to float32, as some trees do before they compare.
 
-    TensorFlow takes float32's denormal numbers for 0. Where a threshold lies among them, as it may
-    where a tree sees probabilities, the rounded numbers are returned in float64, which can tell
-    them from 0.
+    TensorFlow treats float32's denormal numbers as 0. If a threshold is one of them, which happens
+    to trees on probabilities, the rounded numbers are returned in float64.
 
     Parameters
     ----------
     x : KerasTensor of shape (batch, n_features)
     trees : sequence of Tree
-        That x is for.
+        The trees that will read x.
 
     Returns
     -------
@@ -110,9 +109,9 @@ def as_float32(x, trees: Sequence[Tree]):
 
 
 def _flat_numbers(x):
-    """Return all numbers of x in both copies as one vector, and where each row's begin.
+    """Return all numbers of x in both copies as one vector, and each row's first place in it.
 
-    The second has the shape (batch, 1). Places are int64: x may hold more than 2**31 numbers.
+    The places have the shape (batch, 1). They are int64: x may hold more than 2**31 numbers.
     """
     missing = ops.isnan(x)
     # A threshold of infinity separates the missing values only: infinite x must stay below it.
@@ -191,7 +190,7 @@ def _threshold_in(dtype: np.dtype, threshold: np.ndarray) -> np.ndarray:
     rounded = np.clip(threshold, limits.min, limits.max).astype(dtype)
     above = rounded > threshold
     rounded[above] = np.nextafter(rounded[above], np.array(-np.inf, dtype))
-    # TensorFlow takes denormal numbers for 0, and 0 must stay above a negative threshold.
+    # TensorFlow treats denormal numbers as 0, and 0 must stay above a negative threshold.
     return np.where((rounded < 0) & (rounded > -limits.tiny), -limits.tiny, rounded)
 
 

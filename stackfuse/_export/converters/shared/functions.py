@@ -1,4 +1,4 @@
-"""Mathematical functions that some runtimes lack, by operations that all have."""
+"""Mathematical functions that some runtimes lack, made of operations that all runtimes have."""
 
 from collections.abc import Sequence
 

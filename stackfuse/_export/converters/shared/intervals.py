@@ -1,4 +1,4 @@
-"""The interval between two knots in which a number lies, and its row of a table."""
+"""Find the interval between two knots in which a number lies, and look up its row of a table."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from stackfuse._export.graph.arithmetic import (
 def count_reached(x, knots: Sequence[np.ndarray]):
     """Return how many knots of its column each number has reached; int32 (batch, n_features).
 
-    A binary search: comparisons with all knots at once would take memory for each of them.
+    This is a binary search: comparing with all knots at once would take memory for each of them.
 
     Parameters
     ----------
@@ -38,17 +38,17 @@ def count_reached(x, knots: Sequence[np.ndarray]):
 
 
 def _knots_in_dtype(knots: np.ndarray, dtype: str) -> np.ndarray:
-    """Return the knots that the numbers of a dtype reach as they reach those in float64."""
+    """Round knots to a dtype so that its numbers reach the same knots as in float64."""
     with np.errstate(over="ignore"):
         rounded = knots.astype(dtype)
     rounded = np.where(rounded < knots, np.nextafter(rounded, np.array(np.inf, dtype)), rounded)
-    # TensorFlow takes denormal numbers for 0.
+    # TensorFlow treats denormal numbers as 0.
     tiny = np.finfo(dtype).tiny
     return np.where(np.abs(rounded) < tiny, np.where(knots > 0, tiny, 0), rounded)
 
 
 def rows_at(place, tables: Sequence[np.ndarray], x):
-    """Return of each column's table the row at the place of each number.
+    """Return for each number the row at its place in its column's table.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def rows_at(place, tables: Sequence[np.ndarray], x):
 
 
 def _add_integers(place, numbers: np.ndarray):
-    """Return the sum of integers.
+    """Add integers by a subtraction.
 
-    Keras makes a sum with a vector an operation that LiteRT has for floats only.
+    Keras turns a sum with a vector into an operation that LiteRT has for floats only.
     """
     return place - (-numbers)
 

@@ -1,8 +1,8 @@
-"""Between each row of x and each of the rows that an estimator keeps: distances and kernels.
+"""Distances and kernels between each row of x and each row that an estimator keeps.
 
-Rows are kept in frozen layers. A sum over the features is taken in their order, a few features at a
-time: differences of all rows in all features at once would not fit into memory, and the expansion
-``|a|^2 - 2ab + |b|^2`` loses the digits that tell near rows apart.
+The kept rows are weights of frozen layers. Sums over the features are taken in their order, a few
+features at a time: differences of all rows in all features at once would not fit into memory, and
+the expansion ``|a|^2 - 2ab + |b|^2`` loses the digits that tell near rows apart.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,20 +20,20 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.masks import refuse_rows
 
-#: Numbers that the graph may hold at a time for one row of x.
+#: The most numbers that the graph holds at a time for one row of x.
 _MAX_WIDTH = 50_000
 
-#: In how many steps features are summed, at most.
+#: The most steps in which features are summed.
 _MAX_STEPS = 64
 
 
 def kept_rows(estimator, rows) -> np.ndarray:
-    """Return rows that an estimator keeps as a dense array, if a graph can hold them.
+    """Return the rows that an estimator keeps as a dense array, if a graph can hold them.
 
     Raises
     ------
     NotConvertible
-        If there are too many for memory.
+        If there are too many rows.
     """
     rows = np.asarray(rows.toarray() if issparse(rows) else rows, np.float64)
     width = len(rows) * _features_per_step(rows.shape[1])
@@ -105,7 +105,7 @@ def _manhattan(x, rows):
 
 
 def _scale_to_length_one(values, scale):
-    """Return rows by their lengths, rows of zeros as they are."""
+    """Divide rows by their lengths; rows of zeros stay."""
     return values / ops.where(ops.equal(scale, constant(0, scale)), constant(1, scale), scale)
 
 
@@ -130,7 +130,7 @@ def _chi2(x, rows):
 
 
 def reduced_distances(estimator, x, rows: np.ndarray, metric: str, parameters: Mapping[str, Any]):
-    """Return what a search for neighbours compares, and the power that it has of the distance.
+    """Return a power of the distances, which a search for neighbours compares, and the exponent.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ def _raw_predictions(estimator, model: dict, x):
 
 
 def _as_nested_nodes(tree: dict) -> dict:
-    """Return a tree whose levels have one split each as one of nested nodes.
+    """Return an oblivious tree, which has one split per level, as nested nodes.
 
     The split of level k adds 2**k to the number of the leaf.
     """

@@ -137,7 +137,7 @@ def _trees_of(forest) -> list[Tree]:
 
 
 def _from_probabilities(estimator, values, method: str):
-    """Return what a method gives, from the probabilities of all outputs side by side."""
+    """Return the result of a method from the probabilities of all outputs side by side."""
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
     if estimator.n_outputs_ == 1:
@@ -161,7 +161,7 @@ def _raw_predictions(estimator, x):
 
 
 def _initial_prediction(estimator, x):
-    """Return what gradient boosting starts from: the link of what its first estimator predicts."""
+    """Return the start of gradient boosting: the link of the initial estimator's prediction."""
     n_outputs = estimator.n_trees_per_iteration_
     if estimator.init_ == "zero":
         return exact_constants(x, np.zeros(n_outputs))[0]
@@ -179,7 +179,7 @@ def _initial_prediction(estimator, x):
 
 
 def sum_by_output(start, values):
-    """Add each output's trees to what it starts from, in the order of the stages.
+    """Add each output's trees to its start, in the order of the stages.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def sum_by_output(start, values):
 
 
 def from_raw_predictions(estimator, raw, method: str, slope: float = 1.0):
-    """Return what a method of a boosted classifier gives, from its raw predictions.
+    """Return the result of a method from a boosted classifier's raw predictions.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def _raw_margins(estimator: XGBModel, model: dict, x):
 
 
 def _last_iteration(estimator: XGBModel) -> int:
-    """Return up to which iteration early stopping has the trees predict; 0 is up to the last."""
+    """Return the number of iterations that predict after early stopping; 0 stands for all."""
     try:
         return estimator.best_iteration + 1
     except AttributeError:  # fitted without early stopping
