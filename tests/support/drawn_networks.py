@@ -452,8 +452,8 @@ def by_kwargs(meta, compile_kwargs, units=6, logits=False, two_units=False):
 
 def of_any_arguments(meta, **arguments):
     """Return a chain, from arguments by any name."""
-    arguments.pop("compile_kwargs", None)  # who takes anything is given everything
-    return plain(meta, **arguments)
+    mine = ("units", "logits", "two_units")  # who takes anything is given everything
+    return plain(meta, **{name: arguments[name] for name in mine if name in arguments})
 
 
 def wide(meta, units=6, logits=False, two_units=False):
