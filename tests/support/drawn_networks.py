@@ -104,7 +104,7 @@ def _draw_ending(choice: Draw, task: str, builder, drawn: DrawnNetwork) -> None:
 def _loss(choice: Draw, task: str, params: dict[str, Any]) -> Any:
     logits = params.get("logits", False)
     if task in ("regression", "multioutput"):
-        return choice.of(["mae", "huber", keras.losses.LogCosh(), own_squares])
+        return choice.of(["mae", "huber", keras.losses.LogCosh(), own_squares, Steeper()])
     if task == "multilabel" or (task == "binary" and not params.get("two_units")):
         kinds = [keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy]
     else:
@@ -157,7 +157,8 @@ def _draw_optimizer(choice: Draw, drawn: DrawnNetwork) -> None:
         ]
     )
     rate = 0.01 if choice.chance(0.6) else rate
-    kind = choice.of(["Adam", "AdamW", "SGD", "RMSprop", "Nadam", "Adagrad", "Adamax", "Ftrl"])
+    kinds = ["Adam", "AdamW", "SGD", "RMSprop", "Nadam", "Adagrad", "Adamax", "Ftrl"]
+    kind = choice.of([*kinds, "Adadelta", "Lamb", "Adafactor", "Lion"])
     kind = "Adam" if choice.chance(0.3) else kind
     settings = dict(_optimizer_setting(choice, kind)) if choice.chance(0.45) else {}
     words = ", ".join([kind, *map(_shown, settings.items()), "" if rate == 0.01 else _shown(rate)])
@@ -229,19 +230,30 @@ def _draw_callbacks(choice: Draw, drawn: DrawnNetwork, folder: Path) -> None:
     if choice.chance(0.15):
         settings = {"callbacks__monitor": "loss", "callbacks__patience": 1}
         drawn.take("callbacks", "a class", callbacks=callbacks.EarlyStopping, **settings)
-    else:
-        drawn.take("callbacks", words, callbacks=chosen)
+        return
+    form = choice.of(["list", "list", "list", "alone", "dict"])
+    given = {"list": chosen, "alone": chosen[0], "dict": dict(enumerate_names(chosen))}[form]
+    drawn.take("callbacks", f"{words} in a {form}" if form != "list" else words, callbacks=given)
+
+
+def enumerate_names(things: list) -> list[tuple[str, Any]]:
+    """Return things with names."""
+    return [(f"n{number}", thing) for number, thing in enumerate(things)]
 
 
 def _draw_settings(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
-    drawn.take("epochs", "", epochs=choice.of([1, 2, 2]))
+    drawn.take("epochs", "", epochs=0 if choice.chance(0.03) else choice.of([1, 2, 2]))
     drawn.words["epochs"] = f"{drawn.params['epochs']} epochs"
     size = choice.of([32, 16, 16, 20, None, -1])
     if size != 32:
         drawn.take("batch", f"batches of {size}", batch_size=size)
     if choice.chance(0.2):
         drawn.take("validation", "validation", validation_split=0.25)
-        if choice.chance(0.5):
+        if choice.chance(0.3):
+            routed = {"fit__validation_freq": 2, "validation_batch_size": 4}
+            name = choice.of(list(routed))
+            drawn.take("validation", f"validation, {name}", **{name: routed[name]})
+        elif choice.chance(0.5):
             stop = keras.callbacks.EarlyStopping(patience=0, min_delta=1.0)
             drawn.take("callbacks", "EarlyStopping of val_loss", callbacks=[stop])
             for name in ("callbacks__monitor", "callbacks__patience"):
@@ -251,14 +263,57 @@ def _draw_settings(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
     if choice.chance(0.15):
         drawn.take("shuffle", "no shuffle", shuffle=False)
     if choice.chance(0.2) and drawn.params["model"] is not heads:
-        metric = "mae" if task in ("regression", "multioutput") else "accuracy"
-        drawn.take("metrics", metric, metrics=[metric])
+        _draw_metrics(choice, task, drawn)
+    if choice.chance(0.08):
+        drawn.take("predict", "predicts 7 at a time", predict__batch_size=7)
     options = [("steps_per_execution", 2), ("jit_compile", False), ("run_eagerly", True)]
     if choice.chance(0.05):
         drawn.take("verbose", "verbose=2", verbose=2)
     if choice.chance(0.1) and drawn.params["model"] is not own_optimizer:
         name, value = choice.of(options)
         drawn.take("compile", f"{name}={value}", **{f"compile__{name}": value})
+
+
+def _draw_metrics(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
+    regress = task in ("regression", "multioutput")
+    forms = {
+        "a name": ["mae"] if regress else ["accuracy"],
+        "a name without a list": "mae",
+        "an object": [keras.metrics.MeanAbsoluteError(name="far")],
+        "a class": [keras.metrics.MeanAbsoluteError],
+        "an own function": [distance],
+        "an own class": [Farthest()],
+    }
+    form = choice.of(list(forms) if regress else ["a name", "a name", "an own function"])
+    if regress or drawn.params.get("loss") is not None or form == "a name":
+        drawn.take("metrics", f"metrics: {form}", metrics=forms[form])
+
+
+def distance(y, predicted):
+    """Return a metric as users write it."""
+    return keras.ops.mean(keras.ops.abs(keras.ops.cast(y, "float32") - predicted))
+
+
+class Farthest(keras.metrics.Metric):
+    """A metric of the user's own, which is not registered."""
+
+    def __init__(self, name="farthest", **settings):
+        super().__init__(name=name, **settings)
+        self.largest = self.add_weight(shape=(), initializer="zeros", name="largest")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        far = keras.ops.max(keras.ops.abs(keras.ops.cast(y_true, "float32") - y_pred))
+        self.largest.assign(keras.ops.maximum(self.largest, far))
+
+    def result(self):
+        return self.largest
+
+
+class Steeper(keras.losses.Loss):
+    """A loss of the user's own, which is not registered."""
+
+    def call(self, y_true, y_pred):
+        return keras.ops.mean(keras.ops.abs(y_true - y_pred) ** 1.5, axis=-1)
 
 
 def _shown(value) -> str:
@@ -395,6 +450,20 @@ def by_kwargs(meta, compile_kwargs, units=6, logits=False, two_units=False):
     return model
 
 
+def of_any_arguments(meta, **arguments):
+    """Return a chain, from arguments by any name."""
+    mine = ("units", "logits", "two_units")  # who takes anything is given everything
+    return plain(meta, **{name: arguments[name] for name in mine if name in arguments})
+
+
+def wide(meta, units=6, logits=False, two_units=False):
+    """Return a chain that computes in float64."""
+    x = keras.Input(meta["X_shape_"][1:], dtype="float64")
+    hidden = layers.Dense(units, "relu", dtype="float64")(x)
+    last = _last(meta, logits, two_units)
+    return keras.Model(x, type(last).from_config(last.get_config() | {"dtype": "float64"})(hidden))
+
+
 def embedded(meta, units=6, logits=False, two_units=False):
     """Return a network of whole numbers."""
     ids = keras.Input(meta["X_shape_"][1:], dtype="int32")
@@ -437,12 +506,13 @@ def flattened(meta, units=6, logits=False, two_units=False):
 TABLES = [
     *(plain, plain, plain, dropped, dropped, normalized, regularized, constrained, frozen_part),
     *(residual, nested_model, own_layer, own_model, own_optimizer, by_kwargs),
+    *(of_any_arguments, wide),
 ]
 SERIES = [recurrent, convolved, convolved, flattened]
 
 
-def as_model(drawn: DrawnNetwork, meta: dict[str, Any], seed: int) -> None:
-    """Put a model in place of the builder that makes it."""
+def as_model(drawn: DrawnNetwork, meta: dict[str, Any], seed: int, path: Path | None) -> None:
+    """Put a model, or the path of its file, in place of the builder that makes it."""
     kept = ("units", "logits", "two_units")
     arguments = {name: drawn.params[name] for name in kept if name in drawn.params}
     keras.utils.set_random_seed(seed)
@@ -450,4 +520,8 @@ def as_model(drawn: DrawnNetwork, meta: dict[str, Any], seed: int) -> None:
     drawn.hints = {"logits": drawn.params.get("logits", False)}
     for name in kept:
         drawn.params.pop(name, None)
-    drawn.take("network", f"{drawn.words['network']} as a model", model=model)
+    if path is not None:
+        model.save(path)
+    form = "as a model" if path is None else "as a model in a file"
+    model = model if path is None else str(path)
+    drawn.take("network", f"{drawn.words['network']} {form}", model=model)

@@ -50,6 +50,9 @@ class Plain(BaseEstimator):
         self.params = self.params | params
         return self
 
+    def __sklearn_clone__(self):
+        return type(self)(**self.params)  # fit changes none of them
+
     def routed(self, route: str) -> dict[str, Any]:
         prefix = f"{route}__"
         names = [name for name in self.params if name.startswith(prefix)]
@@ -58,7 +61,9 @@ class Plain(BaseEstimator):
     def fit(self, X, y, sample_weight=None):
         numbers = self._numbers(np.asarray(y))
         seed = self.params["random_state"]
-        seed = np.random.randint(2**31 - 1) if seed is None else seed
+        if seed is None or isinstance(seed, np.random.RandomState):
+            seed = (np.random if seed is None else copy.deepcopy(seed)).randint(2**31 - 1)
+        seed = int(seed)
         self.model_ = model = self._compiled(X, numbers, seed)
         self.history_ = {}
         if self.params["epochs"]:
@@ -73,15 +78,17 @@ class Plain(BaseEstimator):
         keras.utils.set_random_seed(seed)
         compile_kwargs = {
             "optimizer": optimizer_of(self.params["optimizer"], self.routed("optimizer")),
-            "metrics": copy.deepcopy(self.params["metrics"]),
+            "metrics": metrics_of(self.params["metrics"]),
             "loss": self.params["loss"],
             **{k: v for k, v in self.routed("compile").items() if k not in IDLE},
         }
         model, meta = self.params["model"], self._meta(X, numbers)
         if isinstance(model, keras.Model):
             model = copy.deepcopy(model)
+        elif isinstance(model, str):
+            model = keras.models.load_model(model)
         else:
-            known = {*DEFAULTS, "model"}
+            known = {*DEFAULTS, "model", "validation_batch_size"}
             arguments = {k: v for k, v in self.params.items() if k not in known and "__" not in k}
             named = model.__code__.co_varnames[: model.__code__.co_argcount]
             if "compile_kwargs" in named:
@@ -201,11 +208,11 @@ class PlainClassifier(ClassifierMixin, Plain):
 
     def _encoded(self, numbers):
         if self.n_units_ == 1 or self.is_multilabel:
-            return numbers.reshape(len(numbers), -1).astype(np.float32)
+            return numbers.reshape(len(numbers), -1).astype(float)
         loss = self.params["loss"]
         if loss is None or "sparse" in str(getattr(loss, "name", loss)):
             return numbers.astype(np.int32)
-        return np.eye(self.n_units_, dtype=np.float32)[numbers]
+        return np.eye(self.n_units_)[numbers]
 
     def predict_proba(self, X):
         outputs, logits = self.outputs(X), self.params.get("logits", False)
@@ -249,7 +256,7 @@ class PlainRegressor(RegressorMixin, Plain):
         return "mean_squared_error"
 
     def _encoded(self, numbers):
-        columns = numbers.reshape(len(numbers), -1).astype(np.float32)
+        columns = numbers.reshape(len(numbers), -1).astype(float)
         if self.n_units_ < columns.shape[1]:  # an output for each
             return tuple(columns[:, [k]] for k in range(columns.shape[1]))
         return columns
@@ -264,7 +271,7 @@ def inputs(X) -> Any:
     if hasattr(X, "arrays"):
         return {name: inputs(array) for name, array in X.arrays.items()}
     array = X.toarray() if scipy.sparse.issparse(X) else np.asarray(X)
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
+    return array.astype(np.float32) if array.dtype == bool else array
 
 
 def part(arrays, rows: np.ndarray) -> Any:
@@ -281,9 +288,24 @@ def optimizer_of(optimizer, settings: dict[str, Any]):
     return type(optimizer).from_config(optimizer.get_config() | settings)
 
 
+def metrics_of(metrics) -> list | None:
+    """Return new metrics from a list or a name; a class is called."""
+    several = [metrics] if isinstance(metrics, str) else metrics or []
+    return [_metric_of(metric) for metric in several] or None
+
+
+def _metric_of(metric):
+    if isinstance(metric, type):
+        return metric()
+    if isinstance(metric, keras.metrics.Metric):
+        return type(metric).from_config(metric.get_config())
+    return metric
+
+
 def callbacks_of(callbacks, settings: dict[str, Any]) -> list:
     """Return new callbacks from a class with settings, one callback, or a list."""
     if isinstance(callbacks, type):
         return [callbacks(**settings)]
+    callbacks = list(callbacks.values()) if isinstance(callbacks, dict) else callbacks
     several = callbacks if isinstance(callbacks, list) else [callbacks]
     return copy.deepcopy([callback for callback in several if callback is not None])

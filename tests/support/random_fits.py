@@ -26,6 +26,7 @@ from unittest import mock
 import joblib
 import numpy as np
 import pandas as pd
+import polars
 import scipy.sparse
 from sklearn import ensemble
 from sklearn.base import clone
@@ -82,11 +83,11 @@ N_NEW = 12
 #: What X may be.
 KINDS = (
     *("array", "array", "array", "float32", "frame", "frame", "mixed"),
-    *("ids", "sparse", "several", "series", "lists"),
+    *("ids", "sparse", "several", "series", "lists", "polars", "float16", "bool", "memmap"),
 )
 
 #: Kinds of X that scikit-learn's own estimators take as they are.
-PLAIN_KINDS = ("array", "float32", "frame", "ids", "sparse", "lists")
+PLAIN_KINDS = ("array", "float32", "frame", "ids", "sparse", "lists", "polars", "bool", "memmap")
 
 #: Some rows of any X, as scikit-learn takes them.
 rows_of = sklearn_private.safe_indexing
@@ -114,7 +115,7 @@ class DrawnFit:
         Rows that no fit sees.
     settings : dict of str to object
         What the stack is given.
-    fit_params : dict of str to ndarray
+    fit_params : dict of str to array-like
         What its fit is given besides X and y.
     grid : dict of str to list
         What a search tries; the names begin with the base's.
@@ -136,7 +137,7 @@ class DrawnFit:
     y: Any
     X_new: Any
     settings: dict[str, Any] = field(default_factory=dict)
-    fit_params: dict[str, np.ndarray] = field(default_factory=dict)
+    fit_params: dict[str, Any] = field(default_factory=dict)
     grid: dict[str, list] = field(default_factory=dict)
     memory: str = "off"
     backend: str | None = None
@@ -182,17 +183,25 @@ def draw(number: int, folder: Path) -> DrawnFit:
     kind = choice.of(KINDS)
     n_rows = int(choice.random.integers(34, 46))
     X = _rows(choice, kind, n_rows + N_NEW)
+    if kind == "memmap":
+        np.save(folder / "X.npy", X)
+        X = np.load(folder / "X.npy", mmap_mode="r")
     y, of_y = _target(choice, task, n_rows)
     network = draw_network(choice, task, _network_kind(kind), folder)
     words = {"X": kind, "y": of_y} | network.words
     first = rows_of(X, np.arange(n_rows))
     rest = rows_of(X, np.arange(n_rows, n_rows + N_NEW))
     if kind in ("array", "float32", "frame") and choice.chance(0.08) and _takes_model(network):
-        as_model(network, {"X_shape_": np.shape(first), **_about(task)}, number)
+        path = folder / "net.keras" if choice.chance(0.4) else None
+        as_model(network, {"X_shape_": np.shape(first), **_about(task)}, number, path)
     wrap, prefix = _wrapping(choice, task, kind, words, first)
     drawn = DrawnFit(number, task, [], "stack", first, y, rest, words=words)
     _draw_door(choice, drawn, prefix, network)
     _draw_seeds(choice, drawn, network)
+    if task in ("binary", "multiclass") and words.get("around") != "nested" and choice.chance(0.08):
+        weights = {np.unique(drawn.numbers).tolist()[0]: 3.0}
+        network.take("weights", "class weights", class_weight=weights)
+        words["weights"] = "class weights"
     drawn.bases = _bases(choice, drawn, kind, network, wrap)
     if drawn.door not in ("grid", "cross_val"):
         _draw_settings(choice, drawn)
@@ -212,14 +221,22 @@ def _rows(choice: Draw, kind: str, n_rows: int) -> Any:
     if kind == "float32":
         return table.astype(np.float32)
     if kind == "frame":
-        return pd.DataFrame(table, columns=list("abcd")).astype({"b": "float32"})
+        index = random.permutation(n_rows) + 100
+        return pd.DataFrame(table, index, columns=list("abcd")).astype({"b": "float32"})
+    if kind == "polars":
+        return polars.DataFrame(table, schema=list("abcd"))
+    if kind == "float16":
+        return table.astype(np.float16)
+    if kind == "bool":
+        return table > 0
     if kind == "mixed":
         words = random.choice(["red", "green", "blue"], n_rows)
         return pd.DataFrame({"a": table[:, 0], "b": table[:, 1], "word": words})
     if kind == "ids":
         return random.integers(0, 7, (n_rows, 4))
     if kind == "sparse":
-        return scipy.sparse.csr_matrix(np.where(random.uniform(size=table.shape) < 0.5, table, 0))
+        forms = [scipy.sparse.csr_matrix, scipy.sparse.csr_array, scipy.sparse.csc_matrix]
+        return choice.of(forms)(np.where(random.uniform(size=table.shape) < 0.5, table, 0))
     if kind == "several":
         return sf.MultiInput(left=table, right=random.normal(size=(n_rows, 3, 2)))
     if kind == "series":
@@ -259,7 +276,9 @@ def _target(choice: Draw, task: str, n_rows: int) -> tuple[Any, str]:
         names["booleans"] = np.array([False, True])
     form = choice.of(list(names))
     y = names[form][places]
-    return (pd.Series(y), f"{form} in a series") if choice.chance(0.15) else (y, form)
+    if choice.chance(0.15):
+        return pd.Series(y), f"{form} in a series"
+    return (y.tolist(), f"{form} in a list") if choice.chance(0.1) else (y, form)
 
 
 def _about(task: str) -> dict[str, Any]:
@@ -322,7 +341,9 @@ def _preprocessing(choice: Draw, kind: str, X) -> tuple[list | None, str, str]:
         ]
         if kind != "lists":
             frozen = FrozenEstimator(StandardScaler().fit(X))
-            names: list[list] = [["a", "c"], ["b"]] if kind == "frame" else [[0, 2], [1]]
+            names: list[list] = (
+                [["a", "c"], ["b"]] if kind in ("frame", "polars") else [[0, 2], [1]]
+            )
             parts = [("some", StandardScaler(), names[0]), ("rest", "passthrough", names[1])]
             scalers += [frozen, frozen, ColumnTransformer(parts), ColumnTransformer(parts)]
         steps = [("step", choice.of(scalers))]
@@ -417,7 +438,9 @@ def _draw_seeds(choice: Draw, drawn: DrawnFit, network: DrawnNetwork) -> None:
         options.append("numpy")
     whose = "network" if drawn.door in ("grid", "cross_val") else choice.of(options)
     if whose in ("network", "both"):
-        network.params["random_state"] = int(choice.random.integers(100))
+        seed = int(choice.random.integers(100))
+        seeds = [*(4 * [seed]), np.int64(seed), np.random.RandomState(seed)]
+        network.params["random_state"] = choice.of(seeds)
     if whose in ("stack", "both"):
         drawn.settings["random_state"] = int(choice.random.integers(100))
     drawn.words["seeds"] = f"seeds of {whose}"
@@ -431,7 +454,8 @@ def _draw_settings(choice: Draw, drawn: DrawnFit) -> None:
     if engine:
         settings["engine"] = words["engine"] = engine
     if choice.chance(0.15):
-        drawn.fit_params["sample_weight"] = choice.random.uniform(0.2, 2, len(drawn.numbers))
+        weights = choice.random.uniform(0.2, 2, len(drawn.numbers))
+        drawn.fit_params["sample_weight"] = choice.of([weights, weights, weights.tolist()])
         words["sample_weight"] = "sample weights"
     if words["seeds"] != "seeds of numpy":
         drawn.memory = choice.of(6 * ["off"] + ["again", "on", "twice", "twice"])
@@ -492,7 +516,7 @@ def _draw_folds(choice: Draw, drawn: DrawnFit) -> None:
     if cv is not None:
         drawn.settings["cv"] = cv
     if "Group" in name:
-        drawn.fit_params["groups"] = groups
+        drawn.fit_params["groups"] = choice.of([groups, pd.Series(groups), groups.astype(str)])
 
 
 # ---------------------------------------------------------------------------- the loop
@@ -571,7 +595,7 @@ def _derived(seed: int, *path: int | str) -> int:
 
 def _fitted(model, drawn: DrawnFit, train: np.ndarray) -> Any:
     weight = drawn.fit_params.get("sample_weight")
-    params = {} if weight is None else {"sample_weight": weight[train]}
+    params = {} if weight is None else {"sample_weight": np.asarray(weight)[train]}
     return model.fit(rows_of(drawn.X, train), drawn.numbers[train], **params)
 
 
