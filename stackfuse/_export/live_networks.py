@@ -30,7 +30,7 @@ def live(estimator, x, meaning: str):
         If the network has several outputs or settings for its prediction, or takes anything but
         one array of floating-point numbers, or looks up indices that are computed in it.
     """
-    model, outputs = estimator.model_, estimator.outputs_
+    model, outputs = estimator.model_, estimator._meaning()
     if not isinstance(outputs, Outputs) or estimator._predict_params():
         raise NotConvertible("The network has several outputs, or settings for its prediction.")
     declared = input_structure(model)

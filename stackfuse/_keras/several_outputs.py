@@ -10,6 +10,7 @@ from keras import ops
 from stackfuse._core import messages, targets
 from stackfuse._keras.architecture import last_activation
 from stackfuse._keras.outputs import Outputs, read_outputs
+from stackfuse._keras.prediction_part import NAME, Part
 from stackfuse._keras.rows import Rows
 
 
@@ -65,7 +66,12 @@ class SeveralOutputs:
 
 
 def read_network(
-    model, X, task: targets.Task, target_info: dict[str, Any], loss: Any
+    model,
+    X,
+    task: targets.Task,
+    target_info: dict[str, Any],
+    loss: Any,
+    part: Part | None = None,
 ) -> Outputs | SeveralOutputs:
     """Return what the outputs of a network mean.
 
@@ -80,6 +86,8 @@ def read_network(
         What a builder's `meta` says about y.
     loss : str, callable, keras.losses.Loss, list or dict of these, or None
         What the model is trained with.
+    part : int, slice, list of int, callable or None, default=None
+        Which part of a single output is the prediction.
 
     Returns
     -------
@@ -98,12 +106,18 @@ def read_network(
     if keys and len(keys) != len(shapes):  # a subclassed model need not name its outputs
         keys = None
     if len(shapes) > 1:
+        if part is not None:
+            raise ValueError(
+                f"{NAME} chooses columns of one output, but the model {model.name!r} has "
+                f"{len(shapes)} outputs: leave it out, or let the model end in one layer, "
+                "keras.layers.Concatenate()(outputs)."
+            )
         _check_order(target_info.get("y_columns_"), keys)
     activations = [last_activation(model, place) for place in places]
     losses = _loss_per_output(loss, len(shapes), keys)
     tasks = _tasks(model.name, task, target_info, shapes)
     parts = tuple(
-        read_outputs(what, part_task, n_outputs, shape, activation, part_loss)
+        read_outputs(what, part_task, n_outputs, shape, activation, part_loss, part)
         for what, (part_task, n_outputs), shape, activation, part_loss in zip(
             _subjects(len(shapes), keys), tasks, shapes, activations, losses
         )

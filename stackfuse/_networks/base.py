@@ -24,7 +24,7 @@ from stackfuse._core import (
     sklearn_private,
     targets,
 )
-from stackfuse._keras import Rows, penultimate
+from stackfuse._keras import Outputs, Rows, penultimate, several_outputs
 from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks
 from stackfuse._networks.builder import Builder, begin_optimizers_anew
 from stackfuse._networks.fit_settings import FitSettings
@@ -364,7 +364,13 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _predict_numbers(self, X, finish: str = "predict"):
         """Return what the network's outputs mean for X: probabilities per class, or numbers."""
         check_is_fitted(self, "model_")
-        return self._compute(X, getattr(self.outputs_, finish), f"{finish} {self.outputs_}")
+        outputs = self._meaning()
+        return self._compute(X, getattr(outputs, finish), f"{finish} {outputs}")
+
+    def _meaning(self) -> Outputs | several_outputs.SeveralOutputs:
+        """Return what the outputs mean, of which ``predict__output`` may choose another part."""
+        part, outputs = self._builder().routed("predict").get("output"), self.outputs_
+        return outputs.showing(part) if isinstance(outputs, Outputs) else outputs
 
     def features(self, X) -> np.ndarray:
         """Return the inputs of the network's last layer: its penultimate activations.
@@ -394,6 +400,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _predict_params(self) -> dict[str, Any]:
         """Return the ``batch_size`` to predict with, if it is not the default."""
         params = self._builder().routed("predict")
+        params.pop("output", None)
         if params.get("batch_size") is not None:
             numeric.check_count("predict__batch_size", params["batch_size"])
         return params

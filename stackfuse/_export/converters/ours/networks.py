@@ -68,7 +68,7 @@ def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     y = _outputs(estimator, x, "predict")
-    return as_column(y) if estimator._y_is_column else y
+    return as_column(y) if estimator._is_column(y.shape[1]) else y
 
 
 @converter_for(Aligned)
@@ -98,7 +98,7 @@ def _outputs(estimator, x, meaning: str):
     """Return what the estimator's network predicts, or decides, in the graph's precision."""
     if current_build().live:
         return live(estimator, _fed(estimator.model_, x), meaning)
-    return getattr(estimator.outputs_, meaning)(_raw(estimator, x), current_build().precision)
+    return getattr(estimator._meaning(), meaning)(_raw(estimator, x), current_build().precision)
 
 
 @once
