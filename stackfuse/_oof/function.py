@@ -271,8 +271,11 @@ def _as_table(prediction, estimator) -> np.ndarray:
 
 
 def _scores(table: np.ndarray, y: np.ndarray, method: str, classes) -> dict[str, float]:
-    """Score one fold's predictions, higher is better but for the log-loss; of features nothing."""
-    if method == FEATURES:
+    """Score one fold's predictions, higher is better but for the log-loss.
+
+    Features, and regressions with another number of columns than y, have no score.
+    """
+    if method == FEATURES or (classes is None and table.size != y.size):
         return {}
     if classes is None and y.dtype.kind == "f":
         return {"r2": r2_score(y, table) if len(y) > 1 else np.nan}
