@@ -9,6 +9,7 @@ from stackfuse._core import (
     progress,
     sampling,
     sklearn_private,
+    strings,
     targets,
 )
 from stackfuse._core.errors import NotConvertible
@@ -25,5 +26,6 @@ __all__ = [
     "progress",
     "sampling",
     "sklearn_private",
+    "strings",
     "targets",
 ]

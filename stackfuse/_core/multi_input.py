@@ -99,29 +99,34 @@ def _rows_of(array, key):
     )  # other frames take neither masks nor arrays of numbers
 
 
-def check_multi_input(X: MultiInput, owner) -> MultiInput:
-    """Return the inputs as finite numeric arrays.
+def check_numbers(array, owner, name: str):
+    """Return one of several inputs as finite numbers.
+
+    Parameters
+    ----------
+    array : array-like or sparse matrix of shape (n_samples, ...)
+    owner : estimator
+        Named in the messages.
+    name : str
+        Of the input.
 
     Raises
     ------
     ValueError
-        Naming the input that is not.
+        If it holds anything else.
     """
-    checked = {}
-    for name, array in X.arrays.items():
-        try:
-            array = check_array(
-                array,
-                accept_sparse="csr",
-                dtype="numeric",
-                allow_nd=True,
-                ensure_2d=False,
-                input_name=f"X[{name!r}]",
-            )
-        except ValueError as error:
-            raise ValueError(f"{type(owner).__name__}, X[{name!r}]: {error}") from error
-        checked[name] = check_numeric(array, owner, f"X[{name!r}]")
-    return MultiInput(**checked)
+    try:
+        array = check_array(
+            array,
+            accept_sparse="csr",
+            dtype="numeric",
+            allow_nd=True,
+            ensure_2d=False,
+            input_name=f"X[{name!r}]",
+        )
+    except ValueError as error:
+        raise ValueError(f"{type(owner).__name__}, X[{name!r}]: {error}") from error
+    return check_numeric(array, owner, f"X[{name!r}]")
 
 
 def where_missing(error: ValueError, X, owner) -> ValueError:

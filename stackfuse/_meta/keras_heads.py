@@ -100,6 +100,7 @@ class _Head(prediction_columns.ColumnsMixin):
     """The parameters of the two heads; they compute in float64."""
 
     _takes_sparse = False
+    _takes_strings = False
 
     model_: Any
 

@@ -76,6 +76,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     #: Whether X may be sparse.
     _takes_sparse = True
 
+    #: Whether X may hold strings, for networks that take them.
+    _takes_strings = True
+
     #: The names of parameters that are in no constructor, in the order in which they were set.
     _more_params: tuple[str, ...] = ()
 
@@ -248,13 +251,14 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self, begun: BegunFit, sample_weight, groups, *, epochs: int | None = None, classes=None
     ) -> BegunFit:
         """Prepare to train on X, or on those of its `rows` that y and the weights belong to."""
-        X, y, rows, reset = begun.X, begun.y, begun.rows, begun.reset
+        given, y, rows, reset = begun.X, begun.y, begun.rows, begun.reset
+        X = given
         shown = X if rows is None else rows
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
         if reset:
             self.__dict__.pop("_fitted", None)
         with self._whole_or_none(reset):
-            begun.X = X = self._check_rows(X, reset=reset)
+            begun.X = X = self._check_rows(given, reset=reset)
             known = None if reset else self._fitted.target.classes
             target = self._target_kind.read(y, self, known=known, classes=classes)
             if not reset:
@@ -263,6 +267,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             weights = settings.row_weights(shown, sample_weight, target, self)
             if reset:
                 self._make_network(X, rows, target)
+                sparse = self._takes_sparse
+                begun.X = X = self._fitted.check_strings(X, given, self, sparse=sparse)
             else:
                 self._check_same_building()
             for_fit = settings.checked(self.model_, len(target.numbers), epochs)
@@ -359,7 +365,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return X as numeric arrays whose rows have the form that was seen in fit."""
         if reset:
             self.__dict__.setdefault("_fitted", FittedNetwork())
-        return self._fitted.check_rows(X, self, reset=reset, sparse=self._takes_sparse)
+        return self._fitted.check_rows(
+            X, self, reset=reset, sparse=self._takes_sparse, takes_strings=self._takes_strings
+        )
 
     def _predict_numbers(self, X, finish: str = "predict"):
         """Return what the network's outputs mean for X: probabilities per class, or numbers."""
