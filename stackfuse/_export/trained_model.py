@@ -84,8 +84,8 @@ class TrainedModel:
 
 def _checked(X, model) -> Any:
     """Return rows as finite numbers, and as strings where the model takes these."""
-    inputs = keras.tree.flatten(input_structure(model))
-    of_strings = {tensor.name for tensor in inputs if tensor.dtype == "string"}
+    declared = Rows.inputs_of(model)
+    of_strings = {name for name, tensor in declared.items() if tensor.dtype == "string"}
     if isinstance(X, MultiInput):
         return MultiInput(
             **{

@@ -32,6 +32,15 @@ def check_part(part: Any) -> None:
     )
 
 
+def refuse_part(part: Any, n_outputs: int) -> None:
+    """Raise if a part is chosen of a model that has several outputs."""
+    if part is not None:
+        raise ValueError(
+            f"{NAME} chooses columns of one output, but the model has {n_outputs} outputs: leave "
+            "it out, or let the model end in one layer, keras.layers.Concatenate()(outputs)."
+        )
+
+
 def width_of(part: Part, n_units: int, what: str) -> int:
     """Return the number of columns that a part of `n_units` output columns has.
 

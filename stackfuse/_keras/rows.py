@@ -53,10 +53,16 @@ class Rows:
     @property
     def inputs(self) -> dict[str, Any]:
         """The symbolic inputs by name; none of a model that does not declare them."""
-        if self.structure is None or isinstance(self.structure, dict):
-            return dict(self.structure or {})
-        several = isinstance(self.structure, list | tuple)
-        return {tensor.name: tensor for tensor in (self.structure if several else [self.structure])}
+        return self.inputs_of(self.model)
+
+    @staticmethod
+    def inputs_of(model) -> dict[str, Any]:
+        """Return the symbolic inputs of a model by name."""
+        structure = input_structure(model)
+        if structure is None or isinstance(structure, dict):
+            return dict(structure or {})
+        several = isinstance(structure, list | tuple)
+        return {tensor.name: tensor for tensor in (structure if several else [structure])}
 
     @property
     def bytes_per_row(self) -> int:

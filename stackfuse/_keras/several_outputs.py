@@ -10,7 +10,7 @@ from keras import ops
 from stackfuse._core import messages, targets
 from stackfuse._keras.architecture import last_activation
 from stackfuse._keras.outputs import Outputs, read_outputs
-from stackfuse._keras.prediction_part import NAME, Part
+from stackfuse._keras.prediction_part import Part, refuse_part
 from stackfuse._keras.rows import Rows
 
 
@@ -28,6 +28,15 @@ class SeveralOutputs:
 
     parts: tuple[Outputs, ...]
     names: tuple[str, ...] | None = None
+
+    def showing(self, part: Part | None) -> "SeveralOutputs":
+        """See :meth:`Outputs.showing`; a part is chosen of a single output only."""
+        refuse_part(part, len(self.parts))
+        return self
+
+    def trained_with(self, loss: Any, *, y_is_column: bool) -> "SeveralOutputs":
+        """See :meth:`Outputs.trained_with`; each loss compares its columns."""
+        return self
 
     @property
     def task(self) -> targets.Task:
@@ -106,12 +115,7 @@ def read_network(
     if keys and len(keys) != len(shapes):  # a subclassed model need not name its outputs
         keys = None
     if len(shapes) > 1:
-        if part is not None:
-            raise ValueError(
-                f"{NAME} chooses columns of one output, but the model {model.name!r} has "
-                f"{len(shapes)} outputs: leave it out, or let the model end in one layer, "
-                "keras.layers.Concatenate()(outputs)."
-            )
+        refuse_part(part, len(shapes))
         _check_order(target_info.get("y_columns_"), keys)
     activations = [last_activation(model, place) for place in places]
     losses = _loss_per_output(loss, len(shapes), keys)

@@ -24,7 +24,7 @@ from stackfuse._core import (
     sklearn_private,
     targets,
 )
-from stackfuse._keras import Outputs, Rows, penultimate, several_outputs
+from stackfuse._keras import Rows, penultimate
 from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks
 from stackfuse._networks.builder import Builder, begin_optimizers_anew
 from stackfuse._networks.fit_settings import FitSettings
@@ -375,10 +375,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         outputs = self._meaning()
         return self._compute(X, getattr(outputs, finish), f"{finish} {outputs}")
 
-    def _meaning(self) -> Outputs | several_outputs.SeveralOutputs:
+    def _meaning(self) -> Any:
         """Return what the outputs mean, of which ``predict__output`` may choose another part."""
-        part, outputs = self._builder().routed("predict").get("output"), self.outputs_
-        return outputs.showing(part) if isinstance(outputs, Outputs) else outputs
+        return self.outputs_.showing(self._builder().routed("predict").get("output"))
 
     def features(self, X) -> np.ndarray:
         """Return the inputs of the network's last layer: its penultimate activations.

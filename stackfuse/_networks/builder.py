@@ -113,8 +113,7 @@ class Builder(ABC):
             loss = network.loss if compiled else compile_kwargs["loss"]
             part = self.routed("predict").get("output")
             outputs = several_outputs.read_network(network, X, target.task, target.info, loss, part)
-            if isinstance(outputs, Outputs):
-                outputs = outputs.trained_with(loss, y_is_column=target.is_column)
+            outputs = outputs.trained_with(loss, y_is_column=target.is_column)
             if not compiled:
                 compile_kwargs["loss"] = outputs.default_loss() if loss is None else loss
                 network.compile(**compile_kwargs)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from stackfuse._core import MultiInput
+from stackfuse._core import MultiInput, strings
 from stackfuse._export.graph.signature import (
     as_given,
     as_pandas,
@@ -53,17 +53,20 @@ def dense(rows: Any) -> Any:
 
 
 def _of_several(rows: MultiInput) -> Table | None:
-    tables = {name: table_of(array) for name, array in rows.arrays.items()}
+    """Return the numbers of all inputs; strings are taken from the rows that there are, in turn."""
+    words = {n: np.asarray(a) for n, a in rows.arrays.items() if strings.holds_strings(a)}
+    tables = {name: table_of(array) for name, array in rows.arrays.items() if name not in words}
     moved = {name: table for name, table in tables.items() if table is not None}
-    if len(moved) < len(tables):
+    if len(moved) < len(tables) or not moved:
         return None
     ends = np.cumsum([table.numbers.shape[1] for table in moved.values()])[:-1]
 
     def rebuild(numbers: np.ndarray) -> MultiInput:
         blocks = np.split(numbers, ends, axis=1)
-        return MultiInput(
-            **{name: table.rebuild(m) for (name, table), m in zip(moved.items(), blocks)}
-        )
+        arrays = {n: moved[n].rebuild(block) for n, block in zip(moved, blocks)}
+        turns = np.arange(len(numbers)) % len(rows)
+        arrays |= {name: array[turns] for name, array in words.items()}
+        return MultiInput(**{name: arrays[name] for name in rows.arrays})
 
     return Table(np.hstack([table.numbers for table in moved.values()]), rebuild)
 

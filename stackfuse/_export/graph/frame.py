@@ -8,12 +8,15 @@ from keras import ops
 
 from stackfuse._core import NotConvertible
 
+#: What stands for a missing value in a column of strings.
+MISSING = "<NA>"
+
 
 @dataclass(frozen=True)
 class Words:
     """A column of strings, some of which are to be read as others.
 
-    No format rewrites strings; but what looks words up can look up others in their place.
+    Not all formats rewrite strings; but what looks words up can look up others in their place.
 
     Attributes
     ----------
@@ -39,6 +42,13 @@ class Words:
     def replaced(self, word: str, by: str) -> "Words":
         """Return the column with another word in place of one."""
         return Words(self.tensor, {**self.read_as, **dict.fromkeys(self.written(word), by)})
+
+    def rewritten(self):
+        """Return the strings as they are to be read, for what does not look them up."""
+        tensor = self.tensor
+        for string, meaning in self.read_as.items():
+            tensor = ops.where(ops.equal(self.tensor, string), meaning, tensor)
+        return tensor
 
 
 class Frame:
@@ -67,6 +77,24 @@ class Frame:
         """Return the columns at some places."""
         names = self.names
         return Frame({names[k]: self.columns[names[k]] for k in places})
+
+    def strings(self, wanted_by: str):
+        """Return all columns as one tensor of strings, shape (batch, n_columns).
+
+        Raises
+        ------
+        NotConvertible
+            If a column holds numbers.
+        """
+        tensors = []
+        for name, column in self.columns.items():
+            if column.dtype != "string":
+                raise NotConvertible(
+                    f"{wanted_by} takes strings, but the column {name!r} holds numbers: give it "
+                    "the columns of strings alone, for example by a ColumnTransformer."
+                )
+            tensors.append(Words.of(column).rewritten())
+        return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=1)
 
     def numbers(self, wanted_by: str):
         """Return all columns as one tensor of numbers, shape (batch, n_columns).
