@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._core import (
     MultiInput,
     messages,
+    multi_input,
     numeric,
     sampling,
     sklearn_private,
@@ -150,13 +151,14 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         with begin_optimizers_anew():
             return super().__sklearn_clone__()
 
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(self, X, y=None, sample_weight=None, groups=None):
         """Train a new network, or with ``warm_start=True`` the present one further.
 
         Parameters
         ----------
-        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
-            One row per sample; the rows of an array may have any number of axes.
+        X : array-like, sparse matrix, MultiInput or dict of shape (n_samples, ...)
+            One row per sample; the rows of an array may have any number of axes, and hold strings
+            where the network takes them. A dict of arrays stands for a MultiInput.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, indicators or numbers.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -251,8 +253,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self, begun: BegunFit, sample_weight, groups, *, epochs: int | None = None, classes=None
     ) -> BegunFit:
         """Prepare to train on X, or on those of its `rows` that y and the weights belong to."""
-        given, y, rows, reset = begun.X, begun.y, begun.rows, begun.reset
-        X = given
+        y, rows, reset = begun.y, begun.rows, begun.reset
+        n_rows = None if y is None or rows is not None else sklearn_private.num_samples(y)
+        X = given = multi_input.rows_given(begun.X, n_rows)
         shown = X if rows is None else rows
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
         if reset:
@@ -401,7 +404,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _compute(self, X, finish: Callable, name: str, **options) -> Any:
         """Return what the network, or a part of it, computes for X, finished."""
-        rows = self._check_rows(X, reset=False)
+        names = list(self.X_shape_) if isinstance(self.X_shape_, dict) else None
+        rows = self._check_rows(multi_input.rows_for(names, X), reset=False)
         return self._fitted.compute(rows, self, finish, name, **options, **self._predict_params())
 
     def _predict_params(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from stackfuse._core import errors, sklearn_private, targets
+from stackfuse._core import errors, multi_input, sklearn_private, targets
 from stackfuse._oof.bases import check_weights, named_bases, networks_from_files, route, router_of
 from stackfuse._oof.contributions import FEATURES, contribution
 from stackfuse._oof.fitting import BaseFitter, FitOptions, Fits, Report, no_report
@@ -111,6 +111,7 @@ default="auto"
     bases = named_bases(networks_from_files(estimators, classifier=classifier))
     if not bases:
         raise ValueError("estimators is empty: pass a list of (name, estimator).")
+    X = multi_input.rows_given(X, sklearn_private.num_samples(y))
     targets.check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
     (X,) = indexable(X)
     y, classes = _encoded(y, classifier, owner=bases[0][1])
