@@ -165,8 +165,8 @@ def rows_for(names: list[str] | None, X: Any) -> Any:
 def _of_mapping(X: Mapping, name: str) -> MultiInput:
     if not X or not all(isinstance(key, str) for key in X):
         raise ValueError(
-            f"{name} is a dict with the keys {list(X)}: the keys of several inputs are the names of the "
-            "keras.Input layers, {'image': images, 'table': table}."
+            f"{name} is a dict with the keys {list(X)}: the keys of several inputs are the names "
+            "of the keras.Input layers, {'image': images, 'table': table}."
         )
     return MultiInput(**X)
 

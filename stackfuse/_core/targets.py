@@ -62,7 +62,7 @@ keras.utils.pad_sequences(X, padding='post').
         except ValueError as error:
             if "inhomogeneous" not in str(error):
                 raise
-    elif getattr(rows, "dtype", None) != object or not isinstance(rows, np.ndarray | pd.Series):
+    elif not isinstance(rows, np.ndarray | pd.Series) or rows.dtype.kind != "O":
         return
     cells = np.asarray(rows, object).ravel() if not isinstance(rows, list | tuple) else rows
     sizes = {len(cell) for cell in cells if isinstance(cell, list | tuple | np.ndarray)}

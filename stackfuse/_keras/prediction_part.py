@@ -90,7 +90,9 @@ def chosen(outputs, part: Part):
 def _places(part: Any, n_units: int, what: str) -> list[int]:
     """Return the numbers of the columns."""
     try:
-        places = np.atleast_1d(np.arange(n_units)[part if isinstance(part, slice) else [*_all(part)]])
+        places = np.atleast_1d(
+            np.arange(n_units)[part if isinstance(part, slice) else [*_all(part)]]
+        )
     except IndexError:
         places = np.arange(0)
     if not places.size:

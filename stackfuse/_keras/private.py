@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.src.backend.common import global_state
 from tensorflow.python.framework import op_def_registry
@@ -68,7 +69,7 @@ def build_for_training(model, like: tuple) -> None:
 
 def _without_objects(array):
     """Return an array as it is, but strings, which numpy has as objects, as a tensor."""
-    is_object = getattr(array, "dtype", None) == object
+    is_object = isinstance(array, np.ndarray) and array.dtype.kind == "O"
     return tf.convert_to_tensor(array) if is_object else array
 
 

@@ -168,8 +168,8 @@ def _as_array(X, entry: Input) -> np.ndarray:
         words = strings.as_objects(X)
         if np.any(words[~pd.isna(words)] == MISSING):
             raise NotConvertible(
-                f"The column {entry.column or 'X'!r} holds the string {MISSING!r}, which stands for a "
-                "missing value in the graph: make it None, or another word, before the fit."
+                f"The column {entry.column or 'X'!r} holds the string {MISSING!r}, which stands "
+                "for a missing value in the graph: make it None, or another word, before the fit."
             )
         return np.where(pd.isna(words), MISSING, words)
     if isinstance(X, pd.DataFrame):

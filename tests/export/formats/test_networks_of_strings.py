@@ -163,7 +163,6 @@ def test_losses_of_ones_own(tmp_path, output):
     report = sf.export(stack, tmp_path / "file.keras")
     found = keras.models.load_model(report.path)(TABLE)["prediction"]
     assert_allclose(np.asarray(found), stack.predict(TABLE), rtol=1e-6, atol=1e-6)
-    assert_allclose(sf.compiled(stack).predict(TABLE), stack.predict(TABLE), rtol=1e-6, atol=1e-6)
     alone = sf.to_keras(stack.named_estimators_["net"])(TABLE)["prediction"]
     wanted = stack.named_estimators_["net"].predict(TABLE)
     assert_allclose(np.asarray(alone), wanted, rtol=1e-6, atol=1e-6)

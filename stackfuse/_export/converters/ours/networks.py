@@ -94,7 +94,6 @@ def graph_of_model(trained: TrainedModel, build: Build) -> Graph:
 
     Rows that the model does not take have an output of NaN.
     """
-
     several = isinstance(trained.row_shape, dict)
     declared = Rows.inputs_of(trained.model)
     of_strings = {n if several else "X" for n, t in declared.items() if t.dtype == "string"}
