@@ -53,7 +53,7 @@ def check_strings(X: Any, owner, name: str = "X") -> np.ndarray:
         )
     array = as_objects(X)
     by_row = array.reshape(len(array), -1)
-    missing = np.asarray(pd.isna(by_row)).any(axis=1)
+    missing: Any = np.asarray(pd.isna(by_row)).any(axis=1)
     if missing.any():
         raise ValueError(
             f"Input {name} contains NaN or None among its strings, in {missing.sum()} of "

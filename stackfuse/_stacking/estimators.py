@@ -215,7 +215,8 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
             column.method in (prediction_columns.PASSED, contributions.FEATURES)
             for column in columns
         )
-        width = 1 if self.oof_.y.ndim == 1 else self.oof_.y.shape[1]
+        y = np.asarray(self.oof_.y)
+        width = 1 if y.ndim == 1 else y.shape[1]
         unlike_y = any(len(own) != width for _, own in self._columns_by_base())
         return RidgeCV() if more or unlike_y else self._default_final()
 
