@@ -10,6 +10,7 @@ from stackfuse._core import (
     sampling,
     shared_checks,
     sklearn_private,
+    strings,
     targets,
 )
 from stackfuse._core.errors import NotConvertible
@@ -27,5 +28,6 @@ __all__ = [
     "sampling",
     "shared_checks",
     "sklearn_private",
+    "strings",
     "targets",
 ]

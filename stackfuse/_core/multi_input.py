@@ -1,6 +1,7 @@
-"""MultiInput, several inputs as one array-like, and checks of what a network is given."""
+"""What a network reads: rows as people pass them, and several inputs as one array-like."""
 
 import mmap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.utils.validation import check_array
 
 from stackfuse._core import sklearn_private
 from stackfuse._core.messages import listed
-from stackfuse._core.targets import check_same_length
+from stackfuse._core.targets import check_same_length, refuse_ragged
 
 
 class MultiInput:
@@ -47,11 +48,8 @@ class MultiInput:
     def __init__(self, **arrays):
         if not arrays:
             raise ValueError("MultiInput needs at least one array: MultiInput(image=images, ...).")
-        check_same_length(**arrays)
-        self.arrays = {
-            name: array if hasattr(array, "shape") else np.asarray(array)
-            for name, array in arrays.items()
-        }
+        self.arrays = {name: _as_array(array, name) for name, array in arrays.items()}
+        check_same_length(**self.arrays)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,6 +87,12 @@ class MultiInput:
         return f"MultiInput({', '.join(shapes)})"
 
 
+def _as_array(array: Any, name: str) -> Any:
+    """Return one input as something with a shape; a tensor as an array."""
+    array = rows_given(array, name=name)
+    return array if hasattr(array, "shape") else np.asarray(array)
+
+
 def _rows_of(array, key):
     if hasattr(array, "iloc"):
         return array.iloc[key]
@@ -98,29 +102,135 @@ def _rows_of(array, key):
     return sklearn_private.safe_indexing(array, key)
 
 
-def check_multi_input(X: MultiInput, owner) -> MultiInput:
-    """Return the inputs as finite numeric arrays.
+def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
+    """Return an X as rows that can be counted and indexed.
+
+    Parameters
+    ----------
+    X : object
+        A dict of arrays becomes a MultiInput, a tensor an array. All other rows stay as they are.
+    n_rows : int or None, default=None
+        Number of rows of y, if there is one: it tells several inputs from rows.
+    name : str, default="X"
+        How X is called in messages.
 
     Raises
     ------
     ValueError
-        If an input is not numeric or not finite; the message names it.
+        With what to type instead, for a list of inputs, a dataset, or rows of different lengths.
     """
-    checked = {}
-    for name, array in X.arrays.items():
-        try:
-            array = check_array(
-                array,
-                accept_sparse="csr",
-                dtype="numeric",
-                allow_nd=True,
-                ensure_2d=False,
-                input_name=f"X[{name!r}]",
-            )
-        except ValueError as error:
-            raise ValueError(f"{type(owner).__name__}, X[{name!r}]: {error}") from error
-        checked[name] = check_numeric(array, owner, f"X[{name!r}]")
-    return MultiInput(**checked)
+    if isinstance(X, np.ndarray | MultiInput):
+        refuse_ragged(X, name)
+        return X
+    if scipy.sparse.issparse(X) or hasattr(X, "columns"):
+        return X
+    if isinstance(X, Mapping):
+        return _of_mapping(X, name)
+    _refuse_batches(X, name)
+    if hasattr(X, "row_splits"):  # a ragged tensor
+        raise ValueError(
+            f"{name} holds rows of different lengths: pad them to one length, "
+            f"{name}.to_tensor().numpy()."
+        )
+    if hasattr(X, "dense_shape"):
+        raise ValueError(
+            f"{name} is a sparse tensor: pass a scipy.sparse matrix, or "
+            f"tf.sparse.to_dense({name}).numpy()."
+        )
+    if isinstance(X, list | tuple):
+        _refuse_inputs(X, n_rows)
+    refuse_ragged(X, name)
+    is_tensor = all(hasattr(X, attribute) for attribute in ("__array__", "shape", "dtype"))
+    return np.asarray(X) if is_tensor and not hasattr(X, "iloc") else X
+
+
+def rows_for(names: list[str] | None, X: Any) -> Any:
+    """Return an X for what was fitted on several inputs of these names, or on one.
+
+    See :func:`rows_given`.
+    """
+    if names is not None and not isinstance(X, MultiInput | Mapping):
+        if isinstance(X, list | tuple) and len(X) == len(names):
+            raise ValueError(_by_name(X, names))
+        _refuse_batches(X, "X")
+        arguments = ", ".join(f"{name}=..." for name in names)
+        raise ValueError(
+            f"The network was fitted on the inputs {names}, but X is one "
+            f"{type(X).__name__}. Pass X = sf.MultiInput({arguments})."
+        )
+    return rows_given(X)
+
+
+def _of_mapping(X: Mapping, name: str) -> MultiInput:
+    if not X or not all(isinstance(key, str) for key in X):
+        raise ValueError(
+            f"{name} is a dict with the keys {list(X)}: the keys of several inputs are the names "
+            "of the keras.Input layers, {'image': images, 'table': table}."
+        )
+    return MultiInput(**X)
+
+
+def _refuse_inputs(X: list | tuple, n_rows: int | None) -> None:
+    """Raise if a list holds as many rows in each of its arrays as y has."""
+    if n_rows is None or len(X) == n_rows or not len(X):
+        return
+    shapes = [tuple(getattr(part, "shape", ())) for part in X]
+    if all(shape and shape[0] == n_rows for shape in shapes):
+        raise ValueError(_by_name(X, [f"input_{k}" for k in range(len(X))]))
+
+
+def _by_name(X: list | tuple, names: list[str]) -> str:
+    arguments = ", ".join(f"{name}=X[{k}]" for k, name in enumerate(names))
+    return (
+        f"X is a {type(X).__name__} of {len(X)} arrays. Give each the name of its keras.Input "
+        f"layer: X = sf.MultiInput({arguments})."
+    )
+
+
+def _refuse_batches(X: Any, name: str) -> None:
+    """Raise if X is something that yields batches, and cannot be split into folds."""
+    if hasattr(X, "as_numpy_iterator"):
+        raise ValueError(
+            f"{name} is a tf.data.Dataset, which cannot be split into folds. Pass arrays; of a "
+            "dataset of batches (X, y) they are: X, y = map(np.concatenate, "
+            "zip(*dataset.as_numpy_iterator()))."
+        )
+    loads = hasattr(X, "dataset") and hasattr(X, "batch_size")
+    if loads or hasattr(X, "on_epoch_end") or hasattr(X, "__next__"):
+        raise ValueError(
+            f"{name} is a {type(X).__name__}, which yields batches and cannot be split into folds. "
+            "Pass arrays: X, y = map(np.concatenate, zip(*batches))."
+        )
+
+
+def check_numbers(array, owner, name: str):
+    """Return one of several inputs as finite numbers.
+
+    Parameters
+    ----------
+    array : array-like or sparse matrix of shape (n_samples, ...)
+    owner : estimator
+        Named in the messages.
+    name : str
+        Of the input.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything else.
+    """
+    try:
+        array = check_array(
+            array,
+            accept_sparse="csr",
+            dtype="numeric",
+            allow_nd=True,
+            ensure_2d=False,
+            input_name=f"X[{name!r}]",
+        )
+    except ValueError as error:
+        raise ValueError(f"{type(owner).__name__}, X[{name!r}]: {error}") from error
+    return check_numeric(array, owner, f"X[{name!r}]")
 
 
 def say_where_missing(error: ValueError, X, owner) -> ValueError:
@@ -129,6 +239,11 @@ def say_where_missing(error: ValueError, X, owner) -> ValueError:
     Other errors are returned unchanged.
     """
     message = str(error).splitlines()[0]
+    if "setting an array element with a sequence" in message:
+        return ValueError(
+            "X holds arrays in its cells: pass them as an input of their own, each column "
+            "stacked, sf.MultiInput(name=np.stack(X['column']), ...)."
+        )
     if not ("NaN" in message or "infinity" in message) or scipy.sparse.issparse(X):
         return error
     table = np.asarray(X)

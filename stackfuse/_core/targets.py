@@ -39,6 +39,48 @@ def check_same_length(**arrays) -> None:
         )
 
 
+def refuse_ragged(rows, name: str) -> None:
+    """Raise if rows differ in length, or hold an array in each cell.
+
+    Raises
+    ------
+    ValueError
+        With what to type instead.
+
+    Examples
+    --------
+    >>> refuse_ragged([[1, 2], [3]], "X")
+    Traceback (most recent call last):
+        ...
+    ValueError: X holds rows of different lengths (1 to 2): pad them to one length, for example \
+keras.utils.pad_sequences(X, padding='post').
+    """
+    if isinstance(rows, list | tuple):
+        try:
+            np.asarray(rows)
+            return
+        except ValueError as error:
+            if "inhomogeneous" not in str(error):
+                raise
+    elif not isinstance(rows, np.ndarray | pd.Series) or rows.dtype.kind != "O":
+        return
+    cells = np.asarray(rows, object).ravel() if not isinstance(rows, list | tuple) else rows
+    sizes = {len(cell) for cell in cells if isinstance(cell, list | tuple | np.ndarray)}
+    if len(sizes) == 1 and isinstance(rows, list | tuple):
+        raise ValueError(
+            f"{name} is a {type(rows).__name__} of arrays of different shapes: pass rows of one "
+            "shape, or several inputs by their names, sf.MultiInput(image=..., table=...)."
+        )
+    if len(sizes) == 1:
+        raise ValueError(f"{name} holds an array in each row: pass np.stack({name}).")
+    if sizes or isinstance(rows, list | tuple):
+        lengths = f" ({min(sizes)} to {max(sizes)})" if sizes else ""
+        raise ValueError(
+            f"{name} holds rows of different lengths{lengths}: pad them to one length, for example "
+            f"keras.utils.pad_sequences({name}, padding='post')."
+        )
+
+
 def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.ndarray:
     """Return y as an array that an estimator can be trained on.
 
@@ -68,6 +110,7 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
         raise ValueError(
             f"{name} requires y to be passed, but the target y is None: call fit(X, y)."
         )
+    refuse_ragged(y, "y")
     y = np.asarray(y)
     if y.shape[0] == 0:
         raise ValueError(f"{name}: y is empty; at least one sample is needed.")

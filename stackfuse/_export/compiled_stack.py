@@ -23,7 +23,7 @@ from sklearn.tree import BaseDecisionTree
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core import MultiInput, NotConvertible, errors, sklearn_private
+from stackfuse._core import MultiInput, NotConvertible, errors, sklearn_private, strings
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.parity import TIE, is_tie
 from stackfuse._export.checking.thresholds import parts_of
@@ -262,6 +262,11 @@ class _AcceptedRows:
             raise NotConvertible(
                 f"The {owner} was fitted on {what}, and compiled calls take an array or a data "
                 "frame: use the stack itself."
+            )
+        if isinstance(sample, np.ndarray) and strings.holds_strings(sample):
+            raise NotConvertible(
+                f"The {owner} was fitted on an array of strings, and compiled calls take numbers "
+                "or a data frame: use the stack itself."
             )
         bases = [base for replicas in stack._replicas() for base in replicas]
         networks = all(isinstance(base, NetworkEstimator) for base in bases)

@@ -32,11 +32,11 @@ from stackfuse._export.formats.table import format_of
 from stackfuse._export.graph.build import Build
 from stackfuse._export.graph.graph import (
     PRECISIONS,
+    Graph,
     build_graph,
     sample_rows,
 )
 from stackfuse._export.graph.signature import (
-    Input,
     as_given,
     as_pandas,
 )
@@ -49,6 +49,7 @@ from stackfuse._export.replacing import (
     place_of,
 )
 from stackfuse._export.trained_model import TrainedModel
+from stackfuse._keras import private
 from stackfuse._training import seeded
 
 _HINT_FLOAT32 = (
@@ -188,7 +189,7 @@ def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportRep
     build = Build(precision)
     is_model = isinstance(stack, TrainedModel)
     graph = graph_of_model(stack, build) if is_model else build_graph(stack, rows, build)
-    _check_strings(stack, graph.signature.inputs, form)
+    _check_strings(stack, graph, form)
     checks = None if rows is None else _Checks.of(stack, rows, graph, precision)
     if checks is not None:
         checks.check(run_in_batches(graph, checks.inputs), what="The graph")
@@ -330,13 +331,26 @@ def _precision_for(form: Format, precision: str | None) -> str:
     return precision
 
 
-def _check_strings(stack, inputs: dict[str, Input], form: Format) -> None:
-    strings = [str(entry.column) for entry in inputs.values() if entry.dtype == "string"]
-    if strings and not form.takes_strings:
+def _check_strings(stack, graph: Graph, form: Format) -> None:
+    """Raise if a graph takes strings, or holds a network that does, and the format cannot."""
+    entries = graph.signature.inputs.items()
+    named = {name: name if entry.column is None else str(entry.column) for name, entry in entries}
+    of_strings = [named[name] for name, entry in entries if entry.dtype == "string"]
+    if not of_strings or (form.takes_strings and form.reads_text):
+        return
+    owner, listed = type(stack).__name__, messages.listed(of_strings)
+    if not form.takes_strings:
         raise NotConvertible(
-            f"The {type(stack).__name__} takes strings in {messages.listed(strings)}, "
-            f"which {form.title} cannot carry. Export to .keras or a SavedModel, "
-            "or encode them before the stack."
+            f"The {owner} takes strings in {listed}, which {form.title} cannot carry. Export to "
+            ".keras or a SavedModel, or encode them before the stack."
+        )
+    parts = [part for part in private.flatten_layers(graph.model) if part is not graph.model]
+    networks = [part for part in parts if isinstance(part, keras.Model)]
+    if any(tensor.dtype == "string" for part in networks for tensor in part.inputs):
+        raise NotConvertible(
+            f"The {owner} holds a network that takes strings in {listed}, and {form.title} has no "
+            "layers that read them. Export to .keras or a SavedModel, or encode the strings "
+            "before the network, for example with a OneHotEncoder."
         )
 
 

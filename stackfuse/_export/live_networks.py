@@ -30,8 +30,8 @@ def call_live(estimator, x, meaning: str):
         If the network has several outputs or settings for its prediction, takes anything but one
         array of floating-point numbers, or looks up indices that it computes itself.
     """
-    model, outputs = estimator.model_, estimator.outputs_
-    if isinstance(outputs, several_outputs.SeveralOutputs) or estimator._predict_params():
+    model, outputs = estimator.model_, estimator._meaning()
+    if not isinstance(outputs, several_outputs.Outputs) or estimator._predict_params():
         raise NotConvertible("The network has several outputs, or settings for its prediction.")
     declared = input_structure(model)
     if (

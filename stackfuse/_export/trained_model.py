@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from sklearn.utils import check_array
 
-from stackfuse._core import MultiInput, NotConvertible, multi_input, targets
+from stackfuse._core import MultiInput, NotConvertible, multi_input, strings, targets
 from stackfuse._keras import Rows, input_structure
 from stackfuse._training import prediction
 
@@ -83,9 +83,20 @@ class TrainedModel:
 
 
 def _check_rows(X, model) -> Any:
-    """Return rows as finite numbers, or raise."""
+    """Return rows as finite numbers, and as strings where the model takes these."""
+    declared = Rows.inputs_of(model)
+    of_strings = {name for name, tensor in declared.items() if tensor.dtype == "string"}
     if isinstance(X, MultiInput):
-        return multi_input.check_multi_input(X, model)
+        return MultiInput(
+            **{
+                name: strings.check_strings(array, model, f"X[{name!r}]")
+                if name in of_strings
+                else multi_input.check_numbers(array, model, name)
+                for name, array in X.arrays.items()
+            }
+        )
+    if of_strings:
+        return strings.check_strings(X, model)
     X = check_array(X, dtype="numeric", allow_nd=True, accept_sparse="csr", input_name="X")
     return multi_input.check_numeric(X, model)
 

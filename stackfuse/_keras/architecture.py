@@ -69,17 +69,22 @@ def foreign_parts(model) -> Iterator[str]:
     Layers, functions given to layers, methods put in place of a layer's own, and any object that
     the model's configuration names.
     """
-    yield from _foreign_code(model)
+    yield from _foreign_code(model, compiled_with=False)
     if is_from_keras(type(model)):
         yield from _foreign(_config_of(model))
 
 
-def _foreign_code(model) -> Iterator[str]:
-    """Yield the classes, functions and methods in a model that are not of Keras."""
+def _foreign_code(model, *, compiled_with: bool = True) -> Iterator[str]:
+    """Yield the classes, functions and methods in a model that are not of Keras.
+
+    Without `compiled_with`, a loss that the model was compiled with does not count.
+    """
     for layer in private.flatten_layers(model):
         if not is_from_keras(type(layer)):
             yield f"a {type(layer).__name__}"
         for name, value in vars(layer).items():
+            if name == "loss" and isinstance(layer, keras.Model) and not compiled_with:
+                continue
             if isinstance(value, FunctionType | MethodType) and not is_from_keras(value):
                 yield f"the function {value.__name__!r} as {name} of {layer.name!r}"
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from stackfuse._core import messages, targets
 
@@ -117,3 +118,65 @@ def stock_name(loss) -> str:
     if not (getattr(loss, "__module__", None) or "").startswith("keras."):
         return ""
     return getattr(loss, "__name__", "").replace("_", "").lower()
+
+
+def axes_of_y(loss: Any, n_units: int, given: int) -> int:
+    """Return whether a loss takes one column of y in one axis or in two.
+
+    A loss of one's own that is written for the one broadcasts the other against all rows, and
+    learns nonsense without an error. So it is tried on a few rows: the loss of several rows has to
+    be that of each by itself. Where both forms do, or none (some losses compare rows), y stays as
+    it was passed, as in Keras.
+
+    Parameters
+    ----------
+    loss : callable, keras.losses.Loss or its class
+    n_units : int
+        Width of the outputs.
+    given : {1, 2}
+        The axes of y as it was passed.
+
+    Raises
+    ------
+    ValueError
+        If the loss fails for both.
+    """
+    loss = loss() if isinstance(loss, type) else loss
+    function = loss.call if isinstance(loss, keras.losses.Loss) else loss
+    failures = {}
+    for axes in (given, 3 - given):
+        try:
+            if _goes_row_by_row(function, n_units, axes):
+                return axes
+        except Exception as error:  # whatever the user's own code raises
+            failures[axes] = error
+    if len(failures) == 2:
+        shape = "(n_samples,)" if given == 1 else "(n_samples, 1)"
+        said = str(failures[given]).splitlines()[0]
+        raise ValueError(
+            f"The loss {loss_name(loss)!r} fails for y of shape {shape} and outputs of shape "
+            f"(n_samples, {n_units}): {said}"
+        ) from failures[given]
+    return 3 - given if given in failures else given
+
+
+def _goes_row_by_row(function, n_units: int, y_axes: int) -> bool:
+    """Whether a loss of several rows is that of each row, or their mean or sum."""
+    n_rows = n_units + 2  # numbers that do not broadcast by chance
+    random = np.random.default_rng(0)
+    y = random.uniform(0.1, 0.9, (n_rows, *[1] * (y_axes - 1))).astype("float32")
+    outputs = random.uniform(0.1, 0.9, (n_rows, n_units)).astype("float32")
+
+    def of(rows) -> np.ndarray:
+        y_true, y_pred = (keras.ops.convert_to_tensor(array[rows]) for array in (y, outputs))
+        return np.asarray(function(y_true, y_pred), np.float64)
+
+    together = of(slice(None))
+    alone = np.array([of(slice(k, k + 1)).mean() for k in range(n_rows)])
+    if together.ndim:
+        if len(together) != n_rows:
+            return False
+        by_row = together.reshape(n_rows, -1).mean(axis=1)
+        return np.allclose(by_row, alone, rtol=1e-3, atol=1e-5, equal_nan=True)
+    likes = (alone.mean(), alone.sum())
+    return any(np.allclose(together, one, rtol=1e-3, atol=1e-5, equal_nan=True) for one in likes)

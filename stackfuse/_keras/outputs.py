@@ -1,6 +1,6 @@
 """How a network's last layer encodes a target: units, link, loss, and the way back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -9,11 +9,14 @@ from keras import ops
 
 from stackfuse._core import targets
 from stackfuse._keras.losses import (
+    axes_of_y,
     check_loss,
     from_logits,
     is_sparse,
     loss_name,
+    stock_name,
 )
+from stackfuse._keras.prediction_part import NAME, Part, check_part, chosen, width_of
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,58 @@ class Outputs:
     task : str
         What y asks for; see :func:`stackfuse._core.targets.task_of`.
     n_units : int
-        Width of the last layer.
+        Width of the last layer, or of the part of it that is the prediction.
     logits : bool
         Whether the outputs still have to pass a sigmoid or softmax.
     sparse : bool
         Whether the loss takes class numbers instead of one column per class.
+    part : int, slice, list of int, callable or None
+        Which part of the last layer is the prediction; None for all of it.
+    width : int or None
+        Of the last layer, if it is not that of y: then the loss is one of the user's own.
+    y_axes : {1, 2}
+        The axes of the numbers that the loss is given.
     """
 
     task: targets.Task
     n_units: int
     logits: bool
     sparse: bool
+    part: Part | None = None
+    width: int | None = None
+    y_axes: int = 2
+
+    def showing(self, part: Part | None) -> "Outputs":
+        """Return the meaning of the outputs where another part of them is the prediction.
+
+        Raises
+        ------
+        ValueError
+            If the part would no longer hold what the classes were learnt with.
+        """
+        if part is self.part or repr(part) == repr(self.part):
+            return self
+        if self.task not in ("regression", "multioutput"):
+            raise ValueError(
+                f"{NAME} was {self.part!r} in fit and is {part!r} now: a classifier learns its "
+                "classes with this part of the outputs, so fit it anew."
+            )
+        if part is not None:
+            check_part(part)
+        return replace(self, part=part)
+
+    def trained_with(self, loss: Any, *, y_is_column: bool) -> "Outputs":
+        """Return the meaning of the outputs for a loss that is given y as it was written for.
+
+        Parameters
+        ----------
+        loss : str, callable, keras.losses.Loss or its class
+        y_is_column : bool
+            Whether y was passed in one axis, of length n_samples.
+        """
+        if self.width is None or self.task != "regression":
+            return self
+        return replace(self, y_axes=axes_of_y(loss, self.width, 1 if y_is_column else 2))
 
     def encode(self, y: np.ndarray, dtype: str) -> np.ndarray:
         """Return y in the form that the loss compares with the network's outputs.
@@ -49,13 +93,14 @@ class Outputs:
 
         Returns
         -------
-        encoded : ndarray of shape (n_samples,) if the loss is sparse, else (n_samples, n_units)
+        encoded : ndarray of shape (n_samples,) or (n_samples, n_units)
+            Of one axis if the loss is sparse, or was written for such a y.
         """
         if self.sparse:
             return y.astype(np.int32)
         if self.task in ("binary", "multiclass") and self.n_units > 1:
             return np.eye(self.n_units, dtype=dtype)[y]
-        return y.reshape(len(y), -1).astype(dtype)
+        return (y.reshape(len(y), -1) if self.y_axes == 2 else y.reshape(len(y))).astype(dtype)
 
     def predict(self, outputs, dtype: str = "float64"):
         """Turn a network's outputs into probabilities or numbers; written in ``keras.ops``.
@@ -71,7 +116,7 @@ class Outputs:
         predictions : tensor of shape (n_samples, n_classes) or (n_samples, n_outputs)
             Probabilities of single-label classes sum to one as exactly as ``dtype`` allows.
         """
-        outputs = _only(outputs)
+        outputs = self._predicting(outputs)
         if self.task in ("regression", "multioutput"):
             return ops.cast(outputs, dtype)
         if self.task == "multilabel" or self.n_units == 1:
@@ -95,7 +140,7 @@ class Outputs:
         decision : tensor of shape (n_samples, n_columns)
             One column for two classes; else one per class or label.
         """
-        outputs = _only(outputs)
+        outputs = self._predicting(outputs)
         if self.logits:
             logits = ops.cast(outputs, dtype)
         else:
@@ -108,6 +153,11 @@ class Outputs:
             return logits[:, 1:] - logits[:, :1]
         return logits
 
+    def _predicting(self, outputs):
+        """Return the part of what a model with a single output returns that is the prediction."""
+        outputs = _only(outputs)
+        return outputs if self.part is None else chosen(outputs, self.part)
+
     def default_loss(self) -> Any:
         """Return the loss for a network without one."""
         if self.task in ("regression", "multioutput"):
@@ -118,7 +168,13 @@ class Outputs:
 
 
 def read_outputs(
-    what: str, task: targets.Task, n_outputs: int, shape: Any, activation: str | None, loss: Any
+    what: str,
+    task: targets.Task,
+    n_outputs: int,
+    shape: Any,
+    activation: str | None,
+    loss: Any,
+    part: Part | None = None,
 ) -> Outputs:
     """Return what an output of a model means.
 
@@ -136,30 +192,37 @@ def read_outputs(
         See :func:`last_activation`.
     loss : str, callable, keras.losses.Loss or None
         What the model is trained with, if that is known.
+    part : int, slice, list of int, callable or None, default=None
+        Which part of the output is the prediction.
 
     Raises
     ------
     ValueError
         If the number of units, the last activation or the loss do not fit the target.
     """
-    n_units = _n_units(what, shape)
+    n_all = _n_units(what, shape)
+    n_units = n_all if part is None else width_of(part, n_all, what)
     regression = task in ("regression", "multioutput")
-    if n_units not in ((1, 2) if task == "binary" else (n_outputs,)):
+    fitting = (1, 2) if task == "binary" else (n_outputs,)
+    if n_units not in fitting and not (regression and part is not None):
         raise ValueError(
             f"{_capital(what)} has {n_units} output units, but y has {n_outputs} "
-            f"{_noun(task)}. End it with {_advice(task, n_outputs)}."
+            f"{_noun(task)}. End it with {_advice(task, n_outputs)}.{_hint_at_part(loss, n_all)}"
         )
+    width = None if part is None or n_all in fitting else n_all
+    if width is not None:
+        _check_own_loss(loss, what, n_all, f"{n_outputs} {_noun(task)}")
     check_loss(loss, task, n_units, what)
     if regression:
-        return Outputs(task, n_units, logits=False, sparse=False)
+        return Outputs(task, n_units, False, False, part, width)
     if task == "multilabel" and activation == "softmax":
         raise ValueError(
             f"y is a 0/1 matrix: {n_outputs} labels, of which a row may have several; but the "
             "network ends in a softmax over classes. If y is one-hot, pass the classes: "
             "y.argmax(axis=1). If it is not, end the network with activation='sigmoid'."
         )
-    fitting = "sigmoid" if task == "multilabel" or n_units == 1 else "softmax"
-    if activation not in (fitting, "linear", None):
+    link = "sigmoid" if task == "multilabel" or n_units == 1 else "softmax"
+    if activation not in (link, "linear", None):
         raise ValueError(
             f"{_capital(what)} ends in {n_units} units with activation {activation!r}, which gives "
             f"neither probabilities nor logits of the {n_outputs} {_noun(task)}. "
@@ -181,7 +244,28 @@ def read_outputs(
         )
     # Without a loss, default_loss is used: sparse wherever it can be.
     sparse = is_sparse(loss) or (loss is None and task != "multilabel" and n_units > 1)
-    return Outputs(task, n_units, logits=logits, sparse=sparse)
+    return Outputs(task, n_units, logits, sparse, part, width)
+
+
+def _hint_at_part(loss: Any, n_units: int) -> str:
+    """Return what to type if a loss of one's own takes outputs of another width than y's."""
+    if loss is None or stock_name(loss):
+        return ""
+    others = f", {NAME}=slice(None) all of them" if n_units > 1 else ""
+    return (
+        f" If your loss takes y and the outputs as they are, say which part is the prediction: "
+        f"{NAME}=0 is the first column{others}."
+    )
+
+
+def _check_own_loss(loss: Any, what: str, n_units: int, columns: str) -> None:
+    """Raise if a loss of Keras would compare y with outputs of another width."""
+    if loss is None or stock_name(loss):
+        shown = "The default loss" if loss is None else f"The loss {loss_name(loss)!r}"
+        raise ValueError(
+            f"{shown} compares each output with its column of y, but {what} has {n_units} output "
+            f"units and y has {columns}. Pass a loss of your own, loss=function(y_true, y_pred)."
+        )
 
 
 def _only(outputs):

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
+import numpy as np
+import tensorflow as tf
 from keras.src.backend.common import global_state
 from tensorflow.python.framework import op_def_registry
 
@@ -62,7 +65,20 @@ def flatten_layers(layer) -> list:
 
 def build_for_training(model, like: tuple) -> None:
     """Build a compiled model, its loss and its metrics for data like ``(x, y, sample_weight)``."""
-    model._symbolic_build(data_batch=like)
+    model._symbolic_build(data_batch=keras.tree.map_structure(_without_objects, like))
+
+
+def _without_objects(array):
+    """Return an array as it is, but strings, which numpy has as objects, as a tensor."""
+    is_object = isinstance(array, np.ndarray) and array.dtype.kind == "O"
+    return tf.convert_to_tensor(array) if is_object else array
+
+
+def lookup_tables(model) -> list:
+    """Return the handles of the tables in which the layers of a model look words up."""
+    values = (value for layer in flatten_layers(model) for value in vars(layer).values())
+    table = tf.saved_model.experimental.TrackableResource
+    return [value.resource_handle for value in values if isinstance(value, table)]
 
 
 def takes_training(model) -> bool:

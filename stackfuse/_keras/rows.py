@@ -53,10 +53,16 @@ class Rows:
     @property
     def inputs(self) -> dict[str, Any]:
         """The symbolic inputs by name; none of a model that does not declare them."""
-        if self.structure is None or isinstance(self.structure, dict):
-            return dict(self.structure or {})
-        several = isinstance(self.structure, list | tuple)
-        return {tensor.name: tensor for tensor in (self.structure if several else [self.structure])}
+        return self.inputs_of(self.model)
+
+    @staticmethod
+    def inputs_of(model) -> dict[str, Any]:
+        """Return the symbolic inputs of a model by name."""
+        structure = input_structure(model)
+        if structure is None or isinstance(structure, dict):
+            return dict(structure or {})
+        several = isinstance(structure, list | tuple)
+        return {tensor.name: tensor for tensor in (structure if several else [structure])}
 
     @property
     def bytes_per_row(self) -> int:
@@ -87,7 +93,7 @@ class Rows:
             shown, source = f"X[{name!r}]", self.X[name]
         array = _select(source, rows)
         if tensor is None:  # whole numbers may be those of words or places, and stay exact
-            whole = array.dtype.kind in "iu"
+            whole = array.dtype.kind in "iuO"  # and so do strings
             return array if whole else _cast(array, self.model.compute_dtype, shown, self.model)
         array = _of_rank(_cast(array, tensor.dtype, shown, self.model), len(tensor.shape))
         limits = limits_of(self.model).inputs.get(tensor.name)
@@ -120,6 +126,14 @@ def _select(array, rows) -> np.ndarray:
 
 def _cast(array: np.ndarray, dtype: Any, name: str, model) -> np.ndarray:
     """Return the array in another dtype; refuse if that changes a value for the worse."""
+    if (dtype == "string") != (array.dtype.kind == "O"):
+        one, other = ("strings", "numbers") if dtype == "string" else ("numbers", "strings")
+        raise ValueError(
+            f"The model {model.name!r} takes {one}, but {name} holds {other}. Pass {one}, or "
+            f"declare keras.Input(dtype={'float32' if one == 'strings' else 'string'!r})."
+        )
+    if dtype == "string":
+        return array
     wanted = np.dtype(dtype if dtype != "bfloat16" else "float32")
     if array.dtype == wanted:
         return array

@@ -10,6 +10,7 @@ from keras import ops
 from stackfuse._core import messages, targets
 from stackfuse._keras.architecture import last_activation
 from stackfuse._keras.outputs import Outputs, read_outputs
+from stackfuse._keras.prediction_part import Part, refuse_part
 from stackfuse._keras.rows import Rows
 
 
@@ -27,6 +28,15 @@ class SeveralOutputs:
 
     parts: tuple[Outputs, ...]
     names: tuple[str, ...] | None = None
+
+    def showing(self, part: Part | None) -> "SeveralOutputs":
+        """See :meth:`Outputs.showing`; a part is chosen of a single output only."""
+        refuse_part(part, len(self.parts))
+        return self
+
+    def trained_with(self, loss: Any, *, y_is_column: bool) -> "SeveralOutputs":
+        """See :meth:`Outputs.trained_with`; each loss compares its columns."""
+        return self
 
     @property
     def task(self) -> targets.Task:
@@ -74,7 +84,12 @@ AnyOutputs = Outputs | SeveralOutputs
 
 
 def read_network(
-    model, X, task: targets.Task, target_info: dict[str, Any], loss: Any
+    model,
+    X,
+    task: targets.Task,
+    target_info: dict[str, Any],
+    loss: Any,
+    part: Part | None = None,
 ) -> AnyOutputs:
     """Return what the outputs of a network mean.
 
@@ -89,6 +104,8 @@ def read_network(
         What a builder's `meta` says about y.
     loss : str, callable, keras.losses.Loss, list or dict of these, or None
         What the model is trained with.
+    part : int, slice, list of int, callable or None, default=None
+        Which part of a single output is the prediction.
 
     Returns
     -------
@@ -107,12 +124,13 @@ def read_network(
     if keys and len(keys) != len(shapes):  # a subclassed model need not name its outputs
         keys = None
     if len(shapes) > 1:
+        refuse_part(part, len(shapes))
         _check_order(target_info.get("y_columns_"), keys)
     activations = [last_activation(model, place) for place in places]
     losses = _loss_per_output(loss, len(shapes), keys)
     tasks = _tasks(model.name, task, target_info, shapes)
     parts = tuple(
-        read_outputs(what, part_task, n_outputs, shape, activation, part_loss)
+        read_outputs(what, part_task, n_outputs, shape, activation, part_loss, part)
         for what, (part_task, n_outputs), shape, activation, part_loss in zip(
             _subjects(len(shapes), keys), tasks, shapes, activations, losses
         )

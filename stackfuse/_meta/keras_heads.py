@@ -101,6 +101,7 @@ class _HeadParameters(prediction_columns.ColumnsMixin):
     """The parameters that both heads share; heads compute in float64."""
 
     _takes_sparse = False
+    _takes_strings = False
 
     model_: Any
 

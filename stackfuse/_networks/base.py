@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._core import (
     MultiInput,
     messages,
+    multi_input,
     numeric,
     sampling,
     sklearn_private,
@@ -85,6 +86,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     #: Whether X may be sparse.
     _takes_sparse = True
+
+    #: Whether X may hold strings, for networks that take them.
+    _takes_strings = True
 
     #: The names of parameters that are in no constructor, in the order in which they were set.
     _extra_names: tuple[str, ...] = ()
@@ -190,13 +194,14 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             twin._fitted = copy.copy(self._fitted)
         return twin
 
-    def fit(self, X, y, sample_weight=None, groups=None, **for_this_call):
+    def fit(self, X, y=None, sample_weight=None, groups=None, **for_this_call):
         """Train a new network, or with ``warm_start=True`` the present one further.
 
         Parameters
         ----------
-        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
-            One row per sample; the rows of an array may have any number of axes.
+        X : array-like, sparse matrix, MultiInput or dict of shape (n_samples, ...)
+            One row per sample; the rows of an array may have any number of axes, and hold strings
+            where the network takes them. A dict of arrays stands for a MultiInput.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, indicators or numbers.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -308,13 +313,15 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self, begun: BegunFit, sample_weight, groups, classes=None, for_this_call: Any = None
     ) -> BegunFit:
         """Prepare to train on X, or on those of its `rows` that y and the weights belong to."""
-        X, y, rows, reset = begun.X, begun.y, begun.rows, begun.reset
+        y, rows, reset = begun.y, begun.rows, begun.reset
+        n_rows = None if y is None or rows is not None else sklearn_private.num_samples(y)
+        X = given = multi_input.rows_given(begun.X, n_rows)
         shown = X if rows is None else rows
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
         if reset:
             self.__dict__.pop("_fitted", None)
         with self._forget_failed_fit(reset):
-            begun.X = X = self._check_rows(X, reset=reset)
+            begun.X = X = self._check_rows(given, reset=reset)
             known = None if reset else self._fitted.target.classes
             target = self._target_kind.read(y, self, known=known, classes=classes)
             if not reset:
@@ -323,6 +330,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             weights = settings.row_weights(shown, sample_weight, target, self)
             if reset:
                 self._make_network(X, rows, target)
+                sparse = self._takes_sparse
+                begun.X = X = self._fitted.check_strings(X, given, self, sparse=sparse)
             else:
                 self._check_same_building()
             for_fit = settings.checked(self.model_, len(target.numbers))
@@ -422,13 +431,20 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return X as numeric arrays whose rows have the form that was seen in fit."""
         if reset:
             self.__dict__.setdefault("_fitted", FittedNetwork())
-        return self._fitted.check_rows(X, self, reset=reset, sparse=self._takes_sparse)
+        return self._fitted.check_rows(
+            X, self, reset=reset, sparse=self._takes_sparse, takes_strings=self._takes_strings
+        )
 
     def _predict_numbers(self, X, finish: str = "predict", for_this_call: Any = None):
         """Return what the network's outputs mean for X: probabilities per class, or numbers."""
         self._check_is_fitted()
-        compute = getattr(self.outputs_, finish)
-        return self._compute(X, compute, f"{finish} {self.outputs_}", for_this_call)
+        outputs = self._meaning()
+        compute = getattr(outputs, finish)
+        return self._compute(X, compute, f"{finish} {outputs}", for_this_call)
+
+    def _meaning(self) -> Any:
+        """Return what the outputs mean, of which ``predict__output`` may choose another part."""
+        return self.outputs_.showing(self._builder().routed("predict").get("output"))
 
     def features(self, X) -> np.ndarray:
         """Return the inputs of the network's last layer: its penultimate activations.
@@ -458,7 +474,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _compute(self, X, finish: Callable, name: str, for_this_call: Any = None, **options) -> Any:
         """Return what the network, or a part of it, computes for X, finished."""
         params = self._predict_params(for_this_call)
-        rows = self._check_rows(X, reset=False)
+        names = list(self.X_shape_) if isinstance(self.X_shape_, dict) else None
+        rows = self._check_rows(multi_input.rows_for(names, X), reset=False)
         if params.get("batch_size") == -1:
             params["batch_size"] = sklearn_private.num_samples(rows)
         return self._fitted.compute(rows, self, finish, name, **options, **params)
@@ -467,6 +484,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return the ``batch_size`` to predict with, if it is not the default; -1 for all rows."""
         params = dict(self._builder().routed("predict"))
         check_for_call(self, "predict", for_this_call or {})
+        params.pop("output", None)
         params |= {n: value for n, value in (for_this_call or {}).items() if n == "batch_size"}
         if params.get("batch_size") not in (None, -1):
             numeric.check_count("predict__batch_size", params["batch_size"])

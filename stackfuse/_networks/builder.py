@@ -110,7 +110,9 @@ class Builder(ABC):
                     )
             compiled = network.compiled and network.loss is not None
             loss = network.loss if compiled else compile_kwargs["loss"]
-            outputs = several_outputs.read_network(network, X, target.task, target.info, loss)
+            part = self.routed("predict").get("output")
+            outputs = several_outputs.read_network(network, X, target.task, target.info, loss, part)
+            outputs = outputs.trained_with(loss, y_is_column=target.is_column)
             if not compiled:
                 if isinstance(self.metrics, str) and isinstance(
                     outputs, several_outputs.SeveralOutputs

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from stackfuse._core import MultiInput, multi_input, shared_checks, targets
+from stackfuse._core import MultiInput, multi_input, shared_checks, strings, targets
 from stackfuse._keras import Rows, own_code
 from stackfuse._networks.target import Target
 from stackfuse._training import prediction
@@ -32,6 +32,8 @@ class FittedNetwork:
     history_ : dict of str to list of float
     input_columns : dict of str to list
         The column names of the inputs that are frames, if X has several inputs.
+    string_inputs : frozenset of str
+        The names of the inputs that take strings; "X" where X is one array.
     y_is_column : bool
     target : Target
         That of the first fit, without rows.
@@ -54,6 +56,7 @@ class FittedNetwork:
     outputs_: Any
     history_: dict[str, list[float]]
     input_columns: dict[str, list]
+    string_inputs: frozenset[str]
     y_is_column: bool
     target: Target
     run_seed: int
@@ -62,8 +65,8 @@ class FittedNetwork:
     optimizer_state: list
     seen_rows: list[bytes]
 
-    def check_rows(self, X, owner, *, reset: bool, sparse: bool):
-        """Return X as numeric arrays whose rows have the form that was seen in fit.
+    def check_rows(self, X, owner, *, reset: bool, sparse: bool, takes_strings: bool = False):
+        """Return X as arrays whose rows have the form that was seen in fit.
 
         Parameters
         ----------
@@ -74,25 +77,33 @@ class FittedNetwork:
             Whether X sets the form.
         sparse : bool
             Whether X may be sparse.
+        takes_strings : bool, default=False
+            Whether X may hold strings when it sets the form. Whether the network takes them shows
+            when it is built; see :meth:`check_strings`.
         """
-        if reset or isinstance(X, MultiInput):
-            return self._checked(X, owner, reset, sparse)
-        names = getattr(self, "feature_names_in_", None)
-        form = (self.X_shape_, None if names is None else tuple(names), sparse)
-        return shared_checks.checked(X, form, lambda: self._checked(X, owner, reset, sparse))
 
-    def _checked(self, X, owner, reset: bool, sparse: bool) -> Any:
+        def check() -> Any:
+            return self._check(X, owner, reset, sparse, takes_strings)
+
+        if reset or isinstance(X, MultiInput):
+            return check()
+        names = getattr(self, "feature_names_in_", None)
+        form = (self.X_shape_, None if names is None else tuple(names), sparse, self.string_inputs)
+        return shared_checks.checked(X, form, check)
+
+    def _check(self, X, owner, reset: bool, sparse: bool, takes_strings: bool) -> Any:
         if isinstance(X, MultiInput):
-            X = self._check_inputs(X, owner, reset=reset)
+            X = self._check_inputs(X, owner, reset=reset, takes_strings=takes_strings)
+        elif self._reads_strings("X", X, reset=reset, takes_strings=takes_strings):
+            if reset:
+                self.n_features_in_ = 1  # of texts in one axis scikit-learn does not tell
+            if np.ndim(X) > 1:
+                validate_data(owner, X, reset=reset, skip_check_array=True)
+            X = strings.as_objects(X) if reset else strings.check_strings(X, owner)
         else:
             if not reset:
                 self._check_axes(X, owner)
-            settings = {"reset": reset, "dtype": "numeric", "allow_nd": True}
-            try:
-                X = validate_data(owner, X, **settings, accept_sparse="csr" if sparse else False)
-            except ValueError as error:
-                raise multi_input.say_where_missing(error, X, owner) from None
-            multi_input.check_numeric(X, owner)
+            X = self._check_numbers(X, owner, reset=reset, sparse=sparse)
         if reset:
             self.X_shape_ = multi_input.row_shapes(X)
         else:
@@ -112,7 +123,63 @@ class FittedNetwork:
                 f"shape {self.X_shape_}."
             )
 
-    def _check_inputs(self, X: MultiInput, owner, *, reset: bool) -> MultiInput:
+    def check_strings(self, X, given, owner, *, sparse: bool):
+        """Return the X that has set the form as the network takes it, now that this is built.
+
+        Strings that the network does not take are read as numbers, if that is what they are.
+
+        Parameters
+        ----------
+        X : array or MultiInput
+            As :meth:`check_rows` has returned it.
+        given : array-like or MultiInput
+            As the user has passed it.
+        owner : estimator
+        sparse : bool
+            Whether X may be sparse.
+        """
+        arrays = X.arrays if isinstance(X, MultiInput) else {"X": X}
+        found = {name for name, array in arrays.items() if array.dtype.kind == "O"}
+        declared = Rows(X, self.model_).inputs
+        if declared:
+            of_strings = {name for name, tensor in declared.items() if tensor.dtype == "string"}
+            if not isinstance(X, MultiInput):
+                of_strings = {"X"} if of_strings else set()
+        else:
+            of_strings = found
+        self.string_inputs = frozenset(of_strings)
+        if not found | of_strings:
+            return X
+        if isinstance(X, MultiInput):
+            return self._check_inputs(given, owner, reset=False, takes_strings=False)
+        if of_strings:
+            return strings.check_strings(given, owner)
+        try:
+            return self._check_numbers(given, owner, reset=False, sparse=sparse)
+        except ValueError as error:
+            raise ValueError(
+                f"The network takes numbers, but X holds strings: {error} Encode text and category "
+                "columns first, for example with a ColumnTransformer, or let the network take "
+                "strings, keras.Input(..., dtype='string')."
+            ) from None
+
+    def _reads_strings(self, name: str, X, *, reset: bool, takes_strings: bool) -> bool:
+        """Whether an input is to be read as strings."""
+        if reset:
+            return takes_strings and strings.holds_strings(X)
+        return name in vars(self).get("string_inputs", ())
+
+    def _check_numbers(self, X, owner, *, reset: bool, sparse: bool):
+        settings = {"reset": reset, "dtype": "numeric", "allow_nd": True}
+        try:
+            X = validate_data(owner, X, **settings, accept_sparse="csr" if sparse else False)
+        except ValueError as error:
+            raise multi_input.say_where_missing(error, X, owner) from None
+        return multi_input.check_numeric(X, owner)
+
+    def _check_inputs(
+        self, X: MultiInput, owner, *, reset: bool, takes_strings: bool
+    ) -> MultiInput:
         columns = X.columns
         if reset:
             self.n_features_in_, self.input_columns = len(X.arrays), columns
@@ -122,7 +189,18 @@ class FittedNetwork:
                     f"X[{name!r}] has the columns {columns[name]}, but was fitted with "
                     f"{self.input_columns[name]}, in this order."
                 )
-        return multi_input.check_multi_input(X, owner)
+        checked = {}
+        for name, array in X.arrays.items():
+            if self._reads_strings(name, array, reset=reset, takes_strings=takes_strings):
+                shown = f"X[{name!r}]"
+                checked[name] = (
+                    strings.as_objects(array)
+                    if reset
+                    else strings.check_strings(array, owner, shown)
+                )
+            else:
+                checked[name] = multi_input.check_numbers(array, owner, name)
+        return MultiInput(**checked)
 
     def compute(self, rows, owner, finish: Callable, name: str, **options) -> Any:
         """Return what the network, or a part of it, computes for checked rows.

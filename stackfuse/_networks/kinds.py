@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import r2_score
 
 from stackfuse._keras import several_outputs
 from stackfuse._networks.base import NetworkEstimator
@@ -130,10 +131,44 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         Returns
         -------
         predictions : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            As many axes as the y of fit, float64.
+            As many axes as the y of fit, float64. Where ``predict__output`` chooses another
+            number of columns than y has, one column has one axis, and several have two.
         """
         numbers: Any = self._predict_numbers(X, for_this_call=for_this_call)
-        return numbers[:, 0] if self._y_is_column else numbers
+        return numbers[:, 0] if self._is_column(numbers.shape[1]) else numbers
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Return R2, the coefficient of determination of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        r2 : float
+
+        Raises
+        ------
+        ValueError
+            If the prediction has another number of columns than y.
+        """
+        predictions = self.predict(X)
+        widths = [np.atleast_2d(np.asarray(table).T).shape[0] for table in (y, predictions)]
+        if widths[0] != widths[1]:
+            raise ValueError(
+                f"score compares the columns of y with those of the prediction, but y has "
+                f"{widths[0]} and the prediction {widths[1]}. Choose as many with "
+                "predict__output=, or score by a function of your own, scoring=."
+            )
+        return float(r2_score(y, predictions, sample_weight=sample_weight))
+
+    def _is_column(self, n_columns: int) -> bool:
+        """Whether predictions of so many columns are returned in one axis."""
+        several = self._fitted.target.task == "multioutput"
+        return n_columns == 1 and (several or self._y_is_column)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -154,7 +154,7 @@ def check_names(owner, builder, names: Iterable[str]) -> None:
         "model": arguments,
         "compile": set(inspect.signature(keras.Model.compile).parameters) - {"self"},
         "fit": set(inspect.signature(keras.Model.fit).parameters) - {"self"},
-        "predict": {"batch_size"},
+        "predict": {"batch_size", "output"},
     }
     for name in sorted(names):
         route, _, routed = name.partition("__")

@@ -71,6 +71,10 @@ class KerasClassifier(NetworkClassifier):
         ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__validation_freq``,
         ``predict__batch_size``, ...; ``run_eagerly`` and ``validation_batch_size`` also by
         themselves.
+        ``predict__output`` says which part of the last layer is the prediction: the number of a
+        column, a slice or a list of numbers, or a function of the outputs in ``keras.ops``. With
+        it, a loss of your own may take outputs of another width than y: a mean and a variance,
+        quantiles, or one output for a time and an event. It is given y as you pass it.
         Losses, metrics and callbacks may be classes, made with ``loss__``, ``metrics__`` and
         ``callbacks__`` settings: ``callbacks=EarlyStopping, callbacks__patience=3``; losses and
         metrics also names: ``loss="huber", loss__delta=0.5``.

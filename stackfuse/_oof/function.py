@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from stackfuse._core import errors, sklearn_private, targets
+from stackfuse._core import errors, multi_input, sklearn_private, targets
 from stackfuse._oof.bases import check_weights, named_bases, networks_from_files, route, router_of
 from stackfuse._oof.contributions import FEATURES, contribution
 from stackfuse._oof.fitting import BaseFitter, FitOptions, Fits, Report, no_report
@@ -111,6 +111,7 @@ default="auto"
     bases = named_bases(networks_from_files(estimators, classifier=classifier))
     if not bases:
         raise ValueError("estimators is empty: pass a list of (name, estimator).")
+    X = multi_input.rows_given(X, sklearn_private.num_samples(y))
     targets.check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
     (X,) = indexable(X)
     y, classes = _encoded(y, classifier, owner=bases[0][1])
@@ -272,8 +273,11 @@ def _as_table(prediction, estimator) -> np.ndarray:
 
 
 def _scores(table: np.ndarray, y: np.ndarray, method: str, classes) -> dict[str, float]:
-    """Score one fold's predictions, higher is better but for the log-loss; of features nothing."""
-    if method == FEATURES:
+    """Score one fold's predictions, higher is better but for the log-loss.
+
+    Features, and regressions with another number of columns than y, have no score.
+    """
+    if method == FEATURES or (classes is None and table.size != y.size):
         return {}
     if classes is None and y.dtype.kind == "f":
         return {"r2": r2_score(y, table) if len(y) > 1 else np.nan}

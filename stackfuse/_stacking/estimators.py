@@ -220,7 +220,10 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
             column.method in (prediction_columns.PASSED, contributions.FEATURES)
             for column in columns
         )
-        return RidgeCV() if more else self._default_final()
+        y = np.asarray(self.oof_.y)
+        width = 1 if y.ndim == 1 else y.shape[1]
+        unlike_y = any(len(own) != width for _, own in self._columns_by_base())
+        return RidgeCV() if more or unlike_y else self._default_final()
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
         y = targets.check_target(y, classifier=False, owner=self)

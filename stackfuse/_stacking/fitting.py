@@ -15,7 +15,14 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core import MultiInput, progress, sampling, sklearn_private, targets
+from stackfuse._core import (
+    MultiInput,
+    multi_input,
+    progress,
+    sampling,
+    sklearn_private,
+    targets,
+)
 from stackfuse._meta import set_columns
 from stackfuse._oof import FitOptions, Plan, bases, jobs, prediction_columns, run
 from stackfuse._stacking.fitted import SAMPLE_ROWS, FittedStack
@@ -84,7 +91,7 @@ class Stack(CallbackSupportMixin, FittedStack):
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
         """Check y; return what the estimators are trained on, and the classes of a single label."""
 
-    def fit(self, X, y, *, groups=None, **fit_params):
+    def fit(self, X, y=None, *, groups=None, **fit_params):
         """Train the bases out-of-fold, the meta-learner on their predictions, and refit the bases.
 
         Parameters
@@ -117,6 +124,7 @@ class Stack(CallbackSupportMixin, FittedStack):
     @with_callbacks
     def _fit(self, X, y, groups, fit_params):
         sklearn_private.raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
+        X = multi_input.rows_given(X, None if y is None else sklearn_private.num_samples(y))
         targets.check_same_length(
             X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight")
         )

@@ -152,6 +152,8 @@ class _Judged:
         method, said = self.oof.columns[places[0]].method, self.oof.predictions[:, places]
         if method == contributions.FEATURES:
             return None, said
+        if not self.classifier and said.shape[1] != self.y.size / len(self.y):
+            return None, said  # a spread or quantiles beside the prediction, for example
         if not self.classifier:
             return scorers.NumbersAsX(), said if self.y.ndim == 2 else said[:, 0]
         classes = np.arange(self.y.shape[1] if self.labels else self.y.max() + 1)

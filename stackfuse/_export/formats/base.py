@@ -29,6 +29,9 @@ class Format(ABC):
     precisions : tuple of str
         The precisions in which its graphs can compute, the default first.
     takes_strings : bool
+        Whether its inputs can be strings.
+    reads_text : bool
+        Whether Keras networks of strings can be in it, with layers that cut, look up and hash them.
     extra : str or None
         The extra of this package that installs the needed packages.
     packages : tuple of str
@@ -45,6 +48,7 @@ class Format(ABC):
     runtime: ClassVar[Runtime]
     precisions: ClassVar[tuple[str, ...]] = ("float64", "float32")
     takes_strings: ClassVar[bool] = True
+    reads_text: ClassVar[bool] = True
     extra: ClassVar[str | None] = None
     packages: ClassVar[tuple[str, ...]] = ()
     companions: ClassVar[tuple[str, ...]] = ()

@@ -21,6 +21,7 @@ class _LiteRT(Format):
     runtime = Runtime("ai_edge_litert")
     precisions = ("float32",)
     takes_strings = False
+    reads_text = False
     extra = "litert"
     packages = ("ai_edge_litert",)
 

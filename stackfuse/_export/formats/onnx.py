@@ -20,6 +20,7 @@ class _Onnx(Format):
     name = "onnx"
     suffix = ".onnx"
     title = "ONNX"
+    reads_text = False
     runtime = Runtime("onnxruntime")
     extra = "onnx"
     packages = ("onnx", "onnxruntime", "tf2onnx")

@@ -20,6 +20,7 @@ class _OpenVINO(Format):
     runtime = Runtime("openvino")
     precisions = ("float32",)
     takes_strings = False
+    reads_text = False
     extra = "openvino"
     packages = ("openvino",)
     companions = (".bin",)

@@ -8,12 +8,16 @@ from keras import ops
 
 from stackfuse._core import NotConvertible
 
+#: What stands for a missing value in a column of strings.
+MISSING = "<NA>"
+
 
 @dataclass(frozen=True)
 class StringColumn:
     """A column of strings, some of which stand for other words.
 
-    No format can rewrite strings. Instead, a lookup of words takes their substitutes into account.
+    Not all formats can rewrite strings. Instead, a lookup of words takes their substitutes into
+    account.
 
     Attributes
     ----------
@@ -42,13 +46,20 @@ class StringColumn:
             self.tensor, {**self.read_as, **dict.fromkeys(self.spellings(word), by)}
         )
 
+    def rewritten(self):
+        """Return the strings as they are to be read, for what does not look them up."""
+        tensor = self.tensor
+        for string, meaning in self.read_as.items():
+            tensor = ops.where(ops.equal(self.tensor, string), meaning, tensor)
+        return tensor
+
 
 class Frame:
     """Columns of X by name, as a data frame has them.
 
     Parameters
     ----------
-    columns : dict of hashable to KerasTensor of shape (batch, 1), or Words
+    columns : dict of hashable to KerasTensor of shape (batch, 1), or StringColumn
         Numbers in the graph's precision, or strings.
     """
 
@@ -69,6 +80,24 @@ class Frame:
         """Return the columns at some places."""
         names = self.names
         return Frame({names[k]: self.columns[names[k]] for k in places})
+
+    def strings(self, wanted_by: str):
+        """Return all columns as one tensor of strings, shape (batch, n_columns).
+
+        Raises
+        ------
+        NotConvertible
+            If a column holds numbers.
+        """
+        tensors = []
+        for name, column in self.columns.items():
+            if column.dtype != "string":
+                raise NotConvertible(
+                    f"{wanted_by} takes strings, but the column {name!r} holds numbers: give it "
+                    "the columns of strings alone, for example by a ColumnTransformer."
+                )
+            tensors.append(StringColumn.of(column).rewritten())
+        return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=1)
 
     def numbers(self, wanted_by: str):
         """Return all columns as one tensor of numbers, shape (batch, n_columns).

@@ -17,6 +17,7 @@ from sklearn.utils import get_tags
 from stackfuse._core import MultiInput
 from stackfuse._export.graph.arithmetic import constant
 from stackfuse._export.graph.build import current_build
+from stackfuse._export.graph.frame import MISSING
 
 #: The label of a row that is refused.
 NO_CLASS = -1
@@ -75,7 +76,8 @@ def refuse_as(estimator, x, method: str) -> None:
     Parameters
     ----------
     estimator : fitted estimator
-    x : tensor of numbers, shape (batch, ...), or dict of such
+    x : tensor, shape (batch, ...), or dict of such
+        Those of strings stay as they are.
     method : str
         See :func:`stackfuse.convert`.
     """
@@ -86,6 +88,16 @@ def refuse_as(estimator, x, method: str) -> None:
     refuse_where_raising(answer, x, takes_missing=get_tags(estimator).input_tags.allow_nan)
 
 
+def refuse_missing_strings(x) -> None:
+    """Refuse rows that lack a string, for an estimator that takes strings.
+
+    Parameters
+    ----------
+    x : tensor of strings, shape (batch, ...)
+    """
+    refuse_rows(ops.reshape(ops.equal(x, MISSING), (-1, int(np.prod(x.shape[1:], dtype=int)))))
+
+
 def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
     """Refuse rows with NaN, infinity or a number above float32, if a function raises for them.
 
@@ -93,11 +105,14 @@ def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
     ----------
     answer : callable
         Takes rows, and raises if it refuses them.
-    x : tensor of numbers, shape (batch, ...), or dict of such
+    x : tensor, shape (batch, ...), or dict of such
+        Those of strings stay as they are.
     takes_missing : bool
         Whether it is known to take NaN.
     """
-    tensors = list(x.values()) if isinstance(x, dict) else [x]
+    tensors = [t for t in (x.values() if isinstance(x, dict) else [x]) if t.dtype != "string"]
+    if not tensors:
+        return
     known = frozenset.intersection(*map(_refused_numbers, tensors))
     refused = set()
     if not known.issuperset({"missing", "infinite", "too large"}):
@@ -148,7 +163,8 @@ def _raises(answer: Callable, x, number: float) -> bool:
     """Whether a function refuses a row in which every value is the given number."""
 
     def row(tensor) -> np.ndarray:
-        return np.full((1, *tensor.shape[1:]), number)
+        shape = (1, *tensor.shape[1:])
+        return np.full(shape, "", object) if tensor.dtype == "string" else np.full(shape, number)
 
     rows = MultiInput(**{n: row(t) for n, t in x.items()}) if isinstance(x, dict) else row(x)
     try:

@@ -13,12 +13,10 @@ from stackfuse._core import (
     MultiInput,
     NotConvertible,
     multi_input,
+    strings,
 )
-from stackfuse._export.graph.frame import Frame
+from stackfuse._export.graph.frame import MISSING, Frame
 from stackfuse._export.graph.names import input_names
-
-#: The string for a missing value in a column of strings.
-MISSING = "<NA>"
 
 
 @dataclass(frozen=True)
@@ -55,21 +53,34 @@ class Signature:
     inputs: dict[str, Input]
 
     @classmethod
-    def of_shape(cls, shape: Any, precision: str) -> "Signature":
-        """Return the signature for rows of one shape, or of one shape per name."""
+    def of_shape(cls, shape: Any, precision: str, of_strings: Any = ()) -> "Signature":
+        """Return the signature for rows of one shape, or of one shape per name.
+
+        Parameters
+        ----------
+        shape : tuple of int, or dict of str to tuple of int
+        precision : str
+            The dtype of numbers.
+        of_strings : collection of str, default=()
+            The names of the inputs that hold strings; "X" where there is one array.
+        """
         if isinstance(shape, dict):
             names = input_names(shape)
-            arrays = {names[n]: Input(tuple(s), precision, n) for n, s in shape.items()}
+            dtypes = {name: "string" if name in of_strings else precision for name in shape}
+            arrays = {names[n]: Input(tuple(s), dtypes[n], n) for n, s in shape.items()}
             return cls("several", arrays)
-        return cls("table", {"x": Input(tuple(shape), precision)})
+        dtype = "string" if "X" in of_strings else precision
+        return cls("table", {"x": Input(tuple(shape), dtype)})
 
     @classmethod
     def of_rows(cls, X, precision: str) -> "Signature":
         """Return the signature for rows like the given ones."""
         if isinstance(X, MultiInput):
-            return cls.of_shape(multi_input.row_shapes(X), precision)
+            of_strings = [name for name, part in X.arrays.items() if strings.holds_strings(part)]
+            return cls.of_shape(multi_input.row_shapes(X), precision, of_strings)
         if not hasattr(X, "columns"):
-            return cls.of_shape(np.shape(X)[1:], precision)
+            of_strings = ["X"] if strings.holds_strings(X) else []
+            return cls.of_shape(np.shape(X)[1:], precision, of_strings)
         frame = as_pandas(X)
         dtypes = [_dtype_of(frame.iloc[:, k], precision) for k in range(frame.shape[1])]
         if "string" not in dtypes:
@@ -154,11 +165,11 @@ def _as_array(X, entry: Input) -> np.ndarray:
     if issparse(X):
         X = X.toarray()
     if entry.dtype == "string":
-        words = np.asarray(X, object)
+        words = strings.as_objects(X)
         if np.any(words[~pd.isna(words)] == MISSING):
             raise NotConvertible(
-                f"The column {entry.column!r} holds the string {MISSING!r}, which stands for a "
-                "missing value in the graph: make it None, or another word, before the fit."
+                f"The column {entry.column or 'X'!r} holds the string {MISSING!r}, which stands "
+                "for a missing value in the graph: make it None, or another word, before the fit."
             )
         return np.where(pd.isna(words), MISSING, words)
     if isinstance(X, pd.DataFrame):

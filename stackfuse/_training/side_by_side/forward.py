@@ -145,6 +145,8 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
     """
     name = forwards[0].model.name
     handles = {id(variable.handle) for variable in own}
+    for forward in forwards:  # tables never change
+        handles |= {id(handle) for handle in private.lookup_tables(forward.model)}
     resources = [t for t, _ in graph.captures if t.dtype in (tf.resource, tf.variant)]
     if any(forward.changes for forward in forwards) or any(
         id(tensor) not in handles for tensor in resources

@@ -88,17 +88,30 @@ def _selector(estimator, x, method):
 
 
 def _transform(owner, transformer, x):
-    """Return x transformed by a part of an estimator, as numbers."""
+    """Return what a part of an estimator makes of x: numbers, or a frame of strings alone."""
     if not (isinstance(transformer, str) and transformer == "passthrough"):
         x = convert(transformer, x, "transform")
+    if isinstance(x, Frame) and all(column.dtype == "string" for column in columns_of(x)):
+        return x
     return x.numbers(wanted_by=type(owner).__name__) if isinstance(x, Frame) else x
 
 
 def _times_weight(x, weight: float | None):
-    return x if weight is None else x * exact_constants(x, np.full(x.shape[1], weight))[0]
+    if weight is None:
+        return x
+    if isinstance(x, Frame):
+        raise NotConvertible("transformer_weights multiply numbers, but a column holds strings.")
+    return x * exact_constants(x, np.full(x.shape[1], weight))[0]
 
 
 def _side_by_side(estimator, blocks: list):
     if not blocks:
         raise NotConvertible(f"{type(estimator).__name__} returns no columns.")
-    return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
+    if len(blocks) == 1:
+        return blocks[0]
+    if all(isinstance(block, Frame) for block in blocks):
+        parts = enumerate(blocks)
+        return Frame({(k, name): c for k, part in parts for name, c in part.columns.items()})
+    name = type(estimator).__name__
+    tensors = [x.numbers(wanted_by=name) if isinstance(x, Frame) else x for x in blocks]
+    return ops.concatenate(tensors, axis=1)

@@ -23,12 +23,19 @@ from stackfuse._export.graph.convert import (
     once,
     unsupported,
 )
+from stackfuse._export.graph.frame import Frame
 from stackfuse._export.graph.graph import Graph, assemble_graph
-from stackfuse._export.graph.masks import refuse_rows, refuse_where_raising
+from stackfuse._export.graph.masks import (
+    refuse_as,
+    refuse_missing_strings,
+    refuse_rows,
+    refuse_where_raising,
+)
 from stackfuse._export.graph.signature import Signature
 from stackfuse._export.live_networks import call_live
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._keras import (
+    Rows,
     copies,
     input_structure,
     penultimate,
@@ -40,8 +47,9 @@ from stackfuse._networks import (
 from stackfuse._oof import Aligned, contributions
 
 
-@converter_for(NetworkClassifier)
+@converter_for(NetworkClassifier, frames=True)
 def _classifier(estimator, x, method):
+    x = _taken(estimator, x, method)
     if method == contributions.FEATURES:
         return _features(estimator, x)
     if method == "decision_function":
@@ -61,14 +69,15 @@ def _classifier(estimator, x, method):
     return first_largest(probabilities)
 
 
-@converter_for(NetworkRegressor)
+@converter_for(NetworkRegressor, frames=True)
 def _regressor(estimator, x, method):
+    x = _taken(estimator, x, method)
     if method == contributions.FEATURES:
         return _features(estimator, x)
     if method != "predict":
         raise unsupported(estimator, method)
     y = _outputs(estimator, x, "predict")
-    return as_vector(y) if estimator._y_is_column else y
+    return as_vector(y) if estimator._is_column(y.shape[1]) else y
 
 
 @converter_for(Aligned)
@@ -85,22 +94,46 @@ def graph_of_model(trained: TrainedModel, build: Build) -> Graph:
 
     Rows that the model does not take have an output of NaN.
     """
+    several = isinstance(trained.row_shape, dict)
+    declared = Rows.inputs_of(trained.model)
+    of_strings = {n if several else "X" for n, t in declared.items() if t.dtype == "string"}
 
     def outputs_of(x) -> dict[str, Any]:
+        _refuse_missing_strings(x)
         refuse_where_raising(trained.predict, x, takes_missing=False)
         y = keras.tree.flatten(_run_network(trained.model, x))[0]
         return {"prediction": ops.cast(y, build.precision)}
 
-    return assemble_graph(outputs_of, Signature.of_shape(trained.row_shape, build.precision), build)
+    signature = Signature.of_shape(trained.row_shape, build.precision, of_strings)
+    return assemble_graph(outputs_of, signature, build)
+
+
+@once
+def _taken(estimator, x, method):
+    """Return x as the estimator takes it, and refuse the rows that it refuses."""
+    if isinstance(x, Frame):
+        name = type(estimator).__name__
+        if "X" in estimator._fitted.string_inputs:
+            x = x.strings(wanted_by=f"The network of {name}")
+        else:
+            x = x.numbers(wanted_by=name)
+    _refuse_missing_strings(x)
+    refuse_as(estimator, x, method)
+    return x
+
+
+def _refuse_missing_strings(x) -> None:
+    for tensor in x.values() if isinstance(x, dict) else [x]:
+        if tensor.dtype == "string":
+            refuse_missing_strings(tensor)
 
 
 def _outputs(estimator, x, meaning: str):
     """Return the network's predictions or decisions in the graph's precision."""
     if current_build().live:
         return call_live(estimator, _network_inputs(estimator.model_, x), meaning)
-    return getattr(estimator.outputs_, meaning)(
-        _network_outputs(estimator, x), current_build().precision
-    )
+    numbers = _network_outputs(estimator, x)
+    return getattr(estimator._meaning(), meaning)(numbers, current_build().precision)
 
 
 @once
@@ -164,6 +197,13 @@ def _as_declared(network, wanted, x):
         raise NotConvertible(
             f"The network {network.name!r} takes rows of shape {tuple(declared)}, "
             f"but the graph gives it {tuple(given)}."
+        )
+    if "string" in (wanted.dtype, x.dtype):
+        if wanted.dtype == x.dtype:
+            return x
+        kinds = [t.dtype if t.dtype == "string" else "number" for t in (wanted, x)]
+        raise NotConvertible(
+            f"The network {network.name!r} takes {kinds[0]}s, but the graph gives it {kinds[1]}s."
         )
     if "int" in wanted.dtype and "float" in x.dtype:
         whole, wrong = whole_numbers(x, wanted.dtype)
