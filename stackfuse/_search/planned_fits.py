@@ -1,9 +1,11 @@
 """Fits of candidates on folds, made by an engine before scikit-learn asks for them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from sklearn.base import clone
@@ -13,8 +15,12 @@ from stackfuse._oof import engines, jobs
 from stackfuse._search.fit_times import FitTimes
 from stackfuse._search.tasks import EvaluationTasks
 
-#: Candidates whose fits an engine is handed at once; all their models may be there at a time.
-CANDIDATES_AT_ONCE = 1
+#: Neighbours whose fits an engine is handed at once, at most; in processes it makes them all ahead.
+MOST_CANDIDATES = 8
+
+#: Names of parameters that leave the shapes of a network alone. Neighbours that differ in no others
+#: are handed over together; whether they are trained together the engine decides.
+_SAME_SHAPES = re.compile("optimizer|learning_rate|decay|dropout|momentum|random_state|seed")
 
 
 @dataclass
@@ -90,10 +96,15 @@ class PlannedFits:
             if self._handed:
                 self._run_on()
             else:
-                first = number // len(self.folds)
-                for candidate in range(len(self.candidates))[first : first + CANDIDATES_AT_ONCE]:
+                for candidate in self._alike(number // len(self.folds)):
                     self._hand_over(candidate)
                 self._start()
+
+    def _alike(self, first: int) -> list[int]:
+        """Return a candidate, and those after it that may be trained in the same graph."""
+        shapes = _shaping(self.candidates[first])
+        places = range(first, min(first + MOST_CANDIDATES, len(self.candidates)))
+        return list(takewhile(lambda place: _shaping(self.candidates[place]) == shapes, places))
 
     def _hand_over(self, candidate: int) -> None:
         n_folds = len(self.folds)
@@ -161,3 +172,8 @@ class PlannedFits:
                 metadata=None if weight is None else {"sample_weight": weight},
             ):
                 yield
+
+
+def _shaping(params: dict[str, Any]) -> dict[str, str]:
+    """Return the parameters of a candidate that may shape its network, as texts."""
+    return {name: repr(value) for name, value in params.items() if not _SAME_SHAPES.search(name)}

@@ -40,7 +40,7 @@ class _PlannedSearch:
         self : estimator
         """
         engine = engines.engine_named(self.engine, self.n_jobs)
-        if y is None or not can_plan(self.estimator, *_values_in(getattr(self, self._space))):
+        if y is None or not can_plan(self.estimator, _values_in(getattr(self, self._space))):
             return super().fit(X, y, **params)  # pyright: ignore[reportAttributeAccessIssue]
         routed = sklearn_private.routing_enabled()
         for_fit = params if routed else {k: v for k, v in params.items() if k != "groups"}
@@ -145,7 +145,7 @@ class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
     ...     hidden = keras.layers.Dense(units, activation="relu")(inputs)
     ...     return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden))
     >>> net = sf.KerasClassifier(network, epochs=2, random_state=0)
-    >>> grid = {"model__units": [8, 16], "optimizer__learning_rate": [0.01, 0.1]}
+    >>> grid = {"model__units": [8, 16], "optimizer__learning_rate": [1e-6, 0.1]}
     >>> search = sf.GridSearchCV(net, grid, cv=3).fit(*load_iris(return_X_y=True))
     >>> search.best_params_["optimizer__learning_rate"]
     0.1

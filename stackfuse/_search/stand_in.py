@@ -7,14 +7,14 @@ the same parameters. With one job at a time scikit-learn makes the clones one af
 number of a clone says which fit it is for.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -29,13 +29,18 @@ from stackfuse._search.planned_fits import PlannedFits
 from stackfuse._search.tasks import EvaluationTasks
 
 
-def can_plan(*estimators) -> bool:
-    """Whether fits can be planned, and gain by it: one of the estimators ends in a network.
+def can_plan(estimator, values: Iterable = ()) -> bool:
+    """Whether fits can be planned, and gain by it: an estimator, or a value for one, has a network.
 
-    They cannot where joblib sends even single jobs elsewhere, as Dask's backend does.
+    They gain nothing where the estimator trains its networks by an engine of its own, as a stack
+    does. They cannot be planned where joblib sends even single jobs elsewhere, as Dask does.
     """
-    found = any(contributions.network_of(each) is not None for each in estimators)
-    return found and joblib.effective_n_jobs(1) == 1
+    if joblib.effective_n_jobs(1) != 1 or not hasattr(estimator, "get_params"):
+        return False
+    if contributions.has_engine(estimator):
+        return False
+    values = [value for value in values if isinstance(value, BaseEstimator)]
+    return any(map(contributions.holds_network, [estimator, *values]))
 
 
 @dataclass
