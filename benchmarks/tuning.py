@@ -26,8 +26,8 @@ GRID = {"model__units": [16, 32], "optimizer__learning_rate": [0.001, 0.003, 0.0
 def main(quick: bool = False) -> None:
     """Print the table; the quick one after two turns."""
     cases.warmed_up()
-    X, y = cases.table(1000)()
-    net = sf.KerasClassifier(network, epochs=10, random_state=0)
+    X, y = cases.table(2000)()
+    net = sf.KerasClassifier(network, epochs=20, random_state=0)
     found = {}
 
     def search(kind):

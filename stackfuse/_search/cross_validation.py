@@ -28,8 +28,8 @@ def cross_validate(
     return_train_score=False,
     return_estimator=False,
     return_indices=False,
-    error_score=np.nan,
-    engine="auto",
+    error_score: str | float = np.nan,
+    engine: str | engines.Engine = "auto",
 ):
     """Score an estimator on every fold.
 
@@ -113,7 +113,7 @@ def cross_val_predict(
     params=None,
     pre_dispatch="2*n_jobs",
     method="predict",
-    engine="auto",
+    engine: str | engines.Engine = "auto",
 ):
     """Predict each row by the fit on the folds that do not hold it.
 

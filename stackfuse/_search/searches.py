@@ -166,11 +166,11 @@ class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
         cv=None,
         verbose=0,
         pre_dispatch="2*n_jobs",
-        error_score=np.nan,
+        error_score: str | float = np.nan,
         return_train_score=False,
-        engine="auto",
+        engine: str | engines.Engine = "auto",
     ):
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportCallIssue]
             estimator,
             param_grid,
             scoring=scoring,
@@ -257,11 +257,11 @@ class RandomizedSearchCV(_PlannedSearch, model_selection.RandomizedSearchCV):
         verbose=0,
         pre_dispatch="2*n_jobs",
         random_state=None,
-        error_score=np.nan,
+        error_score: str | float = np.nan,
         return_train_score=False,
-        engine="auto",
+        engine: str | engines.Engine = "auto",
     ):
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportCallIssue]
             estimator,
             param_distributions,
             n_iter=n_iter,
