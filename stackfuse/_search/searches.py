@@ -170,8 +170,8 @@ class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
         return_train_score=False,
         engine: str | engines.Engine = "auto",
     ):
-        super().__init__(  # pyright: ignore[reportCallIssue]
-            estimator,
+        super().__init__(
+            estimator,  # pyright: ignore[reportCallIssue]
             param_grid,
             scoring=scoring,
             n_jobs=n_jobs,
@@ -261,8 +261,8 @@ class RandomizedSearchCV(_PlannedSearch, model_selection.RandomizedSearchCV):
         return_train_score=False,
         engine: str | engines.Engine = "auto",
     ):
-        super().__init__(  # pyright: ignore[reportCallIssue]
-            estimator,
+        super().__init__(
+            estimator,  # pyright: ignore[reportCallIssue]
             param_distributions,
             n_iter=n_iter,
             scoring=scoring,
