@@ -11,12 +11,23 @@ import memory
 import pipelines
 import prediction
 import search
+import tuning
 
 
 def main(quick: bool = False) -> None:
     """Print the tables."""
     start = time.perf_counter()
-    for part in (engines, pipelines, growth, search, prediction, exported, memory, accuracy):
+    for part in (
+        engines,
+        pipelines,
+        growth,
+        search,
+        tuning,
+        prediction,
+        exported,
+        memory,
+        accuracy,
+    ):
         part.main(quick)
         print(f"{'':20} ({(time.perf_counter() - start) / 60:.1f} minutes so far)\n", flush=True)
 

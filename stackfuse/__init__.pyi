@@ -16,6 +16,7 @@ from ._meta import (
 from ._networks import KerasClassifier, KerasRegressor
 from ._oof import OutOfFold, out_of_fold
 from ._oof.prediction_columns import ColumnsMixin
+from ._search import GridSearchCV, RandomizedSearchCV, cross_val_predict, cross_validate
 from ._stacking import StackingClassifier, StackingRegressor
 
 __version__: str
@@ -30,17 +31,21 @@ __all__ = [
     "FusionRegressor",
     "GreedyClassifier",
     "GreedyRegressor",
+    "GridSearchCV",
     "KerasClassifier",
     "KerasRegressor",
     "MultiInput",
     "NotConvertible",
     "OutOfFold",
     "ParityError",
+    "RandomizedSearchCV",
     "StackingClassifier",
     "StackingRegressor",
     "compiled",
     "convert",
     "converter_for",
+    "cross_val_predict",
+    "cross_validate",
     "engines",
     "export",
     "fuse",

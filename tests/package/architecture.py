@@ -16,7 +16,8 @@ FOLDERS = ["stackfuse", "tests", "benchmarks"]
 LINES, PARAMETERS, ENTRIES, ROOT_ENTRIES, NAMES = 60, 7, 15, 16, 12
 
 #: Their parameters are options that people know by name, and that the public interface fixes:
-#: the constructors of networks, stacks and meta-learners, and three functions.
+#: the constructors of networks, stacks and meta-learners, and two functions; and scikit-learn's
+#: searches and functions, which have their parameters from there.
 MANY_PARAMETERS = {
     "KerasClassifier.__init__",  # KerasRegressor's too
     "Stack.__init__",  # StackingClassifier, StackingRegressor
@@ -24,6 +25,10 @@ MANY_PARAMETERS = {
     "GreedyClassifier.__init__",
     "fuse",
     "out_of_fold",
+    "GridSearchCV.__init__",
+    "RandomizedSearchCV.__init__",
+    "cross_validate",
+    "cross_val_predict",
 }
 
 #: What may lie in the package beside its rooms.

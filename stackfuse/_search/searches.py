@@ -1,0 +1,278 @@
+"""Searches for parameters, as in scikit-learn; the fits of networks are made in advance."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn import model_selection
+from sklearn.base import is_classifier
+from sklearn.model_selection import check_cv
+
+from stackfuse._core import sklearn_private
+from stackfuse._oof import engines
+from stackfuse._search.stand_in import RecordedFolds, StandIn, can_plan
+from stackfuse._search.tasks import EvaluationTasks
+
+#: The attribute by which a search under way knows what stands in for its estimator.
+_STAND_IN = "_stand_in"
+
+
+class _PlannedSearch:
+    """Makes the fits of a search in advance where one of its estimators ends in a network."""
+
+    #: The name of the parameter that holds the values to search.
+    _space: str
+
+    def fit(self: Any, X, y=None, **params):
+        """Fit every candidate on every fold, and the best one on all rows.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+        **params : dict
+            For the fits, such as ``sample_weight``, for the splitter, such as ``groups``, and for
+            the scorer. What has one entry per row is cut to the rows of a fold.
+
+        Returns
+        -------
+        self : estimator
+        """
+        engine = engines.engine_named(self.engine, self.n_jobs)
+        if y is None or not can_plan(self.estimator, _values_in(getattr(self, self._space))):
+            return super().fit(X, y, **params)  # pyright: ignore[reportAttributeAccessIssue]
+        routed = sklearn_private.routing_enabled()
+        for_fit = params if routed else {k: v for k, v in params.items() if k != "groups"}
+        twin = object.__new__(type(self))
+        stand_in = StandIn(self.estimator, engine, for_fit, twin)
+        with stand_in.answering() as estimator:
+            splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+            instead = {"estimator": estimator, "cv": splitter, "n_jobs": 1, _STAND_IN: stand_in}
+            vars(twin).update(vars(self) | instead)
+            super(_PlannedSearch, twin).fit(X, y, **params)  # pyright: ignore
+        vars(self).update({k: v for k, v in vars(twin).items() if k not in instead})
+        return self
+
+    def _run_search(self: Any, evaluate_candidates, *, callback_ctx=None) -> None:
+        """Let scikit-learn evaluate candidates, whose fits are planned when it draws the folds."""
+        stand_in = vars(self).get(_STAND_IN)
+
+        def evaluate(candidate_params, cv=None, more_results=None, callback_ctx=None):
+            candidates = list(candidate_params)
+            tasks = callback_ctx and EvaluationTasks(callback_ctx)
+            plan = partial(stand_in.plan, candidates=candidates, tasks=tasks)
+            folds = RecordedFolds(cv or self.cv, plan)
+            results = evaluate_candidates(candidates, folds, more_results, tasks)
+            seconds = stand_in.seconds.reshape(len(results["params"]), -1)
+            results["mean_fit_time"] = seconds.mean(axis=1)
+            results["std_fit_time"] = seconds.std(axis=1)
+            return results
+
+        each = evaluate_candidates if stand_in is None else evaluate
+        super()._run_search(each, callback_ctx=callback_ctx)  # pyright: ignore
+
+
+def _values_in(space) -> Iterator[Any]:
+    """Yield the values in a grid, or in the lists of a distribution."""
+    for part in [space] if isinstance(space, Mapping) else space:
+        for values in part.values():
+            yield from () if hasattr(values, "rvs") or isinstance(values, str) else values
+
+
+class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
+    """Try every combination of parameter values, each on every fold.
+
+    This is scikit-learn's search, with the same parameters, attributes and results. Where the
+    estimator ends in a network, by itself or as the last step of a pipeline, the fits on all folds
+    are trained side by side. Everything else runs as in scikit-learn.
+
+    Parameters
+    ----------
+    estimator : estimator
+    param_grid : dict of str to list, or list of these
+        The values to try, by the name of the parameter.
+    scoring : str, callable, list, tuple or dict, default=None
+        How predictions are scored; by default the estimator's own ``score``.
+    n_jobs : int, default=None
+        Fits at a time, as in joblib. Networks are trained in this process as long as more of
+        them would take longer to import TensorFlow than they save.
+    refit : bool, str or callable, default=True
+        Whether the best candidate is fitted on all rows; with several scores, by which one.
+    cv : int, splitter, iterable of (train, test) or None, default=None
+        None stands for 5 folds.
+    verbose : int, default=0
+        From 2 on every fit is printed. The time of a network fitted side by side is in
+        ``cv_results_`` only.
+    pre_dispatch : int or str, default="2*n_jobs"
+        Jobs that are laid ready for other processes.
+    error_score : "raise" or float, default=nan
+        The score of a fit that fails.
+    return_train_score : bool, default=False
+        Whether the training rows are scored, too.
+    engine : {"auto", "sequential", "fused"} or Engine, default="auto"
+        How networks are fitted. "auto" trains them side by side where that is possible and pays,
+        "sequential" one after another as scikit-learn does, "fused" always side by side.
+
+    Attributes
+    ----------
+    cv_results_ : dict of str to ndarray
+        A row for each candidate. Fits that were made side by side share their time equally.
+    best_estimator_ : estimator
+        Fitted on all rows; not there with ``refit=False``.
+    best_params_ : dict
+    best_score_ : float
+    best_index_ : int
+        The row of the best candidate.
+    scorer_ : callable or dict of these
+    n_splits_ : int
+    refit_time_ : float
+        Seconds.
+    multimetric_ : bool
+        Whether there are several scores.
+
+    Notes
+    -----
+    With an integer as the networks' ``random_state`` the scores are scikit-learn's, up to
+    rounding. With None every fit draws its own seed, as it does there.
+
+    Examples
+    --------
+    >>> import keras, stackfuse as sf
+    >>> from sklearn.datasets import load_iris
+    >>> def network(meta, units=8):
+    ...     inputs = keras.Input((meta["n_features_in_"],))
+    ...     hidden = keras.layers.Dense(units, activation="relu")(inputs)
+    ...     return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden))
+    >>> net = sf.KerasClassifier(network, epochs=2, random_state=0)
+    >>> grid = {"model__units": [8, 16], "optimizer__learning_rate": [1e-6, 0.1]}
+    >>> search = sf.GridSearchCV(net, grid, cv=3).fit(*load_iris(return_X_y=True))
+    >>> search.best_params_["optimizer__learning_rate"]
+    0.1
+    >>> search.cv_results_["mean_test_score"].shape
+    (4,)
+    """
+
+    _space = "param_grid"
+
+    def __init__(
+        self,
+        estimator,
+        param_grid,
+        *,
+        scoring=None,
+        n_jobs=None,
+        refit=True,
+        cv=None,
+        verbose=0,
+        pre_dispatch="2*n_jobs",
+        error_score: str | float = np.nan,
+        return_train_score=False,
+        engine: str | engines.Engine = "auto",
+    ):
+        super().__init__(
+            estimator,  # pyright: ignore[reportCallIssue]
+            param_grid,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            pre_dispatch=pre_dispatch,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.engine = engine
+
+
+class RandomizedSearchCV(_PlannedSearch, model_selection.RandomizedSearchCV):
+    """Try some combinations of parameter values that are drawn, each on every fold.
+
+    This is scikit-learn's search, with the same parameters, attributes and results. Where the
+    estimator ends in a network, by itself or as the last step of a pipeline, the fits on all folds
+    are trained side by side. Everything else runs as in scikit-learn.
+
+    Parameters
+    ----------
+    estimator : estimator
+    param_distributions : dict of str to list or distribution, or list of these
+        A distribution has a method ``rvs``, as those of ``scipy.stats`` do.
+    n_iter : int, default=10
+        How many candidates are drawn.
+    scoring : str, callable, list, tuple or dict, default=None
+        How predictions are scored; by default the estimator's own ``score``.
+    n_jobs : int, default=None
+        As in :class:`GridSearchCV`.
+    refit : bool, str or callable, default=True
+        Whether the best candidate is fitted on all rows; with several scores, by which one.
+    cv : int, splitter, iterable of (train, test) or None, default=None
+        None stands for 5 folds.
+    verbose : int, default=0
+        From 2 on every fit is printed.
+    pre_dispatch : int or str, default="2*n_jobs"
+        Jobs that are laid ready for other processes.
+    random_state : int, RandomState or None, default=None
+        Draws the candidates. The networks have a random state of their own.
+    error_score : "raise" or float, default=nan
+        The score of a fit that fails.
+    return_train_score : bool, default=False
+        Whether the training rows are scored, too.
+    engine : {"auto", "sequential", "fused"} or Engine, default="auto"
+        As in :class:`GridSearchCV`.
+
+    Attributes
+    ----------
+    cv_results_ : dict of str to ndarray
+        A row for each candidate; all else is as in :class:`GridSearchCV`.
+    best_estimator_ : estimator
+    best_params_ : dict
+    best_score_ : float
+    best_index_ : int
+
+    Examples
+    --------
+    >>> import keras, stackfuse as sf
+    >>> from scipy.stats import loguniform
+    >>> from sklearn.datasets import load_iris
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(3, activation="softmax")]
+    >>> net = sf.KerasClassifier(keras.Sequential(layers), epochs=2, random_state=0)
+    >>> rates = {"optimizer__learning_rate": loguniform(1e-3, 1)}
+    >>> search = sf.RandomizedSearchCV(net, rates, n_iter=3, cv=2, random_state=0)
+    >>> sorted(search.fit(*load_iris(return_X_y=True)).best_params_)
+    ['optimizer__learning_rate']
+    """
+
+    _space = "param_distributions"
+
+    def __init__(
+        self,
+        estimator,
+        param_distributions,
+        *,
+        n_iter=10,
+        scoring=None,
+        n_jobs=None,
+        refit=True,
+        cv=None,
+        verbose=0,
+        pre_dispatch="2*n_jobs",
+        random_state=None,
+        error_score: str | float = np.nan,
+        return_train_score=False,
+        engine: str | engines.Engine = "auto",
+    ):
+        super().__init__(
+            estimator,  # pyright: ignore[reportCallIssue]
+            param_distributions,
+            n_iter=n_iter,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            pre_dispatch=pre_dispatch,
+            random_state=random_state,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.engine = engine
