@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from stackfuse._core import MultiInput
+from stackfuse._core import MultiInput, strings
 from stackfuse._export.graph.signature import (
     as_given,
     as_pandas,
@@ -55,17 +55,22 @@ def without_sparse(rows: Any) -> Any:
 
 
 def _table_of_several(rows: MultiInput) -> NumericTable | None:
-    tables = {name: numeric_table(array) for name, array in rows.arrays.items()}
+    """Return the numbers of all inputs; rebuilt rows repeat the inputs of strings in turn."""
+    words = {n: np.asarray(a) for n, a in rows.arrays.items() if strings.holds_strings(a)}
+    tables = {name: numeric_table(a) for name, a in rows.arrays.items() if name not in words}
     tables_by_name = {name: table for name, table in tables.items() if table is not None}
-    if len(tables_by_name) < len(tables):
+    if len(tables_by_name) < len(tables) or not tables_by_name:
         return None
     ends = np.cumsum([table.numbers.shape[1] for table in tables_by_name.values()])[:-1]
 
     def rebuild(numbers: np.ndarray) -> MultiInput:
         blocks = np.split(numbers, ends, axis=1)
-        return MultiInput(
-            **{name: table.rebuild(m) for (name, table), m in zip(tables_by_name.items(), blocks)}
-        )
+        arrays = {
+            name: table.rebuild(m) for (name, table), m in zip(tables_by_name.items(), blocks)
+        }
+        turns = np.arange(len(numbers)) % len(rows)
+        arrays |= {name: array[turns] for name, array in words.items()}
+        return MultiInput(**{name: arrays[name] for name in rows.arrays})
 
     return NumericTable(np.hstack([table.numbers for table in tables_by_name.values()]), rebuild)
 
