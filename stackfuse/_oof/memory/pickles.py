@@ -7,6 +7,8 @@ from typing import Any
 
 import cloudpickle
 
+from stackfuse._oof.memory import networks
+
 
 def _own_code(estimator) -> dict[str, Any]:
     """Return by name the classes and functions of an estimator that cannot be imported."""
@@ -46,7 +48,28 @@ class _Unpickler(pickle.Unpickler):
         return self._code[pid]
 
 
-def _pickled(estimator) -> bytes:
+def pickled(estimator) -> bytes:
+    """Return the pickle of a fitted estimator, which can be loaded again.
+
+    Raises
+    ------
+    Exception
+        Whatever its classes raise when they are pickled, or loaded again.
+    """
     buffer = io.BytesIO()
     _Pickler(buffer, estimator).dump(estimator)
+    if networks.have_own_code(estimator):
+        unpickled(buffer.getvalue(), estimator)  # a class of one's own may not be found again
     return buffer.getvalue()
+
+
+def unpickled(data: bytes, like) -> Any:
+    """Return a fitted estimator from its pickle.
+
+    Parameters
+    ----------
+    data : bytes
+    like : estimator
+        Classes and functions that only this program knows are taken from it.
+    """
+    return _Unpickler(io.BytesIO(data), like).load()
