@@ -67,6 +67,7 @@ def _callback(thing, walk):
     keras.regularizers.Regularizer,
 )
 def _setting(thing, walk):
+    # Not by configuration: that of Huber, for one, leaves out a setting.
     variables = _values(thing.variables) if looking.is_a(thing, keras.metrics.Metric) else []
     name = architecture.plain_name(str(_own_name(thing)), type(thing).__name__)
     return walk.all("setting", [type(thing), name, _own(thing), variables])
@@ -79,6 +80,11 @@ def _own_name(thing: Any) -> Any:
 @digests(keras.Variable)
 def _variable(thing, walk):
     return walk.all("tensor", [thing.numpy()])
+
+
+@digests(keras.random.SeedGenerator)
+def _seed(thing, walk):
+    return walk.all("seed", [thing.state.numpy()])
 
 
 @digests(keras.KerasTensor)
@@ -107,6 +113,7 @@ _FAMILIES = (
     keras.callbacks.Callback,
     keras.Variable,
     keras.KerasTensor,
+    keras.random.SeedGenerator,
     keras.constraints.Constraint,
     keras.initializers.Initializer,
     keras.losses.Loss,
@@ -178,7 +185,8 @@ def _structure(model: Any, walk: Walk) -> Iterator[Any]:
     operations = getattr(model, "operations", None) or private.flatten_layers(model)[1:]
     numbers = {id(operation): k for k, operation in enumerate(operations)}
     for operation in operations:
-        yield operation if isinstance(operation, keras.Model) else _parts_of_layer(operation)
+        own = is_own_class(type(operation)) or _holds_own(operation)
+        yield _parts_of_layer(operation) if own else operation
         for node in private.inbound_nodes(operation):
             tensors = [private.history_of(tensor) for tensor in node.input_tensors]
             yield [(numbers.get(id(of)), call, place) for of, call, place in tensors]
@@ -205,6 +213,8 @@ def _own(thing: Any) -> dict[str, Any]:
     """Return the attributes that a class of Keras does not keep books with, sorted."""
     books = _BOOKKEEPING | (_of_bare_layer() if looking.is_a(thing, keras.layers.Layer) else set())
     attributes = looking.attributes_of(thing)
+    if attributes.get("_init_seed", 0) is None:
+        books = books | {"seed"}  # drawn by Keras, because the user gave none
     return {
         name: attributes[name]
         for name in sorted(attributes)
@@ -224,7 +234,10 @@ def _of_bare_layer() -> set[str]:
 def _config(thing) -> Any:
     """Return the configuration of a layer or model, without the names that Keras counts up."""
     try:
-        return _listed(architecture.anonymous(thing.get_config()))
+        config = _listed(architecture.anonymous(thing.get_config()))
+        if isinstance(config.get("name"), str):
+            config["name"] = architecture.plain_name(config["name"], type(thing).__name__)
+        return config
     except (TypeError, NotImplementedError) as error:
         raise NotComparable.of(thing, f"it has no configuration: {error}") from error
 

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import Any
 
 from stackfuse._oof.memory import looking
-from stackfuse._oof.memory.releases import is_own_class
+from stackfuse._oof.memory.releases import is_own_class, release_of
 from stackfuse._oof.memory.walk import NotComparable, Walk, digests
 
 #: Modules whose objects pickle by pure functions of what they hold.
@@ -66,7 +66,7 @@ def extended(thing: Any, walk: Walk, base: type, content: bytes) -> bytes:
 
 def refuse_own_pickling(thing: Any) -> None:
     """Raise if a class of the user's says how it is pickled: it holds more than can be seen."""
-    found = looking.pickles_itself(type(thing))
+    found = looking.defines(type(thing), "__reduce__", "__reduce_ex__")
     if found is not None and is_own_class(found):
         raise NotComparable.of(thing, "its class says itself how it is pickled")
 
@@ -74,6 +74,8 @@ def refuse_own_pickling(thing: Any) -> None:
 @digests(object)
 def _object(thing, walk):
     kind = type(thing)
+    if looking.qualname_of(kind) == "cython_function_or_method":
+        return _compiled_function(thing, walk)
     refuse_own_pickling(thing)
     top = looking.module_of(kind).partition(".")[0]
     pure = top in _PURE_PACKAGES or looking.module_of(kind) in _PURE_MODULES
@@ -86,6 +88,14 @@ def _object(thing, walk):
     if pure:
         return by_pickling(thing, walk)
     raise NotComparable.of(thing)
+
+
+def _compiled_function(thing: Any, walk: Walk) -> bytes:
+    """Return the digest of a function that Cython compiled: of a library its release."""
+    release = release_of(thing.__module__)
+    if release is None:
+        raise NotComparable.of(thing)
+    return walk.tokens("library", thing.__module__, thing.__qualname__, release)
 
 
 def by_pickling(thing: Any, walk: Walk) -> bytes:
