@@ -88,17 +88,21 @@ PIECES = [
     Piece("gN = scipy.sparse.csr_array(np.eye(3) * V)", "gN.sum()", "gN.data[0] = 99"),
     # the environment
     Piece("os.environ['SF_N'] = 'V'", "os.environ['SF_N']", "os.environ['SF_N'] = 'other'"),
-    Piece("", "os.environ.get('SF_N', 'no')", "os.environ['SF_N'] = 'other'"),
-    Piece("os.environ['SF_N'] = 'V'", "os.getenv('SF_N')", "del os.environ['SF_N']"),
-    Piece("from os import environ as eN", "'SF_N' in eN", "eN['SF_N'] = 'other'"),
-    Piece("nameN = 'SF_N'", "os.environ.get(nameN)", "os.environ['SF_N'] = 'other'"),
     Piece(
-        "def fN():\n  import os as o\n  return o.getenv('SF_N')",
+        "os.environ.pop('SF_N', None)",
+        "os.environ.get('SF_N', 'no')",
+        "os.environ['SF_N'] = 'other'",
+    ),
+    Piece("os.environ['SF_N'] = 'V'", "os.getenv('SF_N')", "del os.environ['SF_N']"),
+    Piece("from os import environ as eN\neN.pop('SF_N', None)", "'SF_N' in eN", "eN['SF_N'] = 'other'"),
+    Piece("nameN = 'SF_N'\nos.environ.pop(nameN, None)", "os.environ.get(nameN)", "os.environ['SF_N'] = 'other'"),
+    Piece(
+        "os.environ['SF_N'] = 'V'\ndef fN():\n  import os as o\n  return o.getenv('SF_N')",
         "fN()",
         "os.environ['SF_N'] = 'other'",
     ),
     Piece(
-        "def fN():\n  from os import environ as e\n  return e.get('SF_N')",
+        "os.environ['SF_N'] = 'V'\ndef fN():\n  from os import environ as e\n  return e.get('SF_N')",
         "fN()",
         "os.environ['SF_N'] = 'other'",
     ),
