@@ -21,7 +21,9 @@ import joblib
 import numpy as np
 
 from stackfuse._core import errors, files
+from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import DiscardedModel, FoldFit
+from stackfuse._oof.memory import loaded
 from stackfuse._oof.memory.circumstances import circumstances
 from stackfuse._oof.memory.fingerprint import Fingerprint, look_at
 from stackfuse._oof.memory.pickles import pickled, unpickled
@@ -127,8 +129,15 @@ class Entry:
         return found if data is None else found._replace(estimator=self._loaded(data, like))
 
     def _loaded(self, data: bytes, like) -> Any:
+        place = (self._folder, hashlib.sha256(data).hexdigest())
         try:
-            return unpickled(data, like)
+            free = loaded.take(place) if holds_network(like) else None
+            if free is not None:
+                return free
+            estimator = unpickled(data, like)
+            if holds_network(like):
+                loaded.keep(place, estimator, len(data))
+            return estimator
         except Exception as error:  # what a class does when it is loaded
             raise CannotRecall(
                 f"The stored fit of {self.title} cannot be loaded and is made again: {brief(error)}"
