@@ -94,15 +94,22 @@ PIECES = [
         "os.environ['SF_N'] = 'other'",
     ),
     Piece("os.environ['SF_N'] = 'V'", "os.getenv('SF_N')", "del os.environ['SF_N']"),
-    Piece("from os import environ as eN\neN.pop('SF_N', None)", "'SF_N' in eN", "eN['SF_N'] = 'other'"),
-    Piece("nameN = 'SF_N'\nos.environ.pop(nameN, None)", "os.environ.get(nameN)", "os.environ['SF_N'] = 'other'"),
+    Piece(
+        "from os import environ as eN\neN.pop('SF_N', None)", "'SF_N' in eN", "eN['SF_N'] = 'other'"
+    ),
+    Piece(
+        "nameN = 'SF_N'\nos.environ.pop(nameN, None)",
+        "os.environ.get(nameN)",
+        "os.environ['SF_N'] = 'other'",
+    ),
     Piece(
         "os.environ['SF_N'] = 'V'\ndef fN():\n  import os as o\n  return o.getenv('SF_N')",
         "fN()",
         "os.environ['SF_N'] = 'other'",
     ),
     Piece(
-        "os.environ['SF_N'] = 'V'\ndef fN():\n  from os import environ as e\n  return e.get('SF_N')",
+        "os.environ['SF_N'] = 'V'\n"
+        "def fN():\n  from os import environ as e\n  return e.get('SF_N')",
         "fN()",
         "os.environ['SF_N'] = 'other'",
     ),
@@ -144,9 +151,7 @@ PIECES = [
     Piece("class CN:\n  a = V", "CN.a", "CN.a = 'other'"),
     Piece("class BN:\n  a = V\nclass CN(BN):\n  pass", "CN.a", "BN.a = 'other'"),
     Piece("class CN:\n  def f(self):\n    return V", "CN().f()", "CN.f = lambda self: 'other'"),
-    Piece(
-        "class MN(type):\n  a = V\nclass CN(metaclass=MN):\n  pass", "CN.a", "MN.a = 'other'"
-    ),
+    Piece("class MN(type):\n  a = V\nclass CN(metaclass=MN):\n  pass", "CN.a", "MN.a = 'other'"),
     Piece(
         "class CN:\n  def __init__(self, a):\n    self.a = a\n"
         "  def widen(self, to):\n    to.append(self.a)\ngN = CN(V)",

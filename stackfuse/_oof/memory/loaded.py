@@ -13,8 +13,7 @@ from typing import Any
 
 import keras
 
-from stackfuse._oof.memory import looking
-from stackfuse._oof.memory.fingerprint import NotComparable, fingerprint
+from stackfuse._oof.memory.fingerprint import NotComparable, fingerprint, looking
 
 #: How many estimators are held, and of how many bytes altogether when they are pickled.
 _MOST, _MOST_BYTES = 64, 1 << 28

@@ -7,7 +7,7 @@ from typing import Any
 
 import cloudpickle
 
-from stackfuse._oof.memory import networks
+from stackfuse._oof.memory.fingerprint import networks
 
 
 def _own_code(estimator) -> dict[str, Any]:

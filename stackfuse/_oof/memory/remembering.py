@@ -86,7 +86,9 @@ class RememberingEngine:
         if not self._has_told:
             self._has_told = True
             if not isinstance(trouble, CannotRecall | CannotStore):
-                trouble = Trouble(f"Base estimator {self.name!r} is fitted without memory: {trouble}")
+                trouble = Trouble(
+                    f"Base estimator {self.name!r} is fitted without memory: {trouble}"
+                )
             warnings.warn(f"{trouble}.", stacklevel=3)
 
     def _entries(self, jobs: list[FoldJob]) -> list[Entry] | None:

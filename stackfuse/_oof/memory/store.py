@@ -24,8 +24,7 @@ from stackfuse._core import errors, files
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import DiscardedModel, FoldFit
 from stackfuse._oof.memory import loaded
-from stackfuse._oof.memory.circumstances import circumstances
-from stackfuse._oof.memory.fingerprint import Fingerprint, look_at
+from stackfuse._oof.memory.fingerprint import Fingerprint, circumstances, look_at
 from stackfuse._oof.memory.pickles import pickled, unpickled
 
 #: Part of every key: entries of another format are not found.

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from stackfuse._oof.memory import looking
-from stackfuse._oof.memory.releases import is_own_class, release_of
-from stackfuse._oof.memory.walk import NotComparable, Walk, digests
+from stackfuse._oof.memory.fingerprint import looking
+from stackfuse._oof.memory.fingerprint.releases import is_own_class, release_of
+from stackfuse._oof.memory.fingerprint.walk import NotComparable, Walk, digests
 
 #: Modules whose objects pickle by pure functions of what they hold.
 _PURE_MODULES = {
@@ -272,7 +272,7 @@ def _context_variable(thing, walk):
     return walk.all("context variable", [thing.name, thing.get("no value")])
 
 
-@digests(types.UnionType)
+@digests(type(int | str))
 def _union(thing, walk):
     return walk.all("union", thing.__args__)
 

@@ -97,4 +97,4 @@ def has_hidden_parts(kind: type) -> bool:
 
 def scope_of(module: types.ModuleType) -> dict[str, Any]:
     """Return the names in a module."""
-    return types.ModuleType.__dict__["__dict__"].__get__(module)
+    return vars(types.ModuleType)["__dict__"].__get__(module)

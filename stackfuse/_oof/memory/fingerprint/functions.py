@@ -10,11 +10,11 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from stackfuse._oof.memory import looking
-from stackfuse._oof.memory.code import Code, Import, Read, scanned
-from stackfuse._oof.memory.releases import is_installable, is_own_class, release_of
-from stackfuse._oof.memory.values import extended
-from stackfuse._oof.memory.walk import NotComparable, Walk, digests
+from stackfuse._oof.memory.fingerprint import looking
+from stackfuse._oof.memory.fingerprint.code import Code, Import, Read, scanned
+from stackfuse._oof.memory.fingerprint.releases import is_installable, is_own_class, release_of
+from stackfuse._oof.memory.fingerprint.values import extended
+from stackfuse._oof.memory.fingerprint.walk import NotComparable, Walk, digests
 
 #: What in a class's namespace says nothing of what it does.
 _NOT_CODE = {
@@ -111,7 +111,7 @@ def _function(thing, walk):
 
 
 #: The code of all single-dispatch functions: what differs is the registry.
-_SINGLE_DISPATCH = functools.singledispatch(lambda thing: thing).__code__
+_SINGLE_DISPATCH: types.CodeType = getattr(functools.singledispatch(len), "__code__")  # noqa: B009
 
 
 def _defaults(function: types.FunctionType) -> dict[str, Any]:

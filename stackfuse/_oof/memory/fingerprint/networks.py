@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from stackfuse._keras import architecture, private
-from stackfuse._oof.memory import looking
-from stackfuse._oof.memory.releases import is_own_class, release_of
-from stackfuse._oof.memory.values import extended
-from stackfuse._oof.memory.walk import NotComparable, Walk, digests, digests_of_package
+from stackfuse._oof.memory.fingerprint import looking
+from stackfuse._oof.memory.fingerprint.releases import is_own_class, release_of
+from stackfuse._oof.memory.fingerprint.values import extended
+from stackfuse._oof.memory.fingerprint.walk import NotComparable, Walk, digests, digests_of_package
 
 #: Attributes of callbacks that Keras sets in fit, and of all objects those that only keep books.
 _OF_FIT = {"_model", "params"}
@@ -234,7 +234,7 @@ def _of_bare_layer() -> set[str]:
 def _config(thing) -> Any:
     """Return the configuration of a layer or model, without the names that Keras counts up."""
     try:
-        config = _listed(architecture.anonymous(thing.get_config()))
+        config: Any = _listed(architecture.anonymous(thing.get_config()))
         if isinstance(config.get("name"), str):
             config["name"] = architecture.plain_name(config["name"], type(thing).__name__)
         return config

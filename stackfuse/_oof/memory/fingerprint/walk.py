@@ -9,8 +9,8 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from stackfuse._oof.memory import looking
-from stackfuse._oof.memory.code import Code
+from stackfuse._oof.memory.fingerprint import looking
+from stackfuse._oof.memory.fingerprint.code import Code
 
 #: Strings that are longer name nothing.
 _LONGEST_NAME = 200

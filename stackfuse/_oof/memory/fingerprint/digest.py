@@ -13,11 +13,9 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from stackfuse._oof.memory import functions, looking, networks, tables, values
-from stackfuse._oof.memory.circumstances import registered
-from stackfuse._oof.memory.walk import NotComparable, Walk, digests
-
-__all__ = ["Fingerprint", "NotComparable", "fingerprint", "look_at"]
+from stackfuse._oof.memory.fingerprint import functions, looking, networks, tables, values
+from stackfuse._oof.memory.fingerprint.circumstances import registered
+from stackfuse._oof.memory.fingerprint.walk import NotComparable, Walk, digests
 
 #: What digests each kind of object stands in these files.
 _FAMILIES = (functions, networks, tables, values)
@@ -82,8 +80,12 @@ def look_at(*things: Any) -> Fingerprint:
         uncounted = _only_counted(walk)
         if uncounted:
             walk, digest = _walked(things, uncounted)
+    except NotComparable:
+        raise
     except RecursionError as error:  # a mock, for example, has parts without end
         raise NotComparable("an object has parts without end") from error
+    except Exception as error:  # of an odd object; it is told, and stops no fit
+        raise NotComparable(f"an object cannot be compared ({error!r:.200})") from error
     return Fingerprint(digest.hex(), walk.reads)
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import scipy.sparse
 import scipy.special
 
-from stackfuse._oof.memory import looking
-from stackfuse._oof.memory.values import extended
-from stackfuse._oof.memory.walk import NotComparable, digests, digests_of_package
+from stackfuse._oof.memory.fingerprint import looking
+from stackfuse._oof.memory.fingerprint.values import extended
+from stackfuse._oof.memory.fingerprint.walk import NotComparable, digests, digests_of_package
 
 #: Bytes of an array that are hashed at a time, so that no array is copied whole.
 _BLOCK = 1 << 24

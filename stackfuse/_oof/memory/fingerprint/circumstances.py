@@ -10,7 +10,7 @@ import joblib
 import keras
 import sklearn
 
-from stackfuse._oof.memory.releases import is_own_class, release_of
+from stackfuse._oof.memory.fingerprint.releases import is_own_class, release_of
 
 #: Settings of scikit-learn that say how it works, and not what it computes.
 _NO_MATTER = {"display", "print_changed_only", "working_memory", "pairwise_dist_chunk_size"}

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stackfuse._oof.memory import looking
+from stackfuse._oof.memory.fingerprint import looking
 
 #: Folders that packages are installed in.
 _INSTALLED = {"site-packages", "dist-packages"}
