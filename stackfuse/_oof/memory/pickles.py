@@ -3,6 +3,9 @@
 import io
 import pickle
 import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cloudpickle
@@ -57,7 +60,8 @@ def pickled(estimator) -> bytes:
         Whatever its classes raise when they are pickled, or loaded again.
     """
     buffer = io.BytesIO()
-    _Pickler(buffer, estimator).dump(estimator)
+    with _without_keras_warning():
+        _Pickler(buffer, estimator).dump(estimator)
     if networks.have_own_code(estimator):
         unpickled(buffer.getvalue(), estimator)  # a class of one's own may not be found again
     return buffer.getvalue()
@@ -72,4 +76,14 @@ def unpickled(data: bytes, like) -> Any:
     like : estimator
         Classes and functions that only this program knows are taken from it.
     """
-    return _Unpickler(io.BytesIO(data), like).load()
+    with _without_keras_warning():
+        return _Unpickler(io.BytesIO(data), like).load()
+
+
+@contextmanager
+def _without_keras_warning() -> Iterator[None]:
+    """Ignore what numpy 2 says of Keras' variables, which know no ``copy``, when Keras saves them."""
+    with warnings.catch_warnings():
+        message = "__array__ implementation doesn't accept a copy keyword"
+        warnings.filterwarnings("ignore", message, DeprecationWarning)
+        yield

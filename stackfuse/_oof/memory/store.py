@@ -1,9 +1,29 @@
 """Fits kept on disk: each is made once, by whichever process comes first, and found again.
 
-An entry is a folder named by the digest of all that its fit depends on. In it lie the predictions
-(npz, read without pickle), the fitted estimator where it is kept (pickle), and, written last, the
-marker ``done.json`` with the size and the SHA-256 of each. An entry whose marker is missing or does
-not agree with the files is no entry: a process may be killed at any moment.
+The folder, as version 2 of the store writes it::
+
+    <memory>/stackfuse/
+        fits/<k1>/<key>/        one fit; key: 40 hexadecimal digits, k1: its first two
+            predictions.npz     predictions and classes; read without pickle
+            estimator.pkl       the fitted estimator, where it is kept
+            done.json           written last: {"format": 2, "title": what it is, "seconds": s,
+                                "files": {name: [bytes, SHA-256]}}
+        locks/<key>             locked and touched by the process that makes the fit
+        drafts/.draft-*         files that are not finished; deleted after a day
+
+*Key.* The digest of all that a fit depends on: data, rows, estimator with all code and settings it
+reaches, seed, engine, versions of Python and the packages, threads, global settings of Keras and
+scikit-learn, and the version of the store. A fit of another version is never found; its files stay.
+
+*Whole or not there.* Every file is written as a draft, synchronised and renamed to its place.
+An entry without ``done.json``, of another format, or of files whose size or SHA-256 differ from it
+is no entry: a process may be killed at any moment, and the next one makes the fit again. Two
+processes that write one entry write equal fits, and the last one stands.
+
+*Locks.* Who makes a fit holds its lock, and those who want it too wait and find it then; see
+``locks.py``. Locks only save work: nothing is wrong without them.
+
+*Trust.* ``estimator.pkl`` is a pickle: use a folder that only you can write to.
 """
 
 import hashlib
@@ -16,25 +36,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import joblib
 import numpy as np
 
 from stackfuse._core import errors, files
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import DiscardedModel, FoldFit
-from stackfuse._oof.memory import loaded
+from stackfuse._oof.memory import loaded, locks
 from stackfuse._oof.memory.fingerprint import Fingerprint, circumstances, look_at
 from stackfuse._oof.memory.pickles import pickled, unpickled
 
-#: Part of every key: entries of another format are not found.
+#: The version of the store, part of every key and marker: those of another are not found.
 _FORMAT = 2
 
 #: Letters of an error that are shown.
 _LONGEST = 200
-
-#: Seconds that a process waits for another to finish a fit, before it makes the fit itself.
-_PATIENCE = 3600
 
 #: Seconds after which a draft that nobody finished is swept away.
 _STALE = 24 * 3600
@@ -109,6 +125,8 @@ class Entry:
         """
         try:
             marker = json.loads((self._folder / "done.json").read_bytes())
+            if marker.get("format") != _FORMAT:
+                return None
             parts = marker["files"]
             data = self._read("predictions.npz", *parts["predictions.npz"])
             found = _unpacked(data, type(like).__name__)
@@ -176,6 +194,7 @@ class Entry:
         for name, data in parts.items():
             files.write_whole(self._folder / name, data, drafts=drafts)
         marker = {
+            "format": _FORMAT,
             "title": self.title,
             "files": {n: [len(d), hashlib.sha256(d).hexdigest()] for n, d in parts.items()},
             "seconds": seconds and round(seconds, 3),
@@ -195,23 +214,14 @@ class Entry:
         Parameters
         ----------
         wait : bool
-            Whether to wait for another that is making it; not longer than an hour.
+            Whether to wait for another that is making it.
 
         Returns
         -------
         unlock : callable or None
             None if another has it, and is not waited for.
         """
-        locks = self.root / "locks"
-        lock = filelock.FileLock(locks / self.key, thread_local=False)
-        try:
-            locks.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=_PATIENCE if wait else 0)
-        except filelock.Timeout:
-            return None
-        except (OSError, NotImplementedError):  # a file system without locks: some work is doubled
-            return lambda: None
-        return lock.release
+        return locks.lock(self.root / "locks" / self.key, wait=wait)
 
 
 class Store:

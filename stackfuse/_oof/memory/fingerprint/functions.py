@@ -425,7 +425,7 @@ def _class(thing, walk):
             walk.library_words |= set() if is_own_class(base) else _words_of(base)
     body = {k: v for k, v in body.items() if not (k in numbers and k in walk.uncounted)}
     holds = f"the class `{qualname}` holds it as `{{}}`"
-    kinds = walk.all("kinds", [*thing.__bases__, type(thing)])
+    kinds = walk.all("kinds", [*looking.bases_of(thing), type(thing)])
     return walk.tokens("class", qualname, walk.named("body", body, holds), kinds)
 
 

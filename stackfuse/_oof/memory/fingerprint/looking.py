@@ -10,6 +10,7 @@ _REFERENCE, _BARE = struct.calcsize("P"), object.__basicsize__
 
 #: A class says of itself what it wants through a metaclass; these ask ``type`` instead.
 _MRO = type.__dict__["__mro__"]
+_BASES = type.__dict__["__bases__"]
 _NAMESPACE = type.__dict__["__dict__"]
 _MODULE = type.__dict__["__module__"]
 _QUALNAME = type.__dict__["__qualname__"]
@@ -21,6 +22,11 @@ _PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__", "__getnewargs__", "_
 def mro_of(kind: type) -> tuple[type, ...]:
     """Return a class and all its bases."""
     return _MRO.__get__(kind)
+
+
+def bases_of(kind: type) -> tuple[type, ...]:
+    """Return the bases that a class names."""
+    return _BASES.__get__(kind)
 
 
 def namespace_of(kind: type) -> types.MappingProxyType:
@@ -91,8 +97,14 @@ def _slots_of(kind: type) -> Iterator[tuple[str, types.MemberDescriptorType]]:
 def has_hidden_parts(kind: type) -> bool:
     """Whether instances hold more than attributes: something that only C code sees."""
     slots = sum(1 for base in mro_of(kind) for _ in _slots_of(base))
-    references = slots + (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
-    return bool(kind.__itemsize__) or kind.__basicsize__ > _BARE + _REFERENCE * references
+    offsets = [_size(kind, name) for name in ("__dictoffset__", "__weakrefoffset__")]
+    references = slots + sum(offset > 0 for offset in offsets)
+    bare = _BARE + _REFERENCE * references
+    return bool(_size(kind, "__itemsize__")) or _size(kind, "__basicsize__") > bare
+
+
+def _size(kind: type, name: str) -> int:
+    return type.__dict__[name].__get__(kind)
 
 
 def scope_of(module: types.ModuleType) -> dict[str, Any]:
