@@ -1,4 +1,4 @@
-"""What may be wrong with a store stops no fit; other versions, engines and settings are not found."""
+"""A store that is faulty stops no fit; other versions, engines and settings are not found."""
 
 import errno
 import hashlib
@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_used_is_told_once(
         assert fits_of(tmp_path, *iris) == 4
     assert len(told) == 1
     monkeypatch.undo()
-    assert fits_of(tmp_path, *iris) == 4
+    assert fits_of(tmp_path, *iris) == (0 if name == "read_bytes" else 4)  # it could be written
     assert fits_of(tmp_path, *iris) == 0
 
 

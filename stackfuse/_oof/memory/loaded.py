@@ -11,9 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
-from stackfuse._oof.memory.fingerprint import NotComparable, fingerprint, looking
+from stackfuse._oof.memory.fingerprint import NotComparable, fingerprint, networks
 
 #: How many estimators are held, and of how many bytes altogether when they are pickled.
 _MOST, _MOST_BYTES = 64, 1 << 28
@@ -62,7 +60,7 @@ def take(place: tuple) -> Any:
 
 def keep(place: tuple, estimator: Any, size: int) -> None:
     """Hold an estimator that was just loaded and that nobody has seen yet."""
-    models = models_in(estimator)
+    models = networks.models_in(estimator)
     state = _state_of(estimator, models) if models else None
     if state is None or size > _MOST_BYTES:
         return
@@ -88,26 +86,6 @@ def _let_go() -> None:
         if len(held) <= _MOST and sum(loaded.size for loaded in held) <= _MOST_BYTES:
             return
         _pool.popitem(last=False)
-
-
-def models_in(estimator: Any) -> list:
-    """Return the models within a fitted estimator."""
-    found, seen = [], set()
-    parts = [estimator]
-    while parts:
-        part = parts.pop()
-        if id(part) in seen or isinstance(part, type):
-            continue
-        seen.add(id(part))
-        if looking.is_a(part, keras.Model):
-            found.append(part)
-        elif looking.is_a(part, list, tuple):
-            parts += part
-        elif looking.is_a(part, dict):
-            parts += part.values()
-        else:
-            parts += looking.attributes_of(part).values()
-    return found
 
 
 def _state_of(estimator: Any, models: list) -> str | None:

@@ -82,7 +82,7 @@ def unpickled(data: bytes, like) -> Any:
 
 @contextmanager
 def _without_keras_warning() -> Iterator[None]:
-    """Ignore what numpy 2 says of Keras' variables, which know no ``copy``, when Keras saves them."""
+    """Ignore what numpy 2 says when Keras saves its variables, which know no ``copy``."""
     with warnings.catch_warnings():
         message = "__array__ implementation doesn't accept a copy keyword"
         warnings.filterwarnings("ignore", message, DeprecationWarning)

@@ -40,6 +40,7 @@ _UNFORESEEABLE = {
     "__globals__",
     "_getframe",
     "currentframe",
+    "expandvars",
     "f_globals",
     "f_locals",
     "import_module",
@@ -184,7 +185,10 @@ def _found(
     for attribute in read.attributes:
         if not isinstance(value, types.ModuleType):
             break
-        scope, library = looking.scope_of(value), release_of(looking.scope_of(value)["__name__"])
+        scope, library = (
+            looking.scope_of(value),
+            release_of(looking.scope_of(value).get("__name__")),
+        )
         dotted = f"{dotted}.{attribute}"
         if attribute not in scope:
             if library is not None:
@@ -192,7 +196,7 @@ def _found(
             if "__getattr__" in scope:
                 yield f"{name} reads `{dotted}`", dotted, scope["__getattr__"]
                 return
-            value = sys.modules.get(f"{scope['__name__']}.{attribute}", _Missing(dotted))
+            value = sys.modules.get(f"{scope.get('__name__')}.{attribute}", _Missing(dotted))
         else:
             value = scope[attribute]
     if library is None or _is_set_by_user(value):

@@ -137,13 +137,30 @@ def _tensor(thing, walk):
 # ---------------------------------------------------------------------------- own code in networks
 
 
+def models_in(estimator: Any) -> list:
+    """Return the models within a fitted estimator."""
+    found, seen, parts = [], set(), [estimator]
+    while parts:
+        part = parts.pop()
+        if id(part) in seen or isinstance(part, type | types.ModuleType):
+            continue
+        seen.add(id(part))
+        if looking.is_a(part, keras.Model):
+            found.append(part)
+        elif looking.is_a(part, list, tuple):
+            parts += part
+        elif looking.is_a(part, dict):
+            parts += part.values()
+        else:
+            parts += looking.attributes_of(part).values()
+    return found
+
+
 def have_own_code(estimator: Any) -> bool:
     """Whether a fitted estimator holds networks with classes or functions of the user's."""
-    parts = [estimator, *estimator.get_params(deep=True).values()]
-    parts += [value for part in parts for value in looking.attributes_of(part).values()]
-    parts += [value for part in parts for value in looking.attributes_of(part).values()]
-    models = [part for part in parts if looking.is_a(part, keras.Model)]
-    return any(_has_own_code(model) or _is_compiled_with_own(model) for model in models)
+    return any(
+        _has_own_code(model) or _is_compiled_with_own(model) for model in models_in(estimator)
+    )
 
 
 def _is_compiled_with_own(model: Any) -> bool:
