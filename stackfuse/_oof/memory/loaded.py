@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from stackfuse._oof.memory.fingerprint import NotComparable, fingerprint, networks
+from stackfuse._oof.memory.fingerprint import fingerprint, networks
 
 #: How many estimators are held, and of how many bytes altogether when they are pickled.
 _MOST, _MOST_BYTES = 64, 1 << 28
@@ -28,8 +28,8 @@ class _Loaded:
         Those in it.
     n_holders : list of int
         References to the estimator and to each model, while nobody uses them.
-    state : str
-        The digest of all that it has learnt.
+    state : tuple
+        Of its variables and parameters.
     size : int
         Bytes of its pickle.
     """
@@ -37,7 +37,7 @@ class _Loaded:
     estimator: Any
     models: list
     n_holders: list[int]
-    state: str
+    state: tuple
     size: int
 
 
@@ -61,10 +61,9 @@ def take(place: tuple) -> Any:
 def keep(place: tuple, estimator: Any, size: int) -> None:
     """Hold an estimator that was just loaded and that nobody has seen yet."""
     models = networks.models_in(estimator)
-    state = _state_of(estimator, models) if models else None
-    if state is None or size > _MOST_BYTES:
+    if not models or size > _MOST_BYTES:
         return
-    loaded = _Loaded(estimator, models, [], state, size)
+    loaded = _Loaded(estimator, models, [], _state_of(estimator, models), size)
     del estimator, models
     with _lock:
         _pool.setdefault(place, []).append(loaded)
@@ -88,13 +87,11 @@ def _let_go() -> None:
         _pool.popitem(last=False)
 
 
-def _state_of(estimator: Any, models: list) -> str | None:
-    """Return the digest of all that an estimator has learnt, None if it cannot be told."""
+def _state_of(estimator: Any, models: list) -> tuple:
+    """Return what tells whether an estimator has been changed: its variables, its parameters."""
     variables = [v for model in models for v in (*model.variables, *_of_optimizer(model))]
-    try:
-        return fingerprint(estimator, [variable.numpy() for variable in variables])
-    except NotComparable:
-        return None
+    params = {name: id(value) for name, value in estimator.get_params(deep=True).items()}
+    return fingerprint([variable.numpy() for variable in variables]), params
 
 
 def _of_optimizer(model: Any) -> list:

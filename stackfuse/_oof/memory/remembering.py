@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob
-from stackfuse._oof.memory.fingerprint import NotComparable, fingerprint
+from stackfuse._oof.memory.fingerprint import Fingerprint, NotComparable, fingerprint
 from stackfuse._oof.memory.store import CannotRecall, CannotStore, Entry, Store, Trouble
 from stackfuse._training import numbers_of_threads
 
@@ -70,7 +70,7 @@ class RememberingEngine:
     def commit(self, entry: Entry, job: FoldJob, fit: FoldFit, seconds: float) -> None:
         """Keep a fit, if what it depends on is still what the entry says."""
         try:
-            later = self._entry(job).seen
+            later = self._look_at(job)
             if later.digest != entry.seen.digest:
                 changed = entry.seen.first_change(later)
                 raise CannotStore(
@@ -96,22 +96,35 @@ class RememberingEngine:
         if not jobs or isinstance(jobs[0].estimator, FrozenEstimator):
             return None
         try:
-            return [self._entry(job) for job in jobs]
+            seen = self._look_at(jobs[0])
+            return [self._entry(job, seen) for job in jobs]
         except NotComparable as trouble:
             self._tell(trouble)
             return None
 
-    def _entry(self, job: FoldJob) -> Entry:
-        train, test = job.fold
+    def _look_at(self, job: FoldJob) -> Fingerprint:
+        """Return the digest of what all jobs of a run share."""
         threads = numbers_of_threads() if holds_network(job.estimator) else None
         params = {name: _as_array(job.fit_params[name]) for name in sorted(job.fit_params)}
+        engine = identity_of(self.engine)
+        return self.store.look_at(self.data_digest, engine, job.estimator, params, threads)
+
+    def _entry(self, job: FoldJob, seen: Fingerprint) -> Entry:
+        train, test = job.fold
         method = job.method if len(test) else None
-        with job.failing_here():
-            replica = job.replica()
-        run_by = identity_of(self.engine)
-        parts = (self.data_digest, run_by, replica, train, test, method, params, threads)
+        seed = job.seed if _has_unset_seed(job.estimator) else None
         title = f"base estimator {self.name!r} {job.place}"
-        return self.store.entry(title, *parts, keep=job.keep_model)
+        parts = (seed, job.inner_folds, train, test, method)
+        return self.store.entry(title, seen, *parts, keep=job.keep_model)
+
+
+def _has_unset_seed(estimator: Any) -> bool:
+    """Whether a clone gets random states from the seed of its job."""
+    params = estimator.get_params(deep=True)
+    return any(
+        name.rpartition("__")[2] == "random_state" and value is None
+        for name, value in params.items()
+    )
 
 
 def identity_of(engine: Any) -> list:

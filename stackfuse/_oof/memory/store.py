@@ -87,7 +87,9 @@ class Entry:
     root : Path
         Of the store.
     seen : Fingerprint
-        Of all that the fit depends on.
+        Of what the fit shares with others of its base.
+    key : str
+        The digest of all that the fit depends on.
     keep : bool
         Whether the fitted estimator is kept too.
     title : str
@@ -96,13 +98,9 @@ class Entry:
 
     root: Path
     seen: Fingerprint
+    key: str
     keep: bool
     title: str
-
-    @property
-    def key(self) -> str:
-        """The digest that the entry is found by."""
-        return self.seen.digest
 
     @property
     def _folder(self) -> Path:
@@ -237,24 +235,30 @@ class Store:
         self.root = Path(os.path.abspath(_location(memory))) / "stackfuse"
         _sweep(self.root / "drafts")
 
-    def entry(self, title: str, *parts: Any, keep: bool) -> Entry:
+    def look_at(self, *parts: Any) -> Fingerprint:
+        """Return the digest of what several fits depend on, with all global settings.
+
+        Raises
+        ------
+        NotComparable
+            If something in it cannot be compared.
+        """
+        return look_at(_FORMAT, circumstances(), parts)
+
+    def entry(self, title: str, seen: Fingerprint, *parts: Any, keep: bool) -> Entry:
         """Return the entry of a fit.
 
         Parameters
         ----------
         title : str
+        seen : Fingerprint
+            Of what the fit shares with others; see :meth:`look_at`.
         *parts : object
-            All that the fit depends on, but for versions and the number of threads.
+            What it depends on besides.
         keep : bool
             Whether the fitted estimator is kept.
-
-        Raises
-        ------
-        NotComparable
-            If the fit depends on something that cannot be compared.
         """
-        seen = look_at(_FORMAT, circumstances(), parts)
-        return Entry(self.root, seen, keep, title)
+        return Entry(self.root, seen, look_at(seen.digest, parts).digest, keep, title)
 
 
 def store_named(memory) -> Store | None:
