@@ -71,7 +71,7 @@ def by_weights(x):
 
 
 def by_module_that_is_not_loaded(x):
-    import a_module_of_mine
+    import a_module_of_mine  # type: ignore
 
     return a_module_of_mine.width + x
 
@@ -119,7 +119,7 @@ def test_a_fit_goes_on_and_tells_once(iris, tmp_path):
 def test_a_function_that_imports_what_is_missing_or_installed():
     def optional(x):
         try:
-            import a_package_that_is_not_here as missing
+            import a_package_that_is_not_here as missing  # type: ignore
         except ImportError:
             return x
         return missing.f(x)
@@ -152,8 +152,8 @@ class Touchy:
     value = property(_refuse)
 
 
-class TouchyList(list):
-    __iter__ = __len__ = __getitem__ = __eq__ = __repr__ = Touchy._refuse
+_ASKED = ["__iter__", "__len__", "__getitem__", "__eq__", "__repr__"]
+TouchyList = type("TouchyList", (list,), dict.fromkeys(_ASKED, Touchy._refuse))
 
 
 class TouchyLayer(keras.layers.Layer):
