@@ -10,13 +10,18 @@ import tempfile
 
 import _cases as cases
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 
 def search(stack, n_candidates: int = 20) -> GridSearchCV:
     """Return the search over strengths of the meta-learner's penalty."""
-    strengths = np.logspace(-4, 3, n_candidates).tolist()
-    return GridSearchCV(stack, {"final_estimator__C": strengths}, cv=3)
+    return GridSearchCV(stack, {"final_estimator__C": strengths(n_candidates)}, cv=3)
+
+
+def strengths(n: int) -> list[float]:
+    """Return the strengths that are tried."""
+    return np.logspace(-4, 3, n).tolist()
 
 
 def main(quick: bool = False) -> None:
@@ -34,6 +39,9 @@ def main(quick: bool = False) -> None:
             "stackfuse, memory=": cases.seconds(lambda: search(kept, n).fit(X, y)),
             "the same once more": cases.seconds(lambda: search(kept, n).fit(X, y)),
         }
+        table = kept.fit(X, y).oof_.predictions
+        alone = GridSearchCV(LogisticRegression(), {"C": strengths(n)}, cv=3)
+        times["its meta-learners alone"] = cases.seconds(lambda: alone.fit(table, y))
         if quick:
             times["keras.wrappers, one only"] = cases.seconds(lambda: search(theirs, 1).fit(X, y))
         else:

@@ -3,9 +3,14 @@
 import io
 import pickle
 import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cloudpickle
+
+from stackfuse._oof.memory.fingerprint import networks
 
 
 def _own_code(estimator) -> dict[str, Any]:
@@ -46,7 +51,39 @@ class _Unpickler(pickle.Unpickler):
         return self._code[pid]
 
 
-def _pickled(estimator) -> bytes:
+def pickled(estimator) -> bytes:
+    """Return the pickle of a fitted estimator, which can be loaded again.
+
+    Raises
+    ------
+    Exception
+        Whatever its classes raise when they are pickled, or loaded again.
+    """
     buffer = io.BytesIO()
-    _Pickler(buffer, estimator).dump(estimator)
+    with _without_keras_warning():
+        _Pickler(buffer, estimator).dump(estimator)
+    if networks.have_own_code(estimator):
+        unpickled(buffer.getvalue(), estimator)  # a class of one's own may not be found again
     return buffer.getvalue()
+
+
+def unpickled(data: bytes, like) -> Any:
+    """Return a fitted estimator from its pickle.
+
+    Parameters
+    ----------
+    data : bytes
+    like : estimator
+        Classes and functions that only this program knows are taken from it.
+    """
+    with _without_keras_warning():
+        return _Unpickler(io.BytesIO(data), like).load()
+
+
+@contextmanager
+def _without_keras_warning() -> Iterator[None]:
+    """Ignore what numpy 2 says when Keras saves its variables, which know no ``copy``."""
+    with warnings.catch_warnings():
+        message = "__array__ implementation doesn't accept a copy keyword"
+        warnings.filterwarnings("ignore", message, DeprecationWarning)
+        yield

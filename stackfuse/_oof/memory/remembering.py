@@ -11,13 +11,16 @@ from sklearn.frozen import FrozenEstimator
 
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob
-from stackfuse._oof.memory.fingerprint import NotComparable, fingerprint
-from stackfuse._oof.memory.store import Entry, Store
+from stackfuse._oof.memory.fingerprint import Fingerprint, NotComparable, fingerprint
+from stackfuse._oof.memory.store import CannotRecall, CannotStore, Entry, Store, Trouble
 from stackfuse._training import numbers_of_threads
 
 
 class RememberingEngine:
     """Runs by another engine the jobs whose fits are not in a store, and keeps what they leave.
+
+    Nothing that is wrong with the store stops a fit: it is told once for each base, and the fit is
+    made as if there were no store.
 
     Parameters
     ----------
@@ -34,49 +37,110 @@ class RememberingEngine:
         self.store = store
         self.name = name
         self.data_digest = data_digest
+        self._has_told = False
 
     def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
         """See :class:`stackfuse.engines.Engine`."""
         jobs = list(jobs)
         entries = self._entries(jobs)
-        if entries is None:
-            yield from self.engine.run_jobs(jobs, data)
-            return
         missing = []
-        for number, (job, entry) in enumerate(zip(jobs, entries, strict=True)):
-            fit = entry.recall(job.estimator)
+        for number, job in enumerate(jobs):
+            fit = None if entries is None else self.recall(entries[number], job)
             if fit is None:
                 missing.append(number)
             else:
                 yield number, fit
-        while missing:
-            round_ = _Round(self.engine, [(n, jobs[n], entries[n]) for n in missing], data)
+        while entries is not None and missing:
+            round_ = _Round(self, [(n, jobs[n], entries[n]) for n in missing], data)
             for number, fit in round_.run():
                 missing.remove(number)
                 yield number, fit
+        if missing:
+            for place, fit in self.engine.run_jobs([jobs[n] for n in missing], data):
+                yield missing[place], fit
+
+    def recall(self, entry: Entry, job: FoldJob) -> FoldFit | None:
+        """Return the fit of a job, None if it has to be made."""
+        try:
+            return entry.recall(job.estimator)
+        except Trouble as trouble:
+            self._tell(trouble)
+            return None
+
+    def commit(self, entry: Entry, job: FoldJob, fit: FoldFit, seconds: float) -> None:
+        """Keep a fit, if what it depends on is still what the entry says."""
+        try:
+            later = self._look_at(job)
+            if later.digest != entry.seen.digest:
+                changed = entry.seen.first_change(later)
+                raise CannotStore(
+                    f"Fits of base estimator {self.name!r} are not kept in memory, for fitting "
+                    f"changes what they depend on: {changed or 'the estimator or its parameters'}"
+                )
+            entry.commit(fit, seconds)
+        except (NotComparable, Trouble) as trouble:
+            self._tell(trouble)
+
+    def _tell(self, trouble: Exception) -> None:
+        """Warn, once."""
+        if not self._has_told:
+            self._has_told = True
+            if not isinstance(trouble, CannotRecall | CannotStore):
+                trouble = Trouble(
+                    f"Base estimator {self.name!r} is fitted without memory: {trouble}"
+                )
+            warnings.warn(f"{trouble}.", stacklevel=3)
 
     def _entries(self, jobs: list[FoldJob]) -> list[Entry] | None:
         """Return the entry of each job, or None if they cannot be kept."""
         if not jobs or isinstance(jobs[0].estimator, FrozenEstimator):
             return None
-        threads = numbers_of_threads() if holds_network(jobs[0].estimator) else None
         try:
-            return [self._entry(job, threads) for job in jobs]
-        except NotComparable as error:
-            warnings.warn(
-                f"Base estimator {self.name!r} is fitted without memory: {error}.", stacklevel=2
-            )
+            seen = self._look_at(jobs[0])
+            return [self._entry(job, seen) for job in jobs]
+        except NotComparable as trouble:
+            self._tell(trouble)
             return None
 
-    def _entry(self, job: FoldJob, threads: tuple[int, int] | None) -> Entry:
+    def _look_at(self, job: FoldJob) -> Fingerprint:
+        """Return the digest of what all jobs of a run share."""
+        threads = numbers_of_threads() if holds_network(job.estimator) else None
+        params = {name: _as_array(job.fit_params[name]) for name in sorted(job.fit_params)}
+        engine = identity_of(self.engine)
+        return self.store.look_at(self.data_digest, engine, job.estimator, params, threads)
+
+    def _entry(self, job: FoldJob, seen: Fingerprint) -> Entry:
         train, test = job.fold
-        params = {name: _as_array(value) for name, value in job.fit_params.items()}
         method = job.method if len(test) else None
-        with job.failing_here():
-            replica = job.replica()
-        parts = (self.data_digest, replica, train, test, method, params, threads)
+        seed = job.seed if _has_unset_seed(job.estimator) else None
         title = f"base estimator {self.name!r} {job.place}"
-        return self.store.entry(title, *parts, keep=job.keep_model)
+        parts = (seed, job.inner_folds, train, test, method)
+        return self.store.entry(title, seen, *parts, keep=job.keep_model)
+
+
+def _has_unset_seed(estimator: Any) -> bool:
+    """Whether a clone gets random states from the seed of its job."""
+    params = estimator.get_params(deep=True)
+    return any(
+        name.rpartition("__")[2] == "random_state" and value is None
+        for name, value in params.items()
+    )
+
+
+def identity_of(engine: Any) -> list:
+    """Return what tells an engine from others; for fits the number of processes does not matter.
+
+    Parameters
+    ----------
+    engine : Engine
+        One of ours is known by its class and by engines of others within it.
+    """
+    kind = type(engine)
+    if kind.__module__.partition(".")[0] != "stackfuse":
+        return [kind.__qualname__, engine]
+    inner = [part for part in vars(engine).values() if hasattr(part, "run_jobs")]
+    own = [identity_of(part) for part in inner if "stackfuse" not in type(part).__module__]
+    return [kind.__qualname__, *own]
 
 
 class _Round:
@@ -85,8 +149,11 @@ class _Round:
     Nothing is waited for while anything is held, so that two processes never wait for each other.
     """
 
-    def __init__(self, engine: Any, wanted: list[tuple[int, FoldJob, Entry]], data: Data):
-        self.engine = engine
+    def __init__(
+        self, memory: RememberingEngine, wanted: list[tuple[int, FoldJob, Entry]], data: Data
+    ):
+        self.memory = memory
+        self.engine = memory.engine
         self.wanted = wanted
         self.data = data
         self.found: list[tuple[int, FoldFit]] = []
@@ -100,8 +167,8 @@ class _Round:
             for place, fit in self.engine.run_jobs(self._jobs(), self.data):
                 if place in done:
                     raise RuntimeError(f"the engine ran a job twice: {self.engine!r}")
-                number, _, entry, unlock = self.taken[place]
-                entry.commit(fit, time.perf_counter() - start)
+                number, job, entry, unlock = self.taken[place]
+                self.memory.commit(entry, job, fit, time.perf_counter() - start)
                 unlock()
                 done.add(place)
                 yield number, fit
@@ -128,7 +195,7 @@ class _Round:
 
     def _is_new(self, number: int, job: FoldJob, entry: Entry, unlock: Callable[[], None]) -> bool:
         """Whether a job has still to be run: another process may have been at it."""
-        fit = entry.recall(job.estimator)
+        fit = self.memory.recall(entry, job)
         if fit is None:
             self.taken.append((number, job, entry, unlock))
             return True

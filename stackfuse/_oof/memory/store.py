@@ -1,39 +1,81 @@
 """Fits kept on disk: each is made once, by whichever process comes first, and found again.
 
-An entry is a folder named by the digest of all that its fit depends on. In it lie the predictions
-(npz, read without pickle), the fitted estimator where it is kept (pickle), and, written last, the
-marker ``done.json`` with the size and the SHA-256 of each. An entry whose marker is missing or does
-not agree with the files is no entry: a process may be killed at any moment.
+The folder, as version 2 of the store writes it::
+
+    <memory>/stackfuse/
+        fits/<k1>/<key>/        one fit; key: 40 hexadecimal digits, k1: its first two
+            predictions.npz     predictions and classes; read without pickle
+            estimator.pkl       the fitted estimator, where it is kept
+            done.json           written last: {"format": 2, "title": what it is, "seconds": s,
+                                "files": {name: [bytes, SHA-256]}}
+        locks/<key>             locked and touched by the process that makes the fit
+        drafts/.draft-*         files that are not finished; deleted after a day
+
+*Key.* The digest of all that a fit depends on: data, rows, estimator with all code and settings it
+reaches, seed, engine, versions of Python and the packages, threads, global settings of Keras and
+scikit-learn, and the version of the store. A fit of another version is never found; its files stay.
+
+*Whole or not there.* Every file is written as a draft, synchronised and renamed to its place.
+An entry without ``done.json``, of another format, or of files whose size or SHA-256 differ from it
+is no entry: a process may be killed at any moment, and the next one makes the fit again. Two
+processes that write one entry write equal fits, and the last one stands.
+
+*Locks.* Who makes a fit holds its lock, and those who want it too wait and find it then; see
+``locks.py``. Locks only save work: nothing is wrong without them.
+
+*Trust.* ``estimator.pkl`` is a pickle: use a folder that only you can write to.
 """
 
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
-import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import filelock
 import joblib
 import numpy as np
 
-from stackfuse._core import files
+from stackfuse._core import errors, files
+from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import DiscardedModel, FoldFit
-from stackfuse._oof.memory.fingerprint import fingerprint
-from stackfuse._oof.memory.pickles import _pickled, _Unpickler
+from stackfuse._oof.memory import loaded, locks
+from stackfuse._oof.memory.fingerprint import Fingerprint, circumstances, look_at
+from stackfuse._oof.memory.pickles import pickled, unpickled
 
-#: Part of every key: entries of another format are not found.
-_FORMAT = 1
+#: The version of the store, part of every key and marker: those of another are not found.
+_FORMAT = 2
+
+#: Letters of an error that are shown.
+_LONGEST = 200
 
 #: Seconds after which a draft that nobody finished is swept away.
 _STALE = 24 * 3600
+
+
+class Trouble(Exception):
+    """Why a fit is made although there is a store; the message is for the user."""
+
+
+class CannotRecall(Trouble):
+    """An entry is damaged, or what it holds cannot be loaded."""
+
+
+class CannotStore(Trouble):
+    """A fit cannot be stored."""
+
+
+class CannotUseStore(Trouble):
+    """The folder cannot be read, or cannot be written to."""
+
+
+def brief(error: BaseException) -> str:
+    """Return an error in one line of at most two hundred letters."""
+    text = " ".join(f"{type(error).__name__}: {errors.message_of(error)}".split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 @dataclass(frozen=True)
@@ -44,8 +86,10 @@ class Entry:
     ----------
     root : Path
         Of the store.
+    seen : Fingerprint
+        Of what the fit shares with others of its base.
     key : str
-        Digest of all that the fit depends on.
+        The digest of all that the fit depends on.
     keep : bool
         Whether the fitted estimator is kept too.
     title : str
@@ -53,6 +97,7 @@ class Entry:
     """
 
     root: Path
+    seen: Fingerprint
     key: str
     keep: bool
     title: str
@@ -62,56 +107,98 @@ class Entry:
         return self.root / "fits" / self.key[:2] / self.key
 
     def recall(self, like) -> FoldFit | None:
-        """Return the fit, or None if it is not there or damaged.
+        """Return the fit, or None if it is not there.
 
         Parameters
         ----------
         like : estimator
             What is fitted. Classes and functions that only this program knows are taken from it.
+
+        Raises
+        ------
+        CannotRecall
+            If it is there, and is damaged or cannot be loaded.
+        CannotUseStore
+            If the folder cannot be read.
         """
         try:
             marker = json.loads((self._folder / "done.json").read_bytes())
+            if marker.get("format") != _FORMAT:
+                return None
             parts = marker["files"]
             data = self._read("predictions.npz", *parts["predictions.npz"])
             found = _unpacked(data, type(like).__name__)
-            if not self.keep:
-                return found
-            if "estimator.pkl" not in parts:
-                return None
-            data = self._read("estimator.pkl", *parts["estimator.pkl"])
-            return found._replace(estimator=_Unpickler(io.BytesIO(data), like).load())
+            data = None
+            if self.keep:
+                if "estimator.pkl" not in parts:
+                    return None
+                data = self._read("estimator.pkl", *parts["estimator.pkl"])
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise CannotUseStore(f"{self.root} cannot be read: {brief(error)}") from error
         except Exception as error:  # whatever is wrong with it, it can be made again
-            warnings.warn(
-                f"The stored fit of {self.title} is damaged and is made again: {error!r}.",
-                stacklevel=2,
-            )
-            return None
+            raise CannotRecall(
+                f"The stored fit of {self.title} is damaged and is made again: {brief(error)}"
+            ) from error
+        return found if data is None else found._replace(estimator=self._loaded(data, like))
+
+    def _loaded(self, data: bytes, like) -> Any:
+        place = (self._folder, hashlib.sha256(data).hexdigest())
+        try:
+            free = loaded.take(place) if holds_network(like) else None
+            if free is not None:
+                return free
+            estimator = unpickled(data, like)
+            if holds_network(like):
+                loaded.keep(place, estimator, len(data))
+            return estimator
+        except Exception as error:  # what a class does when it is loaded
+            raise CannotRecall(
+                f"The stored fit of {self.title} cannot be loaded and is made again: {brief(error)}"
+            ) from error
 
     def commit(self, fit: FoldFit, seconds: float | None = None) -> None:
-        """Write the fit; if that is not possible say so and go on without."""
+        """Write the fit.
+
+        Raises
+        ------
+        CannotStore
+            If it cannot be pickled, or cannot be loaded again.
+        CannotUseStore
+            If the folder cannot be written to.
+        """
         try:
             parts = {"predictions.npz": _packed(fit)}
             if self.keep:
-                parts["estimator.pkl"] = _pickled(fit.estimator)
-            drafts = self.root / "drafts"
-            for folder in (drafts, self._folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            for name, data in parts.items():
-                files.write_whole(self._folder / name, data, drafts=drafts)
-            marker = {
-                "title": self.title,
-                "files": {n: [len(d), hashlib.sha256(d).hexdigest()] for n, d in parts.items()},
-                "seconds": seconds and round(seconds, 3),
-            }
-            data = json.dumps(marker, indent=1).encode()
-            files.write_whole(self._folder / "done.json", data, drafts=drafts)
-        except Exception as error:  # a full disk, an estimator that cannot be pickled, ...
-            warnings.warn(
-                f"The fit of {self.title} could not be stored and will be made again: {error!r}.",
-                stacklevel=2,
-            )
+                parts["estimator.pkl"] = pickled(fit.estimator)
+        except Exception as error:  # what a class does when it is pickled
+            raise CannotStore(
+                f"The fit of {self.title} could not be stored and will be made again: "
+                f"{brief(error)}"
+            ) from error
+        try:
+            self._write(parts, seconds)
+        except OSError as error:
+            raise CannotUseStore(
+                f"the fit of {self.title} could not be stored and will be made again: "
+                f"{brief(error)}"
+            ) from error
+
+    def _write(self, parts: dict[str, bytes], seconds: float | None) -> None:
+        drafts = self.root / "drafts"
+        for folder in (drafts, self._folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, data in parts.items():
+            files.write_whole(self._folder / name, data, drafts=drafts)
+        marker = {
+            "format": _FORMAT,
+            "title": self.title,
+            "files": {n: [len(d), hashlib.sha256(d).hexdigest()] for n, d in parts.items()},
+            "seconds": seconds and round(seconds, 3),
+        }
+        data = json.dumps(marker, indent=1).encode()
+        files.write_whole(self._folder / "done.json", data, drafts=drafts)
 
     def _read(self, name: str, size: int, digest: str) -> bytes:
         data = (self._folder / Path(name).name).read_bytes()
@@ -132,16 +219,7 @@ class Entry:
         unlock : callable or None
             None if another has it, and is not waited for.
         """
-        locks = self.root / "locks"
-        lock = filelock.FileLock(locks / self.key, thread_local=False)
-        try:
-            locks.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=wait)
-        except filelock.Timeout:
-            return None
-        except (OSError, NotImplementedError):  # a file system without locks: some work is doubled
-            return lambda: None
-        return lock.release
+        return locks.lock(self.root / "locks" / self.key, wait=wait)
 
 
 class Store:
@@ -157,24 +235,30 @@ class Store:
         self.root = Path(os.path.abspath(_location(memory))) / "stackfuse"
         _sweep(self.root / "drafts")
 
-    def entry(self, title: str, *parts: Any, keep: bool) -> Entry:
+    def look_at(self, *parts: Any) -> Fingerprint:
+        """Return the digest of what several fits depend on, with all global settings.
+
+        Raises
+        ------
+        NotComparable
+            If something in it cannot be compared.
+        """
+        return look_at(_FORMAT, circumstances(), parts)
+
+    def entry(self, title: str, seen: Fingerprint, *parts: Any, keep: bool) -> Entry:
         """Return the entry of a fit.
 
         Parameters
         ----------
         title : str
+        seen : Fingerprint
+            Of what the fit shares with others; see :meth:`look_at`.
         *parts : object
-            All that the fit depends on, but for versions and the number of threads.
+            What it depends on besides.
         keep : bool
             Whether the fitted estimator is kept.
-
-        Raises
-        ------
-        NotComparable
-            If the fit depends on something that cannot be compared.
         """
-        key = fingerprint(_FORMAT, _circumstances(), parts)
-        return Entry(self.root, key, keep, title)
+        return Entry(self.root, seen, look_at(seen.digest, parts).digest, keep, title)
 
 
 def store_named(memory) -> Store | None:
@@ -193,22 +277,6 @@ def _location(memory) -> Any:
     if location is None or isinstance(location, str | os.PathLike):
         return location
     raise TypeError(f"memory must be a directory or a joblib.Memory, got {memory!r}.")
-
-
-def _circumstances() -> list:
-    """Return what results depend on besides the arguments: versions, and the number of threads."""
-    packages = ("keras", "numpy", "scikit-learn", "scipy", "stackfuse", "tensorflow")
-    versions = [_version(package) for package in packages]
-    threads = [os.environ.get("OMP_NUM_THREADS"), joblib.cpu_count()]
-    return [list(sys.version_info[:2]), versions, threads]
-
-
-@cache
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # tensorflow-cpu, for example
-        return None
 
 
 def _packed(fit: FoldFit) -> bytes:
@@ -244,10 +312,10 @@ def _unpacked(data: bytes, kind: str) -> FoldFit:
 
 
 def _sweep(drafts: Path) -> None:
-    """Remove the drafts of processes that were killed long ago."""
-    for draft in drafts.glob(".draft-*") if drafts.is_dir() else ():
-        try:
+    """Remove the drafts of processes that were killed long ago, as far as we may."""
+    try:
+        for draft in list(drafts.glob(".draft-*")):
             if time.time() - draft.stat().st_mtime > _STALE:
                 draft.unlink()
-        except FileNotFoundError:  # another process swept it
-            continue
+    except OSError:  # another process swept it, or the folder is not ours
+        return

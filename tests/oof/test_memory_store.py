@@ -1,0 +1,258 @@
+"""A store that is faulty stops no fit; other versions, engines and settings are not found."""
+
+import errno
+import hashlib
+import json
+import time
+import warnings
+from pathlib import Path
+
+import filelock
+import keras
+import numpy as np
+import pytest
+import sklearn
+from numpy.testing import assert_array_equal
+from sklearn.linear_model import LogisticRegression
+
+import stackfuse as sf
+from stackfuse import engines
+from stackfuse._core import files
+from stackfuse._oof.memory import loaded, locks
+from tests.support.cases import build_classifier
+
+
+class Counted(LogisticRegression):
+    n_fits = 0
+
+    def fit(self, X, y, sample_weight=None):
+        type(self).n_fits += 1
+        return super().fit(X, y, sample_weight)
+
+
+def fits_of(folder, X, y, **settings) -> int:
+    """Return how many fits of the base a stack makes with a memory."""
+    Counted.n_fits = 0
+    settings = {"cv": 3, "random_state": 0, **settings}
+    sf.StackingClassifier([("base", Counted())], memory=folder, **settings).fit(X, y)
+    return Counted.n_fits
+
+
+def full(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def forbidden(*args, **kwargs):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "fault", "words"),
+    [
+        (files, "write_whole", full, "could not be stored .*: OSError: .*No space"),
+        (Path, "read_bytes", forbidden, "cannot be read: PermissionError"),
+        (Path, "mkdir", forbidden, "could not be stored .*: PermissionError"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_told_once(
+    iris, tmp_path, monkeypatch, where, name, fault, words
+):
+    monkeypatch.setattr(where, name, fault)
+    with pytest.warns(UserWarning, match=f"'base' is fitted without memory: .*{words}") as told:
+        assert fits_of(tmp_path, *iris) == 4
+    assert len(told) == 1
+    monkeypatch.undo()
+    assert fits_of(tmp_path, *iris) == (0 if name == "read_bytes" else 4)  # it could be written
+    assert fits_of(tmp_path, *iris) == 0
+
+
+class Unpicklable(LogisticRegression):
+    def fit(self, X, y, sample_weight=None):
+        self.rows_ = (row for row in X)
+        return super().fit(X, y, sample_weight)
+
+
+def test_a_model_that_cannot_be_pickled_is_told_once(iris, tmp_path):
+    stack = sf.StackingClassifier(
+        [("base", Unpicklable())], cv=3, refit=False, memory=tmp_path, random_state=0
+    )
+    with pytest.warns(UserWarning, match="could not be stored and will be made again") as told:
+        stack.fit(*iris)
+    assert len(told) == 1
+    assert len(str(told[0].message)) < 400
+
+
+def test_a_lock_that_nobody_touches_is_not_waited_for(iris, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
+    assert fits_of(tmp_path, *iris) == 4
+    held = []
+    for done in tmp_path.rglob("done.json"):
+        held.append(filelock.FileLock(tmp_path / "stackfuse" / "locks" / done.parent.name))
+        held[-1].acquire()
+        done.unlink()
+    assert fits_of(tmp_path, *iris) == 4
+    for lock in held:
+        lock.release()
+
+
+def test_a_lock_that_is_touched_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "_BEAT", 0.05)
+    monkeypatch.setattr(locks, "_LOOK", 0.05)
+    monkeypatch.setattr(locks, "_PATIENCE", 0.4)
+    unlock = locks.lock(tmp_path / "a", wait=False)
+    assert unlock is not None
+    assert locks.lock(tmp_path / "a", wait=False) is None
+    path, before = tmp_path / "a", (tmp_path / "a").stat().st_mtime_ns
+    time.sleep(0.3)
+    assert path.stat().st_mtime_ns > before
+    unlock()
+    again = locks.lock(path, wait=True)
+    assert again is not None
+    again()
+
+
+def old_entry(folder: Path, key: str) -> dict[Path, bytes]:
+    """Write an entry as version 1 of the store did; its marker names no format."""
+    place = folder / "stackfuse" / "fits" / key[:2] / key
+    place.mkdir(parents=True)
+    about = {"several_predictions": False, "several_classes": False, "history": None}
+    np.savez(
+        place / "predictions.npz",
+        predictions0=np.zeros((50, 3)),
+        classes0=np.arange(3),
+        about=np.array(json.dumps(about)),
+    )
+    data = (place / "predictions.npz").read_bytes()
+    marker = {
+        "title": "base estimator 'base' on fold 0",
+        "files": {"predictions.npz": [len(data), hashlib.sha256(data).hexdigest()]},
+        "seconds": 0.1,
+    }
+    (place / "done.json").write_text(json.dumps(marker, indent=1))
+    return {path: path.read_bytes() for path in place.iterdir()}
+
+
+def test_a_store_of_an_older_version_is_left_alone(iris, tmp_path):
+    old = old_entry(tmp_path, "ab" + "0" * 38)
+    plain = sf.StackingClassifier([("base", Counted())], cv=3, random_state=0).fit(*iris)
+    assert fits_of(tmp_path, *iris) == 4
+    for place in [done.parent for done in tmp_path.rglob("done.json")]:
+        if "format" in json.loads((place / "done.json").read_text()):
+            for path in place.iterdir():
+                path.unlink()
+            place.rmdir()
+            old |= old_entry(tmp_path, place.name)  # even one that has the name of ours
+    stack = sf.StackingClassifier([("base", Counted())], cv=3, random_state=0, memory=tmp_path)
+    assert_array_equal(stack.fit(*iris).oof_.predictions, plain.oof_.predictions)
+    kept = [path for path in old if path.read_bytes() == old[path]]
+    assert {path.parent.name for path in kept} == {"ab" + "0" * 38}
+
+
+class Own:
+    """An engine of one's own, with a setting."""
+
+    def __init__(self, setting):
+        self.setting = setting
+
+    def run_jobs(self, jobs, data):
+        for number, job in enumerate(jobs):
+            yield number, job.run(data)
+
+
+def test_the_engine_is_part_of_what_a_fit_is_found_by(iris, tmp_path):
+    fits = [
+        fits_of(tmp_path, *iris, engine=engine)
+        for engine in ("auto", "sequential", Own(1), Own(2), Own(1), "auto")
+    ]
+    assert fits == [4, 4, 4, 4, 0, 0]
+    assert fits_of(tmp_path, *iris, engine="auto", n_jobs=2) == 0
+    assert fits_of(tmp_path, *iris, engine=engines.SequentialEngine()) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "undo"),
+    [
+        (
+            lambda: keras.config.set_dtype_policy("mixed_bfloat16"),
+            lambda: keras.config.set_dtype_policy("float32"),
+        ),
+        (lambda: keras.config.set_floatx("float64"), lambda: keras.config.set_floatx("float32")),
+        (lambda: keras.config.set_epsilon(1e-3), lambda: keras.config.set_epsilon(1e-7)),
+        (
+            lambda: keras.config.set_image_data_format("channels_first"),
+            lambda: keras.config.set_image_data_format("channels_last"),
+        ),
+        (
+            lambda: sklearn.set_config(transform_output="pandas"),
+            lambda: sklearn.set_config(transform_output="default"),
+        ),
+    ],
+)
+def test_global_settings_are_part_of_it(iris, tmp_path, change, undo):
+    assert fits_of(tmp_path, *iris) == 4
+    try:
+        change()
+        assert fits_of(tmp_path, *iris) == 4
+        assert fits_of(tmp_path, *iris) == 0
+    finally:
+        undo()
+    assert fits_of(tmp_path, *iris) == 0
+
+
+@keras.saving.register_keras_serializable("tests_of_memory")
+class Scaled(keras.layers.Layer):
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+class Unregistered(Scaled):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Scaled, Unregistered])
+def test_networks_with_own_layers_are_kept_or_told_in_a_sentence(iris, tmp_path, kind):
+    def build(meta):
+        layers = [keras.Input((4,)), kind(), keras.layers.Dense(3, activation="softmax")]
+        return keras.Sequential(layers)
+
+    network = sf.KerasClassifier(build, random_state=0)
+    stack = sf.StackingClassifier([("net", network)], cv=2, memory=tmp_path, random_state=0)
+    answers, messages = [], []
+    for _ in range(2):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            answers.append(stack.fit(*iris).predict_proba(iris[0]))
+        messages.append([str(one.message) for one in told])
+    assert_array_equal(answers[0], answers[1])
+    assert messages[0] == messages[1]
+    assert all(len(one) < 400 and "damaged" not in one for one in messages[0])
+    assert len(messages[0]) <= 1
+
+
+def test_a_loaded_network_is_handed_out_again_when_it_is_free_and_unchanged(iris, tmp_path):
+    def fit():
+        network = sf.KerasClassifier(build_classifier, random_state=0)
+        stack = sf.StackingClassifier([("net", network)], cv=2, memory=tmp_path, random_state=0)
+        return stack.fit(*iris)
+
+    first = fit().predict_proba(iris[0])
+    loaded._pool.clear()
+    one, other = fit(), fit()
+    models = [stack.estimators_[0].model_ for stack in (one, other)]
+    assert models[0] is not models[1]
+    models[0].set_weights([weight + 1 for weight in models[0].get_weights()])
+    assert_array_equal(other.predict_proba(iris[0]), first)
+    del one, other
+    changed, free = map(id, models)
+    del models
+    again = fit()
+    assert id(again.estimators_[0].model_) == free != changed
+    assert_array_equal(again.predict_proba(iris[0]), first)
