@@ -21,6 +21,9 @@ _NUMBERED = {"categoricalgeneralizedcrossentropy"}
 #: Losses that push a score to one side of a margin; a network learns no probabilities with them.
 _MARGINS = {"categoricalhinge", "hinge", "squaredhinge"}
 
+#: What to do where a 0/1 matrix stands for classes.
+_ONE_HOT_Y = " If y is one-hot, pass the classes and keep the loss: y.argmax(axis=1)."
+
 #: Losses of embeddings and of sequences.
 _OTHERS = {"circle", "ctc"}
 
@@ -96,17 +99,12 @@ def check_loss(loss: Any, task: targets.Task, n_units: int, what: str) -> None:
             f"The loss {loss_name(loss)!r} does not lead to probabilities of the classes. "
             f"Use {fitting}, or loss=None to have it chosen."
         )
-    if task == "multilabel" and (is_sparse(loss) or stock in _ONE_HOT):
-        raise ValueError(
-            f"The loss {loss_name(loss)!r} is for one class per row, but y is a 0/1 matrix of "
-            f"{n_units} labels, of which a row may have several. If y is one-hot, pass the classes "
-            "and keep the loss: y.argmax(axis=1). If it is not, use 'binary_crossentropy'."
-        )
     if single and (is_sparse(loss) or stock in _ONE_HOT):
         units = "1 unit" if n_units == 1 else f"{n_units} units, one per label"
         raise ValueError(
             f"The loss {loss_name(loss)!r} needs one unit per class, but {what} "
-            f"ends in {units}. Use {fitting}."
+            f"ends in {units}.{_ONE_HOT_Y if task == 'multilabel' else ''} Use {fitting}"
+            f"{' if a row may have several labels' if task == 'multilabel' else ''}."
         )
 
 

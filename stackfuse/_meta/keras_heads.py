@@ -53,7 +53,8 @@ class HeadBuilder(Builder):
                 f"X {given}."
             )
         X = np.asarray(X if rows is None else X[rows], np.float64)
-        n_outputs = meta["n_classes_"] or meta["n_outputs_"]
+        n_classes = meta["n_classes_"]  # a list for several columns, which are refused below
+        n_outputs = n_classes if isinstance(n_classes, int) else meta["n_outputs_"]
         return self.head.network(X, target.numbers, target.task, n_outputs), False
 
 

@@ -112,8 +112,10 @@ class FittedNetwork:
 
     def _check_axes(self, X, owner) -> None:
         """Check the rows of an array with further axes: scikit-learn would call these features."""
-        shape = getattr(X, "shape", None) or np.shape(X)
-        if isinstance(self.X_shape_, tuple) and len(shape) > 1 and len(self.X_shape_) > 1:
+        if isinstance(self.X_shape_, dict) or len(self.X_shape_) < 2:
+            return
+        shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
+        if len(shape) > 1:
             self._check_same_rows(tuple(shape[1:]), owner)
 
     def _check_same_rows(self, shape: Any, owner) -> None:
