@@ -76,6 +76,17 @@ def build_for_training():
     }
 
 
+def lookup_tables():
+    import keras
+
+    table = keras.layers.StringLookup(vocabulary=["a", "b"])
+    text = keras.layers.TextVectorization(vocabulary=["a"])
+    words = keras.Input((1,), dtype="string")
+    model = keras.Model(words, [table(words), text(words)])
+    assert len(private.lookup_tables(model)) == 2
+    assert not private.lookup_tables(two_layers())
+
+
 def takes_training():
     import keras
 
@@ -220,6 +231,7 @@ BREAKS = {
     node_of: "fuse, features, exports: walks through a network's graph",
     flatten_layers: "checks for layers that cannot be copied, shared or trained side by side",
     build_for_training: "training side by side: the metrics' variables before the first batch",
+    lookup_tables: "training side by side: networks that look words up would be declined",
     takes_training: "training side by side: subclassed models without the argument",
     compile_arguments: "pickles of networks with losses and metrics of the user's own",
     compute_loss: "training side by side: losses with penalties and sample weights",
