@@ -358,7 +358,9 @@ def dropped(meta, units=6, logits=False, two_units=False):
 
 def normalized(meta, units=6, logits=False, two_units=False):
     """Return a chain with layers that keep a state."""
-    inner = layers.Dense(units), layers.BatchNormalization(momentum=0.8), layers.ReLU()
+    # A bias in front would learn from rounding alone, which Adam's kin make as large as any.
+    first = layers.Dense(units, use_bias=False)
+    inner = first, layers.BatchNormalization(momentum=0.8), layers.ReLU()
     return _chain(meta, *inner, layers.LayerNormalization(), logits=logits, two_units=two_units)
 
 
