@@ -1,7 +1,9 @@
 """What a network reads: rows as people pass them, and several inputs as one array-like."""
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -294,3 +296,37 @@ def is_lazy(X) -> bool:
     while isinstance(base, np.ndarray):
         base = base.base
     return isinstance(base, mmap.mmap) or scipy.sparse.issparse(X)
+
+
+#: An X, and what the checks of it returned, by the form that it was checked for.
+_shared: ContextVar[tuple[Any, dict[Hashable, Any]] | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def checked_once(X) -> Iterator[None]:
+    """Within, check this X once for each form; it must not be changed there."""
+    token = _shared.set((X, {}))
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def checked(X, form: Hashable, check: Callable[[], Any]) -> Any:
+    """Return what a check of X returns, or returned before for this X and form.
+
+    Parameters
+    ----------
+    X : array-like
+    form : hashable
+        Everything that the check depends on besides X.
+    check : callable
+        Returns the checked X.
+    """
+    shared = _shared.get()
+    if shared is None or shared[0] is not X:
+        return check()
+    done = shared[1]
+    if form not in done:
+        done[form] = check()
+    return done[form]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from stackfuse._core import MultiInput, multi_input, shared_checks, strings, targets
+from stackfuse._core import MultiInput, multi_input, strings, targets
 from stackfuse._keras import Rows, own_code
 from stackfuse._networks.target import Target
 from stackfuse._training import prediction
@@ -89,7 +89,7 @@ class FittedNetwork:
             return check()
         names = getattr(self, "feature_names_in_", None)
         form = (self.X_shape_, None if names is None else tuple(names), sparse, self.string_inputs)
-        return shared_checks.checked(X, form, check)
+        return multi_input.checked(X, form, check)
 
     def _check(self, X, owner, reset: bool, sparse: bool, takes_strings: bool) -> Any:
         if isinstance(X, MultiInput):

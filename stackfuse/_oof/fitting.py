@@ -155,6 +155,8 @@ class BaseFitter:
             If all bases failed.
         """
         done, store = Fits(), self.options.store()
+        if self.options.on_error == "raise":
+            self._check_engine(named, done)
         digest = None if store is None else memory.digest_of(self.data)
         for name, base in named:
             engine: Any = engine_named(self.options.engine, self.options.n_jobs)
@@ -173,6 +175,18 @@ class BaseFitter:
                 done.handle_failure(name, failure, self.options.on_error)
         done.check_any_left()
         return done
+
+    def _check_engine(self, named: Sequence[tuple[str, Any]], fits: Fits) -> None:
+        """Raise if the engine can tell that it does not run the jobs of a base."""
+        engine: Any = engine_named(self.options.engine, self.options.n_jobs)
+        for name, base in named if hasattr(engine, "check") else ():
+            failure = None
+            try:
+                engine.check(base)
+            except errors.CannotTrainSideBySide as refusal:
+                failure = errors.FitFailed("", refusal)
+            if failure is not None:
+                fits.handle_failure(name, failure, "raise")
 
     def _jobs(self, name: str, base, fit_params: dict, reports: Tasks | None) -> list[FoldJob]:
         frozen, method = isinstance(base, FrozenEstimator), self.check.methods[name]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -189,7 +190,7 @@ def _predicted_by_fitted_bases(plan: Plan) -> tuple[OutOfFold, Fits]:
         try:
             with job.failing_here():
                 base = _initialized(base, plan)
-                check_is_fitted(base)
+                _check_fitted(base)
                 fit = FoldFit(base, contribution(base, job.method, plan.X), None, "fitted before")
             plan.check(name, [job], [fit])
             fits.of[name] = [fit]
@@ -208,6 +209,18 @@ def _predicted_by_fitted_bases(plan: Plan) -> tuple[OutOfFold, Fits]:
     table = np.hstack(blocks)
     oof = OutOfFold(table, everywhere, columns, [], {}, classes_=plan.classes, y=plan.y)
     return oof, fits
+
+
+def _check_fitted(base) -> None:
+    """Raise if a base has not been fitted."""
+    try:
+        check_is_fitted(base)
+    except NotFittedError:
+        raise NotFittedError(
+            f"This {type(base).__name__} is not fitted. Copies, as in cross_val_score and in "
+            "searches, do not keep what was learnt: fit it, and wrap it, "
+            "sklearn.frozen.FrozenEstimator(...)."
+        ) from None
 
 
 def _initialized(base, plan: Plan) -> Any:

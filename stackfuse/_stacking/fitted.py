@@ -11,8 +11,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
+    multi_input,
     sampling,
-    shared_checks,
     sklearn_private,
     targets,
 )
@@ -58,7 +58,7 @@ class FittedStack(TransformerMixin):
         """
         check_is_fitted(self)
         blocks = []
-        with shared_checks.checked_once(X):
+        with multi_input.checked_once(X):
             for replicas, method in zip(self._replicas(), self.stack_method_):
                 votes = [
                     prediction_columns.as_block(

@@ -222,7 +222,7 @@ def _key(model) -> str | None:
 
 
 def _loss_and_metrics(model) -> dict[str, Any]:
-    config = architecture.plain_names(model.get_compile_config())
+    config: Any = architecture.plain_names(model.get_compile_config())
     return {name: value for name, value in config.items() if name != "optimizer"}
 
 

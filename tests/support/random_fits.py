@@ -738,12 +738,10 @@ class Fitted:
 def _fit(drawn: DrawnFit, folder: Path, trainings: Trainings) -> Any:
     """Fit through the public door."""
     if drawn.door == "grid":
-        search = getattr(sf, "GridSearchCV", GridSearchCV)(
-            drawn.bases[0][1](True), drawn.grid, cv=2, error_score="raise"
-        )
+        search = sf.GridSearchCV(drawn.bases[0][1](True), drawn.grid, cv=2, error_score="raise")
         return search.fit(drawn.X, drawn.y)
     if drawn.door == "cross_val":
-        function = getattr(sf, "cross_val_predict", cross_val_predict)
+        function = sf.cross_val_predict
         return function(drawn.bases[0][1](True), drawn.X, drawn.y, cv=3, method=drawn.method)
     settings = dict(drawn.settings)
     if drawn.memory in ("on", "twice"):

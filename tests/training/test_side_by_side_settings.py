@@ -1,6 +1,7 @@
 """Callbacks, optimizers and constraints in replicas that are trained side by side."""
 
 import csv
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ C, L, optimizers = keras.callbacks, keras.layers, keras.optimizers
 class Slower(C.Callback):
     """Sets the learning rate, and adds to the logs what it sees."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         if epoch % 2:
             self.model.optimizer.learning_rate *= 0.3
         logs["rate"] = float(self.model.optimizer.learning_rate)
@@ -30,7 +31,7 @@ class Slower(C.Callback):
 class Halve(C.Callback):
     """Changes the weights."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         self.model.set_weights([0.5 * value for value in self.model.get_weights()])
 
 
@@ -43,19 +44,19 @@ class WarmUp(C.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         self.model.optimizer.learning_rate = 0.01 * (len(self.losses) + 1)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs: Any = None):
         self.losses.append(logs["loss"])
         if batch == 3 and logs["loss"] < 0.9:
             self.model.stop_training = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         logs["last"], logs["n"] = self.losses[-1], len(self.losses)
 
 
 class Rate(C.Callback):
     """Adds the learning rate to the logs."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         logs["rate"] = float(self.model.optimizer.learning_rate)
 
 
@@ -189,7 +190,7 @@ def rows_of_log(path):
     return np.array([[value.replace("NA", "nan") for value in row] for row in rows], float)
 
 
-def training_of(X, y, **params):
+def training_of(X, y, **params) -> tuple[Any, Any]:
     """Return a network and what it is going to be trained on."""
     network = sf.KerasClassifier(adjustable, epochs=3, random_state=3).set_params(**params)
     begun = network.begin(X, y, np.arange(len(y)))

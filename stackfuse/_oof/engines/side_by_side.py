@@ -30,6 +30,18 @@ class SideBySideEngine:
     def __init__(self, otherwise: Engine | None = None):
         self.otherwise = otherwise
 
+    def check(self, estimator) -> None:
+        """Raise if jobs of an estimator are not run, before anything is fitted.
+
+        Raises
+        ------
+        CannotTrainSideBySide
+            If it has no network to train, and there is no other engine.
+        """
+        reason = _reason_against(estimator)
+        if reason is not None and self.otherwise is None:
+            raise errors.CannotTrainSideBySide(reason)
+
     def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
         """See :class:`stackfuse.engines.Engine`.
 
@@ -41,11 +53,9 @@ class SideBySideEngine:
         jobs = iter(jobs)
         for first in jobs:
             jobs = chain([first], jobs)
-            reason = _reason_against(first.estimator)
-            if reason is None:
+            self.check(first.estimator)
+            if self.otherwise is None or _reason_against(first.estimator) is None:
                 yield from self._run_networks(list(jobs), data)
-            elif self.otherwise is None:
-                raise errors.CannotTrainSideBySide(reason)
             else:
                 yield from self.otherwise.run_jobs(jobs, data)
             return

@@ -308,7 +308,7 @@ def _unpacked(data: bytes, kind: str) -> FoldFit:
         )
     predictions = tables if about["several_predictions"] else next(iter(tables), None)
     classes = labels if about["several_classes"] else next(iter(labels), None)
-    return FoldFit(DiscardedModel(kind, classes), predictions, about["history"])
+    return FoldFit(DiscardedModel(kind, classes), predictions, about["history"], "from memory")
 
 
 def _sweep(drafts: Path) -> None:

@@ -100,7 +100,8 @@ class Forward:
         """Return the results of metrics from the values of their variables."""
         with keras.StatelessScope(state_mapping=list(zip(self.parts[2], metrics))):
             results = self.model.get_metrics_result()
-        return {name: float(value) for name, value in results.items()}
+            # Within the scope: a metric may return a variable of its own.
+            return {name: float(value) for name, value in results.items()}
 
     def traced(self, like: tuple) -> tuple[list[str], list[int]]:
         """Return texts of the graph that the model's code makes now, and what it takes along.

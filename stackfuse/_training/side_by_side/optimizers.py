@@ -89,7 +89,7 @@ class JointOptimizer:
             None if kind is type(None) else weight.constraint
             for weight, kind in zip(weights, kinds)
         ]
-        self.rates = None
+        self.rates: Any = None
         if has_rate(own.optimizer):
             self.rates = keras.Variable("zeros", shape=(len(replicas),), name="replicas_rates")
         self._joint = self._made()
@@ -141,7 +141,6 @@ class JointOptimizer:
 
     def set_rate(self, j: int, rate: float) -> None:
         """Set the learning rate of the j-th of the replicas."""
-        assert self.rates is not None
         rates = self.rates.numpy()
         if rates[j] != np.asarray(rate, rates.dtype):
             rates[j] = rate

@@ -25,7 +25,7 @@ class WrittenFiles:
     def __init__(self, trainings: Sequence[Training]):
         pairs = [(written_to(c), c) for training in trainings for c in training.callbacks]
         self._patterns = [(pattern, callback) for pattern, callback in pairs if pattern is not None]
-        self._folder: str | None = None
+        self._folder = ""
 
     def __enter__(self) -> "WrittenFiles":
         if self._patterns:
@@ -37,7 +37,7 @@ class WrittenFiles:
         return self
 
     def __exit__(self, *_) -> None:
-        if self._folder is None:
+        if not self._folder:
             return
         try:
             for number, (pattern, callback) in enumerate(self._patterns):
@@ -46,7 +46,6 @@ class WrittenFiles:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _own(self, number: int) -> str:
-        assert self._folder is not None
         return os.path.join(self._folder, str(number))
 
     def _hand_over(self, number: int, pattern: str, callback) -> None:
