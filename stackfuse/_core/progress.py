@@ -2,12 +2,30 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console
 from sklearn.callback import ProgressBar
 
 from stackfuse._core.sklearn_private import has_callbacks, outer_context
+
+_fold: ContextVar[str] = ContextVar("fold", default="")
+
+
+@contextmanager
+def fold_named(name: str) -> Iterator[None]:
+    """Give the fits within the name of a fold; within another fold it follows that one's name."""
+    token = _fold.set(f"{_fold.get()}.{name}" if _fold.get() else name)
+    try:
+        yield
+    finally:
+        _fold.reset(token)
+
+
+def name_of_fold() -> str:
+    """Return the name of the fold that is being fitted: its number, or "all" for all rows."""
+    return _fold.get() or "all"
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from stackfuse._core import numeric, sklearn_private
+from stackfuse._core import numeric, progress, sklearn_private
 from stackfuse._keras import Rows, own_code
 from stackfuse._networks.builder import Builder
 from stackfuse._networks.class_weights import class_weights
@@ -190,7 +190,18 @@ class FitSettings:
             callbacks = list(callbacks.values())
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         check_callbacks(callbacks)
-        return own_code.deep_copy(callbacks)
+        copies = own_code.deep_copy(callbacks)
+        for callback in copies:
+            _name_files(callback)
+        return copies
+
+
+def _name_files(callback) -> None:
+    """Put the name of the fold into the path that a callback writes to, in place of {fold}."""
+    for name in ("filepath", "filename", "backup_dir", "log_dir"):
+        path = vars(callback).get(name)
+        if isinstance(path, str):
+            setattr(callback, name, path.replace("{fold}", progress.name_of_fold()))
 
 
 def _part(rows: Rows, numbers, weights, places: np.ndarray) -> tuple:

@@ -51,7 +51,8 @@ class KerasClassifier(NetworkClassifier):
     validation_split : float, default=0.0
         Fraction of the training rows held out, stratified, for validation and early stopping.
     callbacks : list of keras.callbacks.Callback, default=None
-        Copied for every fit.
+        Copied for every fit. ``{fold}`` in a path that one writes to stands for the number of the
+        fold in a stack or search, or for "all".
     class_weight : dict of label to float or "balanced", default=None
         In training alone, as in Keras; for several columns of y a list of dicts.
     shuffle : bool, default=True

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from stackfuse._core import errors, sklearn_private
+from stackfuse._core import errors, progress, sklearn_private
 from stackfuse._oof.contributions import contribution
 from stackfuse._oof.folds import Fold
 
@@ -92,6 +92,8 @@ class FoldJob:
         What a part with ``cv="outer"`` is given: the other folds within the training rows.
     place : str, default=""
         Says which fit of its base it is: ``"on fold 3"``.
+    name : str, default="all"
+        What ``{fold}`` stands for in the paths of callbacks: the number of the fold.
     progress : callable
         From the unfitted clone to a context around its fit, in which its progress is reported. It
         stays behind where a job goes to another process.
@@ -105,6 +107,7 @@ class FoldJob:
     keep_model: bool = True
     inner_folds: list[Fold] | None = None
     place: str = ""
+    name: str = "all"
     progress: Callable[[Any], AbstractContextManager] = field(default=nullcontext, repr=False)
 
     def replica(self):
@@ -129,10 +132,16 @@ class FoldJob:
         """
         with self.failing_here():
             model, train = self.replica(), self.fold.train
-            with self.progress(model):
+            with self.around(model):
                 rows = (sklearn_private.safe_indexing(part, train) for part in data)
                 model.fit(*rows, **self.params(data))
             return self.outcome(model, data)._replace(how="one by one")
+
+    @contextmanager
+    def around(self, model) -> Iterator[None]:
+        """Report the fit of a replica within, under the name of its fold."""
+        with self.progress(model), progress.fold_named(self.name):
+            yield
 
     def params(self, data: Data) -> dict[str, Any]:
         """Return what is passed to fit, cut to the training rows."""
@@ -191,6 +200,7 @@ def jobs_of(estimator, folds: Sequence[Fold], **settings: Any) -> list[FoldJob]:
             estimator,
             fold,
             place=_place(k, fold),
+            name=str(k) if len(fold.test) else "all",
             **settings,
             **{name: values[k] for name, values in own.items()},
         )

@@ -265,3 +265,21 @@ def test_numpys_random_state_is_drawn_from_as_in_a_loop():
         drawn.append(np.random.random())
     assert_allclose(drawn[0], drawn[2], atol=5e-5)
     assert_array_equal(drawn[1], drawn[3])
+
+
+@pytest.mark.parametrize("engine", ["fused", "sequential"])
+def test_files_of_callbacks_are_named_after_the_fold(engine, tmp_path):
+    path = tmp_path / "fold {fold}, epoch {epoch}.weights.h5"
+    saved = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
+    logged = keras.callbacks.CSVLogger(tmp_path / "{fold}.csv")
+    estimator = scaled(network(callbacks=[saved, logged]))
+    stack = sf.StackingClassifier([("b", estimator)], LogisticRegression(), cv=2, engine=engine)
+    stack.fit(X, y)
+    folds = ["0", "1", "all"]
+    weights = [f"fold {fold}, epoch {epoch}.weights.h5" for fold in folds for epoch in (1, 2)]
+    assert {p.name for p in tmp_path.iterdir()} == {*weights, *(f"{fold}.csv" for fold in folds)}
+    trained = stack.estimators_[0][-1].model_
+    copy = keras.models.clone_model(trained)
+    copy.load_weights(tmp_path / "fold all, epoch 2.weights.h5")
+    for one, other in zip(copy.get_weights(), trained.get_weights(), strict=True):
+        assert_array_equal(one, other)

@@ -19,7 +19,8 @@ class Engine(Protocol):
         Parameters
         ----------
         jobs : iterable of FoldJob
-            All of one base estimator. A job may be taken from the iterable when it is about to be
+            All of one base estimator; in a search the parameters of their estimators may differ. A
+            job may be taken from the iterable when it is about to be
             run; whoever hands it out may be waiting for another process until then.
         data : Data
             What they are fitted on.

@@ -140,7 +140,7 @@ class PausedFit:
         job, rows = self.job, self.job.fold.train
         with job.failing_here(), trained_by(self._pause):
             self._model = model = job.replica()
-            with job.progress(model):
+            with job.around(model):
                 if is_network(model) and type(model).fit is NetworkEstimator.fit:
                     self._fit_network(model)
                     return
