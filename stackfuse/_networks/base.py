@@ -444,7 +444,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _meaning(self) -> Any:
         """Return what the outputs mean, of which ``predict__output`` may choose another part."""
-        return self.outputs_.showing(self._builder().routed("predict").get("output"))
+        return self.outputs_.showing(self._routed_to_predict().get("output"))
 
     def features(self, X) -> np.ndarray:
         """Return the inputs of the network's last layer: its penultimate activations.
@@ -482,13 +482,22 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _predict_params(self, for_this_call: Any = None) -> dict[str, Any]:
         """Return the ``batch_size`` to predict with, if it is not the default; -1 for all rows."""
-        params = dict(self._builder().routed("predict"))
+        params = self._routed_to_predict()
         check_for_call(self, "predict", for_this_call or {})
         params.pop("output", None)
         params |= {n: value for n, value in (for_this_call or {}).items() if n == "batch_size"}
         if params.get("batch_size") not in (None, -1):
             numeric.check_count("predict__batch_size", params["batch_size"])
         return params
+
+    def _routed_to_predict(self) -> dict[str, Any]:
+        # Not by the builder, which takes longer to make than a small network to compute.
+        prefix = "predict__"
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self._extra_params().items()
+            if name.startswith(prefix)
+        }
 
     def _fit_depends_on(self) -> dict[str, Any]:
         """Return what a fit depends on: the parameters, and what a fitted network has learnt."""
