@@ -297,7 +297,7 @@ def check_convex(weights: Sequence[float], n_models: int) -> np.ndarray:
 
     Examples
     --------
-    >>> convex([0.5, 0.6], 2)
+    >>> check_convex([0.5, 0.6], 2)
     Traceback (most recent call last):
         ...
     ValueError: weights must be at least 0 and sum to 1, got [0.5, 0.6], which sum to 1.1.

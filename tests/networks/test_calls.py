@@ -184,7 +184,9 @@ def test_meta_counts_the_columns_of_y(iris, binary):
 
 def test_one_hot_labels_are_told_the_right_thing(iris):
     X, y = iris
-    network = sf.KerasClassifier(build_classifier, loss="categorical_crossentropy")
+    network = sf.KerasClassifier(
+        build_classifier, loss="categorical_crossentropy", epochs=5, random_state=0
+    )
     with pytest.raises(ValueError, match=r"If y is one-hot, pass the classes and keep the loss"):
         network.fit(X, np.eye(3)[y])
     assert network.fit(X, np.eye(3)[y].argmax(axis=1)).score(X, y) > 0

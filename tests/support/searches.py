@@ -16,7 +16,8 @@ def mlp(meta, units=4):
     inputs = keras.Input((meta["n_features_in_"],))
     x = keras.layers.Dense(units, activation="relu")(inputs)
     last = activation.get(meta["target_type_"])
-    return keras.Model(inputs, keras.layers.Dense(meta["n_outputs_"], last)(x))
+    units = meta["n_classes_"] or meta["n_outputs_"]
+    return keras.Model(inputs, keras.layers.Dense(units, last)(x))
 
 
 def net(kind=sf.KerasClassifier, model=mlp, **settings):

@@ -29,7 +29,7 @@ from stackfuse._training.program import Program
 from stackfuse._training.side_by_side.loop import SideBySide
 from tests.support.cases import shown
 from tests.support.folds import fit_folds
-from tests.support.networks import build_classifier, build_regressor
+from tests.support.networks import build_regressor
 
 L = keras.layers
 
@@ -415,7 +415,7 @@ def test_what_cannot_be_fused_is_declined_and_done_in_the_loop(iris, change, rea
 
 def test_other_estimators_are_declined(iris):
     folds = draw_folds(3, *iris, classifier=True)
-    pipe = make_pipeline(StandardScaler(), sf.KerasClassifier(build_classifier))
+    pipe = make_pipeline(StandardScaler(), LogisticRegression())
     for estimator in (LogisticRegression(), pipe):
         with pytest.raises(CannotTrainSideBySide, match="is no network of ours"):
             fit_folds(
@@ -482,7 +482,7 @@ def test_auto_weighs_what_a_graph_takes_to_be_traced(
     X, y = iris
     trained = []
     monkeypatch.setattr(SideBySide, "train", lambda self: trained.append(self))
-    monkeypatch.setattr("stackfuse._oof.engines.side_by_side.train", lambda training: None)
+    monkeypatch.setattr("stackfuse._oof.engines.paused_fit.train", lambda training: None)
     loop = SequentialEngine()
     nothing = FoldFit(None, None, None)
     monkeypatch.setattr(

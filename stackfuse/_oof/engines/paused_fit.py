@@ -9,7 +9,7 @@ import numpy as np
 import sklearn
 from greenlet import getcurrent, greenlet
 
-from stackfuse._core import multi_input, sklearn_private
+from stackfuse._core import multi_input, progress, sklearn_private
 from stackfuse._keras import Rows
 from stackfuse._networks import BegunFit, NetworkEstimator, trained_by
 from stackfuse._oof.contributions import is_network
@@ -22,7 +22,8 @@ class PausedFit:
 
     Whatever the estimator does in its ``fit`` is its own code: a Pipeline fits its transformers, a
     search tries its candidates. Where a network within is about to be trained, the fit stops, and
-    goes on when somebody has trained it.
+    goes on when somebody has trained it. The fit of a network itself stops once before, when it is
+    built and nothing has been reported of it: then it can be given up without a trace.
 
     Parameters
     ----------
@@ -48,6 +49,7 @@ class PausedFit:
         self._model: Any = None
         self._error: Exception | None = None
         self._is_ready = True
+        self._is_reported = False
         self._first_values: list[np.ndarray] = []
         self._surroundings = _Surroundings()
         self._outside = getcurrent()
@@ -60,6 +62,11 @@ class PausedFit:
         return self._is_ready
 
     @property
+    def is_reported(self) -> bool:
+        """Whether the fit has begun as a task."""
+        return self._is_reported
+
+    @property
     def has_failed(self) -> bool:
         """Whether what the fit waited for has failed; it is going to raise the error."""
         return self._error is not None
@@ -67,7 +74,17 @@ class PausedFit:
     @property
     def has_own_rows(self) -> bool:
         """Whether the rows that the network is trained on are in memory for this fit alone."""
-        return self._begun is None
+        return not is_plain_network(self.job.estimator)
+
+    def start(self) -> None:
+        """Start, if that has not been done: the fit stops at its first network."""
+        if not self._coroutine and not self._coroutine.dead:
+            self.go_on()
+
+    def report(self) -> None:
+        """Report the fit as a task, if that has not been done."""
+        if not self._is_reported:
+            self.go_on()
 
     def go_on(self) -> None:
         """Go on until a network is to be trained, or the fit is done.
@@ -80,6 +97,8 @@ class PausedFit:
         error, self._error = self._error, None
         self.training, self._is_ready = None, False
         self._switch(self._coroutine.switch if error is None else self._coroutine.throw, error)
+        if self._coroutine.dead:
+            self._begun = None  # it holds rows
 
     def close(self) -> None:
         """Give the fit up, if it is not done."""
@@ -137,24 +156,28 @@ class PausedFit:
             ours.restore()
 
     def _fit(self) -> None:
-        job, rows = self.job, self.job.fold.train
-        with job.failing_here(), trained_by(self._pause):
+        job = self.job
+        with job.failing_here(), trained_by(self._pause), progress.fold_named(job.name):
             self._model = model = job.replica()
-            with job.around(model):
-                if is_network(model) and type(model).fit is NetworkEstimator.fit:
-                    self._fit_network(model)
+            if is_plain_network(model):
+                self._begin_network(model)
+            self._is_reported = True
+            with job.progress(model):
+                if self._begun is not None:
+                    model.complete(self._begun)
                     return
-                X, y = (sklearn_private.safe_indexing(part, rows) for part in self.data)
+                X, y = (sklearn_private.safe_indexing(part, job.fold.train) for part in self.data)
                 model.fit(X, y, **job.params(self.data))
 
-    def _fit_network(self, model: NetworkEstimator) -> None:
-        """Fit a network on rows of X that are not copied out."""
+    def _begin_network(self, model: NetworkEstimator) -> None:
+        """Begin the fit of a network on rows of X that are not copied out."""
         X, rows = self.data.X, self.job.fold.train
         y = sklearn_private.safe_indexing(self.data.y, rows)
         self._begun = model.begin(X, y, rows, **self.job.params(self.data))
         if self._like is not None and self._like._begun is not None:
             self._begun.share_x(self._like._begun)
-        model.complete(self._begun)
+        if self._begun.training is not None:
+            self._pause(self._begun.training)
 
     def _pause(self, training: Training) -> None:
         """Stop until the training is done."""
@@ -162,6 +185,11 @@ class PausedFit:
         if self.has_own_rows:  # another fit than that of a network may go on after a failure
             self._first_values = [variable.numpy() for variable in training.model.variables]
         self._outside.switch()
+
+
+def is_plain_network(estimator) -> bool:
+    """Whether an estimator is a network that is fitted in the two phases of its class alone."""
+    return is_network(estimator) and type(estimator).fit is NetworkEstimator.fit
 
 
 class _Surroundings:

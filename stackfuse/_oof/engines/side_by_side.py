@@ -1,7 +1,11 @@
 """All replicas of one network at the same time, in compiled graphs."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from itertools import chain
+
+import numpy as np
 
 from stackfuse._core import errors
 from stackfuse._oof.contributions import has_engine, holds_network
@@ -66,22 +70,32 @@ class SideBySideEngine:
             group = eligibility.groups_of(left)[0]
             first = PausedFit(group[0][1], data)
             fits = [first, *(PausedFit(job, data, like=first) for _, job in group[1:])]
+            drawn = np.random.get_state()
             try:
-                first.go_on()
+                first.start()
                 if first.training is not None:
                     fits = fits[: _most_replicas(first)]
                     reason = self._reason_for_alone(first.training, len(fits))
                 if reason is not None:
                     fits = [first]
-                for fit in fits[1:]:
-                    fit.go_on()
                 self._train(fits, reason)
                 for (number, _), fit in zip(group, fits):
                     yield number, fit.outcome()
+                left = left[len(fits) :]
+            except errors.CannotTrainSideBySide as refusal:
+                if self.otherwise is None:
+                    raise
+                # What was tried may have left traces in code of the user's own: all begin anew.
+                reason = str(refusal)
+                np.random.set_state(drawn)
+                begun = {number for (number, _), fit in zip(group, fits) if fit.is_reported}
+                left = [
+                    (n, replace(job, progress=nullcontext) if n in begun else job)
+                    for n, job in left
+                ]
             finally:
                 for fit in fits:
                     fit.close()
-            left = left[len(fits) :]
         if left and self.otherwise is not None:
             numbers, rest = zip(*left)
             for place, fit in self.otherwise.run_jobs(rest, data):
@@ -107,43 +121,50 @@ class SideBySideEngine:
 
     def _train(self, fits: Sequence[PausedFit], reason: str | None) -> None:
         """Train what fits wait for, until all are done; each may train several networks in turn."""
-        while waiting := [fit for fit in fits if fit.training is not None]:
-            left = waiting
+        left: Sequence[PausedFit] = fits
+        while left:
+            waiting = left
             while left:  # again, if one fails: its estimator may go on all the same
                 if reason is None:
                     self._train_together(left)
                 else:
                     _train_one_by_one(left, reason)
                 failed = [fit for fit in left if fit.has_failed]
-                left = [fit for fit in left if not fit.is_ready]
+                left = [fit for fit in left if fit.training is not None and not fit.is_ready]
                 for fit in failed:
                     fit.go_on()
             for fit in waiting:
                 if fit.is_ready:
                     fit.go_on()
+            left = [fit for fit in fits if fit.training is not None]
 
     def _train_together(self, fits: Sequence[PausedFit]) -> None:
-        """Train what fits wait for side by side; where that cannot be done, one by one."""
+        """Train what fits wait for side by side; networks unlike the others one by one.
+
+        A fit is started when those before it have shown what they compute.
+
+        Raises
+        ------
+        CannotTrainSideBySide
+            If they cannot be trained side by side; no fit of a network itself was reported then.
+        """
         together, members, others = SideBySide(), [], []
-        try:
-            for fit in fits:
-                try:
-                    together.add(fit.training)
-                except errors.OtherArchitecture:
-                    if self.otherwise is None:
-                        raise
-                    others.append(fit)
-                else:
-                    members.append(fit)
-            together.make_graphs()
-        except errors.CannotTrainSideBySide as refusal:
-            if self.otherwise is None:
-                raise
-            _train_one_by_one(fits, str(refusal))
-            return
+        for fit in fits:
+            fit.start()
+            if fit.training is None:  # it has no epochs
+                continue
+            try:
+                together.add(fit.training)
+            except errors.OtherArchitecture:
+                if self.otherwise is None:
+                    raise
+                others.append(fit)
+            else:
+                members.append(fit)
         if len(members) == 1 and self.otherwise is not None:
             _train_one_by_one(members, "no other network is like it")
-        else:
+        elif members:
+            together.make_graphs()
             _train_in_graphs(together, members)
         if others:
             self._train_together(others)
@@ -151,6 +172,8 @@ class SideBySideEngine:
 
 def _train_in_graphs(together: SideBySide, fits: Sequence[PausedFit]) -> None:
     """Train what fits wait for; where one fails, the others may have to be trained again."""
+    for fit in fits:
+        fit.report()
     try:
         together.train()
     except errors.ReplicaFailed as failure:
@@ -171,7 +194,9 @@ def _train_in_graphs(together: SideBySide, fits: Sequence[PausedFit]) -> None:
 
 def _train_one_by_one(fits: Sequence[PausedFit], reason: str) -> None:
     for fit in fits:
-        fit.train_alone(f"one by one: {reason}")
+        fit.report()
+        if fit.training is not None:
+            fit.train_alone(f"one by one: {reason}")
 
 
 def _reason_against(estimator) -> str | None:

@@ -137,7 +137,7 @@ def identity_of(engine: Any) -> list:
     """
     kind = type(engine)
     if kind.__module__.partition(".")[0] != "stackfuse":
-        return [kind.__qualname__, engine]
+        return [kind.__qualname__, kind]  # its attributes may count what it does
     inner = [part for part in vars(engine).values() if hasattr(part, "run_jobs")]
     own = [identity_of(part) for part in inner if "stackfuse" not in type(part).__module__]
     return [kind.__qualname__, *own]
