@@ -306,7 +306,8 @@ class Farthest(keras.metrics.Metric):
         self.largest.assign(keras.ops.maximum(self.largest, far))
 
     def result(self):
-        return self.largest
+        # Not the variable itself: Keras reads that after the validation, which changes it.
+        return keras.ops.convert_to_tensor(self.largest)
 
 
 class Steeper(keras.losses.Loss):
