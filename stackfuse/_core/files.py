@@ -76,6 +76,16 @@ def write_whole(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
     sync(path.parent)
 
 
+def sweep_files(drafts: Path) -> None:
+    """Delete the unfinished files of :func:`write_whole` in a folder that are a day old."""
+    try:
+        for draft in list(drafts.glob(".draft-*")):
+            if time.time() - draft.stat().st_mtime > _STALE_AFTER:
+                draft.unlink()
+    except OSError:  # another process swept it, or the folder is not ours
+        return
+
+
 def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -12,6 +12,18 @@ def listed(names: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
+def first_few(values: Iterable) -> str:
+    """Return the first values for a message.
+
+    Examples
+    --------
+    >>> first_few(range(9))
+    '0, 1, 2, 3, 4, ...'
+    """
+    values = list(values)
+    return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the question whether a similar name was meant, or nothing.
 

@@ -12,7 +12,7 @@ import scipy.sparse
 from sklearn.utils.validation import check_array
 
 from stackfuse._core import sklearn_private
-from stackfuse._core.messages import listed
+from stackfuse._core.messages import first_few, listed
 from stackfuse._core.targets import check_same_length, refuse_ragged
 
 
@@ -253,11 +253,11 @@ def say_where_missing(error: ValueError, X, owner) -> ValueError:
         table = np.where(pd.isna(table), np.nan, table).astype(np.float64)
     bad = ~np.isfinite(table)
     rows = np.flatnonzero(bad.reshape(len(table), -1).any(axis=1))
-    place = f"rows {', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}"
+    place = f"rows {first_few(rows)}"
     if table.ndim == 2:
         columns = np.flatnonzero(bad.any(axis=0)).tolist()
         names = [X.columns[k] for k in columns] if hasattr(X, "columns") else columns
-        place += f"; columns {', '.join(map(str, names[:5]))}{', ...' if len(names) > 5 else ''}"
+        place += f"; columns {first_few(names)}"
     return ValueError(
         f"{message} {type(owner).__name__} takes finite numbers only, but {len(rows)} of "
         f"{len(table)} rows of X hold others ({place}): impute them, SimpleImputer(), or drop the "

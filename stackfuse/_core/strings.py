@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from stackfuse._core.messages import first_few
+
 
 def holds_strings(X: Any) -> bool:
     """Whether an array-like, a frame for example, holds any string."""
@@ -55,9 +57,10 @@ def check_strings(X: Any, owner, name: str = "X") -> np.ndarray:
     by_row = array.reshape(len(array), -1)
     missing: Any = np.asarray(pd.isna(by_row)).any(axis=1)
     if missing.any():
+        rows = first_few(np.flatnonzero(missing))
         raise ValueError(
             f"Input {name} contains NaN or None among its strings, in {missing.sum()} of "
-            f"{len(array)} rows ({_places(missing)}): fill them, for example with "
+            f"{len(array)} rows (rows {rows}): fill them, for example with "
             "SimpleImputer(strategy='constant', fill_value=''), or drop the rows."
         )
     others = np.array([[not isinstance(v, str | bytes) for v in row] for row in by_row], bool)
@@ -74,8 +77,3 @@ def check_strings(X: Any, owner, name: str = "X") -> np.ndarray:
         decoded = [v.decode("utf-8") if isinstance(v, bytes) else v for v in by_row.ravel()]
         array = np.array([*decoded, None], object)[:-1].reshape(array.shape)
     return array
-
-
-def _places(rows: np.ndarray) -> str:
-    first = np.flatnonzero(rows)
-    return f"rows {', '.join(map(str, first[:5]))}{', ...' if first.size > 5 else ''}"

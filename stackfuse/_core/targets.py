@@ -8,6 +8,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite
 
 from stackfuse._core import sklearn_private
+from stackfuse._core.messages import first_few
 
 Task = Literal[
     "regression", "multioutput", "binary", "multiclass", "multilabel", "multiclass-multioutput"
@@ -166,7 +167,7 @@ def _refuse_missing(y: np.ndarray) -> None:
     if not rows.size:
         return
     advice = (
-        f"{rows.size} of {len(y)} rows have a missing or infinite target ({_rows_text(rows)}): "
+        f"{rows.size} of {len(y)} rows have a missing or infinite target (rows {first_few(rows)}): "
         "drop them before fit."
     )
     if y.dtype.kind == "f":
@@ -175,11 +176,6 @@ def _refuse_missing(y: np.ndarray) -> None:
         except ValueError as error:
             raise ValueError(f"{str(error).splitlines()[0]} {advice}") from None
     raise ValueError(f"Input y contains NaN or None. {advice}")
-
-
-def _rows_text(rows: np.ndarray) -> str:
-    """Return the numbers of the first rows, for a message."""
-    return "rows " + ", ".join(map(str, rows[:5])) + (", ..." if rows.size > 5 else "")
 
 
 def task_of(y: np.ndarray, *, classifier: bool) -> Task:
@@ -231,8 +227,8 @@ def check_finite_predictions(numbers: np.ndarray, owner) -> None:
     rows = np.flatnonzero(~finite.all(axis=1))
     raise FloatingPointError(
         f"{type(owner).__name__} predicts NaN or infinity for {rows.size} of {len(numbers)} rows "
-        f"({_rows_text(rows)}). Its network overflows on them: scale X (StandardScaler), or look "
-        "for logarithms, divisions and square roots in the model."
+        f"(rows {first_few(rows)}). Its network overflows on them: scale X (StandardScaler), or "
+        "look for logarithms, divisions and square roots in the model."
     )
 
 

@@ -88,7 +88,7 @@ def takes_training(model) -> bool:
 
 def compile_arguments(model) -> dict[str, Any]:
     """Return the arguments that a model was compiled with; none if it was not."""
-    compiled = getattr(model, "_compile_config", None)
+    compiled = vars(model).get("_compile_config")
     return dict(compiled.config) if model.compiled and compiled is not None else {}
 
 

@@ -291,7 +291,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     @property
     def current_epoch(self) -> int:
         """The number of epochs that the network has been trained for; 0 before the first fit."""
-        return len(next(iter(getattr(self, "history_", {}).values()), []))
+        return self._fitted.n_epochs if hasattr(self, "history_") else 0
 
     def _train(
         self,

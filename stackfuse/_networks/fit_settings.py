@@ -178,7 +178,7 @@ class FitSettings:
             seed=fitted.run_seed,
             validation=validation,
             callbacks=self.fresh_callbacks(),
-            first_epoch=len(next(iter(fitted.history_.values()), [])),
+            first_epoch=fitted.n_epochs,
             fit_params={name: value for name, value in for_fit.items() if name not in names},
             **{name: value for name, value in for_fit.items() if name in names},
         )

@@ -229,6 +229,11 @@ class FittedNetwork:
             targets.check_finite_predictions(table, owner)
         return numbers
 
+    @property
+    def n_epochs(self) -> int:
+        """The number of epochs that the network has been trained for."""
+        return len(next(iter(self.history_.values()), []))
+
     def depends_on(self) -> dict[str, Any]:
         """Return what the predictions depend on, in parts that can be digested."""
         learnt = {name: vars(self).get(name) for name in ("classes_", "outputs_")}

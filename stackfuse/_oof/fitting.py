@@ -183,7 +183,7 @@ class BaseFitter:
             failure = None
             try:
                 engine.check(base)
-            except errors.CannotTrainSideBySide as refusal:
+            except ValueError as refusal:
                 failure = errors.FitFailed("", refusal)
             if failure is not None:
                 fits.handle_failure(name, failure, "raise")

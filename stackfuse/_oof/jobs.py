@@ -132,16 +132,10 @@ class FoldJob:
         """
         with self.failing_here():
             model, train = self.replica(), self.fold.train
-            with self.around(model):
+            with self.progress(model), progress.fold_named(self.name):
                 rows = (sklearn_private.safe_indexing(part, train) for part in data)
                 model.fit(*rows, **self.params(data))
             return self.outcome(model, data)._replace(how="one by one")
-
-    @contextmanager
-    def around(self, model) -> Iterator[None]:
-        """Report the fit of a replica within, under the name of its fold."""
-        with self.progress(model), progress.fold_named(self.name):
-            yield
 
     def params(self, data: Data) -> dict[str, Any]:
         """Return what is passed to fit, cut to the training rows."""
@@ -243,10 +237,18 @@ def replica(estimator, seed: int | None, inner_folds: list[Fold] | None = None):
     if inner_folds is not None:
         changed = dict.fromkeys(_outer_parts(twin), inner_folds)
     if seed is not None:
-        for name, value in twin.get_params(deep=True).items():
-            if name.rpartition("__")[2] == "random_state" and value is None:
-                changed[name] = derived_seed(seed, name)
+        changed |= {name: derived_seed(seed, name) for name in unset_random_states(twin)}
     return twin.set_params(**changed) if changed else twin
+
+
+def unset_random_states(estimator) -> list[str]:
+    """Return the parameters that a job's seed sets: random states that are None."""
+    params = estimator.get_params(deep=True)
+    return [
+        name
+        for name, value in params.items()
+        if name.rpartition("__")[2] == "random_state" and value is None
+    ]
 
 
 def _outer_parts(estimator) -> list[str]:

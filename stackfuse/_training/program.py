@@ -215,9 +215,8 @@ def _key(model) -> str | None:
     if text is None:
         return None
     parts = json.loads(text)
-    optimizer = parts[2]["optimizer"]
-    if isinstance(optimizer, dict) and isinstance(optimizer["config"].get("learning_rate"), float):
-        optimizer["config"]["learning_rate"] = None
+    if has_rate(model.optimizer):
+        parts[2]["optimizer"]["config"]["learning_rate"] = None
     return json.dumps(parts)
 
 

@@ -153,18 +153,30 @@ class Own:
 
     def __init__(self, setting):
         self.setting = setting
+        self.n_runs = 0
 
     def run_jobs(self, jobs, data):
-        for number, job in enumerate(jobs):
-            yield number, job.run(data)
+        self.n_runs += 1
+        yield from enumerate(job.run(data) for job in jobs)
+
+
+class Hidden:
+    """An engine that keeps its setting under another name."""
+
+    def __init__(self, setting):
+        self._setting = setting
+
+    def run_jobs(self, jobs, data):
+        yield from enumerate(job.run(data) for job in jobs)
 
 
 def test_the_engine_is_part_of_what_a_fit_is_found_by(iris, tmp_path):
+    own = Own(2)
     fits = [
         fits_of(tmp_path, *iris, engine=engine)
-        for engine in ("auto", "sequential", Own(1), Own(2), Own(1), "auto")
+        for engine in ("auto", "sequential", Own(1), own, own, Own(1), Hidden(1), Hidden(2), "auto")
     ]
-    assert fits == [4, 4, 4, 4, 0, 0]
+    assert fits == [4, 4, 4, 4, 0, 0, 4, 4, 0]
     assert fits_of(tmp_path, *iris, engine="auto", n_jobs=2) == 0
     assert fits_of(tmp_path, *iris, engine=engines.SequentialEngine()) == 0
 

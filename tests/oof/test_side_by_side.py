@@ -97,6 +97,33 @@ def test_networks_within_are_trained_side_by_side(name):
     assert_allclose(stack.estimators_[0].predict_proba(rows), whole.predict_proba(rows), atol=5e-5)
 
 
+def with_callbacks():
+    """Return a network as people have it, long enough for a graph to pay."""
+    lower = keras.callbacks.ReduceLROnPlateau("loss", patience=1)
+    stop = keras.callbacks.EarlyStopping("loss", patience=3)
+    return scaled(network(40, callbacks=[lower, stop], optimizer__clipnorm=1.0))
+
+
+@pytest.mark.parametrize("rows", [X, FRAME[list("abcdef")]], ids=["array", "frame"])
+def test_a_default_stack_of_a_pipeline_with_callbacks(rows):
+    estimator = with_callbacks()
+    stack = sf.StackingClassifier([("base", estimator)]).fit(rows, y)
+    assert stack.engine_ == {"base": "side by side"}
+    alone = cross_val_predict(estimator, rows, y, method="predict_proba")
+    assert_allclose(stack.oof_.predictions[:, -1], alone[:, -1], atol=5e-5)
+
+
+def test_a_default_stack_of_a_pipeline_with_callbacks_in_a_search():
+    stack = sf.StackingClassifier([("base", with_callbacks())])
+    grid = {"final_estimator": [LogisticRegression()]}
+    together = GridSearchCV(stack, grid, cv=2).fit(X, y)
+    apart = GridSearchCV(clone(stack).set_params(engine="sequential"), grid, cv=2).fit(X, y)
+    assert together.best_estimator_.engine_ == {"base": "side by side"}
+    probabilities = [search.predict_proba(X) for search in (together, apart)]
+    assert_allclose(*probabilities, atol=5e-5)
+    assert together.best_score_ == pytest.approx(apart.best_score_)
+
+
 def test_under_a_transformed_target():
     rows, numbers = NUMBERS
     regressor = sf.KerasRegressor(build, epochs=3, random_state=0)

@@ -307,7 +307,7 @@ class Farthest(keras.metrics.Metric):
 
     def result(self):
         # Not the variable itself: Keras reads that after the validation, which changes it.
-        return keras.ops.convert_to_tensor(self.largest)
+        return self.largest + 0.0
 
 
 class Steeper(keras.losses.Loss):

@@ -9,7 +9,9 @@ from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 class Engine(Protocol):
     """Runs the fits of one base estimator.
 
-    A class with this one method is an engine; it need not inherit.
+    A class with this one method is an engine; it need not inherit. An engine that does not run all
+    estimators may have a method ``check(estimator)`` too, which raises a ValueError that says
+    why: it is asked for every base before any is fitted.
     :func:`stackfuse.testing.check_engine` says whether it computes what it must.
     """
 
@@ -20,8 +22,8 @@ class Engine(Protocol):
         ----------
         jobs : iterable of FoldJob
             All of one base estimator; in a search the parameters of their estimators may differ. A
-            job may be taken from the iterable when it is about to be
-            run; whoever hands it out may be waiting for another process until then.
+            job may be taken from the iterable when it is about to be run; whoever hands it out may
+            be waiting for another process until then.
         data : Data
             What they are fitted on.
 

@@ -38,6 +38,10 @@ class PausedFit:
         What the fit waits for; None before the first and after the last.
     how : str
         How the networks within were trained.
+    is_ready : bool
+        Whether the fit can go on: what it waited for is done, or has failed.
+    is_reported : bool
+        Whether the fit has begun as a task.
     """
 
     def __init__(self, job: FoldJob, data: Data, like: "PausedFit | None" = None):
@@ -48,23 +52,13 @@ class PausedFit:
         self._like = like
         self._model: Any = None
         self._error: Exception | None = None
-        self._is_ready = True
-        self._is_reported = False
+        self.is_ready = False
+        self.is_reported = False
         self._first_values: list[np.ndarray] = []
         self._surroundings = _Surroundings()
         self._outside = getcurrent()
         self._coroutine = greenlet(self._fit)
         self._coroutine.gr_context = contextvars.copy_context()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the fit can go on: what it waited for is done, or has failed."""
-        return self._is_ready
-
-    @property
-    def is_reported(self) -> bool:
-        """Whether the fit has begun as a task."""
-        return self._is_reported
 
     @property
     def has_failed(self) -> bool:
@@ -83,7 +77,7 @@ class PausedFit:
 
     def report(self) -> None:
         """Report the fit as a task, if that has not been done."""
-        if not self._is_reported:
+        if not self.is_reported:
             self.go_on()
 
     def go_on(self) -> None:
@@ -95,7 +89,7 @@ class PausedFit:
             If it fails.
         """
         error, self._error = self._error, None
-        self.training, self._is_ready = None, False
+        self.training, self.is_ready = None, False
         self._switch(self._coroutine.switch if error is None else self._coroutine.throw, error)
         if self._coroutine.dead:
             self._begun = None  # it holds rows
@@ -107,7 +101,7 @@ class PausedFit:
 
     def done(self, how: str) -> None:
         """Note that the training is done, and how."""
-        self.how, self._is_ready = how, True
+        self.how, self.is_ready = how, True
 
     def begin_anew(self) -> None:
         """Undo what was trained so far, since the training of another fit has failed."""
@@ -118,7 +112,7 @@ class PausedFit:
 
     def failed(self, error: Exception) -> None:
         """Note that the training failed; the fit raises the error when it goes on."""
-        self._error, self._is_ready = error, True
+        self._error, self.is_ready = error, True
 
     def train_alone(self, how: str) -> None:
         """Train the network by itself."""
@@ -161,7 +155,7 @@ class PausedFit:
             self._model = model = job.replica()
             if is_plain_network(model):
                 self._begin_network(model)
-            self._is_reported = True
+            self.is_reported = True
             with job.progress(model):
                 if self._begun is not None:
                     model.complete(self._begun)

@@ -57,9 +57,11 @@ class SideBySideEngine:
         jobs = iter(jobs)
         for first in jobs:
             jobs = chain([first], jobs)
-            self.check(first.estimator)
-            if self.otherwise is None or _reason_against(first.estimator) is None:
+            reason = _reason_against(first.estimator)
+            if reason is None:
                 yield from self._run_networks(list(jobs), data)
+            elif self.otherwise is None:
+                raise errors.CannotTrainSideBySide(reason)
             else:
                 yield from self.otherwise.run_jobs(jobs, data)
             return

@@ -3,13 +3,11 @@
 import io
 import pickle
 import types
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import cloudpickle
 
+from stackfuse._keras import private
 from stackfuse._oof.memory.fingerprint import networks
 
 
@@ -60,7 +58,7 @@ def pickled(estimator) -> bytes:
         Whatever its classes raise when they are pickled, or loaded again.
     """
     buffer = io.BytesIO()
-    with _without_keras_warning():
+    with private.without_array_warnings():
         _Pickler(buffer, estimator).dump(estimator)
     if networks.have_own_code(estimator):
         unpickled(buffer.getvalue(), estimator)  # a class of one's own may not be found again
@@ -76,14 +74,5 @@ def unpickled(data: bytes, like) -> Any:
     like : estimator
         Classes and functions that only this program knows are taken from it.
     """
-    with _without_keras_warning():
+    with private.without_array_warnings():
         return _Unpickler(io.BytesIO(data), like).load()
-
-
-@contextmanager
-def _without_keras_warning() -> Iterator[None]:
-    """Ignore what numpy 2 says when Keras saves its variables, which know no ``copy``."""
-    with warnings.catch_warnings():
-        message = "__array__ implementation doesn't accept a copy keyword"
-        warnings.filterwarnings("ignore", message, DeprecationWarning)
-        yield

@@ -1,5 +1,6 @@
 """Any engine, with a memory: a fit is found, or is made by one process while the others wait."""
 
+import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +11,7 @@ import pandas as pd
 from sklearn.frozen import FrozenEstimator
 
 from stackfuse._oof.contributions import holds_network
-from stackfuse._oof.jobs import Data, FoldFit, FoldJob
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob, unset_random_states
 from stackfuse._oof.memory.fingerprint import Fingerprint, NotComparable, fingerprint
 from stackfuse._oof.memory.store import CannotRecall, CannotStore, Entry, Store, Trouble
 from stackfuse._training import numbers_of_threads
@@ -73,9 +74,10 @@ class RememberingEngine:
             later = self._look_at(job)
             if later.digest != entry.seen.digest:
                 changed = entry.seen.first_change(later)
+                changed = changed or "the estimator, its parameters or the engine"
                 raise CannotStore(
                     f"Fits of base estimator {self.name!r} are not kept in memory, for fitting "
-                    f"changes what they depend on: {changed or 'the estimator or its parameters'}"
+                    f"changes what they depend on: {changed}"
                 )
             entry.commit(fit, seconds)
         except (NotComparable, Trouble) as trouble:
@@ -112,19 +114,10 @@ class RememberingEngine:
     def _entry(self, job: FoldJob, seen: Fingerprint) -> Entry:
         train, test = job.fold
         method = job.method if len(test) else None
-        seed = job.seed if _has_unset_seed(job.estimator) else None
+        seed = job.seed if unset_random_states(job.estimator) else None
         title = f"base estimator {self.name!r} {job.place}"
         parts = (seed, job.inner_folds, train, test, method)
         return self.store.entry(title, seen, *parts, keep=job.keep_model)
-
-
-def _has_unset_seed(estimator: Any) -> bool:
-    """Whether a clone gets random states from the seed of its job."""
-    params = estimator.get_params(deep=True)
-    return any(
-        name.rpartition("__")[2] == "random_state" and value is None
-        for name, value in params.items()
-    )
 
 
 def identity_of(engine: Any) -> list:
@@ -133,11 +126,15 @@ def identity_of(engine: Any) -> list:
     Parameters
     ----------
     engine : Engine
-        One of ours is known by its class and by engines of others within it.
+        One of ours is known by its class and by engines of others within it; one of others by
+        its class and, as an estimator is, by the parameters of its constructor (other attributes
+        may count what it does), or by all that it holds where these are not kept by name.
     """
     kind = type(engine)
     if kind.__module__.partition(".")[0] != "stackfuse":
-        return [kind.__qualname__, kind]  # its attributes may count what it does
+        names = inspect.signature(kind).parameters
+        kept = all(hasattr(engine, name) for name in names)
+        return [kind, [getattr(engine, name) for name in names] if kept else engine]
     inner = [part for part in vars(engine).values() if hasattr(part, "run_jobs")]
     own = [identity_of(part) for part in inner if "stackfuse" not in type(part).__module__]
     return [kind.__qualname__, *own]

@@ -30,7 +30,6 @@ import hashlib
 import io
 import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +50,6 @@ _FORMAT = 2
 
 #: Letters of an error that are shown.
 _LONGEST = 200
-
-#: Seconds after which a draft that nobody finished is swept away.
-_STALE = 24 * 3600
 
 
 class Trouble(Exception):
@@ -233,7 +229,7 @@ class Store:
 
     def __init__(self, memory):
         self.root = Path(os.path.abspath(_location(memory))) / "stackfuse"
-        _sweep(self.root / "drafts")
+        files.sweep_files(self.root / "drafts")
 
     def look_at(self, *parts: Any) -> Fingerprint:
         """Return the digest of what several fits depend on, with all global settings.
@@ -309,13 +305,3 @@ def _unpacked(data: bytes, kind: str) -> FoldFit:
     predictions = tables if about["several_predictions"] else next(iter(tables), None)
     classes = labels if about["several_classes"] else next(iter(labels), None)
     return FoldFit(DiscardedModel(kind, classes), predictions, about["history"], "from memory")
-
-
-def _sweep(drafts: Path) -> None:
-    """Remove the drafts of processes that were killed long ago, as far as we may."""
-    try:
-        for draft in list(drafts.glob(".draft-*")):
-            if time.time() - draft.stat().st_mtime > _STALE:
-                draft.unlink()
-    except OSError:  # another process swept it, or the folder is not ours
-        return

@@ -331,15 +331,10 @@ def _sets_item(lines: list[dis.Instruction], place: int) -> bool:
 def _counts_attribute(lines: list[dis.Instruction], place: int) -> bool:
     """Whether the attribute at a place is read only to be counted up."""
     name = lines[place].argval
-    inplace, plain = _ops(lines, place - 1, 6), _ops(lines, place - 1, 6)
-    if not inplace or not (_is_constant(inplace[2]) and _adds(inplace[3])):
+    around = _ops(lines, place - 1, 6)
+    if not around or not (_is_constant(around[2]) and _adds(around[3])):
         return False
-    copied = (
-        _is(inplace[0], "COPY", 1) and _is(inplace[4], "SWAP", 2) and _is(inplace[5], "STORE_ATTR")
-    )
-    same = (
-        _loaded(plain[0]) is not None
-        and _loaded(plain[0]) == _loaded(plain[4])
-        and _is(plain[5], "STORE_ATTR")
-    )
-    return (copied or same) and inplace[5].argval == name
+    first, _, _, _, after, last = around
+    copied = _is(first, "COPY", 1) and _is(after, "SWAP", 2)
+    same = _loaded(first) is not None and _loaded(first) == _loaded(after)
+    return (copied or same) and _is(last, "STORE_ATTR", name)

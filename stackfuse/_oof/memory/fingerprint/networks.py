@@ -18,6 +18,16 @@ from stackfuse._oof.memory.fingerprint.walk import NotComparable, Walk, digests,
 _OF_FIT = {"_model", "params"}
 _BOOKKEEPING = {"_auto_config", "_lock", "_path", "_tracker", "name"}
 
+#: Classes of objects that are settings of layers and models.
+_SETTINGS = (
+    keras.constraints.Constraint,
+    keras.initializers.Initializer,
+    keras.losses.Loss,
+    keras.metrics.Metric,
+    keras.optimizers.schedules.LearningRateSchedule,
+    keras.regularizers.Regularizer,
+)
+
 
 @digests(keras.Model)
 def _model(thing, walk):
@@ -58,14 +68,7 @@ def _callback(thing, walk):
     )
 
 
-@digests(
-    keras.constraints.Constraint,
-    keras.initializers.Initializer,
-    keras.losses.Loss,
-    keras.metrics.Metric,
-    keras.optimizers.schedules.LearningRateSchedule,
-    keras.regularizers.Regularizer,
-)
+@digests(*_SETTINGS)
 def _setting(thing, walk):
     # Not by configuration: that of Huber, for one, leaves out a setting.
     variables = _values(thing.variables) if looking.is_a(thing, keras.metrics.Metric) else []
@@ -114,12 +117,7 @@ _FAMILIES = (
     keras.Variable,
     keras.KerasTensor,
     keras.random.SeedGenerator,
-    keras.constraints.Constraint,
-    keras.initializers.Initializer,
-    keras.losses.Loss,
-    keras.metrics.Metric,
-    keras.optimizers.schedules.LearningRateSchedule,
-    keras.regularizers.Regularizer,
+    *_SETTINGS,
 )
 
 
@@ -214,10 +212,7 @@ def _structure(model: Any, walk: Walk) -> Iterator[Any]:
 
 def _compiled_parts(model: Any) -> Any:
     """Return the loss, metrics and optimizer that a model was compiled with, as objects."""
-    if not model.compiled:
-        return None
-    kept = looking.attributes_of(model).get("_compile_config")
-    return looking.attributes_of(kept).get("config") if kept is not None else "compiled"
+    return (private.compile_arguments(model) or "compiled") if model.compiled else None
 
 
 def _parts_of_layer(layer: Any) -> list:
