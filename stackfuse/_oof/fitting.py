@@ -156,7 +156,7 @@ class BaseFitter:
         """
         done, store = Fits(), self.options.store()
         if self.options.on_error == "raise":
-            self._check_engine(named, done)
+            self._check_engine(named, fit_params, done)
         digest = None if store is None else memory.digest_of(self.data)
         for name, base in named:
             engine: Any = engine_named(self.options.engine, self.options.n_jobs)
@@ -176,13 +176,21 @@ class BaseFitter:
         done.check_any_left()
         return done
 
-    def _check_engine(self, named: Sequence[tuple[str, Any]], fits: Fits) -> None:
-        """Raise if the engine can tell that it does not run the jobs of a base."""
+    def _check_engine(
+        self, named: Sequence[tuple[str, Any]], fit_params: dict[str, dict], fits: Fits
+    ) -> None:
+        """Raise if the engine can tell that it does not run the jobs of a base.
+
+        What it says of the first base it says before any fit in any case.
+        """
         engine: Any = engine_named(self.options.engine, self.options.n_jobs)
-        for name, base in named if hasattr(engine, "check") else ():
+        for name, base in named[1:] if hasattr(engine, "check") else ():
             failure = None
             try:
-                engine.check(base)
+                first, *_ = self._jobs(name, base, fit_params.get(name, {}), None)
+                engine.check(first, self.data)
+            except errors.FitFailed as error:
+                failure = error
             except ValueError as refusal:
                 failure = errors.FitFailed("", refusal)
             if failure is not None:

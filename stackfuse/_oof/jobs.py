@@ -154,21 +154,13 @@ class FoldJob:
         return fit if self.keep_model else fit.without_model()
 
     @contextmanager
-    def failing_here(self, *, may_decline: bool = False) -> Iterator[None]:
-        """Raise an error as the failure of this job.
-
-        Parameters
-        ----------
-        may_decline : bool, default=False
-            Whether ``CannotTrainSideBySide`` is no failure, but the engine's way to decline.
-        """
+    def failing_here(self) -> Iterator[None]:
+        """Raise an error as the failure of this job."""
         try:
             yield
         except errors.FitFailed:
             raise
         except Exception as error:
-            if may_decline and isinstance(error, errors.CannotTrainSideBySide):
-                raise
             raise errors.FitFailed(self.place, error) from error
 
     def __getstate__(self) -> dict[str, Any]:

@@ -310,3 +310,36 @@ def test_files_of_callbacks_are_named_after_the_fold(engine, tmp_path):
     copy.load_weights(tmp_path / "fold all, epoch 2.weights.h5")
     for one, other in zip(copy.get_weights(), trained.get_weights(), strict=True):
         assert_array_equal(one, other)
+
+
+class Noting(keras.callbacks.Callback):
+    """Notes every training that begins."""
+
+    def __init__(self, begun):
+        super().__init__()
+        self.begun = begun
+
+    def on_train_begin(self, logs=None):
+        self.begun.append(self.params["epochs"])
+
+    def __deepcopy__(self, memo):
+        return Noting(self.begun)
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [
+        (LogisticRegression(), "no network of ours"),
+        (network(optimizer="adafactor"), "looks at whole tensors"),
+        (scaled(network(run_eagerly=True)), "run_eagerly"),
+    ],
+    ids=["no network", "optimizer", "pipeline"],
+)
+def test_fused_refuses_before_any_base_is_trained(refused, reason):
+    begun = []
+    bases = [("good", network(callbacks=[Noting(begun)])), ("bad", refused)]
+    with pytest.raises(ValueError, match=rf"(?s){reason}.*'bad' failed"):
+        sf.StackingClassifier(bases, engine="fused", cv=3).fit(X, y)
+    assert not begun
+    sf.StackingClassifier(bases[:1], engine="fused", cv=3).fit(X, y)
+    assert begun == [2] * 4

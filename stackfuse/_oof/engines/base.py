@@ -10,8 +10,8 @@ class Engine(Protocol):
     """Runs the fits of one base estimator.
 
     A class with this one method is an engine; it need not inherit. An engine that does not run all
-    estimators may have a method ``check(estimator)`` too, which raises a ValueError that says
-    why: it is asked for every base before any is fitted.
+    jobs may have a method ``check(job, data)`` too, which raises a ValueError that says why: it is
+    asked for the first job of every base, before any base is fitted.
     :func:`stackfuse.testing.check_engine` says whether it computes what it must.
     """
 

@@ -34,17 +34,30 @@ class SideBySideEngine:
     def __init__(self, otherwise: Engine | None = None):
         self.otherwise = otherwise
 
-    def check(self, estimator) -> None:
-        """Raise if jobs of an estimator are not run, before anything is fitted.
+    def check(self, job: FoldJob, data: Data) -> None:
+        """Raise if a job is not run; its fit goes as far as its first network is built.
 
         Raises
         ------
         CannotTrainSideBySide
-            If it has no network to train, and there is no other engine.
+            If it has no network to train, or one that cannot be trained side by side, and there is
+            no other engine.
+        FitFailed
+            If the fit fails.
         """
-        reason = _reason_against(estimator)
-        if reason is not None and self.otherwise is None:
+        if self.otherwise is not None:
+            return
+        reason = _reason_against(job.estimator)
+        if reason is not None:
             raise errors.CannotTrainSideBySide(reason)
+        drawn, fit = np.random.get_state(), PausedFit(replace(job, progress=nullcontext), data)
+        try:
+            fit.start()
+            if fit.training is not None:
+                SideBySide().add(fit.training)
+        finally:
+            fit.close()
+            np.random.set_state(drawn)
 
     def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
         """See :class:`stackfuse.engines.Engine`.
