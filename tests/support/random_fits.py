@@ -59,6 +59,7 @@ from sklearn.preprocessing import (
     QuantileTransformer,
     StandardScaler,
 )
+from sklearn.utils.validation import column_or_1d
 
 import stackfuse as sf
 from stackfuse._core import sklearn_private
@@ -699,6 +700,8 @@ def outcome_of(drawn: DrawnFit, folder: Path) -> Outcome:
             return Outcome("refused", str(error))
     with warnings.catch_warnings(record=True) as expected:
         warnings.simplefilter("always")
+        if np.shape(drawn.y)[1:] == (1,):
+            column_or_1d(drawn.y, warn=True)  # as scikit-learn's stack does
         np.random.seed(drawn.number)
         if drawn.door == "grid":
             difference, lacks = _compare_searches(drawn, got), False
