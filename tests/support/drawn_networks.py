@@ -291,7 +291,7 @@ def _draw_metrics(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
 
 def distance(y, predicted):
     """Return a metric as users write it."""
-    return keras.ops.mean(keras.ops.abs(keras.ops.cast(y, "float32") - predicted))
+    return keras.ops.mean(keras.ops.abs(keras.ops.cast(y, predicted.dtype) - predicted))
 
 
 class Farthest(keras.metrics.Metric):
@@ -302,7 +302,7 @@ class Farthest(keras.metrics.Metric):
         self.largest = self.add_weight(shape=(), initializer="zeros", name="largest")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        far = keras.ops.max(keras.ops.abs(keras.ops.cast(y_true, "float32") - y_pred))
+        far = keras.ops.max(keras.ops.abs(keras.ops.cast(y_true, y_pred.dtype) - y_pred))
         self.largest.assign(keras.ops.maximum(self.largest, far))
 
     def result(self):

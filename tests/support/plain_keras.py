@@ -157,6 +157,9 @@ class Plain(BaseEstimator):
                         part(array, rows) for array in (x, target, both) if array is not None
                     )
 
+        routed = {k: v for k, v in self.routed("fit").items() if k != "verbose"}
+        if "validation_batch_size" in self.params:
+            routed["validation_batch_size"] = self.params["validation_batch_size"]
         fitted = model.fit(
             batches(),
             steps_per_epoch=math.ceil(len(kept) / size),
@@ -165,7 +168,7 @@ class Plain(BaseEstimator):
             validation_data=validation,
             shuffle=False,
             verbose=0,
-            **{k: v for k, v in self.routed("fit").items() if k != "verbose"},
+            **routed,
         )
         return {name: list(map(float, values)) for name, values in fitted.history.items()}
 

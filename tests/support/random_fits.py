@@ -10,6 +10,7 @@ else is set.
 import contextlib
 import io
 import pickle
+import re
 import sys
 import tempfile
 import time
@@ -325,7 +326,7 @@ def _wrapping(choice: Draw, task: str, kind: str, words: dict, X) -> tuple[Wrap,
 def _preprocessing(choice: Draw, kind: str, X) -> tuple[list | None, str, str]:
     """Return the steps before a network, the prefix of its names, and both in words."""
     if kind == "mixed":
-        one_hot = OneHotEncoder(sparse_output=False)
+        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
         parts = [("words", one_hot, ["word"]), ("numbers", StandardScaler(), ["a", "b"])]
         return [("columns", ColumnTransformer(parts))], "net__", "columns"
     if kind in ("ids", "several") or choice.chance(0.35):
@@ -797,11 +798,22 @@ def _compare(drawn: DrawnFit, got: Fitted, wanted: Loop) -> float:
         for fold, (mine, theirs) in enumerate(zip(told, histories, strict=True)):
             what = f"history of {name} on fold {fold}"
             assert mine is not None, f"{what}: there is none"
+            mine, theirs = map(_with_plain_names, (mine, theirs))
             assert set(mine) == set(theirs), f"{what}: {sorted(mine)} in place of {sorted(theirs)}"
             for key in theirs:
                 if "acc" not in key:
                     _close(mine[key], theirs[key], f"{what}, {key}", LOSS_TOLERANCE)
     return largest
+
+
+def _with_plain_names(history: dict[str, list]) -> dict[str, list]:
+    """Return a history in which layers that Keras has named are numbered from 0."""
+    pattern = re.compile(r"(?<=dense_)\d+")
+    numbers = sorted({int(found[0]) for name in history if (found := pattern.search(name))})
+    return {
+        pattern.sub(lambda found: str(numbers.index(int(found[0]))), name): values
+        for name, values in history.items()
+    }
 
 
 def _compare_searches(drawn: DrawnFit, got) -> float:

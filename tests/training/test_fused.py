@@ -305,18 +305,24 @@ def test_a_fold_that_lacks_a_class(iris):
     def build(meta):
         return keras.Sequential([keras.Input((4,)), L.Dense(meta["n_classes_"], "softmax")])
 
-    network = sf.KerasClassifier(build, epochs=2)
-    loop = fit_folds(
-        SequentialEngine(),
-        network,
-        X,
-        y,
-        draw_folds(folds, X, y, classifier=True),
-        method="predict_proba",
-    )
-    with pytest.raises(CannotTrainSideBySide, match="other graphs for other replicas"):
-        compare(network, X, y, folds)  # the refit has three units
-    assert loop.predictions[0].shape == (50, 2)
+    fits = compare(sf.KerasClassifier(build, epochs=2), X, y, folds)  # the refit has three units
+    assert fits.predictions[0].shape == (50, 2)
+
+
+@pytest.mark.parametrize("weights", ["balanced", {0: 2.0, 1: 1.0, 2: 0.5}])
+@pytest.mark.parametrize("own_code", [False, True])
+def test_classes_have_no_weights_in_validation(iris, weights, own_code):
+    class Own(L.Dense):
+        def call(self, inputs):
+            return super().call(inputs) * 2
+
+    def build():
+        dense = Own if own_code else L.Dense
+        return keras.Sequential([keras.Input((4,)), dense(4, "relu"), L.Dense(3, "softmax")])
+
+    network = sf.KerasClassifier(build, epochs=2, validation_split=0.2, class_weight=weights)
+    fits = compare(network, *iris, cv=3)
+    assert all("val_loss" in history for history in fits.histories)
 
 
 def pooled_words(**settings):

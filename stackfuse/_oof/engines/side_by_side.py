@@ -154,7 +154,7 @@ class SideBySideEngine:
             left = [fit for fit in fits if fit.training is not None]
 
     def _train_together(self, fits: Sequence[PausedFit]) -> None:
-        """Train what fits wait for side by side; networks unlike the others one by one.
+        """Train what fits wait for side by side, networks of one architecture together.
 
         A fit is started when those before it have shown what they compute.
 
@@ -171,8 +171,6 @@ class SideBySideEngine:
             try:
                 together.add(fit.training)
             except errors.OtherArchitecture:
-                if self.otherwise is None:
-                    raise
                 others.append(fit)
             else:
                 members.append(fit)

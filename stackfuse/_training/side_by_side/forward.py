@@ -45,10 +45,9 @@ class Forward:
         self.fresh_metrics = [variable.numpy() for variable in self.parts[2]]
         self.changes: set[int] = set()
         self._specs = [[tf.TensorSpec(v.shape, v.dtype) for v in part] for part in self.parts]
-        number = tf.TensorSpec((), tf.int32)
+        self._feed = feed_spec(like)
+        self._evaluations: dict[bool, Any] = {}
         # As in Keras' own steps, the code of the user's own layers is not rewritten.
-        signature = [*self._specs, feed_spec(like), number]
-        self.evaluate = tf.function(self._evaluate, input_signature=signature, autograph=False)
         #: Traced once for all replicas; TensorFlow puts it in the place of each call.
         self.gradients = tf.function(self._gradients, autograph=False)
 
@@ -82,6 +81,22 @@ class Forward:
         rows = tf.TensorSpec((None,), tf.int32)
         traced = self.gradients.get_concrete_function(self._specs, feed_spec(like), rows)
         return tuple(type(gradient) for gradient in traced.structured_outputs[0])
+
+    def evaluation(self, *, weighted: bool) -> Any:
+        """Return the compiled function that evaluates rows, which :meth:`_evaluate` describes.
+
+        Parameters
+        ----------
+        weighted : bool
+            Whether the rows have weights: those held out may have none where the others do.
+        """
+        if weighted not in self._evaluations:
+            feed = {n: spec for n, spec in self._feed.items() if weighted or n != "weight"}
+            signature = [*self._specs, feed, tf.TensorSpec((), tf.int32)]
+            self._evaluations[weighted] = tf.function(
+                self._evaluate, input_signature=signature, autograph=False
+            )
+        return self._evaluations[weighted]
 
     def _evaluate(self, weights, states, metrics, feed, n_rows):
         """Return the states and the metrics after the rows of a feed, in parts of `n_rows`."""

@@ -204,13 +204,13 @@ class ReplicaGraph:
         ]
         tf.raw_ops.StatefulPartitionedCall(args=[*fed, *captured], Tout=[], f=self._function)
 
-    def check_own_code(self, evaluated: Sequence[Forward]) -> None:
+    def check_own_code(self, evaluations: Sequence[Any]) -> None:
         """Raise if code that is not of Keras depends on something outside its model.
 
         Parameters
         ----------
-        evaluated : sequence of Forward
-            Those that have rows held out.
+        evaluations : sequence of compiled functions
+            One per replica that has rows held out, None for others; see :class:`Forward`.
 
         Raises
         ------
@@ -219,8 +219,9 @@ class ReplicaGraph:
         """
         own = [variable.value for variable in self.states[0].variables]
         refuse_side_effects(self._function.graph, self.forwards, own)
-        for forward in evaluated:
-            refuse_side_effects(forward.evaluate.get_concrete_function().graph, [forward], [])
+        for forward, evaluation in zip(self.forwards, evaluations, strict=True):
+            if evaluation is not None:
+                refuse_side_effects(evaluation.get_concrete_function().graph, [forward], [])
 
     def _steps(self, feeds, n_steps):
         # Not tf.while_loop: TensorFlow would spread that over the graph around it, which takes a

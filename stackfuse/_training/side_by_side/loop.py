@@ -184,7 +184,13 @@ class SideBySide:
                 "is called, or since the models of other replicas were built"
             )
         graph = ReplicaGraph(forwards, [_own_optimizer(t.model) for t in trainings], like)
-        graph.check_own_code([f for f, t in zip(forwards, trainings) if t.validation is not None])
+        held_out = [training.validation for training in trainings]
+        graph.check_own_code(
+            [
+                None if rows is None else forward.evaluation(weighted=rows[2] is not None)
+                for forward, rows in zip(forwards, held_out)
+            ]
+        )
         return graph
 
 
@@ -392,11 +398,12 @@ class _Replica:
         state, forward = self.state, self.state.forwards[self.k]
         weights, states = state.weights(self.k), state.states.values(self.k)
         metrics = [tf.constant(value) for value in forward.fresh_metrics]
+        evaluate = forward.evaluation(weighted=held_out.weight is not None)
         step = n_rows if held_out.is_lazy else len(rows)
         for start in range(0, len(rows), step):
             part = held_out.at(np.arange(start, min(start + step, len(rows))))
             many = tf.constant(n_rows, tf.int32)
-            states, metrics = forward.evaluate(weights, states, metrics, part, many)
+            states, metrics = evaluate(weights, states, metrics, part, many)
         state.states.assign_values(self.k, states)  # a layer may draw random numbers even here
         return forward.logs(metrics)
 
