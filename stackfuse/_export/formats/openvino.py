@@ -1,15 +1,15 @@
 """OpenVINO: two files, of which the one in XML holds the manifest."""
 
+import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
-
-import tensorflow as tf
 
 from stackfuse._core import NotConvertible
 from stackfuse._export.checking.process import Runtime
 from stackfuse._export.formats.base import MANIFEST, Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
+from stackfuse._export.formats.saved_model import SAVED_MODEL
 from stackfuse._export.graph.graph import Graph
 
 
@@ -28,16 +28,13 @@ class _OpenVINO(Format):
     def write(self, graph: Graph, path: Path) -> None:
         import openvino
 
-        traced = tf.function(graph.model, input_signature=[graph.specs()]).get_concrete_function()
-        with silenced():
+        # From a file: objects of TensorFlow are not taken under Python 3.13.
+        with silenced(), tempfile.TemporaryDirectory() as folder:
+            SAVED_MODEL.write(graph, Path(folder))
             try:
-                model = openvino.convert_model(traced)
+                model = openvino.convert_model(folder)
             except Exception as error:  # of many kinds, none of which is documented
                 raise NotConvertible(refusal_message(self.title, error)) from error
-        for entry in model.inputs:
-            name = entry.get_any_name().removesuffix(":0")  # a name of TensorFlow's
-            entry.get_node().set_friendly_name(name)
-            entry.get_tensor().set_names({name})
         openvino.save_model(model, path, compress_to_fp16=False)
 
     def attach(self, path: Path, manifest: str) -> None:

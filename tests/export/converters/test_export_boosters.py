@@ -15,6 +15,11 @@ from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 import stackfuse as sf
 from tests.support.parity import assert_parity
 
+pytestmark = [  # both still work in XGBoost 3.4
+    pytest.mark.filterwarnings("ignore:`XGBRF.*is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings(r"ignore:(?s).*`booster=dart` is deprecated:UserWarning"),
+]
+
 XGB: dict[str, Any] = {"n_estimators": 6, "max_depth": 3}
 LGBM: dict[str, Any] = {"n_estimators": 6, "num_leaves": 7, "min_child_samples": 5, "verbose": -1}
 CAT: dict[str, Any] = {"iterations": 6, "depth": 3, "verbose": 0, "allow_writing_files": False}
@@ -176,7 +181,7 @@ def test_stacks_of_boosters(iris, tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (XGBClassifier(**XGB, booster="dart"), r"XGBClassifier\(booster='dart'\)"),
+        (XGBClassifier(**XGB, booster="dart", rate_drop=0.5), "XGBClassifier.*(dart|rate_drop)"),
         (XGBClassifier(**XGB, objective="binary:hinge"), "objective='binary:hinge'"),
         (LGBMClassifier(**LGBM, zero_as_missing=True), "zero_as_missing=True"),
         (LGBMClassifier(**LGBM, linear_tree=True), "linear_tree=True"),

@@ -76,6 +76,11 @@ def _read_model(estimator: XGBModel) -> dict:
         raise NotConvertible(
             f"{name}(booster={booster!r}) has no counterpart in the graph. Use 'gbtree'."
         )
+    if learner["gradient_booster"]["model"].get("weight_drop"):  # DART, from XGBoost 3.4 on
+        raise NotConvertible(
+            f"{name} that drops trees has no counterpart in the graph. Leave out rate_drop and "
+            "one_drop."
+        )
     is_classifier = isinstance(estimator, XGBClassifier)
     known = (*_IDENTITY, *_EXPONENTIAL, "reg:logistic")
     if is_classifier:
