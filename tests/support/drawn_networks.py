@@ -12,6 +12,9 @@ import keras
 import numpy as np
 from keras import layers
 
+#: Words of sentences.
+WORDS = ["red", "green", "blue", "small", "large"]
+
 
 class Draw:
     """Choices from a number.
@@ -45,11 +48,14 @@ class DrawnNetwork:
         What was drawn, in words.
     hints : dict of str to object
         What the wrapper has to find out by itself.
+    is_subclass : bool
+        Whether the wrapper is a subclass with a constructor and a builder of its own.
     """
 
     params: dict[str, Any] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
     hints: dict[str, Any] = field(default_factory=dict)
+    is_subclass: bool = False
 
     def take(self, topic: str, word: str, **params) -> None:
         """Add arguments, and say what they are."""
@@ -65,13 +71,15 @@ def draw_network(choice: Draw, task: str, kind: str, folder: Path) -> DrawnNetwo
     choice : Draw
     task : str
     kind : str
-        Of X: "table", "ids", "several" or "series".
+        Of X: "table", "ids", "several", "series" or "text".
     folder : Path
         Where callbacks may write.
     """
     drawn = DrawnNetwork()
-    builders = {"table": TABLES, "ids": [embedded], "several": [joined], "series": SERIES}[kind]
-    builder = choice.of(builders)
+    kinds = {"ids": [embedded], "several": [joined], "series": SERIES, "text": [worded]}
+    builder = choice.of(kinds.get(kind, TABLES))
+    if builder is plain and task == "regression" and choice.chance(0.4):
+        builder = spread
     if builder is plain and task == "multioutput":
         builder = choice.of([plain, heads])
     drawn.take("network", builder.__name__, model=builder)
@@ -84,6 +92,8 @@ def draw_network(choice: Draw, task: str, kind: str, folder: Path) -> DrawnNetwo
         _draw_optimizer(choice, drawn)
     _draw_callbacks(choice, drawn, folder)
     _draw_settings(choice, task, drawn)
+    if builder is plain and not {"logits", "two_units"} & set(drawn.params) and choice.chance(0.3):
+        drawn.is_subclass, drawn.words["network"] = True, "a subclass"
     return drawn
 
 
@@ -96,6 +106,8 @@ def _draw_ending(choice: Draw, task: str, builder, drawn: DrawnNetwork) -> None:
     if builder is own_model or (builder is not heads and choice.chance(0.15)):
         loss = _loss(choice, task, drawn.params)
         drawn.take("loss", _shown(loss), loss=loss)
+    if builder is spread:
+        drawn.take("loss", "likelihood", loss=likelihood, predict__output=0)
     if builder is own_optimizer:
         drawn.params.pop("loss", None)
         drawn.words.pop("loss", None)
@@ -115,6 +127,12 @@ def _loss(choice: Draw, task: str, params: dict[str, Any]) -> Any:
 def own_squares(y, predicted):
     """Return a loss as users write it."""
     return keras.ops.mean(keras.ops.square(y - predicted) * 1.5, axis=-1)
+
+
+def likelihood(y, outputs):
+    """Return minus the logarithm of a normal density, of a mean and a logarithmic variance."""
+    mean, spread = outputs[:, :1], outputs[:, 1:]
+    return spread + keras.ops.square(y - mean) * keras.ops.exp(-spread)
 
 
 def noted(epoch, logs):
@@ -262,7 +280,7 @@ def _draw_settings(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
         drawn.take("weights", "balanced", class_weight="balanced")
     if choice.chance(0.15):
         drawn.take("shuffle", "no shuffle", shuffle=False)
-    if choice.chance(0.2) and drawn.params["model"] is not heads:
+    if choice.chance(0.2) and drawn.params["model"] not in (heads, spread):
         _draw_metrics(choice, task, drawn)
     if choice.chance(0.08):
         drawn.take("predict", "predicts 7 at a time", predict__batch_size=7)
@@ -487,6 +505,21 @@ def joined(meta, units=6, logits=False, two_units=False):
     left, right = keras.Input((4,), name="left"), keras.Input((3, 2), name="right")
     hidden = layers.Concatenate()([layers.Dense(units, "relu")(left), layers.Flatten()(right)])
     return keras.Model([left, right], _last(meta, logits, two_units)(hidden))
+
+
+def spread(meta, units=6, logits=False, two_units=False):
+    """Return a network of a mean and a logarithmic variance."""
+    inner = layers.Dense(units, "relu"), layers.Dense(2)
+    return keras.Sequential([keras.Input(meta["X_shape_"][1:]), *inner])
+
+
+def worded(meta, units=6, logits=False, two_units=False):
+    """Return a network of sentences."""
+    text = keras.Input((1,), dtype="string")
+    ids = layers.TextVectorization(vocabulary=WORDS[:-1], output_sequence_length=4)(text)
+    words = layers.GlobalAveragePooling1D()(layers.Embedding(len(WORDS) + 2, 3)(ids))
+    hidden = layers.Dense(units, "relu")(words)
+    return keras.Model(text, _last(meta, logits, two_units)(hidden))
 
 
 def recurrent(meta, units=6, logits=False, two_units=False):

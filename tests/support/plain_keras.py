@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import scipy.sparse
+import tensorflow as tf
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import compute_sample_weight
@@ -174,7 +175,7 @@ class Plain(BaseEstimator):
 
     def outputs(self, X) -> np.ndarray:
         """Return what the last layer gives, in float64."""
-        outputs = self.model_(inputs(X), training=False)
+        outputs = self.model_(part(inputs(X), slice(None)), training=False)
         several = outputs if isinstance(outputs, list) else [outputs]
         return np.hstack([np.asarray(tensor) for tensor in several]).astype(np.float64)
 
@@ -266,6 +267,8 @@ class PlainRegressor(RegressorMixin, Plain):
 
     def predict(self, X):
         numbers = self.outputs(X)
+        if "predict__output" in self.params:
+            return numbers[:, self.params["predict__output"]]
         return numbers[:, 0] if self.is_column_ else numbers
 
 
@@ -274,12 +277,18 @@ def inputs(X) -> Any:
     if hasattr(X, "arrays"):
         return {name: inputs(array) for name, array in X.arrays.items()}
     array = X.toarray() if scipy.sparse.issparse(X) else np.asarray(X)
+    if array.dtype.kind == "O":
+        return array.astype(str).astype(bytes)  # as TensorFlow holds words
     return array.astype(np.float32) if array.dtype == bool else array
 
 
-def part(arrays, rows: np.ndarray) -> Any:
+def part(arrays, rows) -> Any:
     """Return some rows of an array, or of each of several."""
-    return keras.tree.map_structure(lambda array: array[rows], arrays)
+
+    def some(array):
+        return tf.constant(array[rows]) if array.dtype.kind == "S" else array[rows]
+
+    return keras.tree.map_structure(some, arrays)
 
 
 def optimizer_of(optimizer, settings: dict[str, Any]):

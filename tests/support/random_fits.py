@@ -30,7 +30,7 @@ import pandas as pd
 import polars
 import scipy.sparse
 from sklearn import ensemble
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA, TruncatedSVD
@@ -65,7 +65,14 @@ from sklearn.utils.validation import column_or_1d
 import stackfuse as sf
 from stackfuse._core import sklearn_private
 from stackfuse._networks import NetworkEstimator
-from tests.support.drawn_networks import Draw, DrawnNetwork, as_model, draw_network, plain
+from tests.support.drawn_networks import (
+    WORDS,
+    Draw,
+    DrawnNetwork,
+    as_model,
+    draw_network,
+    plain,
+)
 from tests.support.plain_keras import PlainClassifier, PlainRegressor
 
 TASKS = ("binary", "multiclass", "regression", "multilabel", "multioutput")
@@ -86,6 +93,7 @@ N_NEW = 12
 KINDS = (
     *("array", "array", "array", "float32", "frame", "frame", "mixed"),
     *("ids", "sparse", "several", "series", "lists", "polars", "float16", "bool", "memmap"),
+    "text",
 )
 
 #: Kinds of X that scikit-learn's own estimators take as they are.
@@ -93,6 +101,9 @@ PLAIN_KINDS = ("array", "float32", "frame", "ids", "sparse", "lists", "polars", 
 
 #: Some rows of any X, as scikit-learn takes them.
 rows_of = sklearn_private.safe_indexing
+
+#: The name of a base that cannot be fitted.
+FAILS = "fails"
 
 #: From a network to what holds it; the second argument tells whether our estimators may be used.
 Wrap = Callable[[Any, bool], Any]
@@ -193,7 +204,8 @@ def draw(number: int, folder: Path) -> DrawnFit:
     words = {"X": kind, "y": of_y} | network.words
     first = rows_of(X, np.arange(n_rows))
     rest = rows_of(X, np.arange(n_rows, n_rows + N_NEW))
-    if kind in ("array", "float32", "frame") and choice.chance(0.08) and _takes_model(network):
+    may_be_model = kind in ("array", "float32", "frame") and _takes_model(network)
+    if choice.chance(0.08) and may_be_model and not network.is_subclass:
         path = folder / "net.keras" if choice.chance(0.4) else None
         as_model(network, {"X_shape_": np.shape(first), **_about(task)}, number, path)
     wrap, prefix = _wrapping(choice, task, kind, words, first)
@@ -214,7 +226,7 @@ def draw(number: int, folder: Path) -> DrawnFit:
 
 
 def _network_kind(kind: str) -> str:
-    return kind if kind in ("ids", "several", "series") else "table"
+    return kind if kind in ("ids", "several", "series", "text") else "table"
 
 
 def _rows(choice: Draw, kind: str, n_rows: int) -> Any:
@@ -236,6 +248,8 @@ def _rows(choice: Draw, kind: str, n_rows: int) -> Any:
         return pd.DataFrame({"a": table[:, 0], "b": table[:, 1], "word": words})
     if kind == "ids":
         return random.integers(0, 7, (n_rows, 4))
+    if kind == "text":
+        return np.array([[" ".join(random.choice(WORDS, 3))] for _ in range(n_rows)], object)
     if kind == "sparse":
         forms = [scipy.sparse.csr_matrix, scipy.sparse.csr_array, scipy.sparse.csc_matrix]
         return choice.of(forms)(np.where(random.uniform(size=table.shape) < 0.5, table, 0))
@@ -329,7 +343,7 @@ def _preprocessing(choice: Draw, kind: str, X) -> tuple[list | None, str, str]:
         one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
         parts = [("words", one_hot, ["word"]), ("numbers", StandardScaler(), ["a", "b"])]
         return [("columns", ColumnTransformer(parts))], "net__", "columns"
-    if kind in ("ids", "several") or choice.chance(0.35):
+    if kind in ("ids", "several", "text") or choice.chance(0.35):
         return None, "", ""
     steps: list[tuple[str, Any]]
     if kind == "series":
@@ -408,9 +422,50 @@ def _bases(choice: Draw, drawn: DrawnFit, kind: str, network: DrawnNetwork, wrap
 
 def network_of(classify: bool, network: DrawnNetwork, ours: bool) -> Any:
     """Return a wrapper, or what it has to equal."""
+    if ours and network.is_subclass:
+        params = {name: value for name, value in network.params.items() if name != "model"}
+        return (OwnClassifier if classify else OwnRegressor)(**params)
     if ours:
         return (sf.KerasClassifier if classify else sf.KerasRegressor)(**network.params)
     return (PlainClassifier if classify else PlainRegressor)(**network.params, **network.hints)
+
+
+class OwnClassifier(sf.KerasClassifier):
+    """A wrapper as scikeras documents subclasses."""
+
+    def __init__(self, units=6, **params):
+        super().__init__(**params)
+        self.units = units
+
+    def _keras_build_fn(self, meta):
+        return plain(meta, self.units)
+
+
+class OwnRegressor(sf.KerasRegressor):
+    """A wrapper with a builder and few names of its own."""
+
+    def __init__(self, *, units=6, **params):
+        super().__init__(**params)
+        self.units = units
+
+    def _keras_build_fn(self, units, meta):
+        return plain(meta, units)
+
+
+class FailingClassifier(ClassifierMixin, BaseEstimator):
+    """A base that cannot be fitted."""
+
+    def fit(self, X, y):
+        raise ValueError("nothing can be learnt")
+
+    def predict_proba(self, X):
+        raise NotImplementedError
+
+
+class FailingRegressor(RegressorMixin, BaseEstimator):
+    """A base that cannot be fitted."""
+
+    fit, predict = FailingClassifier.fit, FailingClassifier.predict_proba
 
 
 # ---------------------------------------------------------------------------- how it is fitted
@@ -470,6 +525,12 @@ def _draw_settings(choice: Draw, drawn: DrawnFit) -> None:
     only_network = len(drawn.bases) == 1 and "around" not in words
     if drawn.classify and only_network and choice.chance(0.1):
         settings["stack_method"] = words["method"] = "decision_function"
+    weighted = "sample_weight" in drawn.fit_params  # bases that take none would be dropped too
+    may_fail = not (weighted or "engine" in settings or drawn.door == "search")
+    if choice.chance(0.1) and may_fail:
+        fails = FailingClassifier() if drawn.classify else FailingRegressor()
+        drawn.bases.insert(int(choice.chance(0.5)), (FAILS, lambda ours: fails))
+        settings["on_error"], words["on_error"] = "drop", "one base fails"
     if drawn.door == "out_of_fold":
         return
     drawn.pickled = choice.chance(0.15)
@@ -555,6 +616,8 @@ def loop(drawn: DrawnFit, chosen: dict[str, Any]) -> Loop:
     parts = [*folds, (np.arange(len(y)), None)] if drawn.refit else folds
     tables, new, histories = [], [], {}
     for name, make in drawn.bases:
+        if name == FAILS:
+            continue
         base = make(False)
         base.set_params(**{k[len(name) + 2 :]: v for k, v in chosen.items() if k.startswith(name)})
         models = [
@@ -846,6 +909,8 @@ def _check_warnings(told, expected, lacks_classes: bool) -> str:
     for warning in told:
         text = " ".join(str(warning.message).split())
         if (warning.category, str(warning.message)[:40]) in known:
+            continue
+        if f"Base estimator {FAILS!r} failed" in text and "is dropped" in text:
             continue
         if "is fitted without memory" in text:
             reasons.append(text[:120])
