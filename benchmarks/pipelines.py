@@ -1,7 +1,8 @@
 """Stacks of networks in pipelines, under transformed targets and with callbacks, beside bare ones.
 
-Ratios within this process: the candidates take turns, and the best of several turns counts. The
-unit is the stack of the same networks bare, plus what the transformers take by themselves.
+Ratios within this process: the candidates take turns, and the best of several turns counts; the
+loop has one turn, in which it takes as long as all turns of the others. The unit is the stack of
+the same networks bare, plus what the transformers take by themselves.
 """
 
 import functools
@@ -71,15 +72,14 @@ def main(quick: bool = False) -> None:
     candidates = {"bare": functools.partial(fit, bare)}
     for name, part in in_front(len(X)).items():
         candidates[f"{name} alone"] = functools.partial(transformed, part, X, y, n)
-    for name, base in bases.items():
-        candidates[name] = functools.partial(fit, base)
-        candidates[f"{name}, loop"] = functools.partial(fit, base, engine="sequential")
+    candidates |= {name: functools.partial(fit, base) for name, base in bases.items()}
     best = {k: min(v) for k, v in cases.interleaved(candidates, 1 if quick else TURNS).items()}
     print(f"A stack of {n} networks and 5 folds, in units of the bare ones and the transformers")
     print(f"{'':20} {'unit':>10}{'side by side':>14}{'loop':>8}")
     for name in bases:
         unit = best["bare"] + best.get(f"{name} alone", 0.0)
-        ratios = best[name] / unit, best[f"{name}, loop"] / unit
+        loop = cases.seconds(lambda base=bases[name]: fit(base, engine="sequential"))
+        ratios = best[name] / unit, loop / unit
         print(f"{name:20} {unit:8.2f} s{ratios[0]:14.2f}{ratios[1]:8.2f}", flush=True)
 
 
