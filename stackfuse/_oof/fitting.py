@@ -181,7 +181,7 @@ class BaseFitter:
     ) -> None:
         """Raise if the engine can tell that it does not run the jobs of a base.
 
-        What it says of the first base it says before any fit in any case.
+        The first base is not asked about: nothing is lost if its jobs are not run.
         """
         engine: Any = engine_named(self.options.engine, self.options.n_jobs)
         for name, base in named[1:] if hasattr(engine, "check") else ():

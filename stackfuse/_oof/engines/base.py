@@ -10,8 +10,8 @@ class Engine(Protocol):
     """Runs the fits of one base estimator.
 
     A class with this one method is an engine; it need not inherit. An engine that does not run all
-    jobs may have a method ``check(job, data)`` too, which raises a ValueError that says why: it is
-    asked for the first job of every base, before any base is fitted.
+    jobs may have a method ``check(job, data)`` too, which raises a ValueError that says why. It is
+    asked for a job of every base but the first before any base is fitted, so that no fit is lost.
     :func:`stackfuse.testing.check_engine` says whether it computes what it must.
     """
 
