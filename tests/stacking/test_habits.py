@@ -302,9 +302,9 @@ class Fails(keras.callbacks.Callback):
 
 def test_a_callback_that_fails_is_named_with_its_fold():
     bases = network(callbacks=[Fails()]), CLIPPED
-    with pytest.raises(RuntimeError, match=r"(?s)the disk is full.*'net0' failed on"):
+    with pytest.raises(RuntimeError, match=r"(?s)the disk is full.*'net0' failed on fold 0"):
         stack_of(*bases).fit(X, y)
-    with pytest.warns(UserWarning, match="'net0' failed on .* and is dropped"):
+    with pytest.warns(UserWarning, match="'net0' failed on fold 0 and is dropped"):
         stack = stack_of(*bases, on_error="drop").fit(X, y)
     assert list(stack.failures_) == ["net0"]
     loop = stack_of(*bases, on_error="drop", engine="sequential")

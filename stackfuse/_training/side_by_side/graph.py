@@ -204,13 +204,13 @@ class ReplicaGraph:
         ]
         tf.raw_ops.StatefulPartitionedCall(args=[*fed, *captured], Tout=[], f=self._function)
 
-    def check_own_code(self, evaluations: Sequence[Any]) -> None:
+    def check_own_code(self, evaluated: Sequence[tuple[Forward, bool]]) -> None:
         """Raise if code that is not of Keras depends on something outside its model.
 
         Parameters
         ----------
-        evaluations : sequence of compiled functions
-            One per replica that has rows held out, None for others; see :class:`Forward`.
+        evaluated : sequence of (Forward, bool)
+            Those that have rows held out, and whether these have weights.
 
         Raises
         ------
@@ -219,9 +219,9 @@ class ReplicaGraph:
         """
         own = [variable.value for variable in self.states[0].variables]
         refuse_side_effects(self._function.graph, self.forwards, own)
-        for forward, evaluation in zip(self.forwards, evaluations, strict=True):
-            if evaluation is not None:
-                refuse_side_effects(evaluation.get_concrete_function().graph, [forward], [])
+        for forward, weighted in evaluated:
+            evaluation = forward.evaluation(weighted=weighted).get_concrete_function()
+            refuse_side_effects(evaluation.graph, [forward], [])
 
     def _steps(self, feeds, n_steps):
         # Not tf.while_loop: TensorFlow would spread that over the graph around it, which takes a

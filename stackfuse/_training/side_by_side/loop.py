@@ -184,13 +184,8 @@ class SideBySide:
                 "is called, or since the models of other replicas were built"
             )
         graph = ReplicaGraph(forwards, [_own_optimizer(t.model) for t in trainings], like)
-        held_out = [training.validation for training in trainings]
-        graph.check_own_code(
-            [
-                None if rows is None else forward.evaluation(weighted=rows[2] is not None)
-                for forward, rows in zip(forwards, held_out)
-            ]
-        )
+        held_out = ((f, t.validation) for f, t in zip(forwards, trainings))
+        graph.check_own_code([(f, rows[2] is not None) for f, rows in held_out if rows is not None])
         return graph
 
 
@@ -240,15 +235,26 @@ def _keep(graphs: dict, key, graph) -> None:
 
 
 def _run_at_once(runs: Sequence["_GraphRun"]) -> None:
-    """Train until every replica of every run is done."""
+    """Train until every replica of every run is done.
+
+    If one fails, the runs before it go on: as in a loop, the first failure is the one that counts.
+    """
+    failed, failure = len(runs), None
     with ThreadPoolExecutor(len(runs)) as pool:
-        doing = {pool.submit(run.take_steps): run for run in runs if run.begin()}
+        doing = {pool.submit(run.take_steps): k for k, run in enumerate(runs) if run.begin()}
         while doing:
             for future in wait(doing, return_when=FIRST_COMPLETED).done:
-                run = doing.pop(future)
-                future.result()
-                if run.advance():
-                    doing[pool.submit(run.take_steps)] = run
+                k = doing.pop(future)
+                if k > failed:
+                    continue
+                try:
+                    future.result()
+                    if runs[k].advance():
+                        doing[pool.submit(runs[k].take_steps)] = k
+                except Exception as error:
+                    failed, failure = k, error
+    if failure is not None:
+        raise failure
 
 
 @contextmanager
