@@ -76,8 +76,10 @@ class TrainedModel:
                 f"X has rows of shape {multi_input.row_shapes(X)}, but the model "
                 f"{self.model.name!r} takes rows of shape {self.row_shape}."
             )
-        rows = Rows(X, self.model)
-        y = np.asarray(prediction.predict(self.model, rows, _cast_to_float64, "in float64"))
+        question = prediction.Question(
+            self.model, Rows(X, self.model), _cast_to_float64, "in float64"
+        )
+        y = np.asarray(prediction.predict(question))
         targets.check_finite_predictions(y, self.model)
         return y
 

@@ -53,16 +53,12 @@ class Rows:
     @property
     def inputs(self) -> dict[str, Any]:
         """The symbolic inputs by name; none of a model that does not declare them."""
-        return self.inputs_of(self.model)
+        return _by_name(self.structure)
 
     @staticmethod
     def inputs_of(model) -> dict[str, Any]:
         """Return the symbolic inputs of a model by name."""
-        structure = input_structure(model)
-        if structure is None or isinstance(structure, dict):
-            return dict(structure or {})
-        several = isinstance(structure, list | tuple)
-        return {tensor.name: tensor for tensor in (structure if several else [structure])}
+        return _by_name(input_structure(model))
 
     @property
     def bytes_per_row(self) -> int:
@@ -110,6 +106,13 @@ def input_structure(model):
     if not getattr(model, "inputs", None):
         return None
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def _by_name(structure) -> dict[str, Any]:
+    if structure is None or isinstance(structure, dict):
+        return dict(structure or {})
+    tensors = structure if isinstance(structure, list | tuple) else [structure]
+    return {tensor.name: tensor for tensor in tensors}
 
 
 def _of_rank(array: np.ndarray, n_axes: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from .fit_settings import FitSettings
 from .keras_builder import KerasBuilder
 from .kinds import NetworkClassifier, NetworkRegressor
 from .target import Target
+from .together import asked_together
 from .wrappers import KerasClassifier, KerasRegressor
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "NetworkEstimator",
     "NetworkRegressor",
     "Target",
+    "asked_together",
     "trained_by",
 ]

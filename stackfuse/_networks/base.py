@@ -7,7 +7,7 @@ An estimator holds parameters. Four objects do the work: a :class:`Target` reads
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ from stackfuse._core import (
     targets,
 )
 from stackfuse._keras import Rows, own_code, penultimate
+from stackfuse._networks import together
 from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks, present_trainer
 from stackfuse._networks.builder import Builder, ignore_unbuilt_optimizers
 from stackfuse._networks.fit_settings import FitSettings
@@ -39,6 +40,7 @@ from stackfuse._networks.parameters import (
     refuse_hooks,
 )
 from stackfuse._networks.target import Target
+from stackfuse._training import prediction
 
 #: Training rows of which a digest is kept, to tell a stack that its base has seen them.
 SEEN_ROWS = 64
@@ -435,12 +437,44 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             X, self, reset=reset, sparse=self._takes_sparse, takes_strings=self._takes_strings
         )
 
-    def _predict_numbers(self, X, finish: str = "predict", for_this_call: Any = None):
-        """Return what the network's outputs mean for X: probabilities per class, or numbers."""
+    def _answer(self, X, what: str = "predict", for_this_call: Any = None) -> Any:
+        """Return what the network computes for X.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+        what : {"predict", "decide", "features"}
+            Probabilities or numbers, decisions, or the activations before the last layer.
+        for_this_call : dict, default=None
+
+        Raises
+        ------
+        FloatingPointError
+            If a number is NaN or infinite.
+        """
+        numbers = None if for_this_call else together.fetch(self, X, what)
+        if numbers is None:
+            numbers = prediction.predict(self._question(X, what, for_this_call))
+        for table in numbers if isinstance(numbers, list) else [numbers]:
+            targets.check_finite_predictions(table, self)
+        return numbers
+
+    def _question(self, X, what: str, for_this_call: Any = None) -> prediction.Question:
+        """Return what is to be computed for X, see :meth:`_answer`; nothing is computed yet."""
         self._check_is_fitted()
-        outputs = self._meaning()
-        compute = getattr(outputs, finish)
-        return self._compute(X, compute, f"{finish} {outputs}", for_this_call)
+        fitted = self._fitted
+        params = self._predict_params(for_this_call)
+        names = list(fitted.X_shape_) if isinstance(fitted.X_shape_, dict) else None
+        rows = self._check_rows(multi_input.rows_for(names, X), reset=False)
+        if params.get("batch_size") == -1:
+            params["batch_size"] = sklearn_private.num_samples(rows)
+        if what == "features":
+            finish, name, part = penultimate.in_float64, what, penultimate.penultimate
+        else:
+            outputs = self._meaning()
+            finish, name, part = getattr(outputs, what), f"{what} {outputs}", prediction.all_of
+        model = fitted.model_
+        return prediction.Question(model, Rows(rows, model), finish, name, part, **params)
 
     def _meaning(self) -> Any:
         """Return what the outputs mean, of which ``predict__output`` may choose another part."""
@@ -463,22 +497,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         ValueError
             If the network is subclassed, or has one layer only.
         """
-        self._check_is_fitted()
-        return self._compute(X, penultimate.in_float64, "features", of=penultimate.penultimate)
+        return self._answer(X, "features")
 
     def _check_is_fitted(self) -> None:
         # scikit-learn's check alone takes as long as a small network.
         if not hasattr(self, "model_"):
             check_is_fitted(self, "model_")
-
-    def _compute(self, X, finish: Callable, name: str, for_this_call: Any = None, **options) -> Any:
-        """Return what the network, or a part of it, computes for X, finished."""
-        params = self._predict_params(for_this_call)
-        names = list(self.X_shape_) if isinstance(self.X_shape_, dict) else None
-        rows = self._check_rows(multi_input.rows_for(names, X), reset=False)
-        if params.get("batch_size") == -1:
-            params["batch_size"] = sklearn_private.num_samples(rows)
-        return self._fitted.compute(rows, self, finish, name, **options, **params)
 
     def _predict_params(self, for_this_call: Any = None) -> dict[str, Any]:
         """Return the ``batch_size`` to predict with, if it is not the default; -1 for all rows."""

@@ -1,15 +1,13 @@
 """What a fit leaves: the trained network, the meaning of its outputs, the form of X's rows."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from stackfuse._core import MultiInput, multi_input, strings, targets
+from stackfuse._core import MultiInput, multi_input, strings
 from stackfuse._keras import Rows, own_code
 from stackfuse._networks.target import Target
-from stackfuse._training import prediction
 
 
 class FittedNetwork:
@@ -203,31 +201,6 @@ class FittedNetwork:
             else:
                 checked[name] = multi_input.check_numbers(array, owner, name)
         return MultiInput(**checked)
-
-    def compute(self, rows, owner, finish: Callable, name: str, **options) -> Any:
-        """Return what the network, or a part of it, computes for checked rows.
-
-        Parameters
-        ----------
-        rows : array or MultiInput
-        owner : estimator
-            Named in the messages.
-        finish : callable
-            Makes numbers of the outputs.
-        name : str
-            Identifies `finish`: it is compiled once for each name.
-        **options : dict
-            See :func:`stackfuse._training.prediction.predict`.
-
-        Raises
-        ------
-        FloatingPointError
-            If a number is NaN or infinite.
-        """
-        numbers = prediction.predict(self.model_, Rows(rows, self.model_), finish, name, **options)
-        for table in numbers if isinstance(numbers, list) else [numbers]:
-            targets.check_finite_predictions(table, owner)
-        return numbers
 
     @property
     def n_epochs(self) -> int:

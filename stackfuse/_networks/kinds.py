@@ -38,7 +38,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
             Where the network ends in logits, these; otherwise logarithms of probabilities. Of a
             network with several outputs a list, one array per output.
         """
-        decision: Any = self._predict_numbers(X, "decide", for_this_call)
+        decision: Any = self._answer(X, "decide", for_this_call)
         if isinstance(decision, list):
             return [part[:, 0] if part.shape[1] == 1 else part for part in decision]
         return decision[:, 0] if self.outputs_.task == "binary" else decision
@@ -58,7 +58,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
             In the order of ``classes_``, float64. Of a network with several outputs a list, one
             array per output.
         """
-        return self._predict_numbers(X, for_this_call=for_this_call)
+        return self._answer(X, for_this_call=for_this_call)
 
     def predict(self, X, **for_this_call) -> np.ndarray:
         """Return the most probable class; the first of equals.
@@ -134,7 +134,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
             As many axes as the y of fit, float64. Where ``predict__output`` chooses another
             number of columns than y has, one column has one axis, and several have two.
         """
-        numbers: Any = self._predict_numbers(X, for_this_call=for_this_call)
+        numbers: Any = self._answer(X, for_this_call=for_this_call)
         return numbers[:, 0] if self._is_column(numbers.shape[1]) else numbers
 
     def score(self, X, y, sample_weight=None) -> float:

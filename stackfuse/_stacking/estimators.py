@@ -1,12 +1,14 @@
 """StackingClassifier and StackingRegressor: scikit-learn's, over any folds, with a memory."""
 
+from typing import Any
+
 import numpy as np
 from sklearn import ensemble
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from stackfuse._core import (
     targets,
@@ -139,12 +141,9 @@ default="auto"
             In the order of ``classes_``; for a multilabel target of shape (n_samples, n_labels),
             the probability that a row has the label.
         """
-        check_is_fitted(self)
-        if not isinstance(self._label_encoder, list):
-            return super().predict_proba(X)
-        # scikit-learn returns the probabilities of not having the labels here.
-        probabilities = self.final_estimator_.predict_proba(self.transform(X))
-        if isinstance(probabilities, list):
+        self._check_is_fitted()
+        probabilities: Any = self.final_estimator_.predict_proba(self.transform(X))
+        if isinstance(probabilities, list):  # of having the label, and of not having it
             return prediction_columns.as_labels(probabilities, self.final_estimator_)
         return probabilities
 
@@ -160,7 +159,7 @@ default="auto"
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
-        check_is_fitted(self)
+        self._check_is_fitted()
         return super().decision_function(X)
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:

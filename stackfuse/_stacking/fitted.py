@@ -56,10 +56,12 @@ class FittedStack(TransformerMixin):
         predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
             In float64, followed by the passed-through columns of X.
         """
-        check_is_fitted(self)
+        self._check_is_fitted()
         blocks = []
-        with multi_input.checked_once(X):
-            for replicas, method in zip(self._replicas(), self.stack_method_):
+        bases = list(zip(self._replicas(), self.stack_method_))
+        asked = [(replica, method) for replicas, method in bases for replica in replicas]
+        with multi_input.checked_once(X), contributions.asked_together(asked, X):
+            for replicas, method in bases:
                 votes = [
                     prediction_columns.as_block(
                         contributions.contribution(e, method, X), e, method, self._labels_of(e)
@@ -198,6 +200,11 @@ class FittedStack(TransformerMixin):
                 f"{type(self).__name__} object has no attribute n_features_in_"
             ) from error
         return self._replicas()[0][0].n_features_in_
+
+    def _check_is_fitted(self) -> None:
+        # scikit-learn's check alone takes as long as a small network.
+        if not hasattr(self, "final_estimator_"):
+            check_is_fitted(self)
 
     def _replicas(self) -> list[list]:
         """Return the fitted estimators that stand for each base: the refitted, or one per fold."""

@@ -143,29 +143,50 @@ OptimizerState = list
 def compiled(function: Callable, *like) -> Callable:
     """Return a function as one graph for any number of rows.
 
-    Called through the operation itself, because what ``tf.function`` does to its arguments takes
-    twenty times as long as a small network.
-
     Parameters
     ----------
     function : callable
     *like : structures of tf.TensorSpec or tf.Variable
         One per argument: what it will be called with.
     """
-    # As in Keras' own steps, the code of the user's own layers is not rewritten.
     if like[-1] is None:  # a subclassed model does not say what it takes
         return _compiled_for_each_shape(function, *like[:-1])
-    graph = tf.function(function, autograph=False).get_concrete_function(*like)
-    dtypes = [tensor.dtype for tensor in graph.outputs]
+    return CompiledFunction(function, like)
 
-    def call(*args):
+
+class CompiledFunction:
+    """A function as one graph.
+
+    Called through the operation itself, because what ``tf.function`` does to its arguments takes
+    twenty times as long as a small network.
+
+    Parameters
+    ----------
+    function : callable
+    like : tuple of structures of tf.TensorSpec or tf.Variable
+        One per argument: what it will be called with.
+    """
+
+    def __init__(self, function: Callable, like: tuple):
+        self.like = like
+        # As in Keras' own steps, the code of the user's own layers is not rewritten.
+        self._graph = tf.function(function, autograph=False).get_concrete_function(*like)
+        self._dtypes = [tensor.dtype for tensor in self._graph.outputs]
+
+    def __call__(self, *args):
         flat = [a.handle if isinstance(a, tf.Variable) else a for a in tf.nest.flatten(args)]
         results = tf.raw_ops.StatefulPartitionedCall(
-            args=[*flat, *graph.captured_inputs], Tout=dtypes, f=graph
+            args=[*flat, *self._graph.captured_inputs], Tout=self._dtypes, f=self._graph
         )
-        return tf.nest.pack_sequence_as(graph.structured_outputs, results)
+        return self._in_structure(results)
 
-    return call
+    def _in_structure(self, results: list) -> Any:
+        structure = self._graph.structured_outputs
+        if isinstance(structure, tf.Tensor):
+            return results[0]
+        if isinstance(structure, list) and len(structure) == len(results):  # of tensors alone
+            return results
+        return tf.nest.pack_sequence_as(structure, results)
 
 
 def _compiled_for_each_shape(function: Callable, *like) -> Callable:

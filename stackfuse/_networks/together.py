@@ -1,0 +1,47 @@
+"""Several networks that are asked about the same rows at once."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from stackfuse._training import prediction
+
+#: What a network computes when one of its methods is called; of all other methods "predict".
+WHAT = {"decision_function": "decide", "features": "features"}
+
+
+#: An X, and what networks have answered about it until it is fetched.
+_answers: ContextVar[tuple[Any, dict[tuple[int, str], Any]] | None] = ContextVar(
+    "answers", default=None
+)
+
+
+@contextmanager
+def asked_together(networks: Sequence[tuple[Any, str]], X) -> Iterator[None]:
+    """Within, the methods of these networks answer X by one call of TensorFlow.
+
+    That is done for a few rows only; of more rows each network is asked by itself.
+
+    Parameters
+    ----------
+    networks : sequence of (fitted NetworkEstimator, method)
+    X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+        Must not be changed within.
+    """
+    asked = [(network, WHAT.get(method, "predict")) for network, method in networks]
+    results = prediction.predict_together([network._question(X, what) for network, what in asked])
+    answers = {(id(n), what): y for (n, what), y in zip(asked, results) if y is not None}
+    token = _answers.set((X, answers))
+    try:
+        yield
+    finally:
+        _answers.reset(token)
+
+
+def fetch(network, X, what: str) -> Any:
+    """Return what a network has answered about this X together with others, else None."""
+    present = _answers.get()
+    if present is None or present[0] is not X:
+        return None
+    return present[1].pop((id(network), what), None)
