@@ -8,12 +8,11 @@ import numpy as np
 from stackfuse._core import numeric, progress, sklearn_private
 from stackfuse._keras import Rows, own_code
 from stackfuse._networks.builder import Builder
-from stackfuse._networks.class_weights import class_weights
 from stackfuse._networks.fitted_network import FittedNetwork
 from stackfuse._networks.holdout import hold_out
 from stackfuse._networks.objects import build_from_settings, check_callbacks
 from stackfuse._networks.parameters import check_for_call
-from stackfuse._networks.target import Target
+from stackfuse._networks.target import Target, class_weights
 from stackfuse._training import Training, rows_of
 
 #: A weight for each row by itself and by its class; None where it was not given.

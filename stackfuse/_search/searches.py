@@ -11,6 +11,7 @@ from sklearn.model_selection import check_cv
 
 from stackfuse._core import sklearn_private
 from stackfuse._oof import engines
+from stackfuse._search.shared_bases import can_share
 from stackfuse._search.stand_in import RecordedFolds, StandIn, can_plan
 from stackfuse._search.tasks import EvaluationTasks
 
@@ -40,12 +41,14 @@ class _PlannedSearch:
         self : estimator
         """
         engine = engines.engine_named(self.engine, self.n_jobs)
-        if y is None or not can_plan(self.estimator, _values_in(getattr(self, self._space))):
+        values = _values_in(getattr(self, self._space))
+        shares_bases = can_share(self.estimator, self.n_jobs)
+        if y is None or not (shares_bases or can_plan(self.estimator, values)):
             return super().fit(X, y, **params)  # pyright: ignore[reportAttributeAccessIssue]
         routed = sklearn_private.routing_enabled()
         for_fit = params if routed else {k: v for k, v in params.items() if k != "groups"}
         twin = object.__new__(type(self))
-        stand_in = StandIn(self.estimator, engine, for_fit, twin)
+        stand_in = StandIn(self.estimator, engine, for_fit, twin, shares_bases)
         with stand_in.answering() as estimator:
             splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
             instead = {"estimator": estimator, "cv": splitter, "n_jobs": 1, _STAND_IN: stand_in}
@@ -85,7 +88,8 @@ class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
 
     This is scikit-learn's search, with the same parameters, attributes and results. Where the
     estimator ends in a network, by itself or as the last step of a pipeline, the fits on all folds
-    are trained side by side. Everything else runs as in scikit-learn.
+    are trained side by side. Where it is a stack, the bases are fitted once for each fold, for all
+    candidates that differ in the meta-learner alone. Everything else runs as in scikit-learn.
 
     Parameters
     ----------
@@ -96,7 +100,8 @@ class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
         How predictions are scored; by default the estimator's own ``score``.
     n_jobs : int, default=None
         Fits at a time, as in joblib. Networks are trained in this process as long as more of
-        them would take longer to import TensorFlow than they save.
+        them would take longer to import TensorFlow than they save. Bases of a stack are fitted
+        once for each fold only with one fit at a time.
     refit : bool, str or callable, default=True
         Whether the best candidate is fitted on all rows; with several scores, by which one.
     cv : int, splitter, iterable of (train, test) or None, default=None
@@ -190,7 +195,8 @@ class RandomizedSearchCV(_PlannedSearch, model_selection.RandomizedSearchCV):
 
     This is scikit-learn's search, with the same parameters, attributes and results. Where the
     estimator ends in a network, by itself or as the last step of a pipeline, the fits on all folds
-    are trained side by side. Everything else runs as in scikit-learn.
+    are trained side by side. Where it is a stack, the bases are fitted once for each fold, for all
+    candidates that differ in the meta-learner alone. Everything else runs as in scikit-learn.
 
     Parameters
     ----------

@@ -26,6 +26,7 @@ from stackfuse._core import sklearn_private
 from stackfuse._oof import contributions, jobs
 from stackfuse._search.fit_times import FitTimes
 from stackfuse._search.planned_fits import PlannedFits
+from stackfuse._search.shared_bases import SharedBases
 from stackfuse._search.tasks import EvaluationTasks
 
 
@@ -55,14 +56,17 @@ class StandIn:
         Those of them that scikit-learn routes to the estimator are passed to fit.
     caller : estimator or None
         The search.
+    shares_bases : bool
+        Whether candidates use the same fits of a stack's bases.
     """
 
     estimator: Any
     engine: Any
     params: Mapping[str, Any]
     caller: Any = None
+    shares_bases: bool = False
 
-    planned: PlannedFits | None = field(default=None, init=False)
+    planned: PlannedFits | SharedBases | None = field(default=None, init=False)
     _times: list[FitTimes] = field(default_factory=list, init=False)
 
     @property
@@ -96,9 +100,16 @@ class StandIn:
             The parameters of each.
         tasks : EvaluationTasks or None, default=None
         """
+        if self.shares_bases:
+            self.planned = SharedBases(clone(self.estimator), candidates, len(splits))
+        else:
+            self.planned = self._planned_fits(X, y, splits, candidates, tasks)
+        self._times.append(self.planned.times)
+
+    def _planned_fits(self, X, y, splits, candidates, tasks) -> PlannedFits:
         rows = [np.asarray(train) for train, _ in splits]
         rows = [np.flatnonzero(part) if part.dtype == bool else part for part in rows]
-        self.planned = PlannedFits(
+        return PlannedFits(
             clone(self.estimator),
             candidates,
             [jobs.Fold(part, np.arange(0)) for part in rows],
@@ -108,7 +119,6 @@ class StandIn:
             tasks,
             self.caller,
         )
-        self._times.append(self.planned.times)
 
 
 def _routed_to_fit(estimator, params: Mapping[str, Any]) -> dict[str, Any]:

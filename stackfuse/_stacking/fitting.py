@@ -135,15 +135,8 @@ class Stack(CallbackSupportMixin, FittedStack):
             self.engine, self.n_jobs, self.memory, self.on_error, self.random_state
         )
         self._check_passthrough(X)
-        in_use = bases.named_bases(zip(*self._validate_estimators()))
         y, classes = self._encode(y)
-        self._validate_final_estimator()
-        self.final_estimator_ = bases.relabelled(self.final_estimator_, classes)
-        self.failures_ = {}
-        if fit_params.get("sample_weight") is not None and not sklearn_private.routing_enabled():
-            in_use = bases.check_weights(
-                in_use, self.on_error, self.failures_, self.final_estimator_
-            )
+        in_use = self._check_parts(classes, fit_params)
         names = [name for name, _ in in_use]
         base_params, split_params = bases.route(self, names, groups, fit_params)
         plan = Plan(
@@ -173,6 +166,38 @@ class Stack(CallbackSupportMixin, FittedStack):
         places = sampling.spread(sklearn_private.num_samples(X), SAMPLE_ROWS)
         self._sample_X = sklearn_private.safe_indexing(X, places)
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        return self
+
+    @with_callbacks
+    def fit_on_bases_of(self, fitted, X, **fit_params):
+        """Train the meta-learner alone, on bases that another stack has fitted.
+
+        Parameters
+        ----------
+        fitted : fitted stack
+            Differs from this one in the parameters of the meta-learner only. Both use its bases
+            from now on.
+        X : array-like of shape (n_samples, ...)
+            The rows that it was fitted on.
+        **fit_params : dict
+            What it was fitted with.
+
+        Returns
+        -------
+        self : estimator
+        """
+        for name in self.FITTED:
+            self.__dict__.pop(name, None)
+        of_bases = {*self.FITTED, "_label_encoder"} - {"final_estimator_", "_sample_X"}
+        for name in of_bases & {*vars(fitted)}:
+            setattr(self, name, getattr(fitted, name))
+        self._check_parts(fitted.oof_.classes_, fit_params)
+        self.failures_ = dict(fitted.failures_)
+        context = sklearn_private.callback_context(self, 1)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=fitted.oof_.y)
+        self._fit_final(multi_input.rows_given(X), self._route_to_final(fit_params), context)
+        self._sample_X = fitted._sample_X
+        context.call_on_fit_task_end(estimator=self, X=X, y=fitted.oof_.y)
         return self
 
     def _report(self, plan: Plan, context):
@@ -248,6 +273,16 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.final_estimator_ = final
 
     # ------------------------------------------------------------------ checking
+
+    def _check_parts(self, classes, fit_params: dict[str, Any]) -> list[tuple[str, Any]]:
+        """Check the estimators, and make the meta-learner; return the bases in use."""
+        in_use = bases.named_bases(zip(*self._validate_estimators()))
+        self._validate_final_estimator()
+        self.final_estimator_ = bases.relabelled(self.final_estimator_, classes)
+        self.failures_ = {}
+        if fit_params.get("sample_weight") is None or sklearn_private.routing_enabled():
+            return in_use
+        return bases.check_weights(in_use, self.on_error, self.failures_, self.final_estimator_)
 
     def _check_passthrough(self, X) -> None:
         if self.passthrough is True and isinstance(X, MultiInput):

@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils import compute_sample_weight
 
 import stackfuse as sf
-from stackfuse._networks.class_weights import class_weights
 from stackfuse._networks.holdout import hold_out
+from stackfuse._networks.target import class_weights
 from tests.support.networks import build_classifier, build_regressor
 
 META = {"n_features_in_": 4, "X_shape_": (150, 4), "n_classes_": 3}
