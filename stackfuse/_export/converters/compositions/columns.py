@@ -7,7 +7,8 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import FeatureUnion
 from sklearn.preprocessing import FunctionTransformer
 
-from stackfuse._core import NotConvertible, messages, targets
+from stackfuse._core import NotConvertible, targets
+from stackfuse._export.converters.shared import numpy_functions
 from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.convert import (
     convert,
@@ -20,9 +21,6 @@ from stackfuse._export.graph.frame import (
     take_columns,
 )
 from stackfuse._export.graph.masks import refuse_as
-
-#: numpy functions that have a twin of the same name and meaning in keras.ops.
-_TWINS = ("abs", "cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "square", "tanh")
 
 
 @converter_for(ColumnTransformer, frames=True)
@@ -62,15 +60,11 @@ def _function(estimator, x, method):
     function = estimator.func
     if function is None and not estimator.validate:
         return x
-    name = next((twin for twin in _TWINS if function is getattr(np, twin)), None)
-    if function is not None and (name is None or estimator.kw_args):
-        raise NotConvertible(
-            f"FunctionTransformer(func={function!r}) has no counterpart in the graph: use numpy's "
-            f"{messages.listed(_TWINS)}, without kw_args."
-        )
     x = x.numbers(wanted_by="FunctionTransformer") if isinstance(x, Frame) else x
     refuse_as(estimator, x, method)
-    return x if name is None else getattr(ops, name)(x)
+    if function is None:
+        return x
+    return numpy_functions.apply(function, x, estimator.kw_args, used_by="FunctionTransformer")
 
 
 @converter_for(SelectorMixin, frames=True)

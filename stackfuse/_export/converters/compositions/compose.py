@@ -16,6 +16,7 @@ from sklearn.preprocessing import (
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from stackfuse._core import NotConvertible, sklearn_private
+from stackfuse._export.converters.shared import numpy_functions
 from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.convert import (
     convert,
@@ -85,33 +86,11 @@ def _inverse(transformer, y):
 
 
 def _inverse_of_function(transformer, y):
-    function = transformer.inverse_func
-    twins = {
-        np.exp: ops.exp,
-        np.expm1: ops.expm1,
-        np.log: ops.log,
-        np.log1p: ops.log1p,
-        np.log2: ops.log2,
-        np.log10: ops.log10,
-        np.exp2: ops.exp2,
-        np.sqrt: ops.sqrt,
-        np.square: ops.square,
-        np.negative: ops.negative,
-        np.reciprocal: lambda y: ops.ones_like(y) / y,
-        np.tanh: ops.tanh,
-        np.arctanh: ops.arctanh,
-        np.sinh: ops.sinh,
-        np.arcsinh: ops.arcsinh,
-    }
-    if function is None:
+    if transformer.inverse_func is None:
         return y
-    if function not in twins or transformer.inv_kw_args:
-        name = getattr(function, "__name__", repr(function))
-        raise NotConvertible(
-            f"The function {name!r} that turns predictions back has no twin in the graph. Use one "
-            f"of {', '.join(f'numpy.{f.__name__}' for f in twins)}."
-        )
-    return twins[function](y)
+    used_by = "TransformedTargetRegressor, which turns predictions back,"
+    settings = transformer.inv_kw_args
+    return numpy_functions.apply(transformer.inverse_func, y, settings, used_by=used_by)
 
 
 def _inverse_of_standard(scaler, y):

@@ -27,6 +27,29 @@ def expm1(x):
     return (ops.exp(x) + constant(1, x)) * ops.tanh(x * constant(0.5, x))
 
 
+def atan(x):
+    """Return the angle whose tangent is x.
+
+    A large x is turned by a quarter circle and a middle one by an eighth; the angle of what is left
+    is a rational function of its square. The coefficients are those of S. L. Moshier, Methods and
+    Programs for Mathematical Functions, 1989.
+    """
+    one, size = constant(1, x), ops.minimum(ops.abs(x), constant(1e30, x))  # divided by below
+    is_large = ops.greater(size, constant(1 + np.sqrt(2), x))
+    is_middle = ops.logical_and(ops.greater(size, constant(0.66, x)), ops.logical_not(is_large))
+    inverse = -1 / ops.where(is_large, size, one)
+    middle = ops.where(is_middle, size, one)
+    rest = ops.where(is_large, inverse, ops.where(is_middle, (middle - one) / (middle + one), size))
+    square = ops.square(rest)
+    angle = rest + rest * square * _ratio(square, _ANGLE)
+    zero = constant(0, x)
+    turned = ops.where(
+        is_large, constant(np.pi / 2, x), ops.where(is_middle, constant(np.pi / 4, x), zero)
+    )
+    angle = angle + turned
+    return ops.where(ops.less(x, zero), -angle, angle)
+
+
 def normal_quantile(p):
     """Return the quantiles of the standard normal distribution, for p in [1e-14, 1 - 1e-14].
 
@@ -62,6 +85,13 @@ _TAIL = (
      -0.00085745678515468541),
     (1.0, 15.779988325646675, 45.390763512887921, 41.317203825467203, 15.042538569290750,
      2.5046494620830942, -0.14218292285478779, -0.038080640769157828, -0.00093325948089545743),
+)
+
+_ANGLE = (
+    (-0.87506086000319041228, -16.157537187333650766, -75.008557923147046734,
+     -122.88666844901361734, -64.850219049420250244),
+    (1.0, 24.858464901423062979, 165.02700983169885461, 432.88106049129026690,
+     485.39039963591369649, 194.55065714826139644),
 )
 # fmt: on
 

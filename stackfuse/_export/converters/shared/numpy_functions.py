@@ -1,0 +1,188 @@
+"""numpy's functions of single numbers, in operations that every format has a kernel for."""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+import scipy.special
+from keras import ops
+
+from stackfuse._core import NotConvertible, messages
+from stackfuse._export.converters.shared.functions import atan, expm1, log1p
+from stackfuse._export.graph.arithmetic import constant
+
+
+def _scaled(factor: float) -> Callable:
+    return lambda x: x * constant(factor, x)
+
+
+def _cbrt(x):
+    """Return the cube root; a step of Newton's method after a first guess by logarithms."""
+    size = ops.abs(x)
+    is_zero = ops.logical_or(ops.equal(x, constant(0, x)), ops.equal(size, constant(np.inf, x)))
+    size = ops.where(is_zero, constant(1, x), size)
+    guess = ops.exp(ops.log(size) * constant(1 / 3, x))
+    square = ops.square(guess)
+    root = guess - (guess * square - size) / (square * constant(3, x))
+    return ops.where(is_zero, x, ops.where(ops.less(x, constant(0, x)), -root, root))
+
+
+def _odd(function: Callable) -> Callable:
+    """Return a function whose value for -x is the negative of that for x."""
+
+    def of(x):
+        y = function(ops.abs(x))
+        return ops.where(ops.less(x, constant(0, x)), -y, y)
+
+    return of
+
+
+def _half_exp(x):
+    """Return ``exp(x) / 2``, finite where the exponential itself is not."""
+    return ops.exp(x - constant(np.log(2), x))
+
+
+def _sinh(x):
+    small = ops.minimum(x, constant(1, x))  # far out expm1 is infinite
+    grown = expm1(small)
+    near = (grown + grown / (grown + constant(1, x))) * constant(0.5, x)
+    return ops.where(ops.less(x, constant(1, x)), near, _half_exp(x) - _half_exp(-x))
+
+
+def _cosh(x):
+    return _half_exp(ops.abs(x)) + _half_exp(-ops.abs(x))
+
+
+def _arcsinh(x):
+    near = ops.minimum(x, constant(1, x))  # far out the square is infinite
+    square = ops.square(near)
+    one = constant(1, x)
+    series = log1p(near + square / (ops.sqrt(square + one) + one))
+    far = ops.maximum(x, one)
+    inverse = ops.square(1 / far)
+    logarithm = ops.log(far) + ops.log(ops.sqrt(inverse + one) + one)
+    return ops.where(ops.less(x, one), series, logarithm)
+
+
+def _arccosh(x):
+    """Return ``log(x + sqrt(x**2 - 1))``, exact near 1 too; NaN below."""
+    one = constant(1, x)
+    beyond = ops.minimum(x, constant(2, x)) - one
+    near = log1p(ops.sqrt(beyond) * ops.sqrt(beyond + constant(2, x)) + beyond)
+    far = ops.maximum(x, constant(2, x))
+    inverse = 1 / far
+    logarithm = ops.log(far) + ops.log(ops.sqrt(1 - ops.square(inverse)) + one)
+    return ops.where(ops.less(x, constant(2, x)), near, logarithm)
+
+
+def _arctanh(x):
+    """Return ``log((1 + x) / (1 - x)) / 2``; NaN beyond 1."""
+    return log1p(x * constant(2, x) / (1 - x)) * constant(0.5, x)
+
+
+def _arcsin(x):
+    one = constant(1, x)
+    return atan(x / ops.sqrt((1 - x) * (x + one)))
+
+
+def _arccos(x):
+    one = constant(1, x)
+    return atan(ops.sqrt((1 - x) / (x + one))) * constant(2, x)
+
+
+def _logit(x):
+    return ops.log(x) - log1p(-x)
+
+
+#: What stands for each function.
+TWINS = MappingProxyType(
+    {
+        np.abs: ops.abs,
+        np.arccos: _arccos,
+        np.arccosh: _arccosh,
+        np.arcsin: _arcsin,
+        np.arcsinh: _odd(_arcsinh),
+        np.arctan: atan,
+        np.arctanh: _odd(_arctanh),
+        np.cbrt: _cbrt,
+        np.ceil: ops.ceil,
+        np.cos: ops.cos,
+        np.cosh: _cosh,
+        np.deg2rad: _scaled(np.pi / 180),
+        np.degrees: _scaled(180 / np.pi),
+        np.exp: ops.exp,
+        np.exp2: lambda x: ops.exp(x * constant(np.log(2), x)),
+        np.expm1: expm1,
+        np.fabs: ops.abs,
+        np.floor: ops.floor,
+        np.log: ops.log,
+        np.log10: lambda x: ops.log(x) / constant(np.log(10), x),
+        np.log1p: log1p,
+        np.log2: lambda x: ops.log(x) / constant(np.log(2), x),
+        np.negative: ops.negative,
+        np.positive: lambda x: x,
+        np.rad2deg: _scaled(180 / np.pi),
+        np.radians: _scaled(np.pi / 180),
+        np.reciprocal: lambda x: 1 / x,
+        np.rint: ops.round,
+        np.sign: ops.sign,
+        np.sin: ops.sin,
+        np.sinh: _odd(_sinh),
+        np.sqrt: ops.sqrt,
+        np.square: ops.square,
+        np.tan: lambda x: ops.sin(x) / ops.cos(x),
+        np.tanh: ops.tanh,
+        np.trunc: lambda x: ops.sign(x) * ops.floor(ops.abs(x)),
+        scipy.special.expit: ops.sigmoid,
+        scipy.special.logit: _logit,
+    }
+)
+
+
+def apply(function: Callable, x, settings: dict | None, *, used_by: str):
+    """Return what one of numpy's functions makes of a tensor.
+
+    Parameters
+    ----------
+    function : callable
+    x : KerasTensor
+    settings : dict or None
+        Further arguments of the function; none are known.
+    used_by : str
+        Named in the message.
+
+    Raises
+    ------
+    NotConvertible
+        If there is no twin of the function, with a list of those that have one.
+    """
+    twin = TWINS.get(function) if getattr(function, "__hash__", None) else None
+    if twin is None or settings:
+        name = getattr(function, "__name__", repr(function))
+        known = [f"numpy.{f.__name__}" for f in TWINS if hasattr(np, f.__name__)]
+        raise NotConvertible(
+            f"The function {name!r} of {used_by} has no twin in the graph. Use one of "
+            f"{messages.listed([*known, 'scipy.special.expit', 'scipy.special.logit'])}, without "
+            "further arguments."
+        )
+    return _with_ends_of(function, x, twin(x))
+
+
+def _with_ends_of(function: Callable, x, y):
+    """Return y with what the function makes of infinity and NaN, which some runtimes get wrong.
+
+    LiteRT's exponential of NaN is 0, and its logarithms of NaN and infinity are numbers. It takes
+    an infinite constant for the largest number, too: x itself stands for infinity here.
+    """
+    most = constant(np.finfo(x.dtype).max, x)
+    ends = ((np.inf, ops.greater(x, most)), (-np.inf, ops.less(x, -most)))
+    for end, is_there in ends:
+        with np.errstate(all="ignore"):
+            value = function(end)
+        at_end = constant(value, x)
+        if np.isnan(value):
+            at_end = x - x
+        elif np.isinf(value):
+            at_end = x if value == end else -x
+        y = ops.where(is_there, at_end, y)
+    return ops.where(ops.isnan(x), x, y)

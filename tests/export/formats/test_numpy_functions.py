@@ -1,0 +1,119 @@
+"""numpy's functions of columns and of targets, in every format."""
+
+import numpy as np
+import pytest
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.ensemble import VotingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+import stackfuse as sf
+from stackfuse._export.converters.shared.numpy_functions import TWINS
+from tests.support.parity import assert_parity
+
+#: Endings of files by format, with the float32 rounding that each may have.
+FILES = {"keras": ".keras", "saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
+FILES |= {"openvino": ".xml"}
+
+#: Where functions are defined that are not so between 0 and 1.
+DOMAINS = {np.arccosh: (1.1, 4.0)}
+
+#: Functions for targets: what they are learnt as, and what turns predictions back.
+TARGETS = [
+    (np.log1p, np.expm1),
+    (np.expm1, np.log1p),
+    (np.log, np.exp),
+    (np.log2, np.exp2),
+    (np.exp2, np.log2),
+    (np.log10, lambda z: 10.0**z),
+    (np.sqrt, np.square),
+    (np.square, np.sqrt),
+    (np.cbrt, lambda z: z**3),
+    (np.sinh, np.arcsinh),
+    (np.arcsinh, np.sinh),
+    (np.tanh, np.arctanh),
+    (np.arctan, np.tan),
+    (np.tan, np.arctan),
+    (np.reciprocal, np.reciprocal),
+]
+TARGETS = [(f, g) for f, g in TARGETS if g in TWINS]
+
+
+def columns(n_rows=200):
+    rng = np.random.default_rng(0)
+    domains = [DOMAINS.get(function, (0.05, 0.95)) for function in TWINS]
+    return np.column_stack([rng.uniform(*domain, n_rows) for domain in domains])
+
+
+@pytest.fixture(scope="module")
+def of_columns():
+    X = columns()
+    parts = [(f.__name__, FunctionTransformer(f), [k]) for k, f in enumerate(TWINS)]
+    y = X @ np.linspace(-1, 1, X.shape[1])
+    return make_pipeline(ColumnTransformer(parts), Ridge()).fit(X, y), X
+
+
+@pytest.fixture(scope="module")
+def of_targets():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.0, 1.0, (200, 3))
+    y = 0.3 + 0.1 * X.sum(axis=1)
+    models = [
+        (f.__name__, TransformedTargetRegressor(Ridge(0.01), func=f, inverse_func=g))
+        for f, g in TARGETS
+    ]
+    return VotingRegressor(models).fit(X, y), X
+
+
+@pytest.mark.parametrize("ending", FILES.values(), ids=FILES)
+def test_columns(of_columns, tmp_path, ending):
+    model, X = of_columns
+    report = sf.export(model, tmp_path / f"model{ending}", verify=X)
+    assert report.max_difference < (1e-4 if ending in (".tflite", ".xml") else 1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")  # numpy's, of rows far out
+@pytest.mark.parametrize("ending", FILES.values(), ids=FILES)
+def test_targets(of_targets, tmp_path, ending):
+    model, X = of_targets
+    report = sf.export(model, tmp_path / f"model{ending}", verify=X)
+    assert report.max_difference < 1e-5
+    assert report.n_probes > 0
+
+
+def test_the_commonest_target_transform_in_a_stack(diabetes, tmp_path):
+    X, y = diabetes
+    model = TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1)
+    stack = sf.StackingRegressor([("log", model), ("ridge", Ridge())], cv=3).fit(X, y)
+    for ending in FILES.values():
+        report = sf.export(stack, tmp_path / f"stack{ending}", verify=X)
+        assert report.max_difference < (1e-2 if ending in (".tflite", ".xml") else 1e-4)
+
+
+def test_functions_far_out(tmp_path):
+    """At zero, at the ends of their domains, where they overflow, and beyond."""
+    far = [0.0, -0.0, 1.0, -1.0, 1e-9, -1e-9, 0.66, 2.5, -2.5, 30.0, -30.0, 1e9, -1e9, 700.0, 1e30]
+    X = np.column_stack([columns(len(far))[:, 0], far])
+    functions = [f for f in TWINS if f not in (np.sin, np.cos, np.tan)]  # of 1e30 nobody knows
+    for function in functions:
+        with np.errstate(all="ignore"):
+            wanted = function(np.asarray(far))
+            model = FunctionTransformer(function).fit(X)
+            rows = X[np.isfinite(wanted)]
+        with np.errstate(all="ignore"):
+            assert_parity([model], rows, tmp_path / f"{function.__name__}.keras", 1e-13)
+
+
+def test_what_has_no_twin_is_refused(diabetes):
+    X, y = diabetes
+    with pytest.raises(
+        sf.NotConvertible, match=r"'sinc' of FunctionTransformer has no twin.*numpy\.log1p"
+    ):
+        sf.to_keras(FunctionTransformer(np.sinc).fit(X))
+    power = FunctionTransformer(np.square, kw_args={"where": True}).fit(X)
+    with pytest.raises(sf.NotConvertible, match="without further arguments"):
+        sf.to_keras(power)
+    model = TransformedTargetRegressor(Ridge(), func=np.sqrt, inverse_func=lambda z: z**2)
+    with pytest.raises(sf.NotConvertible, match="TransformedTargetRegressor"):
+        sf.to_keras(model.fit(X, y))
