@@ -310,5 +310,5 @@ def test_what_is_refused(data, model, message):
 def test_functions_of_the_target_without_a_twin(lines):
     X, y, _ = lines
     model = TransformedTargetRegressor(Ridge(), func=np.cbrt, inverse_func=lambda y: y**3)
-    with pytest.raises(sf.NotConvertible, match="'<lambda>' that turns predictions back"):
+    with pytest.raises(sf.NotConvertible, match="'<lambda>' of TransformedTargetRegressor"):
         sf.to_keras(model.fit(X, y))

@@ -207,8 +207,9 @@ def test_rows_at_the_radius():
     X = np.array([[0.0, 0], [3, 4], [6, 8], [0, 5]])
     model = RadiusNeighborsClassifier(5.0).fit(X, [0, 1, 2, 2])
     assert_converts(model, X)
-    alone = sf.to_keras(model)(np.array([[100.0, 100]]))["probabilities"]
-    assert np.isnan(alone).all()  # scikit-learn raises
+    alone = sf.to_keras(model)(np.array([[100.0, 100], [0.0, 0.0]]))
+    assert np.isnan(alone["probabilities"][0]).all()  # scikit-learn raises
+    assert np.asarray(alone["label"]).tolist() == [-1, model.predict([[0.0, 0.0]])[0]]
 
 
 def test_complement_naive_bayes_of_one_class(flowers):

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import stackfuse as sf
@@ -130,3 +130,47 @@ def test_columns_that_no_graph_takes_are_named(values):
     X = PLAIN.assign(when=values)
     with pytest.raises(sf.NotConvertible, match=r"The column 'when' holds .* which no graph takes"):
         Signature.of_rows(X, "float64")
+
+
+PASSING = {
+    "by place": (
+        ColumnTransformer([("n", StandardScaler(), ["age"])], remainder="passthrough"),
+        ColumnTransformer([("w", OneHotEncoder(handle_unknown="ignore"), [1])], remainder="drop"),
+    ),
+    "by name": (
+        ColumnTransformer(
+            [("n", StandardScaler(), ["age", "rank"]), ("s", "passthrough", ["port", "alone"])]
+        ).set_output(transform="pandas"),
+        ColumnTransformer(
+            [("w", OneHotEncoder(sparse_output=False, handle_unknown="ignore"), ["s__port"])],
+            remainder="passthrough",
+        ),
+    ),
+    "side by side": (
+        FeatureUnion(
+            [
+                ("words", ColumnTransformer([("p", "passthrough", ["port"])])),
+                ("numbers", ColumnTransformer([("n", StandardScaler(), ["age", "rank"])])),
+            ]
+        ),
+        ColumnTransformer([("w", OneHotEncoder(handle_unknown="ignore"), [0])], remainder="drop"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PASSING)
+@pytest.mark.parametrize("ending", [".keras", ".onnx"])
+def test_strings_pass_through_to_an_encoder_behind(tmp_path, case, ending):
+    model = make_pipeline(*PASSING[case], LogisticRegression()).fit(PLAIN, SURVIVED)
+    report = sf.export(model, tmp_path / f"model{ending}", verify=PLAIN)
+    assert report.max_difference < 1e-6
+    assert report.n_probes > 0
+
+
+def test_strings_that_reach_a_model_are_refused(tmp_path):
+    columns = ColumnTransformer([("n", StandardScaler(), ["age"])], remainder="passthrough")
+    model = make_pipeline(columns, OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    model.fit(PLAIN, SURVIVED)
+    broken = make_pipeline(model[0], model[-1])
+    with pytest.raises(sf.NotConvertible, match="'remainder__port' holds strings"):
+        sf.export(broken, tmp_path / "broken.keras", verify=PLAIN)

@@ -82,10 +82,10 @@ def _selector(estimator, x, method):
 
 
 def _transform(owner, transformer, x):
-    """Return what a part of an estimator makes of x: numbers, or a frame of strings alone."""
+    """Return what a part of an estimator makes of x: numbers, or a frame that holds strings."""
     if not (isinstance(transformer, str) and transformer == "passthrough"):
         x = convert(transformer, x, "transform")
-    if isinstance(x, Frame) and all(column.dtype == "string" for column in columns_of(x)):
+    if isinstance(x, Frame) and any(column.dtype == "string" for column in columns_of(x)):
         return x
     return x.numbers(wanted_by=type(owner).__name__) if isinstance(x, Frame) else x
 
@@ -103,9 +103,16 @@ def _side_by_side(estimator, blocks: list):
         raise NotConvertible(f"{type(estimator).__name__} returns no columns.")
     if len(blocks) == 1:
         return blocks[0]
-    if all(isinstance(block, Frame) for block in blocks):
-        parts = enumerate(blocks)
-        return Frame({(k, name): c for k, part in parts for name, c in part.columns.items()})
-    name = type(estimator).__name__
-    tensors = [x.numbers(wanted_by=name) if isinstance(x, Frame) else x for x in blocks]
-    return ops.concatenate(tensors, axis=1)
+    if not any(isinstance(block, Frame) for block in blocks):
+        return ops.concatenate(blocks, axis=1)
+    columns = [column for block in blocks for column in columns_of(block)]
+    return Frame(dict(zip(_names_of_outputs(estimator, len(columns)), columns, strict=True)))
+
+
+def _names_of_outputs(estimator, n_columns: int) -> list:
+    """Return the names that columns have after an estimator, or their numbers if it has none."""
+    try:
+        names = list(estimator.get_feature_names_out())
+    except (AttributeError, ValueError):  # a part of it cannot tell
+        names = []
+    return names if len({*names}) == n_columns else list(range(n_columns))

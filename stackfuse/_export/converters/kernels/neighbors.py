@@ -38,6 +38,7 @@ from stackfuse._export.graph.convert import (
     once,
     unsupported,
 )
+from stackfuse._export.graph.masks import refuse_rows
 
 #: The most training rows that are checked for neighbours at equal distances.
 _MAX_CHECKED = 2000
@@ -174,7 +175,10 @@ def _radius_votes(estimator, x):
     votes = sum_within_radius(estimator, x, _one_hot(estimator))
     alone = ops.equal(votes.weight, constant(0, x))
     columns = _split_by_output(estimator, votes.total)
-    labels = estimator.outlier_label_ or [None] * len(columns)
+    labels = estimator.outlier_label_
+    if labels is None:  # scikit-learn raises
+        refuse_rows(alone)
+        return columns
     return [
         ops.where(alone, exact_constants(x, _votes_of_outliers(classes, label))[0], column)
         for column, classes, label in zip(columns, _classes_by_output(estimator), labels)
@@ -182,9 +186,7 @@ def _radius_votes(estimator, x):
 
 
 def _votes_of_outliers(classes: np.ndarray, label) -> np.ndarray:
-    """Return the votes of a row without neighbours: NaN where scikit-learn would raise."""
-    if label is None:
-        return np.full(len(classes), np.nan)
+    """Return the votes of a row without neighbours."""
     if label not in classes:
         raise NotConvertible(
             f"RadiusNeighborsClassifier predicts the outlier_label {label!r}, which is no class of "

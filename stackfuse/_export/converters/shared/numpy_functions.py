@@ -7,7 +7,7 @@ import numpy as np
 import scipy.special
 from keras import ops
 
-from stackfuse._core import NotConvertible, messages
+from stackfuse._core import NotConvertible
 from stackfuse._export.converters.shared.functions import atan, expm1, log1p
 from stackfuse._export.graph.arithmetic import constant
 
@@ -159,11 +159,10 @@ def apply(function: Callable, x, settings: dict | None, *, used_by: str):
     twin = TWINS.get(function) if getattr(function, "__hash__", None) else None
     if twin is None or settings:
         name = getattr(function, "__name__", repr(function))
-        known = [f"numpy.{f.__name__}" for f in TWINS if hasattr(np, f.__name__)]
+        known = ", ".join(f.__name__ for f in TWINS if hasattr(np, f.__name__))
         raise NotConvertible(
-            f"The function {name!r} of {used_by} has no twin in the graph. Use one of "
-            f"{messages.listed([*known, 'scipy.special.expit', 'scipy.special.logit'])}, without "
-            "further arguments."
+            f"The function {name!r} of {used_by} has no twin in the graph. Use one of numpy's "
+            f"{known}, or scipy.special's expit or logit, without further arguments."
         )
     return _with_ends_of(function, x, twin(x))
 
