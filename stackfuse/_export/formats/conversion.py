@@ -6,13 +6,23 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+#: Operations that LiteRT's converter names in its pages of errors.
+_ILLEGAL = re.compile(r"'(tf\.\w+)' op ")
+
 
 def refusal_message(title: str, error: Exception) -> str:
     """Return a converter's error, which may be pages, as one sentence."""
     text = str(error)
+    if "time dimension is undefined" in text:  # Keras' own words
+        return (
+            f"{title} has no kernel for the loop of a recurrent layer over sequences of any "
+            "length. Declare their length, keras.Input((n_steps, n_features)), or export to .keras "
+            "or .onnx."
+        )
     missing = re.search(r"(?:TF Select|Custom) ops: (.*)", text)
-    if missing:
-        return f"{title} has no kernel for {missing[1].strip()}, which this graph needs."
+    operations = missing[1].strip() if missing else ", ".join(sorted({*_ILLEGAL.findall(text)}))
+    if operations:
+        return f"{title} has no kernel for {operations}, which this graph needs."
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"This graph cannot be written for {title}: {(lines or [repr(error)])[0][:300]}"
 

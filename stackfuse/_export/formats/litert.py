@@ -2,8 +2,10 @@
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from stackfuse._core import NotConvertible
@@ -12,6 +14,7 @@ from stackfuse._export.formats.archives import attach_member, attached_member
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.graph.graph import Graph
+from stackfuse._keras import private
 
 
 class _LiteRT(Format):
@@ -28,7 +31,7 @@ class _LiteRT(Format):
     def write(self, graph: Graph, path: Path) -> None:
         # The operations of TensorFlow itself would need a runtime that few places have.
         only = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-        with silenced():
+        with silenced(), _unrolled(graph):
             try:
                 graph.model.export(str(path), format="litert", verbose=False, target_spec=only)
             except Exception as error:  # the converter's own class is no public name
@@ -47,6 +50,23 @@ class _LiteRT(Format):
                 end = min(member.header_offset for member in archive.infolist())
         with open(path, "rb") as file:
             yield "model", file.read(end)
+
+
+@contextmanager
+def _unrolled(graph: Graph) -> Iterator[None]:
+    """Within, recurrent layers repeat their steps: LiteRT has no kernel for their loop."""
+    layers = [part for part in private.flatten_layers(graph.model) if _loops(part)]
+    try:
+        for layer in layers:
+            layer.unroll = True
+        yield
+    finally:
+        for layer in layers:
+            layer.unroll = False
+
+
+def _loops(layer) -> bool:
+    return isinstance(layer, keras.layers.RNN) and not layer.unroll
 
 
 LITERT = _LiteRT()

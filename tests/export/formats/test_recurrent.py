@@ -1,0 +1,58 @@
+"""Recurrent networks in every format: LiteRT has no loops, and gets their steps one by one."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sklearn.linear_model import LogisticRegression
+
+import stackfuse as sf
+
+KINDS = {
+    "LSTM": lambda x: layers.LSTM(4)(x),
+    "GRU, all steps": lambda x: layers.Flatten()(layers.GRU(3, return_sequences=True)(x)),
+    "SimpleRNN, backwards": lambda x: layers.SimpleRNN(3, go_backwards=True)(x),
+    "Bidirectional": lambda x: layers.Bidirectional(layers.LSTM(3))(x),
+    "masked": lambda x: layers.LSTM(3)(layers.Masking(0.0)(x)),
+    "a cell": lambda x: layers.RNN(layers.GRUCell(3))(x),
+}
+
+
+def build(meta, kind, n_steps=5):
+    inputs = keras.Input((n_steps, 3))
+    return keras.Model(inputs, layers.Dense(2, activation="softmax")(KINDS[kind](inputs)))
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 5, 3)).astype("float32")
+    X[:30, 3:] = 0.0
+    return X, (X[:, :, 0].sum(axis=1) > 0).astype(int)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_steps_of_recurrent_layers_in_litert(sequences, tmp_path, kind):
+    X, y = sequences
+    network = sf.KerasClassifier(build, kind=kind, epochs=2, random_state=0)
+    final = LogisticRegression()
+    stack = sf.StackingClassifier([("net", network)], final, cv=2, random_state=0).fit(X, y)
+    report = sf.export(stack, tmp_path / "stack.tflite", verify=X)
+    assert report.max_difference < 1e-5
+    assert report.n_probes > 0
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml", ".keras", ""])
+def test_other_formats_keep_the_loop(sequences, tmp_path, ending):
+    X, y = sequences
+    network = sf.KerasClassifier(build, kind="LSTM", random_state=0).fit(X, y)
+    assert sf.export(network, tmp_path / f"net{ending}", verify=X).max_difference < 1e-5
+
+
+def test_sequences_of_any_length_are_refused_in_one_sentence(sequences, tmp_path):
+    X, y = sequences
+    network = sf.KerasClassifier(build, kind="LSTM", n_steps=None, random_state=0).fit(X, y)
+    with pytest.raises(sf.NotConvertible, match=r"any length\. Declare their length"):
+        sf.export(network, tmp_path / "net.tflite", verify=X)
+    again = sf.export(network, tmp_path / "net.onnx", verify=X)
+    assert again.max_difference < 1e-5
