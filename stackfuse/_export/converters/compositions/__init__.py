@@ -8,6 +8,9 @@ from stackfuse._export.converters.compositions import (
     ensembles,
     multi,
 )
+from stackfuse._export.graph.convert import register_optional
+
+register_optional("imblearn", f"{__name__}.imblearn")
 
 __all__ = [
     "calibration",

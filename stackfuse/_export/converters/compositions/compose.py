@@ -28,8 +28,13 @@ from stackfuse._export.graph.frame import take_columns
 
 @converter_for(Pipeline, frames=True)
 def _pipeline(estimator, x, method):
-    *transformers, (_, last) = estimator.steps
-    for _, transformer in transformers:
+    *transformers, last = (step for _, step in estimator.steps)
+    return through_steps(transformers, last, x, method)
+
+
+def through_steps(transformers: list, last, x, method: str):
+    """Return what the last step of a pipeline makes of x after the transformers before it."""
+    for transformer in transformers:
         if transformer not in (None, "passthrough"):
             x = convert(transformer, x, "transform")
     return x if last in (None, "passthrough") else convert(last, x, method)
