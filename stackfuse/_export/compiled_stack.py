@@ -105,7 +105,8 @@ def compiled(stack) -> "CompiledStack":
             "graph, to_keras(estimator)."
         )
     check_is_fitted(stack)
-    return _compile(_copied(stack))
+    with undisturbing():
+        return _compile(_copied(stack))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -82,7 +82,7 @@ class ExportReport:
                 f"{self.n_probes} made-up rows agree"
             )
         if self.holds_rows_of:
-            text += f"; holds rows that {messages.listed(self.holds_rows_of)} was fitted on"
+            text += f"; holds training rows of {', '.join(self.holds_rows_of)}"
         return f"{self.path} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {text}"
 
 
@@ -188,14 +188,13 @@ def export(
     given = next(
         (rows for rows in (verify, golden) if rows is not None and rows is not False), None
     )
-    if isinstance(stack, keras.Model):
-        stack = TrainedModel.of(stack, given)
-    if verify is not False:
-        for target in targets:
-            target.form.start()  # the processes get ready while the graph is built
-    compared = RowsToCompare.of(stack, verify, golden)
     with undisturbing():
-        reports = _write(stack, compared, targets)
+        if isinstance(stack, keras.Model):
+            stack = TrainedModel.of(stack, given)
+        if verify is not False:
+            for target in targets:
+                target.form.start()  # the processes get ready while the graph is built
+        reports = _write(stack, RowsToCompare.of(stack, verify, golden), targets)
     return reports if several else reports[0]
 
 

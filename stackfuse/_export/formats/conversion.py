@@ -2,9 +2,13 @@
 
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+#: Converters, and the filters of warnings, are for one thread at a time.
+_converting = threading.RLock()
 
 
 def refusal_message(title: str, error: Exception) -> str:
@@ -23,7 +27,7 @@ def silenced() -> Iterator[None]:
     ignored = logging.NullHandler()
     logging.root.addHandler(ignored)
     try:
-        with warnings.catch_warnings():
+        with _converting, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

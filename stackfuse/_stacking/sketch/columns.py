@@ -89,7 +89,7 @@ class Column:
         if isinstance(self.content, Words):
             return pd.Series(self.content.draw(n_rows, generator), dtype=object).astype(self.dtype)
         numbers = self.content.draw(n_rows, generator)[:, 0]
-        return _as_dtype(numbers, self.dtype)
+        return _as_dtype(numbers, self.dtype, whole=bool(self.content.whole[0]))
 
 
 def _content_of(values: np.ndarray, held: Held) -> Numbers | Words | Unknown:
@@ -105,14 +105,14 @@ def _content_of(values: np.ndarray, held: Held) -> Numbers | Words | Unknown:
     return Words.of(values, held)
 
 
-def _as_dtype(numbers: np.ndarray, dtype: Any) -> pd.Series:
+def _as_dtype(numbers: np.ndarray, dtype: Any, *, whole: bool) -> pd.Series:
     """Return numbers as a column of a dtype; NaN becomes its missing value."""
     if dtype.kind == "f":
         if isinstance(dtype, np.dtype):
             limits = np.finfo(dtype)
             numbers = np.clip(numbers, limits.min, limits.max)
         return pd.Series(numbers).astype(dtype)
-    make = {"b": bool, "i": int, "u": int}.get(dtype.kind, float)
-    is_object = dtype.kind == "O"
-    objects = [(None if is_object else pd.NA) if np.isnan(v) else make(v) for v in numbers]
+    make = bool if dtype.kind == "b" else int if whole else float
+    missing = None if dtype.kind == "O" else pd.NA
+    objects = [missing if np.isnan(v) else make(v) for v in numbers]
     return pd.Series(objects, dtype=object).astype(dtype)

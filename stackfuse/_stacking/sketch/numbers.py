@@ -73,7 +73,7 @@ class Numbers:
             _whole_bounds(known[finite[:, k], k]) if whole[k] else _widened(low[k], high[k])
             for k in range(table.shape[1])
         ]
-        low, high = np.array(bounds).reshape(-1, 2).T
+        low, high = np.clip(np.array(bounds).reshape(-1, 2), -_LARGEST, _LARGEST).T
         levels = {}
         for k in range(table.shape[1]) if held.categories else ():
             distinct = set(known[finite[:, k], k].tolist())

@@ -289,6 +289,8 @@ def _dtype_for(dtype: Any) -> Any:
     """Return how pandas holds a column of another library: numbers as such, the rest as objects."""
     if dtype.is_integer():
         return "Int64"
+    if str(dtype) == "Boolean":
+        return "boolean"
     return "float64" if dtype.is_float() else object
 
 

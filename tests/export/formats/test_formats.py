@@ -391,7 +391,7 @@ def line(iris, tmp_path_factory):
 
 @pytest.fixture
 def runtime():
-    runtime = _verify.Runtime("onnxruntime")
+    runtime = _verify.Runtime()
     yield runtime
     runtime.stop()
 
