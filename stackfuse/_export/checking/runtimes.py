@@ -88,6 +88,10 @@ PACKAGES = {
     "openvino": "openvino",
 }
 
+#: What no file may need. Keras imports the others where it finds them, for things that files do not
+#: hold, which takes as long as half of TensorFlow.
+_REFUSED = ("stackfuse", "sklearn", "pandas", "scipy")
+
 #: What is imported before the first file is there: importing takes long.
 _IMPORTS = PACKAGES | {"keras": "keras", "litert": "ai_edge_litert.interpreter"}
 
@@ -132,7 +136,8 @@ def _strings_as_objects(array: np.ndarray) -> np.ndarray:
 
 def serve(format: str) -> None:
     """Answer requests until there are no more."""
-    sys.modules["stackfuse"] = None  # type: ignore[assignment]  # importing it fails from here on
+    for package in _REFUSED:
+        sys.modules[package] = None  # type: ignore[assignment]  # importing it fails from here on
     # Runtimes print to the standard output too: it becomes the standard error.
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
