@@ -1,5 +1,7 @@
 """One export to several files."""
 
+from typing import Any
+
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -59,6 +61,7 @@ def test_what_a_list_of_paths_must_be(model, tmp_path):
         sf.export(model, [], verify=False)
     with pytest.raises(ValueError, match=r"Two of the paths lead to .*a\.keras"):
         sf.export(model, [tmp_path / "a.keras", str(tmp_path / "a.keras")], verify=False)
+    paths: Any = [tmp_path / "a.keras", tmp_path / "b.keras"]
     with pytest.raises(ValueError, match="format='keras' is for one path"):
-        sf.export(model, [tmp_path / "a.keras", tmp_path / "b.keras"], format="keras")
+        sf.export(model, paths, format="keras")
     assert sf.export(model, [tmp_path / "a.keras"], verify=False)[0].n_rows == 0

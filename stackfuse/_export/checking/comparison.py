@@ -54,34 +54,37 @@ class RowsToCompare:
         ValueError
             If there are no rows, and none can be made up.
         """
-        for name, rows in {"verify": verify, "golden": golden}.items():
-            given = rows is not None and rows is not False
-            if given and sklearn_private.num_samples(rows) == 0:
-                raise ValueError(f"{name} holds no rows.")
+        _check_given(verify, golden)
         if verify is False:
-            if golden is not None:
-                raise ValueError(
-                    "golden rows are compared before they are written, and verify=False skips "
-                    "the comparison: leave out one of the two."
-                )
             return None
         sketch = sketch_within(stack)
-        if verify is None and sketch is None:
+        if verify is None and sketch is not None:
+            rows = made_up_rows(stack, sketch, N_ROWS)
             if golden is None:
-                raise ValueError(
-                    f"A {type(stack).__name__} keeps nothing that rows could be made up from, to "
-                    "compare the file on: pass verify=X_sample, some rows of X (or verify=False "
-                    "to go without the check)."
-                )
-            verify = golden
-        rows = made_up_rows(stack, sketch, N_ROWS) if verify is None else verify
-        if golden is None:
-            first = np.arange(min(N_GOLDEN, sklearn_private.num_samples(rows)))
-            if verify is None:
+                first = np.arange(min(N_GOLDEN, sklearn_private.num_samples(rows)))
                 golden = sklearn_private.safe_indexing(rows, first)
-            else:
-                golden = _rows_like(stack, verify)
-        return cls(rows, golden)
+            return cls(rows, golden)
+        if verify is None and golden is None:
+            raise ValueError(
+                f"A {type(stack).__name__} keeps nothing that rows could be made up from, to "
+                "compare the file on: pass verify=X_sample, some rows of X (or verify=False to go "
+                "without the check)."
+            )
+        rows = golden if verify is None else verify
+        return cls(rows, _rows_like(stack, rows) if golden is None else golden)
+
+
+def _check_given(verify: Any, golden: Any) -> None:
+    """Raise ValueError if rows were given that cannot be compared."""
+    for name, rows in {"verify": verify, "golden": golden}.items():
+        given = rows is not None and rows is not False
+        if given and sklearn_private.num_samples(rows) == 0:
+            raise ValueError(f"{name} holds no rows.")
+    if verify is False and golden is not None:
+        raise ValueError(
+            "golden rows are compared before they are written, and verify=False skips the "
+            "comparison: leave out one of the two."
+        )
 
 
 def _rows_like(stack, verify) -> Any:

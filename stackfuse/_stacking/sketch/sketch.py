@@ -201,14 +201,14 @@ class OtherFrameSketch(Sketch):
 
     Attributes
     ----------
-    backend : str
-        The library, as narwhals calls it.
+    backend : narwhals.Implementation
+        The library.
     dtypes : dict of str to dtype
         Of the columns, as narwhals has them.
     columns : dict of str to Column
     """
 
-    backend: str
+    backend: Any
     dtypes: dict[str, Any]
     columns: dict[str, Column]
 
@@ -226,7 +226,7 @@ class OtherFrameSketch(Sketch):
             name: narwhals.String() if _names_unheld(dtype, held) else dtype
             for name, dtype in frame.schema.items()
         }
-        return cls(frame.implementation.value, dtypes, columns)
+        return cls(frame.implementation, dtypes, columns)
 
     def rows(self, n_rows: int, generator: np.random.Generator) -> Any:
         """Return a data frame of the same library."""
