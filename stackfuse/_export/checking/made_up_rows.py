@@ -4,6 +4,7 @@ An exported file is compared with the stack on them, and carries some of them, s
 row is needed.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from stackfuse._export.checking.parity import TIE, is_tie
 from stackfuse._stacking import Sketch, held_by, sketch_of
 
 #: The most rows that are drawn for each row that is wanted.
-_DRAWS = 2
+_DRAWS = 4
 
 
 def rows_like(estimator, X, n_rows: int) -> Any:
@@ -25,8 +26,8 @@ def rows_like(estimator, X, n_rows: int) -> Any:
 def made_up_rows(estimator, sketch: Sketch, n_rows: int) -> Any:
     """Return made-up rows that an estimator accepts, the same at each call.
 
-    A row that it refuses is left out, and so is one in which two classes are equally likely: in
-    another runtime its label may differ.
+    A row that it refuses is left out. So are, where others are left, rows without an answer, and
+    rows in which two classes are equally likely: in another runtime the label may differ.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def _accepted(estimator, rows) -> np.ndarray:
     """Return the numbers of the rows that an estimator accepts, without ties where it can be."""
     places = np.arange(sklearn_private.num_samples(rows))
     try:
-        expected = expected_outputs(estimator, rows)
+        expected = _answers(estimator, rows)
     except Exception as error:  # any error: each package has its own for rows that it refuses
         alone = [(k, _refusal(estimator, rows, k)) for k in places]
         places = np.array([k for k, refusal in alone if refusal is None], int)
@@ -70,17 +71,26 @@ def _accepted(estimator, rows) -> np.ndarray:
                 f"The {type(estimator).__name__} refuses all rows that were made up to compare "
                 f"the file on ({error}): pass verify=X_sample, some rows of X."
             ) from error
-        expected = expected_outputs(estimator, sklearn_private.safe_indexing(rows, places))
-    if "label" not in expected:
-        return places
-    clear = places[~is_tie(expected, TIE["float32"])]
-    return clear if len(clear) else places
+        expected = _answers(estimator, sklearn_private.safe_indexing(rows, places))
+    clear = np.ones(len(places), bool)
+    for y in expected.values():
+        clear &= np.isfinite(y).reshape(len(y), -1).all(axis=1)
+    if "label" in expected:
+        clear &= ~is_tie(expected, TIE["float32"])
+    return places[clear] if clear.any() else places
+
+
+def _answers(estimator, rows) -> dict[str, np.ndarray]:
+    """Return an estimator's outputs for rows; a warning would be about rows that nobody has."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return expected_outputs(estimator, rows)
 
 
 def _refusal(estimator, rows, place: int) -> Exception | None:
     """Return the error with which an estimator refuses a row, or None."""
     try:
-        expected_outputs(estimator, sklearn_private.safe_indexing(rows, [place]))
+        _answers(estimator, sklearn_private.safe_indexing(rows, [place]))
     except Exception as error:  # any error: see above
         return error
     return None

@@ -3,7 +3,8 @@
 The smallest and the largest number of a column are values of the data. So a range of measurements
 is widened, to two digits of its width. A range of whole numbers, which may be indices, is narrowed
 instead, and is exact only where the numbers are small. 0, 1 and -1 stay, since a column that is
-never negative must not become so.
+never negative must not become so. Mean and deviation are kept in sixteenths of the range: rows far
+from all others would tell little about neighbours and kernels.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ _MAX_LEVELS = 256
 #: How many of the numbers that are made up are missing, where some were.
 _MISSING = 0.2
 
+#: In what parts of a range the mean and the deviation are kept.
+_PARTS = 16
+
 #: The largest bound; the width of a range must be finite.
 _LARGEST = 8e307
 
@@ -36,6 +40,8 @@ class Numbers:
     ----------
     low, high : ndarray of shape (n_columns,)
         Rounded bounds.
+    mean, deviation : ndarray of shape (n_columns,)
+        Between 0 and 1, the bounds.
     whole : ndarray of bool, shape (n_columns,)
         Whether all numbers are whole.
     missing : ndarray of shape (n_columns,)
@@ -46,6 +52,8 @@ class Numbers:
 
     low: np.ndarray
     high: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
     whole: np.ndarray
     missing: np.ndarray
     levels: dict[int, np.ndarray]
@@ -74,27 +82,50 @@ class Numbers:
             for k in range(table.shape[1])
         ]
         low, high = np.clip(np.array(bounds).reshape(-1, 2), -_LARGEST, _LARGEST).T
+        mean, deviation = _mean_and_deviation(np.where(finite, table, np.nan), low, high)
         levels = {}
         for k in range(table.shape[1]) if held.categories else ():
             distinct = set(known[finite[:, k], k].tolist())
             if distinct and held.contains_all(distinct):
                 levels[k] = np.array(sorted(distinct)[:_MAX_LEVELS])
-        return cls(low, high, whole, share, levels)
+        return cls(low, high, mean, deviation, whole, share, levels)
 
     def draw(self, n_rows: int, generator: np.random.Generator) -> np.ndarray:
         """Return numbers of shape (n_rows, n_columns), some of them missing.
 
-        The first two rows hold both bounds of the columns of whole numbers.
+        Every other row is near the means, the rest is anywhere. The first two rows hold both bounds
+        of the columns of whole numbers.
         """
         shape = n_rows, len(self.low)
-        table = generator.uniform(self.low, self.high, shape)
-        steps = np.floor(generator.uniform(size=shape) * (self.high - self.low + 1.0))
+        near = np.abs(generator.normal(self.mean, self.deviation, shape))  # reflected at the bounds
+        near = np.clip(1.0 - np.abs(1.0 - near), 0.0, 1.0)
+        place = np.where(np.arange(n_rows)[:, None] % 2 == 0, near, generator.uniform(size=shape))
+        width = self.high - self.low
+        table = np.clip(self.low + place * width, self.low, self.high)
+        steps = np.floor(place * (width + 1.0))
         table = np.where(self.whole, np.minimum(self.low + steps, self.high), table)
         table[:1] = np.where(self.whole, self.low, table[:1])
         table[1:2] = np.where(self.whole, self.high, table[1:2])
         for k, levels in self.levels.items():
             table[:, k] = generator.choice(levels, n_rows)
         return np.where(generator.uniform(size=shape) < self.missing, np.nan, table)
+
+
+def _mean_and_deviation(
+    table: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and deviations as rounded parts of the ranges; NaN is missing."""
+    width = np.where(high > low, high - low, 1.0)
+    known = np.isfinite(table)
+    place = np.where(known, np.clip((table - low) / width, 0.0, 1.0), 0.0)
+    n_known = np.maximum(known.sum(axis=0), 1)
+    mean = place.sum(axis=0) / n_known
+    squares = np.where(known, (place - mean) ** 2, 0.0)
+    deviation = np.sqrt(squares.sum(axis=0) / n_known)
+    return (
+        np.round(mean * _PARTS) / _PARTS,
+        np.maximum(np.round(deviation * _PARTS), 1.0) / _PARTS,
+    )
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
