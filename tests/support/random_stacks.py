@@ -619,8 +619,9 @@ def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
 
 def checked(stack, rows, graph, precision: str) -> None:
     """Compare a graph with a stack as export does, on all kinds of made-up rows too."""
-    by_default = RowsToCompare.of(stack, None, rows).rows
-    comparison = Comparison.of(stack, RowsToCompare(rows, by_default), graph, precision)
+    by_default = RowsToCompare.of(stack, None, rows)
+    made_up = None if by_default is None else by_default.rows
+    comparison = Comparison.of(stack, RowsToCompare(rows, made_up), graph, precision)
     comparison.check(answers.run_in_batches(graph, comparison.inputs), what="The graph")
 
 
