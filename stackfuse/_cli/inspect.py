@@ -101,7 +101,7 @@ def inspect(path: Path, console: Console, *, picture: Path | None = None, run: b
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: its manifest was not written by sf.export.") from error
     if golden is None:
-        verdict, status = "exported with verify=False: there are no rows to check it on", 0
+        verdict, status = "there are no rows in it to check it on", 0
     elif form.may_write_files and not run:
         verdict, status = f"digests agree. {_NOT_RUN}", 0
     else:
@@ -135,6 +135,7 @@ def _summary_table(form, path: Path, manifest: dict[str, Any]) -> Table:
         "outputs": _describe_tensors(manifest["outputs"]),
         "classes": _shortened(manifest["classes"]),
         "columns": _shortened(manifest["feature_names"]),
+        "holds rows of": _shortened(manifest.get("holds_rows_of")),  # new in version 4
         "bases": "\n".join(_describe_bases(manifest["estimator"])),
         "meta-learner": _describe_meta_learner(manifest["estimator"]),
         "versions": ", ".join(f"{k} {v}" for k, v in manifest["versions"].items()),

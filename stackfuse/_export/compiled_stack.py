@@ -25,18 +25,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import MultiInput, NotConvertible, errors, sklearn_private, strings
 from stackfuse._export.checking.answers import expected_outputs
+from stackfuse._export.checking.comparison import N_ROWS
+from stackfuse._export.checking.made_up_rows import made_up_rows
 from stackfuse._export.checking.parity import TIE, is_tie
-from stackfuse._export.checking.thresholds import parts_of
 from stackfuse._export.graph.build import Build, building
 from stackfuse._export.graph.convert import convert
 from stackfuse._export.graph.frame import Frame
-from stackfuse._export.graph.graph import Graph, sample_rows
+from stackfuse._export.graph.graph import Graph
 from stackfuse._export.graph.masks import NO_CLASS, without_refused
 from stackfuse._export.graph.signature import Signature
 from stackfuse._networks import NetworkEstimator
-from stackfuse._stacking import StackingClassifier, StackingRegressor
+from stackfuse._stacking import StackingClassifier, StackingRegressor, parts_of
 from stackfuse._training import compiled as compiled_function
-from stackfuse._training import locked, prediction, seeded
+from stackfuse._training import prediction, undisturbing
 
 #: The most rows of a compiled call; with 8,192 rows the bases are faster by themselves.
 LARGEST_X = 1024
@@ -75,7 +76,7 @@ def compiled(stack) -> "CompiledStack":
         If no method can be compiled; the message names the estimator that prevents it. If only
         some can, the others are computed base by base, and ``fast.reasons`` says why.
     ParityError
-        If a compiled method differs from the stack on the training rows that the stack has kept.
+        If a compiled method differs from the stack on rows made up like the training rows.
     NotFittedError
         If the stack is not fitted.
 
@@ -104,7 +105,8 @@ def compiled(stack) -> "CompiledStack":
             "graph, to_keras(estimator)."
         )
     check_is_fitted(stack)
-    return _compile(_copied(stack))
+    with undisturbing():
+        return _compile(_copied(stack))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -228,7 +230,7 @@ class _AcceptedRows:
     Attributes
     ----------
     sample : ndarray or data frame of shape (n_samples, ...)
-        Training rows that the stack has kept.
+        Made up like training rows.
     signature : Signature
     largest : int
         The most rows of a compiled call.
@@ -250,7 +252,7 @@ class _AcceptedRows:
         NotConvertible
             If no graph takes rows like those that the stack was fitted on.
         """
-        sample, owner = sample_rows(stack), type(stack).__name__
+        sample, owner = made_up_rows(stack, stack._sketch, N_ROWS), type(stack).__name__
         if not isinstance(sample, np.ndarray) and not hasattr(sample, "columns"):
             what = (
                 "a MultiInput"
@@ -297,7 +299,7 @@ class _AcceptedRows:
         return self._of_frame(X) if same else None
 
     def inputs_for_sample(self) -> Any:
-        """Return the kept rows as inputs of a compiled call.
+        """Return the made-up rows as inputs of a compiled call.
 
         Raises
         ------
@@ -348,7 +350,7 @@ def _function_of(stack, method: str, signature: Signature) -> Callable:
         If some estimator has no exact counterpart.
     """
     name = "label" if _gives_labels(stack, method) else method
-    with locked(), seeded(0), building(Build(live=True)):
+    with undisturbing(), building(Build(live=True)):
         inputs, x = signature.symbolic_inputs()
         y = convert(stack, x, name)
         if isinstance(y, list | Frame):
@@ -381,7 +383,7 @@ def _check_against_stack(stack, functions: Mapping[str, Callable], rows: _Accept
     Raises
     ------
     NotConvertible
-        If a graph cannot take the kept rows.
+        If a graph cannot take the made-up rows.
     ParityError
         If they differ by more than rounding.
     """
@@ -392,7 +394,7 @@ def _check_against_stack(stack, functions: Mapping[str, Callable], rows: _Accept
         if not len(kept):
             raise NotConvertible(
                 f"The graph of {type(stack).__name__}.{method} has no number for any of the "
-                "training rows that the stack has kept: use the stack itself."
+                "rows that were made up to try it: use the stack itself."
             )
         got, some = got[kept], sklearn_private.safe_indexing(sample, kept)
         if _gives_labels(stack, method):

@@ -1,31 +1,23 @@
 """Export: write a stack to a file, whole or not at all, and only after it has been checked."""
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import keras
-import numpy as np
-import pandas as pd
-import scipy.sparse
 
 from stackfuse._core import (
-    MultiInput,
     NotConvertible,
     files,
     messages,
-    sklearn_private,
 )
-from stackfuse._export.checking.answers import (
-    expected_outputs,
-    run_in_batches,
-)
-from stackfuse._export.checking.parity import check_parity
-from stackfuse._export.checking.probes import (
-    Probe,
-    probes,
-)
+from stackfuse._export.checking.answers import run_in_batches
+from stackfuse._export.checking.comparison import Comparison, RowsToCompare
+from stackfuse._export.checking.held_rows import holders_of_rows
 from stackfuse._export.converters.ours.networks import graph_of_model
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.table import format_of
@@ -34,11 +26,6 @@ from stackfuse._export.graph.graph import (
     PRECISIONS,
     Graph,
     build_graph,
-    sample_rows,
-)
-from stackfuse._export.graph.signature import (
-    as_given,
-    as_pandas,
 )
 from stackfuse._export.manifest import (
     manifest_of,
@@ -50,12 +37,7 @@ from stackfuse._export.replacing import (
 )
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._keras import private
-from stackfuse._training import seeded
-
-_HINT_FLOAT32 = (
-    "X is float32, in which scikit-learn computes some estimators; the graph computes in float64. "
-    "Fit and verify on float64."
-)
+from stackfuse._training import undisturbing
 
 
 @dataclass(frozen=True)
@@ -69,15 +51,18 @@ class ExportReport:
     outputs : dict of str to tuple
         Name and shape of the graph's outputs; None stands for the number of rows.
     n_rows : int
-        Number of your rows on which the file was compared with the estimator; 0 with
-        ``verify=False``.
+        Number of rows on which the file was compared with the estimator: yours, or by default
+        rows made up like training rows; 0 with ``verify=False``.
     n_probes : int
-        Number of made-up rows on which it was compared too.
+        Number of hard rows, made up from these, on which it was compared too.
     max_difference : float or None
-        Largest absolute difference of probabilities, decisions or predictions on your rows. No
+        Largest absolute difference of probabilities, decisions or predictions on the rows. No
         label differs.
     n_bytes : int
         Size on disk.
+    holds_rows_of : tuple of str
+        Estimators in the file that by their nature hold rows that they were fitted on, nearest
+        neighbours for example.
     """
 
     path: Path
@@ -87,25 +72,53 @@ class ExportReport:
     n_probes: int
     max_difference: float | None
     n_bytes: int
+    holds_rows_of: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        checked = "not verified (verify=False)"
+        text = "not verified (verify=False)"
         if self.max_difference is not None:
-            checked = (
+            text = (
                 f"largest difference {self.max_difference:.1e} over {self.n_rows} rows, "
                 f"{self.n_probes} made-up rows agree"
             )
-        return f"{self.path} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {checked}"
+        if self.holds_rows_of:
+            text += f"; holds training rows of {', '.join(self.holds_rows_of)}"
+        return f"{self.path} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {text}"
 
 
+@overload
 def export(
     stack,
     path: str | os.PathLike,
     *,
     format: str | None = None,
     verify: Any = None,
+    golden: Any = None,
     precision: str | None = None,
-) -> ExportReport:
+) -> ExportReport: ...
+
+
+@overload
+def export(
+    stack,
+    path: Sequence[str | os.PathLike],
+    *,
+    format: None = None,
+    verify: Any = None,
+    golden: Any = None,
+    precision: str | None = None,
+) -> list[ExportReport]: ...
+
+
+def export(
+    stack,
+    path: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    format: str | None = None,
+    verify: Any = None,
+    golden: Any = None,
+    precision: str | None = None,
+) -> ExportReport | list[ExportReport]:
     """Write a fitted stack, or a trained Keras model, to one file that loads without stackfuse.
 
     Before the file is put in its place, it is checked. Another process, which cannot import
@@ -119,19 +132,23 @@ def export(
         A stack, or anything that :func:`to_keras` takes. A Keras model of stock layers, for example
         one that :func:`fuse` has joined, becomes a file with the input ``x`` and the output
         ``prediction``. Several inputs keep their names; `verify` is a ``MultiInput`` then.
-    path : path
+    path : path or list of paths
         Where to write. An earlier export there is replaced in one step if it is unchanged; its
         mode stays. A link stays too: the file that it leads to is replaced. Anything else is left
-        alone.
+        alone. Of a list, the graph is built and compared once for all files, and none is put in
+        its place before all have been checked.
     format : {"keras", "saved_model", "onnx", "litert", "openvino"}, default=None
         By default the ending of the path decides: ``.keras``; no ending for a SavedModel, a
         directory for TensorFlow Serving; ``.onnx``; ``.tflite`` for LiteRT; ``.xml`` for OpenVINO,
         which puts the weights into a ``.bin`` file beside it. The last three need packages:
         ``pip install 'stackfuse[onnx]'``, ``[litert]``, ``[openvino]``.
     verify : array-like of shape (n_samples, ...) or False, default=None
-        The rows to compare on; by default training rows that the stack has kept. The file carries
-        the first eight of them, with their expected outputs. False skips the check, and the
-        report says so.
+        The rows to compare on. None of them goes into the file. By default they are made up: a
+        stack keeps the kinds and the rounded ranges of its training rows, and no row. False skips
+        the check, and the report says so.
+    golden : array-like of shape (n_samples, ...), default=None
+        Rows that the file carries with their expected outputs, so that ``stackfuse inspect`` can
+        check it later. By default eight made-up rows. Whoever has the file can read them.
     precision : {"float64", "float32"}, default=None
         See :func:`to_keras`. By default float64; LiteRT and OpenVINO know float32 only. For
         float32 the rows are rounded to float32 before stack and file are compared. Where two
@@ -139,7 +156,7 @@ def export(
 
     Returns
     -------
-    report : ExportReport
+    report : ExportReport, or a list of them for a list of paths
 
     Raises
     ------
@@ -166,61 +183,162 @@ def export(
     >>> report.n_rows, report.max_difference < 1e-12
     (150, True)
     """
-    target = Path(path)
-    form = format_of(target, format)
-    precision = _precision_for(form, precision)
-    form.check_installed()
-    place = place_of(target, form)
-    files.check_writable(place.parent)
-    files.repair(place)
-    check_replaceable(place, form)
-    given = None if verify is None or verify is False else verify
-    if isinstance(stack, keras.Model):
-        stack = TrainedModel.of(stack, given)
-    rows = _rows_to_verify(stack, verify)
-    if rows is not None:
-        form.start()  # the process gets ready while the graph is built
-    with seeded(0):  # layers draw initial weights that are never used
-        return _write(stack, rows, form, target, precision)
-
-
-def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportReport:
-    """Write a stack's graph, check the file, and put it in its place."""
-    build = Build(precision)
-    is_model = isinstance(stack, TrainedModel)
-    graph = graph_of_model(stack, build) if is_model else build_graph(stack, rows, build)
-    _check_strings(stack, graph, form)
-    checks = None if rows is None else _Checks.of(stack, rows, graph, precision)
-    if checks is not None:
-        checks.check(run_in_batches(graph, checks.inputs), what="The graph")
-    manifest = manifest_of(
-        stack,
-        graph,
-        precision,
-        form.packages,
-        rows=None if checks is None else checks.inputs_of_rows,
-        expected=None if checks is None else checks.expected,
+    several = isinstance(path, list | tuple)
+    targets = _targets(path if several else [path], format, precision)
+    given = next(
+        (rows for rows in (verify, golden) if rows is not None and rows is not False), None
     )
-    place = place_of(target, form)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    files.sweep(place.parent)
-    max_difference = None
-    with files.draft_of(place, (form.suffix, *form.companions)) as draft:
-        form.write(graph, draft.path)
-        manifest["sha256"] = form.digests(draft.path)
-        form.attach(draft.path, text_of(manifest))
-        if checks is not None:
-            outputs = form.outputs_of(draft.path, checks.inputs)
-            max_difference = checks.check(outputs, what="The file")
-        draft.swap(lambda: check_replaceable(place, form))
+    with undisturbing():
+        if isinstance(stack, keras.Model):
+            stack = TrainedModel.of(stack, given)
+        if verify is not False:
+            for target in targets:
+                target.form.start()  # the processes get ready while the graph is built
+        reports = _write(stack, RowsToCompare.of(stack, verify, golden), targets)
+    return reports if several else reports[0]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """One file to write.
+
+    Attributes
+    ----------
+    path : Path
+        As the caller gave it.
+    place : Path
+        Where it leads.
+    form : Format
+    precision : str
+    """
+
+    path: Path
+    place: Path
+    form: Format
+    precision: str
+
+    @classmethod
+    def of(cls, path: Path, format: str | None, precision: str | None) -> "_Target":
+        """Check that a file can be written."""
+        form = format_of(path, format)
+        precision = _precision_for(form, precision)
+        form.check_installed()
+        place = place_of(path, form)
+        files.check_writable(place.parent)
+        files.repair(place)
+        check_replaceable(place, form)
+        return cls(path, place, form, precision)
+
+
+def _targets(paths, format: str | None, precision: str | None) -> list[_Target]:
+    """Return the files to write; raise before anything else is done if one cannot be written."""
+    if len(paths) != 1 and format is not None:
+        raise ValueError(
+            f"format={format!r} is for one path: the endings of several decide each for itself."
+        )
+    targets = [_Target.of(Path(path), format, precision) for path in paths]
+    if not targets:
+        raise ValueError("path is an empty list: give one path or more.")
+    places = [file for target in targets for file in _files_of(target)]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice is not None:
+        raise ValueError(f"Two of the paths lead to {twice}: give each file a path of its own.")
+    return targets
+
+
+def _files_of(target: _Target) -> list[Path]:
+    return [target.place, *(target.place.with_suffix(e) for e in target.form.companions)]
+
+
+@dataclass(frozen=True)
+class _CheckedGraph:
+    """A graph, and the rows on which it agrees with its stack."""
+
+    graph: Graph
+    comparison: Comparison | None
+
+    @classmethod
+    def of(cls, stack, compared: RowsToCompare | None, precision: str) -> "_CheckedGraph":
+        build = Build(precision)
+        rows = None if compared is None else compared.rows
+        is_model = isinstance(stack, TrainedModel)
+        graph = graph_of_model(stack, build) if is_model else build_graph(stack, rows, build)
+        if compared is None:
+            return cls(graph, None)
+        comparison = Comparison.of(stack, compared, graph, precision)
+        comparison.check(run_in_batches(graph, comparison.inputs), what="The graph")
+        return cls(graph, comparison)
+
+
+def _write(stack, compared: RowsToCompare | None, targets: list[_Target]) -> list[ExportReport]:
+    """Write all files, check them, and put them in their places."""
+    graphs = {
+        precision: _CheckedGraph.of(stack, compared, precision)
+        for precision in dict.fromkeys(target.precision for target in targets)
+    }
+    for target in targets:
+        _check_strings(stack, graphs[target.precision].graph, target.form)
+        target.place.parent.mkdir(parents=True, exist_ok=True)
+        files.sweep(target.place.parent)
+    with ExitStack() as stack_of_drafts, ThreadPoolExecutor(len(targets)) as threads:
+        drafts, waiting = [], []
+        for target in targets:
+            endings = (target.form.suffix, *target.form.companions)
+            draft = stack_of_drafts.enter_context(files.draft_of(target.place, endings))
+            checked = graphs[target.precision]
+            _write_file(stack, checked, target, draft.path)
+            drafts.append(draft)
+            # Processes load and run files while the next file is written.
+            waiting.append(_outputs_later(threads, checked.comparison, target.form, draft.path))
+        differences = [
+            _compare_file(graphs[target.precision].comparison, outputs)
+            for target, outputs in zip(targets, waiting)
+        ]
+        for target, draft in zip(targets, drafts):
+            draft.swap(lambda target=target: check_replaceable(target.place, target.form))
+    return [
+        _report(stack, graphs[target.precision], target, difference)
+        for target, difference in zip(targets, differences)
+    ]
+
+
+def _write_file(stack, checked: _CheckedGraph, target: _Target, path: Path) -> None:
+    """Write one file with its manifest."""
+    form, comparison = target.form, checked.comparison
+    golden = None if comparison is None else comparison.golden
+    manifest = manifest_of(stack, checked.graph, target.precision, form.packages, golden)
+    form.write(checked.graph, path)
+    manifest["sha256"] = form.digests(path)
+    form.attach(path, text_of(manifest))
+
+
+def _outputs_later(
+    threads: ThreadPoolExecutor, comparison: Comparison | None, form: Format, path: Path
+) -> Future | None:
+    """Have the format's runtime compute the outputs of a file; return what they will be in."""
+    return None if comparison is None else threads.submit(form.outputs_of, path, comparison.inputs)
+
+
+def _compare_file(comparison: Comparison | None, outputs: Future | None) -> float | None:
+    """Return the largest difference between a file and the stack, on the rows."""
+    if comparison is None or outputs is None:
+        return None
+    return comparison.check(outputs.result(), what="The file")
+
+
+def _report(
+    stack, checked: _CheckedGraph, target: _Target, difference: float | None
+) -> ExportReport:
+    comparison, outputs = checked.comparison, checked.graph.model.output
     return ExportReport(
-        path=target,
-        format=form.name,
-        outputs={name: tuple(tensor.shape) for name, tensor in graph.model.output.items()},
-        n_rows=0 if checks is None else checks.n_rows,
-        n_probes=0 if checks is None else checks.n_probes,
-        max_difference=max_difference,
-        n_bytes=form.size(place),
+        path=target.path,
+        format=target.form.name,
+        outputs={name: tuple(tensor.shape) for name, tensor in outputs.items()},
+        n_rows=0 if comparison is None else comparison.n_rows,
+        n_probes=0 if comparison is None else comparison.n_probes,
+        max_difference=difference,
+        n_bytes=target.form.size(target.place),
+        holds_rows_of=tuple(holders_of_rows(stack)),
     )
 
 
@@ -243,79 +361,11 @@ def compare(estimator, X) -> tuple[float, int]:
     ------
     NotConvertible, ParityError
     """
-    with seeded(0):
+    with undisturbing():
         graph = build_graph(estimator, X, Build("float64"))
-        checks = _Checks.of(estimator, X, graph, "float64")
-        return checks.check(run_in_batches(graph, checks.inputs), what="The graph"), checks.n_probes
-
-
-@dataclass(frozen=True)
-class _Checks:
-    """The rows on which a graph is compared with its estimator, and the expected outputs.
-
-    Attributes
-    ----------
-    stack : fitted estimator
-    inputs_of_rows : dict of str to ndarray
-        The caller's rows by the names of the graph's inputs.
-    inputs : dict of str to ndarray
-        The caller's rows, followed by all made-up rows.
-    expected : dict of str to ndarray
-        The estimator's outputs for the caller's rows.
-    probes : list of Probe
-    hint : str
-        A possible cause of a difference.
-    """
-
-    stack: Any
-    inputs_of_rows: dict[str, np.ndarray]
-    inputs: dict[str, np.ndarray]
-    expected: dict[str, np.ndarray]
-    probes: list[Probe]
-    hint: str
-
-    @classmethod
-    def of(cls, stack, rows, graph, precision: str) -> "_Checks":
-        """Make up rows, and compute the expected outputs of all rows by the estimator."""
-        hint = _HINT_FLOAT32 if getattr(rows, "dtype", None) == np.float32 else ""
-        round_rows = _round_to_float32 if precision == "float32" else _unchanged
-        rows = round_rows(rows)  # the rows that the graph will see
-        made_up = probes(stack, rows, precision, round_rows)
-        parts = [graph.signature.feed(part) for part in (rows, *(p.rows for p in made_up))]
-        inputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return cls(stack, parts[0], inputs, expected_outputs(stack, rows), made_up, hint)
-
-    @property
-    def n_rows(self) -> int:
-        """Number of the caller's rows."""
-        return len(next(iter(self.inputs_of_rows.values())))
-
-    @property
-    def n_probes(self) -> int:
-        """Number of made-up rows."""
-        return len(next(iter(self.inputs.values()))) - self.n_rows
-
-    def check(self, outputs: dict[str, np.ndarray], *, what: str) -> float:
-        """Compare outputs of all rows; return the largest difference on the caller's rows.
-
-        Raises
-        ------
-        ParityError
-            If they disagree.
-        """
-        missing = sorted(set(self.expected) - set(outputs))
-        if missing:
-            raise NotConvertible(
-                f"{what} has no output {messages.listed(missing)}: {list(outputs)}."
-            )
-        ends = np.cumsum([self.n_rows, *(len(probe.on_edge) for probe in self.probes)])[:-1]
-        parts = {name: np.split(np.asarray(outputs[name]), ends) for name in self.expected}
-        of_rows = {name: part[0] for name, part in parts.items()}
-        difference = check_parity(self.expected, of_rows, what=what, hint=self.hint)
-        for k, probe in enumerate(self.probes, start=1):
-            got = {name: part[k] for name, part in parts.items()}
-            probe.check(self.stack, got, what=what)
-        return difference
+        comparison = Comparison.of(estimator, RowsToCompare(X, None), graph, "float64")
+        outputs = run_in_batches(graph, comparison.inputs)
+        return comparison.check(outputs, what="The graph"), comparison.n_probes
 
 
 def _precision_for(form: Format, precision: str | None) -> str:
@@ -352,39 +402,3 @@ def _check_strings(stack, graph: Graph, form: Format) -> None:
             "layers that read them. Export to .keras or a SavedModel, or encode the strings "
             "before the network, for example with a OneHotEncoder."
         )
-
-
-def _rows_to_verify(stack, verify):
-    """Return the rows to compare on, or None with ``verify=False``."""
-    if verify is False:
-        return None
-    if verify is None:
-        verify = sample_rows(stack)
-        if verify is None:
-            raise ValueError(
-                f"A {type(stack).__name__} keeps no rows to compare the file on: pass "
-                "verify=X_sample, some rows of X (or verify=False to go without the check)."
-            )
-    if sklearn_private.num_samples(verify) == 0:
-        raise ValueError("verify holds no rows.")
-    return verify
-
-
-def _unchanged(X):
-    return X
-
-
-def _round_to_float32(X: Any) -> Any:
-    """Return rows with all numbers rounded to float32; their dtypes stay."""
-    if isinstance(X, MultiInput):
-        return MultiInput(**{name: _round_to_float32(array) for name, array in X.arrays.items()})
-    if hasattr(X, "columns"):
-        rounded = as_pandas(X).copy()
-        for k in range(rounded.shape[1]):
-            column = rounded.iloc[:, k]
-            if column.dtype.kind == "f":
-                narrow = column.to_numpy(np.float32, na_value=np.nan)
-                rounded.isetitem(k, pd.Series(narrow, column.index).astype(column.dtype))
-        return as_given(rounded, X)
-    array = X if scipy.sparse.issparse(X) else np.asarray(X)
-    return array.astype(np.float32).astype(array.dtype) if array.dtype.kind == "f" else X

@@ -12,19 +12,20 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 
 from stackfuse._core import targets
+from stackfuse._export.checking.held_rows import holders_of_rows
 from stackfuse._export.checking.parity import TOLERANCE
 from stackfuse._export.graph.graph import Graph
 from stackfuse._export.trained_model import TrainedModel
 
-#: Rows with their expected outputs that a file carries.
-GOLDEN_ROWS = 8
+#: Counts the changes of what a manifest holds. 4: golden rows are made up, and "holds_rows_of".
+VERSION = 4
 
 #: Characters of an estimator's parameters that are kept.
 _MAX_CHARACTERS = 80
 
 
 def manifest_of(
-    stack, graph: Graph, precision: str, packages: tuple[str, ...], rows=None, expected=None
+    stack, graph: Graph, precision: str, packages: tuple[str, ...], golden: Any = None
 ) -> dict[str, Any]:
     """Return the manifest of a file.
 
@@ -35,11 +36,11 @@ def manifest_of(
     precision : {"float64", "float32"}
     packages : tuple of str
         Further packages whose versions matter.
-    rows, expected : dict of str to ndarray of shape (n_samples, ...), default=None
-        Inputs and the estimator's outputs for them; the file carries the first of them.
+    golden : pair of dict of str to ndarray of shape (n_samples, ...), default=None
+        The inputs that the file carries, and the estimator's outputs for them.
     """
     manifest: dict[str, Any] = {
-        "manifest_version": 3,
+        "manifest_version": VERSION,
         "estimator": structure_of(stack),
         "inputs": {
             name: {"shape": [None, *entry.shape], "dtype": entry.dtype, "column": entry.column}
@@ -52,15 +53,17 @@ def manifest_of(
         "precision": precision,
         "classes": _classes(stack),
         "feature_names": _feature_names(stack),
+        "holds_rows_of": holders_of_rows(stack),
         "versions": {"python": platform.python_version(), **_versions(packages)},
         "tolerance": TOLERANCE,
         "golden": None,
         "sha256": {},
     }
-    if rows:
+    if golden is not None:
+        inputs, expected = golden
         manifest["golden"] = {
-            "inputs": {name: _as_json(array[:GOLDEN_ROWS]) for name, array in rows.items()},
-            "expected": {name: _as_json(y[:GOLDEN_ROWS]) for name, y in (expected or {}).items()},
+            "inputs": {name: _as_json(array) for name, array in inputs.items()},
+            "expected": {name: _as_json(y) for name, y in expected.items()},
         }
     return manifest
 

@@ -1,14 +1,17 @@
 """The private names of Keras and TensorFlow in use: what is renamed there breaks one line here."""
 
+import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.common import global_state
+from keras.src.random import seed_generator
 from tensorflow.python.framework import op_def_registry
 
 #: Where Keras keeps the counters behind the names that it makes up.
@@ -138,6 +141,36 @@ def names_anew(counters: dict[str, int]) -> Iterator[None]:
         yield
     finally:
         global_state.set_global_attribute(_NAME_COUNTERS, present)
+
+
+#: What Keras draws seeds from in the current block; None stands for Python's ``random``.
+_seeds: ContextVar[random.Random | None] = ContextVar("seeds", default=None)
+
+
+class _Seeds:
+    """Stands for Python's ``random`` where Keras draws seeds: a block may bring a generator."""
+
+    def __init__(self, shared: Any):
+        self._shared = shared
+
+    def randint(self, low: int, high: int) -> int:
+        """Return a random whole number from low to high."""
+        return (_seeds.get() or self._shared).randint(low, high)
+
+
+@contextmanager
+def seeds_from(generator: random.Random | None) -> Iterator[None]:
+    """Let Keras draw the seeds of initializers and random layers from a generator, in this block.
+
+    Other threads go on drawing from Python's ``random``; so does this block with None.
+    """
+    if not isinstance(seed_generator.python_random, _Seeds):
+        seed_generator.python_random = _Seeds(seed_generator.python_random)
+    token = _seeds.set(generator)
+    try:
+        yield
+    finally:
+        _seeds.reset(token)
 
 
 def definition_of(operation: str) -> Any:

@@ -135,8 +135,6 @@ def warn_seen_rows(bases: Sequence[tuple[str, Any]], X, *, prefit: bool) -> None
         if fitted is base and not prefit:
             continue
         seen = getattr(fitted, "_seen_rows", None)
-        if seen is None and hasattr(fitted, "_sample_X"):
-            seen = sampling.row_digests(fitted._sample_X)
         if seen and not here:
             here = set(sampling.row_digests(X))
         # Some rows may be equal by chance, where there are few columns.

@@ -24,8 +24,8 @@ from stackfuse._stacking.judging import judge
 from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
 
-#: Training rows that a stack keeps, so that an exported graph can be checked on real ones.
-SAMPLE_ROWS = 64
+#: Training rows whose digests a stack keeps, to tell them from others.
+DIGESTED_ROWS = 64
 
 
 def final_has(method: str):
@@ -184,10 +184,8 @@ class FittedStack(TransformerMixin):
             raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
         rows = self.oof_.predictions if X is None else X
         targets.check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
-        places = sampling.spread(len(self.oof_.predictions), SAMPLE_ROWS)
-        if X is not None and sampling.row_digests(X, places) != sampling.row_digests(
-            self._sample_X
-        ):
+        places = sampling.spread(len(self.oof_.predictions), DIGESTED_ROWS)
+        if X is not None and sampling.row_digests(X, places) != self._seen_rows:
             raise ValueError("X holds other rows than those of fit, or in another order.")
 
     @property

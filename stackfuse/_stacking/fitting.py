@@ -25,8 +25,9 @@ from stackfuse._core import (
 )
 from stackfuse._meta import set_columns
 from stackfuse._oof import FitOptions, Plan, bases, jobs, prediction_columns, run
-from stackfuse._stacking.fitted import SAMPLE_ROWS, FittedStack
+from stackfuse._stacking.fitted import DIGESTED_ROWS, FittedStack
 from stackfuse._stacking.passthrough import chosen_columns
+from stackfuse._stacking.sketch import held_by, sketch_of
 
 
 class Stack(CallbackSupportMixin, FittedStack):
@@ -43,7 +44,8 @@ class Stack(CallbackSupportMixin, FittedStack):
         "named_estimators_",
         "oof_",
         "stack_method_",
-        "_sample_X",
+        "_seen_rows",
+        "_sketch",
     )
 
     def __init__(
@@ -76,7 +78,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.random_state = random_state
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_sample_X")  # what fit sets last
+        return hasattr(self, "_sketch")  # what fit sets last
 
     @staticmethod
     @abstractmethod
@@ -163,8 +165,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.stack_method_ = [plan.methods[name] for name, _ in self._columns_by_base()]
         self._name_estimators()
         self._fit_final(X, self._route_to_final(fit_params), context)
-        places = sampling.spread(sklearn_private.num_samples(X), SAMPLE_ROWS)
-        self._sample_X = sklearn_private.safe_indexing(X, places)
+        places = sampling.spread(sklearn_private.num_samples(X), DIGESTED_ROWS)
+        self._seen_rows = sampling.row_digests(X, places)
+        self._sketch = sketch_of(X, held_by(self))
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
@@ -188,7 +191,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         """
         for name in self.FITTED:
             self.__dict__.pop(name, None)
-        of_bases = {*self.FITTED, "_label_encoder"} - {"final_estimator_", "_sample_X"}
+        of_bases = {*self.FITTED, "_label_encoder"} - {"final_estimator_", "_sketch"}
         for name in of_bases & {*vars(fitted)}:
             setattr(self, name, getattr(fitted, name))
         self._check_parts(fitted.oof_.classes_, fit_params)
@@ -196,7 +199,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         context = sklearn_private.callback_context(self, 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=fitted.oof_.y)
         self._fit_final(multi_input.rows_given(X), self._route_to_final(fit_params), context)
-        self._sample_X = fitted._sample_X
+        # A meta-learner that sees columns of X may hold words of theirs.
+        passes = self._passes_through()
+        self._sketch = sketch_of(X, held_by(self)) if passes else fitted._sketch
         context.call_on_fit_task_end(estimator=self, X=X, y=fitted.oof_.y)
         return self
 

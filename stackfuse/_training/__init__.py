@@ -2,7 +2,7 @@
 
 from stackfuse._training import prediction
 from stackfuse._training.batches import rows_of
-from stackfuse._training.process import locked, numbers_of_threads, seeded
+from stackfuse._training.process import locked, numbers_of_threads, seeded, undisturbing
 from stackfuse._training.program import compiled, copy_state
 from stackfuse._training.side_by_side import eligibility
 from stackfuse._training.side_by_side.loop import SideBySide
@@ -20,4 +20,5 @@ __all__ = [
     "rows_of",
     "seeded",
     "train",
+    "undisturbing",
 ]

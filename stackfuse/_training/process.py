@@ -41,6 +41,19 @@ def refuse_other_backend() -> None:
 
 
 @contextmanager
+def undisturbing() -> Iterator[None]:
+    """Let Keras draw unused numbers and count names for a block, unnoticed by anybody else.
+
+    For graphs whose initial weights are never used. No lock is held, and Python's and numpy's
+    generators are not touched.
+    """
+    refuse_fork()
+    refuse_other_backend()
+    with private.names_anew(defaultdict(int)), private.seeds_from(random.Random(0)):
+        yield
+
+
+@contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed what builders, initializers and random layers draw from, then put it back as it was.
 
@@ -50,7 +63,7 @@ def seeded(seed: int) -> Iterator[None]:
     """
     refuse_fork()
     refuse_other_backend()
-    with _lock, private.names_anew(defaultdict(int)):
+    with _lock, private.names_anew(defaultdict(int)), private.seeds_from(None):
         python_state, numpy_state = random.getstate(), np.random.get_state()
         random.seed(seed)
         np.random.seed(seed)

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from stackfuse._keras import architecture, input_structure
-from stackfuse._training.process import _lock, seeded
+from stackfuse._training.process import _lock, undisturbing
 
 #: Programs kept at a time; the one used longest ago goes first.
 MAX_PROGRAMS = 16
@@ -248,7 +248,7 @@ def _loss_and_metrics(model) -> dict[str, Any]:
 
 def _twin_of(model):
     """Return a compiled model of the same architecture."""
-    with seeded(0):  # its own weights are never used
+    with undisturbing():  # its own weights are never used
         twin = keras.models.clone_model(model)
         twin.compile_from_config(model.get_compile_config())
     return twin

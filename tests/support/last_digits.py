@@ -12,11 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 
 import stackfuse as sf
 from stackfuse._export.checking import answers
-from stackfuse._export.checking.thresholds import parts_of
 from stackfuse._networks.kinds import (
     NetworkClassifier,
     NetworkRegressor,
 )
+from stackfuse._stacking import parts_of
 
 #: How far a network or XGBoost may be from its graph, relative to its largest answer.
 NARROW = 1e-6

@@ -61,10 +61,10 @@ from threadpoolctl import threadpool_limits
 import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
 from stackfuse._export.checking import answers
-from stackfuse._export.checking.thresholds import parts_of
-from stackfuse._export.exporting import _Checks, _round_to_float32
+from stackfuse._export.checking.comparison import Comparison, RowsToCompare, _round_to_float32
 from stackfuse._export.graph import graph as _graph
 from stackfuse._export.graph.build import Build
+from stackfuse._stacking import parts_of
 from tests.support.cases import (
     CLASSIFIERS,
     FAMILY_CLASSIFIERS,
@@ -618,9 +618,11 @@ def _exported(stack, drawn: Drawn, folder: Path) -> Outcome:
 
 
 def checked(stack, rows, graph, precision: str) -> None:
-    """Compare a graph with a stack as export does, on made-up rows too."""
-    checks = _Checks.of(stack, rows, graph, precision)
-    checks.check(answers.run_in_batches(graph, checks.inputs), what="The graph")
+    """Compare a graph with a stack as export does, on all kinds of made-up rows too."""
+    by_default = RowsToCompare.of(stack, None, rows)
+    made_up = None if by_default is None else by_default.rows
+    comparison = Comparison.of(stack, RowsToCompare(rows, made_up), graph, precision)
+    comparison.check(answers.run_in_batches(graph, comparison.inputs), what="The graph")
 
 
 def why_not_exact(stack, rows, outputs: dict[str, np.ndarray]) -> str:

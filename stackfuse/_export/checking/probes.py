@@ -28,7 +28,6 @@ from stackfuse._export.checking.parity import (
 from stackfuse._export.checking.thresholds import (
     SMALLEST,
     edges_of,
-    parts_of,
 )
 from stackfuse._export.graph.masks import NO_CLASS
 from stackfuse._export.trained_model import TrainedModel
@@ -36,6 +35,7 @@ from stackfuse._networks import (
     NetworkClassifier,
     NetworkRegressor,
 )
+from stackfuse._stacking import parts_of
 
 #: The most rows of the caller that made-up rows are made from.
 _MAX_ROWS = 64

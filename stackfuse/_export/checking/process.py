@@ -1,7 +1,8 @@
 """Check files in another process, which has their runtime and cannot import stackfuse.
 
 TensorFlow takes seconds to start, so the process stays for the next file. It is a plain child that
-runs ``runtimes.py``: a caller's script needs no ``if __name__ == "__main__"``.
+runs ``runtimes.py``: a caller's script needs no ``if __name__ == "__main__"``. Formats whose own
+runtime is light share a process that never imports TensorFlow.
 """
 
 import atexit
@@ -33,12 +34,12 @@ LOADS = 100
 class _Child:
     """A running ``runtimes.py``: requests in, answers out."""
 
-    def __init__(self, format: str, package: str):
+    def __init__(self, format: str):
         self.owner = os.getpid()
         self.n_loads = 0
         self.log: IO[bytes] = tempfile.TemporaryFile()
         # Isolated from the user's settings, it finds packages where this process finds them.
-        folders = dict.fromkeys(map(_folder_of, ("numpy", package)))
+        folders = dict.fromkeys(map(_folder_of, ("numpy", _runtimes.PACKAGES[format])))
         self.process = subprocess.Popen(
             [sys.executable, "-I", str(_runtimes.__file__), format, *folders],
             stdin=subprocess.PIPE,
@@ -107,16 +108,9 @@ class _Child:
 
 
 class Runtime:
-    """A process that loads files of one runtime; it is started when it is first needed.
+    """A process that loads files of some formats; it is started when it is first needed."""
 
-    Parameters
-    ----------
-    package : str
-        The package that runs the files.
-    """
-
-    def __init__(self, package: str):
-        self.package = package
+    def __init__(self):
         self._lock = threading.Lock()
         self._child: _Child | None = None
         atexit.register(self.stop)
@@ -156,14 +150,16 @@ class Runtime:
         with self._lock, tempfile.TemporaryDirectory() as folder:
             given, computed = os.path.join(folder, "rows.npz"), os.path.join(folder, "outputs.npz")
             np.savez(given, *map(_without_objects, rows.values()))
+            package = _runtimes.PACKAGES[format]
             request = {"format": format, "path": str(path.absolute()), "names": list(rows)}
+            request["folder"] = _folder_of(package)
             answer = self._running_child(format).ask(
                 {**request, "rows": given, "outputs": computed}
             )
             if "error" in answer:
                 error = " ".join(answer["error"].split())[:400]
                 raise NotConvertible(
-                    f"{self.package} does not run the file that was written as {format!r}: {error}"
+                    f"{package} does not run the file that was written as {format!r}: {error}"
                 )
             with np.load(computed, allow_pickle=False) as outputs:
                 return dict(zip(answer["names"], outputs.values()))
@@ -172,8 +168,12 @@ class Runtime:
         if self._child is None or not self._child.is_usable:
             if self._child is not None:
                 self._child.kill()
-            self._child = _Child(format, self.package)
+            self._child = _Child(format)
         return self._child
+
+
+#: Runs files of the formats whose runtimes are small.
+LIGHT = Runtime()
 
 
 def _folder_of(package: str) -> str:

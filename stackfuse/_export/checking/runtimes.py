@@ -2,15 +2,17 @@
 
 As a script, ``python -I runtimes.py format [folder ...]``, this file reads requests from its
 standard input and answers each: requests and answers are one line of JSON. A request holds the
-``format`` and the ``path`` of a file, an .npz file of ``rows``, the ``names`` of the inputs in its
-order, and where to write the ``outputs``. Packages are found in the folders. Nothing here imports
-stackfuse, and the script makes sure that nothing can.
+``format`` and the ``path`` of a file, the ``folder`` of the format's package, an .npz file of
+``rows``, the ``names`` of the inputs in its order, and where to write the ``outputs``. Packages are
+found in the folders. Nothing here imports stackfuse, and the script makes sure that nothing can.
 """
 
+import importlib
 import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -77,8 +79,21 @@ LOADERS: dict[str, Callable[[str], Callable[[Rows], dict]]] = {
     "openvino": _load_openvino,
 }
 
-#: Packages that take long to import, by format.
-_IMPORTS = {"keras": "keras", "saved_model": "tensorflow"}
+#: The package that runs files of a format.
+PACKAGES = {
+    "keras": "tensorflow",
+    "saved_model": "tensorflow",
+    "onnx": "onnxruntime",
+    "litert": "ai_edge_litert",
+    "openvino": "openvino",
+}
+
+#: What no file may need. Keras imports the others where it finds them, for things that files do not
+#: hold, which takes as long as half of TensorFlow.
+_REFUSED = ("stackfuse", "sklearn", "pandas", "scipy")
+
+#: What is imported before the first file is there: importing takes long.
+_IMPORTS = PACKAGES | {"keras": "keras", "litert": "ai_edge_litert.interpreter"}
 
 
 def outputs_of(format: str, path: str, rows: Rows) -> Rows:
@@ -103,6 +118,8 @@ def outputs_of(format: str, path: str, rows: Rows) -> Rows:
 
 def _answer(request: dict) -> dict:
     try:
+        if request["folder"] not in sys.path:
+            sys.path.append(request["folder"])
         with np.load(request["rows"], allow_pickle=False) as arrays:
             rows = dict(zip(request["names"], map(_strings_as_objects, arrays.values())))
         outputs = outputs_of(request["format"], request["path"], rows)
@@ -119,12 +136,13 @@ def _strings_as_objects(array: np.ndarray) -> np.ndarray:
 
 def serve(format: str) -> None:
     """Answer requests until there are no more."""
-    sys.modules["stackfuse"] = None  # type: ignore[assignment]  # importing it fails from here on
+    for package in _REFUSED:
+        sys.modules[package] = None  # type: ignore[assignment]  # importing it fails from here on
     # Runtimes print to the standard output too: it becomes the standard error.
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
-        if format in _IMPORTS:
-            __import__(_IMPORTS[format])
+        with suppress(ImportError):  # loading the file will say it
+            importlib.import_module(_IMPORTS[format])
         for line in sys.stdin:
             answers.write(json.dumps(_answer(json.loads(line))) + "\n")
             answers.flush()

@@ -2,12 +2,16 @@
 
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 #: Operations that LiteRT's converter names in its pages of errors.
 _ILLEGAL = re.compile(r"'(tf\.\w+)' op ")
+
+#: Converters, and the filters of warnings, are for one thread at a time.
+_converting = threading.RLock()
 
 
 def refusal_message(title: str, error: Exception) -> str:
@@ -33,7 +37,7 @@ def silenced() -> Iterator[None]:
     ignored = logging.NullHandler()
     logging.root.addHandler(ignored)
     try:
-        with warnings.catch_warnings():
+        with _converting, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

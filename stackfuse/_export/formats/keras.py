@@ -11,7 +11,7 @@ from stackfuse._export.graph.graph import Graph
 from stackfuse._keras import private
 
 #: Runs Keras archives and SavedModels.
-TENSORFLOW = Runtime("tensorflow")
+TENSORFLOW = Runtime()
 
 
 class _Keras(Format):

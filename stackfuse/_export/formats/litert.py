@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.checking.process import Runtime
+from stackfuse._export.checking.process import LIGHT
 from stackfuse._export.formats.archives import attach_member, attached_member
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
@@ -21,7 +21,7 @@ class _LiteRT(Format):
     name = "litert"
     suffix = ".tflite"
     title = "LiteRT"
-    runtime = Runtime("ai_edge_litert")
+    runtime = LIGHT
     precisions = ("float32",)
     takes_strings = False
     reads_text = False

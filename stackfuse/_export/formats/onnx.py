@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.checking.process import Runtime
+from stackfuse._export.checking.process import LIGHT
 from stackfuse._export.formats.base import MANIFEST, Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.graph.graph import Graph
@@ -21,7 +21,7 @@ class _Onnx(Format):
     suffix = ".onnx"
     title = "ONNX"
     reads_text = False
-    runtime = Runtime("onnxruntime")
+    runtime = LIGHT
     extra = "onnx"
     packages = ("onnx", "onnxruntime", "tf2onnx")
 

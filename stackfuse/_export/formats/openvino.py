@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.checking.process import Runtime
+from stackfuse._export.checking.process import LIGHT
 from stackfuse._export.formats.base import MANIFEST, Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.formats.saved_model import SAVED_MODEL
@@ -17,7 +17,7 @@ class _OpenVINO(Format):
     name = "openvino"
     suffix = ".xml"
     title = "OpenVINO"
-    runtime = Runtime("openvino")
+    runtime = LIGHT
     precisions = ("float32",)
     takes_strings = False
     reads_text = False

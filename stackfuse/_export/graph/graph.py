@@ -24,10 +24,14 @@ from stackfuse._export.graph.names import rename_clashing
 from stackfuse._export.graph.nodes import refuse_taken_for_bias
 from stackfuse._export.graph.signature import Signature
 from stackfuse._keras import copies
-from stackfuse._training import seeded
+from stackfuse._stacking import Sketch
+from stackfuse._training import undisturbing
 
 #: What all arithmetic outside networks can be done in.
 PRECISIONS = ("float64", "float32")
+
+#: Made-up rows that show of what kind X is.
+_ROWS_OF_A_KIND = 8
 
 #: Rows that the graph computes at a time while it is checked.
 BATCH = 4096
@@ -162,7 +166,7 @@ def assemble_graph(outputs_of: Callable, signature: Signature, build: Build) -> 
     NotConvertible
         If the graph holds a layer that only loads with code of its own.
     """
-    with seeded(0), building(build):  # layers draw initial weights that are never used
+    with undisturbing(), building(build):  # layers draw initial weights that are never used
         inputs, x = signature.symbolic_inputs()
         outputs = {}
         for name, tensor in without_refused(outputs_of(x), build.precision).items():
@@ -199,9 +203,9 @@ def output_methods(estimator) -> dict[str, str]:
 def _signature(estimator, rows, precision: str) -> Signature:
     """Return the signature of an estimator's graph."""
     if rows is None:
-        rows = next(
-            (s for p in _parts_that_see_X(estimator) if (s := _kept_rows(p)) is not None), None
-        )
+        parts = _parts_that_see_X(estimator)
+        sketch = next((s for p in parts if (s := sketch_within(p)) is not None), None)
+        rows = None if sketch is None else sketch.rows(_ROWS_OF_A_KIND, np.random.default_rng(0))
     if rows is not None:
         return Signature.of_rows(rows, precision)
     for part in _parts_that_see_X(estimator):
@@ -217,10 +221,6 @@ def _signature(estimator, rows, precision: str) -> Signature:
     return Signature.of_shape((estimator.n_features_in_,), precision)
 
 
-def _kept_rows(estimator):
-    return getattr(estimator, "_sample_X", None)
-
-
 def _parts_that_see_X(estimator) -> Iterator[Any]:
     """Yield an estimator and the parts that see X itself: the best estimator, the first step."""
     while estimator is not None and not isinstance(estimator, str):
@@ -232,6 +232,6 @@ def _parts_that_see_X(estimator) -> Iterator[Any]:
             estimator = getattr(estimator, "best_estimator_", None)
 
 
-def sample_rows(estimator):
-    """Return the training rows that a stack has kept, or None."""
-    return _kept_rows(getattr(estimator, "best_estimator_", estimator))
+def sketch_within(estimator) -> Sketch | None:
+    """Return what a stack, or a search's best one, has kept of its training rows, or None."""
+    return getattr(getattr(estimator, "best_estimator_", estimator), "_sketch", None)

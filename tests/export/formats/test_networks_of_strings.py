@@ -82,7 +82,7 @@ def of_frames():
 @pytest.mark.parametrize("ending", [".keras", ""])
 def test_files_of_texts(of_arrays, tmp_path, ending):
     report = sf.export(of_arrays, tmp_path / f"file{ending}")
-    assert report.n_rows == 40
+    assert report.n_rows == 64
     unknown = np.array(["never seen", "", "GOOD, film!", "ünknown good"], object)
     rows = tf.constant(np.concatenate([TEXTS, unknown]))
     if ending:

@@ -1,5 +1,7 @@
 """numpy's functions of columns and of targets, in every format."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
@@ -17,7 +19,7 @@ FILES = {"keras": ".keras", "saved_model": "", "onnx": ".onnx", "litert": ".tfli
 FILES |= {"openvino": ".xml"}
 
 #: Where functions are defined that are not so between 0 and 1.
-DOMAINS = {np.arccosh: (1.1, 4.0)}
+DOMAINS: dict[Any, tuple[float, float]] = {np.arccosh: (1.1, 4.0)}
 
 #: Functions for targets: what they are learnt as, and what turns predictions back.
 TARGETS = [

@@ -1,7 +1,8 @@
 """numpy's functions of single numbers, in operations that every format has a kernel for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import scipy.special
@@ -95,7 +96,7 @@ def _logit(x):
 
 
 #: What stands for each function.
-TWINS = MappingProxyType(
+TWINS: Mapping[Any, Callable] = MappingProxyType(
     {
         np.abs: ops.abs,
         np.arccos: _arccos,
