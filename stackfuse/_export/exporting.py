@@ -186,7 +186,7 @@ def export(
 
 def _write(stack, rows, form: Format, target: Path, precision: str) -> ExportReport:
     """Write a stack's graph, check the file, and put it in its place."""
-    build = Build(precision)
+    build = Build(precision, native_trees=form.native_trees)
     is_model = isinstance(stack, TrainedModel)
     graph = graph_of_model(stack, build) if is_model else build_graph(stack, rows, build)
     _check_strings(stack, graph, form)

@@ -7,7 +7,10 @@ from stackfuse._core import NotConvertible
 from stackfuse._export.checking.process import Runtime
 from stackfuse._export.formats.base import MANIFEST, Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
+from stackfuse._export.formats.onnx_trees import ML_OPSET, write_tree_sums
 from stackfuse._export.graph.graph import Graph
+from stackfuse._export.graph.trees import TreeSums
+from stackfuse._keras import private
 
 #: ONNX operators of this version are known to every runtime of the last years.
 _OPSET = 18
@@ -21,6 +24,7 @@ class _Onnx(Format):
     suffix = ".onnx"
     title = "ONNX"
     reads_text = False
+    native_trees = True
     runtime = Runtime("onnxruntime")
     extra = "onnx"
     packages = ("onnx", "onnxruntime", "tf2onnx")
@@ -30,6 +34,12 @@ class _Onnx(Format):
         import tf2onnx
         from tf2onnx.optimizer import _get_optimizers
 
+        layers = private.flatten_layers(graph.model)
+        trees = {layer.number: layer for layer in layers if isinstance(layer, TreeSums)}
+
+        def write_trees(ctx, node, name, args) -> None:
+            write_tree_sums(ctx, node, trees[int(node.inputs[1].get_tensor_value())])
+
         # One of them takes a cast to float32 and back for nothing: trees then see other numbers.
         optimizers = {n: o for n, o in _get_optimizers().items() if n != "remove_back_to_back"}
         with silenced():
@@ -38,7 +48,10 @@ class _Onnx(Format):
                     graph.model,
                     [graph.specs()],
                     opset=_OPSET,
-                    custom_op_handlers={"SelectV2": (_keep_node, ["Where"])},
+                    custom_op_handlers={
+                        "SelectV2": (_keep_node, ["Where"]),
+                        TreeSums.OPERATION: (write_trees, []),
+                    },
                     optimizers=optimizers,
                 )
             except Exception as error:  # of many kinds, none of which is documented
@@ -48,6 +61,9 @@ class _Onnx(Format):
             raise NotConvertible(
                 f"ONNX has no operator for a part of this graph: {sorted(foreign)}."
             )
+        for entry in model.opset_import if trees else ():
+            if entry.domain == "ai.onnx.ml":
+                entry.version = ML_OPSET
         for tensor in (*model.graph.input, *model.graph.output):
             tensor.type.tensor_type.shape.dim[0].dim_param = "n"
         onnx.save(model, path)

@@ -23,6 +23,7 @@ from stackfuse._export.graph.masks import without_refused
 from stackfuse._export.graph.names import rename_clashing
 from stackfuse._export.graph.nodes import refuse_taken_for_bias
 from stackfuse._export.graph.signature import Signature
+from stackfuse._export.graph.trees import TreeSums
 from stackfuse._keras import copies
 from stackfuse._training import seeded
 
@@ -173,7 +174,7 @@ def assemble_graph(outputs_of: Callable, signature: Signature, build: Build) -> 
         model = keras.Model(inputs, outputs, name="stack")
         if not build.trainable:
             model.trainable = False
-    copies.check_stock(model)
+    copies.check_stock(model, besides=(TreeSums,) if build.native_trees else ())
     return Graph(model, signature)
 
 

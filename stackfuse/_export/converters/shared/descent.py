@@ -23,24 +23,10 @@ from stackfuse._export.graph.arithmetic import (
     table,
 )
 from stackfuse._export.graph.build import current_build
+from stackfuse._export.graph.trees import Tree
 
 #: Up to here float32 holds the numbers of nodes exactly.
 _MAX_NODES_IN_FLOAT32 = 2**24
-
-
-@dataclass(frozen=True)
-class Tree:
-    """One tree: arrays with an entry per node; a leaf has no left child (-1).
-
-    Rows go left where their feature is at most the threshold.
-    """
-
-    feature: np.ndarray
-    threshold: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    missing_left: np.ndarray
-    value: np.ndarray  # (n_nodes, n_values)
 
 
 def leaf_values(x, trees: Sequence[Tree]):

@@ -7,14 +7,9 @@ from keras import ops
 from lightgbm import LGBMClassifier, LGBMModel, LGBMRegressor
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.converters.shared.descent import (
-    Tree,
-    leaf_values,
-)
-from stackfuse._export.converters.trees.trees import sum_by_output
+from stackfuse._export.converters.shared.tree_sums import tree_means, tree_sums
 from stackfuse._export.graph.arithmetic import (
     constant,
-    exact_constants,
     first_largest,
     two_columns,
 )
@@ -22,6 +17,7 @@ from stackfuse._export.graph.convert import (
     converter_for,
     unsupported,
 )
+from stackfuse._export.graph.trees import Tree
 
 #: Regressors' predictions are the sum of the trees, or a function of it.
 _IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
@@ -70,11 +66,8 @@ def _raw_predictions(estimator: LGBMModel, model: dict, x):
     """Return the sums of the trees, shape (batch, num_tree_per_iteration)."""
     trees = [_tree_of(estimator, tree["tree_structure"]) for tree in model["tree_info"]]
     n_outputs = model["num_tree_per_iteration"]
-    start = exact_constants(x, np.zeros(n_outputs))[0]
-    total = sum_by_output(start, leaf_values(x, trees))
-    if not model["average_output"]:
-        return total
-    return total / exact_constants(total, np.full(n_outputs, float(len(trees) // n_outputs)))[0]
+    combined = tree_means if model["average_output"] else tree_sums
+    return combined(x, trees, n_outputs)
 
 
 def _tree_of(estimator: LGBMModel, root: dict[str, Any]) -> Tree:
