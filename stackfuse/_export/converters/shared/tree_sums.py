@@ -1,6 +1,7 @@
 """Sums over trees: one operation where the format has an operator for trees, else a descent."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from keras import ops
@@ -45,6 +46,11 @@ def _sums(x, trees: Sequence[Tree], n_outputs: int, dtype: str, *, start=None, a
     if current_build().native_trees:
         sums = TreeSums(trees, n_outputs, dtype, average)(x)
         return sums if start is None else start + sums
+    if n_outputs == 1:
+        # TensorFlow adds up several numbers per row, in order, in a quarter of the time of one.
+        twice = [replace(tree, value=np.repeat(tree.value, 2, axis=1)) for tree in trees]
+        start = None if start is None else ops.concatenate([start, start], axis=1)
+        return _sums(x, twice, 2, dtype, start=start, average=average)[:, :1]
     values = ops.cast(leaf_values(x, trees), dtype)
     n_stages = values.shape[1] * values.shape[2] // n_outputs
     terms = ops.reshape(values, (-1, n_stages, n_outputs))
