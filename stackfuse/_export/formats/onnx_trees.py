@@ -1,9 +1,10 @@
 """Trees as the operator ``TreeEnsemble`` of ONNX.
 
-Where sums are in float64 and leaves have one value, the operator adds up itself: then no more than
-the last digits depend on the order. Otherwise it gives the number of the leaf that each row reaches
-in each tree. The leaves' values are looked up and added in order. A leaf of the operator
-contributes to one output only, and adds in the dtype of x, which may be float32.
+The operator gives the number of the leaf that each row reaches in each tree. The leaves' values are
+looked up and added in order: a leaf of the operator contributes to one output only, and with
+several threads its sums come in any order. Then the last digit differs, and with it the label where
+two classes are equal. The means of one value, as of a forest's regression, are no classes. In
+float64 the operator adds these up itself.
 
 Runtimes are an order of magnitude faster at GatherElements than at Gather for single numbers. So
 there is one flat table for each value of a leaf.
@@ -34,7 +35,8 @@ def write_tree_sums(ctx, node, layer: TreeSums) -> None:
     """
     writer = _Writer(ctx, layer)
     x, name = node.input[0], node.output[0]
-    y = writer.sums_by_operator(x) if writer.adds_by_operator else writer.sums_of_leaves(x)
+    by_operator = writer.adds_by_operator
+    y = writer.mean_by_operator(x) if by_operator else writer.sums_of_leaves(x, *node.input[2:])
     ctx.remove_node(node.name)
     ctx.replace_all_inputs(name, y)
 
@@ -49,16 +51,17 @@ class _Writer:
     @property
     def adds_by_operator(self) -> bool:
         """Whether the operator adds up the values of the leaves."""
-        return self.layer.n_values == 1 and self.layer.sums_in == "float64"
+        layer = self.layer
+        return layer.average and layer.n_values == 1 and layer.sums_in == "float64"
 
-    def sums_by_operator(self, x: str) -> str:
+    def mean_by_operator(self, x: str) -> str:
         layer = self.layer
         outputs = np.arange(len(layer.trees)) % layer.n_outputs
         weights = np.concatenate([tree.value[tree.left < 0, 0] for tree in layer.trees])
         sums = self._trees(self._cast(x, np.float64), weights, outputs, layer.n_outputs)
         return self._mean(sums)
 
-    def sums_of_leaves(self, x: str) -> str:
+    def sums_of_leaves(self, x: str, *start: str) -> str:
         layer = self.layer
         n_trees = len(layer.trees)
         values = np.vstack([tree.value[tree.left < 0] for tree in layer.trees])
@@ -72,6 +75,10 @@ class _Writer:
         for column in values.T:
             table = self._constant(column.astype(layer.sums_in))
             reached = self._add("Reshape", [self._add("GatherElements", [table, flat]), shape])
+            for first in start:
+                first = self._add("Transpose", [first], perm=[1, 0])
+                first = self._add("Unsqueeze", [first, self._constant([0])])
+                reached = self._add("Concat", [first, reached], axis=0)
             sums.append(self._add("ReduceSum", [reached, self._constant([0])], keepdims=0))
         together = self._add("Concat", sums, axis=0) if len(sums) > 1 else sums[0]
         return self._mean(self._add("Transpose", [together], perm=[1, 0]))

@@ -84,19 +84,19 @@ class TreeSums(keras.layers.Layer):
         """The number of terms of each sum."""
         return len(self.trees) * self.n_values // self.n_outputs
 
-    def call(self, x):
-        """Return the sums, shape (batch, n_outputs)."""
-        number = tf.constant(self.number, "int64")
-        sums = tf.numpy_function(self._compute, [x, number], self.sums_in, stateful=False)
+    def call(self, x, start=None):
+        """Return the sums, shape (batch, n_outputs); `start`, of that shape, is the first term."""
+        inputs = [x, tf.constant(self.number, "int64"), *([] if start is None else [start])]
+        sums = tf.numpy_function(self._compute, inputs, self.sums_in, stateful=False)
         return tf.ensure_shape(sums, (None, self.n_outputs))
 
     def get_config(self):
         """Return what a check of the graph's layers needs to see."""
         return {"name": self.name}
 
-    def _compute(self, x: np.ndarray, number: int) -> np.ndarray:
-        values = np.stack([tree.value[tree.leaves_of(x)] for tree in self.trees])
-        shape = (self.n_stages, -1, len(x), self.n_values)
-        sums = np.add.reduce(values.astype(self.sums_in).reshape(shape), axis=0)
-        side_by_side = sums.transpose(1, 0, 2).reshape(len(x), self.n_outputs)
-        return side_by_side / np.array(self.n_stages, self.sums_in) if self.average else side_by_side
+    def _compute(self, x: np.ndarray, number: int, *start: np.ndarray) -> np.ndarray:
+        values = np.stack([tree.value[tree.leaves_of(x)] for tree in self.trees], axis=1)
+        stages = values.astype(self.sums_in).reshape(len(x), self.n_stages, self.n_outputs)
+        terms = [*start, *stages.transpose(1, 0, 2)]
+        sums = np.add.reduce(np.array(terms), axis=0)
+        return sums / np.array(self.n_stages, self.sums_in) if self.average else sums

@@ -44,8 +44,7 @@ def tree_means(x, trees: Sequence[Tree], n_outputs: int):
 
 def _sums(x, trees: Sequence[Tree], n_outputs: int, dtype: str, *, start=None, average=False):
     if current_build().native_trees:
-        sums = TreeSums(trees, n_outputs, dtype, average)(x)
-        return sums if start is None else start + sums
+        return TreeSums(trees, n_outputs, dtype, average)(x, start)
     if n_outputs == 1:
         # TensorFlow adds up several numbers per row, in order, in a quarter of the time of one.
         twice = [replace(tree, value=np.repeat(tree.value, 2, axis=1)) for tree in trees]
