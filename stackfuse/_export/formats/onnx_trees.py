@@ -12,6 +12,7 @@ there is one flat table for each value of a leaf.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def write_tree_sums(ctx, node, layer: TreeSums) -> None:
 class _Writer:
     """Writes the operators of one layer into a graph of tf2onnx."""
 
-    ctx: object
+    ctx: Any  # a graph of tf2onnx, which has no types
     layer: TreeSums
 
     @property
