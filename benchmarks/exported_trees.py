@@ -1,9 +1,9 @@
 """Exported trees in every format against scikit-learn, skl2onnx and hummingbird, one thread each.
 
 The milliseconds of one call, best of several, and how many times as fast as scikit-learn that is; a
-star marks what is slower. Everything is timed in processes of their own, scikit-learn apart from
-TensorFlow: in one process their threads wait for each other. skl2onnx and hummingbird-ml are no
-requirements of this package; where one is not installed, or cannot convert a model, a line says so.
+star marks what is slower. Everything is timed in a process of its own: in one process the threads
+of several runtimes wait for each other. skl2onnx and hummingbird-ml are no requirements of this
+package; where one is not installed, or cannot convert a model, a line says so.
 """
 
 import multiprocessing
@@ -52,42 +52,49 @@ def table() -> tuple[np.ndarray, np.ndarray]:
     return X.astype("float64"), y
 
 
-def timed(calls: dict[str, Callable], rows: tuple[int, ...]) -> dict[str, dict[int, float]]:
-    """Return the best seconds of each call, by the number of rows."""
+def timed(call: Callable, rows: tuple[int, ...]) -> dict[int, float]:
+    """Return the best seconds of a call, by the number of rows."""
     X, _ = table()
-    best: dict[str, dict[int, float]] = {name: {} for name in calls}
-    for n in rows:
-        part = {name: lambda call=call, n=n: call(X[:n]) for name, call in calls.items()}
-        for name, seconds in interleaved(part).items():
-            best[name][n] = seconds
-    return best
+    return {n: interleaved({"": lambda n=n: call(X[:n])})[""] for n in rows}
 
 
-def alone(model, rows: tuple[int, ...]) -> dict[str, dict[int, float]]:
+def of_estimator(model, rows: tuple[int, ...]) -> dict[int, float]:
     """Time scikit-learn's own prediction."""
-    return timed({"scikit-learn": getattr(model, "predict_proba", model.predict)}, rows)
+    return timed(getattr(model, "predict_proba", model.predict), rows)
 
 
-def exported(model, rows: tuple[int, ...]) -> tuple[dict[str, dict[int, float]], list[str]]:
-    """Time the files of a model, and those of the peers; return remarks on them too."""
+def of_file(name: str, path: str, rows: tuple[int, ...]) -> dict[int, float]:
+    """Time a file in a format."""
+    return timed(FORMATS[name][1](path), rows)
+
+
+def of_peer(name: str, model, rows: tuple[int, ...]) -> tuple[dict[int, float], str]:
+    """Time what a peer makes of a model; return a remark too."""
     X, _ = table()
-    remarks = []
+    try:
+        call, n_bytes = PEERS[name](model, X)
+    except ModuleNotFoundError as error:
+        return {}, f"{name} is left out: {error.name} is not installed"
+    except Exception as error:  # of many kinds, and pages of text
+        return {}, f"{name} is left out: {str(error)[:80]}".splitlines()[0]
+    return timed(call, rows), f"{name}: {n_bytes / 1e6:.2f} MB" if n_bytes else name
+
+
+def measured(model, rows: tuple[int, ...]) -> tuple[dict[str, dict[int, float]], list[str]]:
+    """Return the seconds of every way to predict, by its name, and remarks."""
+    seconds, remarks = {"scikit-learn": in_own_process(of_estimator, model, rows)}, []
     with tempfile.TemporaryDirectory() as folder:
-        calls = {}
-        for name, (ending, load) in FORMATS.items():
-            path = Path(folder, f"model{ending}")
+        for name, (ending, _) in FORMATS.items():
+            path = str(Path(folder, f"model{ending}"))
             report = sf.export(model, path, verify=False)
-            calls[name] = load(str(path))
+            seconds[name] = in_own_process(of_file, name, path, rows)
             remarks.append(f"{name}: {report.n_bytes / 1e6:.2f} MB")
-        for name, convert in PEERS.items():
-            try:
-                calls[name], size = convert(model, X)
-                remarks.append(f"{name}{f': {size / 1e6:.2f} MB' if size else ''}")
-            except ModuleNotFoundError as error:
-                remarks.append(f"{name} is left out: {error.name} is not installed")
-            except Exception as error:  # of many kinds, and pages of text
-                remarks.append(f"{name} is left out: {str(error)[:80]}".splitlines()[0])
-        return timed(calls, rows), remarks
+    for name in PEERS:
+        found, remark = in_own_process(of_peer, name, model, rows)
+        remarks.append(remark)
+        if found:
+            seconds[name] = found
+    return seconds, remarks
 
 
 def onnx_session(model: str | bytes) -> Callable:
@@ -176,14 +183,14 @@ def main(quick: bool = False) -> None:
     for title, model in list(MODELS.items())[: 1 if quick else None]:
         target = y + X[:, 0] if isinstance(model, RandomForestRegressor) else y
         model.fit(X, target)
-        peer = in_own_process(alone, model, rows)["scikit-learn"]
-        seconds, remarks = in_own_process(exported, model, rows)
+        seconds, remarks = measured(model, rows)
         print(f"\n{title}\n    {'; '.join(remarks)}")
+        peer = seconds.pop("scikit-learn")
         print(f"{'rows':>10}{'scikit-learn':>15}" + "".join(f"{name:>20}" for name in seconds))
         for n in rows:
             cells = [(t[n] * 1e3, peer[n] / t[n]) for t in seconds.values()]
-            marked = [f"{ms:10.2f} ({x:5.1f} x){'*' if x < 1 else ' '}" for ms, x in cells]
-            print(f"{n:>10,}{peer[n] * 1e3:15.2f}" + "".join(marked), flush=True)
+            marked = [f"{ms:10.3f} ({x:5.1f} x){'*' if x < 1 else ' '}" for ms, x in cells]
+            print(f"{n:>10,}{peer[n] * 1e3:15.3f}" + "".join(marked), flush=True)
     print("* slower than scikit-learn")
 
 
