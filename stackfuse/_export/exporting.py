@@ -217,6 +217,11 @@ class _Target:
     form: Format
     precision: str
 
+    @property
+    def kind_of_graph(self) -> tuple[str, bool]:
+        """The precision of the graph, and whether trees are operators of the format in it."""
+        return self.precision, self.form.native_trees
+
     @classmethod
     def of(cls, path: Path, format: str | None, precision: str | None) -> "_Target":
         """Check that a file can be written."""
@@ -258,8 +263,9 @@ class _CheckedGraph:
     comparison: Comparison | None
 
     @classmethod
-    def of(cls, stack, compared: RowsToCompare | None, precision: str) -> "_CheckedGraph":
-        build = Build(precision)
+    def of(cls, stack, compared: RowsToCompare | None, target: _Target) -> "_CheckedGraph":
+        precision = target.precision
+        build = Build(precision, native_trees=target.form.native_trees)
         rows = None if compared is None else compared.rows
         is_model = isinstance(stack, TrainedModel)
         graph = graph_of_model(stack, build) if is_model else build_graph(stack, rows, build)
@@ -270,14 +276,25 @@ class _CheckedGraph:
         return cls(graph, comparison)
 
 
+def _graphs_for(
+    stack, compared: RowsToCompare | None, targets: list[_Target]
+) -> dict[tuple[str, bool], _CheckedGraph]:
+    """Return the graphs of the files by their kinds; without trees one kind is the other."""
+    graphs: dict[tuple[str, bool], _CheckedGraph] = {}
+    for target in sorted(targets, key=lambda target: not target.form.native_trees):
+        if target.kind_of_graph not in graphs:
+            checked = _CheckedGraph.of(stack, compared, target)
+            graphs[target.kind_of_graph] = checked
+            if not checked.graph.tree_sums:
+                graphs.setdefault((target.precision, False), checked)
+    return graphs
+
+
 def _write(stack, compared: RowsToCompare | None, targets: list[_Target]) -> list[ExportReport]:
     """Write all files, check them, and put them in their places."""
-    graphs = {
-        precision: _CheckedGraph.of(stack, compared, precision)
-        for precision in dict.fromkeys(target.precision for target in targets)
-    }
+    graphs = _graphs_for(stack, compared, targets)
     for target in targets:
-        _check_strings(stack, graphs[target.precision].graph, target.form)
+        _check_strings(stack, graphs[target.kind_of_graph].graph, target.form)
         target.place.parent.mkdir(parents=True, exist_ok=True)
         files.sweep(target.place.parent)
     with ExitStack() as stack_of_drafts, ThreadPoolExecutor(len(targets)) as threads:
@@ -285,19 +302,19 @@ def _write(stack, compared: RowsToCompare | None, targets: list[_Target]) -> lis
         for target in targets:
             endings = (target.form.suffix, *target.form.companions)
             draft = stack_of_drafts.enter_context(files.draft_of(target.place, endings))
-            checked = graphs[target.precision]
+            checked = graphs[target.kind_of_graph]
             _write_file(stack, checked, target, draft.path)
             drafts.append(draft)
             # Processes load and run files while the next file is written.
             waiting.append(_outputs_later(threads, checked.comparison, target.form, draft.path))
         differences = [
-            _compare_file(graphs[target.precision].comparison, outputs)
+            _compare_file(graphs[target.kind_of_graph].comparison, outputs)
             for target, outputs in zip(targets, waiting)
         ]
         for target, draft in zip(targets, drafts):
             draft.swap(lambda target=target: check_replaceable(target.place, target.form))
     return [
-        _report(stack, graphs[target.precision], target, difference)
+        _report(stack, graphs[target.kind_of_graph], target, difference)
         for target, difference in zip(targets, differences)
     ]
 

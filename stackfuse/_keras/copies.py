@@ -137,10 +137,14 @@ def refuse_unsafe(model) -> None:
             )
 
 
-def check_stock(model) -> None:
-    """Raise unless a model consists of stock Keras objects and computes row by row."""
+def check_stock(model, *, besides: tuple[type, ...] = ()) -> None:
+    """Raise unless a model consists of stock Keras objects and computes row by row.
+
+    Layers of the classes `besides` are allowed too.
+    """
     refuse_unsafe(model)
-    foreign = next(foreign_parts(model), None)
+    allowed = {f"a {cls.__name__}" for cls in besides}
+    foreign = next((part for part in foreign_parts(model) if part not in allowed), None)
     if foreign:
         raise NotConvertible(
             f"The model {model.name!r} holds {foreign}, which only loads where its code is. "

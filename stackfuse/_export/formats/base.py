@@ -32,6 +32,8 @@ class Format(ABC):
         Whether its inputs can be strings.
     reads_text : bool
         Whether Keras networks of strings can be in it, with layers that cut, look up and hash them.
+    native_trees : bool
+        Whether it has an operator for trees, so that graphs for it may hold ``TreeSums``.
     extra : str or None
         The extra of this package that installs the needed packages.
     packages : tuple of str
@@ -49,6 +51,7 @@ class Format(ABC):
     precisions: ClassVar[tuple[str, ...]] = ("float64", "float32")
     takes_strings: ClassVar[bool] = True
     reads_text: ClassVar[bool] = True
+    native_trees: ClassVar[bool] = False
     extra: ClassVar[str | None] = None
     packages: ClassVar[tuple[str, ...]] = ()
     companions: ClassVar[tuple[str, ...]] = ()

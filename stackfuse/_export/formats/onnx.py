@@ -7,7 +7,9 @@ from stackfuse._core import NotConvertible
 from stackfuse._export.checking.process import LIGHT
 from stackfuse._export.formats.base import MANIFEST, Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
+from stackfuse._export.formats.onnx_trees import ML_OPSET, write_tree_sums
 from stackfuse._export.graph.graph import Graph
+from stackfuse._export.graph.trees import TreeSums
 
 #: ONNX operators of this version are known to every runtime of the last years.
 _OPSET = 18
@@ -21,6 +23,7 @@ class _Onnx(Format):
     suffix = ".onnx"
     title = "ONNX"
     reads_text = False
+    native_trees = True
     runtime = LIGHT
     extra = "onnx"
     packages = ("onnx", "onnxruntime", "tf2onnx")
@@ -30,6 +33,11 @@ class _Onnx(Format):
         import tf2onnx
         from tf2onnx.optimizer import _get_optimizers
 
+        trees = {layer.number: layer for layer in graph.tree_sums}
+
+        def write_trees(ctx, node, name, args) -> None:
+            write_tree_sums(ctx, node, trees[int(node.inputs[1].get_tensor_value())])
+
         # One of them takes a cast to float32 and back for nothing: trees then see other numbers.
         optimizers = {n: o for n, o in _get_optimizers().items() if n != "remove_back_to_back"}
         with silenced():
@@ -38,7 +46,10 @@ class _Onnx(Format):
                     graph.model,
                     [graph.specs()],
                     opset=_OPSET,
-                    custom_op_handlers={"SelectV2": (_keep_node, ["Where"])},
+                    custom_op_handlers={
+                        "SelectV2": (_keep_node, ["Where"]),
+                        TreeSums.OPERATION: (write_trees, []),
+                    },
                     optimizers=optimizers,
                 )
             except Exception as error:  # of many kinds, none of which is documented
@@ -48,6 +59,9 @@ class _Onnx(Format):
             raise NotConvertible(
                 f"ONNX has no operator for a part of this graph: {sorted(foreign)}."
             )
+        for entry in model.opset_import if trees else ():
+            if entry.domain == "ai.onnx.ml":
+                entry.version = ML_OPSET
         for tensor in (*model.graph.input, *model.graph.output):
             tensor.type.tensor_type.shape.dim[0].dim_param = "n"
         onnx.save(model, path)

@@ -20,6 +20,8 @@ class Build:
         Whether networks and linear models can be trained on; then networks keep their dropout.
     live : bool
         Whether to call the networks themselves and no copies; such a graph never becomes a file.
+    native_trees : bool
+        Whether the graph is written in a format with an operator for trees; see ``trees.py``.
     built : dict
         The parts that have been built so far; see :func:`once`.
     refused : list of Refusal
@@ -29,6 +31,7 @@ class Build:
     precision: str = "float64"
     trainable: bool = False
     live: bool = False
+    native_trees: bool = False
     built: dict = field(default_factory=dict, repr=False, compare=False)
     refused: list[Any] = field(default_factory=list, repr=False, compare=False)
 

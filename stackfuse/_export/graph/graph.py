@@ -23,7 +23,8 @@ from stackfuse._export.graph.masks import without_refused
 from stackfuse._export.graph.names import rename_clashing
 from stackfuse._export.graph.nodes import refuse_taken_for_bias
 from stackfuse._export.graph.signature import Signature
-from stackfuse._keras import copies
+from stackfuse._export.graph.trees import TreeSums
+from stackfuse._keras import copies, private
 from stackfuse._stacking import Sketch
 from stackfuse._training import undisturbing
 
@@ -108,6 +109,12 @@ class Graph:
         """Return the outputs for arrays by the names of the inputs."""
         return self.model(fed["x"] if self.signature.kind == "table" else fed)
 
+    @property
+    def tree_sums(self) -> list[TreeSums]:
+        """The layers that stand for trees as operators of a format."""
+        layers = private.flatten_layers(self.model)
+        return [layer for layer in layers if isinstance(layer, TreeSums)]
+
     def specs(self) -> Any:
         """Return what it takes as ``tf.TensorSpec``: of a table one, else one by each name."""
         specs = {
@@ -177,7 +184,7 @@ def assemble_graph(outputs_of: Callable, signature: Signature, build: Build) -> 
         model = keras.Model(inputs, outputs, name="stack")
         if not build.trainable:
             model.trainable = False
-    copies.check_stock(model)
+    copies.check_stock(model, besides=(TreeSums,) if build.native_trees else ())
     return Graph(model, signature)
 
 

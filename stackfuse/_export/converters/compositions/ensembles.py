@@ -20,11 +20,8 @@ from sklearn.tree import (
 )
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.converters.shared.descent import (
-    Tree,
-    as_float32,
-    leaf_values,
-)
+from stackfuse._export.converters.shared.descent import as_float32
+from stackfuse._export.converters.shared.tree_sums import tree_means, tree_sums
 from stackfuse._export.converters.trees.trees import tree_of
 from stackfuse._export.graph.arithmetic import (
     constant,
@@ -43,6 +40,7 @@ from stackfuse._export.graph.sums import (
     mean_over_trees,
     sum_over_trees,
 )
+from stackfuse._export.graph.trees import Tree
 
 _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
 
@@ -96,11 +94,10 @@ def _bagging_classifier(estimator, x, method):
             _with_features(_with_values(tree_of(b.tree_), _values_of_all_classes(b, n_classes)), f)
             for b, f in views
         ]
-        table = leaf_values(as_float32(x, trees), trees)
+        proba = tree_means(as_float32(x, trees), trees, n_classes)
     else:
         parts = [_base_probabilities(b, take_columns(x, f), n_classes) for b, f in views]
-        table = ops.stack(parts, axis=1)
-    proba = mean_over_trees(table)
+        proba = mean_over_trees(ops.stack(parts, axis=1))
     return proba if method == "predict_proba" else first_largest(proba)
 
 
@@ -111,11 +108,10 @@ def _bagging_regressor(estimator, x, method):
     views = list(zip(estimator.estimators_, estimator.estimators_features_))
     if _are_all_trees(estimator.estimators_):
         trees = [_with_features(tree_of(base.tree_), features) for base, features in views]
-        table = leaf_values(as_float32(x, trees), trees)
+        mean = tree_means(as_float32(x, trees), trees, trees[0].value.shape[1])
     else:
         table = ops.stack([convert(b, take_columns(x, f), "predict") for b, f in views], axis=1)
-        table = ops.expand_dims(table, 2) if len(table.shape) == 2 else table
-    mean = mean_over_trees(table)
+        mean = mean_over_trees(ops.expand_dims(table, 2) if len(table.shape) == 2 else table)
     return mean[:, 0] if mean.shape[1] == 1 else mean
 
 
@@ -140,7 +136,7 @@ def _ada_classifier(estimator, x, method):
             for_it = chosen[:, None] == classes
             against = -1 / (n_classes - 1) * weight
             trees.append(_with_values(tree, np.where(for_it, weight, against)))
-        votes = leaf_values(as_float32(x, trees), trees)
+        total = tree_sums(as_float32(x, trees), trees, n_classes)
     else:
         hits = ops.stack([_indicators(base, x, classes) for base in bases], axis=1)
         used = weights[: len(bases), None]
@@ -148,7 +144,7 @@ def _ada_classifier(estimator, x, method):
         votes = ops.where(
             ops.greater(hits, constant(0.5, hits)), constant(used, hits), constant(against, hits)
         )
-    total = sum_over_trees(votes)
+        total = sum_over_trees(votes)
     decision = total / exact_constants(total, np.full(n_classes, weights.sum()))[0]
     if n_classes == 2:
         decision = decision[:, 1:] - decision[:, :1]
@@ -172,7 +168,7 @@ def _ada_regressor(estimator, x, method):
     bases = estimator.estimators_
     if _are_all_trees(bases):
         trees = [tree_of(base.tree_) for base in bases]
-        values = leaf_values(as_float32(x, trees), trees)[:, :, 0]
+        values = tree_sums(as_float32(x, trees), trees, len(trees))
     else:
         values = ops.stack([convert(base, x, "predict") for base in bases], axis=1)
     order = ops.argsort(values, axis=1)

@@ -1,14 +1,20 @@
-"""The descent: all nodes of all trees in one table, walked through level by level.
+"""The descent: the nodes of all trees in tables, walked through level by level.
 
-A node is a row [feature, threshold, left child] of a frozen Embedding; its right child is the next
-row. A leaf points to itself with an infinite threshold. Missing values need no step of their own:
-there are two copies of each feature. In one NaN is minus infinity (always left), in the other plus
-infinity (always right). Every node reads the copy that suits it.
+The first levels are computed as complete trees: all their comparisons at once, then for each level
+the choice among its nodes by the decisions before. It ends at one of ``2**levels`` rows of a table,
+from which the walk goes on. A row is [feature, threshold, left child] of a frozen Embedding; the
+right child is the next row. A leaf points to itself with an infinite threshold.
 
-Each step reads one row of the table and one number of x. Separate tables for the three numbers of a
-node made XLA compile for minutes, and tables of perfect trees were faster only for complete trees.
-The deepest trees come first, so that finished trees can leave the walk: the trees of histogram
-gradient boosting have very different depths.
+Missing values need no step of their own: there are two copies of each feature. In one NaN is minus
+infinity (always left), in the other plus infinity (always right). Every node reads the copy that
+suits it.
+
+Each step of the walk reads one row of the table and one number of x. Separate tables for the three
+numbers of a node made XLA compile for minutes. The deepest trees come first, so that finished trees
+can leave the walk: the trees of histogram gradient boosting have very different depths.
+
+A gather takes TensorFlow 6 to 10 ns per number, a comparison or a choice 1 ns. Three levels as
+complete trees take two fifths of the time of three steps; a fourth gains nothing.
 """
 
 from collections.abc import Sequence
@@ -20,27 +26,17 @@ from keras import ops
 from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     constant,
+    exact_constants,
     table,
 )
 from stackfuse._export.graph.build import current_build
+from stackfuse._export.graph.trees import Tree
+
+#: The most levels that are computed as complete trees.
+_MAX_LEVELS = 3
 
 #: Up to here float32 holds the numbers of nodes exactly.
 _MAX_NODES_IN_FLOAT32 = 2**24
-
-
-@dataclass(frozen=True)
-class Tree:
-    """One tree: arrays with an entry per node; a leaf has no left child (-1).
-
-    Rows go left where their feature is at most the threshold.
-    """
-
-    feature: np.ndarray
-    threshold: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    missing_left: np.ndarray
-    value: np.ndarray  # (n_nodes, n_values)
 
 
 def leaf_values(x, trees: Sequence[Tree]):
@@ -61,24 +57,15 @@ def leaf_values(x, trees: Sequence[Tree]):
     if sum(len(tree.left) for tree in trees) > _MAX_NODES_IN_FLOAT32:
         x = ops.cast(x, dtype)
     packed = _pack(trees, x.shape[1], np.dtype(x.dtype))
-    nodes = table(packed.rows, x.dtype)
-    numbers, first = _flat_numbers(x)
-    node = ops.cast(ops.zeros_like(first), "int32") + packed.roots
-    finished = []
-    for n_walking in packed.walking:
-        if n_walking < node.shape[1]:
-            finished.append(node[:, n_walking:])
-            node = node[:, :n_walking]
-        row = nodes(node)
-        # The order matters to Keras: see ``refuse_taken_for_bias``.
-        value = ops.take(numbers, first + ops.cast(row[:, :, 0], "int64"))
-        step = ops.cast(ops.greater(value, row[:, :, 1]), x.dtype)
-        node = ops.cast(row[:, :, 2] + step, "int32")
-    if finished:
-        node = ops.concatenate([node, *reversed(finished)], axis=1)
+    numbers = _both_copies(x)
+    ones = ops.cast(ops.ones_like(numbers[:1, :]), "int64")
+    n_rows = ops.sum(ones, axis=1, keepdims=True)
+    node = _below_first_levels(numbers, n_rows, packed)
+    if packed.walking:
+        node = _walk(numbers, ops.cumsum(ones, axis=1) - np.array([1]), n_rows, node, packed)
     if not np.array_equal(packed.places, np.arange(len(trees))):
-        node = ops.take(node, packed.places, axis=1)
-    return table(packed.values, dtype)(node)
+        node = ops.take(node, packed.places, axis=0)
+    return table(packed.values, dtype)(ops.transpose(node))
 
 
 def as_float32(x, trees: Sequence[Tree]):
@@ -108,77 +95,170 @@ def as_float32(x, trees: Sequence[Tree]):
     return ops.where(is_small, small, ops.cast(rounded, x.dtype))
 
 
-def _flat_numbers(x):
-    """Return all numbers of x in both copies as one vector, and each row's first place in it.
-
-    The places have the shape (batch, 1). They are int64: x may hold more than 2**31 numbers.
-    """
+def _both_copies(x):
+    """Return both copies of the features, shape (2 * n_features, batch)."""
+    x = ops.transpose(x)
     missing = ops.isnan(x)
     # A threshold of infinity separates the missing values only: infinite x must stay below it.
     finite = ops.minimum(x, constant(np.finfo(x.dtype).max, x))
     left = ops.where(missing, constant(-np.inf, x), finite)
     right = ops.where(missing, constant(np.inf, x), finite)
-    width = 2 * x.shape[1]
-    ones = ops.cast(ops.ones_like(x[:, :1]), "int64")
-    first = ops.cumsum(ones * np.array([width], np.int64), axis=0) - np.array([width], np.int64)
-    return ops.reshape(ops.concatenate([left, right], axis=1), (-1,)), first
+    return ops.concatenate([left, right], axis=0)
+
+
+def _below_first_levels(numbers, n_rows, packed: "_PackedTrees"):
+    """Return where the complete trees end: rows of the table, shape (n_trees, batch)."""
+    one = ops.cast(n_rows, numbers.dtype)
+    feature, threshold = exact_constants(one, packed.feature.ravel(), packed.threshold.ravel())
+    value = ops.take(numbers, ops.cast(feature[0], "int32"), axis=0)
+    is_right = ops.greater(value, ops.reshape(threshold, (-1, 1)))
+    is_right = ops.reshape(is_right, (*packed.feature.shape, -1))
+    decisions = []
+    slot = None
+    for first in (2**level - 1 for level in range(packed.n_levels)):
+        nodes = is_right[first : 2 * first + 1, :]
+        for goes_right in decisions:
+            half = nodes.shape[0] // 2
+            nodes = ops.where(goes_right, nodes[half:, :], nodes[:half, :])
+        decisions.append(nodes[0])
+        bit = ops.cast(nodes[0], "int32")
+        slot = bit if slot is None else slot + slot + bit
+    # The order matters to Keras here and below: see ``refuse_taken_for_bias``.
+    return ops.add(packed.first_rows, slot)
+
+
+def _walk(numbers, place, n_rows, node, packed: "_PackedTrees"):
+    """Return the rows of the leaves, from the rows at which the walk begins.
+
+    `place` holds the numbers of the rows of x, shape (1, batch). They are int64: x may hold more
+    than 2**31 numbers.
+    """
+    rows = table(packed.rows, numbers.dtype)
+    numbers = ops.reshape(numbers, (-1,))
+    finished = []
+    for n_walking in packed.walking:
+        if n_walking < node.shape[0]:
+            finished.append(node[n_walking:, :])
+            node = node[:n_walking, :]
+        row = rows(node)
+        value = ops.take(numbers, place + n_rows * ops.cast(row[:, :, 0], "int64"))
+        step = ops.cast(ops.greater(value, row[:, :, 1]), numbers.dtype)
+        node = ops.cast(row[:, :, 2] + step, "int32")
+    return ops.concatenate([node, *reversed(finished)], axis=0) if finished else node
 
 
 @dataclass(frozen=True)
 class _PackedTrees:
-    """The tables of a descent.
+    """The tables of a descent; the deepest tree comes first.
 
     Attributes
     ----------
-    rows : ndarray of shape (n_nodes, 3)
-        Feature, threshold and left child of each node.
-    values : ndarray of shape (n_nodes, n_values)
-    roots : ndarray of shape (n_trees,)
-        The trees' first rows, the deepest tree first.
+    feature, threshold : ndarray of shape (2**n_levels - 1, n_trees)
+        Of the first levels, each tree complete.
+    first_rows : ndarray of shape (n_trees, 1)
+        The first of the ``2**n_levels`` rows at which each tree's first levels end.
+    rows : ndarray of shape (n_rows, 3)
+        Feature, threshold and left child of the nodes below, and of leaves.
+    values : ndarray of shape (n_rows, n_values)
     walking : list of int
-        For each step the number of trees that take it.
+        For each step below the first levels the number of trees that take it.
     places : ndarray of shape (n_trees,)
-        Where each tree stands in `roots`.
+        Where each tree stands.
     """
 
+    feature: np.ndarray
+    threshold: np.ndarray
+    first_rows: np.ndarray
     rows: np.ndarray
     values: np.ndarray
-    roots: np.ndarray
     walking: list[int]
     places: np.ndarray
 
+    @property
+    def n_levels(self) -> int:
+        return int(np.log2(len(self.feature) + 1))
+
 
 def _pack(trees: Sequence[Tree], n_features: int, dtype: np.dtype) -> _PackedTrees:
-    rows, values, roots, depths = [], [], [], []
+    depths = np.array([_depth(tree) for tree in trees])
+    n_levels = int(np.clip(depths.max(), 1, _MAX_LEVELS))
+    order = np.argsort(-depths, kind="stable")
+    tops, rows, values, first_rows = [], [], [], []
     offset = 0
-    for tree in trees:
-        order, depth = _breadth_first(tree)
-        place = np.empty(len(tree.left), np.int64)
-        place[order] = np.arange(len(order))
-        left = tree.left[order]
-        is_leaf = left < 0
-        feature = np.where(is_leaf, 0, tree.feature[order])
-        feature = feature + np.where(is_leaf | tree.missing_left[order], 0, n_features)
-        threshold = np.where(is_leaf, np.inf, _threshold_in(dtype, tree.threshold[order]))
-        child = np.where(is_leaf, np.arange(len(order)), place[left]) + offset
-        rows.append(np.column_stack([feature, threshold, child]))
-        values.append(tree.value[order])
-        roots.append(offset)
-        depths.append(depth)
-        offset += len(order)
+    for tree in (trees[k] for k in order):
+        splits = _splits(tree, n_features, dtype)
+        top, bottom = _first_levels(tree, n_levels)
+        nodes, child = _rows_below(tree, bottom)
+        tops.append(splits[top])
+        rows.append(np.column_stack([splits[nodes], child + offset]))
+        values.append(tree.value[nodes])
+        first_rows.append([offset])
+        offset += len(nodes)
     if dtype == np.float32 and offset > _MAX_NODES_IN_FLOAT32:
         raise NotConvertible(
             f"Trees of {offset} nodes in all cannot be counted in float32. Use "
             "precision='float64', fewer trees, or a smaller max_depth."
         )
-    by_depth = np.argsort(-np.array(depths), kind="stable")
+    by_level = np.stack(tops, axis=1)
     return _PackedTrees(
+        by_level[:, :, 0],
+        by_level[:, :, 1],
+        np.array(first_rows, np.int32),
         np.vstack(rows),
         np.vstack(values),
-        np.array(roots, np.int32)[by_depth],
-        [int(np.sum(np.array(depths) > step)) for step in range(max(depths))],
-        np.argsort(by_depth).astype(np.int32),
+        [int(np.sum(depths > step)) for step in range(n_levels, depths.max())],
+        np.argsort(order).astype(np.int32),
     )
+
+
+def _splits(tree: Tree, n_features: int, dtype: np.dtype) -> np.ndarray:
+    """Return the feature, in the copy that suits it, and the threshold of each node."""
+    is_leaf = tree.left < 0
+    copy = np.where(is_leaf | tree.missing_left, 0, n_features)
+    feature = np.where(is_leaf, 0, tree.feature) + copy
+    threshold = np.where(is_leaf, np.inf, _threshold_in(dtype, tree.threshold))
+    return np.column_stack([feature, threshold])
+
+
+def _first_levels(tree: Tree, n_levels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nodes of the first levels and of the one below, as if the tree were complete.
+
+    The children of a leaf are the leaf itself.
+    """
+    itself = np.arange(len(tree.left))
+    children = np.column_stack([tree.left, tree.right])
+    children = np.where(children < 0, itself[:, None], children)
+    levels = [np.array([0])]
+    for _ in range(n_levels):
+        levels.append(children[levels[-1]].ravel())
+    return np.concatenate(levels[:-1]), levels[-1]
+
+
+def _rows_below(tree: Tree, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nodes from a level on, siblings side by side, and the places of left children."""
+    nodes, places = [], []
+    offset = 0
+    while True:
+        place = offset + np.arange(len(level))
+        offset += len(level)
+        is_inner = tree.left[level] >= 0
+        place[is_inner] = offset + 2 * np.arange(np.sum(is_inner))
+        nodes.append(level)
+        places.append(place)
+        if not np.any(is_inner):
+            return np.concatenate(nodes), np.concatenate(places)
+        inner = level[is_inner]
+        level = np.column_stack([tree.left[inner], tree.right[inner]]).ravel()
+
+
+def _depth(tree: Tree) -> int:
+    """Return the number of steps to the deepest leaf."""
+    level, depth = np.array([0]), 0
+    while True:
+        inner = level[tree.left[level] >= 0]
+        if not inner.size:
+            return depth
+        level, depth = np.concatenate([tree.left[inner], tree.right[inner]]), depth + 1
 
 
 def _threshold_in(dtype: np.dtype, threshold: np.ndarray) -> np.ndarray:
@@ -192,13 +272,3 @@ def _threshold_in(dtype: np.dtype, threshold: np.ndarray) -> np.ndarray:
     rounded[above] = np.nextafter(rounded[above], np.array(-np.inf, dtype))
     # TensorFlow treats denormal numbers as 0, and 0 must stay above a negative threshold.
     return np.where((rounded < 0) & (rounded > -limits.tiny), -limits.tiny, rounded)
-
-
-def _breadth_first(tree: Tree) -> tuple[np.ndarray, int]:
-    """Return the nodes level by level, siblings side by side, and the number of steps down."""
-    levels = [np.array([0])]
-    while True:
-        inner = levels[-1][tree.left[levels[-1]] >= 0]
-        if not inner.size:
-            return np.concatenate(levels), len(levels) - 1
-        levels.append(np.column_stack([tree.left[inner], tree.right[inner]]).ravel())

@@ -9,11 +9,8 @@ from catboost import CatBoostClassifier, CatBoostRegressor
 from keras import ops
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.converters.shared.descent import (
-    Tree,
-    as_float32,
-    leaf_values,
-)
+from stackfuse._export.converters.shared.descent import as_float32
+from stackfuse._export.converters.shared.tree_sums import tree_sums
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
@@ -25,7 +22,7 @@ from stackfuse._export.graph.convert import (
     converter_for,
     unsupported,
 )
-from stackfuse._export.graph.sums import sum_over_trees
+from stackfuse._export.graph.trees import Tree
 
 #: Regressors' predictions are the sum of the trees, or a function of it.
 _IDENTITY = ("RMSE", "MAE", "Quantile", "Expectile", "LogCosh", "Huber", "MAPE", "MultiRMSE", "Lq")
@@ -83,7 +80,7 @@ def _raw_predictions(estimator, model: dict, x):
     features = {f["feature_index"]: f for f in model["features_info"]["float_features"]}
     roots = [_as_nested_nodes(tree) for tree in model.get("oblivious_trees", [])] or model["trees"]
     trees = [_tree_of(estimator, root, features, len(bias)) for root in roots]
-    total = sum_over_trees(leaf_values(as_float32(x, trees), trees))
+    total = tree_sums(as_float32(x, trees), trees, len(bias))
     return total * constant(scale, x) + exact_constants(x, bias)[0]
 
 

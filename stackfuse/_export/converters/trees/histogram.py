@@ -5,23 +5,16 @@ becomes a column of its own: 0 for the categories in the set, 1 for the others, 
 were not seen in training, which count as missing. Then it is a split like any other, at 0.5.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from keras import ops
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from stackfuse._export.converters.shared.descent import (
-    Tree,
-    leaf_values,
-)
-from stackfuse._export.converters.trees.trees import (
-    from_raw_predictions,
-    sum_by_output,
-)
+from stackfuse._export.converters.shared.tree_sums import tree_sums
+from stackfuse._export.converters.trees.trees import from_raw_predictions
 from stackfuse._export.graph.arithmetic import (
     constant,
-    exact_constants,
     table,
 )
 from stackfuse._export.graph.convert import (
@@ -34,6 +27,7 @@ from stackfuse._export.graph.frame import (
     Frame,
     take_columns,
 )
+from stackfuse._export.graph.trees import Tree
 
 
 def _edges(estimator) -> np.ndarray:
@@ -72,8 +66,8 @@ def _raw_predictions(estimator, x):
         trees = [splits.tree_of(predictor) for predictor in predictors]
         trees = [splits.with_split_columns(tree) for tree in trees]
         x = _split_columns(estimator, x, splits)
-    start = exact_constants(x, np.ravel(estimator._baseline_prediction))[0]
-    return sum_by_output(start, leaf_values(x, trees))
+    start = [Tree.of_one_leaf(value) for value in np.ravel(estimator._baseline_prediction)]
+    return tree_sums(x, [*start, *trees], len(start))
 
 
 def _split_columns(estimator, x, splits: "_Splits"):
@@ -142,7 +136,7 @@ class _Splits:
         number, feature = np.divmod(-1 - tree.feature, self.n_categorical)
         of_numbers = tree.feature - self.n_categorical + first[-1]
         place = np.where(tree.feature < 0, first[feature] + number, of_numbers)
-        return Tree(**{**vars(tree), "feature": place})
+        return replace(tree, feature=place)
 
 
 def _set_from_bits(bits: np.ndarray) -> np.ndarray:

@@ -7,11 +7,7 @@ from keras import ops
 from lightgbm import LGBMClassifier, LGBMModel, LGBMRegressor
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.converters.shared.descent import (
-    Tree,
-    leaf_values,
-)
-from stackfuse._export.converters.trees.trees import sum_by_output
+from stackfuse._export.converters.shared.tree_sums import tree_sums
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
@@ -22,10 +18,14 @@ from stackfuse._export.graph.convert import (
     converter_for,
     unsupported,
 )
+from stackfuse._export.graph.trees import Tree
 
 #: Regressors' predictions are the sum of the trees, or a function of it.
 _IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
 _EXPONENTIAL = ("poisson", "gamma", "tweedie")
+
+#: Is written for infinity, a threshold that separates the missing values only.
+_INFINITY = 1e300
 
 
 @converter_for(LGBMRegressor)
@@ -70,8 +70,7 @@ def _raw_predictions(estimator: LGBMModel, model: dict, x):
     """Return the sums of the trees, shape (batch, num_tree_per_iteration)."""
     trees = [_tree_of(estimator, tree["tree_structure"]) for tree in model["tree_info"]]
     n_outputs = model["num_tree_per_iteration"]
-    start = exact_constants(x, np.zeros(n_outputs))[0]
-    total = sum_by_output(start, leaf_values(x, trees))
+    total = tree_sums(x, trees, n_outputs)
     if not model["average_output"]:
         return total
     return total / exact_constants(total, np.full(n_outputs, float(len(trees) // n_outputs)))[0]
@@ -95,9 +94,10 @@ def _tree_of(estimator: LGBMModel, root: dict[str, Any]) -> Tree:
         # Where training saw no missing value, LightGBM takes one for 0.
         as_zero = node["missing_type"] == "None"
         missing_left.append(0.0 <= node["threshold"] if as_zero else node["default_left"])
+    threshold = np.array([node.get("threshold", np.inf) for node in nodes], float)
     return Tree(
         np.array([node.get("split_feature", 0) for node in nodes]),
-        np.array([node.get("threshold", np.inf) for node in nodes], float),
+        np.where(threshold >= _INFINITY, np.inf, threshold),
         np.array(left),
         np.array(right),
         np.array(missing_left, bool),

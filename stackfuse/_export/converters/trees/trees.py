@@ -1,5 +1,7 @@
 """Decision trees, forests, and gradient boosting over them."""
 
+from dataclasses import replace
+
 import numpy as np
 from keras import ops
 from sklearn.ensemble import (
@@ -18,11 +20,8 @@ from sklearn.tree import (
     ExtraTreeRegressor,
 )
 
-from stackfuse._export.converters.shared.descent import (
-    Tree,
-    as_float32,
-    leaf_values,
-)
+from stackfuse._export.converters.shared.descent import as_float32
+from stackfuse._export.converters.shared.tree_sums import tree_means, tree_sums
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
@@ -36,10 +35,7 @@ from stackfuse._export.graph.convert import (
     once,
     unsupported,
 )
-from stackfuse._export.graph.sums import (
-    mean_over_trees,
-    sum_over_trees,
-)
+from stackfuse._export.graph.trees import Tree
 
 
 def _edges(estimator) -> np.ndarray:
@@ -56,8 +52,7 @@ def _tree_classifier(estimator, x, method):
 @once
 def _tree_values(estimator, x):
     """Return the values of the leaves, shape (batch, n_values)."""
-    trees = [tree_of(estimator.tree_)]
-    return leaf_values(as_float32(x, trees), trees)[:, 0]
+    return _mean_values(x, [tree_of(estimator.tree_)])
 
 
 @converter_for(RandomForestClassifier, ExtraTreesClassifier)
@@ -68,8 +63,11 @@ def _forest_classifier(estimator, x, method):
 @once
 def _forest_values(estimator, x):
     """Return the mean over the trees of the leaves' values, shape (batch, n_values)."""
-    trees = _trees_of(estimator)
-    return mean_over_trees(leaf_values(as_float32(x, trees), trees))
+    return _mean_values(x, _trees_of(estimator))
+
+
+def _mean_values(x, trees: list[Tree]):
+    return tree_means(as_float32(x, trees), trees, trees[0].value.shape[1])
 
 
 @converter_for(DecisionTreeRegressor, ExtraTreeRegressor, edges=_edges)
@@ -93,8 +91,8 @@ def _embedding(estimator, x, method):
     leaves = []
     for tree in _trees_of(estimator):
         number = np.arange(len(tree.left), dtype=float)[:, None]
-        leaves.append(Tree(**{**vars(tree), "value": number}))
-    reached = leaf_values(as_float32(x, leaves), leaves)[:, :, 0]
+        leaves.append(replace(tree, value=number))
+    reached = tree_sums(as_float32(x, leaves), leaves, len(leaves))
     columns = [
         ops.equal(reached[:, k : k + 1], constant(leaves_seen, x))
         for k, leaves_seen in enumerate(estimator.one_hot_encoder_.categories_)
@@ -153,11 +151,10 @@ def _from_probabilities(estimator, values, method: str):
 def _raw_predictions(estimator, x):
     """Return the raw predictions of gradient boosting, shape (batch, n_trees_per_iteration_)."""
     trees = [tree_of(tree.tree_) for tree in estimator.estimators_.ravel()]
+    trees = [replace(tree, value=estimator.learning_rate * tree.value) for tree in trees]
     narrow = as_float32(x, trees)
     start = _initial_prediction(estimator, ops.cast(narrow, x.dtype))
-    values = leaf_values(narrow, trees)
-    values = values * ops.reshape(exact_constants(x, [estimator.learning_rate])[0], (-1, 1, 1))
-    return sum_by_output(start, values)
+    return tree_sums(narrow, trees, start.shape[1], start=start)
 
 
 def _initial_prediction(estimator, x):
@@ -176,24 +173,6 @@ def _initial_prediction(estimator, x):
         return log - ops.mean(log, axis=1, keepdims=True)
     odds = log - ops.log(1 - proba)
     return odds * constant(0.5, x) if estimator.loss == "exponential" else odds
-
-
-def sum_by_output(start, values):
-    """Add each output's trees to its start, in the order of the stages.
-
-    Parameters
-    ----------
-    start : KerasTensor of shape (batch, n_outputs)
-    values : KerasTensor of shape (batch, n_stages * n_outputs, 1)
-        Stage by stage, one tree per output.
-
-    Returns
-    -------
-    raw : KerasTensor of shape (batch, n_outputs)
-    """
-    n_outputs = start.shape[1]
-    by_stage = ops.reshape(values, (-1, values.shape[1] // n_outputs, n_outputs))
-    return sum_over_trees(ops.concatenate([ops.expand_dims(start, 1), by_stage], axis=1))
 
 
 def from_raw_predictions(estimator, raw, method: str, slope: float = 1.0):

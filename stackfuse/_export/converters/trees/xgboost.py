@@ -7,15 +7,10 @@ from keras import ops
 from xgboost import XGBClassifier, XGBModel, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.converters.shared.descent import (
-    Tree,
-    as_float32,
-    leaf_values,
-)
-from stackfuse._export.converters.trees.trees import sum_by_output
+from stackfuse._export.converters.shared.descent import as_float32
+from stackfuse._export.converters.shared.tree_sums import tree_sums
 from stackfuse._export.graph.arithmetic import (
     constant,
-    exact_constants,
     first_largest,
     two_columns,
 )
@@ -23,6 +18,7 @@ from stackfuse._export.graph.convert import (
     converter_for,
     unsupported,
 )
+from stackfuse._export.graph.trees import Tree
 
 #: Regressors' predictions are the sum of the trees, or a function of it.
 _IDENTITY = (
@@ -107,9 +103,9 @@ def _raw_margins(estimator: XGBModel, model: dict, x):
     if not np.isnan(estimator.missing):
         is_missing = ops.equal(x, constant(np.float32(estimator.missing), x))
         x = ops.where(is_missing, constant(np.nan, x), x)
-    values = ops.cast(leaf_values(x, by_stage), "float32")
-    start = np.broadcast_to(_initial_margin(model), len(members))
-    return sum_by_output(exact_constants(values[:, :, 0], start)[0], values)
+    margins = np.broadcast_to(_initial_margin(model), len(members))
+    start = [Tree.of_one_leaf(float(margin)) for margin in margins]
+    return tree_sums(x, [*start, *by_stage], len(start), sums_in="float32")
 
 
 def _last_iteration(estimator: XGBModel) -> int:
