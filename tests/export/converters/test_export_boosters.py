@@ -126,6 +126,17 @@ def test_sums_in_float32_are_equal_to_the_last_bit(diabetes):
     assert_array_equal(got, model.predict(X))
 
 
+@pytest.mark.parametrize("objective", ["binary:hinge", "reg:logistic"])
+@pytest.mark.parametrize("base_score", [None, 0.3])
+def test_other_objectives_of_two_classes(iris, tmp_path, objective, base_score):
+    X, y = iris
+    settings = {} if base_score is None else {"base_score": base_score}
+    model = XGBClassifier(**XGB, objective=objective, **settings).fit(X, (y == 1).astype(int))
+    assert_parity([model], X, tmp_path / "two.keras", 3e-7)
+    stack = sf.StackingClassifier([("xgb", model)], cv=2, random_state=0).fit(X, y == 1)
+    assert sf.export(stack, tmp_path / "stack.onnx", verify=X).max_difference < 1e-6
+
+
 @pytest.mark.parametrize("booster", ["xgboost", "lightgbm", "catboost"])
 def test_rows_on_the_thresholds(iris, booster):
     X, y = iris
@@ -182,7 +193,7 @@ def test_stacks_of_boosters(iris, tmp_path):
     ("model", "message"),
     [
         (XGBClassifier(**XGB, booster="dart", rate_drop=0.5), "XGBClassifier.*(dart|rate_drop)"),
-        (XGBClassifier(**XGB, objective="binary:hinge"), "objective='binary:hinge'"),
+        (XGBClassifier(**XGB, objective="binary:logitraw"), "objective='binary:logitraw'"),
         (LGBMClassifier(**LGBM, zero_as_missing=True), "zero_as_missing=True"),
         (LGBMClassifier(**LGBM, linear_tree=True), "linear_tree=True"),
         (CatBoostClassifier(**CAT, loss_function="Focal:focal_alpha=0.5;focal_gamma=1"), "Focal"),

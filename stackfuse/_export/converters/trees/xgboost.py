@@ -30,6 +30,9 @@ _IDENTITY = (
 )
 _EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie")
 
+#: Classifiers' objectives of two classes.
+_BINARY = ("binary:logistic", "reg:logistic", "binary:hinge")
+
 
 @converter_for(XGBRegressor, XGBRFRegressor)
 def _regressor(estimator, x, method):
@@ -52,8 +55,11 @@ def _classifier(estimator, x, method):
     model = _read_model(estimator)
     objective = model["objective"]["name"]
     margin = _raw_margins(estimator, model, x)
-    if objective == "binary:logistic" and margin.shape[1] == 1:
-        proba = _sigmoid(margin)
+    if objective in _BINARY and margin.shape[1] == 1:
+        if objective == "binary:hinge":  # it gives labels for probabilities
+            proba = ops.cast(ops.greater(margin, constant(0.0, margin)), margin.dtype)
+        else:
+            proba = _sigmoid(margin)
         if method == "label":
             return ops.cast(ops.greater(proba[:, 0], constant(0.5, proba)), "int64")
         return ops.cast(two_columns(proba), x.dtype)
@@ -80,7 +86,7 @@ def _read_model(estimator: XGBModel) -> dict:
     is_classifier = isinstance(estimator, XGBClassifier)
     known = (*_IDENTITY, *_EXPONENTIAL, "reg:logistic")
     if is_classifier:
-        known = ("binary:logistic", "multi:softprob", "multi:softmax")
+        known = (*_BINARY, "multi:softprob", "multi:softmax")
     several = is_classifier and int(learner["learner_model_param"]["num_target"]) > 1
     if objective not in known or several:
         what = "several targets" if several else f"objective={objective!r}"
