@@ -17,6 +17,7 @@ from stackfuse._fusion.inputs import (
 from stackfuse._fusion.meaning import (
     MemberOutput,
     bring_to_one_scale,
+    marked,
     member_output,
 )
 from stackfuse._fusion.members import (
@@ -29,11 +30,11 @@ from stackfuse._fusion.shapes import (
     cast_to_one_dtype,
     check_shapes,
 )
-from stackfuse._fusion.strategies import FUSIONS, Fusion
-from stackfuse._keras import copies
+from stackfuse._fusion.strategies import FIXED, FUSIONS, Fusion
+from stackfuse._keras import copies, private
 
 #: The strategies for `how`; "dense" is missing, since it is concat with a head.
-_HOWS = [name for name in FUSIONS if name != "dense"]
+_STRATEGIES = {name: fusion for name, fusion in {**FUSIONS, **FIXED}.items() if name != "dense"}
 
 
 def fuse(
@@ -48,6 +49,7 @@ def fuse(
     weights: Sequence[float] | str | None = None,
     context: str | None = None,
     trainable: bool = False,
+    name: str | None = None,
 ) -> Any:
     """Join trained Keras models into one Keras model.
 
@@ -61,11 +63,12 @@ def fuse(
         optimizer and the metrics that it was compiled with.
     how : str or callable, default="concat"
         How the models' outputs are combined:
-        "concat" side by side; "add", "average", "multiply", "maximum"; "weighted" a convex
-        combination; "geometric" the log-linear pool; "attention" and "gated" weigh the models
-        row by row; "bilinear" the products of all pairs of columns. A strategy of your own is a
-        function from the list of the outputs' tensors to one tensor, made of stock layers and
-        ``keras.ops``; it has to know the meaning of the outputs itself.
+        "concat" side by side; "add", "average", "median", "multiply", "maximum"; "vote" the share
+        of the models that choose a class; "weighted" a convex combination; "geometric" the
+        log-linear pool; "attention" and "gated" weigh the models row by row; "bilinear" the
+        products of all pairs of columns. A strategy of your own is a function from the list of
+        the outputs' tensors to one tensor, made of stock layers and ``keras.ops``; it has to know
+        the meaning of the outputs itself.
     layer : int, str, None or list of these, default=None
         Which outputs are joined: the models', or those of a layer by its place in ``model.layers``
         (-2 is the last but one) or by its name. A list has one entry per model.
@@ -76,10 +79,10 @@ def fuse(
     inputs : {"auto", "shared", "separate"} or dict, default="auto"
         "separate" gives every input of every model its own input of the joined model. "shared"
         makes one input for all models; several inputs are matched by name, or else by their order.
-        "auto" shares inputs of equal shape, dtype and name (names that Keras made up count as
-        equal), unless one model has two of them. A dict names the inputs and lists their readers,
-        ``{"x": [0, 1], "image": [(2, "pixels")]}``: a reader is the number of a model, or a pair
-        of this number and the name of its input if the model has several.
+        "auto" shares inputs of equal shape, dtype and name (names that Keras made up, and "x",
+        count as equal), unless one model has two of them. A dict names the inputs and lists their
+        readers, ``{"x": [0, 1], "image": [(2, "pixels")]}``: a reader is the number of a model,
+        or a pair of this number and the name of its input if the model has several.
     kinds : str or list of str, default=None
         What the outputs are: "probability" ("sigmoid" of labels, "softmax" of classes), "logits",
         "regression" or "features". None reads it from the last activation and the loss.
@@ -96,11 +99,15 @@ def fuse(
         By default the models are frozen: their weights stay, batch normalisation uses its moving
         statistics, dropout and noise are off, also with ``training=True``. With True the models
         can be trained on; layers that were frozen stay frozen.
+    name : str, default=None
+        Of the joined model; by default "joined", "joined_1" and so on, as Keras counts names.
 
     Returns
     -------
     joined : keras.Model
-        Not compiled. Its output is float32, or float64 if a model's is.
+        Not compiled. Its output is float32, or float64 if a model's is. Where the models' outputs
+        have a meaning that the strategy keeps, the last layer's name tells it: the joined model
+        can be joined again.
 
     Raises
     ------
@@ -143,16 +150,17 @@ def fuse(
     options = _strategy_options(how, weights, context, sources, parts)
     y = _apply_head(_join_outputs(parts, how, options, has_head=head is not None), head)
     x = [source.tensor for source in sources]
-    joined = keras.Model(x[0] if len(x) == 1 else x, y, name="joined")
+    name = private.next_name("joined") if name is None else name
+    joined = keras.Model(x[0] if len(x) == 1 else x, y, name=name)
     copies.refuse_unsafe(joined)
     return joined
 
 
 def _check_how(how: str | Fusion, weights: Any, context: Any) -> None:
-    if how not in _HOWS and (not callable(how) or isinstance(how, type)):
+    if how not in [*_STRATEGIES] and (not callable(how) or isinstance(how, type)):
         raise ValueError(
-            f"how must be {messages.listed(_HOWS)}, or a function, got {how!r}."
-            f"{messages.did_you_mean(str(how), _HOWS)}"
+            f"how must be {messages.listed([*_STRATEGIES])}, or a function, got {how!r}."
+            f"{messages.did_you_mean(str(how), [*_STRATEGIES])}"
         )
     if weights is not None and how not in ("weighted", "geometric"):
         raise ValueError(f"weights belong to how='weighted' or 'geometric', got how={how!r}.")
@@ -198,12 +206,20 @@ def _join_outputs(
     """Join the outputs by a strategy, after bringing them to one scale if it combines values."""
     if not isinstance(how, str):
         return _check_tensors(how([part.tensor for part in parts]), "how")
-    strategy = FUSIONS[how]
+    strategy = _STRATEGIES[how]
     if how in SIDE_BY_SIDE:
         check_shapes(parts, how)
         return strategy([part.tensor for part in parts])
     parts = bring_to_one_scale(parts, how)
     check_shapes(parts, how)
+    y = _combine(strategy, parts, how, options, has_head=has_head)
+    return y if has_head else marked(y, parts[0].kind, parts[0].link)
+
+
+def _combine(
+    strategy: Callable, parts: list[MemberOutput], how: str, options: dict, *, has_head: bool
+):
+    """Join outputs of one kind and on one scale by a strategy that combines values."""
     tensors = [part.tensor for part in parts]
     if parts[0].kind != "probability":
         return strategy(tensors, **options)
@@ -212,10 +228,12 @@ def _join_outputs(
             f"how='add' of {len(parts)} probabilities sums to {len(parts)}, which is no "
             "probability: use how='average'."
         )
+    if how == "vote":
+        return strategy(tensors, labels=parts[0].link == "sigmoid")
     if how in ("multiply", "geometric"):
         return _join_distributions(strategy, tensors, parts[0].link, {**options, "normalize": True})
     y = strategy(tensors, **options)
-    if how == "maximum" and parts[0].link == "softmax":
+    if how in ("maximum", "median") and parts[0].link == "softmax":
         return y / ops.sum(y, axis=-1, keepdims=True)
     return y
 

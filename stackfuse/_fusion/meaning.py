@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from keras import ops
+from keras import layers, ops
 
 from stackfuse._core import messages
 from stackfuse._fusion.members import Member
@@ -31,6 +31,16 @@ _REGRESSION = {
     "meansquarederror",
     "meansquaredlogarithmicerror",
     "poisson",
+}
+
+
+#: Names of the last layer of a joined model, which tell what its outputs are, and their meanings.
+_MARKS: dict[str, tuple[str, Link | None]] = {
+    "joined_softmax": ("probability", "softmax"),
+    "joined_sigmoid": ("probability", "sigmoid"),
+    "joined_softmax_logits": ("logits", "softmax"),
+    "joined_sigmoid_logits": ("logits", "sigmoid"),
+    "joined_regression": ("regression", None),
 }
 
 
@@ -139,6 +149,9 @@ def _read_meaning(member: Member, tensor: Any, family: str | None) -> dict[str, 
     activation, loss, width = member.activation, member.loss, tensor.shape[-1]
     if member.inner:
         return {"kind": "features"}
+    if member.last_layer in _MARKS:
+        kind, link = _MARKS[member.last_layer]
+        return {"kind": kind, "link": link}
     if "float" not in tensor.dtype:
         return {"reason": f"it is of dtype {tensor.dtype}"}
     ends = {None: "its last activation cannot be read", "linear": "it ends without an activation"}
@@ -167,6 +180,12 @@ def _read_meaning(member: Member, tensor: Any, family: str | None) -> dict[str, 
     if loss is None and activation not in ("linear", None):
         return {"kind": "features"}
     return reason
+
+
+def marked(tensor, kind: str | None, link: Link | None):
+    """Return a tensor after a layer whose name says what it means, for who joins it again."""
+    names = [name for name, meaning in _MARKS.items() if meaning == (kind, link)]
+    return layers.Identity(name=names[0], dtype=tensor.dtype)(tensor) if names else tensor
 
 
 def bring_to_one_scale(parts: list[MemberOutput], how: str) -> list[MemberOutput]:
@@ -199,14 +218,14 @@ def bring_to_one_scale(parts: list[MemberOutput], how: str) -> list[MemberOutput
                 "how='concat' with a head, or declare with kinds= what they are."
             )
     if not first.is_of_classes:
-        if how == "geometric":
+        if how in ("geometric", "vote"):
+            what = "is a mean of probabilities" if how == "geometric" else "is a choice of classes"
             raise ValueError(
-                f"how='geometric' is a mean of probabilities, but {first.summary()}, which may be "
-                "negative. Use how='multiply' or 'average'."
+                f"how={how!r} {what}, but {first.summary()}. Use how='average' or 'median'."
             )
         return parts
     given = parts
-    if how in ("multiply", "geometric") or len({(p.kind, p.link) for p in parts}) > 1:
+    if how in ("multiply", "geometric", "vote") or len({(p.kind, p.link) for p in parts}) > 1:
         parts = [_as_probability(part) for part in parts]
     if len({part.link for part in parts}) > 1:
         parts = [_as_two_classes(part) for part in parts]

@@ -20,7 +20,7 @@ from stackfuse._keras import (
     architecture,
     copies,
     input_structure,
-    load_uncompiled,
+    loading,
     private,
 )
 
@@ -36,7 +36,7 @@ class Port:
     name : str
         Its name in the model.
     named : bool
-        Whether a person chose the name; Keras makes up a name for an input without one.
+        Whether a person chose the name; Keras and :func:`fuse` make up names.
     shape : tuple of int or None
         Of one row.
     dtype : str
@@ -67,6 +67,8 @@ class Member:
         The loss that the output was trained with, if it is known.
     inner : bool
         Whether the output comes from a layer inside the model.
+    last_layer : str, default=""
+        The name of the layer that the output comes from, if it is known.
     """
 
     label: str
@@ -75,6 +77,7 @@ class Member:
     activation: str | None
     loss: Any
     inner: bool
+    last_layer: str = ""
 
     def __call__(self, tensors: list):
         """Return the output for tensors in the order of the ports."""
@@ -174,7 +177,8 @@ def _read_member(number: int, source: Any, layer: int | str | None, trainable: b
         part = keras.Model(input_structure(model), tensor, trainable=model.trainable)
         part.name = model.name
         model = part
-    return Member(label, model, ports, architecture.activation_of(tensor), loss, inner)
+    last = private.history_of(tensor)[0].name
+    return Member(label, model, ports, architecture.activation_of(tensor), loss, inner, last)
 
 
 def _load_model(path: Path, place: str) -> tuple[Any, Any]:
@@ -186,8 +190,9 @@ def _load_model(path: Path, place: str) -> tuple[Any, Any]:
             f"{place} must be a path to a .keras or .h5 file, got {str(path)!r}. Of a SavedModel "
             "Keras keeps no layers: save the model again with model.save('model.keras')."
         )
+    loading.refuse_weights(path)
     try:
-        model = load_uncompiled(path)
+        model = loading.load_uncompiled(path)
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise NotConvertible(
             f"{place}: {str(path)!r} cannot be loaded: {errors.message_of(error)} If the model has "
@@ -272,7 +277,7 @@ def _ports(model, label: str) -> list[Port]:
         Port(
             f"input {tensor.name!r} of {label}" if several else f"the input of {label}",
             tensor.name,
-            not _is_named_by_keras(tensor.name, model),
+            not _is_made_up(tensor.name, model),
             tuple(tensor.shape[1:]),
             tensor.dtype,
             bool(tensor.sparse),
@@ -292,10 +297,13 @@ def _port_of_subclassed(model, label: str) -> Port:
     return Port(f"the input of {label}", "x", False, tuple(shape[1:]), model.input_dtype)
 
 
-def _is_named_by_keras(name: str, model) -> bool:
-    """Whether Keras made up an input's name: ``input_1``, ``keras_tensor_7``, ``dense_input``."""
+def _is_made_up(name: str, model) -> bool:
+    """Whether nobody chose an input's name: ``input_1``, ``keras_tensor_7``, ``dense_input``.
+
+    Neither is ``x``, the input of a joined model.
+    """
     stem = name.rstrip("0123456789").rstrip("_")
-    if stem in ("input", "input_layer", "keras_tensor"):
+    if name == "x" or stem in ("input", "input_layer", "keras_tensor"):
         return True
     return name.endswith("_input") and any(
         layer.name == name.removesuffix("_input") for layer in model.layers

@@ -252,6 +252,59 @@ def bilinear(tensors: list):
     return concat(products)
 
 
+def median(tensors: list):
+    """Return the median: ``np.median(tensors, axis=0)``.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+    """
+    numbers = list(tensors)
+    # A sorting network: not every runtime loads the graph of a sort.
+    for round_ in range(len(numbers)):
+        for k in range(round_ % 2, len(numbers) - 1, 2):
+            low, high = numbers[k], numbers[k + 1]
+            numbers[k], numbers[k + 1] = ops.minimum(low, high), ops.maximum(low, high)
+    middle = len(numbers) // 2
+    if len(numbers) % 2:
+        return numbers[middle]
+    return average(numbers[middle - 1 : middle + 1])
+
+
+def vote(tensors: list, *, labels: bool = False):
+    """Return the share of the models that vote for each class.
+
+    Parameters
+    ----------
+    tensors : list of tensors of shape (batch, ..., width)
+        Probabilities over the last axis.
+    labels : bool, default=False
+        Whether each column is a label of its own, voted for above 1/2. By default every model votes
+        for its most probable class, the first of equals.
+
+    Returns
+    -------
+    tensor of shape (batch, ..., width)
+    """
+    return average([_ballot(tensor, labels) for tensor in tensors])
+
+
+def _ballot(tensor, labels: bool):
+    """Return 1 for the class that a model votes for, 0 for the others."""
+    if labels:
+        return ops.cast(ops.greater(tensor, np.full(1, 0.5, tensor.dtype)), tensor.dtype)
+    width = tensor.shape[-1]
+    numbers = np.arange(width, dtype=tensor.dtype)
+    largest = ops.equal(tensor, ops.max(tensor, axis=-1, keepdims=True))
+    places = ops.where(largest, numbers, np.full(width, width, tensor.dtype))
+    first = ops.min(places, axis=-1, keepdims=True)
+    return ops.cast(ops.equal(places, first), tensor.dtype)
+
+
 FUSIONS: dict[str, Callable] = {
     "dense": dense,
     "concat": concat,
@@ -265,6 +318,9 @@ FUSIONS: dict[str, Callable] = {
     "gated": gated,
     "bilinear": bilinear,
 }
+
+#: Strategies for trained models alone: nothing can be learnt through votes, and little by a median.
+FIXED: dict[str, Callable] = {"median": median, "vote": vote}
 
 
 def fusion_named(name: str, parameter: str = "fusion") -> Callable:

@@ -4,6 +4,7 @@ from stackfuse._keras import (
     architecture,
     copies,
     indices,
+    loading,
     losses,
     own_code,
     penultimate,
@@ -11,7 +12,6 @@ from stackfuse._keras import (
     several_outputs,
 )
 from stackfuse._keras.checks import check_network
-from stackfuse._keras.loading import load_uncompiled
 from stackfuse._keras.rows import Rows, input_structure
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "copies",
     "indices",
     "input_structure",
-    "load_uncompiled",
+    "loading",
     "losses",
     "own_code",
     "penultimate",

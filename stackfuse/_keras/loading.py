@@ -40,6 +40,7 @@ def load_uncompiled(path: Path) -> Any:
     Exception
         Whatever Keras raises of a file that it cannot load.
     """
+    refuse_weights(path)
     if path.suffix not in (".h5", ".hdf5") or not _is_of_keras_2(path):
         return keras.models.load_model(path, compile=False, safe_mode=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -47,6 +48,16 @@ def load_uncompiled(path: Path) -> Any:
         shutil.copyfile(path, copy)
         _modernise(copy)
         return keras.models.load_model(copy, compile=False, safe_mode=True)
+
+
+def refuse_weights(path: Path) -> None:
+    """Raise if the name of a file says that it holds the weights of a model, but no model."""
+    if path.name.endswith(".weights.h5"):
+        raise ValueError(
+            f"{str(path)!r} holds weights alone, and no model: build the model, call "
+            "model.load_weights(path), and pass the model; or save it with "
+            "model.save('model.keras')."
+        )
 
 
 def _is_of_keras_2(path: Path) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras.src.backend.common import global_state
 from keras.src.random import seed_generator
+from keras.src.utils import naming
 from tensorflow.python.framework import op_def_registry
 
 #: Where Keras keeps the counters behind the names that it makes up.
@@ -130,6 +131,11 @@ def without_array_warnings() -> Iterator[None]:
             "ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning
         )
         yield
+
+
+def next_name(prefix: str) -> str:
+    """Return the next of the names that Keras makes up: prefix, prefix_1, prefix_2, ..."""
+    return naming.auto_name(prefix)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from stackfuse._core import sklearn_private
-from stackfuse._keras import load_uncompiled, own_code
+from stackfuse._keras import loading, own_code
 from stackfuse._networks.builder import Builder, ignore_unbuilt_optimizers
 from stackfuse._networks.parameters import (
     BARE,
@@ -92,7 +92,7 @@ class KerasBuilder(Builder):
                 return own_code.deep_copy(model), False
         if isinstance(model, str | os.PathLike):
             if str(model).endswith((".h5", ".hdf5")):
-                return load_uncompiled(Path(model)), False
+                return loading.load_uncompiled(Path(model)), False
             # Without epochs the optimizer is not used.
             with ignore_unbuilt_optimizers() if self.owner.epochs == 0 else nullcontext():
                 return keras.models.load_model(model), False
