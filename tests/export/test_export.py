@@ -331,6 +331,7 @@ def test_what_label_and_probabilities_have_in_common_is_in_the_graph_once(iris, 
     forest = RandomForestClassifier(5, random_state=0).fit(X, y)
     n_nodes = sum(tree.tree_.node_count for tree in forest.estimators_)
     sizes = [int(np.prod(w.shape)) for w in sf.to_keras(forest).weights]
-    assert sum(sizes) == n_nodes * (3 + 3) + 3  # feature, threshold, child; classes; their divisor
+    assert len(sizes) == 4  # the first levels, the walk, the classes and their divisor, each once
+    assert sum(sizes) < 1.1 * n_nodes * (3 + 3)  # feature, threshold, child; classes
     networks = [layer for layer in sf.to_keras(stack).layers if isinstance(layer, keras.Model)]
     assert len(networks) == 2

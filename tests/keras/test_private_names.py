@@ -4,6 +4,7 @@ A test that fails names the part of stackfuse that breaks.
 """
 
 import copy
+import random
 import warnings
 from collections import defaultdict
 from types import FunctionType
@@ -168,6 +169,23 @@ def names_anew():
     assert keras.layers.Dense(1).name == f"dense_{before + 1}"
 
 
+def next_name():
+    with private.names_anew(defaultdict(int)):
+        assert [private.next_name("joined") for _ in range(2)] == ["joined", "joined_1"]
+
+
+def seeds_from():
+    import keras
+
+    def drawn(seed):
+        with private.seeds_from(random.Random(seed)):
+            return keras.initializers.GlorotUniform().seed
+
+    state = random.getstate()
+    assert drawn(0) == drawn(0) != drawn(1)
+    assert random.getstate() == state
+
+
 def without_array_warnings():
     import keras
 
@@ -240,6 +258,8 @@ BREAKS = {
     exempt_weights: "shared programs would decay weights that the user exempted",
     knows_exempt_weights: "a copied optimizer would decay weights that the user exempted",
     names_anew: "equal calls would build networks of other names, and TensorFlow's memory grows",
+    next_name: "joined models would all have one name",
+    seeds_from: "exports would change what other threads draw, or what is drawn after them",
     without_array_warnings: "pickles and exports would warn of what Keras does with numpy 2",
     definition_of: "training side by side: operations with side effects would go unseen",
     dropout: "exports and fused models: attention would drop at random with training=True",
