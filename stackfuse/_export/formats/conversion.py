@@ -34,11 +34,18 @@ def refusal_message(title: str, error: Exception) -> str:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Silence the warnings of a converter, and keep it from setting up logging."""
-    ignored = logging.NullHandler()
+    ignored, thread = logging.NullHandler(), threading.get_ident()
+
+    def is_of_others(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    tensorflow = logging.getLogger("tensorflow")
     logging.root.addHandler(ignored)
+    tensorflow.addFilter(is_of_others)
     try:
         with _converting, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        tensorflow.removeFilter(is_of_others)
         logging.root.removeHandler(ignored)

@@ -174,3 +174,9 @@ def test_strings_that_reach_a_model_are_refused(tmp_path):
     broken = make_pipeline(model[0], model[-1])
     with pytest.raises(sf.NotConvertible, match="'remainder__port' holds strings"):
         sf.export(broken, tmp_path / "broken.keras", verify=PLAIN)
+
+
+def test_the_converter_of_onnx_says_nothing_of_tables_of_words(tmp_path, capfd, caplog):
+    encoder = OneHotEncoder(sparse_output=False).fit(PLAIN[["port"]])
+    sf.export(encoder, tmp_path / "encoder.onnx", verify=PLAIN[["port"]])
+    assert "serializing" not in capfd.readouterr().err + caplog.text
