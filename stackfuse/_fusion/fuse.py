@@ -157,10 +157,11 @@ def fuse(
 
 
 def _check_how(how: str | Fusion, weights: Any, context: Any) -> None:
-    if how not in [*_STRATEGIES] and (not callable(how) or isinstance(how, type)):
+    known = [*_STRATEGIES]
+    if how not in known and (not callable(how) or isinstance(how, type)):
         raise ValueError(
-            f"how must be {messages.listed([*_STRATEGIES])}, or a function, got {how!r}."
-            f"{messages.did_you_mean(str(how), [*_STRATEGIES])}"
+            f"how must be {messages.listed(known)}, or a function, got {how!r}."
+            f"{messages.did_you_mean(str(how), known)}"
         )
     if weights is not None and how not in ("weighted", "geometric"):
         raise ValueError(f"weights belong to how='weighted' or 'geometric', got how={how!r}.")

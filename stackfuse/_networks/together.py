@@ -29,6 +29,10 @@ def asked_together(networks: Sequence[tuple[Any, str]], X) -> Iterator[None]:
     X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
         Must not be changed within.
     """
+    shape = tuple(getattr(X, "shape", ())) or (0,)
+    if shape[0] > prediction.FEW_ROWS:  # each network checks X when it is asked
+        yield
+        return
     asked = [(network, WHAT.get(method, "predict")) for network, method in networks]
     results = prediction.predict_together([network._question(X, what) for network, what in asked])
     answers = {(id(n), what): y for (n, what), y in zip(asked, results) if y is not None}

@@ -191,6 +191,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         """
         for name in self.FITTED:
             self.__dict__.pop(name, None)
+        X = multi_input.rows_given(X)
         of_bases = {*self.FITTED, "_label_encoder"} - {"final_estimator_", "_sketch"}
         for name in of_bases & {*vars(fitted)}:
             setattr(self, name, getattr(fitted, name))
@@ -198,7 +199,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.failures_ = dict(fitted.failures_)
         context = sklearn_private.callback_context(self, 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=fitted.oof_.y)
-        self._fit_final(multi_input.rows_given(X), self._route_to_final(fit_params), context)
+        self._fit_final(X, self._route_to_final(fit_params), context)
         # A meta-learner that sees columns of X may hold words of theirs.
         passes = self._passes_through()
         self._sketch = sketch_of(X, held_by(self)) if passes else fitted._sketch

@@ -25,7 +25,7 @@ PREDICT_ROWS = 8192
 _PREDICT_BYTES = 2**23
 
 
-_LEAST_ROWS = 32
+FEW_ROWS = 32
 
 
 #: The functions of several networks as one, by these functions.
@@ -94,7 +94,7 @@ def predict_together(questions: Sequence[Question]) -> list:
         share no program with others of their architecture.
     """
     refuse_fork()
-    few = [q for q in questions if len(q.x) <= min(_LEAST_ROWS, q.batch_size or _LEAST_ROWS)]
+    few = [q for q in questions if len(q.x) <= min(FEW_ROWS, q.batch_size or FEW_ROWS)]
     found = [(q, finished_model(q.model, q.finish, q.name, q.of)) for q in few]
     together = [(q, f) for q, f in found if isinstance(f, _Finished) and f.can_be_joined]
     if len(together) < 2:
@@ -108,6 +108,7 @@ def predict_together(questions: Sequence[Question]) -> list:
     return [answers.get(id(question)) for question in questions]
 
 
+#: What the handle of a variable is as an argument.
 _HANDLE = tf.TensorSpec((), tf.resource)
 
 
@@ -130,7 +131,7 @@ def _join(functions: tuple[CompiledFunction, ...]) -> Callable:
 
 
 def rows_per_call(x: Rows) -> int:
-    if len(x) <= _LEAST_ROWS:
+    if len(x) <= FEW_ROWS:
         return PREDICT_ROWS
     return rows_at_once(x.bytes_per_row)
 
@@ -138,7 +139,7 @@ def rows_per_call(x: Rows) -> int:
 def rows_at_once(bytes_per_row: int) -> int:
     """Return the number of rows that one call of a compiled prediction takes."""
     fitting = _PREDICT_BYTES // max(1, bytes_per_row)
-    return min(PREDICT_ROWS, max(_LEAST_ROWS, fitting))
+    return min(PREDICT_ROWS, max(FEW_ROWS, fitting))
 
 
 def finished_model(model, finish: Callable, name: str, of: Callable = all_of) -> Callable:

@@ -172,21 +172,21 @@ class CompiledFunction:
         # As in Keras' own steps, the code of the user's own layers is not rewritten.
         self._graph = tf.function(function, autograph=False).get_concrete_function(*like)
         self._dtypes = [tensor.dtype for tensor in self._graph.outputs]
+        self._structure: Any = self._graph.structured_outputs
+        parts = self._structure if isinstance(self._structure, list) else [None]
+        self._is_list = all(isinstance(part, tf.Tensor) for part in parts)
 
     def __call__(self, *args):
         flat = [a.handle if isinstance(a, tf.Variable) else a for a in tf.nest.flatten(args)]
         results = tf.raw_ops.StatefulPartitionedCall(
             args=[*flat, *self._graph.captured_inputs], Tout=self._dtypes, f=self._graph
         )
-        return self._in_structure(results)
-
-    def _in_structure(self, results: list) -> Any:
-        structure = self._graph.structured_outputs
-        if isinstance(structure, tf.Tensor):
+        # Packing takes nearly as long as a small network.
+        if isinstance(self._structure, tf.Tensor):
             return results[0]
-        if isinstance(structure, list) and len(structure) == len(results):  # of tensors alone
+        if self._is_list:
             return results
-        return tf.nest.pack_sequence_as(structure, results)
+        return tf.nest.pack_sequence_as(self._structure, results)
 
 
 def _compiled_for_each_shape(function: Callable, *like) -> Callable:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._export.graph.trees import Tree, TreeSums
+from stackfuse._export.graph.trees import Tree, TreeSums, rounded_down
 
 #: The version of ``ai.onnx.ml`` with the operator.
 ML_OPSET = 5
@@ -177,15 +177,3 @@ def _tables_of(trees: tuple[Tree, ...]) -> Iterator[dict[str, np.ndarray]]:
         }
         n_nodes += len(threshold)
         n_leaves += int(np.sum(is_leaf))
-
-
-def rounded_down(thresholds: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return the largest numbers of a dtype that are not above the thresholds.
-
-    They split the numbers of the dtype in the same places.
-    """
-    with np.errstate(over="ignore"):
-        rounded = thresholds.astype(dtype)
-    above = rounded > thresholds
-    rounded[above] = np.nextafter(rounded[above], np.array(-np.inf, dtype))
-    return rounded

@@ -42,6 +42,18 @@ class Tree:
         return node
 
 
+def rounded_down(thresholds: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the largest numbers of a dtype that are not above the thresholds.
+
+    They split the numbers of the dtype in the same places.
+    """
+    with np.errstate(over="ignore"):
+        rounded = thresholds.astype(dtype)
+    above = rounded > thresholds
+    rounded[above] = np.nextafter(rounded[above], np.array(-np.inf, dtype))
+    return rounded
+
+
 class TreeSums(keras.layers.Layer):
     """The sums over the values of trees as one operation.
 

@@ -30,7 +30,7 @@ from stackfuse._export.graph.arithmetic import (
     table,
 )
 from stackfuse._export.graph.build import current_build
-from stackfuse._export.graph.trees import Tree
+from stackfuse._export.graph.trees import Tree, rounded_down
 
 #: The most levels that are computed as complete trees.
 _MAX_LEVELS = 3
@@ -262,13 +262,8 @@ def _depth(tree: Tree) -> int:
 
 
 def _threshold_in(dtype: np.dtype, threshold: np.ndarray) -> np.ndarray:
-    """Return thresholds that split the numbers of a dtype exactly as those in float64 do.
-
-    The largest number of the dtype that is not above the threshold splits it in the same place.
-    """
+    """Return finite thresholds that split the numbers of a dtype exactly as those in float64 do."""
     limits = np.finfo(dtype)
-    rounded = np.clip(threshold, limits.min, limits.max).astype(dtype)
-    above = rounded > threshold
-    rounded[above] = np.nextafter(rounded[above], np.array(-np.inf, dtype))
+    rounded = rounded_down(np.clip(threshold, limits.min, limits.max), dtype)
     # TensorFlow treats denormal numbers as 0, and 0 must stay above a negative threshold.
     return np.where((rounded < 0) & (rounded > -limits.tiny), -limits.tiny, rounded)
