@@ -1,16 +1,17 @@
 """Stacks drawn at random from a seed: each exports and agrees with itself, or is refused.
 
-Run as a script, ``python tests/random_stacks.py [n_stacks] [first_seed]``, it tries many and prints
-what became of them.
+Run as a script, ``python -m tests.support.random_stacks [n_stacks] [first_seed] [--ending .onnx]``,
+it tries many and prints what became of them.
 """
 
+import argparse
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -736,8 +737,15 @@ def compare_one_by_one(stack, rows, graph, tolerance: float) -> None:
             assert_allclose(got, wanted, rtol=tolerance, atol=tolerance * np.abs(wanted).max())
 
 
-def tally(n_stacks: int, first: int = 0) -> tuple[int, str]:
+def tally(n_stacks: int, first: int = 0, ending: str | None = None) -> tuple[int, str]:
     """Try many stacks.
+
+    Parameters
+    ----------
+    n_stacks, first : int
+        How many seeds, and the first of them.
+    ending : str, default=None
+        Of the file that every stack is exported to. By default some are, to a drawn format.
 
     Returns
     -------
@@ -753,6 +761,8 @@ def tally(n_stacks: int, first: int = 0) -> tuple[int, str]:
     started = time.perf_counter()
     for seed in range(first, first + n_stacks):
         drawn = draw(seed)
+        if ending is not None:
+            drawn = replace(drawn, ending=ending)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 outcome = outcome_of(drawn, Path(folder))
@@ -776,6 +786,10 @@ def tally(n_stacks: int, first: int = 0) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    n_wrong, text = tally(*map(int, sys.argv[1:] or ["500"]))
+    parser = argparse.ArgumentParser(description="Try random stacks.")
+    parser.add_argument("n_stacks", type=int, nargs="?", default=500)
+    parser.add_argument("first", type=int, nargs="?", default=0)
+    parser.add_argument("--ending", help="export every stack to this format, for example .onnx")
+    n_wrong, text = tally(**vars(parser.parse_args()))
     sys.stdout.write(f"{text}\n")
     sys.exit(min(n_wrong, 1))
