@@ -259,7 +259,8 @@ def _target(choice: Draw, task: str, X) -> np.ndarray:
     numbers = X
     if isinstance(X, pd.DataFrame):
         ages = X["age"].fillna(25).to_numpy()
-        numbers = np.column_stack([ages - 30, X["fare"], (X.iloc[:, 2] == "S") * 9.0])
+        third = X.iloc[:, 2] if X.shape[1] > 2 else X["fare"]
+        numbers = np.column_stack([ages - 30, X["fare"], (third == "S") * 9.0])
     numbers = (numbers - numbers.mean(axis=0)) / np.maximum(numbers.std(axis=0), 1e-9)
     random = choice.random
     n_outputs = {"multiclass": 3, "multilabel": 3, "multioutput": 2}.get(task, 1)
