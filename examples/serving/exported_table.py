@@ -47,7 +47,8 @@ class ExportedTable:
         if self._is_matrix:
             (width,) = shapes[0]
             names = description["feature_names"] or [f"x{k}" for k in range(width)]
-            self.columns: dict[str, str] = dict.fromkeys(names, self._inputs["x"]["dtype"])
+            dtype: str = self._inputs["x"]["dtype"]
+            self.columns = dict.fromkeys(names, dtype)
         else:
             self.columns = {str(i["column"]): i["dtype"] for i in self._inputs.values()}
 

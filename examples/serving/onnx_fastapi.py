@@ -7,7 +7,9 @@ import os
 from typing import Annotated, Any
 
 from exported_table import ExportedTable
-from fastapi import Body, FastAPI
+from fastapi import Body, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 #: Rows that one request may hold.
@@ -27,6 +29,12 @@ def create_app() -> FastAPI:
     ) -> list[dict[str, Any]]:
         records = [row.model_dump(by_alias=True) for row in rows]
         return table.answers({name: [record[name] for record in records] for name in table.columns})
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
+        # Without the values that were sent: NaN, which Python's JSON has, cannot be sent back.
+        wrong = [{key: found[key] for key in ("type", "loc", "msg")} for found in error.errors()]
+        return JSONResponse({"detail": wrong}, 422)
 
     return app
 

@@ -71,8 +71,8 @@ def stack():
     categories = ColumnTransformer(
         [("words", OrdinalEncoder(**unknown), WORDS), ("numbers", "passthrough", NUMBERS)]
     )
-    boosting = HistGradientBoostingClassifier(max_iter=5, categorical_features=[0, 1])
-    forest = RandomForestClassifier(10, max_depth=5, random_state=0)
+    boosting = HistGradientBoostingClassifier(max_iter=3, categorical_features=[0, 1])
+    forest = RandomForestClassifier(5, max_depth=4, random_state=0)
     net = sf.KerasClassifier(network, epochs=3, random_state=0)
     bases = [
         ("net", make_pipeline(encoded(), net)),
@@ -109,7 +109,8 @@ def exported(stack, tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(exported, tmp_path) -> Path:
     """Return a folder with the file and the examples, where the page's code runs."""
-    shutil.copytree(EXAMPLES, tmp_path / "served")
+    unpacked = shutil.ignore_patterns("node_modules", "__pycache__")
+    shutil.copytree(EXAMPLES, tmp_path / "served", ignore=unpacked)
     shutil.copy(exported / "churn.onnx", tmp_path / "served")
     return tmp_path / "served"
 

@@ -51,6 +51,9 @@ def test_what_is_wrong_is_named(address, rows):
         code, answer = ask(address, [row])
         first = answer["detail"][0]
         assert (code, first["type"], first["loc"][1:]) == (422, kind, place)
+    no_number = records(rows[:1])[0] | {"age": float("nan")}
+    assert ask(address, [no_number])[0] == 200
+    assert ask(address, [no_number | {"town": "Köln"}])[0] == 422
     assert ask(address, [])[0] == 422
     assert ask(address, {"age": 3})[0] == 422
 

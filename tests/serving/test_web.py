@@ -37,8 +37,8 @@ def web(folder) -> Path:
     (folder / "churn.onnx").rename(folder / "web" / "churn.onnx")
     quiet = ("--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
     found = run(nodejs.npm, "install", *quiet, "--fetch-retries=1", cwd=folder / "web")
-    if found.returncode and UNREACHABLE.search(found.stderr):
-        pytest.skip(f"npm cannot reach its registry: {found.stderr[:200]}")
+    if found.returncode and (reason := UNREACHABLE.search(found.stderr)):
+        pytest.skip(f"npm cannot reach its registry: {reason[0]}")
     assert found.returncode == 0, found.stderr
     return folder / "web"
 
