@@ -1,5 +1,6 @@
 """While one thread exports, all others train, predict and draw numbers as if nothing happened."""
 
+import logging
 import random
 import sys
 import threading
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
 from stackfuse._export.checking import process
@@ -27,7 +29,7 @@ def stack(iris):
     X, y = iris
     bases = [
         ("net", sf.KerasClassifier(build_classifier, dropout=0.2, random_state=0)),
-        ("linear", LogisticRegression()),
+        ("tree", DecisionTreeClassifier(max_depth=3)),
     ]
     return sf.StackingClassifier(bases, LogisticRegression(), cv=2, random_state=0).fit(X, y)
 
@@ -68,6 +70,19 @@ def drawn_around(action) -> list[list[float]]:
 def test_the_next_numbers_and_names_are_those_of_before(iris, stack, tmp_path, action):
     expected = drawn_around(lambda: None)
     assert drawn_around(lambda: action(stack, iris[0], tmp_path)) == expected
+
+
+def test_an_export_sets_up_no_logging(stack, tmp_path, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])
+    sf.export(stack, [tmp_path / name for name in NAMES])
+    assert logging.root.handlers == []
+
+
+def test_an_export_logs_nothing(stack, tmp_path, caplog):
+    logging.getLogger("mine").warning("before")
+    sf.export(stack, [tmp_path / name for name in NAMES])
+    logging.getLogger("mine").warning("after")
+    assert caplog.messages == ["before", "after"]
 
 
 def test_another_thread_draws_the_same_numbers_during_an_export(iris, stack, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "stackfuse"
-FOLDERS = ["stackfuse", "tests", "benchmarks"]
+FOLDERS = ["stackfuse", "tests", "benchmarks", "examples"]
 
 LINES, PARAMETERS, ENTRIES, ROOT_ENTRIES, NAMES = 60, 7, 15, 16, 12
 

@@ -33,19 +33,31 @@ def refusal_message(title: str, error: Exception) -> str:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Silence the warnings of a converter, and keep it from setting up logging."""
+    """Silence the warnings and log messages of a converter."""
+    with _converting, warnings.catch_warnings(), log_messages_dropped():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def log_messages_dropped() -> Iterator[None]:
+    """Drop what this thread logs, and keep it from setting up logging.
+
+    absl, which TensorFlow logs by, and tf2onnx give the root logger a handler if it has none. From
+    then on a program prints what all its libraries log.
+    """
     ignored, thread = logging.NullHandler(), threading.get_ident()
 
     def is_of_others(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
-    tensorflow = logging.getLogger("tensorflow")
     logging.root.addHandler(ignored)
-    tensorflow.addFilter(is_of_others)
+    silent = [*logging.root.handlers, logging.getLogger("tensorflow")]
+    for part in silent:
+        part.addFilter(is_of_others)
     try:
-        with _converting, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        tensorflow.removeFilter(is_of_others)
+        for part in silent:
+            part.removeFilter(is_of_others)
         logging.root.removeHandler(ignored)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stackfuse._export.formats.base import MANIFEST, Format
+from stackfuse._export.formats.conversion import log_messages_dropped
 from stackfuse._export.formats.keras import TENSORFLOW
 from stackfuse._export.graph.graph import Graph
 
@@ -27,7 +28,8 @@ class _SavedModel(Format):
     may_write_files = True
 
     def write(self, graph: Graph, path: Path) -> None:
-        graph.model.export(path, format="tf_saved_model", verbose=False)
+        with log_messages_dropped():
+            graph.model.export(path, format="tf_saved_model", verbose=False)
 
     def attach(self, path: Path, manifest: str) -> None:
         extra = path / EXTRA
