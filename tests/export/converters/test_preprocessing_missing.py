@@ -63,6 +63,20 @@ def test_neighbours_weighed_by_distance(numbers, tmp_path):
     assert_parity([imputer], numbers[1::2], tmp_path / "i.keras", 1e-7)
 
 
+def test_infinity_is_not_missing(numbers, tmp_path):
+    """A pipeline that answers from its flags alone refuses it nevertheless, as scikit-learn does."""
+    model = make_pipeline(MissingIndicator(error_on_new=False), LogisticRegression())
+    model.fit(numbers, np.arange(len(numbers)) % 2)
+    report = sf.export(model, tmp_path / "flags.keras", verify=numbers)
+    assert report.max_difference < 1e-12
+    rows = np.array([[0.0, 0.0, np.nan, 0.0], [0.0, np.inf, np.nan, 0.0]])
+    got = sf.to_keras(model)(rows)
+    assert_allclose(got["probabilities"][0], model.predict_proba(rows[:1])[0], rtol=1e-12)
+    assert np.isnan(got["probabilities"][1]).all()
+    with pytest.raises(ValueError, match="infinity"):
+        model.predict_proba(rows)
+
+
 def test_another_number_stands_for_missing(numbers, tmp_path):
     X = np.where(np.isnan(numbers), -1.0, np.round(numbers, 1))
     fitted = [

@@ -48,6 +48,7 @@ def _simple(estimator, x):
 def _indicator(estimator, x):
     if not len(estimator.features_):
         raise NotConvertible("MissingIndicator returns no columns: nothing was missing.")
+    _refuse_infinite(estimator, x)
     others = np.setdiff1d(np.arange(x.shape[1]), estimator.features_)
     if estimator.features == "missing-only" and estimator.error_on_new and len(others):
         new = _flags(estimator, x, others)  # in columns that had all values in training rows
@@ -64,10 +65,7 @@ def with_indicator(estimator, x, filled):
     x, filled : KerasTensor of shape (batch, n_columns), or Frame
         Before and after.
     """
-    if not isinstance(x, Frame):  # of words and numbers mixed, scikit-learn does not ask
-        refuse_infinite(x)
-    elif all(column.dtype != "string" for column in columns_of(x)):
-        refuse_infinite(x.numbers(wanted_by=type(estimator).__name__))
+    _refuse_infinite(estimator, x)
     places = estimator.indicator_.features_ if estimator.add_indicator else ()
     if not len(places):
         return filled
@@ -76,6 +74,14 @@ def with_indicator(estimator, x, filled):
         return ops.concatenate([filled, flags], axis=1)
     names = [f"missingindicator_{x.names[k]}" for k in places]
     return Frame({**filled.columns, **dict(zip(names, columns_of(flags), strict=True))})
+
+
+def _refuse_infinite(estimator, x) -> None:
+    """Refuse infinite numbers; of words and numbers mixed, scikit-learn does not ask."""
+    if not isinstance(x, Frame):
+        refuse_infinite(x)
+    elif all(column.dtype != "string" for column in columns_of(x)):
+        refuse_infinite(x.numbers(wanted_by=type(estimator).__name__))
 
 
 def is_missing(x, value: Any):

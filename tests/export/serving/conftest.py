@@ -23,8 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 import stackfuse as sf
-from tests.serving import page
-from tests.serving.page import EXAMPLES, REVENUE
+from tests.export.serving import page
+from tests.export.serving.page import EXAMPLES, REVENUE
 
 NUMBERS, WORDS = ["age", REVENUE, "contracts"], ["city", "Zahlungsart"]
 

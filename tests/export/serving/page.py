@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples" / "serving"
 
 #: A column whose name no graph takes as it is.

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import stackfuse as sf
-from tests.serving import page
-from tests.serving.page import EXAMPLES, ask, outline, records
+from tests.export.serving import page
+from tests.export.serving.page import EXAMPLES, ask, outline, records
 
 #: What the example does without.
 ABSENT = ("keras", "pandas", "scipy", "sklearn", "stackfuse", "tensorflow", "onnx")
