@@ -64,7 +64,7 @@ def test_neighbours_weighed_by_distance(numbers, tmp_path):
 
 
 def test_infinity_is_not_missing(numbers, tmp_path):
-    """A pipeline that answers from its flags alone refuses it nevertheless, as scikit-learn does."""
+    """A pipeline that answers from its flags alone refuses it all the same."""
     model = make_pipeline(MissingIndicator(error_on_new=False), LogisticRegression())
     model.fit(numbers, np.arange(len(numbers)) % 2)
     report = sf.export(model, tmp_path / "flags.keras", verify=numbers)
