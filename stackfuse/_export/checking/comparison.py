@@ -54,7 +54,7 @@ class RowsToCompare:
         ValueError
             If there are no rows, and none can be made up.
         """
-        _check_given(verify, golden)
+        check_given(verify, golden)
         if verify is False:
             return None
         sketch = sketch_within(stack)
@@ -74,7 +74,7 @@ class RowsToCompare:
         return cls(rows, _rows_like(stack, rows) if golden is None else golden)
 
 
-def _check_given(verify: Any, golden: Any) -> None:
+def check_given(verify: Any, golden: Any) -> None:
     """Raise ValueError if rows were given that cannot be compared."""
     for name, rows in {"verify": verify, "golden": golden}.items():
         given = rows is not None and rows is not False
