@@ -371,32 +371,6 @@ def _report(
     )
 
 
-def compare(estimator, X) -> tuple[float, int]:
-    """Compare a fitted estimator with its graph, on the given rows and on rows made up from them.
-
-    Parameters
-    ----------
-    estimator : fitted estimator
-    X : array-like of shape (n_samples, ...)
-
-    Returns
-    -------
-    max_difference : float
-        Between probabilities, decisions or predictions for X.
-    n_probes : int
-        Number of made-up rows.
-
-    Raises
-    ------
-    NotConvertible, ParityError
-    """
-    with undisturbing():
-        graph = build_graph(estimator, X, Build("float64"))
-        comparison = Comparison.of(estimator, RowsToCompare(X, None), graph, "float64")
-        outputs = run_in_batches(graph, comparison.inputs)
-        return comparison.check(outputs, what="The graph"), comparison.n_probes
-
-
 def _precision_for(form: Format, precision: str | None) -> str:
     if precision is None:
         return form.precisions[0]

@@ -57,7 +57,10 @@ def test_an_old_file_is_replaced(tmp_path):
 
 def with_manifest(path: Path, **changes) -> Path:
     """Copy an old Keras file, with another manifest."""
-    with zipfile.ZipFile(OLD / "version_4" / "iris.keras") as old, zipfile.ZipFile(path, "w") as new:
+    with (
+        zipfile.ZipFile(OLD / "version_4" / "iris.keras") as old,
+        zipfile.ZipFile(path, "w") as new,
+    ):
         for name in old.namelist():
             data = old.read(name)
             if name == MANIFEST:
