@@ -8,6 +8,7 @@ import numpy as np
 from stackfuse._core import NotConvertible
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
+from stackfuse._export.formats.onnx_shortening import shorten
 from stackfuse._export.formats.onnx_trees import ML_OPSET, write_tree_sums
 from stackfuse._export.formats.table import register
 from stackfuse._export.graph.graph import Graph
@@ -69,6 +70,7 @@ class Onnx(Format):
         for entry in model.opset_import if trees else ():
             if entry.domain == "ai.onnx.ml":
                 entry.version = ML_OPSET
+        shorten(model.graph)
         for tensor in (*model.graph.input, *model.graph.output):
             tensor.type.tensor_type.shape.dim[0].dim_param = "n"
         onnx.save(model, path)
