@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+#: ONNX's numbers for dtypes, and what stands for the end of an axis.
+_INT32, _INT64, _END = 6, 7, 2**31 - 1
+
 
 def shorten(graph) -> None:
     """Replace patterns in a graph, ``onnx.GraphProto``, by fewer operators."""
@@ -64,16 +67,19 @@ class _Shortened:
 
         Rows of NaN, which have no largest column, may get the number of another one.
         """
-        least = self._made_by(node.input[0], "Min") if node.op_type == "Cast" else None
+        if node.op_type != "Cast" or node.attribute[0].i != _INT64:
+            return None
+        least = self._made_by(node.input[0], "Min")
         first = least and self._made_by(least.input[0], "ReduceMin")
-        choice = first and self._made_by(first.input[0], "Where")
-        equal = choice and self._made_by(choice.input[0], "Equal")
+        choice: Any = first and self._made_by(first.input[0], "Where")
+        equal: Any = choice and self._made_by(choice.input[0], "Equal")
         largest = equal and self._made_by(equal.input[1], "ReduceMax")
         if largest is None or largest.input[0] != equal.input[0]:
             return None
         numbers = self.constants.get(choice.input[1])
-        is_counted = numbers is not None and np.array_equal(numbers, np.arange(numbers.size))
-        if not is_counted or not self._is(choice.input[2], numbers.size):
+        if numbers is None or not np.array_equal(numbers, np.arange(numbers.size)):
+            return None
+        if not self._is(choice.input[2], numbers.size):
             return None
         scores = equal.input[0]
         return [self._node("ArgMax", [scores], node.output[0], axis=1, keepdims=0)]
@@ -83,11 +89,10 @@ class _Shortened:
         part = self._made_by(node.input[0], "Slice") if node.op_type == "Squeeze" else None
         if part is None or self._width(part.input[0]) != 1 or len(part.input) < 4:
             return None
-        bounds = [self.constants.get(name) for name in part.input[1:4]]
-        if any(bound is None for bound in bounds):
+        starts, ends, axes = (self.constants.get(name) for name in part.input[1:4])
+        if starts is None or ends is None or axes is None or starts.any():
             return None
-        starts, _, axes = bounds
-        if np.any(starts != 0) or not set(axes.tolist()) <= {0, 1}:
+        if not set(axes.tolist()) <= {0, 1} or np.any(ends[axes == 0] < _END):
             return None
         return [self._node("Squeeze", [part.input[0], node.input[1]], node.output[0])]
 
@@ -109,7 +114,7 @@ class _Shortened:
         if absolute.input[0] != missing[0].input[0]:
             return None
         at_most = self._node("LessOrEqual", [size, limit])
-        numbers = self._node("Cast", list(at_most.output), to=6)  # int32
+        numbers = self._node("Cast", list(at_most.output), to=_INT32)
         axes = self._constant(large[1])
         least = self._node("ReduceMin", [*numbers.output, axes], keepdims=0)
         one = self._constant(np.array([1], np.int32))
@@ -120,7 +125,7 @@ class _Shortened:
         greater = self._made_by(name, "Greater")
         total = greater and self._made_by(greater.input[0], "ReduceSum")
         numbers = total and self._made_by(total.input[0], "Cast")
-        mask = numbers and self.makers.get(numbers.input[0])
+        mask: Any = numbers and self.makers.get(numbers.input[0])
         if mask is None or not self._is(greater.input[1], 0) or len(total.input) < 2:
             return None
         keeps = next((a.i for a in total.attribute if a.name == "keepdims"), 1)
@@ -139,7 +144,7 @@ class _Shortened:
             if constant.name not in wanted:
                 self.graph.initializer.remove(constant)
 
-    def _made_by(self, name: str, kind: str):
+    def _made_by(self, name: str, kind: str) -> Any:
         node = self.makers.get(name)
         return node if node is not None and node.op_type == kind else None
 
