@@ -1,4 +1,4 @@
-from . import engines, testing
+from . import engines, formats, testing
 from ._core import MultiInput, NotConvertible
 from ._core.errors import ParityError
 from ._export import ExportReport, compiled, convert, converter_for, export, to_keras
@@ -48,6 +48,7 @@ __all__ = [
     "cross_validate",
     "engines",
     "export",
+    "formats",
     "fuse",
     "out_of_fold",
     "testing",

@@ -1,8 +1,6 @@
-"""Checks for engines and converters of your own."""
+"""Checks for engines, converters and formats of your own."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,12 +13,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from stackfuse._core.errors import FitFailed
-from stackfuse._export import compare, export
+from stackfuse._export import check_converter, check_format
 from stackfuse._networks import KerasClassifier
 from stackfuse._oof.engines import Engine, SequentialEngine
 from stackfuse._oof.jobs import Data, Fold, FoldFit, FoldJob
 
-__all__ = ["check_converter", "check_engine"]
+__all__ = ["check_converter", "check_engine", "check_format"]
 
 #: How far what networks predict may differ from the loop.
 _TOLERANCE = 5e-5
@@ -59,45 +57,6 @@ def check_engine(engine: Engine) -> None:
             what = f"{title}, job {number}"
             _compare(job, got[number], wanted[number], data, tolerance, what)
     _check_failure(engine)
-
-
-def check_converter(estimator, X) -> int:
-    """Check that the graph of a fitted estimator computes what the estimator does.
-
-    They are compared on X and on rows made up from it: far away, with missing values, and on and
-    beside the values at which the estimator's answer jumps. Then the graph is saved and loaded.
-
-    Parameters
-    ----------
-    estimator : fitted estimator
-        Of a class with a converter, or something that holds one.
-    X : array-like of shape (n_samples, ...)
-
-    Returns
-    -------
-    n_probes : int
-        Number of made-up rows on which they agree.
-
-    Raises
-    ------
-    NotConvertible
-        If there is no converter, or the graph cannot be loaded without its code.
-    ParityError
-        If graph and estimator disagree.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> import stackfuse as sf
-    >>> X, y = load_iris(return_X_y=True)
-    >>> sf.testing.check_converter(LogisticRegression(max_iter=500).fit(X, y), X) > 100
-    True
-    """
-    _, n_probes = compare(estimator, X)
-    with tempfile.TemporaryDirectory() as folder:
-        export(estimator, Path(folder) / "graph.keras", verify=X)
-    return n_probes
 
 
 def _compare(job: FoldJob, got: FoldFit, wanted: FoldFit, data: Data, tolerance, what: str):

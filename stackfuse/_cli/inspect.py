@@ -16,15 +16,15 @@ from stackfuse._core import (
     errors,
     files,
 )
-from stackfuse._export import check_parity, format_of, golden_rows
+from stackfuse._export import check_parity, formats, golden_rows
 
 #: Entries that are listed; the rest is counted.
 _MAX_LISTED = 12
 
-#: The verdict on a SavedModel without --run.
+#: The verdict without --run on a format that could do harm.
 _NOT_RUN = (
-    "It was not run on its golden rows, for a SavedModel may hold operations that write files: add "
-    "--run if you trust where it comes from"
+    "It was not run on its golden rows, for a {} may hold operations that write files: add --run "
+    "if you trust where it comes from"
 )
 
 
@@ -43,7 +43,7 @@ def outputs_of(path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     ValueError
         If the file has changed since it was exported; nothing of it is loaded then.
     """
-    form = format_of(path)
+    form = formats.format_of(path)
     form.check_installed()
     manifest = read_manifest(path)
     _check_digests(form, path, manifest)
@@ -69,7 +69,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}.")
     try:
-        return format_of(path).read_manifest(path)
+        return formats.format_of(path).read_manifest(path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}.") from None
 
@@ -88,7 +88,7 @@ def inspect(path: Path, console: Console, *, picture: Path | None = None, run: b
     run : bool, default=False
         Whether a SavedModel may be run: it may hold operations that write files.
     """
-    form = format_of(path)
+    form = formats.format_of(path)
     manifest = read_manifest(path)
     try:
         _check_digests(form, path, manifest)
@@ -103,7 +103,7 @@ def inspect(path: Path, console: Console, *, picture: Path | None = None, run: b
     if golden is None:
         verdict, status = "there are no rows in it to check it on", 0
     elif form.may_write_files and not run:
-        verdict, status = f"digests agree. {_NOT_RUN}", 0
+        verdict, status = f"digests agree. {_NOT_RUN.format(form.title)}", 0
     else:
         verdict, status = _check_golden_rows(form, path, *golden)
     facts.add_row("check", f"[{'red' if status else 'green'}]{escape(verdict)}[/]")

@@ -32,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "--run only."
         ),
     )
-    inspect.add_argument(
-        "file", type=Path, help="a .keras, .onnx, .tflite or .xml file, or a SavedModel"
-    )
+    inspect.add_argument("file", type=Path, help="an exported file, or the folder of a SavedModel")
     inspect.add_argument("--picture", type=Path, help="draw its structure to this .svg file too")
     inspect.add_argument(
         "--run",

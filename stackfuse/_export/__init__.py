@@ -1,24 +1,26 @@
 """The fitted stack as ONE Keras graph, and the graph as a file that needs no stackfuse."""
 
-from stackfuse._export import converters
+from stackfuse._export import converters, formats
 from stackfuse._export.checking.parity import check_parity
 from stackfuse._export.compiled_stack import compiled
-from stackfuse._export.exporting import ExportReport, compare, export
-from stackfuse._export.formats.table import format_of
+from stackfuse._export.exporting import ExportReport, export
 from stackfuse._export.graph.convert import convert, converter_for
 from stackfuse._export.graph.graph import to_keras
-from stackfuse._export.manifest import golden_rows
+from stackfuse._export.kit.for_converters import check_converter
+from stackfuse._export.kit.for_formats import check_format
+from stackfuse._export.written_manifest import golden_rows
 
 __all__ = [
     "ExportReport",
+    "check_converter",
+    "check_format",
     "check_parity",
-    "compare",
     "compiled",
     "convert",
     "converter_for",
     "converters",
     "export",
-    "format_of",
+    "formats",
     "golden_rows",
     "to_keras",
 ]

@@ -28,6 +28,7 @@ from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.comparison import N_ROWS
 from stackfuse._export.checking.made_up_rows import made_up_rows
 from stackfuse._export.checking.parity import TIE, is_tie
+from stackfuse._export.graph.at_once import refuse_bases_at_once
 from stackfuse._export.graph.build import Build, building
 from stackfuse._export.graph.convert import convert
 from stackfuse._export.graph.frame import Frame
@@ -105,6 +106,7 @@ def compiled(stack) -> "CompiledStack":
             "graph, to_keras(estimator)."
         )
     check_is_fitted(stack)
+    refuse_bases_at_once(stack)
     with undisturbing():
         return _compile(_copied(stack))
 

@@ -11,16 +11,15 @@ from typing import Any, overload
 import keras
 
 from stackfuse._core import (
-    NotConvertible,
     files,
     messages,
 )
 from stackfuse._export.checking.answers import run_in_batches
-from stackfuse._export.checking.comparison import Comparison, RowsToCompare
+from stackfuse._export.checking.comparison import Comparison, RowsToCompare, check_given
 from stackfuse._export.checking.held_rows import holders_of_rows
 from stackfuse._export.converters.ours.networks import graph_of_model
-from stackfuse._export.formats.base import Format
-from stackfuse._export.formats.table import format_of
+from stackfuse._export.formats import Format, format_of
+from stackfuse._export.graph.at_once import refuse_at_once
 from stackfuse._export.graph.build import Build
 from stackfuse._export.graph.graph import (
     PRECISIONS,
@@ -36,7 +35,6 @@ from stackfuse._export.replacing import (
     place_of,
 )
 from stackfuse._export.trained_model import TrainedModel
-from stackfuse._keras import private
 from stackfuse._training import undisturbing
 
 
@@ -137,11 +135,12 @@ def export(
         mode stays. A link stays too: the file that it leads to is replaced. Anything else is left
         alone. Of a list, the graph is built and compared once for all files, and none is put in
         its place before all have been checked.
-    format : {"keras", "saved_model", "onnx", "litert", "openvino"}, default=None
+    format : {"keras", "saved_model", "onnx", "litert", "openvino"} or str, default=None
         By default the ending of the path decides: ``.keras``; no ending for a SavedModel, a
         directory for TensorFlow Serving; ``.onnx``; ``.tflite`` for LiteRT; ``.xml`` for OpenVINO,
         which puts the weights into a ``.bin`` file beside it. The last three need packages:
-        ``pip install 'stackfuse[onnx]'``, ``[litert]``, ``[openvino]``.
+        ``pip install 'stackfuse[onnx]'``, ``[litert]``, ``[openvino]``. A package may add formats
+        of its own; see :func:`stackfuse.formats.register`.
     verify : array-like of shape (n_samples, ...) or False, default=None
         The rows to compare on. None of them goes into the file. By default they are made up: a
         stack keeps the kinds and the rounded ranges of its training rows, and no row. False skips
@@ -185,16 +184,20 @@ def export(
     """
     several = isinstance(path, list | tuple)
     targets = _targets(path if several else [path], format, precision)
+    check_given(verify, golden)
     given = next(
         (rows for rows in (verify, golden) if rows is not None and rows is not False), None
     )
     with undisturbing():
         if isinstance(stack, keras.Model):
             stack = TrainedModel.of(stack, given)
+        else:
+            refuse_at_once(stack)
         if verify is not False:
             for target in targets:
                 target.form.start()  # the processes get ready while the graph is built
-        reports = _write(stack, RowsToCompare.of(stack, verify, golden), targets)
+        graphs = _graphs_for(stack, given, targets)
+        reports = _write(stack, _compared(stack, graphs, verify, golden), targets)
     return reports if several else reports[0]
 
 
@@ -262,39 +265,48 @@ class _CheckedGraph:
     graph: Graph
     comparison: Comparison | None
 
-    @classmethod
-    def of(cls, stack, compared: RowsToCompare | None, target: _Target) -> "_CheckedGraph":
-        precision = target.precision
-        build = Build(precision, native_trees=target.form.native_trees)
-        rows = None if compared is None else compared.rows
-        is_model = isinstance(stack, TrainedModel)
-        graph = graph_of_model(stack, build) if is_model else build_graph(stack, rows, build)
-        if compared is None:
-            return cls(graph, None)
-        comparison = Comparison.of(stack, compared, graph, precision)
-        comparison.check(run_in_batches(graph, comparison.inputs), what="The graph")
-        return cls(graph, comparison)
 
+def _graphs_for(stack, given, targets: list[_Target]) -> dict[tuple[str, bool], Graph]:
+    """Return the graphs of the files by their kinds; without trees one kind is the other.
 
-def _graphs_for(
-    stack, compared: RowsToCompare | None, targets: list[_Target]
-) -> dict[tuple[str, bool], _CheckedGraph]:
-    """Return the graphs of the files by their kinds; without trees one kind is the other."""
-    graphs: dict[tuple[str, bool], _CheckedGraph] = {}
+    Whatever cannot be converted, or not be carried by a format, is told here, before rows are made
+    up, predicted or compared.
+    """
+    graphs: dict[tuple[str, bool], Graph] = {}
     for target in sorted(targets, key=lambda target: not target.form.native_trees):
         if target.kind_of_graph not in graphs:
-            checked = _CheckedGraph.of(stack, compared, target)
-            graphs[target.kind_of_graph] = checked
-            if not checked.graph.tree_sums:
-                graphs.setdefault((target.precision, False), checked)
+            build = Build(target.precision, native_trees=target.form.native_trees)
+            is_model = isinstance(stack, TrainedModel)
+            graph = graph_of_model(stack, build) if is_model else build_graph(stack, given, build)
+            graphs[target.kind_of_graph] = graph
+            if not graph.tree_sums:
+                graphs.setdefault((target.precision, False), graph)
+        target.form.check(graphs[target.kind_of_graph], type(stack).__name__)
     return graphs
 
 
-def _write(stack, compared: RowsToCompare | None, targets: list[_Target]) -> list[ExportReport]:
+def _compared(
+    stack, graphs: dict[tuple[str, bool], Graph], verify: Any, golden: Any
+) -> dict[tuple[str, bool], _CheckedGraph]:
+    """Compare graphs with their stack on the rows that were given or are made up."""
+    rows = RowsToCompare.of(stack, verify, golden)
+    checked: dict[int, _CheckedGraph] = {}
+    for (precision, _), graph in graphs.items():
+        if id(graph) in checked:
+            continue
+        comparison = None
+        if rows is not None:
+            comparison = Comparison.of(stack, rows, graph, precision)
+            comparison.check(run_in_batches(graph, comparison.inputs), what="The graph")
+        checked[id(graph)] = _CheckedGraph(graph, comparison)
+    return {kind: checked[id(graph)] for kind, graph in graphs.items()}
+
+
+def _write(
+    stack, graphs: dict[tuple[str, bool], _CheckedGraph], targets: list[_Target]
+) -> list[ExportReport]:
     """Write all files, check them, and put them in their places."""
-    graphs = _graphs_for(stack, compared, targets)
     for target in targets:
-        _check_strings(stack, graphs[target.kind_of_graph].graph, target.form)
         target.place.parent.mkdir(parents=True, exist_ok=True)
         files.sweep(target.place.parent)
     with ExitStack() as stack_of_drafts, ThreadPoolExecutor(len(targets)) as threads:
@@ -359,32 +371,6 @@ def _report(
     )
 
 
-def compare(estimator, X) -> tuple[float, int]:
-    """Compare a fitted estimator with its graph, on the given rows and on rows made up from them.
-
-    Parameters
-    ----------
-    estimator : fitted estimator
-    X : array-like of shape (n_samples, ...)
-
-    Returns
-    -------
-    max_difference : float
-        Between probabilities, decisions or predictions for X.
-    n_probes : int
-        Number of made-up rows.
-
-    Raises
-    ------
-    NotConvertible, ParityError
-    """
-    with undisturbing():
-        graph = build_graph(estimator, X, Build("float64"))
-        comparison = Comparison.of(estimator, RowsToCompare(X, None), graph, "float64")
-        outputs = run_in_batches(graph, comparison.inputs)
-        return comparison.check(outputs, what="The graph"), comparison.n_probes
-
-
 def _precision_for(form: Format, precision: str | None) -> str:
     if precision is None:
         return form.precisions[0]
@@ -396,26 +382,3 @@ def _precision_for(form: Format, precision: str | None) -> str:
             f"{form.precisions[0]}: leave precision out, or choose .keras or .onnx."
         )
     return precision
-
-
-def _check_strings(stack, graph: Graph, form: Format) -> None:
-    """Raise if a graph takes strings, or holds a network that does, and the format cannot."""
-    entries = graph.signature.inputs.items()
-    named = {name: name if entry.column is None else str(entry.column) for name, entry in entries}
-    of_strings = [named[name] for name, entry in entries if entry.dtype == "string"]
-    if not of_strings or (form.takes_strings and form.reads_text):
-        return
-    owner, listed = type(stack).__name__, messages.listed(of_strings)
-    if not form.takes_strings:
-        raise NotConvertible(
-            f"The {owner} takes strings in {listed}, which {form.title} cannot carry. Export to "
-            ".keras or a SavedModel, or encode them before the stack."
-        )
-    parts = [part for part in private.flatten_layers(graph.model) if part is not graph.model]
-    networks = [part for part in parts if isinstance(part, keras.Model)]
-    if any(tensor.dtype == "string" for part in networks for tensor in part.inputs):
-        raise NotConvertible(
-            f"The {owner} holds a network that takes strings in {listed}, and {form.title} has no "
-            "layers that read them. Export to .keras or a SavedModel, or encode the strings "
-            "before the network, for example with a OneHotEncoder."
-        )

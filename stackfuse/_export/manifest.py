@@ -16,9 +16,7 @@ from stackfuse._export.checking.held_rows import holders_of_rows
 from stackfuse._export.checking.parity import TOLERANCE
 from stackfuse._export.graph.graph import Graph
 from stackfuse._export.trained_model import TrainedModel
-
-#: Counts the changes of what a manifest holds. 4: golden rows are made up, and "holds_rows_of".
-VERSION = 4
+from stackfuse._export.written_manifest import VERSION
 
 #: Characters of an estimator's parameters that are kept.
 _MAX_CHARACTERS = 80
@@ -73,28 +71,6 @@ def text_of(manifest: dict[str, Any]) -> str:
     return json.dumps(manifest, indent=1, allow_nan=False, default=str)
 
 
-def golden_rows(
-    manifest: dict[str, Any],
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
-    """Return the inputs and expected outputs that a manifest holds, or None if it has none."""
-    golden = manifest["golden"]
-    if golden is None:
-        return None
-    inputs = {
-        name: np.array(golden["inputs"][name], object).astype(_numpy_dtype(entry["dtype"]))
-        for name, entry in manifest["inputs"].items()
-    }
-    expected = {
-        name: np.array(y, object).astype(np.int64 if name == "label" else np.float64)
-        for name, y in golden["expected"].items()
-    }
-    return inputs, expected
-
-
-def _numpy_dtype(name: str) -> Any:
-    return object if name == "string" else name
-
-
 def _as_json(array: np.ndarray) -> Any:
     """Return an array as lists, with "NaN", "Infinity" and "-Infinity" as strings."""
 
@@ -110,8 +86,18 @@ def _as_json(array: np.ndarray) -> Any:
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     names = ("stackfuse", "keras", "tensorflow", "scikit-learn", "numpy")
-    further = (name.replace("_", "-") for name in packages)
-    return {name: importlib.metadata.version(name) for name in (*names, *further)}
+    further = {name: _version_of(name) for name in packages}
+    own = {name: importlib.metadata.version(name) for name in names}
+    return own | {name.replace("_", "-"): text for name, text in further.items() if text}
+
+
+def _version_of(module: str) -> str | None:
+    """Return the version of the package that a module is from; None if that is not known."""
+    try:
+        return importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        found = importlib.metadata.packages_distributions().get(module, [])
+        return importlib.metadata.version(found[0]) if found else None
 
 
 def _classes(stack) -> list | None:

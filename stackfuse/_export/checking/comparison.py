@@ -10,7 +10,7 @@ import scipy.sparse
 from stackfuse._core import MultiInput, NotConvertible, messages, sklearn_private
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.made_up_rows import made_up_rows, rows_like
-from stackfuse._export.checking.parity import check_parity
+from stackfuse._export.checking.parity import TOLERANCE, check_parity
 from stackfuse._export.checking.probes import Probe, probes
 from stackfuse._export.graph.graph import sketch_within
 from stackfuse._export.graph.signature import as_given, as_pandas
@@ -54,7 +54,7 @@ class RowsToCompare:
         ValueError
             If there are no rows, and none can be made up.
         """
-        _check_given(verify, golden)
+        check_given(verify, golden)
         if verify is False:
             return None
         sketch = sketch_within(stack)
@@ -74,7 +74,7 @@ class RowsToCompare:
         return cls(rows, _rows_like(stack, rows) if golden is None else golden)
 
 
-def _check_given(verify: Any, golden: Any) -> None:
+def check_given(verify: Any, golden: Any) -> None:
     """Raise ValueError if rows were given that cannot be compared."""
     for name, rows in {"verify": verify, "golden": golden}.items():
         given = rows is not None and rows is not False
@@ -148,8 +148,18 @@ class Comparison:
         """Number of hard rows."""
         return sum(len(probe.on_edge) for probe in self.probes)
 
-    def check(self, outputs: dict[str, np.ndarray], *, what: str) -> float:
+    def check(
+        self, outputs: dict[str, np.ndarray], *, what: str, tolerance: float = TOLERANCE
+    ) -> float:
         """Compare outputs of all rows; return the largest difference on the rows.
+
+        Parameters
+        ----------
+        outputs : dict of str to ndarray of shape (n_samples, ...)
+        what : str
+            Names the graph in messages.
+        tolerance : float, default=1e-5
+            Of the rows; see :func:`check_parity`.
 
         Raises
         ------
@@ -166,7 +176,9 @@ class Comparison:
         of_rows, *of_probes, of_golden = (
             {name: part[k] for name, part in parts.items()} for k in range(len(ends) + 1)
         )
-        difference = check_parity(self.expected, of_rows, what=what, hint=self.hint)
+        difference = check_parity(
+            self.expected, of_rows, what=what, hint=self.hint, tolerance=tolerance
+        )
         if self.golden is not None:
             owner = f"{what}, on golden rows,"
             check_parity(self.golden[1], of_golden, what=owner, hint=self.hint)

@@ -44,7 +44,10 @@ class Difference:
 
 
 def differences(
-    expected: Mapping[str, np.ndarray], got: Mapping[str, Any], what: str
+    expected: Mapping[str, np.ndarray],
+    got: Mapping[str, Any],
+    what: str,
+    tolerance: float = TOLERANCE,
 ) -> Iterator[Difference]:
     """Yield the difference of each output.
 
@@ -62,7 +65,7 @@ def differences(
         with np.errstate(invalid="ignore"):  # infinity less infinity
             size = np.abs(found.astype(np.float64) - wanted)
         same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
-        allowed = TOLERANCE * _scale(name, wanted)
+        allowed = tolerance * _scale(name, wanted)
         yield Difference(name, np.where(same, 0.0, size), allowed if name != "label" else 0.0)
 
 
@@ -75,7 +78,12 @@ def _scale(name: str, wanted: np.ndarray) -> float:
 
 
 def check_parity(
-    expected: Mapping[str, np.ndarray], got: Mapping[str, Any], *, what: str, hint: str = ""
+    expected: Mapping[str, np.ndarray],
+    got: Mapping[str, Any],
+    *,
+    what: str,
+    hint: str = "",
+    tolerance: float = TOLERANCE,
 ) -> float:
     """Compare the outputs of a graph with those of the estimator that it stands for.
 
@@ -86,6 +94,8 @@ def check_parity(
         Names the graph in the message.
     hint : str, default=""
         A possible cause; ends the message.
+    tolerance : float, default=1e-5
+        Of probabilities absolute, of anything else relative to the largest value.
 
     Returns
     -------
@@ -98,7 +108,7 @@ def check_parity(
         With the size of the difference and the first row that differs.
     """
     largest = 0.0
-    for difference in differences(expected, got, what):
+    for difference in differences(expected, got, what, tolerance):
         name, wrong = difference.name, difference.wrong
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])

@@ -154,7 +154,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     )
     if table is None:
         return []
-    exact = _is_exact(estimator, precision)
+    exact = is_exact(estimator, precision)
     found = []
     for kind, numbers, on_edge in _kinds_of_rows(estimator, table.numbers, exact):
         candidate = rounded(table.rebuild(numbers))
@@ -201,7 +201,8 @@ def _refused_probes(
     return found
 
 
-def _is_exact(estimator, precision: str) -> bool:
+def is_exact(estimator, precision: str) -> bool:
+    """Return whether an estimator and its graph of a precision both compute in float64."""
     inexact = NetworkClassifier | NetworkRegressor | TrainedModel
     return precision == "float64" and not any(
         isinstance(part, inexact) or type(part).__module__.startswith("xgboost")

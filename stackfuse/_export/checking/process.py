@@ -1,8 +1,8 @@
 """Check files in another process, which has their runtime and cannot import stackfuse.
 
 TensorFlow takes seconds to start, so the process stays for the next file. It is a plain child that
-runs ``runtimes.py``: a caller's script needs no ``if __name__ == "__main__"``. Formats whose own
-runtime is light share a process that never imports TensorFlow.
+runs ``runtimes.py``: a caller's script needs no ``if __name__ == "__main__"``. Formats that need
+TensorFlow share one process; all others share another, which cannot import it.
 """
 
 import atexit
@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,18 +32,58 @@ TIMEOUT = 600.0
 #: Files after which a process is replaced, since each loaded file leaves memory behind.
 LOADS = 100
 
+#: What no file may need. Keras imports the others where it finds them, for things that files do not
+#: hold, which takes as long as half of TensorFlow.
+REFUSED = ("stackfuse", "sklearn", "pandas", "scipy")
+
+#: What takes seconds to import, so that only files that need it wait for it.
+HEAVY = ("tensorflow", "keras")
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How files of one format are loaded in the process.
+
+    Attributes
+    ----------
+    title : str
+        The format's name in messages.
+    code : str
+        The function that loads a file; ``loading.py`` of the formats makes it.
+    modules : tuple of str
+        What the function imports.
+    """
+
+    title: str
+    code: str
+    modules: tuple[str, ...]
+
+    @property
+    def packages(self) -> list[str]:
+        """The packages that the modules are in."""
+        return list(dict.fromkeys(module.partition(".")[0] for module in self.modules))
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether it needs TensorFlow."""
+        return not set(HEAVY).isdisjoint(self.packages)
+
 
 class _Child:
     """A running ``runtimes.py``: requests in, answers out."""
 
-    def __init__(self, format: str):
+    def __init__(self, loader: Loader):
         self.owner = os.getpid()
         self.n_loads = 0
         self.log: IO[bytes] = tempfile.TemporaryFile()
         # Isolated from the user's settings, it finds packages where this process finds them.
-        folders = dict.fromkeys(map(_folder_of, ("numpy", _runtimes.PACKAGES[format])))
+        settings = {
+            "refused": [*REFUSED, *(() if loader.is_heavy else HEAVY)],
+            "folders": _folders_of(["numpy", *loader.packages]),
+            "modules": loader.modules,
+        }
         self.process = subprocess.Popen(
-            [sys.executable, "-I", str(_runtimes.__file__), format, *folders],
+            [sys.executable, "-I", str(_runtimes.__file__), json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -115,10 +157,10 @@ class Runtime:
         self._child: _Child | None = None
         atexit.register(self.stop)
 
-    def start(self, format: str) -> None:
+    def start(self, loader: Loader) -> None:
         """Start the process, which gets ready while the caller does other things."""
         with self._lock:
-            self._running_child(format)
+            self._running_child(loader)
 
     def stop(self) -> None:
         """End the process, if one runs."""
@@ -128,14 +170,13 @@ class Runtime:
             self._child = None
 
     def outputs_of(
-        self, format: str, path: Path, rows: dict[str, np.ndarray]
+        self, loader: Loader, path: Path, rows: dict[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Return the outputs of a file for rows, computed in the process.
 
         Parameters
         ----------
-        format : str
-            A key of ``_runtimes.LOADERS``.
+        loader : Loader
         path : Path
         rows : dict of str to ndarray of shape (n_samples, ...)
             By the name of the input.
@@ -150,38 +191,49 @@ class Runtime:
         with self._lock, tempfile.TemporaryDirectory() as folder:
             given, computed = os.path.join(folder, "rows.npz"), os.path.join(folder, "outputs.npz")
             np.savez(given, *map(_without_objects, rows.values()))
-            package = _runtimes.PACKAGES[format]
-            request = {"format": format, "path": str(path.absolute()), "names": list(rows)}
-            request["folder"] = _folder_of(package)
-            answer = self._running_child(format).ask(
+            request = {"path": str(path.absolute()), "names": list(rows), "code": loader.code}
+            request["folders"] = _folders_of(loader.packages)
+            answer = self._running_child(loader).ask(
                 {**request, "rows": given, "outputs": computed}
             )
             if "error" in answer:
                 error = " ".join(answer["error"].split())[:400]
+                runner = loader.packages[0] if loader.packages else "Python"
                 raise NotConvertible(
-                    f"{package} does not run the file that was written as {format!r}: {error}"
+                    f"{runner} does not run the file that was written for {loader.title}: {error}"
                 )
             with np.load(computed, allow_pickle=False) as outputs:
                 return dict(zip(answer["names"], outputs.values()))
 
-    def _running_child(self, format: str) -> _Child:
+    def _running_child(self, loader: Loader) -> _Child:
         if self._child is None or not self._child.is_usable:
             if self._child is not None:
                 self._child.kill()
-            self._child = _Child(format)
+            self._child = _Child(loader)
         return self._child
 
 
-#: Runs files of the formats whose runtimes are small.
-LIGHT = Runtime()
+#: Run files of formats that need TensorFlow, and of all others.
+_WITH_TENSORFLOW, _LIGHT = Runtime(), Runtime()
 
 
-def _folder_of(package: str) -> str:
-    """Return the folder in which this process finds a package."""
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-    return str(Path(found.submodule_search_locations[0]).parent)
+def runtime_for(loader: Loader) -> Runtime:
+    """Return the process in which files are loaded."""
+    return _WITH_TENSORFLOW if loader.is_heavy else _LIGHT
+
+
+def _folders_of(packages: Sequence[str]) -> list[str]:
+    """Return the folders in which this process finds packages, or modules of one file."""
+    folders = []
+    for package in packages:
+        found = importlib.util.find_spec(package)
+        if found is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        if found.submodule_search_locations:
+            folders.append(str(Path(found.submodule_search_locations[0]).parent))
+        elif found.has_location and found.origin:
+            folders.append(str(Path(found.origin).parent))
+    return list(dict.fromkeys(folders))
 
 
 def _without_objects(array: np.ndarray) -> np.ndarray:

@@ -4,28 +4,44 @@ import hashlib
 import importlib.util
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
 
-from stackfuse._export.checking.process import Runtime
+from stackfuse._core import NotConvertible, messages
+from stackfuse._export.checking.process import Loader, Runtime, runtime_for
+from stackfuse._export.formats.archives import (
+    attach_member,
+    attached_member,
+    parts_without_manifest,
+)
+from stackfuse._export.formats.loading import code_of
 from stackfuse._export.graph.graph import Graph
-
-#: The name of the manifest inside an export.
-MANIFEST = "stackfuse.json"
+from stackfuse._export.written_manifest import check_manifest
+from stackfuse._keras import private
 
 
 class Format(ABC):
-    """One format of exported files; each format is one object, in its own module.
+    """The base class of formats; a format is one subclass in one file.
+
+    A format needs its names, ``write`` and ``load``, and :func:`register`. The rest has defaults:
+    the manifest is appended to the file as a zip archive, which most runtimes ignore, and all bytes
+    before it count as what computes.
 
     Attributes
     ----------
     name, suffix, title : str
         As in ``format=``, the ending of its files, and its name in messages.
-    runtime : Runtime
-        The process that loads such files.
+    runs_with : tuple of str
+        The modules that ``load`` imports. With "tensorflow" or "keras" among them, files are
+        checked in a process that has TensorFlow.
+    packages : tuple of str
+        The modules that must be installed to write such files.
+    install : str or None
+        What to type after ``pip install`` for these packages, by default their names.
     precisions : tuple of str
         The precisions in which its graphs can compute, the default first.
     takes_strings : bool
@@ -34,10 +50,6 @@ class Format(ABC):
         Whether Keras networks of strings can be in it, with layers that cut, look up and hash them.
     native_trees : bool
         Whether it has an operator for trees, so that graphs for it may hold ``TreeSums``.
-    extra : str or None
-        The extra of this package that installs the needed packages.
-    packages : tuple of str
-        The modules of that extra.
     companions : tuple of str
         Endings of further files that belong to one of this format.
     may_write_files : bool
@@ -47,13 +59,13 @@ class Format(ABC):
     name: ClassVar[str]
     suffix: ClassVar[str]
     title: ClassVar[str]
-    runtime: ClassVar[Runtime]
+    runs_with: ClassVar[tuple[str, ...]] = ()
+    packages: ClassVar[tuple[str, ...]] = ()
+    install: ClassVar[str | None] = None
     precisions: ClassVar[tuple[str, ...]] = ("float64", "float32")
     takes_strings: ClassVar[bool] = True
     reads_text: ClassVar[bool] = True
     native_trees: ClassVar[bool] = False
-    extra: ClassVar[str | None] = None
-    packages: ClassVar[tuple[str, ...]] = ()
     companions: ClassVar[tuple[str, ...]] = ()
     may_write_files: ClassVar[bool] = False
 
@@ -61,23 +73,84 @@ class Format(ABC):
     def write(self, graph: Graph, path: Path) -> None:
         """Write a graph to a path.
 
+        Parameters
+        ----------
+        graph : Graph
+            ``graph.model`` is the ``keras.Model``.
+        path : Path
+            It ends in `suffix`.
+
         Raises
         ------
         NotConvertible
             If the format has no counterpart for a part of the graph.
         """
 
+    @staticmethod
     @abstractmethod
+    def load(path: str) -> Callable[[dict[str, np.ndarray]], Any]:
+        """Load a file in its own runtime, as its users do.
+
+        Another process runs this function, without stackfuse. It must stand on its own: it imports
+        what it needs inside.
+
+        Parameters
+        ----------
+        path : str
+
+        Returns
+        -------
+        compute : callable
+            Takes the inputs by their names, arrays of shape (n_samples, ...) in their dtypes, and
+            returns the outputs by their names.
+        """
+
+    def check(self, graph: Graph, owner: str) -> None:
+        """Raise if the format cannot carry a graph; asked before anything is compared or written.
+
+        Parameters
+        ----------
+        graph : Graph
+        owner : str
+            The class of the estimator that it computes, for the message.
+
+        Raises
+        ------
+        NotConvertible
+        """
+        self._check_strings(graph, owner)
+
+    def _check_strings(self, graph: Graph, owner: str) -> None:
+        """Raise if a graph takes strings, or holds a network that does, and the format cannot."""
+        of_strings = graph.signature.columns_of_strings
+        if not of_strings or (self.takes_strings and self.reads_text):
+            return
+        listed = messages.listed(of_strings)
+        if not self.takes_strings:
+            raise NotConvertible(
+                f"The {owner} takes strings in {listed}, which {self.title} cannot carry. Export "
+                "to .keras or a SavedModel, or encode them before the stack."
+            )
+        parts = [part for part in private.flatten_layers(graph.model) if part is not graph.model]
+        networks = [part for part in parts if isinstance(part, keras.Model)]
+        if any(tensor.dtype == "string" for part in networks for tensor in part.inputs):
+            raise NotConvertible(
+                f"The {owner} holds a network that takes strings in {listed}, and {self.title} has "
+                "no layers that read them. Export to .keras or a SavedModel, or encode the strings "
+                "before the network, for example with a OneHotEncoder."
+            )
+
     def attach(self, path: Path, manifest: str) -> None:
         """Put the manifest's text into a written file."""
+        attach_member(path, manifest)
 
-    @abstractmethod
     def attached(self, path: Path) -> str:
         """Return the manifest's text in a file; raise KeyError if there is none."""
+        return attached_member(path)
 
-    @abstractmethod
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """Yield the parts of a file that compute, by name, without the manifest."""
+        yield from parts_without_manifest(path)
 
     @property
     def is_folder(self) -> bool:
@@ -90,22 +163,34 @@ class Format(ABC):
 
     def check_installed(self) -> None:
         """Raise ModuleNotFoundError, with the line that installs it, if a package is missing."""
-        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        needed = dict.fromkeys([*self.packages, *self.loader.packages])
+        missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if missing:
             verb = "is" if len(missing) == 1 else "are"
+            install = self.install or " ".join(missing)
             raise ModuleNotFoundError(
                 f"{self.title} files need {' and '.join(missing)}, which {verb} not "
-                f"installed: pip install 'stackfuse[{self.extra}]'.",
+                f"installed: pip install {install}.",
                 name=missing[0],
             )
 
+    @property
+    def loader(self) -> Loader:
+        """What the process needs to load files of this format."""
+        return Loader(self.title, code_of(self.load), self.runs_with)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The process that loads files of this format."""
+        return runtime_for(self.loader)
+
     def start(self) -> None:
         """Start the process that loads files; it gets ready while the caller goes on."""
-        self.runtime.start(self.name)
+        self.runtime.start(self.loader)
 
     def outputs_of(self, path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the outputs of a file for rows, computed by its runtime in another process."""
-        return self.runtime.outputs_of(self.name, path, rows)
+        return self.runtime.outputs_of(self.loader, path, rows)
 
     def files(self, path: Path) -> list[Path]:
         """Return all files of an export; the one at the path is the last."""
@@ -140,13 +225,7 @@ class Format(ABC):
             raise
         except Exception as error:  # each format's reader has its own for files that are none
             raise ValueError(f"it is no {self.title} file, or damaged") from error
-        wanted = {"manifest_version", "sha256", "inputs", "outputs", "golden", "estimator"}
-        if not isinstance(manifest, dict) or not wanted <= manifest.keys():
-            raise ValueError("its manifest was not written by sf.export")
-        digests = manifest["sha256"]
-        if not isinstance(digests, dict) or not digests:
-            raise ValueError("its manifest holds no digests")
-        return manifest
+        return check_manifest(manifest)
 
     def changed_parts(self, path: Path, manifest: dict[str, Any]) -> list[str]:
         """Return the parts of an export that differ from its manifest; nothing is run.

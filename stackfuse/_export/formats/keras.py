@@ -1,40 +1,46 @@
 """Keras archives: zip files in which Keras ignores members that it does not know."""
 
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stackfuse._export.checking.process import Runtime
-from stackfuse._export.formats.archives import attach_member, attached_member
-from stackfuse._export.formats.base import MANIFEST, Format
+import numpy as np
+
+from stackfuse._export.formats.base import Format
+from stackfuse._export.formats.table import register
 from stackfuse._export.graph.graph import Graph
 from stackfuse._keras import private
 
-#: Runs Keras archives and SavedModels.
-TENSORFLOW = Runtime()
 
+@register
+class Keras(Format):
+    """Keras archives."""
 
-class _Keras(Format):
     name = "keras"
     suffix = ".keras"
     title = "Keras"
-    runtime = TENSORFLOW
+    runs_with = ("tensorflow", "keras")
 
     def write(self, graph: Graph, path: Path) -> None:
+        """See :class:`Format`."""
         with private.without_array_warnings():
             graph.model.save(path)
 
-    def attach(self, path: Path, manifest: str) -> None:
-        attach_member(path, manifest)
+    @staticmethod
+    def load(path: str) -> Callable[[dict[str, np.ndarray]], dict]:
+        """See :class:`Format`."""
+        import keras
+        import tensorflow as tf
 
-    def attached(self, path: Path) -> str:
-        return attached_member(path)
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        several = isinstance(model.input, dict)
+        # Compiled, as it will be served: TensorFlow rewrites arithmetic when it compiles.
+        return tf.function(
+            lambda rows: model(rows if several else rows["x"]),
+            reduce_retracing=True,
+        )
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
-        with zipfile.ZipFile(path) as archive:
-            # metadata.json holds the date.
-            for name in sorted(set(archive.namelist()) - {MANIFEST, "metadata.json"}):
-                yield name, archive.read(name)
-
-
-KERAS = _Keras()
+        """See :class:`Format`."""
+        for name, part in super().contents(path):
+            if name != "metadata.json":  # holds the date
+                yield name, part

@@ -1,34 +1,37 @@
 """LiteRT, for phones and small devices: the manifest lies in a zip archive after the model."""
 
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.checking.process import LIGHT
-from stackfuse._export.formats.archives import attach_member, attached_member
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
+from stackfuse._export.formats.table import register
 from stackfuse._export.graph.graph import Graph
 from stackfuse._keras import private
 
 
-class _LiteRT(Format):
+@register
+class LiteRT(Format):
+    """LiteRT's flat buffers."""
+
     name = "litert"
     suffix = ".tflite"
     title = "LiteRT"
-    runtime = LIGHT
+    runs_with = ("ai_edge_litert.interpreter",)
     precisions = ("float32",)
     takes_strings = False
     reads_text = False
-    extra = "litert"
     packages = ("ai_edge_litert",)
+    install = "'stackfuse[litert]'"
 
     def write(self, graph: Graph, path: Path) -> None:
+        """See :class:`Format`."""
         # The operations of TensorFlow itself would need a runtime that few places have.
         only = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
         with silenced(), _unrolled(graph):
@@ -37,19 +40,13 @@ class _LiteRT(Format):
             except Exception as error:  # the converter's own class is no public name
                 raise NotConvertible(refusal_message(self.title, error)) from error
 
-    def attach(self, path: Path, manifest: str) -> None:
-        attach_member(path, manifest)
+    @staticmethod
+    def load(path: str) -> Callable[[dict[str, np.ndarray]], dict]:
+        """See :class:`Format`."""
+        from ai_edge_litert.interpreter import Interpreter
 
-    def attached(self, path: Path) -> str:
-        return attached_member(path)
-
-    def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
-        end = None
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                end = min(member.header_offset for member in archive.infolist())
-        with open(path, "rb") as file:
-            yield "model", file.read(end)
+        runner = Interpreter(path).get_signature_runner()
+        return lambda rows: {name: y.copy() for name, y in runner(**rows).items()}
 
 
 @contextmanager
@@ -67,6 +64,3 @@ def _unrolled(graph: Graph) -> Iterator[None]:
 
 def _loops(layer) -> bool:
     return isinstance(layer, keras.layers.RNN) and not layer.unroll
-
-
-LITERT = _LiteRT()

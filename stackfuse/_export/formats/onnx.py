@@ -1,15 +1,19 @@
 """ONNX: the manifest is a property of the model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from stackfuse._core import NotConvertible
-from stackfuse._export.checking.process import LIGHT
-from stackfuse._export.formats.base import MANIFEST, Format
+from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
+from stackfuse._export.formats.onnx_shortening import shorten
 from stackfuse._export.formats.onnx_trees import ML_OPSET, write_tree_sums
+from stackfuse._export.formats.table import register
 from stackfuse._export.graph.graph import Graph
 from stackfuse._export.graph.trees import TreeSums
+from stackfuse._export.written_manifest import MANIFEST
 
 #: ONNX operators of this version are known to every runtime of the last years.
 _OPSET = 18
@@ -18,17 +22,21 @@ _OPSET = 18
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
 
-class _Onnx(Format):
+@register
+class Onnx(Format):
+    """ONNX models."""
+
     name = "onnx"
     suffix = ".onnx"
     title = "ONNX"
     reads_text = False
     native_trees = True
-    runtime = LIGHT
-    extra = "onnx"
+    runs_with = ("onnxruntime",)
     packages = ("onnx", "onnxruntime", "tf2onnx")
+    install = "'stackfuse[onnx]'"
 
     def write(self, graph: Graph, path: Path) -> None:
+        """See :class:`Format`."""
         import onnx
         import tf2onnx
         from tf2onnx.optimizer import _get_optimizers
@@ -62,11 +70,22 @@ class _Onnx(Format):
         for entry in model.opset_import if trees else ():
             if entry.domain == "ai.onnx.ml":
                 entry.version = ML_OPSET
+        shorten(model.graph)
         for tensor in (*model.graph.input, *model.graph.output):
             tensor.type.tensor_type.shape.dim[0].dim_param = "n"
         onnx.save(model, path)
 
+    @staticmethod
+    def load(path: str) -> Callable[[dict[str, np.ndarray]], dict]:
+        """See :class:`Format`."""
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return lambda rows: dict(zip(names, session.run(names, rows)))
+
     def attach(self, path: Path, manifest: str) -> None:
+        """See :class:`Format`."""
         import onnx
 
         model = onnx.load(path)
@@ -74,11 +93,13 @@ class _Onnx(Format):
         onnx.save(model, path)
 
     def attached(self, path: Path) -> str:
+        """See :class:`Format`."""
         import onnx
 
         return {entry.key: entry.value for entry in onnx.load(path).metadata_props}[MANIFEST]
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        """See :class:`Format`."""
         import onnx
 
         yield "graph", onnx.load(path).graph.SerializeToString(deterministic=True)
@@ -90,6 +111,3 @@ def _keep_node(ctx, node, name, args) -> None:
     Without this, a choice between numbers becomes ``chosen * a + (1 - chosen) * b``, which is NaN
     where the one that is not chosen is NaN or infinite.
     """
-
-
-ONNX = _Onnx()

@@ -2,42 +2,62 @@
 
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from stackfuse._core import NotConvertible
-from stackfuse._export.checking.process import LIGHT
-from stackfuse._export.formats.base import MANIFEST, Format
+from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
-from stackfuse._export.formats.saved_model import SAVED_MODEL
+from stackfuse._export.formats.saved_model import SavedModel
+from stackfuse._export.formats.table import register
 from stackfuse._export.graph.graph import Graph
+from stackfuse._export.written_manifest import MANIFEST
 
 
-class _OpenVINO(Format):
+@register
+class OpenVINO(Format):
+    """OpenVINO's pairs of files."""
+
     name = "openvino"
     suffix = ".xml"
     title = "OpenVINO"
-    runtime = LIGHT
+    runs_with = ("openvino",)
     precisions = ("float32",)
     takes_strings = False
     reads_text = False
-    extra = "openvino"
     packages = ("openvino",)
+    install = "'stackfuse[openvino]'"
     companions = (".bin",)
 
     def write(self, graph: Graph, path: Path) -> None:
+        """See :class:`Format`."""
         import openvino
 
         # From a file: objects of TensorFlow are not taken under Python 3.13.
         with silenced(), tempfile.TemporaryDirectory() as folder:
-            SAVED_MODEL.write(graph, Path(folder))
+            SavedModel().write(graph, Path(folder))
             try:
                 model = openvino.convert_model(folder)
             except Exception as error:  # of many kinds, none of which is documented
                 raise NotConvertible(refusal_message(self.title, error)) from error
         openvino.save_model(model, path, compress_to_fp16=False)
 
+    @staticmethod
+    def load(path: str) -> Callable[[dict[str, np.ndarray]], dict]:
+        """See :class:`Format`."""
+        import openvino
+
+        # Left to itself, OpenVINO computes in bfloat16 on processors that can: two digits.
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        compiled = openvino.Core().compile_model(path, "CPU", settings)
+        return lambda rows: {
+            name: y for output, y in compiled(rows).items() for name in output.get_names()
+        }
+
     def attach(self, path: Path, manifest: str) -> None:
+        """See :class:`Format`."""
         tree = ElementTree.parse(path)
         info = tree.getroot().find("rt_info")
         if info is None:
@@ -46,16 +66,15 @@ class _OpenVINO(Format):
         tree.write(path, encoding="utf-8", xml_declaration=True)
 
     def attached(self, path: Path) -> str:
+        """See :class:`Format`."""
         found = ElementTree.parse(path).getroot().find("rt_info/stackfuse")
         if found is None:
             raise KeyError(MANIFEST)
         return found.attrib["value"]
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        """See :class:`Format`."""
         for part in ElementTree.parse(path).getroot():
             if part.tag in ("layers", "edges"):
                 yield part.tag, ElementTree.tostring(part)
         yield "weights", path.with_suffix(".bin").read_bytes()
-
-
-OPENVINO = _OpenVINO()

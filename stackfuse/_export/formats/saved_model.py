@@ -1,14 +1,17 @@
 """SavedModels: folders, for TensorFlow Serving."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stackfuse._export.formats.base import MANIFEST, Format
+import numpy as np
+
+from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import log_messages_dropped
-from stackfuse._export.formats.keras import TENSORFLOW
+from stackfuse._export.formats.table import register
 from stackfuse._export.graph.graph import Graph
+from stackfuse._export.written_manifest import MANIFEST
 
 #: The directory that TensorFlow keeps for others' files in a SavedModel.
 EXTRA = "assets.extra"
@@ -20,29 +23,48 @@ _WITHOUT_DIGEST = {"fingerprint.pb", f"{EXTRA}/{MANIFEST}"}
 _FOLDERS = {"assets", "variables", EXTRA}
 
 
-class _SavedModel(Format):
+@register
+class SavedModel(Format):
+    """SavedModels of TensorFlow."""
+
     name = "saved_model"
     suffix = ""
     title = "SavedModel"
-    runtime = TENSORFLOW
+    runs_with = ("tensorflow",)
     may_write_files = True
 
     def write(self, graph: Graph, path: Path) -> None:
+        """See :class:`Format`."""
         with log_messages_dropped():
             graph.model.export(path, format="tf_saved_model", verbose=False)
 
+    @staticmethod
+    def load(path: str) -> Callable[[dict[str, np.ndarray]], dict]:
+        """See :class:`Format`."""
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(path)
+        serving = loaded.signatures["serving_default"]
+        # The loaded object must outlive its functions.
+        return lambda rows, keep=loaded: serving(
+            **{name: tf.constant(a) for name, a in rows.items()}
+        )
+
     def attach(self, path: Path, manifest: str) -> None:
+        """See :class:`Format`."""
         extra = path / EXTRA
         extra.mkdir()
         (extra / MANIFEST).write_text(manifest)
 
     def attached(self, path: Path) -> str:
+        """See :class:`Format`."""
         file = path / EXTRA / MANIFEST
         if not file.is_file():
             raise KeyError(MANIFEST)
         return file.read_text()
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        """See :class:`Format`."""
         for file in sorted(path.rglob("*")):
             name = file.relative_to(path)
             if file.is_file() and name.parts[0] != EXTRA and name != Path("fingerprint.pb"):
@@ -59,6 +81,3 @@ class _SavedModel(Format):
             if name not in own:
                 return name
         return None
-
-
-SAVED_MODEL = _SavedModel()

@@ -1,18 +1,95 @@
-"""The table of formats."""
+"""The table of formats: each registers itself, those of other packages by an entry point."""
 
+import importlib.metadata
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from stackfuse._core import messages
+from stackfuse._export.checking.process import REFUSED
 from stackfuse._export.formats.base import Format
-from stackfuse._export.formats.keras import KERAS
-from stackfuse._export.formats.litert import LITERT
-from stackfuse._export.formats.onnx import ONNX
-from stackfuse._export.formats.openvino import OPENVINO
-from stackfuse._export.formats.saved_model import SAVED_MODEL
+from stackfuse._export.formats.loading import check_stands_alone
 
-FORMATS: dict[str, Format] = {
-    form.name: form for form in (KERAS, SAVED_MODEL, ONNX, LITERT, OPENVINO)
-}
+#: The formats that are known, by their names.
+FORMATS: dict[str, Format] = {}
+
+#: The entry points by which packages name modules that register formats.
+GROUP = "stackfuse.formats"
+
+Class = TypeVar("Class", bound=type[Format])
+
+
+def register(cls: Class) -> Class:
+    """Register a format; a decorator of its class.
+
+    From then on :func:`stackfuse.export` and everything that reads exported files know it, by its
+    name and by the ending of its files. An installed package lets ``stackfuse inspect`` find it
+    too, with an entry point that names the module::
+
+        [project.entry-points."stackfuse.formats"]
+        foo = "my_package.foo"
+
+    Parameters
+    ----------
+    cls : type
+        A subclass of :class:`Format` that is made without arguments.
+
+    Returns
+    -------
+    cls : type
+        The same.
+
+    Raises
+    ------
+    TypeError
+        If the class is no complete format.
+    ValueError
+        If another format has its name or its ending.
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Format):
+        raise TypeError(f"register takes a subclass of Format, got {cls!r}.")
+    form = cls()  # a method that is missing is named by Python itself
+    _check_names(cls)
+    check_stands_alone(cls)
+    for other in FORMATS.values():
+        again = (type(other).__module__, type(other).__qualname__) == (
+            cls.__module__,
+            cls.__qualname__,
+        )
+        if not again and (other.name == form.name or other.suffix == form.suffix):
+            raise ValueError(
+                f"{cls.__name__} has the name {form.name!r} and the ending {form.suffix!r}, of "
+                f"which {other.title} has one already: choose others."
+            )
+    FORMATS[form.name] = form
+    return cls
+
+
+def _check_names(cls: type[Format]) -> None:
+    """Raise if a format has no names, or such as cannot be found again."""
+    for attribute in ("name", "suffix", "title"):
+        if not isinstance(getattr(cls, attribute, None), str):
+            raise TypeError(f"{cls.__name__} has no {attribute}: set it in the class, a string.")
+    for ending in (cls.suffix, *cls.companions):
+        if ending and (not ending[1:].strip() or Path(f"x{ending}").suffix != ending):
+            raise ValueError(f"An ending of files must be like '.foo', got {ending!r}.")
+    refused = sorted(set(REFUSED).intersection(m.partition(".")[0] for m in cls.runs_with))
+    if refused:
+        raise ValueError(
+            f"{cls.__name__} names {refused[0]} in runs_with, and a file must run without it."
+        )
+
+
+@cache
+def _broken_packages() -> list[str]:
+    """Import the formats of installed packages; return what is wrong with those that fail."""
+    broken = []
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        try:
+            entry.load()
+        except Exception as error:  # any error of another package's module
+            broken.append(f" ({entry.value} of the format {entry.name!r} fails: {error!r})")
+    return broken
 
 
 def format_of(path: Path, format: str | None = None) -> Format:
@@ -26,19 +103,53 @@ def format_of(path: Path, format: str | None = None) -> Format:
     if not path.name or path.name == "..":
         raise ValueError(f"The path {str(path)!r} names no file.")
     if format is not None:
-        if format not in FORMATS:
-            raise ValueError(f"format must be {messages.listed(list(FORMATS))}, got {format!r}.")
-        form = FORMATS[format]
+        form = named(format)
         if form.suffix and path.suffix != form.suffix:
             raise ValueError(
                 f"A path for format={format!r} must end in {form.suffix!r}, got {path}."
             )
         return form
-    for form in FORMATS.values():
-        if path.suffix == form.suffix:
-            return form
-    endings = ", ".join(form.suffix for form in FORMATS.values() if form.suffix)
+    found = _with_suffix(path.suffix)
+    if found is not None:
+        return found
+    broken = "".join(_broken_packages())
+    found = _with_suffix(path.suffix)
+    if found is not None:
+        return found
+    endings = ", ".join(sorted(form.suffix for form in FORMATS.values() if form.suffix))
     raise ValueError(
         f"The ending of {str(path)!r} names no format. Use {endings}, or a path without an ending "
-        "for a SavedModel directory."
+        f"for a SavedModel directory.{broken}"
     )
+
+
+def _with_suffix(suffix: str) -> Format | None:
+    return next((form for form in FORMATS.values() if form.suffix == suffix), None)
+
+
+def named(name: str) -> Format:
+    """Return the format of a name.
+
+    Parameters
+    ----------
+    name : str
+        As in ``format=``.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists them all.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> sf.formats.named("onnx").suffix
+    '.onnx'
+    """
+    if name not in FORMATS:
+        broken = "".join(_broken_packages())
+        if name not in FORMATS:
+            raise ValueError(
+                f"format must be {messages.listed(sorted(FORMATS))}, got {name!r}.{broken}"
+            )
+    return FORMATS[name]

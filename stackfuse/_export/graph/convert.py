@@ -218,19 +218,30 @@ def convert(estimator, x, method: str):
     NotConvertible
         If the estimator, or this method of it, has no exact counterpart.
     """
-    cls = type(estimator)
-    found = _registered_for(cls)
-    if found is None:
-        raise NotConvertible(_no_converter_message(estimator))
-    parent, converter = found
-    _refuse_overridden(cls, parent)
+    converter = find_converter(estimator)
     check_is_fitted(estimator)
     if method == "predict" and len(getattr(estimator, "classes_", ())) > 0:
         return _class_values(estimator, convert(estimator, x, "label"), current_build().precision)
     if not converter.frames:
-        x = x.numbers(wanted_by=cls.__name__) if isinstance(x, Frame) else x
+        x = x.numbers(wanted_by=type(estimator).__name__) if isinstance(x, Frame) else x
         refuse_as(estimator, x, method)
     return converter.function(estimator, x, method)
+
+
+def find_converter(estimator) -> Converter:
+    """Return the converter of an estimator, by its class.
+
+    Raises
+    ------
+    NotConvertible
+        If there is none, or the class overrides what the converter computes.
+    """
+    found = _registered_for(type(estimator))
+    if found is None:
+        raise NotConvertible(_no_converter_message(estimator))
+    parent, converter = found
+    _refuse_overridden(type(estimator), parent)
+    return converter
 
 
 def _refuse_overridden(cls: type, parent: type) -> None:

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import NotConvertible, messages
+from stackfuse._export.graph.at_once import refuse_at_once
 from stackfuse._export.graph.build import (
     Build,
     building,
@@ -134,13 +135,7 @@ def build_graph(estimator, rows, build: Build) -> Graph:
         By default the rows are as those that the estimator was fitted on.
     build : Build
     """
-    if isinstance(estimator, type):
-        raise TypeError(
-            f"to_keras takes a fitted estimator, got the class {estimator.__name__}: "
-            f"make an instance and fit it."
-        )
-    if not hasattr(estimator, "get_params"):
-        raise TypeError(f"to_keras takes a fitted scikit-learn estimator, got {estimator!r}.")
+    refuse_at_once(estimator)
     if build.precision not in PRECISIONS:
         raise ValueError(
             f"precision must be {messages.listed(PRECISIONS)}, got {build.precision!r}."

@@ -97,6 +97,15 @@ class Signature:
             {names[c]: Input((1,), dtype, c) for c, dtype in zip(frame.columns, dtypes)},
         )
 
+    @property
+    def columns_of_strings(self) -> list[str]:
+        """The columns, or the arrays, that hold strings."""
+        return [
+            name if entry.column is None else str(entry.column)
+            for name, entry in self.inputs.items()
+            if entry.dtype == "string"
+        ]
+
     def symbolic_inputs(self) -> tuple[Any, Any]:
         """Return new ``keras.Input`` tensors, first for the model and then for converters.
 

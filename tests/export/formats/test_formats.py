@@ -33,6 +33,8 @@ BASES = [
     ("trees", ExtraTreesClassifier(3, max_depth=4)),
 ]
 
+ONNX = _formats.named("onnx")
+
 ENDINGS = {
     "keras": ".keras",
     "saved_model": "",
@@ -343,7 +345,7 @@ def test_an_earlier_export_is_replaced(iris, format, tmp_path):
     ("path", "settings", "message"),
     [
         ("stack.h5", {}, "names no format. Use .keras, .onnx, .tflite, .xml, or a path without"),
-        ("stack.keras", {"format": "hdf5"}, "format must be 'keras', 'saved_model', 'onnx'"),
+        ("stack.keras", {"format": "hdf5"}, "format must be 'keras', 'litert', 'onnx'"),
         ("stack", {"format": "keras"}, "must end in '.keras'"),
         ("stack.tflite", {"precision": "float64"}, "'float64' does not go with LiteRT"),
         ("stack.keras", {"precision": "float16"}, "precision must be 'float64' or 'float32'"),
@@ -401,7 +403,7 @@ def test_the_process_stays_and_one_that_died_is_replaced(line, runtime, monkeypa
     pids = []
     monkeypatch.setattr(_verify, "LOADS", 2)
     for turn in range(4):
-        got = runtime.outputs_of("onnx", path, rows)
+        got = runtime.outputs_of(ONNX.loader, path, rows)
         assert_allclose(got["probabilities"], expected, atol=1e-14)
         pids.append(runtime._child.process.pid)
         if turn == 2:
@@ -414,29 +416,31 @@ def test_a_process_that_hangs_or_dies_is_an_error(line, runtime, tmp_path, monke
     path, rows, expected = line
     stuck = tmp_path / "stuck.onnx"
     os.mkfifo(stuck)  # reading it waits for ever
-    runtime.start("onnx")
+    runtime.start(ONNX.loader)
     killer = threading.Timer(0.3, runtime._child.process.kill)
     killer.start()
     with pytest.raises(sf.ParityError, match="to check it died, so nothing was written"):
-        runtime.outputs_of("onnx", stuck, rows)
+        runtime.outputs_of(ONNX.loader, stuck, rows)
     monkeypatch.setattr(_verify, "TIMEOUT", 0.3)
     with pytest.raises(sf.ParityError, match=r"took longer than 0.3 seconds"):
-        runtime.outputs_of("onnx", stuck, rows)
+        runtime.outputs_of(ONNX.loader, stuck, rows)
     monkeypatch.undo()
-    got = runtime.outputs_of("onnx", path, rows)
+    got = runtime.outputs_of(ONNX.loader, path, rows)
     assert_allclose(got["probabilities"], expected, atol=1e-14)
 
 
 def test_what_a_runtime_says_of_a_file_is_told(runtime, tmp_path):
     (tmp_path / "model.onnx").write_text("none")
     with pytest.raises(sf.NotConvertible, match=r"onnxruntime does not run .*InvalidProto"):
-        runtime.outputs_of("onnx", tmp_path / "model.onnx", {"x": np.zeros((1, 4))})
+        runtime.outputs_of(ONNX.loader, tmp_path / "model.onnx", {"x": np.zeros((1, 4))})
 
 
 def test_the_process_cannot_import_stackfuse():
+    refused = list(_verify.REFUSED)
     code = (
         "import io, runpy, sys; sys.path += sys.argv[2:]; script = runpy.run_path(sys.argv[1]); "
-        "sys.stdin = io.StringIO(); script['serve']('onnx'); import stackfuse"
+        f"sys.stdin = io.StringIO(); script['serve']({refused}, ['onnxruntime']); "
+        "import stackfuse"
     )
     folder = os.path.dirname(os.path.dirname(sf.__file__))
     command = [sys.executable, "-I", "-c", code, _runtimes.__file__, folder]

@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 from keras import ops
+from scipy.special import logit
+from scipy.stats import gmean
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -24,7 +27,6 @@ from stackfuse._export.converters.shared.descent import as_float32
 from stackfuse._export.converters.shared.tree_sums import tree_means, tree_sums
 from stackfuse._export.graph.arithmetic import (
     constant,
-    exact_constants,
     first_largest,
     is_positive,
     two_columns,
@@ -152,18 +154,37 @@ def _raw_predictions(estimator, x):
     """Return the raw predictions of gradient boosting, shape (batch, n_trees_per_iteration_)."""
     trees = [tree_of(tree.tree_) for tree in estimator.estimators_.ravel()]
     trees = [replace(tree, value=estimator.learning_rate * tree.value) for tree in trees]
+    n_outputs, row = estimator.n_trees_per_iteration_, np.zeros((1, estimator.n_features_in_))
+    if estimator.init_ == "zero":
+        return tree_sums(as_float32(x, trees), trees, n_outputs)
+    drawn = getattr(estimator.init_, "strategy", None) in ("stratified", "uniform")
+    if isinstance(estimator.init_, DummyClassifier | DummyRegressor) and not drawn:
+        # The same for every row, whatever it holds: a first stage of single leaves.
+        start = _constant_start(estimator, row)
+        trees = [*(Tree.of_one_leaf(value) for value in start), *trees]
+        return tree_sums(as_float32(x, trees), trees, n_outputs)
     narrow = as_float32(x, trees)
     start = _initial_prediction(estimator, ops.cast(narrow, x.dtype))
-    return tree_sums(narrow, trees, start.shape[1], start=start)
+    return tree_sums(narrow, trees, n_outputs, start=start)
+
+
+def _constant_start(estimator, row: np.ndarray) -> np.ndarray:
+    """Return the start of gradient boosting that scikit-learn computes for any row."""
+    if isinstance(estimator, GradientBoostingRegressor):
+        return np.ravel(estimator.init_.predict(row))
+    tiny = np.finfo(np.float64).eps
+    proba = np.clip(estimator.init_.predict_proba(row), tiny, 1 - tiny)[0]
+    if len(proba) > 2:
+        return np.log(proba / gmean(proba))
+    odds = logit(proba[1:])
+    return odds * 0.5 if estimator.loss == "exponential" else odds
 
 
 def _initial_prediction(estimator, x):
     """Return the start of gradient boosting: the link of the initial estimator's prediction."""
-    n_outputs = estimator.n_trees_per_iteration_
-    if estimator.init_ == "zero":
-        return exact_constants(x, np.zeros(n_outputs))[0]
     if isinstance(estimator, GradientBoostingRegressor):
         return ops.reshape(convert(estimator.init_, x, "predict"), (-1, 1))
+    n_outputs = estimator.n_trees_per_iteration_
     proba = convert(estimator.init_, x, "predict_proba")
     proba = proba if n_outputs > 1 else proba[:, 1:]
     tiny = np.finfo(np.float64).eps

@@ -1,0 +1,59 @@
+"""Say at once what cannot be converted, from classes alone.
+
+Otherwise the last base of a stack would be refused after forests and networks before it were
+converted, or after rows were asked for.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from stackfuse._export.graph.convert import find_converter
+from stackfuse._stacking import StackingClassifier, StackingRegressor
+
+
+def refuse_at_once(estimator) -> None:
+    """Raise if an estimator, or a part of it that its graph certainly holds, has no converter.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+
+    Raises
+    ------
+    TypeError
+        If it is no estimator.
+    NotConvertible
+    """
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"A graph takes a fitted estimator, got the class {estimator.__name__}: make an "
+            "instance and fit it."
+        )
+    if not hasattr(estimator, "get_params"):
+        raise TypeError(f"A graph takes a fitted scikit-learn estimator, got {estimator!r}.")
+    for part in _parts_in_graph(estimator):
+        find_converter(part)
+
+
+def refuse_bases_at_once(stack) -> None:
+    """Raise if a base of a stack has no converter; the meta-learner may have none."""
+    for base in getattr(stack, "estimators_", ()):
+        refuse_at_once(base)
+
+
+def _parts_in_graph(estimator) -> Iterator[Any]:
+    """Yield an estimator and the steps, bases and best estimators in it."""
+    yield estimator
+    parts = [getattr(estimator, "best_estimator_", None)]
+    if isinstance(estimator, Pipeline):
+        parts = [step for _, step in estimator.steps]
+    elif isinstance(estimator, StackingClassifier | StackingRegressor):
+        parts = [
+            *getattr(estimator, "estimators_", ()),
+            getattr(estimator, "final_estimator_", None),
+        ]
+    for part in parts:
+        if part is not None and not isinstance(part, str):
+            yield from _parts_in_graph(part)

@@ -1,0 +1,1 @@
+"""Proofs for converters and formats, of this package and of others."""

@@ -1,0 +1,79 @@
+"""The manifest that a written file carries: its versions, and how it is read.
+
+A manifest is JSON. ``manifest.py`` makes it, and every format reads it. Its versions:
+
+=======  ==========================================================================================
+3        the first that is kept readable: names and dtypes of inputs and outputs, classes, digests
+4        golden rows are made up, and ``holds_rows_of`` names estimators that hold training rows
+=======  ==========================================================================================
+
+Older versions are read as they are: what they lack is left out. Newer ones are refused.
+"""
+
+from typing import Any
+
+import numpy as np
+
+#: The name of the manifest inside an export.
+MANIFEST = "stackfuse.json"
+
+#: The version that is written; see the table above.
+VERSION = 4
+
+#: What every manifest holds.
+_ENTRIES = {"manifest_version", "sha256", "inputs", "outputs", "golden", "estimator"}
+
+
+def check_manifest(manifest: Any) -> dict[str, Any]:
+    """Return a manifest as it was read from JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or a newer stackfuse wrote it; the message is the end of a sentence about the
+        file.
+    """
+    if not isinstance(manifest, dict) or "manifest_version" not in manifest:
+        raise ValueError("its manifest was not written by sf.export")
+    version = manifest["manifest_version"]
+    if isinstance(version, int) and version > VERSION:
+        raise ValueError(
+            f"its manifest has version {version}, written by {_writer(manifest)}, and this release "
+            f"reads versions up to {VERSION}: upgrade stackfuse"
+        )
+    if not isinstance(version, int) or not _ENTRIES <= manifest.keys():
+        raise ValueError("its manifest was not written by sf.export")
+    digests = manifest["sha256"]
+    if not isinstance(digests, dict) or not digests:
+        raise ValueError("its manifest holds no digests")
+    return manifest
+
+
+def _writer(manifest: dict[str, Any]) -> str:
+    """Return the release that wrote a manifest, as far as it says."""
+    versions = manifest.get("versions")
+    release = versions.get("stackfuse") if isinstance(versions, dict) else None
+    return f"stackfuse {release}" if isinstance(release, str) else "a newer stackfuse"
+
+
+def golden_rows(
+    manifest: dict[str, Any],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
+    """Return the inputs and expected outputs that a manifest holds, or None if it has none."""
+    golden = manifest["golden"]
+    if golden is None:
+        return None
+    inputs = {
+        name: np.array(golden["inputs"][name], object).astype(numpy_dtype(entry["dtype"]))
+        for name, entry in manifest["inputs"].items()
+    }
+    expected = {
+        name: np.array(y, object).astype(np.int64 if name == "label" else np.float64)
+        for name, y in golden["expected"].items()
+    }
+    return inputs, expected
+
+
+def numpy_dtype(name: str) -> Any:
+    """Return numpy's dtype for the dtype of an input in a manifest; strings are objects."""
+    return object if name == "string" else name

@@ -1,0 +1,31 @@
+"""Formats of exported files, and what a format of your own needs.
+
+A format is a class in one file that registers itself::
+
+    import stackfuse as sf
+
+
+    @sf.formats.register
+    class Foo(sf.formats.Format):
+        name, suffix, title = "foo", ".foo", "Foo"
+        runs_with = ("foo_runtime",)
+
+        def write(self, graph, path):
+            ...  # graph.model is the keras.Model
+
+        @staticmethod
+        def load(path):
+            import foo_runtime
+
+            model = foo_runtime.load(path)
+            return lambda rows: model.run(rows)  # both by name
+
+From then on ``sf.export(stack, "x.foo")`` writes such files. Before one is put in its place,
+another process loads it by ``load``, without stackfuse, and compares its answers with the stack's.
+:func:`stackfuse.testing.check_format` says whether a format keeps what files promise, and
+CONTRIBUTING.md shows a whole one.
+"""
+
+from stackfuse._export.formats import Format, Graph, named, register
+
+__all__ = ["Format", "Graph", "named", "register"]
