@@ -253,10 +253,11 @@ class _AcceptedRows:
             If no graph takes rows like those that the stack was fitted on.
         """
         sample, owner = made_up_rows(stack, stack._sketch, N_ROWS), type(stack).__name__
-        if not isinstance(sample, np.ndarray) and not hasattr(sample, "columns"):
+        is_several = isinstance(sample, MultiInput)
+        if is_several or (not isinstance(sample, np.ndarray) and not hasattr(sample, "columns")):
             what = (
                 "a MultiInput"
-                if isinstance(sample, MultiInput)
+                if is_several
                 else "sparse rows"
                 if issparse(sample)
                 else f"a {type(sample).__name__}"

@@ -156,7 +156,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
         return []
     exact = _is_exact(estimator, precision)
     found = []
-    for kind, numbers, on_edge in _kinds_of_rows(estimator, table.numbers, exact):
+    for kind, numbers, on_edge in _kinds_of_rows(estimator, table, exact):
         candidate = rounded(table.rebuild(numbers))
         expected = _answers(estimator, candidate)
         if expected is not None:
@@ -253,11 +253,12 @@ def _row_text(row) -> str:
 
 
 def _kinds_of_rows(
-    estimator, numbers: np.ndarray, exact: bool
+    estimator, table: NumericTable, exact: bool
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield for each kind of rows its name, the rows, and a mask of numbers on a threshold."""
     generator = np.random.default_rng(0)
-    edges = edges_of(estimator, numbers.shape[1])
+    numbers = table.numbers
+    edges = edges_of(estimator, table.widths)
     if len(edges):
         yield "on the threshold of a tree or one float beside it", *_on_thresholds(edges, numbers)
     free = [
