@@ -18,6 +18,7 @@ from stackfuse._core import (
 from stackfuse._export.checking.answers import run_in_batches
 from stackfuse._export.checking.comparison import Comparison, RowsToCompare
 from stackfuse._export.checking.held_rows import holders_of_rows
+from stackfuse._export.checking.tied_rows import TiedRows
 from stackfuse._export.converters.ours.networks import graph_of_model
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.table import format_of
@@ -35,6 +36,7 @@ from stackfuse._export.replacing import (
     check_replaceable,
     place_of,
 )
+from stackfuse._export.tied_neighbors import averaged, check_ties
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._keras import private
 from stackfuse._training import undisturbing
@@ -63,6 +65,9 @@ class ExportReport:
     holds_rows_of : tuple of str
         Estimators in the file that by their nature hold rows that they were fitted on, nearest
         neighbours for example.
+    tied : TiedRows or None
+        With ``ties="average"``, the compared rows in which it matters: ``n_rows``, ``n_probes``,
+        ``n_labels``, ``max_difference``.
     """
 
     path: Path
@@ -73,6 +78,7 @@ class ExportReport:
     max_difference: float | None
     n_bytes: int
     holds_rows_of: tuple[str, ...] = ()
+    tied: TiedRows | None = None
 
     def __str__(self) -> str:
         text = "not verified (verify=False)"
@@ -83,6 +89,8 @@ class ExportReport:
             )
         if self.holds_rows_of:
             text += f"; holds training rows of {', '.join(self.holds_rows_of)}"
+        if self.tied is not None:
+            text += f"; {self.tied}"
         return f"{self.path} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {text}"
 
 
@@ -95,6 +103,7 @@ def export(
     verify: Any = None,
     golden: Any = None,
     precision: str | None = None,
+    ties: str = "refuse",
 ) -> ExportReport: ...
 
 
@@ -107,6 +116,7 @@ def export(
     verify: Any = None,
     golden: Any = None,
     precision: str | None = None,
+    ties: str = "refuse",
 ) -> list[ExportReport]: ...
 
 
@@ -118,6 +128,7 @@ def export(
     verify: Any = None,
     golden: Any = None,
     precision: str | None = None,
+    ties: str = "refuse",
 ) -> ExportReport | list[ExportReport]:
     """Write a fitted stack, or a trained Keras model, to one file that loads without stackfuse.
 
@@ -153,6 +164,10 @@ def export(
         See :func:`to_keras`. By default float64; LiteRT and OpenVINO know float32 only. For
         float32 the rows are rounded to float32 before stack and file are compared. Where two
         scores are equal up to rounding and the label differs, the export is refused.
+    ties : {"refuse", "average"}, default="refuse"
+        What nearest neighbours do about training rows at equal distances with different targets:
+        see :func:`to_keras`. The report and the manifest tell in how many of the compared rows
+        it matters; in all others file and stack agree.
 
     Returns
     -------
@@ -184,6 +199,7 @@ def export(
     (150, True)
     """
     several = isinstance(path, list | tuple)
+    check_ties(ties)
     targets = _targets(path if several else [path], format, precision)
     given = next(
         (rows for rows in (verify, golden) if rows is not None and rows is not False), None
@@ -194,7 +210,8 @@ def export(
         if verify is not False:
             for target in targets:
                 target.form.start()  # the processes get ready while the graph is built
-        reports = _write(stack, RowsToCompare.of(stack, verify, golden), targets)
+        subject = _Subject(stack, averaged(stack) if ties == "average" else stack)
+        reports = _write(subject, RowsToCompare.of(subject.baked, verify, golden), targets)
     return reports if several else reports[0]
 
 
@@ -256,43 +273,66 @@ def _files_of(target: _Target) -> list[Path]:
 
 
 @dataclass(frozen=True)
+class _Subject:
+    """What is exported.
+
+    Attributes
+    ----------
+    stack : fitted estimator or TrainedModel
+    baked : fitted estimator or TrainedModel
+        What the graph computes: the same, or one in which equally far neighbours share.
+    """
+
+    stack: Any
+    baked: Any
+
+
+@dataclass(frozen=True)
 class _CheckedGraph:
     """A graph, and the rows on which it agrees with its stack."""
 
     graph: Graph
     comparison: Comparison | None
+    tied: TiedRows | None
 
     @classmethod
-    def of(cls, stack, compared: RowsToCompare | None, target: _Target) -> "_CheckedGraph":
-        precision = target.precision
+    def of(
+        cls, subject: _Subject, compared: RowsToCompare | None, target: _Target
+    ) -> "_CheckedGraph":
+        precision, stack = target.precision, subject.baked
         build = Build(precision, native_trees=target.form.native_trees)
         rows = None if compared is None else compared.rows
         is_model = isinstance(stack, TrainedModel)
         graph = graph_of_model(stack, build) if is_model else build_graph(stack, rows, build)
         if compared is None:
-            return cls(graph, None)
+            return cls(graph, None, None)
         comparison = Comparison.of(stack, compared, graph, precision)
         comparison.check(run_in_batches(graph, comparison.inputs), what="The graph")
-        return cls(graph, comparison)
+        averages = stack is not subject.stack
+        tied = TiedRows.of(subject.stack, stack, comparison) if averages else None
+        return cls(graph, comparison, tied)
 
 
 def _graphs_for(
-    stack, compared: RowsToCompare | None, targets: list[_Target]
+    subject: _Subject, compared: RowsToCompare | None, targets: list[_Target]
 ) -> dict[tuple[str, bool], _CheckedGraph]:
     """Return the graphs of the files by their kinds; without trees one kind is the other."""
     graphs: dict[tuple[str, bool], _CheckedGraph] = {}
     for target in sorted(targets, key=lambda target: not target.form.native_trees):
         if target.kind_of_graph not in graphs:
-            checked = _CheckedGraph.of(stack, compared, target)
+            checked = _CheckedGraph.of(subject, compared, target)
             graphs[target.kind_of_graph] = checked
             if not checked.graph.tree_sums:
                 graphs.setdefault((target.precision, False), checked)
     return graphs
 
 
-def _write(stack, compared: RowsToCompare | None, targets: list[_Target]) -> list[ExportReport]:
+def _write(
+    subject: _Subject, compared: RowsToCompare | None, targets: list[_Target]
+) -> list[ExportReport]:
     """Write all files, check them, and put them in their places."""
-    graphs = _graphs_for(stack, compared, targets)
+    stack = subject.stack
+    graphs = _graphs_for(subject, compared, targets)
     for target in targets:
         _check_strings(stack, graphs[target.kind_of_graph].graph, target.form)
         target.place.parent.mkdir(parents=True, exist_ok=True)
@@ -324,6 +364,8 @@ def _write_file(stack, checked: _CheckedGraph, target: _Target, path: Path) -> N
     form, comparison = target.form, checked.comparison
     golden = None if comparison is None else comparison.golden
     manifest = manifest_of(stack, checked.graph, target.precision, form.packages, golden)
+    if checked.tied is not None:
+        manifest["ties"] = checked.tied.as_dict()
     form.write(checked.graph, path)
     manifest["sha256"] = form.digests(path)
     form.attach(path, text_of(manifest))
@@ -356,6 +398,7 @@ def _report(
         max_difference=difference,
         n_bytes=target.form.size(target.place),
         holds_rows_of=tuple(holders_of_rows(stack)),
+        tied=checked.tied,
     )
 
 

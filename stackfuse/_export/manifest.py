@@ -18,7 +18,8 @@ from stackfuse._export.graph.graph import Graph
 from stackfuse._export.trained_model import TrainedModel
 
 #: Counts the changes of what a manifest holds. 4: golden rows are made up, and "holds_rows_of".
-VERSION = 4
+#: 5: "ties", where equally far neighbours share.
+VERSION = 5
 
 #: Characters of an estimator's parameters that are kept.
 _MAX_CHARACTERS = 80
@@ -56,6 +57,7 @@ def manifest_of(
         "holds_rows_of": holders_of_rows(stack),
         "versions": {"python": platform.python_version(), **_versions(packages)},
         "tolerance": TOLERANCE,
+        "ties": None,
         "golden": None,
         "sha256": {},
     }

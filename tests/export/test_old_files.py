@@ -36,4 +36,4 @@ def test_an_old_file_is_replaced(tmp_path):
     shutil.copy(OLD / "iris.keras", path)
     X, y = load_iris(return_X_y=True)
     sf.export(LogisticRegression(max_iter=1000).fit(X, y), path, verify=X)
-    assert _inspect.read_manifest(path)["manifest_version"] == 4
+    assert _inspect.read_manifest(path)["manifest_version"] == 5

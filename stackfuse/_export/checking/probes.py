@@ -100,7 +100,7 @@ class Probe:
             return
         finite = np.ones(len(self.on_edge), bool)
         for y in self.expected.values():
-            finite &= np.isfinite(y).reshape(len(y), -1).all(axis=1)
+            finite &= np.isfinite(y).all(axis=tuple(range(1, y.ndim)))
         places = np.flatnonzero(finite)
         expected = {name: y[places] for name, y in self.expected.items()}
         found = {name: np.asarray(got[name])[places] for name in expected}

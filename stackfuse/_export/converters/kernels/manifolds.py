@@ -6,10 +6,8 @@ from sklearn.cluster import Birch, BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.manifold import Isomap, LocallyLinearEmbedding
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.converters.kernels.neighbors import (
-    reduced_distances_of,
-    refuse_ties,
-)
+from stackfuse._export.converters.kernels.neighbors import refuse_ties
+from stackfuse._export.converters.shared.nearest import distances_of, nearest
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
     squared_distances,
@@ -75,10 +73,10 @@ def _solved_for_ones(matrices):
 def _nearest_rows(estimator, x, values: np.ndarray):
     """Return the reduced distances to the nearest training rows, their power, and their places."""
     neighbors = estimator.nbrs_
-    reduced, power = reduced_distances_of(neighbors, x)
+    distances = distances_of(neighbors, x)
     refuse_ties(neighbors, values)
-    largest, places = ops.top_k(ops.negative(reduced), estimator.n_neighbors)
-    return ops.negative(largest), power, places
+    reduced, places = nearest(distances, estimator.n_neighbors)
+    return reduced, distances.power, places
 
 
 # Clusters: the distances to their centres, and the nearest.
