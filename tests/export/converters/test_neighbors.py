@@ -6,10 +6,11 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.ensemble import BaggingClassifier
 from sklearn.impute import KNNImputer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -194,3 +195,25 @@ def test_many_rows_take_little_memory(ties):
     command = [sys.executable, "-c", MEMORY, ties]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout.split()[-1]) < 1.0
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        KMeans(4, n_init=1, random_state=0),
+        MiniBatchKMeans(4, n_init=1, random_state=0),
+        BisectingKMeans(4, random_state=0),
+        NearestCentroid(),
+    ],
+    ids=str,
+)
+def test_the_nearest_center_of_rows_far_out(model):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3)) + 1.0
+    y = np.argmax(X, axis=1)
+    model.fit(X, y)
+    asked = np.vstack([X[:40] * 10.0**power for power in range(17)])
+    output = "label" if isinstance(model, NearestCentroid) else "prediction"
+    graph = sf.to_keras(model)
+    found = np.asarray(graph(asked)[output])
+    assert np.mean(found == model.predict(asked)) == 1.0

@@ -10,12 +10,12 @@ from stackfuse._export.converters.kernels.neighbors import refuse_ties
 from stackfuse._export.converters.shared.nearest import distances_of, nearest
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
+    nearest_center,
     squared_distances,
 )
 from stackfuse._export.graph.arithmetic import (
     as_vector,
     constant,
-    first_largest,
     table,
 )
 from stackfuse._export.graph.convert import (
@@ -92,14 +92,14 @@ def _clusters(estimator, x, method):
         return ops.cast(label, x.dtype)
     is_birch = isinstance(estimator, Birch)
     centers = estimator.subcluster_centers_ if is_birch else estimator.cluster_centers_
-    squares = squared_distances(x, kept_rows(estimator, centers))
+    centers = kept_rows(estimator, centers)
     if method == "transform":
-        return ops.sqrt(squares)
-    nearest = first_largest(-squares)
+        return ops.sqrt(squared_distances(x, centers))
+    nearest_one = nearest_center(x, centers, whole_squares=is_birch)
     if not is_birch:
-        return ops.cast(nearest, x.dtype)
+        return ops.cast(nearest_one, x.dtype)
     labels = np.asarray(estimator.subcluster_labels_, np.float64)[:, None]
-    return as_vector(table(labels, x.dtype)(ops.cast(nearest, "int32")))
+    return as_vector(table(labels, x.dtype)(ops.cast(nearest_one, "int32")))
 
 
 def _leaf_label(x, node, shift):
@@ -107,7 +107,7 @@ def _leaf_label(x, node, shift):
     if node.left is None:
         return ops.cast(ops.zeros_like(x[:, :1]), "int32") + np.array([node.label], np.int32)
     centers = np.vstack([node.left.center, node.right.center]) + shift
-    squares = squared_distances(x, centers)
-    goes_right = ops.less(squares[:, 1:], squares[:, :1])
+    goes_right = ops.equal(nearest_center(x, centers, whole_squares=False), np.ones(1, np.int64))
+    goes_right = ops.expand_dims(goes_right, 1)
     right, left = _leaf_label(x, node.right, shift), _leaf_label(x, node.left, shift)
     return ops.where(goes_right, right, left)

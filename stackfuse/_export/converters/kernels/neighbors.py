@@ -33,6 +33,7 @@ from stackfuse._export.converters.shared.neighbor_sums import (
     weights_of,
 )
 from stackfuse._export.converters.shared.pairwise import (
+    nearest_center,
     reduced_distances,
     squared_distances,
 )
@@ -223,6 +224,8 @@ def _from_votes(estimator, columns: list[Any], method: str):
 def _nearest_centroid(estimator, x, method):
     centroids, priors = estimator.centroids_, estimator.class_prior_
     if method == "label" and np.isclose(priors, 1 / len(priors)).all():
+        if estimator.metric == "euclidean":
+            return nearest_center(x, centroids, whole_squares=True)
         reduced, _ = reduced_distances(estimator, x, centroids, estimator.metric, {})
         return first_largest(ops.negative(reduced))
     spread = estimator.within_class_std_dev_

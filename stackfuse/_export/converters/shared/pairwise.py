@@ -20,6 +20,7 @@ from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
     exact_constants,
+    first_largest,
     table,
 )
 from stackfuse._export.graph.masks import refuse_rows
@@ -122,6 +123,30 @@ def squared_distances(x, rows: np.ndarray):
     lengths = ops.sum(ops.square(x), axis=1, keepdims=True)
     squares = lengths + affine(x, -2.0 * rows, np.sum(rows**2, axis=1))
     return ops.maximum(squares, constant(0, x))
+
+
+def nearest_center(x, centers: np.ndarray, *, whole_squares: bool):
+    """Return the number of the nearest center as scikit-learn compares, int64 of shape (batch,).
+
+    It expands the squares. Far out these lose all digits that tell centers apart, and the label
+    depends on what is lost. In float32 differences come nearer to its float64.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+    centers : ndarray of shape (n_centers, n_features)
+    whole_squares : bool
+        Whether ``|x|**2`` is part of what is compared, as in ``pairwise_distances_argmin``;
+        k-means leaves it out.
+    """
+    if x.dtype == "float32":
+        return first_largest(-squared_distances(x, centers))
+    squares = np.sum(centers**2, axis=1)
+    if not whole_squares:
+        return first_largest(affine(x, 2.0 * centers, -squares))
+    lengths = ops.sum(ops.square(x), axis=1, keepdims=True)
+    partial = lengths - affine(x, 2.0 * centers, 0.0)
+    return first_largest(ops.negative(partial + exact_constants(x, squares)[0]))
 
 
 def middle_of(rows: np.ndarray) -> np.ndarray:
