@@ -217,3 +217,16 @@ def test_the_nearest_center_of_rows_far_out(model):
     graph = sf.to_keras(model)
     found = np.asarray(graph(asked)[output])
     assert np.mean(found == model.predict(asked)) == 1.0
+
+
+@pytest.mark.parametrize("ties", ["refuse", "average"])
+def test_a_row_that_holds_nan_is_refused_and_stops_no_other(many, ties):
+    X, y = many
+    for rows in (X[:300], X[:30]):  # of a product of matrices, and of differences
+        model = KNeighborsRegressor(12).fit(rows, y[: len(rows)])
+        asked = rows[:4] + 0.5
+        asked[1, 2] = np.nan
+        found = np.asarray(sf.to_keras(model, ties=ties)(asked)["prediction"])
+        kept = [0, 2, 3]
+        assert np.isnan(found[1])
+        assert_allclose(found[kept], model.predict(asked[kept]), rtol=0, atol=1e-12)

@@ -124,6 +124,9 @@ def _chosen(numbers, places, n_wanted: int) -> tuple[Any, Any]:
 
 def _in_order(reduced, places, n_wanted: int):
     """Return the smallest numbers, and what stands beside them, in order."""
+    # Rows that hold NaN are refused, but they must not lead to places that do not exist.
+    most = constant(np.finfo(reduced.dtype).max, reduced)
+    reduced = ops.where(ops.isnan(reduced), most, reduced)
     numbers = np.arange(reduced.shape[1], dtype=np.int32)
     mine, other = ops.expand_dims(reduced, 2), ops.expand_dims(reduced, 1)
     equal_first = ops.logical_and(ops.equal(other, mine), numbers[None, :] < numbers[:, None])
