@@ -17,6 +17,7 @@ from stackfuse._core import (
 from stackfuse._export.checking.answers import run_in_batches
 from stackfuse._export.checking.comparison import Comparison, RowsToCompare, check_given
 from stackfuse._export.checking.held_rows import holders_of_rows
+from stackfuse._export.checking.tied_rows import TiedRows
 from stackfuse._export.converters.ours.networks import graph_of_model
 from stackfuse._export.formats import Format, format_of
 from stackfuse._export.graph.at_once import refuse_at_once
@@ -34,6 +35,7 @@ from stackfuse._export.replacing import (
     check_replaceable,
     place_of,
 )
+from stackfuse._export.tied_neighbors import averaged, check_ties
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._training import undisturbing
 
@@ -61,6 +63,9 @@ class ExportReport:
     holds_rows_of : tuple of str
         Estimators in the file that by their nature hold rows that they were fitted on, nearest
         neighbours for example.
+    tied : TiedRows or None
+        With ``ties="average"``, the compared rows in which it matters: ``n_rows``, ``n_probes``,
+        ``n_labels``, ``max_difference``.
     """
 
     path: Path
@@ -71,6 +76,7 @@ class ExportReport:
     max_difference: float | None
     n_bytes: int
     holds_rows_of: tuple[str, ...] = ()
+    tied: TiedRows | None = None
 
     def __str__(self) -> str:
         text = "not verified (verify=False)"
@@ -81,6 +87,8 @@ class ExportReport:
             )
         if self.holds_rows_of:
             text += f"; holds training rows of {', '.join(self.holds_rows_of)}"
+        if self.tied is not None:
+            text += f"; {self.tied}"
         return f"{self.path} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {text}"
 
 
@@ -93,6 +101,7 @@ def export(
     verify: Any = None,
     golden: Any = None,
     precision: str | None = None,
+    ties: str = "refuse",
 ) -> ExportReport: ...
 
 
@@ -105,6 +114,7 @@ def export(
     verify: Any = None,
     golden: Any = None,
     precision: str | None = None,
+    ties: str = "refuse",
 ) -> list[ExportReport]: ...
 
 
@@ -116,6 +126,7 @@ def export(
     verify: Any = None,
     golden: Any = None,
     precision: str | None = None,
+    ties: str = "refuse",
 ) -> ExportReport | list[ExportReport]:
     """Write a fitted stack, or a trained Keras model, to one file that loads without stackfuse.
 
@@ -152,6 +163,10 @@ def export(
         See :func:`to_keras`. By default float64; LiteRT and OpenVINO know float32 only. For
         float32 the rows are rounded to float32 before stack and file are compared. Where two
         scores are equal up to rounding and the label differs, the export is refused.
+    ties : {"refuse", "average"}, default="refuse"
+        What nearest neighbours do about training rows at equal distances with different targets:
+        see :func:`to_keras`. The report and the manifest tell in how many of the compared rows
+        it matters; in all others file and stack agree.
 
     Returns
     -------
@@ -183,6 +198,7 @@ def export(
     (150, True)
     """
     several = isinstance(path, list | tuple)
+    check_ties(ties)
     targets = _targets(path if several else [path], format, precision)
     check_given(verify, golden)
     given = next(
@@ -196,8 +212,9 @@ def export(
         if verify is not False:
             for target in targets:
                 target.form.start()  # the processes get ready while the graph is built
-        graphs = _graphs_for(stack, given, targets)
-        reports = _write(stack, _compared(stack, graphs, verify, golden), targets)
+        subject = _Subject(stack, averaged(stack) if ties == "average" else stack)
+        graphs = _graphs_for(subject.baked, given, targets)
+        reports = _write(subject, _compared(subject, graphs, verify, golden), targets)
     return reports if several else reports[0]
 
 
@@ -259,11 +276,40 @@ def _files_of(target: _Target) -> list[Path]:
 
 
 @dataclass(frozen=True)
+class _Subject:
+    """What is exported.
+
+    Attributes
+    ----------
+    stack : fitted estimator or TrainedModel
+    baked : fitted estimator or TrainedModel
+        What the graph computes: the same, or one in which equally far neighbours share.
+    """
+
+    stack: Any
+    baked: Any
+
+
+@dataclass(frozen=True)
 class _CheckedGraph:
     """A graph, and the rows on which it agrees with its stack."""
 
     graph: Graph
     comparison: Comparison | None
+    tied: TiedRows | None
+
+    @classmethod
+    def of(
+        cls, subject: _Subject, rows: RowsToCompare | None, graph: Graph, precision: str
+    ) -> "_CheckedGraph":
+        """Compare a graph with the subject that it was built from."""
+        if rows is None:
+            return cls(graph, None, None)
+        comparison = Comparison.of(subject.baked, rows, graph, precision)
+        comparison.check(run_in_batches(graph, comparison.inputs), what="The graph")
+        averages = subject.baked is not subject.stack
+        tied = TiedRows.of(subject.stack, subject.baked, comparison) if averages else None
+        return cls(graph, comparison, tied)
 
 
 def _graphs_for(stack, given, targets: list[_Target]) -> dict[tuple[str, bool], Graph]:
@@ -286,26 +332,22 @@ def _graphs_for(stack, given, targets: list[_Target]) -> dict[tuple[str, bool], 
 
 
 def _compared(
-    stack, graphs: dict[tuple[str, bool], Graph], verify: Any, golden: Any
+    subject: _Subject, graphs: dict[tuple[str, bool], Graph], verify: Any, golden: Any
 ) -> dict[tuple[str, bool], _CheckedGraph]:
     """Compare graphs with their stack on the rows that were given or are made up."""
-    rows = RowsToCompare.of(stack, verify, golden)
+    rows = RowsToCompare.of(subject.baked, verify, golden)
     checked: dict[int, _CheckedGraph] = {}
     for (precision, _), graph in graphs.items():
-        if id(graph) in checked:
-            continue
-        comparison = None
-        if rows is not None:
-            comparison = Comparison.of(stack, rows, graph, precision)
-            comparison.check(run_in_batches(graph, comparison.inputs), what="The graph")
-        checked[id(graph)] = _CheckedGraph(graph, comparison)
+        if id(graph) not in checked:
+            checked[id(graph)] = _CheckedGraph.of(subject, rows, graph, precision)
     return {kind: checked[id(graph)] for kind, graph in graphs.items()}
 
 
 def _write(
-    stack, graphs: dict[tuple[str, bool], _CheckedGraph], targets: list[_Target]
+    subject: _Subject, graphs: dict[tuple[str, bool], _CheckedGraph], targets: list[_Target]
 ) -> list[ExportReport]:
     """Write all files, check them, and put them in their places."""
+    stack = subject.stack
     for target in targets:
         target.place.parent.mkdir(parents=True, exist_ok=True)
         files.sweep(target.place.parent)
@@ -336,6 +378,8 @@ def _write_file(stack, checked: _CheckedGraph, target: _Target, path: Path) -> N
     form, comparison = target.form, checked.comparison
     golden = None if comparison is None else comparison.golden
     manifest = manifest_of(stack, checked.graph, target.precision, form.packages, golden)
+    if checked.tied is not None:
+        manifest["ties"] = checked.tied.as_dict()
     form.write(checked.graph, path)
     manifest["sha256"] = form.digests(path)
     form.attach(path, text_of(manifest))
@@ -368,6 +412,7 @@ def _report(
         max_difference=difference,
         n_bytes=target.form.size(target.place),
         holds_rows_of=tuple(holders_of_rows(stack)),
+        tied=checked.tied,
     )
 
 

@@ -54,6 +54,7 @@ def manifest_of(
         "holds_rows_of": holders_of_rows(stack),
         "versions": {"python": platform.python_version(), **_versions(packages)},
         "tolerance": TOLERANCE,
+        "ties": None,
         "golden": None,
         "sha256": {},
     }

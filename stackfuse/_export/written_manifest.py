@@ -7,7 +7,9 @@ A manifest is JSON. ``manifest.py`` makes it, and every format reads it. Its ver
 4        golden rows are made up, and ``holds_rows_of`` names estimators that hold training rows
 =======  ==========================================================================================
 
-Older versions are read as they are: what they lack is left out. Newer ones are refused.
+Older versions are read as they are: what they lack is left out. Newer ones are refused. An entry
+that readers may do without does not make a new version: ``ties`` tells how many rows it touched
+that equally far neighbours share.
 """
 
 from typing import Any

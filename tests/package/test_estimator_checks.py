@@ -102,3 +102,9 @@ def test_check_estimator(estimator, check):
 )
 def test_check_combiners(estimator, check):
     check(estimator)
+
+
+@parametrize_with_checks([sf.Flatten()])
+def test_check_input_steps(estimator, check):
+    """``Pick`` takes a ``MultiInput``, which these checks know nothing of."""
+    check(estimator)

@@ -102,6 +102,8 @@ class Comparison:
     Attributes
     ----------
     stack : fitted estimator or TrainedModel
+    rows : array-like of shape (n_samples, ...)
+        As the graph sees them.
     inputs : dict of str to ndarray
         By the names of the graph's inputs: the rows, all hard rows, and the golden rows.
     expected : dict of str to ndarray
@@ -115,6 +117,7 @@ class Comparison:
     """
 
     stack: Any
+    rows: Any
     inputs: dict[str, np.ndarray]
     expected: dict[str, np.ndarray]
     golden: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None
@@ -136,7 +139,7 @@ class Comparison:
             parts.append(golden[0])
         inputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         hint = _HINT_FLOAT32 if is_narrow else ""
-        return cls(stack, inputs, expected_outputs(stack, rows), golden, hard, hint)
+        return cls(stack, rows, inputs, expected_outputs(stack, rows), golden, hard, hint)
 
     @property
     def n_rows(self) -> int:

@@ -24,10 +24,18 @@ class NumericTable:
     numbers : ndarray of shape (n_samples, n_columns)
     rebuild : callable
         From such a matrix, of any number of rows, to rows of the original kind.
+    widths : tuple of int
+        The numbers of columns that belong to each input of a MultiInput; of other rows one number.
     """
 
     numbers: np.ndarray
     rebuild: Callable[[np.ndarray], Any]
+    widths: tuple[int, ...]
+
+    @classmethod
+    def of_one(cls, numbers: np.ndarray, rebuild: Callable[[np.ndarray], Any]) -> "NumericTable":
+        """Return the table of rows that are no MultiInput."""
+        return cls(numbers, rebuild, numbers.shape[1:])
 
 
 def numeric_table(rows: Any) -> NumericTable | None:
@@ -37,12 +45,12 @@ def numeric_table(rows: Any) -> NumericTable | None:
     if hasattr(rows, "columns"):
         return _table_of_frame(as_pandas(rows), rows)
     if scipy.sparse.issparse(rows):
-        return NumericTable(rows.toarray().astype(np.float64), type(rows))
+        return NumericTable.of_one(rows.toarray().astype(np.float64), type(rows))
     array = np.asarray(rows)
     if array.dtype.kind not in "iuf" or array[:1].size == 0:
         return None
     shape = array.shape[1:]
-    return NumericTable(
+    return NumericTable.of_one(
         array.reshape(len(array), -1).astype(np.float64), lambda m: m.reshape(-1, *shape)
     )
 
@@ -61,7 +69,8 @@ def _table_of_several(rows: MultiInput) -> NumericTable | None:
     tables_by_name = {name: table for name, table in tables.items() if table is not None}
     if len(tables_by_name) < len(tables) or not tables_by_name:
         return None
-    ends = np.cumsum([table.numbers.shape[1] for table in tables_by_name.values()])[:-1]
+    widths = tuple(table.numbers.shape[1] for table in tables_by_name.values())
+    ends = np.cumsum(widths)[:-1]
 
     def rebuild(numbers: np.ndarray) -> MultiInput:
         blocks = np.split(numbers, ends, axis=1)
@@ -72,7 +81,8 @@ def _table_of_several(rows: MultiInput) -> NumericTable | None:
         arrays |= {name: array[turns] for name, array in words.items()}
         return MultiInput(**{name: arrays[name] for name in rows.arrays})
 
-    return NumericTable(np.hstack([table.numbers for table in tables_by_name.values()]), rebuild)
+    numbers = np.hstack([table.numbers for table in tables_by_name.values()])
+    return NumericTable(numbers, rebuild, widths)
 
 
 def _table_of_frame(frame: pd.DataFrame, rows) -> NumericTable | None:
@@ -87,4 +97,5 @@ def _table_of_frame(frame: pd.DataFrame, rows) -> NumericTable | None:
             copied.isetitem(place, column)
         return as_given(copied, rows)
 
-    return NumericTable(frame.iloc[:, numeric].to_numpy(np.float64, na_value=np.nan), rebuild)
+    numbers = frame.iloc[:, numeric].to_numpy(np.float64, na_value=np.nan)
+    return NumericTable.of_one(numbers, rebuild)

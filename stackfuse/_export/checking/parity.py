@@ -34,8 +34,8 @@ class Difference:
     @property
     def wrong(self) -> np.ndarray:
         """Whether each row differs by more than allowed, or is NaN; bool of shape (n_samples,)."""
-        fits = (self.size <= self.allowed).reshape(len(self.size), -1)  # NaN does not
-        return np.logical_not(fits.all(axis=1))
+        fits = self.size <= self.allowed  # NaN does not
+        return np.logical_not(fits.all(axis=tuple(range(1, fits.ndim))))
 
     @property
     def largest(self) -> float:

@@ -100,7 +100,7 @@ class Probe:
             return
         finite = np.ones(len(self.on_edge), bool)
         for y in self.expected.values():
-            finite &= np.isfinite(y).reshape(len(y), -1).all(axis=1)
+            finite &= np.isfinite(y).all(axis=tuple(range(1, y.ndim)))
         places = np.flatnonzero(finite)
         expected = {name: y[places] for name, y in self.expected.items()}
         found = {name: np.asarray(got[name])[places] for name in expected}
@@ -156,7 +156,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
         return []
     exact = is_exact(estimator, precision)
     found = []
-    for kind, numbers, on_edge in _kinds_of_rows(estimator, table.numbers, exact):
+    for kind, numbers, on_edge in _kinds_of_rows(estimator, table, exact):
         candidate = rounded(table.rebuild(numbers))
         expected = _answers(estimator, candidate)
         if expected is not None:
@@ -254,11 +254,12 @@ def _row_text(row) -> str:
 
 
 def _kinds_of_rows(
-    estimator, numbers: np.ndarray, exact: bool
+    estimator, table: NumericTable, exact: bool
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield for each kind of rows its name, the rows, and a mask of numbers on a threshold."""
     generator = np.random.default_rng(0)
-    edges = edges_of(estimator, numbers.shape[1])
+    numbers = table.numbers
+    edges = edges_of(estimator, table.widths)
     if len(edges):
         yield "on the threshold of a tree or one float beside it", *_on_thresholds(edges, numbers)
     free = [

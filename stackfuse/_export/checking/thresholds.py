@@ -9,7 +9,7 @@ from stackfuse._stacking import parts_of
 SMALLEST = 1e-30
 
 
-def edges_of(estimator, n_features: int) -> np.ndarray:
+def edges_of(estimator, widths: tuple[int, ...]) -> np.ndarray:
     """Return the thresholds at which the estimators inside an estimator split the columns of X.
 
     Each registers its own: see :func:`stackfuse.converter_for`.
@@ -17,8 +17,9 @@ def edges_of(estimator, n_features: int) -> np.ndarray:
     Parameters
     ----------
     estimator : fitted estimator
-    n_features : int
-        Number of columns of X. Parts with another number do not see X itself.
+    widths : tuple of int
+        The number of columns of X, or of each input of a MultiInput. Parts with another number of
+        columns see neither X nor one input.
 
     Returns
     -------
@@ -27,9 +28,14 @@ def edges_of(estimator, n_features: int) -> np.ndarray:
         among them: their thresholds do no harm.
     """
     found = [np.empty((0, 2))]
+    starts = np.cumsum([0, *widths]).tolist()
     for part in parts_of(estimator):
-        if getattr(part, "n_features_in_", None) == n_features:
-            found.append(edges_within(part))
+        n_features = getattr(part, "n_features_in_", None)
+        seen = [start for start, width in zip(starts, widths) if width == n_features]
+        if n_features == sum(widths):
+            seen.append(0)
+        edges = edges_within(part) if seen else found[0]
+        found += [edges + np.array([start, 0.0]) for start in {*seen}]
     edges = np.unique(np.vstack(found), axis=0)
     threshold = edges[:, 1]
     return edges[np.isfinite(threshold) & ~((threshold != 0) & (np.abs(threshold) < SMALLEST))]

@@ -25,6 +25,7 @@ from stackfuse._export.graph.names import rename_clashing
 from stackfuse._export.graph.nodes import refuse_taken_for_bias
 from stackfuse._export.graph.signature import Signature
 from stackfuse._export.graph.trees import TreeSums
+from stackfuse._export.tied_neighbors import averaged, check_ties
 from stackfuse._keras import copies, private
 from stackfuse._stacking import Sketch
 from stackfuse._training import undisturbing
@@ -39,7 +40,14 @@ _ROWS_OF_A_KIND = 8
 BATCH = 4096
 
 
-def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool = False) -> Any:
+def to_keras(
+    estimator,
+    *,
+    X=None,
+    precision: str = "float64",
+    trainable: bool = False,
+    ties: str = "refuse",
+) -> Any:
     """Bake a fitted stack, or any convertible estimator, into one Keras model.
 
     The model is made of stock Keras layers and ``keras.ops`` only. Meta-learners and scikit-learn
@@ -58,6 +66,15 @@ def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool =
     trainable : bool, default=False
         Whether networks and linear models can be trained on, with ``fit``; networks then keep
         their dropout.
+    ties : {"refuse", "average"}, default="refuse"
+        What to do about k nearest neighbours, and ``KNNImputer``, whose training rows lie at equal
+        distances with different targets: which of them scikit-learn takes depends on its search.
+        "refuse" raises. With "average", all training rows that are equally far as the k-th share:
+        if n rows are nearer and m equally far, each of the m counts (k - n) / m, in votes and
+        means, times the weight of its distance. Equally far means up to rounding: compared
+        distances (squares of Euclidean ones) that differ by no more than 1e-10 of that of the
+        k-th row; of Euclidean distances by (n_features + 8) * 2**-52 times the squared length of
+        the row and of the longest training row more.
 
     Returns
     -------
@@ -96,6 +113,8 @@ def to_keras(estimator, *, X=None, precision: str = "float64", trainable: bool =
     >>> [(name, tuple(t.shape)) for name, t in sorted(graph(X[:2]).items())]
     [('label', (2,)), ('probabilities', (2, 3))]
     """
+    check_ties(ties)
+    estimator = averaged(estimator) if ties == "average" else estimator
     return build_graph(estimator, X, Build(precision, trainable)).model
 
 

@@ -5,7 +5,12 @@ _CLUSTERS = "gives clusters to the rows that it was fitted on only"
 _DENSITY = "is no classifier, regressor or transformer: stacks and pipelines have no place for it"
 _GRAPH = "returns a matrix with a column for each training row, for clustering"
 _TARGET = "is made for y, and a graph takes X"
-_TEXT = "takes texts or dicts apart, and a graph takes columns: use it before the stack"
+_DICTS = "takes dicts apart, or hashes them, and a graph takes columns: use it before the stack"
+_TEXT = (
+    "cuts texts into words as Python reads letters and spaces, which no stock layer of Keras does: "
+    "use it before the stack, or put a TextVectorization layer into a KerasClassifier or "
+    "KerasRegressor, which goes to .keras and SavedModel"
+)
 
 #: For each class of scikit-learn, what it does that a graph on single rows of numbers cannot do.
 REASONS = {
@@ -15,10 +20,10 @@ REASONS = {
     "ClassicalMDS": "has no transform for other rows",
     "CountVectorizer": _TEXT,
     "DBSCAN": _CLUSTERS,
-    "DictVectorizer": _TEXT,
+    "DictVectorizer": _DICTS,
     "EllipticEnvelope": _DENSITY,
     "EmpiricalCovariance": _DENSITY,
-    "FeatureHasher": _TEXT,
+    "FeatureHasher": _DICTS,
     "GaussianMixture": _DENSITY,
     "GraphicalLasso": _DENSITY,
     "GraphicalLassoCV": _DENSITY,

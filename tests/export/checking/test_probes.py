@@ -39,11 +39,11 @@ def test_the_thresholds_of_all_trees_that_see_X(iris):
     stack = sf.StackingClassifier(
         [("tree", make_pipeline("passthrough", tree))], cv=2, random_state=0
     ).fit(X, y)
-    assert {(int(f), t) for f, t in _thresholds.edges_of(stack, 4)} == wanted
+    assert {(int(f), t) for f, t in _thresholds.edges_of(stack, (4,))} == wanted
     boosted = HistGradientBoostingClassifier(max_iter=2).fit(X, y)
     nodes = [n for stage in boosted._predictors for p in stage for n in p.nodes]
     wanted = {(n["feature_idx"], n["num_threshold"]) for n in nodes if not n["is_leaf"]}
-    assert {(int(f), t) for f, t in _thresholds.edges_of(boosted, 4)} == wanted
+    assert {(int(f), t) for f, t in _thresholds.edges_of(boosted, (4,))} == wanted
 
 
 def test_rows_are_few_and_the_same_each_time(iris):

@@ -1,5 +1,8 @@
 """Data frames of any library and dtype: trained on, exported, and fed to the file as they are."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -180,3 +183,36 @@ def test_the_converter_of_onnx_says_nothing_of_tables_of_words(tmp_path, capfd, 
     encoder = OneHotEncoder(sparse_output=False).fit(PLAIN[["port"]])
     sf.export(encoder, tmp_path / "encoder.onnx", verify=PLAIN[["port"]])
     assert "serializing" not in capfd.readouterr().err + caplog.text
+
+
+MANY_WORDS = """
+import resource, sys
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import stackfuse as sf
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+rng = np.random.default_rng(0)
+sizes = np.linspace(200, 2000, 60).astype(int)
+columns = {f"c{k}": [f"w{i}" for i in rng.integers(0, n, 2000)] for k, n in enumerate(sizes)}
+X, y = pd.DataFrame(columns), rng.integers(0, 2, 2000)
+encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=2)
+model = make_pipeline(encoder, LogisticRegression()).fit(X, y)
+report = sf.export(model, sys.argv[1], verify=X[:64])
+assert report.max_difference < 1e-12
+print(report.n_bytes / 1e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+@pytest.mark.slow
+def test_a_table_of_many_words_fits_into_memory(tmp_path):
+    """60 columns of 200 to 2,000 words: with tables of indicators it took more than 6 GB."""
+    command = [sys.executable, "-c", MANY_WORDS, str(tmp_path / "words.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    megabytes, gigabytes = map(float, done.stdout.split()[-2:])
+    assert megabytes < 5
+    assert gigabytes < 3

@@ -6,18 +6,16 @@ from sklearn.cluster import Birch, BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.manifold import Isomap, LocallyLinearEmbedding
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.converters.kernels.neighbors import (
-    reduced_distances_of,
-    refuse_ties,
-)
+from stackfuse._export.converters.kernels.neighbors import refuse_ties
+from stackfuse._export.converters.shared.nearest import distances_of, nearest
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
+    nearest_center,
     squared_distances,
 )
 from stackfuse._export.graph.arithmetic import (
     as_vector,
     constant,
-    first_largest,
     table,
 )
 from stackfuse._export.graph.convert import (
@@ -75,10 +73,10 @@ def _solved_for_ones(matrices):
 def _nearest_rows(estimator, x, values: np.ndarray):
     """Return the reduced distances to the nearest training rows, their power, and their places."""
     neighbors = estimator.nbrs_
-    reduced, power = reduced_distances_of(neighbors, x)
+    distances = distances_of(neighbors, x)
     refuse_ties(neighbors, values)
-    largest, places = ops.top_k(ops.negative(reduced), estimator.n_neighbors)
-    return ops.negative(largest), power, places
+    reduced, places = nearest(distances, estimator.n_neighbors)
+    return reduced, distances.power, places
 
 
 # Clusters: the distances to their centres, and the nearest.
@@ -94,14 +92,14 @@ def _clusters(estimator, x, method):
         return ops.cast(label, x.dtype)
     is_birch = isinstance(estimator, Birch)
     centers = estimator.subcluster_centers_ if is_birch else estimator.cluster_centers_
-    squares = squared_distances(x, kept_rows(estimator, centers))
+    centers = kept_rows(estimator, centers)
     if method == "transform":
-        return ops.sqrt(squares)
-    nearest = first_largest(-squares)
+        return ops.sqrt(squared_distances(x, centers))
+    nearest_one = nearest_center(x, centers, whole_squares=is_birch)
     if not is_birch:
-        return ops.cast(nearest, x.dtype)
+        return ops.cast(nearest_one, x.dtype)
     labels = np.asarray(estimator.subcluster_labels_, np.float64)[:, None]
-    return as_vector(table(labels, x.dtype)(ops.cast(nearest, "int32")))
+    return as_vector(table(labels, x.dtype)(ops.cast(nearest_one, "int32")))
 
 
 def _leaf_label(x, node, shift):
@@ -109,7 +107,7 @@ def _leaf_label(x, node, shift):
     if node.left is None:
         return ops.cast(ops.zeros_like(x[:, :1]), "int32") + np.array([node.label], np.int32)
     centers = np.vstack([node.left.center, node.right.center]) + shift
-    squares = squared_distances(x, centers)
-    goes_right = ops.less(squares[:, 1:], squares[:, :1])
+    goes_right = ops.equal(nearest_center(x, centers, whole_squares=False), np.ones(1, np.int64))
+    goes_right = ops.expand_dims(goes_right, 1)
     right, left = _leaf_label(x, node.right, shift), _leaf_label(x, node.left, shift)
     return ops.where(goes_right, right, left)

@@ -2,10 +2,9 @@
 
 Of training rows at equal distances the graph takes the first ones. scikit-learn takes those that
 its search finds first, which depends on the tree and on the number of threads. An estimator with
-such training rows is refused if their targets differ.
+such training rows is refused if their targets differ, unless all of them are to count.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,21 @@ from sklearn.neighbors import (
 
 from stackfuse._core import NotConvertible
 from stackfuse._export.converters.linear.discriminant import from_log_posterior
+from stackfuse._export.converters.shared.nearest import (
+    MORE,
+    Distances,
+    distances_of,
+    nearest,
+    rounding_of,
+)
+from stackfuse._export.converters.shared.neighbor_sums import (
+    Shares,
+    SumOverNeighbors,
+    floor_of,
+    weights_of,
+)
 from stackfuse._export.converters.shared.pairwise import (
-    kept_rows,
+    nearest_center,
     reduced_distances,
     squared_distances,
 )
@@ -39,32 +51,17 @@ from stackfuse._export.graph.convert import (
     unsupported,
 )
 from stackfuse._export.graph.masks import refuse_rows
+from stackfuse._export.tied_neighbors import (
+    AveragedKNeighborsClassifier,
+    AveragedKNeighborsRegressor,
+    classes_by_output,
+    one_hot,
+    slack_of,
+    split_by_output,
+)
 
 #: The most training rows that are checked for neighbours at equal distances.
 _MAX_CHECKED = 2000
-
-
-@dataclass(frozen=True)
-class SumOverNeighbors:
-    """Sums over the neighbours of each row.
-
-    Attributes
-    ----------
-    total : KerasTensor of shape (batch, n_columns)
-        The sum of their values times their weights.
-    weight : KerasTensor of shape (batch, 1)
-        The sum of their weights.
-    """
-
-    total: Any
-    weight: Any
-
-
-def reduced_distances_of(estimator, x):
-    """Return reduced distances to the training rows, and the exponent; see reduced_distances."""
-    rows = kept_rows(estimator, estimator._fit_X)
-    metric, parameters = estimator.effective_metric_, estimator.effective_metric_params_
-    return reduced_distances(estimator, x, rows, metric, parameters)
 
 
 def sum_over_nearest(estimator, x, values: np.ndarray) -> SumOverNeighbors:
@@ -78,12 +75,23 @@ def sum_over_nearest(estimator, x, values: np.ndarray) -> SumOverNeighbors:
     values : ndarray of shape (n_rows, n_columns)
         Of the training rows.
     """
-    reduced, power = reduced_distances_of(estimator, x)
+    distances = distances_of(estimator, x)
+    if isinstance(estimator, AveragedKNeighborsClassifier | AveragedKNeighborsRegressor):
+        return _shares(estimator, distances).sums(values)
     refuse_ties(estimator, values)
-    largest, places = ops.top_k(ops.negative(reduced), estimator.n_neighbors)
-    weights = ops.expand_dims(_weights(estimator, ops.negative(largest), power), 2)
+    refuse_crowds(estimator, distances, values)
+    reduced, places = nearest(distances, estimator.n_neighbors)
+    weights = ops.expand_dims(weights_of(estimator, reduced, distances.power), 2)
     chosen = table(values, x.dtype)(places)
     return SumOverNeighbors(ops.sum(chosen * weights, axis=1), ops.sum(weights, axis=1))
+
+
+def _shares(estimator, distances: Distances) -> Shares:
+    """Return how much each training row counts where equally far ones share."""
+    slack, k = slack_of(estimator, distances.rows), estimator.n_neighbors
+    last = ops.max(nearest(distances, k)[0], axis=1, keepdims=True)
+    floor = floor_of(slack, distances.x, multiplied=distances.are_multiplied)
+    return Shares.of(estimator, distances.reduced, last, floor, k, distances.power)
 
 
 def refuse_ties(estimator, values: np.ndarray) -> None:
@@ -102,8 +110,34 @@ def refuse_ties(estimator, values: np.ndarray) -> None:
             raise NotConvertible(
                 f"{type(estimator).__name__} has to choose among neighbours at equal distances "
                 f"(of training row {row} the neighbours {n_neighbors} and {n_neighbors + 1}, with "
-                "different targets), and scikit-learn's choice depends on how it searches. Scale "
-                "the features by factors of their own, or take radius neighbours."
+                "different targets), and scikit-learn's choice depends on how it searches. "
+                + (
+                    "Let all of them count, with shares: ties='average'."
+                    if isinstance(estimator, KNeighborsClassifier | KNeighborsRegressor)
+                    else "Scale the features by factors of their own."
+                )
+            )
+
+
+def refuse_crowds(estimator, distances: Distances, values: np.ndarray) -> None:
+    """Raise if more training rows are too near together than are looked at a second time.
+
+    Too near for distances that come from a product of matrices.
+    """
+    n_seen = estimator.n_neighbors + MORE + 1
+    if not distances.are_multiplied or n_seen > len(distances.rows):
+        return
+    found, places = estimator.kneighbors(distances.rows[:_MAX_CHECKED], n_seen)
+    squares = found**2
+    last = squares[:, estimator.n_neighbors - 1 : estimator.n_neighbors]
+    lost = rounding_of(distances)
+    for row in np.flatnonzero(squares[:, -1] - last[:, 0] <= lost):
+        if np.ptp(values[places[row, squares[row] >= last[row] - lost]], axis=0).any():
+            raise NotConvertible(
+                f"{type(estimator).__name__} has {MORE} and more training rows with different "
+                f"targets whose distances from training row {row} differ by less than a product "
+                "of matrices can tell. Scale the features, with a StandardScaler for example, or "
+                "let all of them count, with shares: ties='average'."
             )
 
 
@@ -112,37 +146,18 @@ def sum_within_radius(estimator, x, values: np.ndarray) -> SumOverNeighbors:
 
     See :func:`sum_over_nearest`.
     """
-    reduced, power = reduced_distances_of(estimator, x)
+    distances = distances_of(estimator, x)
+    reduced, power = distances.reduced, distances.power
     # As scikit-learn does, without taking roots.
     inside = ops.less_equal(reduced, constant(float(estimator.radius) ** power, x))
     far = constant(np.finfo(x.dtype).max, x)
-    weights = _weights(estimator, ops.where(inside, reduced, far), power)
+    weights = weights_of(estimator, ops.where(inside, reduced, far), power)
     weights = ops.where(inside, weights, constant(0, x))
     total = affine(weights, values.T, 0.0)
     return SumOverNeighbors(total, ops.sum(weights, axis=1, keepdims=True))
 
 
-def _weights(estimator, reduced, power: float):
-    """Return the neighbours' weights, of the shape of their distances."""
-    kind = getattr(estimator, "weights", "uniform")
-    if kind in (None, "uniform"):
-        return ops.ones_like(reduced)
-    if callable(kind):
-        raise NotConvertible(
-            f"{type(estimator).__name__} weighs neighbours by a function of yours: use "
-            "weights='uniform' or weights='distance'."
-        )
-    distances = {1.0: reduced, 2.0: ops.sqrt(reduced)}.get(power)
-    if distances is None:
-        distances = ops.power(reduced, constant(1 / power, reduced))
-    zero, one = constant(0, reduced), constant(1, reduced)
-    same = ops.equal(distances, zero)
-    inverse = 1 / ops.where(same, one, distances)
-    # Where x is a training row, only rows equal to it count.
-    return ops.where(ops.any(same, axis=1, keepdims=True), ops.where(same, one, zero), inverse)
-
-
-@converter_for(KNeighborsRegressor, RadiusNeighborsRegressor)
+@converter_for(KNeighborsRegressor, AveragedKNeighborsRegressor, RadiusNeighborsRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
@@ -153,15 +168,15 @@ def _regressor(estimator, x, method):
     return as_vector(mean) if y.ndim == 1 else mean
 
 
-@converter_for(KNeighborsClassifier)
+@converter_for(KNeighborsClassifier, AveragedKNeighborsClassifier)
 def _classifier(estimator, x, method):
-    return _from_votes(estimator, _split_by_output(estimator, _votes(estimator, x)), method)
+    return _from_votes(estimator, split_by_output(estimator, _votes(estimator, x)), method)
 
 
 @once
 def _votes(estimator, x):
     """Return the weighed votes for the classes of all outputs."""
-    return sum_over_nearest(estimator, x, _one_hot(estimator)).total
+    return sum_over_nearest(estimator, x, one_hot(estimator)).total
 
 
 @converter_for(RadiusNeighborsClassifier)
@@ -172,16 +187,16 @@ def _radius_classifier(estimator, x, method):
 @once
 def _radius_votes(estimator, x):
     """Return the weighed votes for the classes of each output."""
-    votes = sum_within_radius(estimator, x, _one_hot(estimator))
+    votes = sum_within_radius(estimator, x, one_hot(estimator))
     alone = ops.equal(votes.weight, constant(0, x))
-    columns = _split_by_output(estimator, votes.total)
+    columns = split_by_output(estimator, votes.total)
     labels = estimator.outlier_label_
     if labels is None:  # scikit-learn raises
         refuse_rows(alone)
         return columns
     return [
         ops.where(alone, exact_constants(x, _votes_of_outliers(classes, label))[0], column)
-        for column, classes, label in zip(columns, _classes_by_output(estimator), labels)
+        for column, classes, label in zip(columns, classes_by_output(estimator), labels)
     ]
 
 
@@ -193,22 +208,6 @@ def _votes_of_outliers(classes: np.ndarray, label) -> np.ndarray:
             "the training rows and so has no number. Give one of the classes, or 'most_frequent'."
         )
     return (classes == label).astype(np.float64)
-
-
-def _classes_by_output(estimator) -> list[np.ndarray]:
-    return estimator.classes_ if estimator.outputs_2d_ else [estimator.classes_]
-
-
-def _one_hot(estimator) -> np.ndarray:
-    """Return the classes of the training rows, all outputs side by side."""
-    numbers = estimator._y.reshape(len(estimator._y), -1)
-    blocks = [np.eye(len(c))[numbers[:, k]] for k, c in enumerate(_classes_by_output(estimator))]
-    return np.hstack(blocks)
-
-
-def _split_by_output(estimator, votes) -> list[Any]:
-    stops = np.cumsum([len(c) for c in _classes_by_output(estimator)])
-    return [votes[:, stop - len(c) : stop] for c, stop in zip(_classes_by_output(estimator), stops)]
 
 
 def _from_votes(estimator, columns: list[Any], method: str):
@@ -225,6 +224,8 @@ def _from_votes(estimator, columns: list[Any], method: str):
 def _nearest_centroid(estimator, x, method):
     centroids, priors = estimator.centroids_, estimator.class_prior_
     if method == "label" and np.isclose(priors, 1 / len(priors)).all():
+        if estimator.metric == "euclidean":
+            return nearest_center(x, centroids, whole_squares=True)
         reduced, _ = reduced_distances(estimator, x, centroids, estimator.metric, {})
         return first_largest(ops.negative(reduced))
     spread = estimator.within_class_std_dev_

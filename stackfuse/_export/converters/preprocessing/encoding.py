@@ -1,5 +1,6 @@
 """Encoders of categories: the code of a category is the row of a table of outputs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -27,21 +28,33 @@ from stackfuse._export.graph.masks import (
 )
 from stackfuse._export.graph.signature import MISSING
 
+#: The place of a category without a column of indicators.
+_NO_COLUMN = -1
+
 
 @convert_transformer(OneHotEncoder, frames=True)
 def _one_hot(estimator, x):
-    rows = []
+    places, widths = [], []
     for k, categories in enumerate(estimator.categories_):
         codes, unknown = _codes_of_categories(estimator, k, len(categories))
-        width = estimator._n_features_outs[k]
         dropped = estimator._drop_idx_after_grouping
         drop = None if dropped is None else dropped[k]
-        known = np.array([_indicator_row(code, width, drop) for code in codes])
-        other = np.zeros(width) if unknown is None else _indicator_row(unknown, width, drop)
-        if estimator.handle_unknown == "error":
-            other = np.full(width, np.nan)
-        rows.append(np.vstack([other, known]))
-    return _look_up(estimator, x, rows)
+        other = _NO_COLUMN if unknown is None else _indicator_place(unknown, drop)
+        known = [_indicator_place(int(code), drop) for code in codes]
+        widths.append(int(estimator._n_features_outs[k]))
+        places.append(np.array([[other], *([place] for place in known)], np.float64))
+    return _look_up(estimator, x, places, lambda k, place: _indicators(place, widths[k]))
+
+
+def _indicators(place, width: int):
+    """Return a 1 in the column at a place, and zeros; nothing for a width of 0.
+
+    By comparisons: a table of the rows would grow with the square of the number of categories.
+    """
+    if not width:
+        return None
+    hits = ops.equal(place, np.arange(width, dtype=place.dtype))
+    return ops.cast(hits, place.dtype)
 
 
 @convert_transformer(OrdinalEncoder, frames=True)
@@ -80,30 +93,36 @@ def _codes_of_categories(encoder, k: int, n_categories: int) -> tuple[np.ndarray
     return mapping[codes], int(mapping.max()) if joined else None
 
 
-def _indicator_row(code: int, width: int, drop: int | None) -> np.ndarray:
-    """Return the row with a 1 in the column of a code; zeros for the dropped code."""
-    if drop is not None:
-        if code == drop:
-            return np.zeros(width)
-        code = code - 1 if code > drop else code
-    return np.eye(width)[code]
+def _indicator_place(code: int, drop: int | None) -> int:
+    """Return the column of indicators that stands for a code."""
+    if drop is None or code < drop:
+        return code
+    return _NO_COLUMN if code == drop else code - 1
 
 
-def _look_up(encoder, x, rows: list[np.ndarray]):
-    """Look up each column's rows in its table, whose first row is for unknown categories."""
+def _look_up(encoder, x, rows: list[np.ndarray], finish: Callable = lambda k, y: y):
+    """Look up each column's rows in its table, whose first row is for unknown categories.
+
+    Parameters
+    ----------
+    encoder : fitted encoder
+    x : Frame or KerasTensor of shape (batch, n_columns)
+    rows : list of ndarray of shape (1 + n_categories, n_outputs)
+    finish : callable
+        From the number of a column and what was found to the column's part of the output, or None.
+    """
     dtype = current_build().precision
     blocks = []
-    for column, categories, values in zip(columns_of(x), encoder.categories_, rows, strict=True):
-        refuses = getattr(encoder, "handle_unknown", None) == "error"
-        if not values.shape[1] and not refuses:
-            continue
+    for k, (column, categories) in enumerate(zip(columns_of(x), encoder.categories_, strict=True)):
         code = _code(encoder, column, categories)
-        if refuses:  # infinite numbers, too, are unknown
+        if getattr(encoder, "handle_unknown", None) == "error":  # infinite numbers are unknown too
             refuse_rows(ops.equal(code, np.zeros(1, np.int32)))
         elif column.dtype != "string":
             refuse_infinite(column)
-        if values.shape[1]:
-            blocks.append(ops.reshape(table(values, dtype)(code), (-1, values.shape[1])))
+        found = ops.reshape(table(rows[k], dtype)(code), (-1, rows[k].shape[1]))
+        block = finish(k, found)
+        if block is not None:
+            blocks.append(block)
     if not blocks:
         raise NotConvertible(f"{type(encoder).__name__} returns no columns.")
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)

@@ -1,8 +1,11 @@
 """Distances and kernels between each row of x and each row that an estimator keeps.
 
 The kept rows are weights of frozen layers. Sums over the features are taken in their order, a few
-features at a time: differences of all rows in all features at once would not fit into memory, and
-the expansion ``|a|^2 - 2ab + |b|^2`` loses the digits that tell near rows apart.
+features at a time: differences of all rows in all features at once would not fit into memory.
+
+Of many rows, squared Euclidean distances are ``|a|^2 - 2ab + |b|^2``, one product of matrices: a
+graph that is called eagerly keeps all its tensors until the end. That loses the digits that tell
+near rows apart; see ``nearest.py``.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,12 +19,18 @@ from stackfuse._core import NotConvertible, messages
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
+    exact_constants,
+    first_largest,
     table,
 )
 from stackfuse._export.graph.masks import refuse_rows
+from stackfuse._export.tied_neighbors import exponent_of
 
 #: The most numbers that the graph holds at a time for one row of x.
 _MAX_WIDTH = 50_000
+
+#: The most numbers of kept rows whose differences from a row are computed.
+_MAX_DIFFERENCES = 2**13
 
 #: The most steps in which features are summed.
 _MAX_STEPS = 64
@@ -36,14 +45,17 @@ def kept_rows(estimator, rows) -> np.ndarray:
         If there are too many rows.
     """
     rows = np.asarray(rows.toarray() if issparse(rows) else rows, np.float64)
-    width = len(rows) * _features_per_step(rows.shape[1])
-    if width > _MAX_WIDTH:
+    if len(rows) > _MAX_WIDTH:
         raise NotConvertible(
-            f"{type(estimator).__name__} compares each row with {len(rows)} rows of "
-            f"{rows.shape[1]} features, which takes {width} numbers per row; a graph is built for "
-            f"up to {_MAX_WIDTH}. Fit it on fewer rows."
+            f"{type(estimator).__name__} compares each row with {len(rows)} rows, and a graph is "
+            f"built for up to {_MAX_WIDTH}. Fit it on fewer rows."
         )
     return rows
+
+
+def are_multiplied(rows: np.ndarray) -> bool:
+    """Whether squared distances to some rows are computed by a product of matrices."""
+    return rows.size > _MAX_DIFFERENCES
 
 
 def rows_as_tensor(x, rows: np.ndarray):
@@ -82,6 +94,12 @@ def sum_over_features(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
     -------
     y : KerasTensor of shape (batch, n_rows)
     """
+    width = len(rows) * _features_per_step(rows.shape[1])
+    if width > _MAX_WIDTH:
+        raise NotConvertible(
+            f"Differences from {len(rows)} rows of {rows.shape[1]} features take {width} numbers "
+            f"for each row, and a graph is built for up to {_MAX_WIDTH}: fit on fewer rows."
+        )
     combine, over = {"sum": (ops.add, ops.sum), "max": (ops.maximum, ops.max)}[reduce]
     features = table(np.ascontiguousarray(rows.T), x.dtype)
     n_features, step = rows.shape[1], _features_per_step(rows.shape[1])
@@ -97,7 +115,49 @@ def sum_over_features(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
 
 def squared_distances(x, rows: np.ndarray):
     """Return squared Euclidean distances, shape (batch, n_rows)."""
-    return sum_over_features(x, rows, lambda a, b: ops.square(a - b))
+    if not are_multiplied(rows):
+        return sum_over_features(x, rows, lambda a, b: ops.square(a - b))
+    middle = middle_of(rows)
+    x = x - exact_constants(x, middle)[0]
+    rows = rows - middle
+    lengths = ops.sum(ops.square(x), axis=1, keepdims=True)
+    squares = lengths + affine(x, -2.0 * rows, np.sum(rows**2, axis=1))
+    return ops.maximum(squares, constant(0, x))
+
+
+def nearest_center(x, centers: np.ndarray, *, whole_squares: bool):
+    """Return the number of the nearest center as scikit-learn compares, int64 of shape (batch,).
+
+    It expands the squares. Far out these lose all digits that tell centers apart, and the label
+    depends on what is lost. In float32 differences come nearer to its float64.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+    centers : ndarray of shape (n_centers, n_features)
+    whole_squares : bool
+        Whether ``|x|**2`` is part of what is compared, as in ``pairwise_distances_argmin``;
+        k-means leaves it out.
+    """
+    if x.dtype == "float32":
+        return first_largest(-squared_distances(x, centers))
+    squares = np.sum(centers**2, axis=1)
+    if not whole_squares:
+        return first_largest(affine(x, 2.0 * centers, -squares))
+    lengths = ops.sum(ops.square(x), axis=1, keepdims=True)
+    partial = lengths - affine(x, 2.0 * centers, 0.0)
+    return first_largest(ops.negative(partial + exact_constants(x, squares)[0]))
+
+
+def middle_of(rows: np.ndarray) -> np.ndarray:
+    """Return numbers of few digits near the medians of the columns.
+
+    Whole numbers and short decimals less these are exact, and so are their products.
+    """
+    middle = np.median(rows, axis=0)
+    widest = np.max(np.abs(rows - middle), initial=0.0)
+    grain = 2.0 ** np.ceil(np.log2(widest)) if widest > 0 else 1.0
+    return np.round(middle / grain) * grain
 
 
 def _manhattan(x, rows):
@@ -149,23 +209,17 @@ def reduced_distances(estimator, x, rows: np.ndarray, metric: str, parameters: M
     power : float
         The distances are ``reduced ** (1 / power)``.
     """
-    p = {"euclidean": 2, "l2": 2, "sqeuclidean": 2, "manhattan": 1, "cityblock": 1, "l1": 1}
-    p |= {"chebyshev": np.inf, "infinity": np.inf}
-    if metric in ("minkowski", "p"):
-        power = float(parameters.get("p", 2))
-    elif metric in p and not parameters:
-        power = float(p[metric])
-    else:
-        known = [*p, "minkowski"]
+    power = exponent_of(metric, parameters)
+    if parameters.get("w") is not None:
+        raise NotConvertible(
+            f"{type(estimator).__name__} weighs features by metric_params['w']. Scale them before."
+        )
+    if power is None:
+        known = ["euclidean", "manhattan", "chebyshev", "minkowski", "sqeuclidean"]
         raise NotConvertible(
             f"{type(estimator).__name__} measures by {metric!r} with the parameters "
             f"{dict(parameters)}; a graph can measure by {messages.listed(known)}. For 'cosine' "
             "scale rows to length 1, with Normalizer, and take 'euclidean'."
-        )
-    weights = parameters.get("w")
-    if weights is not None:
-        raise NotConvertible(
-            f"{type(estimator).__name__} weighs features by metric_params['w']. Scale them before."
         )
     if power == np.inf:
         return sum_over_features(x, rows, lambda a, b: ops.abs(a - b), "max"), 1.0
