@@ -1,4 +1,4 @@
-from . import engines, testing
+from . import engines, models, testing
 from ._core import MultiInput, NotConvertible
 from ._core.errors import ParityError
 from ._export import ExportReport, compiled, convert, converter_for, export, to_keras
@@ -49,6 +49,7 @@ __all__ = [
     "engines",
     "export",
     "fuse",
+    "models",
     "out_of_fold",
     "testing",
     "to_keras",
