@@ -1,4 +1,4 @@
-from . import engines, formats, testing
+from . import engines, formats, models, testing
 from ._core import MultiInput, NotConvertible
 from ._core.errors import ParityError
 from ._export import ExportReport, compiled, convert, converter_for, export, to_keras
@@ -52,6 +52,7 @@ __all__ = [
     "export",
     "formats",
     "fuse",
+    "models",
     "out_of_fold",
     "testing",
     "to_keras",

@@ -1,64 +1,177 @@
 """The command ``stackfuse``."""
 
-import argparse
+import json
 import os
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Stack Keras and scikit-learn models into one Keras graph.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # one line for a mistake, which scripts can read
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON, and nothing else.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option(help="Show where in the code a mistake is met.")] = False,
+) -> None:
+    """Stack Keras and scikit-learn models into one Keras graph."""
+
+
+def _console():
+    from rich.console import Console
+
+    return Console()
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the exported file.")] = Path(
+        "demo-output"
+    ),
+) -> None:
+    """Train, search, export and verify a stack on data that scikit-learn ships."""
+    from stackfuse._cli import demo as _demo
+
+    raise typer.Exit(_demo.run(output))
+
+
+@app.command()
+def fit(
+    table: Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .tsv or .parquet file.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the graph, the report and the fits.")
+    ] = Path("stackfuse-output"),
+    format: Annotated[str, typer.Option(help="keras, onnx, saved_model or litert.")] = "keras",
+    bases: Annotated[
+        str | None,
+        typer.Option(help="Kinds of bases: linear,neighbors,forest,boosting,networks,boosters."),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="What the fits may take, 90s, 10m or 2h: fewer bases then.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="A column to leave out; repeat it.")
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="A column whose rows of one value stay in one fold.")
+    ] = None,
+    time_column: Annotated[
+        str | None, typer.Option(help="A column that orders the rows: folds predict the future.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Fit a stack to a table, and export it. Interrupted, the same command goes on where it was."""
+    from stackfuse._cli import fit as _fit
+
+    wanted = _fit.Wanted(
+        table=table,
+        target=target,
+        out=out,
+        format=format,
+        kinds=None if bases is None else tuple(bases.replace(" ", "").split(",")),
+        drop=tuple(drop or ()),
+        groups=groups,
+        time_column=time_column,
+        seconds=None if time is None else _seconds(time),
+        folds=folds,
+        seed=seed,
+    )
+    try:
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            found = _fit.fit(wanted, _console())
+    except KeyboardInterrupt:
+        sys.stderr.write("stackfuse fit: interrupted. The same command goes on where it was.\n")
+        raise typer.Exit(130) from None
+    if as_json:
+        sys.stdout.write(json.dumps(found) + "\n")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A file that stackfuse has exported.")],
+    table: Annotated[Path, typer.Argument(help="A table with the columns that it reads.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .csv file for the predictions; by default they are printed."),
+    ] = None,
+) -> None:
+    """Predict the rows of a table by an exported file alone."""
+    from stackfuse._cli import predict as _predict
+
+    predictions = _predict.predict(model, table)
+    if out is None:
+        predictions.to_csv(sys.stdout, index=False)
+    else:
+        predictions.to_csv(out, index=False)
+        _console().print(f"{len(predictions)} predictions are in {out}", soft_wrap=True)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="An exported file, or the folder of a SavedModel.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw its structure to this .svg file too.")
+    ] = None,
+    run: Annotated[
+        bool,
+        typer.Option(help="Run a SavedModel too, which may write files: if you trust it."),
+    ] = False,
+) -> None:
+    """Show what an exported file is, and check it on the rows that it carries.
+
+    Its digests are checked first; they find accidents, and no intent, for whoever writes a file
+    can write digests that agree. Then the file is run on the rows that it carries: a .keras file in
+    safe mode, a SavedModel with --run only.
+    """
+    from stackfuse._cli import inspect as _inspect
+
+    raise typer.Exit(_inspect.inspect(file, _console(), picture=picture, run=run))
+
+
+def _seconds(text: str) -> float:
+    """Return a time such as ``90s``, ``10m`` or ``2h`` in seconds.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    if found is None or float(found[1]) == 0:
+        raise ValueError(f"--time takes 90s, 10m or 2h, got {text!r}.")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="stackfuse", description="Stack Keras and scikit-learn models into one Keras graph."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser(
-        "demo", help="train, search, export and verify a stack on data that scikit-learn ships"
-    )
-    demo.add_argument(
-        "--output",
-        type=Path,
-        default=Path("demo-output"),
-        help="folder for the exported file (default: %(default)s)",
-    )
-    inspect = commands.add_parser(
-        "inspect",
-        help="show what an exported file is, and check it on the rows that it carries",
-        description=(
-            "Show what an exported file is. Its digests are checked first; they find accidents, "
-            "and no intent, for whoever writes a file can write digests that agree. Then the file "
-            "is run on the rows that it carries: a .keras file in safe mode, a SavedModel with "
-            "--run only."
-        ),
-    )
-    inspect.add_argument("file", type=Path, help="an exported file, or the folder of a SavedModel")
-    inspect.add_argument("--picture", type=Path, help="draw its structure to this .svg file too")
-    inspect.add_argument(
-        "--run",
-        action="store_true",
-        help="run a SavedModel too, which may hold operations that write files: if you trust it",
-    )
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
-
-    if options.command == "inspect":
-        return _inspect_file(options.file, options.picture, options.run)
-    from stackfuse._cli import demo as _demo
-
-    return _demo.run(options.output)
-
-
-def _inspect_file(file: Path, picture: Path | None, run: bool) -> int:
-    from rich.console import Console
-
-    from stackfuse._cli import inspect as _inspect
-
     try:
-        return _inspect.inspect(file, Console(), picture=picture, run=run)
-    except (OSError, ValueError, ModuleNotFoundError) as error:
-        sys.stderr.write(f"stackfuse inspect: {error}\n")
+        app(args=given, prog_name="stackfuse")
+    except SystemExit as ended:  # typer ends so, also where it has told a mistake
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except (OSError, TypeError, ValueError, ImportError) as error:
+        if "--debug" in given:
+            raise
+        name = next((word for word in given if not word.startswith("-")), "")
+        sys.stderr.write(f"stackfuse {name}: {' '.join(str(error).split())}\n")
         return 2
+    return 0
 
 
 if __name__ == "__main__":

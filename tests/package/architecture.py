@@ -17,7 +17,7 @@ LINES, PARAMETERS, ENTRIES, NAMES = 60, 7, 15, 12
 
 #: Their parameters are options that people know by name, and that the public interface fixes:
 #: the constructors of networks, stacks and meta-learners, and two functions; and scikit-learn's
-#: searches and functions, which have their parameters from there.
+#: searches and functions, which have their parameters from there; and options of a command.
 MANY_PARAMETERS = {
     "KerasClassifier.__init__",  # KerasRegressor's too
     "Stack.__init__",  # StackingClassifier, StackingRegressor
@@ -29,6 +29,7 @@ MANY_PARAMETERS = {
     "RandomizedSearchCV.__init__",
     "cross_validate",
     "cross_val_predict",
+    "fit",
 }
 
 #: What may lie in the package beside its rooms.

@@ -1,0 +1,208 @@
+"""Fit a stack to a table, export it, and write down how good it is and how to use it."""
+
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from sklearn.callback import ProgressBar
+from sklearn.model_selection import GroupKFold, TimeSeriesSplit
+
+from stackfuse._cli import column_warnings
+from stackfuse._cli.table_files import read_table
+from stackfuse._core import messages
+from stackfuse._export import export, formats
+from stackfuse._models import holds_classes, table_bases
+from stackfuse._stacking import StackingClassifier, StackingRegressor
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command was asked for.
+
+    Attributes
+    ----------
+    table, out : Path
+    target : str
+    format : str
+        Its name, as in :func:`stackfuse.export`.
+    kinds : tuple of str or None
+        The kinds of bases; None for those of :func:`table_bases`.
+    drop : tuple of str
+        Columns that are left out.
+    groups, time_column : str or None
+        The column whose values stay together in a fold, and the one that orders the rows.
+    seconds : float or None
+        What the fits may take.
+    folds, seed : int
+    """
+
+    table: Path
+    target: str
+    out: Path
+    format: str = "keras"
+    kinds: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    groups: str | None = None
+    time_column: str | None = None
+    seconds: float | None = None
+    folds: int = 5
+    seed: int = 0
+
+
+def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
+    """Fit, export and write; return what was found, for scripts.
+
+    Raises
+    ------
+    OSError, ValueError
+        With one sentence about what to type instead.
+    """
+    started = time.perf_counter()
+    form = formats.named(wanted.format)
+    form.check_installed()
+    X, y, groups, said = prepare(read_table(wanted.table), wanted)
+    classes = holds_classes(y)
+    y = y.astype(str).to_numpy() if classes else y.to_numpy(float)
+    console.print(escape(_task(X, y, wanted, classes)))
+    for sentence in said + column_warnings.warnings_of(X, pd.Series(y), classes):
+        console.print(f"[yellow]![/] {escape(sentence)}")
+    kinds = {} if wanted.kinds is None else {"kinds": wanted.kinds}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bases = table_bases(X, y, time_budget=wanted.seconds, **kinds)
+        console.print(f"Bases: {', '.join(name for name, _ in bases)}.")
+        stack = _stack(wanted, bases, classes)
+        stack.set_callbacks(ProgressBar(max_propagation_depth=1))
+        stack.fit(X, y, **({} if groups is None else {"groups": groups}))
+    for sentence in dict.fromkeys(_sentences(caught)):
+        console.print(f"[yellow]![/] {escape(sentence)}")
+    report = stack.report()
+    console.print(_leaderboard(report))
+    console.print(escape(report.verdict))
+    path = wanted.out / f"stack{form.suffix}"
+    exported = export(stack, path, format=wanted.format, verify=X[:10_000])
+    console.print(escape(str(exported)), soft_wrap=True)
+    _write(wanted, stack, report, y, path)
+    console.print(f"All of it is in {escape(str(wanted.out))}; predict with\n", soft_wrap=True)
+    console.print(f"    stackfuse predict {escape(str(path))} NEW_TABLE.csv\n", soft_wrap=True)
+    best = report.best
+    return {
+        "task": "classification" if classes else "regression",
+        "rows": len(X),
+        "metric": report.metric,
+        "stack": report.stack.mean,
+        "best base": None if best is None else {best.name: best.score.mean},
+        "verdict": report.verdict,
+        "model": str(path),
+        "largest difference": exported.max_difference,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def prepare(
+    frame: pd.DataFrame, wanted: Wanted
+) -> tuple[pd.DataFrame, pd.Series, np.ndarray | None, list[str]]:
+    """Return the columns to learn from, the target, the groups, and what has been left out.
+
+    Raises
+    ------
+    ValueError
+        If a column is not there, or nothing is left to learn from.
+    """
+    named = [wanted.target, *wanted.drop, *filter(None, (wanted.groups, wanted.time_column))]
+    for name in named:
+        if name not in frame:
+            raise ValueError(
+                f"{wanted.table} has no column {name!r}."
+                f"{messages.did_you_mean(name, list(frame.columns))}"
+            )
+    said = []
+    known = frame[wanted.target].notna()
+    if not known.all():
+        said.append(f"{int((~known).sum())} rows without a target are left out.")
+        frame = frame[known]
+    if wanted.time_column is not None:
+        when = frame[wanted.time_column]
+        if not pd.api.types.is_numeric_dtype(when):
+            when = pd.to_datetime(when, format="mixed")
+        frame = frame.loc[when.sort_values(kind="stable").index]
+    frame = frame.reset_index(drop=True)
+    groups = None if wanted.groups is None else frame[wanted.groups].astype(str).to_numpy()
+    y = frame[wanted.target]
+    X = frame.drop(columns=list(dict.fromkeys(named)))
+    numbering = column_warnings.identifiers(X)
+    if numbering:
+        said.append(f"Left out, since they only number the rows: {', '.join(numbering)}.")
+        X = X.drop(columns=numbering)
+    if len(X) < 20 or X.shape[1] == 0 or y.nunique() < 2:
+        raise ValueError(
+            f"{wanted.table} has {len(X)} rows, {X.shape[1]} columns to learn from and "
+            f"{y.nunique()} different targets: at least 20 rows, one column and two targets are "
+            "needed."
+        )
+    return X, y, groups, said
+
+
+def _task(X: pd.DataFrame, y: np.ndarray, wanted: Wanted, classes: bool) -> str:
+    if classes:
+        labels, counts = np.unique(y, return_counts=True)
+        shown = ", ".join(f"{k} ({n})" for k, n in list(zip(labels, counts))[:6])
+        what = (
+            f"{len(labels)} classes of {wanted.target}: {shown}{' ...' if len(labels) > 6 else ''}"
+        )
+    else:
+        what = f"the number {wanted.target}, from {y.min():.6g} to {y.max():.6g}"
+    return f"{len(X)} rows, {X.shape[1]} columns; predicting {what}."
+
+
+def _stack(wanted: Wanted, bases: list, classes: bool) -> Any:
+    cv: Any = wanted.folds
+    if wanted.groups is not None:
+        cv = GroupKFold(wanted.folds)
+    elif wanted.time_column is not None:
+        cv = TimeSeriesSplit(wanted.folds)
+    kind = StackingClassifier if classes else StackingRegressor
+    settings = {"cv": cv, "random_state": wanted.seed, "verbose": 1}
+    return kind(bases, memory=wanted.out / "fits", on_error="drop", **settings)
+
+
+def _sentences(caught: list) -> list[str]:
+    """Return what was warned of, each warning as one sentence, without those for programmers."""
+    kept = [w for w in caught if not issubclass(w.category, DeprecationWarning | FutureWarning)]
+    return [" ".join(str(w.message).split()).partition(". ")[0].rstrip(".") + "." for w in kept]
+
+
+def _leaderboard(report) -> Table:
+    better = "higher" if report.greater_is_better else "lower"
+    table = Table("model", f"{report.metric} ({better} is better)", "weight", title="Leaderboard")
+    sign = -1 if report.greater_is_better else 1
+    rows = [(b.name, b.score, f"{b.weight:.2f}") for b in report.bases]
+    rows.append(("stack", report.stack, ""))
+    for name, score, weight in sorted(rows, key=lambda row: sign * row[1].mean):
+        style = "bold" if name == "stack" else None
+        table.add_row(name, f"{score.mean:.4f} ± {score.error:.4f}", weight, style=style)
+    return table
+
+
+def _write(wanted: Wanted, stack, report, y: np.ndarray, path: Path) -> None:
+    """Write the leaderboard, the report, the predictions out of fold, and how to use the file."""
+    report.to_frame().to_csv(wanted.out / "leaderboard.csv")
+    (wanted.out / "report.txt").write_text(f"{report}\n", encoding="utf-8")
+    columns = stack.get_feature_names_out()[: stack.oof_.predictions.shape[1]]
+    table = pd.DataFrame(stack.oof_.predictions, columns=pd.Index(columns))
+    table.insert(0, wanted.target, y)
+    table.to_csv(wanted.out / "out_of_fold.csv", index_label="row")
+    (wanted.out / "how_to_use.md").write_text(
+        f"# {wanted.target}\n\n{report.verdict}\n\n"
+        f"    stackfuse predict {path.name} NEW_TABLE.csv --out predictions.csv\n"
+        f"    stackfuse inspect {path.name}\n\n"
+        f"`{path.name}` needs no stackfuse: its inputs are the columns of the table, by name.\n",
+        encoding="utf-8",
+    )

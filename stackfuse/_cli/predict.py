@@ -1,0 +1,90 @@
+"""Predict the rows of a table by an exported file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stackfuse._cli import inspect as _inspect
+from stackfuse._cli.table_files import read_table
+from stackfuse._core import messages
+
+#: What stands for a missing word in an exported file.
+_MISSING = "<NA>"
+
+
+def predict(model: Path, table: Path) -> pd.DataFrame:
+    """Return predictions for the rows of a table: a label and probabilities, or numbers.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file or the table cannot be read, or a column is missing or holds something else.
+    """
+    manifest = _inspect.read_manifest(model)
+    rows = _rows(manifest, read_table(table), table)
+    outputs = _inspect.outputs_of(model, rows)
+    classes = manifest["classes"]
+    if "label" not in outputs:
+        numbers = np.asarray(outputs["prediction"])
+        names = _names("prediction", numbers)
+        return pd.DataFrame(numbers.reshape(len(numbers), -1), columns=pd.Index(names))
+    label, probabilities = outputs["label"], outputs.get("probabilities")
+    if label.ndim > 1 or classes is None:
+        return pd.DataFrame(label.reshape(len(label), -1), columns=pd.Index(_names("label", label)))
+    known = [*classes, None]  # -1: the stack refuses such a row
+    found = {"label": [known[k] for k in label]}
+    if probabilities is not None:
+        found |= {f"probability of {name}": probabilities[:, k] for k, name in enumerate(classes)}
+    return pd.DataFrame(found)
+
+
+def _names(name: str, table: np.ndarray) -> list[str]:
+    n_columns = int(np.prod(table.shape[1:]))
+    return [name] if n_columns == 1 else [f"{name} {k}" for k in range(n_columns)]
+
+
+def _rows(manifest: dict[str, Any], frame: pd.DataFrame, table: Path) -> dict[str, np.ndarray]:
+    """Return the columns of a table as the inputs of a file."""
+    inputs = manifest["inputs"]
+    names = manifest["feature_names"]
+    if len(inputs) == 1 and next(iter(inputs.values()))["column"] is None:
+        name, entry = next(iter(inputs.items()))
+        wanted = names or list(frame.columns)
+        if len(wanted) != entry["shape"][-1]:
+            raise ValueError(
+                f"{table} has {len(wanted)} columns, but the model takes {entry['shape'][-1]}."
+            )
+        _check_columns(frame, wanted, table)
+        columns = [_numbers(frame[column], column, entry["dtype"], table) for column in wanted]
+        return {name: np.column_stack(columns)}
+    _check_columns(frame, [entry["column"] for entry in inputs.values()], table)
+    rows = {}
+    for name, entry in inputs.items():
+        column = frame[entry["column"]]
+        if entry["dtype"] == "string":
+            words = column.astype(object).where(column.notna(), _MISSING)
+            rows[name] = words.map(str).to_numpy(object)[:, None]
+        else:
+            rows[name] = _numbers(column, entry["column"], entry["dtype"], table)[:, None]
+    return rows
+
+
+def _check_columns(frame: pd.DataFrame, wanted: list, table: Path) -> None:
+    missing = [str(name) for name in wanted if name not in frame]
+    if missing:
+        raise ValueError(
+            f"{table} lacks {messages.listed(missing)}, which the model reads."
+            f"{messages.did_you_mean(missing[0], list(frame.columns))}"
+        )
+
+
+def _numbers(column: pd.Series, name: Any, dtype: str, table: Path) -> np.ndarray:
+    try:
+        return column.to_numpy(np.dtype(dtype), na_value=np.nan)
+    except (TypeError, ValueError):
+        words = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
+        raise ValueError(
+            f"The column {name!r} of {table} must hold numbers, but holds {words.iloc[0]!r}."
+        ) from None

@@ -1,0 +1,109 @@
+"""Read a table from a file that nobody prepared: CSV in any dialect, or Parquet."""
+
+import csv
+import gzip
+import re
+from pathlib import Path
+
+import pandas as pd
+
+#: How much of a file is looked at to find its dialect, in characters.
+_LOOKED_AT = 2**16
+
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table: ``.csv``, ``.tsv`` or ``.txt``, compressed by gzip or not, or ``.parquet``.
+
+    The separator, the sign before decimals and the encoding of text are found out.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no table, or two columns have one name.
+    ModuleNotFoundError
+        If a package is missing.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {path}.")
+    try:
+        frame = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a table: {' '.join(str(error).split())}"
+        ) from None
+    names = [str(name).strip() for name in frame.columns]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ValueError(f"{path} has two columns {repeated[0]!r}: give each a name of its own.")
+    return frame.set_axis(names, axis=1).apply(_without_objects)
+
+
+def _without_objects(column: pd.Series) -> pd.Series:
+    """Return truth values of which some are missing as numbers, and mixed values as strings."""
+    if column.dtype != object:
+        return column
+    present = column.dropna()
+    if present.map(type).eq(bool).all():
+        return column.map({True: 1.0, False: 0.0})
+    return column.where(column.isna(), column.map(str))
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except ImportError:
+        raise ModuleNotFoundError("Parquet files need pyarrow: pip install pyarrow.") from None
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    with opened(path, "rb") as file:
+        encoding = _encoding_of(file.read(_LOOKED_AT))
+    with opened(path, "rt", encoding=encoding, newline="") as file:
+        head = file.read(_LOOKED_AT)
+    if not head.strip():
+        raise ValueError(f"{path} is empty.")
+    separator = _separator_of(head)
+    decimal = "," if separator != "," and _has_decimal_commas(head, separator) else "."
+    compression = "gzip" if path.suffix.lower() == ".gz" else None
+    return pd.read_csv(
+        path,
+        sep=separator,
+        decimal=decimal,
+        encoding=encoding,
+        compression=compression,
+        skipinitialspace=True,
+        low_memory=False,
+    )
+
+
+def _encoding_of(head: bytes) -> str:
+    """Return UTF-8, with or without its mark at the beginning, or what Windows writes."""
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # not just a letter that was cut in two
+            return "cp1252"
+    return "utf-8-sig"
+
+
+def _separator_of(head: str) -> str:
+    first = head.partition("\n")[0]
+    try:
+        return csv.Sniffer().sniff(head[: head.rfind("\n") + 1] or head, ",;\t|").delimiter
+    except csv.Error:  # one column only, or cells that hold separators
+        return max(",;\t|", key=first.count)
+
+
+def _has_decimal_commas(head: str, separator: str) -> bool:
+    """Whether most numbers with decimals have a comma before them."""
+    cells = [
+        cell.strip().strip('"') for line in head.splitlines()[1:] for cell in line.split(separator)
+    ]
+    commas = sum(_DECIMAL_COMMA.fullmatch(cell) is not None for cell in cells)
+    points = sum(re.fullmatch(r"-?\d+\.\d+", cell) is not None for cell in cells)
+    return commas > points

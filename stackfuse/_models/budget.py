@@ -1,0 +1,58 @@
+"""Which bases can be fitted in a given time, measured on some of the rows."""
+
+import time
+import warnings
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import train_test_split
+
+from stackfuse._core import sklearn_private
+
+#: The most rows that a base is tried on, and how many fits of it a stack of five folds makes.
+_TRIED_ROWS, _N_FITS = 2000, 6
+
+
+def within(seconds: float, bases: list, X, y) -> list:
+    """Return the bases whose fits take no longer than some seconds in all.
+
+    The dearest are left out first; the cheapest always stays.
+
+    Parameters
+    ----------
+    seconds : float
+    bases : list of (str, estimator)
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+    """
+    if not seconds > 0:
+        raise ValueError(f"time_budget must be a positive number of seconds, got {seconds!r}.")
+    costs = {name: _N_FITS * _seconds_of(base, X, y) for name, base in bases}
+    kept = sorted(costs, key=costs.__getitem__)
+    while len(kept) > 1 and sum(costs[name] for name in kept) > seconds:
+        kept.pop()
+    return [(name, base) for name, base in bases if name in kept]
+
+
+def _seconds_of(base, X, y) -> float:
+    """Return what a fit on all rows will take, as if it grew in proportion to the rows."""
+    n_rows = sklearn_private.num_samples(X)
+    small, large = min(n_rows, _TRIED_ROWS // 4), min(n_rows, _TRIED_ROWS)
+    first = _measured(base, X, y, small)
+    if large == small:
+        return first
+    second = _measured(base, X, y, large)
+    per_row = max(0.0, second - first) / (large - small)
+    return second + per_row * (n_rows - large)
+
+
+def _measured(base, X, y, n_rows: int) -> float:
+    rows = np.arange(sklearn_private.num_samples(X))
+    if n_rows < len(rows):
+        rows, _ = train_test_split(rows, train_size=n_rows, random_state=0)
+    X, y = (sklearn_private.safe_indexing(array, rows) for array in (X, np.asarray(y)))
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come again when the stack is fitted
+        clone(base).fit(X, y)
+    return time.perf_counter() - started

@@ -1,0 +1,89 @@
+"""What the columns of a table hold, as far as preprocessing has to know."""
+
+import warnings
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+#: The most levels of a column that become a column each.
+FEW_LEVELS = 32
+
+#: The mean number of words from which on strings are text, and no categories.
+_WORDS_OF_TEXT = 4.0
+
+
+@dataclass
+class Columns:
+    """The columns of a table by what they hold.
+
+    Attributes
+    ----------
+    numbers, few, many : list
+        Names of the columns of numbers, and of categories with few and with many levels.
+    constant, texts : list
+        Names of columns that no base can use.
+    with_missing : list
+        Names of the columns of numbers in which some are missing.
+    """
+
+    numbers: list[Hashable] = field(default_factory=list)
+    few: list[Hashable] = field(default_factory=list)
+    many: list[Hashable] = field(default_factory=list)
+    constant: list[Hashable] = field(default_factory=list)
+    texts: list[Hashable] = field(default_factory=list)
+    with_missing: list[Hashable] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, X) -> "Columns":
+        """Look at all columns of an array or a data frame of pandas.
+
+        Raises
+        ------
+        ValueError
+            If a column holds something else than numbers, truth values and strings, or all columns
+            are constant.
+        """
+        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
+        columns = cls()
+        for place, name in enumerate(frame.columns):
+            column = frame.iloc[:, place]
+            name = name if isinstance(X, pd.DataFrame) else place
+            if column.nunique(dropna=False) < 2:
+                columns.constant.append(name)
+            elif pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+                columns.numbers.append(name)
+                if column.isna().any():
+                    columns.with_missing.append(name)
+            else:
+                columns._list_of(column, name).append(name)
+        if not (columns.numbers or columns.few or columns.many):
+            raise ValueError(
+                "X has no column that a base can use: all are constant, or text. Pass columns of "
+                "numbers or categories."
+            )
+        return columns
+
+    def _list_of(self, column: pd.Series, name: Hashable) -> list[Hashable]:
+        present = column.dropna()
+        if not all(isinstance(value, str) for value in present):
+            raise ValueError(
+                f"The column {name!r} holds {column.dtype} values, with "
+                f"{present.iloc[0]!r} among them. table_bases takes numbers, truth values and "
+                "strings: make numbers of dates, (X[column] - pd.Timestamp(0)).dt.days."
+            )
+        if present.nunique() <= FEW_LEVELS:
+            return self.few
+        n_words = present.astype(str).str.count(r"\s+").mean() + 1
+        return self.texts if n_words >= _WORDS_OF_TEXT else self.many
+
+    def warn_of_unused(self) -> None:
+        """Warn of the columns that no base uses."""
+        for names, what in ((self.constant, "the same in all rows"), (self.texts, "text")):
+            if names:
+                warnings.warn(
+                    f"No base uses {', '.join(map(repr, names))}: "
+                    f"{'these columns are' if len(names) > 1 else 'this column is'} {what}.",
+                    stacklevel=3,
+                )

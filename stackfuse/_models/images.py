@@ -1,0 +1,44 @@
+"""A small convolutional network."""
+
+from keras import Model, layers
+
+from stackfuse._models.ends import rows_input, with_prediction
+
+
+def cnn(meta, *, width: int = 32, depth: int = 2, dropout: float = 0.25) -> Model:
+    """Return a small convolutional network for images, plain or in colour.
+
+    Parameters
+    ----------
+    meta : dict
+        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y: of X
+        the shape (n_samples, height, width) or (n_samples, height, width, n_channels).
+    width : int, default=32
+        Filters of the first block; each further block has twice as many.
+    depth : int, default=2
+        Number of blocks of two 3 x 3 convolutions; each halves height and width.
+    dropout : float, default=0.25
+        Share of activations that training leaves out at the end of each block.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    References
+    ----------
+    Simonyan, K. and Zisserman, A. "Very deep convolutional networks for large-scale image
+    recognition." ICLR (2015): the blocks, here with batch normalisation and a global mean.
+    """
+    kind = "images, X of shape (n_samples, height, width) or one axis more for channels"
+    x = inputs = rows_input(meta, "cnn", (3, 4), kind)
+    if len(inputs.shape) == 3:
+        x = layers.Reshape((*inputs.shape[1:], 1))(x)
+    for k in range(depth):
+        for _ in range(2):
+            x = layers.Conv2D(width * 2**k, 3, padding="same", use_bias=False)(x)
+            x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
+        x = layers.MaxPooling2D(padding="same")(x)
+        x = layers.Dropout(dropout)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return Model(inputs, with_prediction(meta, x, "cnn"))

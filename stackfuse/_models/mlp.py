@@ -1,0 +1,43 @@
+"""A multilayer perceptron."""
+
+from keras import Model, layers
+
+from stackfuse._models.ends import table_input, with_prediction
+
+
+def mlp(meta, *, width: int = 256, depth: int = 2, dropout: float = 0.1) -> Model:
+    """Return a multilayer perceptron for a table of numbers.
+
+    Parameters
+    ----------
+    meta : dict
+        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y.
+    width : int, default=256
+        Units of each hidden layer.
+    depth : int, default=2
+        Number of hidden layers.
+    dropout : float, default=0.1
+        Share of each hidden layer's activations that training leaves out.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    References
+    ----------
+    Gorishniy, Y., Rubachev, I., Khrulkov, V. and Babenko, A. "Revisiting deep learning models for
+    tabular data." NeurIPS (2021): their MLP.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> network = sf.models.classifier(sf.models.mlp, width=64, random_state=0)
+    >>> network.get_params()["width"]
+    64
+    """
+    x = inputs = table_input(meta, "mlp")
+    for _ in range(depth):
+        x = layers.Dense(width, activation="relu")(x)
+        x = layers.Dropout(dropout)(x)
+    return Model(inputs, with_prediction(meta, x, "mlp"))

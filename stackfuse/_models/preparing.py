@@ -1,0 +1,62 @@
+"""Preprocessing of a table's columns, which is fitted within the folds and exports with a stack."""
+
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    OrdinalEncoder,
+    QuantileTransformer,
+    StandardScaler,
+    TargetEncoder,
+)
+
+from stackfuse._models.columns import Columns
+
+
+def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
+    """Return what makes numbers of a table for trees: they need no scale, and split at NaN."""
+    codes = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
+    )
+    return _transformer(columns, "passthrough", codes, TargetEncoder())
+
+
+def for_sums(columns: Columns, n_rows: int) -> ColumnTransformer:
+    """Return what makes numbers of a table for models that add its columns up, each scaled."""
+    scaled = make_pipeline(_filled(columns), StandardScaler())
+    return _transformer(columns, scaled, _indicators(), _scaled_means())
+
+
+def for_networks(columns: Columns, n_rows: int) -> ColumnTransformer:
+    """Return what makes numbers of a table for networks: as if drawn from a normal distribution.
+
+    References
+    ----------
+    Gorishniy et al. (2021), see :func:`mlp`, prepare numbers so.
+    """
+    normal = QuantileTransformer(
+        output_distribution="normal", n_quantiles=max(10, min(1000, n_rows // 30))
+    )
+    return _transformer(
+        columns, make_pipeline(_filled(columns), normal), _indicators(), _scaled_means()
+    )
+
+
+def _filled(columns: Columns) -> SimpleImputer:
+    return SimpleImputer(strategy="median", add_indicator=bool(columns.with_missing))
+
+
+def _indicators() -> OneHotEncoder:
+    """Return one column of zeros and ones for each level that is not rare."""
+    return OneHotEncoder(min_frequency=5, handle_unknown="infrequent_if_exist", sparse_output=False)
+
+
+def _scaled_means():
+    return make_pipeline(TargetEncoder(), StandardScaler())
+
+
+def _transformer(columns: Columns, numbers, few, many) -> ColumnTransformer:
+    parts = [("numbers", numbers, columns.numbers), ("few", few, columns.few)]
+    parts.append(("many", many, columns.many))
+    return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0)

@@ -1,0 +1,40 @@
+"""A small recurrent network."""
+
+from keras import Model, layers
+
+from stackfuse._models.ends import rows_input, with_prediction
+
+
+def rnn(meta, *, width: int = 64, depth: int = 1, dropout: float = 0.1) -> Model:
+    """Return a small recurrent network for sequences of one length.
+
+    Parameters
+    ----------
+    meta : dict
+        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y: of X
+        the shape (n_samples, n_steps) or (n_samples, n_steps, n_features).
+    width : int, default=64
+        Units of each layer.
+    depth : int, default=1
+        Number of layers.
+    dropout : float, default=0.1
+        Share of the last state that training leaves out.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    References
+    ----------
+    Cho, K. et al. "Learning phrase representations using RNN encoder-decoder for statistical
+    machine translation." EMNLP (2014): the gated recurrent unit.
+    """
+    kind = "sequences, X of shape (n_samples, n_steps) or (n_samples, n_steps, n_features)"
+    x = inputs = rows_input(meta, "rnn", (2, 3), kind)
+    if len(inputs.shape) == 2:
+        x = layers.Reshape((*inputs.shape[1:], 1))(x)
+    for k in range(depth):
+        x = layers.GRU(width, return_sequences=k < depth - 1)(x)
+    x = layers.Dropout(dropout)(x)
+    return Model(inputs, with_prediction(meta, x, "rnn"))

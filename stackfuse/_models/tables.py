@@ -1,0 +1,183 @@
+"""A list of bases for a table that is good without tuning."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from stackfuse._core import messages, sklearn_private
+from stackfuse._models import preparing, training
+from stackfuse._models.budget import within
+from stackfuse._models.columns import Columns
+from stackfuse._models.mlp import mlp
+from stackfuse._models.periodic import mlp_plr
+from stackfuse._models.tabm import tabm
+
+#: The kinds of bases that are made by default.
+DEFAULT_KINDS = ("linear", "forest", "boosting", "networks", "boosters")
+
+#: The most rows of which nearest neighbours are sought.
+_MAX_NEIGHBOURS = 5000
+
+
+def table_bases(
+    X, y, *, kinds: Sequence[str] = DEFAULT_KINDS, time_budget: float | None = None
+) -> list[tuple[str, BaseEstimator]]:
+    """Return base estimators for a table, each behind the preprocessing that it needs.
+
+    Numbers are imputed and scaled where that helps, with a column that tells which were missing.
+    Categories with up to 32 levels become a column for each level, those with more their mean
+    target. All of it is fitted within the folds, and is exported with the stack.
+
+    Parameters
+    ----------
+    X : data frame of pandas, or ndarray, of shape (n_samples, n_features)
+        Numbers, truth values and strings, some of them missing.
+    y : array-like of shape (n_samples,)
+        Classes for a ``StackingClassifier``, or numbers for a ``StackingRegressor``. Strings,
+        truth values and up to 20 different whole numbers are classes.
+    kinds : sequence of str, default=("linear", "forest", "boosting", "networks", "boosters")
+        What is wanted: "boosting" is scikit-learn's, "boosters" are those of XGBoost, LightGBM and
+        CatBoost that are installed. "neighbors" holds its training rows, which an exported file
+        would too; it is left out of tables of more than 5,000 rows.
+    time_budget : float, default=None
+        Seconds that six fits of each base, one after another, may take in all. The bases that take
+        longest are left out. What they take is measured on up to 2,000 rows.
+
+    Returns
+    -------
+    bases : list of (str, estimator)
+
+    Raises
+    ------
+    ValueError
+        If a column of X holds something else, or no column can be used.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> import stackfuse as sf
+    >>> X, y = load_iris(return_X_y=True)
+    >>> [name for name, _ in sf.models.table_bases(X, y, kinds=["linear", "forest"])]
+    ['linear', 'forest']
+    """
+    unknown = [kind for kind in kinds if kind not in _KINDS]
+    if unknown:
+        raise ValueError(
+            f"kinds names {unknown[0]!r}, which is none of {messages.listed(list(_KINDS))}."
+        )
+    n_rows = sklearn_private.num_samples(X)
+    if n_rows != len(y):
+        raise ValueError(f"X has {n_rows} rows, but y has {len(y)}.")
+    columns = Columns.of(X)
+    columns.warn_of_unused()
+    classifier = holds_classes(y)
+    bases = []
+    for kind in kinds:
+        for name, prepare, estimator in _KINDS[kind](classifier, n_rows):
+            base = make_pipeline(prepare(columns, n_rows), estimator)
+            if prepare is preparing.for_networks and not classifier:
+                base = TransformedTargetRegressor(base, transformer=StandardScaler())
+            bases.append((name, base))
+    return bases if time_budget is None else within(time_budget, bases, X, y)
+
+
+def holds_classes(y) -> bool:
+    """Whether a target names classes: strings, truth values, or few different whole numbers."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "iuf":
+        return True
+    values = np.unique(y[np.isfinite(y)])
+    return bool(np.all(values == np.floor(values))) and len(values) <= 20
+
+
+_Bases = list[tuple[str, Callable, Any]]
+
+
+def _linear(classifier: bool, n_rows: int) -> _Bases:
+    model = LogisticRegression(max_iter=2000) if classifier else Ridge()
+    return [("linear", preparing.for_sums, model)]
+
+
+def _neighbors(classifier: bool, n_rows: int) -> _Bases:
+    if n_rows > _MAX_NEIGHBOURS:
+        return []
+    kind = KNeighborsClassifier if classifier else KNeighborsRegressor
+    return [("neighbors", preparing.for_sums, kind(20, weights="distance"))]
+
+
+def _forest(classifier: bool, n_rows: int) -> _Bases:
+    kind = RandomForestClassifier if classifier else RandomForestRegressor
+    features = "sqrt" if classifier else 0.5
+    forest = kind(200, min_samples_leaf=3, max_features=features)
+    return [("forest", preparing.for_trees, forest)]
+
+
+def _boosting(classifier: bool, n_rows: int) -> _Bases:
+    kind = HistGradientBoostingClassifier if classifier else HistGradientBoostingRegressor
+    model = kind(learning_rate=0.05, max_iter=500, early_stopping=True, n_iter_no_change=20)
+    return [("boosting", preparing.for_trees, model)]
+
+
+def _networks(classifier: bool, n_rows: int) -> _Bases:
+    make = training.classifier if classifier else training.regressor
+    builders = {"mlp": mlp, "mlp_plr": mlp_plr, "tabm": tabm}
+    return [(name, preparing.for_networks, make(build)) for name, build in builders.items()]
+
+
+def _boosters(classifier: bool, n_rows: int) -> _Bases:
+    """Return what is installed; all compute by one thread, as several bases are fitted at once."""
+    installed = {name: importlib.util.find_spec(name) for name in _BOOSTERS}
+    return [
+        (name, preparing.for_trees, _BOOSTERS[name](classifier))
+        for name, found in installed.items()
+        if found is not None
+    ]
+
+
+def _xgboost(classifier: bool) -> Any:
+    import xgboost
+
+    kind = xgboost.XGBClassifier if classifier else xgboost.XGBRegressor
+    return kind(n_estimators=300, learning_rate=0.05, subsample=0.8, n_jobs=1)
+
+
+def _lightgbm(classifier: bool) -> Any:
+    import lightgbm
+
+    kind = lightgbm.LGBMClassifier if classifier else lightgbm.LGBMRegressor
+    return kind(n_estimators=300, learning_rate=0.05, verbose=-1, n_jobs=1)
+
+
+def _catboost(classifier: bool) -> Any:
+    import catboost
+
+    kind = catboost.CatBoostClassifier if classifier else catboost.CatBoostRegressor
+    return kind(
+        n_estimators=500, learning_rate=0.05, verbose=0, allow_writing_files=False, thread_count=1
+    )
+
+
+_BOOSTERS = {"xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost}
+
+_KINDS = {
+    "linear": _linear,
+    "neighbors": _neighbors,
+    "forest": _forest,
+    "boosting": _boosting,
+    "networks": _networks,
+    "boosters": _boosters,
+}

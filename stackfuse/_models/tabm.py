@@ -1,0 +1,123 @@
+"""One network that is an ensemble of perceptrons, which share their matrices."""
+
+from functools import partial
+from typing import Any
+
+from keras import Model, layers, ops
+
+from stackfuse._models.ends import n_outputs, table_input
+
+
+def tabm(
+    meta, *, n_members: int = 16, width: int = 256, depth: int = 2, dropout: float = 0.1
+) -> Model:
+    """Return perceptrons that share their matrices and differ by scales of their own.
+
+    All learn the target by themselves; their mean is the prediction. Make an estimator of it by
+    :func:`classifier` or :func:`regressor`, which know the loss of the members and how they are
+    averaged.
+
+    Parameters
+    ----------
+    meta : dict
+        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y.
+    n_members : int, default=16
+    width, depth, dropout
+        Of each member; see :func:`mlp`.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled, with outputs of shape (n_samples, n_members * n_outputs): logits or numbers,
+        member after member.
+
+    References
+    ----------
+    Gorishniy, Y., Kotelnikov, A. and Babenko, A. "TabM: advancing tabular deep learning with
+    parameter-efficient ensembling." ICLR (2025).
+    """
+    if meta["target_type_"] == "multilabel-indicator":
+        raise ValueError(
+            "sf.models.tabm learns one class a row, but y holds several labels: use sf.models.mlp."
+        )
+    n_units = n_outputs(meta, "tabm")
+    inputs = table_input(meta, "tabm")
+    x = layers.RepeatVector(n_members)(inputs)
+    for k in range(depth):
+        x = _scaled(x, random=k == 0, name=f"input_scales_{k}")
+        x = layers.Dense(width, use_bias=False, name=f"shared_{k}")(x)
+        x = _scaled(x, bias=True, name=f"output_scales_{k}")
+        x = layers.Dropout(dropout)(layers.Activation("relu")(x))
+    heads = layers.EinsumDense("bkd,kdo->bko", (n_members, n_units), bias_axes="ko", name="members")
+    return Model(inputs, layers.Flatten()(heads(x)))
+
+
+def _scaled(x, *, name: str, random: bool = False, bias: bool = False) -> Any:
+    """Return what each member multiplies its activations by: ones or random signs at first."""
+    scale = layers.EinsumDense(
+        "bkd,kd->bkd",
+        tuple(x.shape[1:]),
+        bias_axes="kd" if bias else None,
+        kernel_initializer="random_normal" if random else "ones",
+        name=name,
+    )
+    scaled = scale(x)
+    if random:
+        scale.kernel.assign(ops.where(scale.kernel < 0, -1.0, 1.0))
+    return scaled
+
+
+def mean_cross_entropy(y, outputs):
+    """Return the mean of the members' cross-entropies.
+
+    Parameters
+    ----------
+    y : tensor of shape (n_samples, n_classes)
+        One-hot.
+    outputs : tensor of shape (n_samples, n_members * n_classes)
+        Logits.
+
+    Returns
+    -------
+    losses : tensor of shape (n_samples,)
+    """
+    logits = ops.reshape(outputs, (-1, outputs.shape[-1] // y.shape[-1], y.shape[-1]))
+    y = ops.cast(ops.expand_dims(y, 1), logits.dtype)
+    return -ops.mean(ops.sum(y * ops.log_softmax(logits, axis=-1), axis=-1), axis=1)
+
+
+def mean_squared_errors(y, outputs):
+    """Return the mean of the members' squared errors, for each row.
+
+    Parameters
+    ----------
+    y : tensor of shape (n_samples, n_outputs)
+    outputs : tensor of shape (n_samples, n_members * n_outputs)
+
+    Returns
+    -------
+    losses : tensor of shape (n_samples,)
+    """
+    members = ops.reshape(outputs, (-1, outputs.shape[-1] // y.shape[-1], y.shape[-1]))
+    y = ops.cast(ops.expand_dims(y, 1), members.dtype)
+    return ops.mean(ops.square(members - y), axis=(1, 2))
+
+
+def mean_member(outputs, n_members: int):
+    """Return the mean of the members' numbers."""
+    return ops.mean(ops.reshape(outputs, (-1, n_members, outputs.shape[-1] // n_members)), axis=1)
+
+
+def mean_probability(outputs, n_members: int):
+    """Return the mean of the members' probabilities, from their logits."""
+    logits = ops.reshape(outputs, (-1, n_members, outputs.shape[-1] // n_members))
+    return ops.mean(ops.softmax(logits, axis=-1), axis=1)
+
+
+def settings_of_members(n_members: int, classifier: bool) -> dict[str, Any]:
+    """Return the parameters of an estimator by which members are trained and averaged."""
+    if classifier:
+        part, loss = mean_probability, mean_cross_entropy
+    else:
+        part, loss = mean_member, mean_squared_errors
+    return {"loss": loss, "predict__output": partial(part, n_members=n_members)}

@@ -1,0 +1,173 @@
+"""``stackfuse fit`` and ``predict``: from a table that nobody prepared to predictions of a file."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import r2_score
+
+from stackfuse._cli import main as cli
+
+
+@pytest.fixture(scope="module")
+def flats(tmp_path_factory):
+    """Write 300 flats and their rents, German style, and return the folder and the table."""
+    rng = np.random.default_rng(3)
+    n = 300
+    frame = pd.DataFrame(
+        {
+            "Kunden-Nr": np.arange(10_000, 10_000 + n),
+            "Größe (m²)": rng.normal(70, 20, n).round(1),
+            "Stadt": rng.choice(np.array(["Köln", "Ulm", "Bonn", None], object), n),
+            "Straße": rng.choice([f"Weg {k}" for k in range(80)], n),
+            "Balkon": rng.choice(np.array([True, False, None], object), n),
+            "gleich": 1,
+        }
+    )
+    frame.loc[rng.uniform(size=n) < 0.1, "Größe (m²)"] = np.nan
+    size = frame["Größe (m²)"].fillna(70)
+    frame["Miete"] = (10 * size + 80 * (frame["Stadt"] == "Ulm") + rng.normal(0, 30, n)).round(2)
+    frame["teuer"] = np.where(frame["Miete"] > frame["Miete"].median(), "ja", "nein")
+    folder = tmp_path_factory.mktemp("flats")
+    frame.to_csv(folder / "flats.csv", sep=";", decimal=",", index=False, encoding="utf-8-sig")
+    frame.drop(columns=["Miete", "teuer"]).to_csv(folder / "new.csv", index=False)
+    return folder, frame
+
+
+def run(capsys, *arguments):
+    status = cli.main([str(argument) for argument in arguments])
+    shown = capsys.readouterr()
+    return status, shown.out, shown.err
+
+
+@pytest.fixture(scope="module")
+def fitted(flats):
+    """Return what a regression and a classification have left."""
+    folder, _ = flats
+    table = folder / "flats.csv"
+    common = ["--bases", "linear,forest", "--folds", 3, "--drop"]
+    for target, other, format in (("Miete", "teuer", "onnx"), ("teuer", "Miete", "keras")):
+        arguments = ["fit", table, "--target", target, "--out", folder / target, *common, other]
+        assert cli.main([*map(str, arguments), "--format", format]) == 0
+    return folder
+
+
+def test_numbers(fitted, flats, capsys):
+    _, frame = flats
+    model = fitted / "Miete" / "stack.onnx"
+    status, shown, _ = run(capsys, "predict", model, fitted / "new.csv")
+    assert status == 0
+    predictions = np.array(shown.split()[1:], float)
+    assert r2_score(frame["Miete"], predictions) > 0.9
+    out_of_fold = pd.read_csv(fitted / "Miete" / "out_of_fold.csv")
+    assert out_of_fold["Miete"].tolist() == frame["Miete"].tolist()
+    assert r2_score(frame["Miete"], out_of_fold["stackingregressor_linear"]) > 0.9
+    board = pd.read_csv(fitted / "Miete" / "leaderboard.csv", index_col=0)
+    assert list(board.index) == ["linear", "forest", "(stack)"]
+    assert "R2" in (fitted / "Miete" / "report.txt").read_text()
+    assert "stack.onnx" in (fitted / "Miete" / "how_to_use.md").read_text()
+
+
+def test_classes(fitted, flats, capsys, tmp_path):
+    _, frame = flats
+    model, out = fitted / "teuer" / "stack.keras", tmp_path / "predictions.csv"
+    status, shown, _ = run(capsys, "predict", model, fitted / "new.csv", "--out", out)
+    assert (status, "300 predictions" in shown) == (0, True)
+    table = pd.read_csv(out)
+    assert list(table) == ["label", "probability of ja", "probability of nein"]
+    assert (table["label"] == frame["teuer"]).mean() > 0.85
+    np.testing.assert_allclose(table.iloc[:, 1] + table.iloc[:, 2], 1)
+
+
+def test_the_same_command_goes_on_where_it_was(fitted, capsys, flats):
+    folder, _ = flats
+    arguments = ["fit", folder / "flats.csv", "--target", "Miete", "--out", folder / "Miete"]
+    arguments += ["--bases", "linear,forest", "--folds", 3, "--drop", "teuer", "--format", "onnx"]
+    before = (folder / "Miete" / "out_of_fold.csv").read_text()
+    status, shown, told = run(capsys, *arguments, "--json")
+    assert status == 0
+    found = json.loads(shown)
+    assert (found["task"], found["rows"], found["metric"]) == ("regression", 300, "R2")
+    assert found["stack"] > 0.9
+    assert found["largest difference"] < 1e-9
+    assert "from memory" in told
+    assert "only number the rows: Kunden-Nr" in " ".join(told.split())
+    assert "No base uses 'gleich'" in told
+    assert (folder / "Miete" / "out_of_fold.csv").read_text() == before
+
+
+def test_what_is_odd_is_told(flats, capsys, tmp_path):
+    _, frame = flats
+    table = pd.concat([frame, frame[:3]], ignore_index=True)
+    table.loc[[20, 21], "teuer"] = "vielleicht"
+    table.loc[30, "teuer"] = None
+    table["Name"] = table["teuer"].map({"ja": 1, "nein": 2, "vielleicht": 3})
+    table.drop(columns="Miete").to_csv(tmp_path / "odd.csv", index=False)
+    arguments = ["--bases", "linear", "--folds", 2, "--out", tmp_path / "out"]
+    status, shown, _ = run(capsys, "fit", tmp_path / "odd.csv", "--target", "teuer", *arguments)
+    shown = " ".join(shown.split())
+    assert status == 0
+    assert "1 rows without a target are left out" in shown
+    assert "The column 'Name' gives the target away by itself" in shown
+    assert "of 302 rows repeat an earlier row" in shown
+    assert "fewer than five rows can hardly be learnt: 'vielleicht' (2)" in shown
+
+
+def test_groups_and_time(flats, capsys, tmp_path):
+    _, frame = flats
+    rng = np.random.default_rng(0)
+    table = frame.assign(
+        house=rng.integers(0, 12, 300),
+        day=pd.date_range("2024-01-01", periods=300).strftime("%d.%m.%Y"),
+    ).drop(columns="teuer")
+    table.to_csv(tmp_path / "t.csv", index=False)
+    common = ["--target", "Miete", "--bases", "linear", "--folds", 3, "--json"]
+    for option, name in (("--groups", "house"), ("--time-column", "day")):
+        out = tmp_path / name
+        given = [tmp_path / "t.csv", *common, option, name, "--out", out]
+        if name == "day":
+            table["day"] = pd.to_datetime(table["day"], dayfirst=True).dt.strftime("%Y-%m-%d")
+            table.sample(frac=1, random_state=0).to_csv(tmp_path / "t.csv", index=False)
+        status, shown, _ = run(capsys, "fit", *given)
+        assert (status, json.loads(shown)["stack"] > 0.8) == (0, True)
+        predicted = pd.read_csv(out / "out_of_fold.csv")
+        if name == "day":  # the first rows are never predicted, and time runs forward
+            assert predicted["Miete"].tolist() == frame["Miete"].tolist()
+            assert predicted.iloc[:75, 2].isna().all()
+            assert predicted.iloc[75:, 2].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "Meite"], "has no column 'Meite'. Did you mean 'Miete'?"),
+        (["--target", "Miete", "--format", "pickle"], "--format must be 'keras', 'onnx'"),
+        (["--target", "Miete", "--bases", "trees"], "kinds names 'trees', which is none of"),
+        (["--target", "Miete", "--time", "soon"], "--time takes 90s, 10m or 2h, got 'soon'"),
+        (["--target", "Miete", "--drop", "x"], "has no column 'x'"),
+        (["--target", "gleich"], "1 different targets: at least 20 rows"),
+        (["--folds", "2"], "Missing option '--target'"),
+        (["--target", "Miete", "--folds", "one"], "Invalid value for '--folds'"),
+    ],
+)
+def test_mistakes_are_one_sentence(flats, capsys, arguments, message, tmp_path):
+    folder, _ = flats
+    given = [folder / "flats.csv", *arguments, "--out", tmp_path / "out"]
+    status, _, told = run(capsys, "fit", *given)
+    assert status == 2
+    assert message in " ".join(told.split())
+    assert "Traceback" not in told
+
+
+def test_mistakes_in_new_tables(fitted, capsys, tmp_path):
+    model = fitted / "Miete" / "stack.onnx"
+    table = pd.read_csv(fitted / "new.csv")
+    table.drop(columns="Stadt").to_csv(tmp_path / "lacking.csv", index=False)
+    status, _, told = run(capsys, "predict", model, tmp_path / "lacking.csv")
+    assert (status, "lacks 'Stadt', which the model reads" in told) == (2, True)
+    table.assign(**{"Größe (m²)": "big"}).to_csv(tmp_path / "words.csv", index=False)
+    status, _, told = run(capsys, "predict", model, tmp_path / "words.csv")
+    assert (status, "must hold numbers, but holds 'big'" in told) == (2, True)
+    with pytest.raises(ValueError, match="must hold numbers"):
+        run(capsys, "--debug", "predict", model, tmp_path / "words.csv")

@@ -1,0 +1,141 @@
+"""Bases for a table: each column gets what it needs, inside the folds; all of it exports."""
+
+import warnings
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+import stackfuse as sf
+
+N_ROWS = 240
+
+
+@pytest.fixture(scope="module")
+def flats():
+    """Return a table with holes, few and many categories, and a rent and its class."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(70, 20, N_ROWS),
+            "floor": rng.integers(0, 6, N_ROWS),
+            "balcony": rng.uniform(size=N_ROWS) < 0.5,
+            "city": rng.choice(np.array(["Köln", "Ulm", "Bonn", None], object), N_ROWS),
+            "street": rng.choice([f"street {k}" for k in range(60)], N_ROWS),
+        }
+    )
+    frame.loc[rng.uniform(size=N_ROWS) < 0.1, "size"] = np.nan
+    rent = 10 * frame["size"].fillna(70) + 80 * (frame["city"] == "Ulm") + 40 * frame["balcony"]
+    rent = (rent + rng.normal(0, 20, N_ROWS)).to_numpy()
+    return frame, rent, np.where(rent > np.median(rent), "dear", "cheap")
+
+
+def small(bases):
+    """Return the bases with fewer trees and epochs."""
+    found = []
+    for name, base in bases:
+        params = base.get_params()
+        sizes = {"n_estimators": 5, "max_iter": 15, "epochs": 2, "width": 8}
+        few = {p: n for p in params for s, n in sizes.items() if p.endswith(f"__{s}")}
+        keep = {p: n for p, n in few.items() if name != "linear"}
+        found.append((name, clone(base).set_params(**keep)))
+    return found
+
+
+def test_all_kinds_fit_and_export(flats, tmp_path):
+    X, _, y = flats
+    bases = small(sf.models.table_bases(X, y))
+    assert [name for name, _ in bases] == [
+        *("linear", "forest", "boosting", "mlp", "mlp_plr", "tabm"),
+        *("xgboost", "lightgbm", "catboost"),
+    ]
+    stack = sf.StackingClassifier(bases, cv=2, random_state=0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        stack.fit(X, y)
+        sf.export(stack, tmp_path / "stack.keras")
+    for name in ("mlp", "mlp_plr", "tabm"):
+        assert stack.engine_[name] == "side by side"
+    graph = keras.models.load_model(tmp_path / "stack.keras")
+    fed = {
+        name: X[name].to_numpy(object if name in ("city", "street") else float)[:, None]
+        for name in X
+    }
+    for name in ("city", "street"):
+        fed[name] = np.where(pd.isna(fed[name]), "<NA>", fed[name]).astype(str)
+    outputs = graph({name: keras.ops.convert_to_tensor(column) for name, column in fed.items()})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        assert_allclose(outputs["probabilities"], stack.predict_proba(X), atol=1e-5)
+
+
+def test_they_beat_guessing_on_numbers_and_classes(flats):
+    X, rent, y = flats
+    for target in (rent, y):
+        chance = 0.0 if target is rent else 0.5
+        for name, base in sf.models.table_bases(X, target, kinds=["linear", "forest", "boosting"]):
+            assert cross_val_score(base, X, target, cv=3).mean() > chance + 0.2, name
+
+
+def test_arrays_and_whole_numbers(iris):
+    X, y = iris
+    ((_, base),) = sf.models.table_bases(X, y, kinds=["linear"])
+    assert base.fit(X, y).score(X, y) > 0.9
+    assert hasattr(base, "predict_proba")
+    ((_, base),) = sf.models.table_bases(X, np.arange(150), kinds=["linear"])
+    assert not hasattr(base, "predict_proba")
+
+
+def test_neighbours_are_for_small_tables():
+    X = np.random.default_rng(0).normal(size=(6000, 2))
+    y = X[:, 0]
+    assert not sf.models.table_bases(X, y, kinds=["neighbors"])
+    ((name, _),) = sf.models.table_bases(X[:100], y[:100], kinds=["neighbors"])
+    assert name == "neighbors"
+
+
+def test_the_dearest_are_left_out(iris):
+    X, y = iris
+    kinds = ["linear", "forest", "boosting"]
+    bases = sf.models.table_bases(X, y, kinds=kinds, time_budget=1e-3)
+    assert [name for name, _ in bases] == ["linear"]
+    assert len(sf.models.table_bases(X, y, kinds=kinds, time_budget=1e6)) == 3
+
+
+def test_columns_that_no_base_uses_are_told(flats):
+    X, rent, _ = flats
+    X = X.assign(same=1.0, note=[f"a flat with {k} small and sunny rooms" for k in range(N_ROWS)])
+    with pytest.warns(UserWarning, match="No base uses") as told:
+        ((_, base),) = sf.models.table_bases(X, rent, kinds=["linear"])
+    messages = [str(warning.message) for warning in told]
+    assert messages == [
+        "No base uses 'same': this column is the same in all rows.",
+        "No base uses 'note': this column is text.",
+    ]
+    assert {warning.filename for warning in told} == {__file__}
+    assert base.fit(X, rent).score(X, rent) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        ({}, {"kinds": ["trees"]}, "kinds names 'trees', which is none of 'linear'"),
+        ({}, {"time_budget": 0}, "time_budget must be a positive number of seconds, got 0"),
+        ({"day": pd.date_range("2024-01-01", periods=N_ROWS)}, {}, "'day' holds datetime64"),
+    ],
+)
+def test_mistakes_are_told(flats, change, settings, message):
+    X, rent, _ = flats
+    with pytest.raises(ValueError, match=message):
+        sf.models.table_bases(X.assign(**change), rent, **settings)
+
+
+def test_nothing_to_learn_from():
+    with pytest.raises(ValueError, match="no column that a base can use"):
+        sf.models.table_bases(np.ones((5, 2)), np.arange(5.0))
+    with pytest.raises(ValueError, match="X has 5 rows, but y has 4"):
+        sf.models.table_bases(np.eye(5), np.arange(4.0))
