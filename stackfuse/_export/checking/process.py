@@ -9,6 +9,7 @@ import atexit
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -197,11 +198,7 @@ class Runtime:
                 {**request, "rows": given, "outputs": computed}
             )
             if "error" in answer:
-                error = " ".join(answer["error"].split())[:400]
-                runner = loader.packages[0] if loader.packages else "Python"
-                raise NotConvertible(
-                    f"{runner} does not run the file that was written for {loader.title}: {error}"
-                )
+                raise NotConvertible(_refusal_message(loader, " ".join(answer["error"].split())))
             with np.load(computed, allow_pickle=False) as outputs:
                 return dict(zip(answer["names"], outputs.values()))
 
@@ -211,6 +208,14 @@ class Runtime:
                 self._child.kill()
             self._child = _Child(loader)
         return self._child
+
+
+def _refusal_message(loader: Loader, error: str) -> str:
+    runner = loader.packages[0] if loader.packages else "Python"
+    missing = re.search(r"Could not find an implementation for (\w+)\(", error)
+    if missing:
+        return f"{runner} has no kernel for {missing[1]} in this precision, which the graph needs."
+    return f"{runner} does not run the file that was written for {loader.title}: {error[:400]}"
 
 
 #: Run files of formats that need TensorFlow, and of all others.

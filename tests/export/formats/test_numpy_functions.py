@@ -2,15 +2,19 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+import scipy.special
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import VotingRegressor
+from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import stackfuse as sf
+from stackfuse._export.converters.shared.functions import erf
 from stackfuse._export.converters.shared.numpy_functions import TWINS
 from tests.support.parity import assert_parity
 
@@ -119,3 +123,16 @@ def test_what_has_no_twin_is_refused(diabetes):
     model = TransformedTargetRegressor(Ridge(), func=np.sqrt, inverse_func=lambda z: z**2)
     with pytest.raises(sf.NotConvertible, match="TransformedTargetRegressor"):
         sf.to_keras(model.fit(X, y))
+
+
+def test_the_error_function_is_scipys(iris, tmp_path):
+    """onnxruntime has none in float64, and a Gaussian process that classifies needs it."""
+    x = keras.Input((1,), dtype="float64")
+    graph = keras.Model(x, erf(x))
+    rows = np.array([0.0, 1e-12, 0.5, 1.0, np.nextafter(1, 2), 2.5, 5.9, 8.1, 1e9])
+    rows = np.concatenate([rows, -rows, np.linspace(-6, 6, 1001)])[:, None]
+    np.testing.assert_allclose(graph(rows), scipy.special.erf(rows), rtol=1e-15, atol=0)
+    X, y = iris
+    classifier = GaussianProcessClassifier(optimizer=None).fit(X[::3], y[::3])
+    report = sf.export(classifier, tmp_path / "process.onnx", verify=X)
+    assert report.max_difference < 1e-10

@@ -9,6 +9,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessR
 from sklearn.multiclass import OneVsOneClassifier
 
 from stackfuse._core import NotConvertible, sklearn_private
+from stackfuse._export.converters.shared.functions import erf
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
     pairwise_kernel,
@@ -199,7 +200,7 @@ def _binary_process(estimator, x, method):
     slopes, shares = exact_constants(
         x, sklearn_private.LAMBDAS.ravel(), sklearn_private.COEFS.ravel()
     )
-    bent = ops.erf(slopes * mean * ops.sqrt(alpha / (alpha + ops.square(slopes))))
+    bent = erf(slopes * mean * ops.sqrt(alpha / (alpha + ops.square(slopes))))
     integrals = ops.sqrt(np.pi / alpha) * bent / (2 * ops.sqrt(variance * (2 * np.pi)))
     half = constant(0.5 * sklearn_private.COEFS.sum(), x)
     return two_columns(ops.sum(shares * integrals, axis=1, keepdims=True) + half)

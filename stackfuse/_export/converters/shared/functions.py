@@ -50,6 +50,21 @@ def atan(x):
     return ops.where(ops.less(x, zero), -angle, angle)
 
 
+def erf(x):
+    """Return the error function.
+
+    Up to 1 a rational function of the square, beyond it ``1 - exp(-x^2)`` times one of x. The
+    coefficients are those of S. L. Moshier, Methods and Programs for Mathematical Functions, 1989.
+    """
+    one, size = constant(1, x), ops.abs(x)
+    small = ops.minimum(size, one)
+    inner = small * _ratio(ops.square(small), _ERF)
+    large = ops.minimum(ops.maximum(size, one), constant(8, x))  # from there on it is 1
+    outer = -ops.exp(-ops.square(large)) * _ratio(large, _ERF_TAIL) + one
+    y = ops.where(ops.less(size, one), inner, outer)
+    return ops.where(ops.less(x, constant(0, x)), -y, y)
+
+
 def normal_quantile(p):
     """Return the quantiles of the standard normal distribution, for p in [1e-14, 1 - 1e-14].
 
@@ -92,6 +107,22 @@ _ANGLE = (
      -122.88666844901361734, -64.850219049420250244),
     (1.0, 24.858464901423062979, 165.02700983169885461, 432.88106049129026690,
      485.39039963591369649, 194.55065714826139644),
+)
+
+_ERF = (
+    (9.60497373987051638749, 90.0260197203842689217, 2232.00534594684319226,
+     7003.32514112805075473, 55592.3013010394962768),
+    (1.0, 33.5617141647503099647, 521.357949780152679795, 4594.32382970980127987,
+     22629.0000613890934246, 49267.3942608635921086),
+)
+
+_ERF_TAIL = (
+    (2.46196981473530512524e-10, 0.564189564831068821977, 7.46321056442269912687,
+     48.6371970985681366614, 196.520832956077098242, 526.445194995477358631,
+     934.528527171957607540, 1027.55188689515710272, 557.535335369399327526),
+    (1.0, 13.2281951154744992508, 86.7072140885989742329, 354.937778887819891062,
+     975.708501743205489753, 1823.90916687909736289, 2246.33760818710981792,
+     1656.66309194161350182, 557.535340817727675546),
 )
 # fmt: on
 
