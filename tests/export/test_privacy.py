@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import tempfile
+from pathlib import Path
 
 import cloudpickle
 import joblib
@@ -152,6 +154,9 @@ def test_exported_files_hold_no_training_value(fitted, tmp_path):
         golden = golden_rows(_inspect.read_manifest(path))
         assert golden is not None
         assert len(next(iter(golden[0].values()))) == 8
+        # Nor do they say where they were made: a folder's name may hold that of a person.
+        for place in (tempfile.gettempdir(), str(Path.home()), str(Path(sf.__file__).parent)):
+            assert not traces(contents(path), [f"{place}/"])
 
 
 @pytest.mark.parametrize("form", ENDINGS)

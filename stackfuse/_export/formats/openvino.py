@@ -62,6 +62,8 @@ class OpenVINO(Format):
         info = tree.getroot().find("rt_info")
         if info is None:
             info = ElementTree.SubElement(tree.getroot(), "rt_info")
+        for of_conversion in info.findall("conversion_parameters"):
+            info.remove(of_conversion)  # it names a folder of this machine
         ElementTree.SubElement(info, "stackfuse", {"value": manifest})
         tree.write(path, encoding="utf-8", xml_declaration=True)
 
