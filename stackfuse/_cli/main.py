@@ -143,6 +143,21 @@ def inspect(
     raise typer.Exit(_inspect.inspect(file, _console(), picture=picture, run=run))
 
 
+@app.command()
+def fuse(
+    models: Annotated[list[Path], typer.Argument(help="Two or more .keras or .h5 files.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .keras file to write.")],
+    how: Annotated[
+        str, typer.Option(help="average, median, vote, multiply, concat, ...: see sf.fuse.")
+    ] = "average",
+) -> None:
+    """Join trained Keras models into one file, which needs Keras alone."""
+    from stackfuse._cli import fuse as _fuse
+
+    sentence = _fuse.fuse_files(models, how, out)
+    _console().print(sentence, soft_wrap=True, markup=False, highlight=False)
+
+
 def _seconds(text: str) -> float:
     """Return a time such as ``90s``, ``10m`` or ``2h`` in seconds.
 

@@ -1,0 +1,58 @@
+"""``stackfuse fuse``: trained models in files become one file."""
+
+import keras
+import numpy as np
+import pytest
+
+from stackfuse._cli import main as cli
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Write two classifiers of four numbers; return their folder."""
+    folder = tmp_path_factory.mktemp("models")
+    for seed, (name, width) in enumerate([("a.keras", 4), ("b.h5", 4)]):
+        keras.utils.set_random_seed(seed)
+        layers = [keras.layers.Dense(6, activation="relu"), keras.layers.Dense(3, "softmax")]
+        keras.Sequential([keras.Input((width,)), *layers]).save(folder / name)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
+@pytest.mark.parametrize("how", ["average", "multiply"])
+def test_the_file_computes_what_the_models_do(models, how, tmp_path, capsys):
+    rows = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    one, other = (
+        np.asarray(keras.models.load_model(models / name, compile=False)(rows))
+        for name in ("a.keras", "b.h5")
+    )
+    wanted = (one + other) / 2 if how == "average" else one * other
+    if how == "multiply":
+        wanted = wanted / wanted.sum(axis=1, keepdims=True)
+    out = tmp_path / "new" / "both.keras"
+    given = [models / "a.keras", models / "b.h5", "--how", how, "-o", out]
+    assert cli.main(["fuse", *map(str, given)]) == 0
+    assert f"2 models joined by '{how}'" in capsys.readouterr().out
+    found = keras.models.load_model(out)(rows)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    before = out.read_bytes()
+    assert cli.main(["fuse", *map(str, given)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (["a.keras", "b.h5"], ["--how", "avrage"], "avrage"),
+        (["a.keras", "none.keras"], [], "none.keras"),
+        (["a.keras"], [], "two"),
+    ],
+)
+def test_what_cannot_be_joined_is_told(models, names, options, message, tmp_path, capsys):
+    given = [*(models / name for name in names), *options, "-o", tmp_path / "out.keras"]
+    status = cli.main(["fuse", *map(str, given)])
+    told = capsys.readouterr().err
+    assert status == 2
+    assert message in told
+    assert not (tmp_path / "out.keras").exists()
