@@ -142,7 +142,7 @@ def test_groups_and_time(flats, capsys, tmp_path):
     ("arguments", "message"),
     [
         (["--target", "Meite"], "has no column 'Meite'. Did you mean 'Miete'?"),
-        (["--target", "Miete", "--format", "pickle"], "--format must be 'keras', 'onnx'"),
+        (["--target", "Miete", "--format", "pickle"], "format must be 'keras', 'litert', 'onnx'"),
         (["--target", "Miete", "--bases", "trees"], "kinds names 'trees', which is none of"),
         (["--target", "Miete", "--time", "soon"], "--time takes 90s, 10m or 2h, got 'soon'"),
         (["--target", "Miete", "--drop", "x"], "has no column 'x'"),

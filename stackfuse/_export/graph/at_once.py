@@ -48,7 +48,8 @@ def _parts_in_graph(estimator) -> Iterator[Any]:
     yield estimator
     parts = [getattr(estimator, "best_estimator_", None)]
     if isinstance(estimator, Pipeline):
-        parts = [step for _, step in estimator.steps]
+        # Samplers of imbalanced-learn do nothing when rows are predicted.
+        parts = [step for _, step in estimator.steps if not hasattr(step, "fit_resample")]
     elif isinstance(estimator, StackingClassifier | StackingRegressor):
         parts = [
             *getattr(estimator, "estimators_", ()),

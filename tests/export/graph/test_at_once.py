@@ -73,7 +73,7 @@ def test_no_rows_are_asked_for_first(counts, topics, no_work, tmp_path):
         sf.export(search, path)
     words = CountVectorizer().fit(["a bb", "cc d"])  # does not say how many columns it takes
     for ask in (lambda: sf.export(words, path), lambda: sf.to_keras(words)):
-        with pytest.raises(sf.NotConvertible, match=r"CountVectorizer cannot .* takes texts"):
+        with pytest.raises(sf.NotConvertible, match=r"CountVectorizer cannot .* cuts texts"):
             ask()
     with pytest.raises(sf.NotConvertible, match=r"KernelDensity cannot .* is no classifier"):
         sf.to_keras(KernelDensity().fit(counts[0]))
