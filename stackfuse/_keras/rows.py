@@ -44,11 +44,25 @@ class Rows:
                 f"The model {model.name!r} has {len(names)} inputs, but X is one array. "
                 f"Pass X = sf.MultiInput({arguments})."
             )
-        self.is_lazy = multi_input.is_lazy(X)
+
+    @property
+    def form(self) -> tuple | None:
+        """What all rows depend on besides X; None if there is more, such as limits of a model."""
+        tensor: Any = self.structure
+        if self.chosen is not None or limits_of(self.model).inputs:
+            return None
+        if tensor is None or isinstance(tensor, dict | list | tuple):
+            return None
+        return tensor.dtype, len(tensor.shape)
 
     def part(self, places: np.ndarray) -> "Rows":
         """Return some of these rows."""
         return Rows(self.X, self.model, places if self.chosen is None else self.chosen[places])
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether X is sparse or a view of a file."""
+        return multi_input.is_lazy(self.X)
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -81,12 +81,12 @@ class FittedNetwork:
         """
 
         def check() -> Any:
+            if not reset and self._is_as_seen(X):
+                return X
             return self._check(X, owner, reset, sparse, takes_strings)
 
         if reset or isinstance(X, MultiInput):
             return check()
-        if self._is_as_seen(X):
-            return X
         names = getattr(self, "feature_names_in_", None)
         form = (self.X_shape_, None if names is None else tuple(names), sparse, self.string_inputs)
         return multi_input.checked(X, form, check)

@@ -177,7 +177,14 @@ class CompiledFunction:
         self._is_list = all(isinstance(part, tf.Tensor) for part in parts)
 
     def __call__(self, *args):
-        flat = [a.handle if isinstance(a, tf.Variable) else a for a in tf.nest.flatten(args)]
+        flat = tf.nest.flatten(args)
+        return self.of_flat([a.handle if isinstance(a, tf.Variable) else a for a in flat])
+
+    def of_flat(self, flat: list):
+        """Return the results for arguments in one list, without their structure.
+
+        Of a variable its handle.
+        """
         results = tf.raw_ops.StatefulPartitionedCall(
             args=[*flat, *self._graph.captured_inputs], Tout=self._dtypes, f=self._graph
         )

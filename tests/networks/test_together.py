@@ -134,3 +134,28 @@ def test_a_network_whose_weights_are_changed_answers_anew():
     assert np.array_equal(after[:, :3], stack.estimators_[0].predict_proba(X[:1]))
     assert not np.array_equal(before[:, :3], after[:, :3])
     assert np.array_equal(before[:, 3:], after[:, 3:])
+
+
+def _of_whole_numbers(meta, kind="float64"):
+    """Take numbers in another precision, or places in a table of four words."""
+    inputs = keras.Input((meta["n_features_in_"],), dtype=kind)
+    x = keras.layers.Flatten()(keras.layers.Embedding(4, 2)(inputs)) if kind == "int32" else inputs
+    return keras.Model(inputs, keras.layers.Dense(meta["n_classes_"], activation="softmax")(x))
+
+
+def test_networks_that_take_x_differently_get_it_so(calls):
+    X = np.random.default_rng(0).integers(0, 4, (60, 3)).astype(float)
+    y = np.arange(60) % 3
+    nets = [("float32", sf.KerasClassifier(_classifier, random_state=0))]
+    for kind in ("float64", "int32"):
+        network = sf.KerasClassifier(_of_whole_numbers, kind=kind, random_state=0)
+        nets.append((kind, network))
+    stack = sf.StackingClassifier(nets, LogisticRegression(), cv=2, random_state=0).fit(X, y)
+    calls.clear()
+    found = stack.transform(X[:5])
+    assert calls == [3]
+    assert np.array_equal(found, _each_by_itself(stack, X[:5], "predict_proba"))
+    with pytest.raises(ValueError, match="takes the indices 0 to 3"):
+        stack.transform(np.full((1, 3), 7.0))
+    with pytest.raises(ValueError, match="NaN"):
+        stack.transform(np.full((1, 3), np.nan))
