@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
     form.check_installed()
     X, y, groups, said = prepare(read_table(wanted.table), wanted)
     classes = holds_classes(y)
-    y = y.astype(str).to_numpy() if classes else y.to_numpy(float)
+    y = _labels(y) if classes else y.to_numpy(float)
     console.print(escape(_task(X, y, wanted, classes)))
     for sentence in said + column_warnings.warnings_of(X, pd.Series(y), classes):
         console.print(f"[yellow]![/] {escape(sentence)}")
@@ -129,9 +130,7 @@ def prepare(
         said.append(f"{int((~known).sum())} rows without a target are left out.")
         frame = frame[known]
     if wanted.time_column is not None:
-        when = frame[wanted.time_column]
-        if not pd.api.types.is_numeric_dtype(when):
-            when = pd.to_datetime(when, format="mixed")
+        when = _moments(frame[wanted.time_column])
         frame = frame.loc[when.sort_values(kind="stable").index]
     frame = frame.reset_index(drop=True)
     groups = None if wanted.groups is None else frame[wanted.groups].astype(str).to_numpy()
@@ -148,6 +147,38 @@ def prepare(
             "needed."
         )
     return X, y, groups, said
+
+
+def _labels(y: pd.Series) -> np.ndarray:
+    """Return classes as text; whole numbers that were read beside holes are whole again."""
+    return (y.astype(int) if pd.api.types.is_float_dtype(y) else y).astype(str).to_numpy()
+
+
+def _moments(column: pd.Series) -> pd.Series:
+    """Return numbers or dates by which rows can be put in order.
+
+    Raises
+    ------
+    ValueError
+        If some are missing or no dates, or days and months can be mistaken for each other.
+    """
+    if column.isna().any():
+        raise ValueError(f"--time-column: {column.name!r} lacks values, so rows have no order.")
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    readings = []
+    for day_first in (False, True):
+        with warnings.catch_warnings(), suppress(ValueError):
+            warnings.simplefilter("ignore")  # that a reading does not fit, which is tried out
+            readings.append(pd.to_datetime(column, dayfirst=day_first))
+    if not readings:
+        raise ValueError(f"--time-column: {column.name!r} holds no dates, {column.iloc[0]!r}.")
+    if not readings[0].equals(readings[-1]):
+        raise ValueError(
+            f"--time-column: whether {column.iloc[0]!r} in {column.name!r} begins with the day or "
+            "the month cannot be told. Write dates as 2024-12-31."
+        )
+    return readings[0]
 
 
 def _task(X: pd.DataFrame, y: np.ndarray, wanted: Wanted, classes: bool) -> str:

@@ -23,7 +23,9 @@ def predict(model: Path, table: Path) -> pd.DataFrame:
         If the file or the table cannot be read, or a column is missing or holds something else.
     """
     manifest = _inspect.read_manifest(model)
-    rows = _rows(manifest, read_table(table), table)
+    inputs = manifest["inputs"].values()
+    words = {entry["column"] for entry in inputs if entry["dtype"] == "string"}
+    rows = _rows(manifest, read_table(table, words), table)
     outputs = _inspect.outputs_of(model, rows)
     classes = manifest["classes"]
     if "label" not in outputs:

@@ -171,3 +171,45 @@ def test_mistakes_in_new_tables(fitted, capsys, tmp_path):
     assert (status, "must hold numbers, but holds 'big'" in told) == (2, True)
     with pytest.raises(ValueError, match="must hold numbers"):
         run(capsys, "--debug", "predict", model, tmp_path / "words.csv")
+
+
+def test_words_of_digits_stay_words(flats, capsys, tmp_path):
+    """A code such as 007 is text, also where the new table holds nothing else, and holes."""
+    _, frame = flats
+    rng = np.random.default_rng(0)
+    codes = rng.choice(["007", "7", "12b"], 300)
+    rent = pd.Series(codes).map({"007": 100.0, "7": 500.0, "12b": 900.0}) + rng.normal(0, 9, 300)
+    table = pd.DataFrame({"code": codes, "size": frame["Größe (m²)"], "rent": rent})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    common = ["--bases", "linear", "--folds", 3, "--out", tmp_path / "out", "--format", "onnx"]
+    assert run(capsys, "fit", tmp_path / "t.csv", "--target", "rent", *common)[0] == 0
+    (tmp_path / "new.csv").write_text("code,size\n007,70\n7,70\n,70\n")
+    _, shown, _ = run(capsys, "predict", tmp_path / "out" / "stack.onnx", tmp_path / "new.csv")
+    np.testing.assert_allclose(np.array(shown.split()[1:3], float), [100, 500], atol=30)
+
+
+@pytest.mark.parametrize(
+    ("days", "message"),
+    [
+        (["03.04.2024", "05.06.2024"], "begins with the day or the month cannot be told"),
+        (["soon", "later"], "holds no dates, 'soon'"),
+        (["2024-01-01", None], "lacks values"),
+    ],
+)
+def test_an_order_that_cannot_be_told_is_refused(flats, capsys, days, message, tmp_path):
+    _, frame = flats
+    frame.assign(day=days * 150).to_csv(tmp_path / "t.csv", index=False)
+    given = [tmp_path / "t.csv", "--target", "Miete", "--time-column", "day"]
+    status, _, told = run(capsys, "fit", *given, "--out", tmp_path / "out")
+    assert (status, message in told) == (2, True)
+
+
+def test_whole_classes_beside_holes_keep_their_names(flats, capsys, tmp_path):
+    _, frame = flats
+    table = frame.assign(grade=np.arange(300) % 3 + 1.0).drop(columns=["Miete", "teuer"])
+    table.loc[5, "grade"] = np.nan
+    table.to_csv(tmp_path / "t.csv", index=False)
+    given = [tmp_path / "t.csv", "--target", "grade", "--bases", "linear", "--folds", 2]
+    assert run(capsys, "fit", *given, "--out", tmp_path / "out")[0] == 0
+    found = pd.read_csv(tmp_path / "out" / "out_of_fold.csv", dtype=str)
+    assert set(found["grade"]) == {"1", "2", "3"}
