@@ -82,7 +82,8 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
         stack = _stack(wanted, bases, classes)
         stack.set_callbacks(ProgressBar(max_propagation_depth=1))
         stack.fit(X, y, **({} if groups is None else {"groups": groups}))
-    for sentence in dict.fromkeys(_sentences(caught)):
+    left_out = [f"{name} is left out: {why}" for name, why in stack.failures_.items()]
+    for sentence in dict.fromkeys(_sentences(caught) + left_out):
         console.print(f"[yellow]![/] {escape(sentence)}")
     report = stack.report()
     console.print(_leaderboard(report))
@@ -101,6 +102,7 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
         "stack": report.stack.mean,
         "best base": None if best is None else {best.name: best.score.mean},
         "verdict": report.verdict,
+        "left out": stack.failures_,
         "model": str(path),
         "largest difference": exported.max_difference,
         "seconds": round(time.perf_counter() - started, 1),

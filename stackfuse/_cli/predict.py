@@ -8,10 +8,7 @@ import pandas as pd
 
 from stackfuse._cli import inspect as _inspect
 from stackfuse._cli.table_files import read_table
-from stackfuse._core import messages
-
-#: What stands for a missing word in an exported file.
-_MISSING = "<NA>"
+from stackfuse._core import messages, strings
 
 
 def predict(model: Path, table: Path) -> pd.DataFrame:
@@ -66,7 +63,7 @@ def _rows(manifest: dict[str, Any], frame: pd.DataFrame, table: Path) -> dict[st
     for name, entry in inputs.items():
         column = frame[entry["column"]]
         if entry["dtype"] == "string":
-            words = column.astype(object).where(column.notna(), _MISSING)
+            words = column.astype(object).where(column.notna(), strings.MISSING)
             rows[name] = words.map(str).to_numpy(object)[:, None]
         else:
             rows[name] = _numbers(column, entry["column"], entry["dtype"], table)[:, None]

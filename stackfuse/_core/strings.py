@@ -8,6 +8,9 @@ import scipy.sparse
 
 from stackfuse._core.messages import first_few
 
+#: What stands for a missing value in a column of strings of a graph, and so of every file.
+MISSING = "<NA>"
+
 
 def holds_strings(X: Any) -> bool:
     """Whether an array-like, a frame for example, holds any string."""

@@ -13,7 +13,7 @@ from stackfuse._core import sklearn_private
 _TRIED_ROWS, _N_FITS = 2000, 6
 
 
-def within(seconds: float, bases: list, X, y) -> list:
+def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
     """Return the bases whose fits take no longer than some seconds in all.
 
     The dearest are left out first; the cheapest always stays.
@@ -24,35 +24,45 @@ def within(seconds: float, bases: list, X, y) -> list:
     bases : list of (str, estimator)
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
+    classifier : bool
+        Whether y holds classes: then the tried rows hold all of them, if they can.
     """
     if not seconds > 0:
         raise ValueError(f"time_budget must be a positive number of seconds, got {seconds!r}.")
-    costs = {name: _N_FITS * _seconds_of(base, X, y) for name, base in bases}
+    costs = {name: _N_FITS * _seconds_of(base, X, y, classifier) for name, base in bases}
     kept = sorted(costs, key=costs.__getitem__)
     while len(kept) > 1 and sum(costs[name] for name in kept) > seconds:
         kept.pop()
     return [(name, base) for name, base in bases if name in kept]
 
 
-def _seconds_of(base, X, y) -> float:
+def _seconds_of(base, X, y, classifier: bool) -> float:
     """Return what a fit on all rows will take, as if it grew in proportion to the rows."""
     n_rows = sklearn_private.num_samples(X)
     small, large = min(n_rows, _TRIED_ROWS // 4), min(n_rows, _TRIED_ROWS)
-    first = _measured(base, X, y, small)
+    first = _measured(base, X, y, small, classifier)
     if large == small:
         return first
-    second = _measured(base, X, y, large)
+    second = _measured(base, X, y, large, classifier)
     per_row = max(0.0, second - first) / (large - small)
     return second + per_row * (n_rows - large)
 
 
-def _measured(base, X, y, n_rows: int) -> float:
+def _measured(base, X, y, n_rows: int, classifier: bool) -> float:
     rows = np.arange(sklearn_private.num_samples(X))
     if n_rows < len(rows):
-        rows, _ = train_test_split(rows, train_size=n_rows, random_state=0)
+        strata = _strata(y, min(n_rows, len(rows) - n_rows)) if classifier else None
+        rows, _ = train_test_split(rows, train_size=n_rows, random_state=0, stratify=strata)
     X, y = (sklearn_private.safe_indexing(array, rows) for array in (X, np.asarray(y)))
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come again when the stack is fitted
         clone(base).fit(X, y)
     return time.perf_counter() - started
+
+
+def _strata(y, n_rows: int) -> np.ndarray | None:
+    """Return the classes to draw from evenly, None if there are too many or too few of one."""
+    y = np.asarray(y)
+    counts = np.unique(y, return_counts=True)[1]
+    return y if counts.min() > 1 and len(counts) <= n_rows else None

@@ -67,6 +67,13 @@ def n_outputs(meta: Mapping[str, Any], builder: str) -> int:
     return meta["n_classes_"]
 
 
+def with_hidden_layers(x: Any, width: int, depth: int, dropout: float) -> Any:
+    """Return the last of some hidden layers, each with dropout behind it."""
+    for _ in range(depth):
+        x = layers.Dropout(dropout)(layers.Dense(width, activation="relu")(x))
+    return x
+
+
 def with_prediction(meta: Mapping[str, Any], x: Any, builder: str) -> Any:
     """Return the last layer for a target: softmax for classes, sigmoid for labels, else linear."""
     if meta["n_classes_"] is None:

@@ -1,8 +1,8 @@
 """A multilayer perceptron."""
 
-from keras import Model, layers
+from keras import Model
 
-from stackfuse._models.ends import table_input, with_prediction
+from stackfuse._models.ends import table_input, with_hidden_layers, with_prediction
 
 
 def mlp(meta, *, width: int = 256, depth: int = 2, dropout: float = 0.1) -> Model:
@@ -36,8 +36,6 @@ def mlp(meta, *, width: int = 256, depth: int = 2, dropout: float = 0.1) -> Mode
     >>> network.get_params()["width"]
     64
     """
-    x = inputs = table_input(meta, "mlp")
-    for _ in range(depth):
-        x = layers.Dense(width, activation="relu")(x)
-        x = layers.Dropout(dropout)(x)
+    inputs = table_input(meta, "mlp")
+    x = with_hidden_layers(inputs, width, depth, dropout)
     return Model(inputs, with_prediction(meta, x, "mlp"))

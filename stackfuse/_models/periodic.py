@@ -4,7 +4,7 @@ import math
 
 from keras import Model, initializers, layers, ops
 
-from stackfuse._models.ends import table_input, with_prediction
+from stackfuse._models.ends import table_input, with_hidden_layers, with_prediction
 
 
 def mlp_plr(
@@ -55,7 +55,5 @@ def mlp_plr(
     )(inputs)
     x = layers.Concatenate()([ops.sin(angles), ops.cos(angles)])
     x = layers.Flatten()(layers.Dense(embedding, activation="relu", name="embedding")(x))
-    for _ in range(depth):
-        x = layers.Dense(width, activation="relu")(x)
-        x = layers.Dropout(dropout)(x)
+    x = with_hidden_layers(x, width, depth, dropout)
     return Model(inputs, with_prediction(meta, x, "mlp_plr"))

@@ -92,7 +92,7 @@ def table_bases(
             if prepare is preparing.for_networks and not classifier:
                 base = TransformedTargetRegressor(base, transformer=StandardScaler())
             bases.append((name, base))
-    return bases if time_budget is None else within(time_budget, bases, X, y)
+    return bases if time_budget is None else within(time_budget, bases, X, y, classifier)
 
 
 def holds_classes(y) -> bool:

@@ -139,3 +139,11 @@ def test_nothing_to_learn_from():
         sf.models.table_bases(np.ones((5, 2)), np.arange(5.0))
     with pytest.raises(ValueError, match="X has 5 rows, but y has 4"):
         sf.models.table_bases(np.eye(5), np.arange(4.0))
+
+
+def test_rare_classes_are_among_the_rows_that_are_tried():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 2))
+    y = np.where(np.arange(3000) < 8, "rare", "usual")  # 500 rows drawn at random may hold one
+    bases = sf.models.table_bases(X, y, kinds=["linear"], time_budget=60)
+    assert [name for name, _ in bases] == ["linear"]

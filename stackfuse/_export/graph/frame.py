@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 
 from keras import ops
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, strings
 
-#: What stands for a missing value in a column of strings.
-MISSING = "<NA>"
+MISSING = strings.MISSING
 
 
 @dataclass(frozen=True)
