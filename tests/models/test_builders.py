@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import log_loss, r2_score
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
@@ -119,17 +119,20 @@ def test_they_train_side_by_side_as_in_the_loop_and_export(iris, build, tmp_path
 
 
 @pytest.mark.parametrize("build", TABLE_BUILDERS)
-def test_they_learn_without_tuning(cancer, diabetes, build):
+def test_they_learn_without_tuning(cancer, build):
     X, y = cancer
     network = sf.models.classifier(build, width=128, random_state=0).fit(X[:140], y[:140])
     plain = LogisticRegression(max_iter=1000).fit(X[:140], y[:140])
     assert network.score(X[140:], y[140:]) >= plain.score(X[140:], y[140:]) - 0.05
-    X, y = diabetes
+    X, y = load_diabetes(return_X_y=True)
+    X *= 20
     network = TransformedTargetRegressor(
         sf.models.regressor(build, width=128, random_state=0), transformer=StandardScaler()
-    ).fit(X[:140], y[:140])
-    plain = r2_score(y[140:], Ridge().fit(X[:140], y[:140]).predict(X[140:]))
-    assert network.score(X[140:], y[140:]) >= plain - 0.15
+    ).fit(X[:340], y[:340])
+    plain = Ridge().fit(X[:340], y[:340]).score(X[340:], y[340:])
+    # Of 0.55 by a ridge regression these reach 0.40 (resnet) to 0.57; a network that stops after
+    # one epoch reaches 0.2 to 0.3.
+    assert network.score(X[340:], y[340:]) >= 0.6 * plain
 
 
 def test_images_and_sequences():
