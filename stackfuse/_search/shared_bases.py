@@ -1,4 +1,4 @@
-"""A search over meta-learners fits the bases of a stack once for each fold."""
+"""A search over meta-learners fits the bases of a stack once for each fold, and asks them once."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from stackfuse._core import sklearn_private
 from stackfuse._search.fit_times import FitTimes
-from stackfuse._stacking import Stack
+from stackfuse._stacking import SharedColumns, Stack
 
 
 def can_share(estimator, n_jobs: int | None) -> bool:
@@ -79,7 +79,10 @@ class SharedBases:
             if fitted is None or not self._fit_on_bases_of(fitted, twin, X, params):
                 twin.fit(X, y, **params)
         if self._wanted[key]:
-            self._fitted.setdefault(key, twin)
+            if fitted is None:
+                self._fitted[key] = twin
+                if (stack := stack_in(twin)) is not None:
+                    stack._shared_columns = SharedColumns()
         else:
             self._fitted.pop(key, None)
         return twin

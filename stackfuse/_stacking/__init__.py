@@ -4,11 +4,13 @@ from stackfuse._stacking.estimators import StackingClassifier, StackingRegressor
 from stackfuse._stacking.fitting import Stack
 from stackfuse._stacking.input_steps import Flatten, Pick
 from stackfuse._stacking.passthrough import as_list
+from stackfuse._stacking.shared_columns import SharedColumns
 from stackfuse._stacking.sketch import Sketch, held_by, parts_of, sketch_of
 
 __all__ = [
     "Flatten",
     "Pick",
+    "SharedColumns",
     "Sketch",
     "Stack",
     "StackingClassifier",

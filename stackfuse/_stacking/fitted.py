@@ -23,6 +23,7 @@ from stackfuse._oof import (
 from stackfuse._stacking.judging import judge
 from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
+from stackfuse._stacking.shared_columns import SharedColumns
 
 #: Training rows whose digests a stack keeps, to tell them from others.
 DIGESTED_ROWS = 64
@@ -43,6 +44,8 @@ class FittedStack(TransformerMixin):
     """The side of a stack that is used once it is fitted."""
 
     final_estimator_: Any
+    #: Set while a search fits several meta-learners on the same bases.
+    _shared_columns: SharedColumns | None = None
 
     def transform(self, X):
         """Return the bases' predictions for X, the columns that the meta-learner sees.
@@ -57,6 +60,11 @@ class FittedStack(TransformerMixin):
             In float64, followed by the passed-through columns of X.
         """
         self._check_is_fitted()
+        shared = self._shared_columns
+        return self._columns(X) if shared is None else shared.of(X, self._columns)
+
+    def _columns(self, X):
+        """Ask the bases for their predictions of X; see :meth:`transform`."""
         blocks = []
         bases = list(zip(self._replicas(), self.stack_method_))
         asked = [(replica, method) for replicas, method in bases for replica in replicas]

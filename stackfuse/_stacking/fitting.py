@@ -45,6 +45,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         "oof_",
         "stack_method_",
         "_seen_rows",
+        "_shared_columns",
         "_sketch",
     )
 

@@ -1,5 +1,6 @@
 """A search over meta-learners of a stack fits its bases once for each fold."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -20,12 +21,19 @@ from tests.support.searches import assert_same_results, net
 fits = []
 
 
+asked = []
+
+
 class Counted(LogisticRegression):
-    """A base whose fits are counted, by their numbers of rows."""
+    """A base whose fits and predictions are counted, by their numbers of rows."""
 
     def fit(self, X, y, sample_weight=None):
         fits.append(len(X))
         return super().fit(X, y, sample_weight=sample_weight)
+
+    def predict_proba(self, X):
+        asked.append(len(X))
+        return super().predict_proba(X)
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +68,39 @@ STRENGTHS = {"final_estimator__C": [0.01, 0.1, 1.0, 10.0]}
 def test_bases_are_fitted_once_for_each_fold(iris):
     n_ours, n_theirs = both(stack(LogisticRegression()), STRENGTHS, *iris)
     assert (n_ours, n_theirs) == (3 * 3 + 3, 4 * 3 * 3 + 3)
+
+
+def test_bases_are_asked_once_about_the_rows_of_a_fold(iris):
+    X, y = iris
+    scores = {"scoring": ["accuracy", "neg_log_loss"], "refit": False, "return_train_score": True}
+    ours, theirs = (
+        kind(stack(LogisticRegression()), STRENGTHS, cv=3, **scores)
+        for kind in (sf.GridSearchCV, model_selection.GridSearchCV)
+    )
+    theirs.fit(X, y)
+    asked.clear()
+    ours.fit(X, y)
+    assert_same_results(ours.cv_results_, theirs.cv_results_)
+    # Of each fold: two inner folds of 50 rows, its 50 test rows and its 100 training rows.
+    assert sorted(asked) == sorted([50, 50, 50, 100] * 3)
+
+
+def test_what_a_search_leaves_shares_nothing(iris):
+    X, y = iris
+    seen = []
+
+    def score(fitted, X, y):
+        seen.append(pickle.loads(pickle.dumps(fitted)))
+        columns = fitted.transform(X)
+        columns[:] = np.nan  # of the caller's own
+        return fitted.score(X, y)
+
+    search = sf.GridSearchCV(stack(LogisticRegression()), STRENGTHS, cv=3, scoring=score).fit(X, y)
+    assert not np.isnan(search.cv_results_["mean_test_score"]).any()
+    for fitted in [search.best_estimator_, *seen]:
+        asked.clear()
+        assert np.array_equal(fitted.transform(X[:7]), fitted.transform(X[:7]))
+        assert asked == [7, 7]
 
 
 def test_meta_learners_of_several_kinds(iris):
