@@ -1,0 +1,6 @@
+from . import page, rowwise
+
+__all__ = [
+    "page",
+    "rowwise",
+]
