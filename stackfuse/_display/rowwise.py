@@ -9,12 +9,23 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from sklearn.calibration import calibration_curve
+from sklearn.utils.multiclass import type_of_target
 
 #: The name of the cross-fitted stack among its bases.
 STACK = "(stack)"
 
-#: Probabilities are kept this far from 0 and 1 in losses.
-_LEAST = 1e-15
+#: What a target is.
+Kind = Literal["classes", "labels", "numbers"]
+
+#: The kinds of target by scikit-learn's names for them; all others are numbers.
+_KINDS: dict[str, Kind] = {
+    "binary": "classes",
+    "multiclass": "classes",
+    "multilabel-indicator": "labels",
+}
+
+#: Probabilities are kept this far from 0 in losses, as by scikit-learn's log_loss.
+_LEAST = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +51,7 @@ class Evidence:
         What class numbers, or columns of y, stand for.
     """
 
-    kind: Literal["classes", "labels", "numbers"]
+    kind: Kind
     y: np.ndarray
     predictions: dict[str, np.ndarray]
     losses: pd.DataFrame
@@ -117,6 +128,15 @@ class Evidence:
         """
         return {name: self._curve(said, n_bins) for name, said in self.predictions.items()}
 
+    def errors(self, name: str) -> np.ndarray:
+        """Return prediction minus outcome, of shape (n_samples, n_columns), NaN where unknown.
+
+        Of classes one column each, whose outcome is 1 or 0.
+        """
+        said = self.predictions[name]
+        outcome = np.eye(said.shape[1])[self.y] if self.kind == "classes" else self.y
+        return (said - outcome).reshape(len(said), -1)
+
     def _curve(self, said: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
         outcome, predicted = self.pairs(said)
         if self.kind == "numbers":
@@ -139,6 +159,68 @@ class Evidence:
             spread = np.where(spread > 0, spread, 1.0)
             return ((y - middle) / spread).ravel(), ((said - middle) / spread).ravel()
         return y.ravel().astype(float), said.ravel()
+
+
+def evidence_of(y_true, y_pred) -> Evidence:
+    """Return what models say of rows, from their predictions alone.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Classes, 0/1 indicators, or numbers.
+    y_pred : array-like, or dict of str to array-like
+        Predictions of one model, or of several by name: of classes probabilities of shape
+        (n_samples, n_classes), their columns in the order of the sorted classes; of two classes
+        those of the second suffice.
+
+    Raises
+    ------
+    ValueError
+        If a prediction has another shape than y.
+    """
+    named = dict(y_pred.items()) if hasattr(y_pred, "items") else {"model": y_pred}
+    y, classes = np.asarray(y_true), ()
+    target = type_of_target(y_true)
+    kind: Kind = _KINDS.get(target, "numbers")
+    if kind == "classes" and _are_numbers(y, named):
+        kind = "numbers"
+    if kind == "classes":
+        labels, y = np.unique(y, return_inverse=True)
+        classes = tuple(str(label) for label in labels)
+    known = {name: _of_shape(name, said, y, len(classes)) for name, said in named.items()}
+    of_row = absolute_errors if kind == "numbers" else log_losses
+    losses = pd.DataFrame({name: of_row(y, said) for name, said in known.items()})
+    words = "absolute error" if kind == "numbers" else "log-loss"
+    fold = np.full(len(y), -1)
+    return Evidence(kind, y, known, losses, dict.fromkeys(known, words), fold, classes)
+
+
+def _are_numbers(y: np.ndarray, named: dict) -> bool:
+    """Whether whole numbers are a target of regression: predictions are no probabilities."""
+    if y.dtype.kind not in "iuf":
+        return False
+    columns = [np.asarray(said, float) for said in named.values()]
+    return all(said.ndim == 1 and (said.min() < 0 or said.max() > 1) for said in columns)
+
+
+def _of_shape(name: str, said, y: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return predictions as an array with one row for each of y.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape.
+    """
+    said = np.asarray(said, float)
+    if n_classes == 2 and said.ndim == 1:
+        said = np.column_stack([1 - said, said])
+    wanted = (len(y), n_classes) if n_classes else y.shape
+    if said.shape != wanted:
+        raise ValueError(
+            f"The predictions of {name!r} have the shape {said.shape}, expected {wanted}: of "
+            "classes pass what predict_proba returns, of numbers what predict returns."
+        )
+    return said
 
 
 def mean_by_quantile(

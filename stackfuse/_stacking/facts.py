@@ -68,7 +68,7 @@ def _bases(stack) -> pd.DataFrame:
         for name, base in stack.estimators
         if name in asked
     }
-    columns = pd.Index(["Estimator", "Contributes", "Fitted"])
+    columns = pd.Index(["estimator", "contributes", "fitted"])
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 

@@ -145,7 +145,7 @@ def calibration(content: Content) -> Html | None:
     if evidence.kind == "numbers":
         rows, summary = _number_rows(content), "RMSE, MAE and bias of each model"
         unit = "" if evidence.y.ndim == 1 else ", in standard deviations of each target"
-        head = ["Model", "RMSE", "MAE", "Bias"]
+        head = ["model", "RMSE", "MAE", "bias"]
         titles = (f"mean prediction{unit}", f"mean target{unit}")
         caption = (
             "Mean target of ten groups of rows of equal size, by prediction. On the dashed line "
@@ -154,7 +154,7 @@ def calibration(content: Content) -> Html | None:
         what = "Mean target against mean prediction"
     else:
         rows, summary = _chance_rows(content), "Calibration of each model"
-        head = ["Model", "Calibration error", "Brier score"]
+        head = ["model", "calibration error", "Brier score"]
         titles = ("predicted probability", "share that came true")
         caption = (
             "Share of rows that came true, by predicted probability, in ten bins of equal width. "
@@ -221,7 +221,7 @@ def correlation(content: Content) -> Html | None:
         return None
     names = [str(name) for name in matrix.index]
     values = matrix.to_numpy(float)
-    heads = [element("th", "Base", scope="col")]
+    heads = [element("th", "base", scope="col")]
     heads += [
         element("th", element("abbr", str(k + 1), title=name), scope="col", aria_label=name)
         for k, name in enumerate(names)
@@ -310,7 +310,7 @@ def configuration(content: Content) -> Html | None:
     facts = content.facts
     if facts is None:
         return None
-    head = ["Base", *map(str, facts.bases.columns)]
+    head = ["base", *map(str, facts.bases.columns)]
     bases = [[str(name), *map(str, row)] for name, *row in facts.bases.itertuples()]
     parts = [
         element("h3", "Settings"),
