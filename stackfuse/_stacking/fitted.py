@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import estimator_html_repr
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,6 +24,7 @@ from stackfuse._oof import (
 )
 from stackfuse._stacking.facts import facts_of
 from stackfuse._stacking.judging import judge
+from stackfuse._stacking.notebook import bases_as_html
 from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
 
@@ -273,6 +275,11 @@ class FittedStack(TransformerMixin):
             ),
         )
         return sklearn_private.VisualBlock("serial", blocks, dash_wrapped=False)
+
+    def _html_repr(self) -> str:
+        """Return what a notebook shows: scikit-learn's diagram, and the bases of a fitted stack."""
+        diagram = estimator_html_repr(self)
+        return diagram + bases_as_html(self) if hasattr(self, "final_estimator_") else diagram
 
     def _folds_in_words(self) -> str:
         if hasattr(self, "oof_"):

@@ -355,5 +355,5 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     def _fit_depends_on(self) -> dict[str, Any]:
         """Return what a fit of this stack depends on, when it is a base of another."""
-        idle = {"memory", "n_jobs", "verbose", "_skl_callbacks"}
+        idle = {"fit_seconds_", "memory", "n_jobs", "verbose", "_skl_callbacks"}
         return {name: value for name, value in vars(self).items() if name not in idle}

@@ -87,7 +87,7 @@ def judge(
     stack = judged.scores_of(measure, whole)
     alone = {name: judged.scores_of_base(measure, name) for name in names}
     best = max(alone.values(), key=lambda scores: np.nan_to_num(sign * scores.mean(), nan=-np.inf))
-    weights = _weights(final, columns, table, oof.mask)
+    weights = weights_of(final, columns, table, oof.mask)
     bases = []
     for name in names:
         others = [column for column in columns if column.estimator != name or _is_passed(column)]
@@ -343,7 +343,7 @@ def _is_passed(column: prediction_columns.Column) -> bool:
     return column.method == prediction_columns.PASSED
 
 
-def _weights(
+def weights_of(
     final, columns: list[prediction_columns.Column], table, mask: np.ndarray
 ) -> dict[str, float]:
     """Return what a fitted meta-learner gives each base, if it tells."""

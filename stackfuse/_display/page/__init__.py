@@ -6,11 +6,11 @@ from importlib.resources import files
 
 from stackfuse import __version__
 from stackfuse._display.page.content import Content, Facts
-from stackfuse._display.page.elements import Html, element
+from stackfuse._display.page.elements import Html, column_of, element
 from stackfuse._display.page.fragments import fragment, report_fragment
 from stackfuse._display.page.sections import SECTIONS, tiles
 
-__all__ = ["Content", "Facts", "fragment", "report_fragment", "whole_page"]
+__all__ = ["Content", "Facts", "column_of", "fragment", "report_fragment", "whole_page"]
 
 
 def whole_page(content: Content, written: str) -> str:

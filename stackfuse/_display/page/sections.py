@@ -284,8 +284,8 @@ def worst(content: Content) -> Html | None:
         element(
             "p",
             f"The rows that the stack misses by most, by their {evidence.loss_names[STACK]}. Rows "
-            "are counted from 0, as in the table that was fitted. Wrong labels are often found "
-            "here.",
+            "are counted from 0, as in the table that was fitted. Mistakes in the data are often "
+            "found here.",
         ),
         table("Rows with the greatest loss", ["row", *map(str, rows.columns)], shown),
     )
