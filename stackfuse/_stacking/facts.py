@@ -64,7 +64,7 @@ def versions() -> dict[str, str]:
 def _bases(stack) -> pd.DataFrame:
     asked = {column.estimator: column.method for column in stack.oof_.columns}
     rows = {
-        name: [plain(base), asked[name], stack.engine_.get(name, "came fitted")]
+        name: [plain(base), asked[name], stack.engine_.get(name, "")]
         for name, base in stack.estimators
         if name in asked
     }

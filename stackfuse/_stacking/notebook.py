@@ -41,7 +41,7 @@ def bases_as_html(stack) -> str:
     if weights:
         columns.append(page.column_of([weights.get(name, np.nan) for name in names], [0.01]))
         head.append("weight")
-    fitted = [stack.engine_.get(name, "came fitted") for name in names]
+    fitted = [stack.engine_.get(name, "") for name in names]
     rows = list(zip(names, *columns, fitted))
     n_rows, final = int(oof.mask.sum()), type(stack.final_estimator_).__name__
     lines = [f"Fitted: {final} over {len(names)} bases, {len(oof.folds)} folds, {n_rows} rows."]

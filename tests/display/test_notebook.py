@@ -95,5 +95,5 @@ def test_other_stacks_show_themselves_too(diabetes, iris):
     assert "weight" not in html[html.index("Bases, by their out-of-fold") :]
     fitted = [("ridge", Ridge().fit(X, y)), ("tree", DecisionTreeRegressor().fit(X, y))]
     stack = sf.StackingRegressor(fitted, cv="prefit").fit(X, y)
-    assert "came fitted" in shown(stack)
+    assert "fitted before" in shown(stack)
     assert stack.oof_._repr_html_()
