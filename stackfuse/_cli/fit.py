@@ -72,7 +72,8 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
     classes = holds_classes(y)
     y = _labels(y) if classes else y.to_numpy(float)
     console.print(escape(_task(X, y, wanted, classes)))
-    for sentence in said + column_warnings.warnings_of(X, pd.Series(y), classes):
+    said += column_warnings.warnings_of(X, pd.Series(y), classes)
+    for sentence in said:
         console.print(f"[yellow]![/] {escape(sentence)}")
     kinds = {} if wanted.kinds is None else {"kinds": wanted.kinds}
     with warnings.catch_warnings(record=True) as caught:
@@ -92,6 +93,8 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
     exported = export(stack, path, format=wanted.format, verify=X[:10_000])
     console.print(escape(str(exported)), soft_wrap=True)
     _write(wanted, stack, report, y, path)
+    title = f"{wanted.target}, from {wanted.table.name}"
+    report.to_html(wanted.out / "report.html", title=title, warnings=said)
     console.print(f"All of it is in {escape(str(wanted.out))}; predict with\n", soft_wrap=True)
     console.print(f"    stackfuse predict {escape(str(path))} NEW_TABLE.csv\n", soft_wrap=True)
     best = report.best

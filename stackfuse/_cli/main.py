@@ -122,6 +122,19 @@ def predict(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder that fit has written, its --out.")],
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the whole report in a browser.")
+    ] = False,
+) -> None:
+    """Show the leaderboard of a fit, and say where its report is."""
+    from stackfuse._cli import report as _report
+
+    _report.show(folder, _console(), open_page=open_page)
+
+
+@app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="An exported file, or the folder of a SavedModel.")],
     picture: Annotated[

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,23 @@ class OutOfFold:
         return (
             f"<OutOfFold: {n_rows} rows ({int(self.mask.sum())} predicted), {len(self.folds)} "
             f"folds, {n_columns} columns of {', '.join(names)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the mean scores, and the first rows."""
+        shown = {"float_format": "{:.4f}".format, "na_rep": "", "border": 0}
+        means = {
+            name: {metric: float(np.mean(values)) for metric, values in scores.items()}
+            for name, scores in self.scores.items()
+        }
+        scores = pd.DataFrame.from_dict(means, orient="index")
+        rows = self.to_frame().head()
+        return "".join(
+            [
+                f"<p><strong>{escape(repr(self)[1:-1])}</strong></p>",
+                f"<p>Mean scores over the folds:</p>{scores.to_html(**shown)}" if means else "",
+                f"<p>The first {len(rows)} rows:</p>{rows.to_html(max_cols=12, **shown)}",
+            ]
         )
 
     @property

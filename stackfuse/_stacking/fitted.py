@@ -1,12 +1,14 @@
 """What a fitted stack does: transform, predict, name its columns, and show itself."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import estimator_html_repr
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,7 +22,9 @@ from stackfuse._oof import (
     contributions,
     prediction_columns,
 )
+from stackfuse._stacking.facts import facts_of
 from stackfuse._stacking.judging import judge
+from stackfuse._stacking.notebook import bases_as_html
 from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
 from stackfuse._stacking.shared_columns import SharedColumns
@@ -171,7 +175,8 @@ class FittedStack(TransformerMixin):
         Returns
         -------
         report : Report
-            Prints as a table with a verdict; ``to_frame()`` gives the table.
+            Prints as a table with a verdict; ``to_frame()`` gives the table, ``to_html(path)``
+            writes a page.
 
         Raises
         ------
@@ -182,9 +187,10 @@ class FittedStack(TransformerMixin):
         self._check_rows_of_fit(X, sample_weight)
         table = self._with_passthrough(self.oof_.predictions, X)
         columns = self._table_columns(table)
-        return judge(
+        report = judge(
             self.oof_, table, columns, self.final_estimator_, scoring=scoring, weight=sample_weight
         )
+        return replace(report, facts=facts_of(self, report))
 
     def _check_rows_of_fit(self, X, sample_weight) -> None:
         """Raise unless X, where it is needed, has the rows of fit."""
@@ -277,6 +283,11 @@ class FittedStack(TransformerMixin):
             ),
         )
         return sklearn_private.VisualBlock("serial", blocks, dash_wrapped=False)
+
+    def _html_repr(self) -> str:
+        """Return what a notebook shows: scikit-learn's diagram, and the bases of a fitted stack."""
+        diagram = estimator_html_repr(self)
+        return diagram + bases_as_html(self) if hasattr(self, "final_estimator_") else diagram
 
     def _folds_in_words(self) -> str:
         if hasattr(self, "oof_"):

@@ -69,6 +69,48 @@ def test_numbers(fitted, flats, capsys):
     assert "stack.onnx" in (fitted / "Miete" / "how_to_use.md").read_text()
 
 
+def test_report(fitted, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    folder = fitted / "Miete"
+    board = pd.read_csv(folder / "leaderboard.csv", index_col=0)
+    status, shown, _ = run(capsys, "report", folder)
+    assert status == 0
+    assert (folder / "report.txt").read_text().partition("\n")[0] in shown
+    places = [shown.index(f" {name} ") for name in ("forest", "linear")]
+    by_score = board.loc[["forest", "linear"], "R2"]
+    assert (places[0] < places[1]) == (by_score["forest"] > by_score["linear"])
+    assert f"{by_score['linear']:.4f} ± {board.loc['linear', 's.e.']:.4f}" in shown
+    assert f"The whole report: {(folder / 'report.html').resolve()}" in shown
+    assert opened == []
+    assert run(capsys, "report", folder, "--open")[0] == 0
+    assert opened == [(folder / "report.html").resolve().as_uri()]
+
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<h1>Miete, from flats.csv</h1>" in page
+    assert "<li>Left out, since they only number the rows: Kunden-Nr.</li>" in page
+
+
+def test_mistakes_about_reports(fitted, capsys, tmp_path, monkeypatch):
+    folder = fitted / "teuer"
+    status, _, told = run(capsys, "report", tmp_path)
+    assert status == 2
+    assert told.strip().endswith(
+        f"There is no {tmp_path / 'leaderboard.csv'}: pass the folder that stackfuse fit --out has "
+        "written."
+    )
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    status, shown, told = run(capsys, "report", folder, "--open")
+    assert (status, "No browser could be started: open" in told) == (2, True)
+    assert "lower is better" in shown
+    for name in ("report.txt", "report.html"):
+        (tmp_path / name).write_text("; lower is better")
+    (tmp_path / "leaderboard.csv").write_text(",log-loss\na,b\n")
+    status, _, told = run(capsys, "report", tmp_path)
+    assert (status, "leaderboard.csv is damaged" in told) == (2, True)
+
+
 def test_classes(fitted, flats, capsys, tmp_path):
     _, frame = flats
     model, out = fitted / "teuer" / "stack.keras", tmp_path / "predictions.csv"
