@@ -76,6 +76,7 @@ class _Child:
     def __init__(self, loader: Loader):
         self.owner = os.getpid()
         self.n_loads = 0
+        self.owes_answer = False
         self.log: IO[bytes] = tempfile.TemporaryFile()
         # Isolated from the user's settings, it finds packages where this process finds them.
         settings = {
@@ -90,12 +91,17 @@ class _Child:
             stderr=self.log,
             # This process may hold all memory of the GPU.
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+            process_group=0,  # Ctrl-C in a terminal is for the caller, who may go on
         )
 
     @property
     def is_usable(self) -> bool:
-        """Whether it runs, and belongs to this process and not to one that this was forked from."""
-        return self.owner == os.getpid() and self.process.poll() is None and self.n_loads < LOADS
+        """Whether it runs, and belongs to this process and not to one that this was forked from.
+
+        One whose caller was interrupted still writes its answer, which the next would be given.
+        """
+        mine = self.owner == os.getpid() and not self.owes_answer
+        return mine and self.process.poll() is None and self.n_loads < LOADS
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a request.
@@ -112,13 +118,18 @@ class _Child:
             self.process.kill()
 
         timer = threading.Timer(TIMEOUT, give_up)
+        timer.daemon = True  # an interrupt may come before it is cancelled
         timer.start()
         try:
+            self.owes_answer = True
             answer = self._send(json.dumps(request).encode() + b"\n")
+            self.owes_answer = False
         finally:
             timer.cancel()
+            if self.owes_answer:  # interrupted: nobody wants to know any more
+                self.process.kill()
         self.n_loads += 1
-        if answer:
+        if answer and not timed_out.is_set():
             return json.loads(answer)
         last_line = self.kill()
         what = f"took longer than {TIMEOUT:g} seconds" if timed_out.is_set() else "died"
@@ -169,6 +180,12 @@ class Runtime:
             if self._child is not None:
                 self._child.kill()
             self._child = None
+
+    def abandon(self) -> None:
+        """End what another thread waits for; that thread is told that the process died."""
+        child = self._child
+        if child is not None and child.owes_answer:
+            child.process.kill()
 
     def outputs_of(
         self, loader: Loader, path: Path, rows: dict[str, np.ndarray]
