@@ -45,7 +45,9 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANNOT_SWAP = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
-def write_whole(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
+def write_whole(
+    path: Path, data: bytes, *, drafts: Path | None = None, private: bool = False
+) -> None:
     """Write a file so that its place holds the old content or the new one, never a part.
 
     Parameters
@@ -55,25 +57,81 @@ def write_whole(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
     data : bytes
     drafts : Path, default=None
         Folder for unfinished files, on the same file system; by default the file's own.
+    private : bool, default=False
+        Whether only this user may read it, whatever was there before.
 
     Raises
     ------
     OSError
         If it cannot be written; an earlier file stays.
     """
-    path = real_place(path)
+    path = path if private else real_place(path)
     draft = (drafts or path.parent) / f".draft-{uuid.uuid4().hex}"
     try:
-        with open(draft, "xb") as file:
+        with open(draft, "xb", opener=_private if private else None) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        _copy_mode(draft, path)
+        if not private:
+            _copy_mode(draft, path)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR)
+
+
+def make_private(folder: Path, root: Path) -> None:
+    """Make a folder inside of a root, and the root, for this user alone, whatever the umask.
+
+    Parameters
+    ----------
+    folder, root : Path
+        Folders that are there keep their modes; those above the root are made as usual.
+    """
+    root.parent.mkdir(parents=True, exist_ok=True)
+    within = [part for part in folder.parents if part.is_relative_to(root)]
+    for part in (*reversed(within), folder):
+        try:
+            part.mkdir(mode=stat.S_IRWXU)
+        except FileExistsError:
+            if not part.is_dir():
+                raise
+
+
+def read_own(path: Path, most: int) -> bytes:
+    """Return the content of a file that nobody but this user, or root, can have written.
+
+    Parameters
+    ----------
+    path : Path
+    most : int
+        The number of bytes that it may have.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError, OSError
+        If it is not there, is another user's, or is a pipe or a folder, which are not waited for.
+    ValueError
+        If it is larger.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(path, "rb", opener=lambda path, _: os.open(path, flags)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is no file")
+        if hasattr(os, "geteuid"):
+            if status.st_uid not in (0, os.geteuid()):
+                raise PermissionError(f"{path} belongs to another user, number {status.st_uid}")
+            if status.st_mode & stat.S_IWOTH:
+                raise PermissionError(f"everybody may write to {path}")
+        if status.st_size > most:
+            raise ValueError(f"{path} is larger than it was written")
+        return file.read()
 
 
 def sweep_files(drafts: Path) -> None:
