@@ -355,9 +355,10 @@ def _write(
         drafts = []
         for target in targets:
             endings = (target.form.suffix, *target.form.companions)
-            draft = stack_of_drafts.enter_context(files.draft_of(target.place, endings))
             checked = graphs[target.kind_of_graph]
-            _write_file(stack, checked, target, draft.path)
+            with files.told_if_full(target.place):
+                draft = stack_of_drafts.enter_context(files.draft_of(target.place, endings))
+                _write_file(stack, checked, target, draft.path)
             drafts.append(draft)
             # Processes load and run files while the next file is written.
             waiting.start(checked.comparison, target.form, draft.path)
@@ -366,7 +367,8 @@ def _write(
             for target, outputs in zip(targets, waiting.outputs)
         ]
         for target, draft in zip(targets, drafts):
-            draft.swap(lambda target=target: check_replaceable(target.place, target.form))
+            with files.told_if_full(target.place):
+                draft.swap(lambda target=target: check_replaceable(target.place, target.form))
     return [
         _report(stack, graphs[target.kind_of_graph], target, difference)
         for target, difference in zip(targets, differences)

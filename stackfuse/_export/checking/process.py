@@ -24,6 +24,7 @@ import numpy as np
 from stackfuse._core import (
     NotConvertible,
     errors,
+    files,
 )
 from stackfuse._export.checking import runtimes as _runtimes
 
@@ -205,19 +206,28 @@ class Runtime:
             If the runtime cannot load or compute the file.
         ParityError
             If the process died or took too long, so that nothing is known of the file.
+        OSError
+            If the temporary folder is full.
         """
-        with self._lock, tempfile.TemporaryDirectory() as folder:
-            given, computed = os.path.join(folder, "rows.npz"), os.path.join(folder, "outputs.npz")
-            np.savez(given, *map(_without_objects, rows.values()))
-            request = {"path": str(path.absolute()), "names": list(rows), "code": loader.code}
-            request["folders"] = _folders_of(loader.packages)
-            answer = self._running_child(loader).ask(
-                {**request, "rows": given, "outputs": computed}
-            )
-            if "error" in answer:
-                raise NotConvertible(_refusal_message(loader, " ".join(answer["error"].split())))
-            with np.load(computed, allow_pickle=False) as outputs:
-                return dict(zip(answer["names"], outputs.values()))
+        with self._lock, files.told_if_full(files.temporary_folder()):
+            with tempfile.TemporaryDirectory() as folder:
+                return self._computed(loader, path, rows, Path(folder))
+
+    def _computed(
+        self, loader: Loader, path: Path, rows: dict[str, np.ndarray], folder: Path
+    ) -> dict[str, np.ndarray]:
+        """Return the outputs of a file; rows and outputs are handed over in a folder."""
+        given, computed = str(folder / "rows.npz"), str(folder / "outputs.npz")
+        np.savez(given, *map(_without_objects, rows.values()))
+        request = {"path": str(path.absolute()), "names": list(rows), "code": loader.code}
+        request |= {"folders": _folders_of(loader.packages), "rows": given, "outputs": computed}
+        answer = self._running_child(loader).ask(request)
+        if "not_written" in answer:
+            raise OSError(answer["not_written"])
+        if "error" in answer:
+            raise NotConvertible(_refusal_message(loader, " ".join(answer["error"].split())))
+        with np.load(computed, allow_pickle=False) as outputs:
+            return dict(zip(answer["names"], outputs.values()))
 
     def _running_child(self, loader: Loader) -> _Child:
         if self._child is None or not self._child.is_usable:

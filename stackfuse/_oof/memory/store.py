@@ -199,7 +199,7 @@ class Entry:
         except OSError as error:
             raise CannotUseStore(
                 f"the fit of {self.title} could not be stored and will be made again: "
-                f"{brief(error)}"
+                f"{brief(error).removesuffix('.')}"
             ) from error
 
     def _write(self, parts: dict[str, bytes], seconds: float | None) -> None:
