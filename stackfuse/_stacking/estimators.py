@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from stackfuse._core import (
+    fitting,
     targets,
 )
 from stackfuse._meta import (
@@ -130,6 +131,7 @@ default="auto"
         return MultiOutputClassifier(logistic) if isinstance(self.classes_, list) else logistic
 
     @available_if(final_has("predict_proba"))
+    @fitting.of_one_fit
     def predict_proba(self, X):
         """Return the meta-learner's probabilities for X.
 
@@ -150,6 +152,7 @@ default="auto"
         return probabilities
 
     @available_if(final_has("decision_function"))
+    @fitting.of_one_fit
     def decision_function(self, X):
         """Return the meta-learner's decision function for X.
 
