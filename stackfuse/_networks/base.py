@@ -123,7 +123,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return fitted
 
     def _new_fitted(self) -> FittedNetwork:
-        return vars(self).setdefault("_fitted", FittedNetwork())
+        return self.__dict__.setdefault("_fitted", FittedNetwork())
 
     def __init_subclass__(cls, **settings):
         super().__init_subclass__(**settings)
@@ -550,7 +550,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         replaced: dict[int, Any] = {}  # one object stays one: the network remembers its parameters
         state.pop("_fitting", None)
         if fitted_of(self) is not None:
-            state["_fitted"] = fitted = copy.copy(self._fitted)
+            fitted: Any = copy.copy(self._fitted)
+            state["_fitted"] = fitted
             if hasattr(fitted, "built_from"):
                 fitted.built_from = own_code.portable(fitted.built_from, replaced)
             if hasattr(fitted, "model_") and not own_code.can_be_written(fitted.model_):
