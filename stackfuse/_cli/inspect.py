@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from stackfuse._cli.console import SafeConsole
 from stackfuse._core import (
     NotConvertible,
     errors,
@@ -204,6 +205,6 @@ def _structure_tree(structure: dict[str, Any], name: str = "") -> Tree:
 
 
 def _save_picture(tree: Tree, picture: Path) -> None:
-    console = Console(record=True, width=100, file=io.StringIO(), highlight=False)
+    console = SafeConsole(record=True, width=100, file=io.StringIO(), highlight=False)
     console.print(tree)
     console.save_svg(str(picture), title="stackfuse")

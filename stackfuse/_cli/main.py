@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from stackfuse._core import messages
+
 app = typer.Typer(
     help="Stack Keras and scikit-learn models into one Keras graph.",
     no_args_is_help=True,
@@ -30,9 +32,9 @@ def _options(
 
 
 def _console():
-    from rich.console import Console
+    from stackfuse._cli.console import SafeConsole
 
-    return Console()
+    return SafeConsole()
 
 
 @app.command()
@@ -115,7 +117,8 @@ def predict(
 
     predictions = _predict.predict(model, table)
     if out is None:
-        predictions.to_csv(sys.stdout, index=False)
+        text = predictions.to_csv(index=False)
+        sys.stdout.write(messages.printable(text) if sys.stdout.isatty() else text)
     else:
         predictions.to_csv(out, index=False)
         _console().print(f"{len(predictions)} predictions are in {out}", soft_wrap=True)
@@ -197,7 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in given:
             raise
         name = next((word for word in given if not word.startswith("-")), "")
-        sys.stderr.write(f"stackfuse {name}: {' '.join(str(error).split())}\n")
+        sentence = messages.printable(" ".join(str(error).split()))
+        sys.stderr.write(f"stackfuse {name}: {sentence}\n")
         return 2
     return 0
 

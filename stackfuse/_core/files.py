@@ -14,8 +14,10 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -45,7 +47,9 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANNOT_SWAP = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
-def write_whole(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
+def write_whole(
+    path: Path, data: bytes, *, drafts: Path | None = None, private: bool = False
+) -> None:
     """Write a file so that its place holds the old content or the new one, never a part.
 
     Parameters
@@ -55,25 +59,86 @@ def write_whole(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
     data : bytes
     drafts : Path, default=None
         Folder for unfinished files, on the same file system; by default the file's own.
+    private : bool, default=False
+        Whether only this user may read it, whatever was there before.
 
     Raises
     ------
     OSError
         If it cannot be written; an earlier file stays.
     """
-    path = real_place(path)
+    path = path if private else real_place(path)
     draft = (drafts or path.parent) / f".draft-{uuid.uuid4().hex}"
+    with told_if_full(path):
+        _write_by_draft(path, data, draft, private)
+    sync(path.parent)
+
+
+def _write_by_draft(path: Path, data: bytes, draft: Path, private: bool) -> None:
     try:
-        with open(draft, "xb") as file:
+        with open(draft, "xb", opener=_private if private else None) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        _copy_mode(draft, path)
+        if not private:
+            _copy_mode(draft, path)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR)
+
+
+def make_private(folder: Path, root: Path) -> None:
+    """Make a folder inside of a root, and the root, for this user alone, whatever the umask.
+
+    Parameters
+    ----------
+    folder, root : Path
+        Folders that are there keep their modes; those above the root are made as usual.
+    """
+    root.parent.mkdir(parents=True, exist_ok=True)
+    within = [part for part in folder.parents if part.is_relative_to(root)]
+    for part in (*reversed(within), folder):
+        try:
+            part.mkdir(mode=stat.S_IRWXU)
+        except FileExistsError:
+            if not part.is_dir():
+                raise
+
+
+def read_own(path: Path, most: int) -> bytes:
+    """Return the content of a file that nobody but this user, or root, can have written.
+
+    Parameters
+    ----------
+    path : Path
+    most : int
+        The number of bytes that it may have.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError, OSError
+        If it is not there, is another user's, or is a pipe or a folder, which are not waited for.
+    ValueError
+        If it is larger.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(path, "rb", opener=lambda path, _: os.open(path, flags)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is no file")
+        if hasattr(os, "geteuid"):
+            if status.st_uid not in (0, os.geteuid()):
+                raise PermissionError(f"{path} belongs to another user, number {status.st_uid}")
+            if status.st_mode & stat.S_IWOTH:
+                raise PermissionError(f"everybody may write to {path}")
+        if status.st_size > most:
+            raise ValueError(f"{path} is larger than it was written")
+        return file.read()
 
 
 def sweep_files(drafts: Path) -> None:
@@ -93,6 +158,127 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# ---------------------------------------------------------------------------- strangers' files
+
+
+#: Bytes from which on it takes long to read a file that the disk does not hold.
+_LARGE = 1 << 28
+
+
+class RefusedFile(ValueError):
+    """A file that is not opened, or not any further; the message is the end of a sentence."""
+
+
+def check_regular(path: Path) -> None:
+    """Raise RefusedFile if there is a pipe, a device or the like at a path, or a file of holes."""
+    if not os.path.lexists(path):
+        return
+    if not path.is_file():
+        raise RefusedFile("it is no file")
+    status = path.stat()
+    on_disk = getattr(status, "st_blocks", status.st_size) * 512
+    if status.st_size > _LARGE and on_disk < status.st_size // 100:
+        raise RefusedFile(f"its {status.st_size / 1e9:.1f} GB are holes")
+
+
+def most_unpacked(size: int) -> int:
+    """Return to how many bytes a file of a size may unpack: 64 MB, or a hundred times its size."""
+    return max(1 << 26, 100 * size)
+
+
+def check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    """Raise RefusedFile if an archive of a size holds links, paths that lead out, or far too much.
+
+    The sizes that it claims are checked: no member is unpacked to more than its own.
+    """
+    members = archive.infolist()
+    for member in members:
+        parts = member.filename.replace("\\", "/").split("/")
+        if member.filename[:1] in ("/", "\\") or ".." in parts or ":" in parts[0]:
+            raise RefusedFile(f"its member {member.filename[:200]!r} leads out of it")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise RefusedFile(f"its member {member.filename[:200]!r} is a link")
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > most_unpacked(size):
+        raise RefusedFile(f"its {size / 1e6:,.1f} MB unpack to {unpacked / 1e6:,.0f} MB")
+
+
+# ---------------------------------------------------------------------------- full disks
+
+#: What to say of a disk that does not take what is written, by the number of the error.
+_FULL = {
+    errno.ENOSPC: "There is no space left to write {}: free some",
+    errno.EDQUOT: "Your quota is used up, to write {}: delete something",
+    errno.EFBIG: "There is a limit to the size of files, which {} exceeds: raise it (ulimit -f)",
+    errno.EROFS: "{} is on a file system that is read-only: mount it to be written to",
+}
+
+
+@contextmanager
+def told_if_full(path: Path) -> Iterator[None]:
+    """Tell of a disk that is full or read-only in one sentence with a path.
+
+    Libraries tell of such a disk by errors of many kinds, without a path or with that of a draft.
+
+    Parameters
+    ----------
+    path : Path
+        What is written within; a folder if it is the temporary one.
+
+    Raises
+    ------
+    OSError
+        In place of any error whose number or text says so.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = next((n for n in _FULL if _tells(error, n)), None)
+        if number is None:
+            raise
+        with suppress(OSError):  # there may be none
+            if path.parent != temporary_folder() and _free(temporary_folder()) < _free(path.parent):
+                path = temporary_folder()
+        is_temporary = path == Path(tempfile.tempdir or "")
+        instead = "set TMPDIR to another folder" if is_temporary else "choose another path"
+        told = OSError(f"{_FULL[number].format(path)}, or {instead}.")
+        told.errno = number
+        raise told from error
+
+
+def temporary_folder() -> Path:
+    """Return the folder for temporary files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none that can be written to.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"There is no temporary folder that can be written to: {error.strerror}. Free some "
+            "space, or set TMPDIR to another folder."
+        ) from None
+
+
+def _tells(error: BaseException | None, number: int) -> bool:
+    """Whether an error, or one that it came from, has a number, or a text that says the same."""
+    if error is None:
+        return False
+    if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+        return True
+    return _tells(error.__cause__ or error.__context__, number)
+
+
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:  # it is not there: it is not what is full
+        return sys.maxsize
 
 
 # ---------------------------------------------------------------------------- places

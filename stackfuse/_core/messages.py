@@ -1,6 +1,7 @@
 """Parts of messages: lists of names, and suggestions for mistyped ones."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,23 @@ def first_few(values: Iterable) -> str:
     """
     values = list(values)
     return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+
+
+def printable(text: str) -> str:
+    """Return text in which what a terminal takes for a command is spelled out.
+
+    Examples
+    --------
+    >>> printable(f"a red {chr(27)}[31mname") == "a red " + chr(92) + "x1b[31mname"
+    True
+    """
+    return "".join(
+        character
+        if character in "\n\t" or unicodedata.category(character)[0] != "C"
+        # Also what turns the direction of writing, and halves of characters.
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

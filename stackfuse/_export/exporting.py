@@ -351,22 +351,24 @@ def _write(
     for target in targets:
         target.place.parent.mkdir(parents=True, exist_ok=True)
         files.sweep(target.place.parent)
-    with ExitStack() as stack_of_drafts, ThreadPoolExecutor(len(targets)) as threads:
-        drafts, waiting = [], []
+    with ExitStack() as stack_of_drafts, _Waiting(len(targets)) as waiting:
+        drafts = []
         for target in targets:
             endings = (target.form.suffix, *target.form.companions)
-            draft = stack_of_drafts.enter_context(files.draft_of(target.place, endings))
             checked = graphs[target.kind_of_graph]
-            _write_file(stack, checked, target, draft.path)
+            with files.told_if_full(target.place):
+                draft = stack_of_drafts.enter_context(files.draft_of(target.place, endings))
+                _write_file(stack, checked, target, draft.path)
             drafts.append(draft)
             # Processes load and run files while the next file is written.
-            waiting.append(_outputs_later(threads, checked.comparison, target.form, draft.path))
+            waiting.start(checked.comparison, target.form, draft.path)
         differences = [
             _compare_file(graphs[target.kind_of_graph].comparison, outputs)
-            for target, outputs in zip(targets, waiting)
+            for target, outputs in zip(targets, waiting.outputs)
         ]
         for target, draft in zip(targets, drafts):
-            draft.swap(lambda target=target: check_replaceable(target.place, target.form))
+            with files.told_if_full(target.place):
+                draft.swap(lambda target=target: check_replaceable(target.place, target.form))
     return [
         _report(stack, graphs[target.kind_of_graph], target, difference)
         for target, difference in zip(targets, differences)
@@ -385,11 +387,28 @@ def _write_file(stack, checked: _CheckedGraph, target: _Target, path: Path) -> N
     form.attach(path, text_of(manifest))
 
 
-def _outputs_later(
-    threads: ThreadPoolExecutor, comparison: Comparison | None, form: Format, path: Path
-) -> Future | None:
-    """Have the format's runtime compute the outputs of a file; return what they will be in."""
-    return None if comparison is None else threads.submit(form.outputs_of, path, comparison.inputs)
+class _Waiting:
+    """The outputs that the formats' runtimes compute; one who is interrupted does not wait."""
+
+    def __init__(self, n_files: int):
+        self.outputs: list[Future | None] = []
+        self._forms: list[Format] = []
+        self._threads = ThreadPoolExecutor(n_files)
+
+    def start(self, comparison: Comparison | None, form: Format, path: Path) -> None:
+        """Have the runtime of a format compute the outputs of a file, if they are compared."""
+        later = comparison and self._threads.submit(form.outputs_of, path, comparison.inputs)
+        self.outputs.append(later)
+        self._forms.append(form)
+
+    def __enter__(self) -> "_Waiting":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for later, form in zip(self.outputs, self._forms):
+            if later is not None and not later.done():  # an error, or an interrupt
+                form.runtime.abandon()
+        self._threads.shutdown()
 
 
 def _compare_file(comparison: Comparison | None, outputs: Future | None) -> float | None:

@@ -12,6 +12,7 @@ that readers may do without does not make a new version: ``ties`` tells how many
 that equally far neighbours share.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,18 @@ MANIFEST = "stackfuse.json"
 
 #: The version that is written; see the table above.
 VERSION = 4
+
+#: Bytes that a manifest may have.
+LARGEST = 1 << 26
+
+#: How deep a structure in a manifest may go.
+_DEEPEST = 100
+
+#: The dtypes of inputs and outputs.
+_DTYPE = re.compile(r"(float|bfloat|u?int)(8|16|32|64)|bool|string")
+
+#: Entries that are lists, or missing.
+_LISTS = ("classes", "feature_names", "holds_rows_of")
 
 #: What every manifest holds.
 _ENTRIES = {"manifest_version", "sha256", "inputs", "outputs", "golden", "estimator"}
@@ -48,7 +61,52 @@ def check_manifest(manifest: Any) -> dict[str, Any]:
     digests = manifest["sha256"]
     if not isinstance(digests, dict) or not digests:
         raise ValueError("its manifest holds no digests")
+    if not _has_form(manifest):
+        raise ValueError("its manifest was not written by sf.export")
     return manifest
+
+
+def _has_form(manifest: dict[str, Any]) -> bool:
+    """Whether the entries of a manifest are what readers take them for."""
+    tensors = [manifest["inputs"], manifest["outputs"]]
+    golden = manifest["golden"]
+    parts = [] if golden is None else [golden]
+    return (
+        all(table and _is_dict_of(table, dict) for table in tensors)
+        and all(_is_tensor(entry) for table in tensors for entry in table.values())
+        and all(_is_dict_of(part, dict) and {"inputs", "expected"} <= {*part} for part in parts)
+        and all(_is_dict_of(rows, list) for part in parts for rows in part.values())
+        and _is_dict_of(manifest.get("versions", {}), str)
+        and all(isinstance(manifest.get(n), list | None) for n in _LISTS)
+        and all(isinstance(digest, str) for digest in manifest["sha256"].values())
+        and _is_structure(manifest["estimator"])
+    )
+
+
+def _is_dict_of(table: Any, kind: type) -> bool:
+    return isinstance(table, dict) and all(isinstance(value, kind) for value in table.values())
+
+
+def _is_tensor(entry: dict[str, Any]) -> bool:
+    """Whether an entry describes an input or output by its dtype and shape."""
+    dtype, shape = entry.get("dtype"), entry.get("shape")
+    known = isinstance(dtype, str) and _DTYPE.fullmatch(dtype) is not None
+    return known and isinstance(shape, list) and all(isinstance(n, int | None) for n in shape)
+
+
+def _is_structure(structure: Any) -> bool:
+    """Whether an entry describes an estimator, its parts, and theirs, to a depth."""
+    level = [structure]
+    for _ in range(_DEEPEST):
+        if not level:
+            return True
+        for part in level:
+            if not isinstance(part, dict) or not isinstance(part.get("is"), str):
+                return False
+            if not isinstance(part.get("parts"), dict):
+                return False
+        level = [inner for part in level for inner in part["parts"].values()]
+    return False
 
 
 def _writer(manifest: dict[str, Any]) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 import h5py
 import keras
 
+from stackfuse._keras.checked_files import check_model_file
+
 #: Settings that layers of Keras 2 had, and the value at which they did nothing; ... for any value.
 _GONE: dict[str, Any] = {
     "groups": 1,
@@ -37,10 +39,13 @@ def load_uncompiled(path: Path) -> Any:
 
     Raises
     ------
+    ValueError
+        If it is no file, or holds more than it can; see :func:`check_model_file`.
     Exception
         Whatever Keras raises of a file that it cannot load.
     """
     refuse_weights(path)
+    check_model_file(path)
     if path.suffix not in (".h5", ".hdf5") or not _is_of_keras_2(path):
         return keras.models.load_model(path, compile=False, safe_mode=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from sklearn.utils import check_random_state
 
-from stackfuse._core import numeric
+from stackfuse._core import fitting
 from stackfuse._meta.combiners import Combiner
 from stackfuse._meta.pooling import apply_link
 from stackfuse._meta.scorers import (
@@ -69,8 +69,8 @@ def _average(predictions: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _check_selection(selection) -> None:
-    numeric.check_count("n_rounds", selection.n_rounds)
-    numeric.check_count("n_bags", selection.n_bags)
+    fitting.check_count("n_rounds", selection.n_rounds)
+    fitting.check_count("n_bags", selection.n_bags)
     if not 0 < selection.bag_fraction <= 1:
         raise ValueError(
             f"bag_fraction must be above 0 and at most 1, got {selection.bag_fraction!r}."

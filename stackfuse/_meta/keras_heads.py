@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
     MultiInput,
-    numeric,
+    fitting,
 )
 from stackfuse._meta.head_networks import Head
 from stackfuse._networks import (
@@ -76,7 +76,7 @@ class HeadSettings(FitSettings):
             return 0  # there is nothing to learn
         if self.for_fit["epochs"] is not None:
             return self.for_fit["epochs"]
-        n_rows = numeric.rows_per_batch(self.for_fit["batch_size"], n_samples)
+        n_rows = fitting.rows_per_batch(self.for_fit["batch_size"], n_samples)
         return max(20, math.ceil(_STEPS / math.ceil(n_samples / n_rows)))
 
     def fraction(self, n_rows: int, strata) -> Any:
@@ -91,7 +91,7 @@ class HeadSettings(FitSettings):
         training = super().training(fitted, rows, target, weights, groups, for_fit)
         if training.validation is not None:
             patience = max(5, training.epochs // 10) if self.patience is None else self.patience
-            numeric.check_count("patience", patience)
+            fitting.check_count("patience", patience)
             training.callbacks.append(
                 keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
             )

@@ -8,7 +8,7 @@ An estimator holds parameters. Four objects do the work: a :class:`Target` reads
 import copy
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
     MultiInput,
+    fitting,
     messages,
     multi_input,
-    numeric,
     sampling,
     sklearn_private,
     targets,
@@ -30,7 +30,13 @@ from stackfuse._networks import together
 from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks, present_trainer
 from stackfuse._networks.builder import Builder, ignore_unbuilt_optimizers
 from stackfuse._networks.fit_settings import FitSettings
-from stackfuse._networks.fitted_network import FittedNetwork, FromFit, Rebuilt
+from stackfuse._networks.fitted_network import (
+    FittedNetwork,
+    FromFit,
+    Rebuilt,
+    fitted_anew,
+    fitted_of,
+)
 from stackfuse._networks.parameters import (
     check_for_call,
     check_kept,
@@ -83,9 +89,6 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     #: How y is read.
     _target_kind: type[Target]
 
-    #: What fit leaves; not there before.
-    _fitted: FittedNetwork
-
     #: Whether X may be sparse.
     _takes_sparse = True
 
@@ -110,6 +113,17 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     n_outputs_expected_: Any = FromFit()
     _y_is_column: Any = FromFit("y_is_column")
     _seen_rows: Any = FromFit("seen_rows")
+
+    @property
+    def _fitted(self) -> FittedNetwork:
+        """What fit leaves; not there before."""
+        fitted = fitted_of(self)
+        if fitted is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute '_fitted'")
+        return fitted
+
+    def _new_fitted(self) -> FittedNetwork:
+        return self.__dict__.setdefault("_fitted", FittedNetwork())
 
     def __init_subclass__(cls, **settings):
         super().__init_subclass__(**settings)
@@ -192,8 +206,10 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         for name, value in vars(self).items():
             if is_method_of(self, value):
                 setattr(twin, name, getattr(twin, value.__name__))
-        if "_fitted" in vars(self):  # a shallow copy may change its attributes
-            twin._fitted = copy.copy(self._fitted)
+        vars(twin).pop("_fitting", None)
+        fitted = fitted_of(self)
+        if fitted is not None:  # a shallow copy may change its attributes
+            vars(twin)["_fitted"] = copy.copy(fitted)
         return twin
 
     def fit(self, X, y=None, sample_weight=None, groups=None, **for_this_call):
@@ -306,10 +322,11 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         classes=None,
         for_this_call: dict[str, Any],
     ):
-        begun = self._begin(
-            BegunFit(X, y, None, reset), sample_weight, groups, classes, for_this_call
-        )
-        return self.complete(begun)
+        with fitted_anew(self) if reset else nullcontext():
+            begun = self._begin(
+                BegunFit(X, y, None, reset), sample_weight, groups, classes, for_this_call
+            )
+            return self.complete(begun)
 
     def _begin(
         self, begun: BegunFit, sample_weight, groups, classes=None, for_this_call: Any = None
@@ -320,7 +337,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         X = given = multi_input.rows_given(begun.X, n_rows)
         shown = X if rows is None else rows
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)
-        if reset:
+        if reset and "_fitting" not in vars(self):
             self.__dict__.pop("_fitted", None)
         with self._forget_failed_fit(reset):
             begun.X = X = self._check_rows(given, reset=reset)
@@ -348,7 +365,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _make_network(self, X, rows, target: Target) -> None:
         """Make a new network for some rows of X."""
         fitted = self._fitted
-        fitted.run_seed = numeric.seed_of(self.random_state)
+        fitted.run_seed = fitting.seed_of(self.random_state)
         fitted.built_from = self._built_from()
         meta = {
             "n_features_in_": fitted.n_features_in_,
@@ -431,9 +448,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _check_rows(self, X, *, reset: bool):
         """Return X as numeric arrays whose rows have the form that was seen in fit."""
-        if reset:
-            self.__dict__.setdefault("_fitted", FittedNetwork())
-        return self._fitted.check_rows(
+        fitted = fitted_of(self) or self._new_fitted() if reset else self._fitted
+        return fitted.check_rows(
             X, self, reset=reset, sparse=self._takes_sparse, takes_strings=self._takes_strings
         )
 
@@ -480,6 +496,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Return what the outputs mean, of which ``predict__output`` may choose another part."""
         return self.outputs_.showing(self._routed_to_predict().get("output"))
 
+    @fitting.of_one_fit
     def features(self, X) -> np.ndarray:
         """Return the inputs of the network's last layer: its penultimate activations.
 
@@ -511,7 +528,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         params.pop("output", None)
         params |= {n: value for n, value in (for_this_call or {}).items() if n == "batch_size"}
         if params.get("batch_size") not in (None, -1):
-            numeric.check_count("predict__batch_size", params["batch_size"])
+            fitting.check_count("predict__batch_size", params["batch_size"])
         return params
 
     def _routed_to_predict(self) -> dict[str, Any]:
@@ -531,13 +548,15 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__()) | self._builder().picklable()
         replaced: dict[int, Any] = {}  # one object stays one: the network remembers its parameters
-        if "_fitted" in state:
-            state["_fitted"] = fitted = copy.copy(state["_fitted"])
+        state.pop("_fitting", None)
+        if fitted_of(self) is not None:
+            fitted: Any = copy.copy(self._fitted)
+            state["_fitted"] = fitted
             if hasattr(fitted, "built_from"):
                 fitted.built_from = own_code.portable(fitted.built_from, replaced)
             if hasattr(fitted, "model_") and not own_code.can_be_written(fitted.model_):
                 source: Any = copy.copy(self)
-                del source._fitted
+                del vars(source)["_fitted"]
                 vars(source).update(self._fitted.built_from)
                 fitted.rebuilt = Rebuilt(source, self._fitted)
         return {name: own_code.portable(value, replaced) for name, value in state.items()}

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from stackfuse._core import numeric, progress, sklearn_private
+from stackfuse._core import fitting, progress, sklearn_private
 from stackfuse._keras import Rows, own_code
 from stackfuse._networks.builder import Builder
 from stackfuse._networks.fitted_network import FittedNetwork
@@ -121,10 +121,10 @@ class FitSettings:
         """
         for_fit = dict(self.for_fit)
         for_fit["epochs"] = self.n_epochs(model, n_samples)
-        numeric.check_count("epochs", for_fit["epochs"], least=0)
-        for_fit["batch_size"] = numeric.rows_per_batch(for_fit["batch_size"], n_samples)
+        fitting.check_count("epochs", for_fit["epochs"], least=0)
+        for_fit["batch_size"] = fitting.rows_per_batch(for_fit["batch_size"], n_samples)
         if for_fit.get("validation_batch_size") is not None:
-            for_fit["validation_batch_size"] = numeric.rows_per_batch(
+            for_fit["validation_batch_size"] = fitting.rows_per_batch(
                 for_fit["validation_batch_size"], n_samples, "validation_batch_size"
             )
         return for_fit

@@ -1,5 +1,8 @@
 """What a fit leaves: the trained network, the meaning of its outputs, the form of X's rows."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -307,6 +310,25 @@ def _rebuild(estimator, shape, target: Target, meta, seed: int, values: tuple):
     return model
 
 
+def fitted_of(estimator) -> FittedNetwork | None:
+    """Return what the fit of an estimator left; in the thread that fits it anew, the new one."""
+    own = vars(estimator)
+    thread, being_fitted = own.get("_fitting", (None, None))
+    return being_fitted if thread == threading.get_ident() else own.get("_fitted")
+
+
+@contextmanager
+def fitted_anew(estimator) -> Iterator[None]:
+    """Within, this thread fits an estimator; others are answered by the old fit until the end."""
+    own, fitted = vars(estimator), FittedNetwork()
+    own["_fitting"] = (threading.get_ident(), fitted)
+    try:
+        yield
+        own["_fitted"] = fitted
+    finally:
+        own.pop("_fitting", None)
+
+
 class FromFit:
     """An attribute of an estimator that lives in its :class:`FittedNetwork`."""
 
@@ -319,18 +341,17 @@ class FromFit:
     def __get__(self, estimator, owner=None) -> Any:
         if estimator is None:
             return self
-        fitted = vars(estimator).get("_fitted")
+        fitted = fitted_of(estimator)
         if fitted is None or self.name not in vars(fitted):
             message = f"{type(estimator).__name__!r} object has no attribute {self.name!r}"
             raise AttributeError(message, name=self.name, obj=estimator)
         return vars(fitted)[self.name]
 
     def __set__(self, estimator, value) -> None:
-        fitted = vars(estimator).setdefault("_fitted", FittedNetwork())
-        setattr(fitted, self.name, value)
+        setattr(fitted_of(estimator) or estimator._new_fitted(), self.name, value)
 
     def __delete__(self, estimator) -> None:
-        delattr(vars(estimator).get("_fitted"), self.name)
+        delattr(fitted_of(estimator), self.name)
 
 
 def _counters(model) -> list:

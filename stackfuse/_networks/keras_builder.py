@@ -21,6 +21,9 @@ from stackfuse._networks.parameters import (
     refuse_taken,
 )
 
+#: Letters of an error of Keras that are shown, which may be pages.
+_LONGEST = 300
+
 
 @dataclass(frozen=True)
 class KerasBuilder(Builder):
@@ -83,6 +86,20 @@ class KerasBuilder(Builder):
         with ignore_unbuilt_optimizers():
             return {"model": own_code.deep_copy(self.model)}
 
+    def _loaded(self, path: Path) -> Any:
+        """Return the model of a file; raise ValueError, in one sentence, if there is none."""
+        try:
+            if path.suffix in (".h5", ".hdf5"):
+                return loading.load_uncompiled(path)
+            loading.check_model_file(path)
+            # Without epochs the optimizer is not used.
+            with ignore_unbuilt_optimizers() if self.owner.epochs == 0 else nullcontext():
+                return keras.models.load_model(path)
+        except (OSError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
+            raise ValueError(f"{str(path)!r} cannot be loaded: {reason}") from error
+
     def build(self, X, rows, target, meta, compile_kwargs) -> tuple[Any, bool]:
         """See :meth:`Builder.build`."""
         model = self.model
@@ -91,11 +108,7 @@ class KerasBuilder(Builder):
             with ignore_unbuilt_optimizers():
                 return own_code.deep_copy(model), False
         if isinstance(model, str | os.PathLike):
-            if str(model).endswith((".h5", ".hdf5")):
-                return loading.load_uncompiled(Path(model)), False
-            # Without epochs the optimizer is not used.
-            with ignore_unbuilt_optimizers() if self.owner.epochs == 0 else nullcontext():
-                return keras.models.load_model(model), False
+            return self._loaded(Path(model)), False
         if model is None:
             name = type(self.owner).__name__
             raise TypeError(

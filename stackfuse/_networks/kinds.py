@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
+from stackfuse._core import fitting
 from stackfuse._keras import several_outputs
 from stackfuse._networks.base import NetworkEstimator
 from stackfuse._networks.target import LabelTarget, NumberTarget
@@ -23,6 +24,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
     _target_kind = LabelTarget
 
+    @fitting.of_one_fit
     def decision_function(self, X, **for_this_call) -> Any:
         """Return log-odds: of the second of two classes, of each label, or of each class.
 
@@ -43,6 +45,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
             return [part[:, 0] if part.shape[1] == 1 else part for part in decision]
         return decision[:, 0] if self.outputs_.task == "binary" else decision
 
+    @fitting.of_one_fit
     def predict_proba(self, X, **for_this_call) -> Any:
         """Return the probability of each class.
 
@@ -60,6 +63,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         """
         return self._answer(X, for_this_call=for_this_call)
 
+    @fitting.of_one_fit
     def predict(self, X, **for_this_call) -> np.ndarray:
         """Return the most probable class; the first of equals.
 
@@ -119,6 +123,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
 
     _target_kind = NumberTarget
 
+    @fitting.of_one_fit
     def predict(self, X, **for_this_call) -> np.ndarray:
         """Return the predicted numbers.
 

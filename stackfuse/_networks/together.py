@@ -35,7 +35,11 @@ def asked_together(networks: Sequence[tuple[Any, str]], X) -> Iterator[None]:
         return
     asked = [(network, WHAT.get(method, "predict")) for network, method in networks]
     results = prediction.predict_together([network._question(X, what) for network, what in asked])
-    answers = {(id(n), what): y for (n, what), y in zip(asked, results) if y is not None}
+    answers = {
+        (id(network._fitted), what): y
+        for (network, what), y in zip(asked, results)
+        if y is not None
+    }
     token = _answers.set((X, answers))
     try:
         yield
@@ -48,4 +52,4 @@ def fetch(network, X, what: str) -> Any:
     present = _answers.get()
     if present is None or present[0] is not X:
         return None
-    return present[1].pop((id(network), what), None)
+    return present[1].pop((id(network._fitted), what), None)

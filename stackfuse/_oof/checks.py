@@ -14,7 +14,7 @@ from stackfuse._core import errors, sampling
 from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.folds import Fold
 from stackfuse._oof.jobs import FoldFit, FoldJob
-from stackfuse._oof.prediction_columns import as_block, labels_for
+from stackfuse._oof.prediction_columns import as_block, as_labels, labels_for
 from stackfuse._oof.result import OutOfFold
 
 
@@ -158,6 +158,8 @@ class FitCheck:
     classes : ndarray or None
     constant : bool
         Whether a base may predict the same for every row.
+    n_labels : int, default=1
+        The number of columns of y.
     prefit : bool
         Whether all bases came fitted.
     """
@@ -165,6 +167,7 @@ class FitCheck:
     methods: dict[str, str]
     classes: np.ndarray | None
     constant: bool
+    n_labels: int = 1
     prefit: bool = False
 
     def __call__(self, name: str, jobs: Sequence[FoldJob], fits: Sequence[FoldFit]) -> None:
@@ -180,26 +183,77 @@ class FitCheck:
             if fit.predictions is None:  # the refit
                 continue
             with job.failing_here():
-                block = self._block(name, fit)
+                block = self._block(name, fit, len(job.fold.test))
                 width = block.shape[1] if width is None else width
-                if len(block) != len(job.fold.test):
-                    raise UnusablePredictions(
-                        f"it returned {len(block)} predictions for {len(job.fold.test)} rows"
-                    )
                 if block.shape[1] != width:
                     raise UnusablePredictions(
                         f"it predicted {block.shape[1]} columns, and {width} before"
                     )
-                if not np.isfinite(block).all():
-                    raise UnusablePredictions("it predicted NaN or infinity")
             varies = varies or len(block) == 1 or bool((block != block[0]).any())
         if not (varies or self.constant):
             cause = UnusablePredictions("it predicted the same for every row")
             raise errors.FitFailed("", cause) from cause
 
-    def _block(self, name: str, fit: FoldFit) -> np.ndarray:
-        labels = labels_for(fit.estimator, self.classes, prefit=self.prefit)
-        return as_block(fit.predictions, fit.estimator, self.methods[name], labels)
+    def _block(self, name: str, fit: FoldFit, n_rows: int) -> np.ndarray:
+        """Return the predictions of a fit as columns, once they are known to be usable."""
+        labels, method = self._labels(fit), self.methods[name]
+        if method == "predict_proba":
+            numbers = self._probabilities(fit, labels)  # all columns: a block leaves one out
+            block = as_block(fit.predictions, fit.estimator, method, labels)
+        else:
+            numbers = block = as_block(fit.predictions, fit.estimator, method, labels)
+        if len(block) != n_rows:
+            raise UnusablePredictions(f"it returned {len(block)} predictions for {n_rows} rows")
+        if not np.isfinite(numbers.astype(np.float64)).all():
+            raise UnusablePredictions("it predicted NaN or infinity")
+        if method == "predict_proba":
+            _check_probabilities(numbers, name, exclusive=labels is not None)
+        return block
+
+    def _labels(self, fit: FoldFit) -> np.ndarray | None:
+        return labels_for(fit.estimator, self.classes, prefit=self.prefit)
+
+    def _probabilities(self, fit: FoldFit, labels: np.ndarray | None) -> np.ndarray:
+        """Return the probabilities of a fit as one table, a column for each class that it knows."""
+        several = isinstance(fit.predictions, list)
+        table = as_labels(fit.predictions, fit.estimator) if several else fit.predictions
+        table = np.asarray(table)
+        table = table[:, None] if table.ndim == 1 else table
+        known = getattr(fit.estimator, "classes_", None)
+        n_known = self.n_labels if labels is None else len(labels if known is None else known)
+        of_the_second = labels is not None and n_known == 2 and table.shape[1:] == (1,)
+        if table.shape[1:] != (n_known,) and not of_the_second:
+            shape = " by ".join(map(str, table.shape[1:]))
+            what = "labels" if labels is None else "classes"
+            raise UnusablePredictions(
+                f"it predicted {shape} columns of probabilities for {n_known} {what}: let its "
+                "predict_proba return one column for each"
+            )
+        return table
+
+
+#: How far probabilities may leave [0, 1], and their sums 1: in half precision these are rounded.
+_OUTSIDE, _OFF_ONE = 1e-6, 0.01
+
+
+def _check_probabilities(table: np.ndarray, name: str, *, exclusive: bool) -> None:
+    """Raise unless numbers are probabilities, of which those of exclusive classes sum to one."""
+    advice = f"correct its predict_proba, or use stack_method={{{name!r}: 'predict'}}"
+    least, most = float(table.min()), float(table.max())
+    if least < -_OUTSIDE or most > 1 + _OUTSIDE:
+        raise UnusablePredictions(
+            f"it predicted probabilities from {least:.3g} to {most:.3g}, which must lie between 0 "
+            f"and 1: {advice}"
+        )
+    if not exclusive or table.shape[1] == 1:
+        return
+    sums = table.sum(axis=1, dtype=np.float64)
+    worst = int(np.abs(sums - 1).argmax())
+    if abs(sums[worst] - 1) > _OFF_ONE:
+        raise UnusablePredictions(
+            f"it predicted probabilities that sum to {sums[worst]:.3g} in row {worst} of those "
+            f"that it did not see, and must sum to 1: {advice}"
+        )
 
 
 class UnusablePredictions(ValueError):

@@ -87,14 +87,16 @@ class Fits:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
             raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
 
-    def handle_failure(self, name: str, failure: errors.FitFailed, on_error: str) -> None:
+    def handle_failure(self, name: str, failure: errors.FitFailed, options: FitOptions) -> None:
         """Note why a base is dropped, with a warning; or raise what its fit raised.
 
-        Called when no error is being handled, so that the cause has no other context.
+        Called when no error is being handled, so that the cause has no other context. A memory
+        keeps no failure: a file, a package or a device may have been missing, which no digest
+        knows of.
         """
         cause, place = failure.cause, f" {failure.place}" if failure.place else ""
         what = f"Base estimator {name!r} failed{place}"
-        if on_error == "raise":
+        if options.on_error == "raise":
             if isinstance(cause, UnusablePredictions):
                 raise ValueError(f"{what}: {cause}.") from cause
             if failure.__cause__ not in (None, cause):  # where a process raised it
@@ -102,8 +104,16 @@ class Fits:
             cause.add_note(f"{what}.")
             raise cause
         why = str(cause) if isinstance(cause, UnusablePredictions) else _in_one_line(cause)
-        warnings.warn(f"{what} and is dropped. {why}", stacklevel=3)
+        again = "" if options.memory is None else _TRIED_AGAIN.format((name, "drop"))
+        warnings.warn(f"{what} and is dropped. {why}{again}", stacklevel=3)
         self.failures[name] = f"{why}{place and f' ({failure.place})'}"
+
+
+#: What a user of a memory is told of a base that failed.
+_TRIED_AGAIN = (
+    "; the fits that it finished are kept, and those that failed are tried again at every run. To "
+    "leave it out from now on, write {} in estimators."
+)
 
 
 def _in_one_line(error: Exception) -> str:
@@ -172,7 +182,7 @@ class BaseFitter:
             except Exception as error:  # of the engine: it declines, or a process of its was killed
                 failure = errors.FitFailed("", error)
             if failure is not None:
-                done.handle_failure(name, failure, self.options.on_error)
+                done.handle_failure(name, failure, self.options)
         done.check_any_left()
         return done
 
@@ -194,7 +204,7 @@ class BaseFitter:
             except ValueError as refusal:
                 failure = errors.FitFailed("", refusal)
             if failure is not None:
-                fits.handle_failure(name, failure, "raise")
+                fits.handle_failure(name, failure, self.options)
 
     def _jobs(self, name: str, base, fit_params: dict, reports: Tasks | None) -> list[FoldJob]:
         frozen, method = isinstance(base, FrozenEstimator), self.check.methods[name]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -197,7 +197,7 @@ def _predicted_by_fitted_bases(plan: Plan) -> tuple[OutOfFold, Fits]:
         except errors.FitFailed as error:
             failure = error
         if failure is not None:
-            fits.handle_failure(name, failure, plan.options.on_error)
+            fits.handle_failure(name, failure, plan.options)
     fits.check_any_left()
     columns, blocks = [], []
     n_classes = None if plan.classes is None else len(plan.classes)
@@ -292,17 +292,23 @@ def _scores(table: np.ndarray, y: np.ndarray, method: str, classes) -> dict[str,
     """
     if method == FEATURES or (classes is None and table.size != y.size):
         return {}
+    if classes is None:  # multilabel, or numbers to be regressed
+        table = table.reshape(y.shape)
     if classes is None and y.dtype.kind == "f":
         return {"r2": r2_score(y, table) if len(y) > 1 else np.nan}
-    if classes is None:  # multilabel, or whole numbers to be regressed
+    if classes is None:
         if y.ndim == 1 or method == "predict":
             return {"r2": r2_score(y, table) if len(y) > 1 else np.nan}
         return {"accuracy": accuracy_score(y, table > (0.5 if method == "predict_proba" else 0))}
     if method == "predict":
         return {"accuracy": float(np.mean(table == y))}
-    threshold = 0.5 if method == "predict_proba" else 0
-    hard = table.argmax(axis=1) if table.ndim == 2 else (table > threshold).astype(int)
+    if method == "predict_proba" and table.size == len(y):  # of the second of two classes
+        table = np.column_stack([1 - table.ravel(), table.ravel()])
+    hard = table.argmax(axis=1) if table.ndim == 2 else (table > 0).astype(int)
     scores = {"accuracy": float(np.mean(hard == y))}
     if method == "predict_proba":
-        scores["log_loss"] = log_loss(y, table, labels=np.arange(len(classes)))
+        # scikit-learn's log_loss, but for sums that are rounded: of these it warns.
+        right = table[np.arange(len(y)), y]
+        least = np.finfo(right.dtype if right.dtype.kind == "f" else float).eps
+        scores["log_loss"] = float(-np.log(np.clip(right, least, 1 - least)).mean())
     return scores

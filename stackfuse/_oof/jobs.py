@@ -249,12 +249,20 @@ def unset_random_states(estimator) -> list[str]:
 
 
 def _outer_parts(estimator) -> list[str]:
-    """Return the parameters that are ``cv="outer"``."""
+    """Return the parameters that are ``cv="outer"`` and mean the folds around this estimator.
+
+    What is inside an estimator that has a ``cv`` itself is fitted on that one's rows: it means the
+    folds of that one, which are not drawn yet.
+    """
     params = estimator.get_params(deep=True)
+    of_cv = [name for name in params if name.rpartition("__")[2] == "cv"]
+    around = tuple(name.removesuffix("cv") for name in of_cv)
     return [
         name
-        for name, value in params.items()
-        if name.rpartition("__")[2] == "cv" and isinstance(value, str) and value == "outer"
+        for name in of_cv
+        if isinstance(params[name], str)
+        and params[name] == "outer"
+        and not any(name.startswith(part) for part in around if part != name.removesuffix("cv"))
     ]
 
 

@@ -110,7 +110,8 @@ class Plan:
     def check(self) -> FitCheck:
         """What raises if the predictions of a base cannot be used."""
         constant = self.options.on_error == "raise"
-        return FitCheck(self.methods, self.classes, constant, prefit=self.prefit)
+        n_labels = 1 if self.y.ndim == 1 else self.y.shape[1]
+        return FitCheck(self.methods, self.classes, constant, n_labels, self.prefit)
 
     def keeps(self, fold: Fold) -> bool:
         """Whether the model of a fold predicts later: that of all rows, or each fold's."""

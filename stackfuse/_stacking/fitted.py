@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
+    fitting,
     multi_input,
     sampling,
     sklearn_private,
@@ -51,6 +52,7 @@ class FittedStack(TransformerMixin):
     #: Set while a search fits several meta-learners on the same bases.
     _shared_columns: SharedColumns | None = None
 
+    @fitting.of_one_fit
     def transform(self, X):
         """Return the bases' predictions for X, the columns that the meta-learner sees.
 
@@ -102,6 +104,7 @@ class FittedStack(TransformerMixin):
         return self._with_passthrough(self.oof_.predictions, X)
 
     @available_if(final_has("predict"))
+    @fitting.of_one_fit
     def predict(self, X, **predict_params):
         """Return the meta-learner's prediction for X.
 
@@ -124,6 +127,7 @@ class FittedStack(TransformerMixin):
         columns = [e.inverse_transform(n) for e, n in zip(encoders, numbers.astype(np.intp).T)]
         return np.array(columns).T
 
+    @fitting.of_one_fit
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns that :meth:`transform` returns.
 
@@ -154,6 +158,7 @@ class FittedStack(TransformerMixin):
             input_features = [c if isinstance(c, str) else known[c] for c in chosen]
         return np.concatenate((names, input_features))
 
+    @fitting.of_one_fit
     def report(self, X=None, *, scoring=None, sample_weight=None) -> Report:
         """Tell whether stacking helped, from the out-of-fold predictions: no base is fitted.
 

@@ -3,7 +3,7 @@
 import copy
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
     MultiInput,
+    fitting,
     multi_input,
     progress,
     sampling,
@@ -120,21 +121,41 @@ class Stack(CallbackSupportMixin, FittedStack):
         ValueError
             Before anything is fitted: if X, y, the folds or an estimator cannot be used.
         """
-        with progress.progress_bars(self):
-            self._fit(X, y, groups, fit_params)
-        if self.verbose:
-            progress.show("Base estimators were fitted", self.engine_)
-        return self
-
-    @with_callbacks
-    def _fit(self, X, y, groups, fit_params):
         sklearn_private.raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
         X = multi_input.rows_given(X, None if y is None else sklearn_private.num_samples(y))
         targets.check_same_length(
             X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight")
         )
-        for name in self.FITTED:  # an earlier fit may have had other options
-            self.__dict__.pop(name, None)
+        with progress.progress_bars(self):
+            self._become(lambda twin: twin._fit(X, y, groups, fit_params))
+        if self.verbose:
+            progress.show("Base estimators were fitted", self.engine_)
+        return self
+
+    def _become(self, fit: Callable[[Any], Any]) -> None:
+        """Fit a twin, and become it in one step: the old fit answers other threads until then.
+
+        Parameters
+        ----------
+        fit : callable
+            Takes the twin, which has the parameters of this stack and nothing that was fitted: an
+            earlier fit may have had other options. If it raises, this stack is not fitted either.
+        """
+        twin = fitting.as_it_is(self)
+        twin._forget()
+        try:
+            fit(twin)
+        except BaseException:
+            self._forget()
+            raise
+        self.__dict__ = vars(twin)
+
+    def _forget(self) -> None:
+        fitted = {*self.FITTED, "_label_encoder"}
+        self.__dict__ = {n: value for n, value in vars(self).items() if n not in fitted}
+
+    @with_callbacks
+    def _fit(self, X, y, groups, fit_params):
         (X,) = indexable(X)
         options = FitOptions(
             self.engine, self.n_jobs, self.memory, self.on_error, self.random_state
@@ -174,9 +195,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self._seen_rows = sampling.row_digests(X, places)
         self._sketch = sketch_of(X, held_by(self))
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
-        return self
 
-    @with_callbacks
     def fit_on_bases_of(self, fitted, X, **fit_params):
         """Train the meta-learner alone, on bases that another stack has fitted.
 
@@ -194,8 +213,11 @@ class Stack(CallbackSupportMixin, FittedStack):
         -------
         self : estimator
         """
-        for name in self.FITTED:
-            self.__dict__.pop(name, None)
+        self._become(lambda twin: twin._fit_on_bases_of(fitted, X, fit_params))
+        return self
+
+    @with_callbacks
+    def _fit_on_bases_of(self, fitted, X, fit_params):
         X = multi_input.rows_given(X)
         of_bases = {*self.FITTED, "_label_encoder"} - {"final_estimator_", "_sketch"}
         for name in of_bases & {*vars(fitted)}:
@@ -209,7 +231,6 @@ class Stack(CallbackSupportMixin, FittedStack):
         passes = self._passes_through()
         self._sketch = sketch_of(X, held_by(self)) if passes else fitted._sketch
         context.call_on_fit_task_end(estimator=self, X=X, y=fitted.oof_.y)
-        return self
 
     def _report(self, plan: Plan, context):
         """Return what reports the fits of a base, by its name, as tasks of this fit."""
@@ -250,16 +271,13 @@ class Stack(CallbackSupportMixin, FittedStack):
         """
         check_is_fitted(self)
         self._check_rows_of_fit(X, sample_weight)
-        before = self.final_estimator, self.final_estimator_
-        try:
-            self.final_estimator = final_estimator
-            self._validate_final_estimator()
-            self.final_estimator_ = bases.relabelled(self.final_estimator_, self.oof_.classes_)
-            params = {} if sample_weight is None else {"sample_weight": sample_weight}
-            self._fit_final(X, params, None)
-        except BaseException:  # the stack still predicts, by the old meta-learner
-            self.final_estimator, self.final_estimator_ = before
-            raise
+        twin = fitting.as_it_is(self)  # until it is fitted, this stack predicts as before
+        twin.final_estimator = final_estimator
+        twin._validate_final_estimator()
+        twin.final_estimator_ = bases.relabelled(twin.final_estimator_, self.oof_.classes_)
+        params = {} if sample_weight is None else {"sample_weight": sample_weight}
+        twin._fit_final(X, params, None)
+        self.__dict__ = vars(twin)
         return self
 
     def _fit_final(self, X, fit_params, context) -> None:

@@ -302,7 +302,7 @@ def test_a_damaged_entry_is_made_again(iris, tmp_path, damage):
     stack = sf.StackingClassifier([("base", Counting())], cv=3, memory=tmp_path)
     wanted = stack.fit(*iris).predict_proba(iris[0])
     for entry in entries(tmp_path):
-        data = entry / "predictions.npz"
+        [data] = entry.glob("*-predictions.npz")
         content = bytearray(data.read_bytes())
         if damage == "flip":
             content[len(content) // 2] ^= 1
@@ -325,7 +325,7 @@ def test_a_damaged_entry_is_made_again(iris, tmp_path, damage):
 
 
 def test_a_store_that_cannot_be_written_is_told_and_done_without(iris, tmp_path):
-    (tmp_path / "stackfuse").write_text("a file where the folder should be")
+    (tmp_path / "stackfuse-fits").write_text("a file where the folder should be")
     stack = sf.StackingClassifier([("base", Counting())], cv=2, memory=tmp_path)
     with pytest.warns(UserWarning, match="could not be stored and will be made again"):
         assert count(lambda: stack.fit(*iris)) == 3

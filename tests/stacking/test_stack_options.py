@@ -1,6 +1,8 @@
 """What a stack can do beyond scikit-learn's: errors, kept predictions, columns, nested folds."""
 
-from typing import Any
+import json
+from itertools import combinations
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, TimeSeriesSplit
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
@@ -46,8 +49,12 @@ class Failing(LogisticRegression):
 
     def predict_proba(self, X):
         proba = super().predict_proba(X)
-        if self.how == "nan":
-            proba[0, 0] = np.nan
+        if self.how in ("nan", "no sum"):
+            proba[0, 0] = np.nan if self.how == "nan" else proba[0, 0] + 0.5
+        if self.how == "beyond":
+            proba = 3 * proba - 1
+        if self.how == "a column less":
+            proba = proba[:, 1:]
         return proba[:-1] if self.how == "short" else proba
 
 
@@ -62,6 +69,15 @@ class FailingMeta(LogisticRegression):
         (Failing(), "failed on fold 0.*OSError: the tape broke"),
         (Failing("raise at the end"), "failed on all rows.*OSError: the tape broke"),
         (Failing("nan"), "failed on fold 0.*it predicted NaN or infinity"),
+        (
+            Failing("beyond"),
+            r"failed on fold 0.*from -1 to 1.98, which must lie between 0 and 1: corr",
+        ),
+        (Failing("no sum"), r"failed on fold 0.*sum to 1.5 in row 0 .*stack_method={'bad': 'pred"),
+        (
+            Failing("a column less"),
+            "failed on fold 0.*it predicted 2 columns .* for 3 classes: let",
+        ),
         (Failing("short"), "failed on fold 0.*it returned 49 predictions for 50 rows"),
         (
             sf.KerasClassifier(build_classifier, optimizer="sgd", optimizer__learning_rate=1e30),
@@ -85,6 +101,62 @@ def test_a_base_that_fails_is_named_or_dropped(iris, base, cause):
     assert_array_equal(stack.get_feature_names_out(), without.get_feature_names_out())
     graph = sf.to_keras(stack)(X)
     assert_allclose(graph["probabilities"], stack.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["nan", "beyond", "no sum"])
+def test_probabilities_of_two_classes_are_checked_in_both_columns(iris, how):
+    X, y = iris[0], (iris[1] > 0).astype(int)
+    with pytest.raises(ValueError, match="Base estimator 'bad' failed on fold 0: it predicted"):
+        sf.out_of_fold([LR, ("bad", Failing(how))], X, y, cv=2)
+    one_column = sf.out_of_fold([("one", OneColumn())], X, y, cv=2)
+    both = sf.out_of_fold([("one", LogisticRegression())], X, y, cv=2)
+    assert_array_equal(one_column.predictions, both.predictions)
+    for name, scores in both.scores["one"].items():
+        assert_allclose(one_column.scores["one"][name], scores)
+
+
+class OneColumn(LogisticRegression):
+    """Returns the probability of the second class alone."""
+
+    def predict_proba(self, X):
+        return super().predict_proba(X)[:, 1:]
+
+
+def test_labels_without_a_column_are_told():
+    X, Y = make_multilabel_classification(60, n_classes=3, random_state=0)
+
+    class TwoLabels(OneVsRestClassifier):
+        def predict_proba(self, X):
+            return super().predict_proba(X)[:, :2]
+
+    bases = [("bad", TwoLabels(LogisticRegression(max_iter=500)))]
+    with pytest.raises(ValueError, match=r"failed on fold 0: it predicted 2 .* for 3 labels"):
+        sf.out_of_fold(bases, X, Y, cv=2)
+
+
+def test_scores_are_those_of_scikit_learn(iris):
+    X, y = iris
+    forest = RandomForestClassifier(5, random_state=0)  # sure of some rows, and wrong there
+    oof = sf.out_of_fold([("rf", forest)], X, y, cv=3)
+    for k, (train, test) in enumerate(oof.folds):
+        proba = clone(forest).fit(X[train], y[train]).predict_proba(X[test])
+        assert oof.scores["rf"]["log_loss"][k] == log_loss(y[test], proba, labels=[0, 1, 2])
+
+
+def test_a_base_that_failed_is_tried_again(iris, tmp_path):
+    X, y = iris
+    bases = [LR, ("bad", Failing("raise at the end"))]
+    stack = sf.StackingClassifier(bases, cv=3, memory=tmp_path, on_error="drop")
+    told = r"'bad' failed on all rows.*finished are kept.*write \('bad', 'drop'\) in estimators"
+    with pytest.warns(UserWarning, match=told):
+        stack.fit(X, y)
+    markers = [json.loads(path.read_text()) for path in tmp_path.rglob("done.json")]
+    of_bad = [marker["title"] for marker in markers if "'bad'" in marker["title"]]
+    assert sorted(of_bad) == [f"base estimator 'bad' on fold {k}" for k in range(3)]
+    with pytest.warns(UserWarning, match=told):
+        assert stack.fit(X, y).engine_ == {"lr": "from memory"}
+    stack.set_params(bad="drop").fit(X, y)
+    assert stack.failures_ == {}
 
 
 def test_constant_bases(iris):
@@ -244,6 +316,59 @@ def test_an_inner_stack_keeps_to_the_outer_folds(iris):
         inner.fit(X, y)
     with pytest.raises(ValueError, match=r"(?s) of 2 folds none does.*'inner' failed"):
         sf.StackingClassifier([("inner", inner)], cv=2).fit(X, y)
+
+
+class Counted(DecisionTreeClassifier):
+    """Counts its fits, and keeps the groups that it was trained on."""
+
+    fitted_on: ClassVar[list] = []
+
+    def fit(self, X, y, sample_weight=None):
+        self.fitted_on.append(set(X[:, 0].astype(int).tolist()))
+        return super().fit(X[:, 1:], y, sample_weight)
+
+    def predict_proba(self, X):
+        return super().predict_proba(X[:, 1:])
+
+
+def test_stacks_of_three_levels_keep_to_the_outer_folds(iris):
+    X, y = iris
+    groups = np.arange(150) % 15
+    X = np.column_stack([groups, X])
+    tree = ("tree", Counted(random_state=0))
+    lowest = sf.StackingClassifier([tree], cv="outer")
+    middle = sf.StackingClassifier([("lowest", lowest), LR], cv="outer")
+    outer = sf.StackingClassifier([("middle", middle), LR], cv=GroupKFold(4), refit=False)
+    Counted.fitted_on.clear()
+    outer.fit(X, y, groups=groups)
+    # In each of 4 folds: 3 times 2 inner folds and all rows, then 3 inner folds and all rows.
+    assert len(Counted.fitted_on) == 4 * (3 * (2 + 1) + (3 + 1))
+    parts = [set(groups[fold.test]) for fold in outer.oof_.folds]
+    wholes = [set().union(*(parts[k] for k in kept)) for kept in _subsets(range(4))]
+    assert all(fitted_on in wholes for fitted_on in Counted.fitted_on)
+    for fold, stack in zip(outer.oof_.folds, outer.fold_estimators_[0]):
+        inner = stack.estimators_[0]
+        for oof in (stack.oof_, inner.oof_):
+            assert [set(groups[fold.train][f.test]) for f in oof.folds] == [
+                part for part in parts if part != set(groups[fold.test])
+            ]
+    whole = clone(outer).set_params(refit=True).fit(X, y, groups=groups)
+    for oof in (whole.estimators_[0].oof_, whole.estimators_[0].estimators_[0].oof_):
+        assert [set(groups[f.test]) for f in oof.folds] == parts
+
+
+def _subsets(things):
+    things = list(things)
+    return [s for n in range(1, len(things) + 1) for s in combinations(things, n)]
+
+
+def test_outer_folds_are_of_the_stack_around(iris):
+    inner = sf.StackingClassifier([LR], cv="outer")
+    middle = sf.StackingClassifier([("inner", inner), TREE], cv=3)  # it draws folds of its own
+    outer = sf.StackingClassifier([("middle", middle)], cv=4).fit(*iris)
+    kept = outer.estimators_[0]
+    for mine, theirs in zip(kept.oof_.folds, kept.estimators_[0].oof_.folds, strict=True):
+        assert_array_equal(mine.test, theirs.test)
 
 
 def test_fitted_bases_that_have_seen_the_rows_are_told(iris):

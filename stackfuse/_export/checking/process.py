@@ -24,6 +24,7 @@ import numpy as np
 from stackfuse._core import (
     NotConvertible,
     errors,
+    files,
 )
 from stackfuse._export.checking import runtimes as _runtimes
 
@@ -76,6 +77,7 @@ class _Child:
     def __init__(self, loader: Loader):
         self.owner = os.getpid()
         self.n_loads = 0
+        self.owes_answer = False
         self.log: IO[bytes] = tempfile.TemporaryFile()
         # Isolated from the user's settings, it finds packages where this process finds them.
         settings = {
@@ -90,12 +92,17 @@ class _Child:
             stderr=self.log,
             # This process may hold all memory of the GPU.
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+            process_group=0,  # Ctrl-C in a terminal is for the caller, who may go on
         )
 
     @property
     def is_usable(self) -> bool:
-        """Whether it runs, and belongs to this process and not to one that this was forked from."""
-        return self.owner == os.getpid() and self.process.poll() is None and self.n_loads < LOADS
+        """Whether it runs, and belongs to this process and not to one that this was forked from.
+
+        One whose caller was interrupted still writes its answer, which the next would be given.
+        """
+        mine = self.owner == os.getpid() and not self.owes_answer
+        return mine and self.process.poll() is None and self.n_loads < LOADS
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a request.
@@ -112,13 +119,18 @@ class _Child:
             self.process.kill()
 
         timer = threading.Timer(TIMEOUT, give_up)
+        timer.daemon = True  # an interrupt may come before it is cancelled
         timer.start()
         try:
+            self.owes_answer = True
             answer = self._send(json.dumps(request).encode() + b"\n")
+            self.owes_answer = False
         finally:
             timer.cancel()
+            if self.owes_answer:  # interrupted: nobody wants to know any more
+                self.process.kill()
         self.n_loads += 1
-        if answer:
+        if answer and not timed_out.is_set():
             return json.loads(answer)
         last_line = self.kill()
         what = f"took longer than {TIMEOUT:g} seconds" if timed_out.is_set() else "died"
@@ -170,6 +182,12 @@ class Runtime:
                 self._child.kill()
             self._child = None
 
+    def abandon(self) -> None:
+        """End what another thread waits for; that thread is told that the process died."""
+        child = self._child
+        if child is not None and child.owes_answer:
+            child.process.kill()
+
     def outputs_of(
         self, loader: Loader, path: Path, rows: dict[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
@@ -188,19 +206,28 @@ class Runtime:
             If the runtime cannot load or compute the file.
         ParityError
             If the process died or took too long, so that nothing is known of the file.
+        OSError
+            If the temporary folder is full.
         """
-        with self._lock, tempfile.TemporaryDirectory() as folder:
-            given, computed = os.path.join(folder, "rows.npz"), os.path.join(folder, "outputs.npz")
-            np.savez(given, *map(_without_objects, rows.values()))
-            request = {"path": str(path.absolute()), "names": list(rows), "code": loader.code}
-            request["folders"] = _folders_of(loader.packages)
-            answer = self._running_child(loader).ask(
-                {**request, "rows": given, "outputs": computed}
-            )
-            if "error" in answer:
-                raise NotConvertible(_refusal_message(loader, " ".join(answer["error"].split())))
-            with np.load(computed, allow_pickle=False) as outputs:
-                return dict(zip(answer["names"], outputs.values()))
+        with self._lock, files.told_if_full(files.temporary_folder()):
+            with tempfile.TemporaryDirectory() as folder:
+                return self._computed(loader, path, rows, Path(folder))
+
+    def _computed(
+        self, loader: Loader, path: Path, rows: dict[str, np.ndarray], folder: Path
+    ) -> dict[str, np.ndarray]:
+        """Return the outputs of a file; rows and outputs are handed over in a folder."""
+        given, computed = str(folder / "rows.npz"), str(folder / "outputs.npz")
+        np.savez(given, *map(_without_objects, rows.values()))
+        request = {"path": str(path.absolute()), "names": list(rows), "code": loader.code}
+        request |= {"folders": _folders_of(loader.packages), "rows": given, "outputs": computed}
+        answer = self._running_child(loader).ask(request)
+        if "not_written" in answer:
+            raise OSError(answer["not_written"])
+        if "error" in answer:
+            raise NotConvertible(_refusal_message(loader, " ".join(answer["error"].split())))
+        with np.load(computed, allow_pickle=False) as outputs:
+            return dict(zip(answer["names"], outputs.values()))
 
     def _running_child(self, loader: Loader) -> _Child:
         if self._child is None or not self._child.is_usable:

@@ -60,9 +60,12 @@ def _answer(request: dict) -> dict:
         with np.load(request["rows"], allow_pickle=False) as arrays:
             rows = dict(zip(request["names"], map(_strings_as_objects, arrays.values())))
         outputs = outputs_of(_function_from(request["code"]), request["path"], rows)
-        np.savez(request["outputs"], *outputs.values())
     except Exception as error:  # any error of the runtime is the answer
         return {"error": f"{type(error).__name__}: {error}"}
+    try:
+        np.savez(request["outputs"], *outputs.values())
+    except OSError as error:  # the disk is full, which says nothing of the file
+        return {"not_written": str(error)}
     return {"names": list(outputs)}
 
 

@@ -3,8 +3,10 @@
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from stackfuse._export.written_manifest import MANIFEST
+from stackfuse._core import files
+from stackfuse._export.written_manifest import LARGEST, MANIFEST
 
 
 def attach_member(path: Path, manifest: str) -> None:
@@ -18,7 +20,17 @@ def attached_member(path: Path) -> str:
     if not zipfile.is_zipfile(path):
         raise KeyError(MANIFEST)
     with zipfile.ZipFile(path) as archive:
-        return archive.read(MANIFEST).decode()
+        files.check_archive(archive, path.stat().st_size)
+        with archive.open(MANIFEST) as member:
+            return text_within_limits(member)
+
+
+def text_within_limits(file: IO[bytes]) -> str:
+    """Return the text of a manifest; raise RefusedFile if it is larger than any that is written."""
+    text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise files.RefusedFile(f"its manifest has more than {LARGEST / 1e6:,.0f} MB")
+    return text.decode()
 
 
 def parts_without_manifest(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -26,6 +38,7 @@ def parts_without_manifest(path: Path) -> Iterator[tuple[str, bytes]]:
     end = None
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            files.check_archive(archive, path.stat().st_size)
             end = min((member.header_offset for member in archive.infolist()), default=0)
             for name in sorted(set(archive.namelist()) - {MANIFEST}):
                 yield name, archive.read(name)

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from stackfuse._core import NotConvertible, messages
+from stackfuse._core import NotConvertible, files, messages
 from stackfuse._export.checking.process import Loader, Runtime, runtime_for
 from stackfuse._export.formats.archives import (
     attach_member,
@@ -217,15 +218,24 @@ class Format(ABC):
         OSError
             If the file cannot be read.
         """
+        self._check_regular(path)
         try:
             manifest = json.loads(self.attached(path))
         except KeyError:
             raise ValueError("it holds no manifest: it was not written by sf.export") from None
-        except (ImportError, OSError):
+        except (ImportError, OSError, files.RefusedFile):
             raise
         except Exception as error:  # each format's reader has its own for files that are none
             raise ValueError(f"it is no {self.title} file, or damaged") from error
         return check_manifest(manifest)
+
+    def _check_regular(self, path: Path) -> None:
+        """Raise ValueError if there is a pipe or a device, which would be waited for."""
+        if self.is_folder and os.path.lexists(path) and not path.is_dir():
+            raise ValueError("it is no folder")
+        beside = [path, *(path.with_suffix(ending) for ending in self.companions)]
+        for part in self.files(path) if self.is_folder else beside:
+            files.check_regular(part)
 
     def changed_parts(self, path: Path, manifest: dict[str, Any]) -> list[str]:
         """Return the parts of an export that differ from its manifest; nothing is run.
@@ -237,12 +247,13 @@ class Format(ABC):
         OSError
             If a file cannot be read.
         """
+        self._check_regular(path)
         written = manifest["sha256"]
         try:
             found = self.digests(path)
         except FileNotFoundError as error:
             return [Path(error.filename).name]
-        except (ImportError, OSError):
+        except (ImportError, OSError, files.RefusedFile):
             raise
         except Exception as error:  # each format's reader has its own for files that are damaged
             raise ValueError(f"it is no {self.title} file, or damaged") from error

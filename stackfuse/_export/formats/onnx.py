@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, files
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.formats.onnx_shortening import shorten
@@ -94,15 +95,29 @@ class Onnx(Format):
 
     def attached(self, path: Path) -> str:
         """See :class:`Format`."""
-        import onnx
-
-        return {entry.key: entry.value for entry in onnx.load(path).metadata_props}[MANIFEST]
+        return {entry.key: entry.value for entry in _read(path).metadata_props}[MANIFEST]
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """See :class:`Format`."""
-        import onnx
+        yield "graph", _read(path).graph.SerializeToString(deterministic=True)
 
-        yield "graph", onnx.load(path).graph.SerializeToString(deterministic=True)
+
+def _read(path: Path) -> Any:
+    """Return the model in a file; raise RefusedFile if a part of it would be in another file."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    parts: list[Any] = [model]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, onnx.TensorProto):
+            if part.data_location == onnx.TensorProto.EXTERNAL:
+                raise files.RefusedFile(f"its tensor {part.name[:100]!r} is in another file")
+            continue
+        for field, value in part.ListFields():
+            if field.message_type is not None:
+                parts += [value] if hasattr(value, "ListFields") else list(value)
+    return model
 
 
 def _keep_node(ctx, node, name, args) -> None:

@@ -42,7 +42,13 @@ class OpenVINO(Format):
                 model = openvino.convert_model(folder)
             except Exception as error:  # of many kinds, none of which is documented
                 raise NotConvertible(refusal_message(self.title, error)) from error
-        openvino.save_model(model, path, compress_to_fp16=False)
+        try:
+            openvino.save_model(model, path, compress_to_fp16=False)
+        except RuntimeError:  # it says "iostream error", and not what was wrong: the system does
+            for part in (path, path.with_suffix(".bin")):
+                with open(part, "ab") as file:
+                    file.write(bytes(1 << 16))
+            raise
 
     @staticmethod
     def load(path: str) -> Callable[[dict[str, np.ndarray]], dict]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stackfuse._export.formats.archives import text_within_limits
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import log_messages_dropped
 from stackfuse._export.formats.table import register
@@ -61,7 +62,8 @@ class SavedModel(Format):
         file = path / EXTRA / MANIFEST
         if not file.is_file():
             raise KeyError(MANIFEST)
-        return file.read_text()
+        with open(file, "rb") as opened:
+            return text_within_limits(opened)
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """See :class:`Format`."""

@@ -1,13 +1,14 @@
 """Locks by which one process makes a fit while others wait; none of them waits for a dead one.
 
-Who holds a lock touches its file every few seconds. Who waits for it and sees no touch in a minute,
-because the other process is stopped or a foreign program has the file, goes on without the lock:
-then a fit is made twice, and the last one written stands.
+Who holds a lock touches its file every few seconds. Who waits for it says so after some seconds.
+Who sees no touch in a minute, because the other process is stopped or a foreign program has the
+file, goes on without the lock: then a fit is made twice, and the last one written stands.
 """
 
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,36 +18,39 @@ import filelock
 #: Seconds between two touches, and without one until a holder is taken for gone.
 _BEAT, _PATIENCE = 5.0, 60.0
 
-#: Seconds after which one who waits looks again.
-_LOOK = 1.0
+#: Seconds after which one who waits looks again, and says that it waits.
+_LOOK, _TELL = 1.0, 10.0
 
 
-def lock(path: Path, *, wait: bool) -> Callable[[], None] | None:
+def lock(path: Path, *, wait: bool, title: str = "a fit") -> Callable[[], None] | None:
     """Take a lock.
 
     Parameters
     ----------
     path : Path
-        The file to lock; its folder is made.
+        The file to lock.
     wait : bool
         Whether to wait for another process or thread that has it.
+    title : str
+        Says what is made under it, in warnings.
 
     Returns
     -------
     unlock : callable or None
         None if another has it, and is not waited for.
     """
-    held = filelock.FileLock(path, thread_local=False)
+    held = filelock.FileLock(path, thread_local=False, mode=0o600)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if wait:
-            _wait_for(held, path)
+            _wait_for(held, path, title)
         else:
             held.acquire(timeout=0)
     except filelock.Timeout:
+        _last_touch(path)
         return None if not wait else lambda: None
     except (OSError, NotImplementedError):  # a file system without locks: some work is doubled
         return lambda: None
+    _others.pop(path, None)
     _heart.add(path)
 
     def unlock() -> None:
@@ -56,7 +60,7 @@ def lock(path: Path, *, wait: bool) -> Callable[[], None] | None:
     return unlock
 
 
-def _wait_for(held: filelock.BaseFileLock, path: Path) -> None:
+def _wait_for(held: filelock.BaseFileLock, path: Path, title: str) -> None:
     """Take a lock as soon as it is free.
 
     Raises
@@ -64,18 +68,45 @@ def _wait_for(held: filelock.BaseFileLock, path: Path) -> None:
     Timeout
         If whoever has it shows no life.
     """
-    seen, since = _touched(path), time.monotonic()
+    start, told = time.monotonic(), False
     while True:
         try:
             held.acquire(timeout=min(_LOOK, _PATIENCE))
         except filelock.Timeout:
-            now = _touched(path)
-            if now != seen:
-                seen, since = now, time.monotonic()
-            elif time.monotonic() - since > _PATIENCE:
+            now = time.monotonic()
+            if now - _last_touch(path) > _PATIENCE:
+                warnings.warn(
+                    f"The fit of {title} is made here too: who makes it elsewhere has shown no "
+                    f"life for {_PATIENCE:g} seconds, and may be stopped. Its lock is {path}.",
+                    stacklevel=5,
+                )
                 raise
+            if not told and now - start > _TELL:
+                told = True
+                warnings.warn(
+                    f"The fit of {title} is being made by another process or thread, and is waited "
+                    f"for. Its lock is {path}.",
+                    stacklevel=5,
+                )
         else:
             return
+
+
+#: Of locks that others hold, when their files were touched, and when that was first seen here.
+_others: dict[Path, tuple[int | None, float]] = {}
+
+
+def _last_touch(path: Path) -> float:
+    """Return when a touch of a lock was last seen, on the clock of this process."""
+    touched = _touched(path)
+    if path not in _others or _others[path][0] != touched:
+        _others[path] = (touched, time.monotonic())
+    return _others[path][1]
+
+
+def _touch(path: Path) -> None:
+    with suppress(OSError):  # it was deleted
+        os.utime(path)
 
 
 def _touched(path: Path) -> int | None:
@@ -94,6 +125,7 @@ class _Heart:
         self._thread: threading.Thread | None = None
 
     def add(self, path: Path) -> None:
+        _touch(path)
         with self._change:
             self._paths.append(path)
             if self._thread is None or not self._thread.is_alive():
@@ -112,8 +144,7 @@ class _Heart:
                     self._thread = None
                     return
                 for path in self._paths:
-                    with suppress(OSError):  # it was deleted
-                        os.utime(path)
+                    _touch(path)
                 self._change.wait(_BEAT)
 
 

@@ -117,7 +117,7 @@ class RememberingEngine:
         seed = job.seed if unset_random_states(job.estimator) else None
         title = f"base estimator {self.name!r} {job.place}"
         parts = (seed, job.inner_folds, train, test, method)
-        return self.store.entry(title, seen, *parts, keep=job.keep_model)
+        return self.store.entry(title, seen, *parts, keep=job.keep_model, n_rows=len(test))
 
 
 def identity_of(engine: Any) -> list:

@@ -1,15 +1,17 @@
 """Fits kept on disk: each is made once, by whichever process comes first, and found again.
 
-The folder, as version 2 of the store writes it::
+The folder, as version 3 of the store writes it::
 
-    <memory>/stackfuse/
-        fits/<k1>/<key>/        one fit; key: 40 hexadecimal digits, k1: its first two
-            predictions.npz     predictions and classes; read without pickle
-            estimator.pkl       the fitted estimator, where it is kept
-            done.json           written last: {"format": 2, "title": what it is, "seconds": s,
-                                "files": {name: [bytes, SHA-256]}}
-        locks/<key>             locked and touched by the process that makes the fit
-        drafts/.draft-*         files that are not finished; deleted after a day
+    <memory>/stackfuse-fits/
+        fits/<k1>/<key>/                 one fit; key: 40 hexadecimal digits, k1: its first two
+            <digest>-predictions.npz     predictions and classes; read without pickle
+            <digest>-estimator.pkl       the fitted estimator, where it is kept
+            done.json                    written last: {"format": 3, "key": key, "title": what it
+                                         is, "seconds": s, "files": {name: [bytes, SHA-256]}}
+        locks/<key>                      locked and touched by the process that makes the fit
+        drafts/.draft-*                  files that are not finished; deleted after a day
+
+The name is none that Python could import: in ``memory="."`` it hides no package.
 
 *Key.* The digest of all that a fit depends on: data, rows, estimator with all code and settings it
 reaches, seed, engine, versions of Python and the packages, threads, global settings of Keras and
@@ -17,13 +19,17 @@ scikit-learn, and the version of the store. A fit of another version is never fo
 
 *Whole or not there.* Every file is written as a draft, synchronised and renamed to its place.
 An entry without ``done.json``, of another format, or of files whose size or SHA-256 differ from it
-is no entry: a process may be killed at any moment, and the next one makes the fit again. Two
-processes that write one entry write equal fits, and the last one stands.
+is no entry: a process may be killed at any moment, and the next one makes the fit again. So is an
+entry of another key, class or number of rows: somebody has copied files. Files are named by what
+they hold. Two processes that write one entry, or one that is killed on an entry that was there,
+leave the one marker or the other, each with its own files.
 
 *Locks.* Who makes a fit holds its lock, and those who want it too wait and find it then; see
 ``locks.py``. Locks only save work: nothing is wrong without them.
 
-*Trust.* ``estimator.pkl`` is a pickle: use a folder that only you can write to.
+*Trust.* ``estimator.pkl`` is a pickle, and loading one runs what it says. The folder is made for
+its owner alone, and a file is not read that belongs to another user, or that everybody may write
+to. Digests tell accidents, and no intent: whoever can write here as you can make you run anything.
 """
 
 import hashlib
@@ -31,6 +37,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +53,13 @@ from stackfuse._oof.memory.fingerprint import Fingerprint, circumstances, look_a
 from stackfuse._oof.memory.pickles import pickled, unpickled
 
 #: The version of the store, part of every key and marker: those of another are not found.
-_FORMAT = 2
+_FORMAT = 3
+
+#: The folder in a memory.
+_FOLDER = "stackfuse-fits"
+
+#: Bytes that a marker may have.
+_LARGEST_MARKER = 1 << 20
 
 #: Letters of an error that are shown.
 _LONGEST = 200
@@ -88,6 +101,8 @@ class Entry:
         The digest of all that the fit depends on.
     keep : bool
         Whether the fitted estimator is kept too.
+    n_rows : int
+        That it predicts.
     title : str
         Says what it is, in the marker and in warnings.
     """
@@ -96,6 +111,7 @@ class Entry:
     seen: Fingerprint
     key: str
     keep: bool
+    n_rows: int
     title: str
 
     @property
@@ -118,12 +134,15 @@ class Entry:
             If the folder cannot be read.
         """
         try:
-            marker = json.loads((self._folder / "done.json").read_bytes())
+            marker = json.loads(files.read_own(self._folder / "done.json", _LARGEST_MARKER))
             if marker.get("format") != _FORMAT:
                 return None
+            if marker["key"] != self.key:
+                raise ValueError("it is the copy of another entry")
             parts = marker["files"]
             data = self._read("predictions.npz", *parts["predictions.npz"])
             found = _unpacked(data, type(like).__name__)
+            _check_rows(found, self.n_rows)
             data = None
             if self.keep:
                 if "estimator.pkl" not in parts:
@@ -146,6 +165,8 @@ class Entry:
             if free is not None:
                 return free
             estimator = unpickled(data, like)
+            if _name_of(estimator) != _name_of(like):
+                raise TypeError(f"it is a {_name_of(estimator)}, and not a {_name_of(like)}")
             if holds_network(like):
                 loaded.keep(place, estimator, len(data))
             return estimator
@@ -178,26 +199,34 @@ class Entry:
         except OSError as error:
             raise CannotUseStore(
                 f"the fit of {self.title} could not be stored and will be made again: "
-                f"{brief(error)}"
+                f"{brief(error).removesuffix('.')}"
             ) from error
 
     def _write(self, parts: dict[str, bytes], seconds: float | None) -> None:
         drafts = self.root / "drafts"
         for folder in (drafts, self._folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        for name, data in parts.items():
-            files.write_whole(self._folder / name, data, drafts=drafts)
+            files.make_private(folder, self.root)
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
         marker = {
             "format": _FORMAT,
+            "key": self.key,
             "title": self.title,
-            "files": {n: [len(d), hashlib.sha256(d).hexdigest()] for n, d in parts.items()},
+            "files": {name: [len(data), digests[name]] for name, data in parts.items()},
             "seconds": seconds and round(seconds, 3),
         }
-        data = json.dumps(marker, indent=1).encode()
-        files.write_whole(self._folder / "done.json", data, drafts=drafts)
+        written = {self._place(name, digests[name]): data for name, data in parts.items()}
+        written[self._folder / "done.json"] = json.dumps(marker, indent=1).encode()
+        for place, data in written.items():
+            files.write_whole(place, data, drafts=drafts, private=True)
+        for place in list(self._folder.iterdir()):  # of an entry that was there
+            if place not in written and place.is_file():
+                place.unlink(missing_ok=True)
+
+    def _place(self, name: str, digest: str) -> Path:
+        return self._folder / f"{digest[:16]}-{name}"
 
     def _read(self, name: str, size: int, digest: str) -> bytes:
-        data = (self._folder / Path(name).name).read_bytes()
+        data = files.read_own(self._place(name, digest), size)
         if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
             raise ValueError(f"{name} does not agree with its marker")
         return data
@@ -215,7 +244,10 @@ class Entry:
         unlock : callable or None
             None if another has it, and is not waited for.
         """
-        return locks.lock(self.root / "locks" / self.key, wait=wait)
+        folder = self.root / "locks"
+        with suppress(OSError):  # then there is no lock either
+            files.make_private(folder, self.root)
+        return locks.lock(folder / self.key, wait=wait, title=self.title)
 
 
 class Store:
@@ -228,7 +260,7 @@ class Store:
     """
 
     def __init__(self, memory):
-        self.root = Path(os.path.abspath(_location(memory))) / "stackfuse"
+        self.root = Path(os.path.abspath(_location(memory))) / _FOLDER
         files.sweep_files(self.root / "drafts")
 
     def look_at(self, *parts: Any) -> Fingerprint:
@@ -241,7 +273,7 @@ class Store:
         """
         return look_at(_FORMAT, circumstances(), parts)
 
-    def entry(self, title: str, seen: Fingerprint, *parts: Any, keep: bool) -> Entry:
+    def entry(self, title: str, seen: Fingerprint, *parts: Any, keep: bool, n_rows: int) -> Entry:
         """Return the entry of a fit.
 
         Parameters
@@ -253,8 +285,10 @@ class Store:
             What it depends on besides.
         keep : bool
             Whether the fitted estimator is kept.
+        n_rows : int
+            That it predicts.
         """
-        return Entry(self.root, seen, look_at(seen.digest, parts).digest, keep, title)
+        return Entry(self.root, seen, look_at(seen.digest, parts).digest, keep, n_rows, title)
 
 
 def store_named(memory) -> Store | None:
@@ -262,17 +296,34 @@ def store_named(memory) -> Store | None:
 
     Raises
     ------
-    TypeError
-        If it is neither a path nor a ``joblib.Memory``.
+    TypeError, ValueError
+        If it is neither a path nor a ``joblib.Memory``, or is empty.
     """
     return None if memory is None or _location(memory) is None else Store(memory)
 
 
 def _location(memory) -> Any:
     location = memory.location if isinstance(memory, joblib.Memory) else memory
+    if isinstance(location, str) and not location.strip():
+        raise ValueError(
+            f"memory must be a directory or None, got {location!r}: use memory='fits', for example."
+        )
     if location is None or isinstance(location, str | os.PathLike):
         return location
     raise TypeError(f"memory must be a directory or a joblib.Memory, got {memory!r}.")
+
+
+def _name_of(estimator) -> str:
+    return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+
+
+def _check_rows(fit: FoldFit, n_rows: int) -> None:
+    """Raise ValueError unless a fit predicts that many rows."""
+    predictions = fit.predictions
+    tables = predictions if isinstance(predictions, list) else [predictions]
+    found = {0 if table is None else len(table) for table in tables}
+    if found != {n_rows}:
+        raise ValueError(f"it predicts {found.pop()} rows, and not {n_rows}")
 
 
 def _packed(fit: FoldFit) -> bytes:
