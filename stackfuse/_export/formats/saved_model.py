@@ -3,15 +3,17 @@
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import log_messages_dropped
 from stackfuse._export.formats.table import register
-from stackfuse._export.graph.graph import Graph
 from stackfuse._export.written_manifest import MANIFEST
+
+if TYPE_CHECKING:  # of TensorFlow, which files are read without
+    from stackfuse._export.graph.graph import Graph
 
 #: The directory that TensorFlow keeps for others' files in a SavedModel.
 EXTRA = "assets.extra"
@@ -33,7 +35,7 @@ class SavedModel(Format):
     runs_with = ("tensorflow",)
     may_write_files = True
 
-    def write(self, graph: Graph, path: Path) -> None:
+    def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
         with log_messages_dropped():
             graph.model.export(path, format="tf_saved_model", verbose=False)
