@@ -11,6 +11,7 @@ _TOO_WELL = 0.999
 def identifiers(frame: pd.DataFrame) -> list[str]:
     """Return the columns that number the rows: a value of its own in each, no measurement."""
     found = []
+    is_dates = pd.api.types.is_datetime64_any_dtype
     for name in frame.columns:
         column = frame[name]
         if column.nunique(dropna=False) < len(frame) or len(frame) < 20:
@@ -19,7 +20,7 @@ def identifiers(frame: pd.DataFrame) -> list[str]:
             steps = np.diff(np.sort(column.to_numpy()))
             if np.mean(steps == 1) > 0.9:
                 found.append(name)
-        elif not pd.api.types.is_numeric_dtype(column):
+        elif not pd.api.types.is_numeric_dtype(column) and not is_dates(column):
             words = column.astype(str).str.count(r"\s+") + 1
             if words.mean() < 2:
                 found.append(name)

@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from rich.table import Table
 from sklearn.callback import ProgressBar
 from sklearn.model_selection import GroupKFold, TimeSeriesSplit
 
-from stackfuse._cli import column_warnings
+from stackfuse._cli import column_warnings, dates
 from stackfuse._cli.table_files import read_table
 from stackfuse._core import messages
 from stackfuse._export import export, formats
@@ -137,7 +136,8 @@ def prepare(
     frame = frame.reset_index(drop=True)
     groups = None if wanted.groups is None else frame[wanted.groups].astype(str).to_numpy()
     y = frame[wanted.target]
-    X = frame.drop(columns=list(dict.fromkeys(named)))
+    X, told = dates.with_dates(frame.drop(columns=list(dict.fromkeys(named))))
+    said += told
     numbering = column_warnings.identifiers(X)
     if numbering:
         said.append(f"Left out, since they only number the rows: {', '.join(numbering)}.")
@@ -168,19 +168,10 @@ def _moments(column: pd.Series) -> pd.Series:
         raise ValueError(f"--time-column: {column.name!r} lacks values, so rows have no order.")
     if pd.api.types.is_numeric_dtype(column):
         return column
-    readings = []
-    for day_first in (False, True):
-        with warnings.catch_warnings(), suppress(ValueError):
-            warnings.simplefilter("ignore")  # that a reading does not fit, which is tried out
-            readings.append(pd.to_datetime(column, dayfirst=day_first))
-    if not readings:
-        raise ValueError(f"--time-column: {column.name!r} holds no dates, {column.iloc[0]!r}.")
-    if not readings[0].equals(readings[-1]):
-        raise ValueError(
-            f"--time-column: whether {column.iloc[0]!r} in {column.name!r} begins with the day or "
-            "the month cannot be told. Write dates as 2024-12-31."
-        )
-    return readings[0]
+    try:
+        return dates.dates_of(column)
+    except ValueError as error:
+        raise ValueError(f"--time-column: {error}") from None
 
 
 def _task(X: pd.DataFrame, y: np.ndarray, wanted: Wanted, classes: bool) -> str:

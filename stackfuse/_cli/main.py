@@ -110,7 +110,10 @@ def predict(
         typer.Option(help="A .csv file for the predictions; by default they are printed."),
     ] = None,
 ) -> None:
-    """Predict the rows of a table by an exported file alone."""
+    """Predict the rows of a table by an exported file alone.
+
+    Columns of dates are given to it as days since 1970.
+    """
     from stackfuse._cli import predict as _predict
 
     predictions = _predict.predict(model, table)

@@ -40,12 +40,13 @@ def table_bases(
 
     Numbers are imputed and scaled where that helps, with a column that tells which were missing.
     Categories with up to 32 levels become a column for each level, those with more their mean
-    target. All of it is fitted within the folds, and is exported with the stack.
+    target; dates become days since 1970 and their place in the year, the week and the day, see
+    :class:`DateParts`. All of it is fitted within the folds, and is exported with the stack.
 
     Parameters
     ----------
     X : data frame of pandas, or ndarray, of shape (n_samples, n_features)
-        Numbers, truth values and strings, some of them missing.
+        Numbers, truth values, strings and dates, some of them missing.
     y : array-like of shape (n_samples,)
         Classes for a ``StackingClassifier``, or numbers for a ``StackingRegressor``. Strings,
         truth values and up to 20 different whole numbers are classes.

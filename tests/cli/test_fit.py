@@ -204,6 +204,42 @@ def test_an_order_that_cannot_be_told_is_refused(flats, capsys, days, message, t
     assert (status, message in told) == (2, True)
 
 
+def test_dates_are_learnt_from(flats, capsys, tmp_path):
+    _, frame = flats
+    rng = np.random.default_rng(0)
+    when = pd.Timestamp("2022-01-01") + pd.to_timedelta(rng.integers(0, 700, 300), unit="D")
+    until = when + pd.to_timedelta(rng.integers(0, 90, 300) * 5, unit="h")
+    table = pd.DataFrame(
+        {
+            "when": when.strftime("%Y-%m-%d"),
+            "until": until.strftime("%d.%m.%Y %H:%M"),
+            "slashes": when.where(when.day < 13).strftime("%d/%m/%Y"),
+            "size": frame["Größe (m²)"],
+            "rent": (until - when).days + 20.0 * (when.day_of_week > 4) + rng.normal(0, 0.1, 300),
+        }
+    )
+    table.loc[::17, ["when", "until"]] = None
+    table.to_csv(tmp_path / "t.csv", index=False)
+    out = tmp_path / "out"
+    common = ["--bases", "linear,forest", "--folds", 3, "--out", out, "--format", "onnx"]
+    status, shown, _ = run(capsys, "fit", tmp_path / "t.csv", "--target", "rent", *common)
+    shown = " ".join(shown.split())
+    assert status == 0
+    assert "Dates, which the graph takes as days since 1970: when, until." in shown
+    assert "A column of dates is left as words: whether" in shown
+    assert "in 'slashes' begins with the day or the month cannot be told" in shown
+    table.drop(columns="rent").to_csv(tmp_path / "new.csv", index=False)
+    model = out / "stack.onnx"
+    assert run(capsys, "predict", model, tmp_path / "new.csv", "--out", tmp_path / "p.csv")[0] == 0
+    predicted = pd.read_csv(tmp_path / "p.csv")["prediction"]
+    known = table["when"].notna()
+    assert r2_score(table["rent"][known], predicted[known]) > 0.8
+    assert "when: days since 1970-01-01" in run(capsys, "inspect", model)[1]
+    table.assign(when="soon").to_csv(tmp_path / "new.csv", index=False)
+    status, _, told = run(capsys, "predict", model, tmp_path / "new.csv")
+    assert (status, "'when' holds no dates, 'soon'" in told) == (2, True)
+
+
 def test_whole_classes_beside_holes_keep_their_names(flats, capsys, tmp_path):
     _, frame = flats
     table = frame.assign(grade=np.arange(300) % 3 + 1.0).drop(columns=["Miete", "teuer"])

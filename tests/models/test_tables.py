@@ -120,12 +120,32 @@ def test_columns_that_no_base_uses_are_told(flats):
     assert base.fit(X, rent).score(X, rent) > 0.5
 
 
+def test_dates_are_learnt_from_and_exported(flats, tmp_path):
+    X, rent, _ = flats
+    moments = pd.date_range("2020-01-01 08:00", periods=N_ROWS, freq="3D")
+    X = X.assign(day=moments)
+    rent = rent + 500 * np.sin(2 * np.pi * X["day"].dt.day_of_year / 365)
+    X.loc[::9, "day"] = pd.NaT
+    kinds = ["linear", "forest", "boosting", "networks"]
+    bases = small(sf.models.table_bases(X, rent, kinds=kinds))
+    for name, base in bases[:3]:
+        if name != "forest":  # of five trees
+            without = clone(base).set_params(
+                columntransformer__transformers=base["columntransformer"].transformers[:-1]
+            )
+            gain = [cross_val_score(b, X, rent, cv=3).mean() for b in (base, without)]
+            assert gain[0] > gain[1] + 0.1, name
+    stack = sf.StackingRegressor(bases, cv=2, random_state=0).fit(X, rent)
+    assert stack.engine_["mlp"] == "side by side"
+    assert sf.export(stack, tmp_path / "stack.keras").n_rows == 64
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
         ({}, {"kinds": ["trees"]}, "kinds names 'trees', which is none of 'linear'"),
         ({}, {"time_budget": 0}, "time_budget must be a positive number of seconds, got 0"),
-        ({"day": pd.date_range("2024-01-01", periods=N_ROWS)}, {}, "'day' holds datetime64"),
+        ({"day": pd.timedelta_range("2 days", periods=N_ROWS)}, {}, "'day' holds timedelta64"),
     ],
 )
 def test_mistakes_are_told(flats, change, settings, message):
