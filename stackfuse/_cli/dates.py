@@ -28,7 +28,7 @@ def dates_of(column: pd.Series) -> pd.Series:
         return pd.to_datetime(column)
     present = column.dropna().astype(str)
     readings = []
-    if present.map(_ISO.fullmatch).notna().all():
+    if present.str.fullmatch(_ISO).all():
         with suppress(ValueError):
             readings.append(pd.to_datetime(column, format="ISO8601", utc=True).dt.tz_convert(None))
     else:
@@ -65,7 +65,7 @@ def with_dates(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         present = column.dropna()
         if pd.api.types.is_numeric_dtype(column) or not len(present) or name in found:
             continue
-        if isinstance(present.iloc[0], str) and present.astype(str).map(_DATE.fullmatch).all():
+        if isinstance(present.iloc[0], str) and present.astype(str).str.fullmatch(_DATE).all():
             try:
                 found[name] = dates_of(column)
             except ValueError as error:

@@ -15,11 +15,15 @@ from sklearn.callback import ProgressBar
 from sklearn.model_selection import GroupKFold, TimeSeriesSplit
 
 from stackfuse._cli import column_warnings, dates
-from stackfuse._cli.table_files import read_table
+from stackfuse._cli.metrics import check_metric
+from stackfuse._cli.table_files import Dialect, is_parquet, read_table
 from stackfuse._core import messages
 from stackfuse._export import export, formats
 from stackfuse._models import holds_classes, table_bases
 from stackfuse._stacking import StackingClassifier, StackingRegressor
+
+#: What scikit-learn says of rare classes, which is told in words of ours.
+_TOLD_BEFORE = "The least populated class"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Wanted:
     seconds : float or None
         What the fits may take.
     folds, seed : int
+    metric : str or None
+        The name of one of scikit-learn's scorers; None for the log-loss, or R2.
     """
 
     table: Path
@@ -54,6 +60,7 @@ class Wanted:
     seconds: float | None = None
     folds: int = 5
     seed: int = 0
+    metric: str | None = None
 
 
 def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
@@ -70,6 +77,9 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
     X, y, groups, said = prepare(read_table(wanted.table), wanted)
     classes = holds_classes(y)
     y = _labels(y) if classes else y.to_numpy(float)
+    check_metric(wanted.metric, y, classes)
+    if not is_parquet(wanted.table):
+        console.print(escape(f"Read with {Dialect.of(wanted.table)}."))
     console.print(escape(_task(X, y, wanted, classes)))
     for sentence in said + column_warnings.warnings_of(X, pd.Series(y), classes):
         console.print(f"[yellow]![/] {escape(sentence)}")
@@ -84,7 +94,7 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
     left_out = [f"{name} is left out: {why}" for name, why in stack.failures_.items()]
     for sentence in dict.fromkeys(_sentences(caught) + left_out):
         console.print(f"[yellow]![/] {escape(sentence)}")
-    report = stack.report()
+    report = stack.report(scoring=wanted.metric)
     console.print(_leaderboard(report))
     console.print(escape(report.verdict))
     path = wanted.out / f"stack{form.suffix}"
@@ -200,7 +210,8 @@ def _stack(wanted: Wanted, bases: list, classes: bool) -> Any:
 def _sentences(caught: list) -> list[str]:
     """Return what was warned of, each warning as one sentence, without those for programmers."""
     kept = [w for w in caught if not issubclass(w.category, DeprecationWarning | FutureWarning)]
-    return [" ".join(str(w.message).split()).partition(". ")[0].rstrip(".") + "." for w in kept]
+    said = [" ".join(str(w.message).split()).partition(". ")[0].rstrip(".") + "." for w in kept]
+    return [sentence for sentence in said if not sentence.startswith(_TOLD_BEFORE)]
 
 
 def _leaderboard(report) -> Table:

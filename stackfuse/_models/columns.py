@@ -85,7 +85,8 @@ class Columns:
 
     def warn_of_unused(self) -> None:
         """Warn of the columns that no base uses."""
-        for names, what in ((self.constant, "the same in all rows"), (self.texts, "text")):
+        text = "text, which no base reads in a way that every format of files carries"
+        for names, what in ((self.constant, "the same in all rows"), (self.texts, text)):
             if names:
                 warnings.warn(
                     f"No base uses {', '.join(map(repr, names))}: "
