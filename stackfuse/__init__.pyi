@@ -26,7 +26,7 @@ from ._networks import KerasClassifier, KerasRegressor
 from ._oof import OutOfFold, out_of_fold
 from ._oof.prediction_columns import ColumnsMixin
 from ._search import GridSearchCV, RandomizedSearchCV, cross_val_predict, cross_validate
-from ._stacking import Flatten, Pick, StackingClassifier, StackingRegressor
+from ._stacking import DateParts, Flatten, Pick, StackingClassifier, StackingRegressor
 
 __version__: str
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "ColumnsMixin",
     "ConvexClassifier",
     "ConvexRegressor",
+    "DateParts",
     "ErrorCorrelationDisplay",
     "ExportReport",
     "Flatten",

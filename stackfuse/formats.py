@@ -26,6 +26,19 @@ another process loads it by ``load``, without stackfuse, and compares its answer
 CONTRIBUTING.md shows a whole one.
 """
 
-from stackfuse._export.formats import Format, Graph, named, register
+from typing import TYPE_CHECKING, Any
+
+from stackfuse._export import formats
+from stackfuse._export.formats import Format, named, register
+
+if TYPE_CHECKING:
+    from stackfuse._export.formats import Graph
 
 __all__ = ["Format", "Graph", "named", "register"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``Graph``, and TensorFlow with it, when it is first used."""
+    if name in __all__:
+        return getattr(formats, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

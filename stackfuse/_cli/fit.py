@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,16 @@ from rich.table import Table
 from sklearn.callback import ProgressBar
 from sklearn.model_selection import GroupKFold, TimeSeriesSplit
 
-from stackfuse._cli import column_warnings
-from stackfuse._cli.table_files import read_table
+from stackfuse._cli import column_warnings, dates
+from stackfuse._cli.metrics import check_metric
+from stackfuse._cli.table_files import Dialect, is_parquet, read_table
 from stackfuse._core import messages
 from stackfuse._export import export, formats
 from stackfuse._models import holds_classes, table_bases
 from stackfuse._stacking import StackingClassifier, StackingRegressor
+
+#: What scikit-learn says of rare classes, which is told in words of ours.
+_TOLD_BEFORE = "The least populated class"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Wanted:
     seconds : float or None
         What the fits may take.
     folds, seed : int
+    metric : str or None
+        The name of one of scikit-learn's scorers; None for the log-loss, or R2.
     """
 
     table: Path
@@ -55,6 +60,7 @@ class Wanted:
     seconds: float | None = None
     folds: int = 5
     seed: int = 0
+    metric: str | None = None
 
 
 def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
@@ -71,6 +77,9 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
     X, y, groups, said = prepare(read_table(wanted.table), wanted)
     classes = holds_classes(y)
     y = _labels(y) if classes else y.to_numpy(float)
+    check_metric(wanted.metric, y, classes)
+    if not is_parquet(wanted.table):
+        console.print(escape(f"Read with {Dialect.of(wanted.table)}."))
     console.print(escape(_task(X, y, wanted, classes)))
     said += column_warnings.warnings_of(X, pd.Series(y), classes)
     for sentence in said:
@@ -86,7 +95,7 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
     left_out = [f"{name} is left out: {why}" for name, why in stack.failures_.items()]
     for sentence in dict.fromkeys(_sentences(caught) + left_out):
         console.print(f"[yellow]![/] {escape(sentence)}")
-    report = stack.report()
+    report = stack.report(scoring=wanted.metric)
     console.print(_leaderboard(report))
     console.print(escape(report.verdict))
     path = wanted.out / f"stack{form.suffix}"
@@ -140,7 +149,8 @@ def prepare(
     frame = frame.reset_index(drop=True)
     groups = None if wanted.groups is None else frame[wanted.groups].astype(str).to_numpy()
     y = frame[wanted.target]
-    X = frame.drop(columns=list(dict.fromkeys(named)))
+    X, told = dates.with_dates(frame.drop(columns=list(dict.fromkeys(named))))
+    said += told
     numbering = column_warnings.identifiers(X)
     if numbering:
         said.append(f"Left out, since they only number the rows: {', '.join(numbering)}.")
@@ -171,19 +181,10 @@ def _moments(column: pd.Series) -> pd.Series:
         raise ValueError(f"--time-column: {column.name!r} lacks values, so rows have no order.")
     if pd.api.types.is_numeric_dtype(column):
         return column
-    readings = []
-    for day_first in (False, True):
-        with warnings.catch_warnings(), suppress(ValueError):
-            warnings.simplefilter("ignore")  # that a reading does not fit, which is tried out
-            readings.append(pd.to_datetime(column, dayfirst=day_first))
-    if not readings:
-        raise ValueError(f"--time-column: {column.name!r} holds no dates, {column.iloc[0]!r}.")
-    if not readings[0].equals(readings[-1]):
-        raise ValueError(
-            f"--time-column: whether {column.iloc[0]!r} in {column.name!r} begins with the day or "
-            "the month cannot be told. Write dates as 2024-12-31."
-        )
-    return readings[0]
+    try:
+        return dates.dates_of(column)
+    except ValueError as error:
+        raise ValueError(f"--time-column: {error}") from None
 
 
 def _task(X: pd.DataFrame, y: np.ndarray, wanted: Wanted, classes: bool) -> str:
@@ -212,7 +213,8 @@ def _stack(wanted: Wanted, bases: list, classes: bool) -> Any:
 def _sentences(caught: list) -> list[str]:
     """Return what was warned of, each warning as one sentence, without those for programmers."""
     kept = [w for w in caught if not issubclass(w.category, DeprecationWarning | FutureWarning)]
-    return [" ".join(str(w.message).split()).partition(". ")[0].rstrip(".") + "." for w in kept]
+    said = [" ".join(str(w.message).split()).partition(". ")[0].rstrip(".") + "." for w in kept]
+    return [sentence for sentence in said if not sentence.startswith(_TOLD_BEFORE)]
 
 
 def _leaderboard(report) -> Table:

@@ -136,6 +136,7 @@ def _summary_table(form, path: Path, manifest: dict[str, Any]) -> Table:
         "outputs": _describe_tensors(manifest["outputs"]),
         "classes": _shortened(manifest["classes"]),
         "columns": _shortened(manifest["feature_names"]),
+        "dates": "\n".join(f"{k}: {v}" for k, v in (manifest.get("dates") or {}).items()),
         "holds rows of": _shortened(manifest.get("holds_rows_of")),  # new in version 4
         "bases": "\n".join(_describe_bases(manifest["estimator"])),
         "meta-learner": _describe_meta_learner(manifest["estimator"]),

@@ -51,12 +51,16 @@ def demo(
 
 @app.command()
 def fit(
-    table: Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .tsv or .parquet file.")],
+    table: Annotated[
+        Path, typer.Argument(help="A .csv, .tsv, .txt or .parquet file; .csv.gz too.")
+    ],
     target: Annotated[str, typer.Option(help="The column to predict.")],
     out: Annotated[
         Path, typer.Option(help="Folder for the graph, the report and the fits.")
     ] = Path("stackfuse-output"),
-    format: Annotated[str, typer.Option(help="keras, onnx, saved_model or litert.")] = "keras",
+    format: Annotated[
+        str, typer.Option(help="keras, onnx, saved_model, litert or openvino.")
+    ] = "keras",
     bases: Annotated[
         str | None,
         typer.Option(help="Kinds of bases: linear,neighbors,forest,boosting,networks,boosters."),
@@ -66,6 +70,10 @@ def fit(
     ] = None,
     drop: Annotated[
         list[str] | None, typer.Option(help="A column to leave out; repeat it.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="What is best, by a name of scikit-learn's: roc_auc, f1_macro, ..."),
     ] = None,
     groups: Annotated[
         str | None, typer.Option(help="A column whose rows of one value stay in one fold.")
@@ -92,6 +100,7 @@ def fit(
         seconds=None if time is None else _seconds(time),
         folds=folds,
         seed=seed,
+        metric=metric,
     )
     try:
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
@@ -112,7 +121,10 @@ def predict(
         typer.Option(help="A .csv file for the predictions; by default they are printed."),
     ] = None,
 ) -> None:
-    """Predict the rows of a table by an exported file alone."""
+    """Predict the rows of a table by an exported file alone.
+
+    Columns of dates are given to it as days since 1970.
+    """
     from stackfuse._cli import predict as _predict
 
     predictions = _predict.predict(model, table)

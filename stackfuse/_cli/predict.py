@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stackfuse._cli import dates
 from stackfuse._cli import inspect as _inspect
 from stackfuse._cli.table_files import read_table
 from stackfuse._core import messages, strings
@@ -48,6 +49,7 @@ def _rows(manifest: dict[str, Any], frame: pd.DataFrame, table: Path) -> dict[st
     """Return the columns of a table as the inputs of a file."""
     inputs = manifest["inputs"]
     names = manifest["feature_names"]
+    of_dates = manifest.get("dates", {})  # written since there is DateParts
     if len(inputs) == 1 and next(iter(inputs.values()))["column"] is None:
         name, entry = next(iter(inputs.items()))
         wanted = names or list(frame.columns)
@@ -56,7 +58,10 @@ def _rows(manifest: dict[str, Any], frame: pd.DataFrame, table: Path) -> dict[st
                 f"{table} has {len(wanted)} columns, but the model takes {entry['shape'][-1]}."
             )
         _check_columns(frame, wanted, table)
-        columns = [_numbers(frame[column], column, entry["dtype"], table) for column in wanted]
+        columns = [
+            _numbers(frame[column], entry["dtype"], table, str(column) in of_dates)
+            for column in wanted
+        ]
         return {name: np.column_stack(columns)}
     _check_columns(frame, [entry["column"] for entry in inputs.values()], table)
     rows = {}
@@ -66,7 +71,8 @@ def _rows(manifest: dict[str, Any], frame: pd.DataFrame, table: Path) -> dict[st
             words = column.astype(object).where(column.notna(), strings.MISSING)
             rows[name] = words.map(str).to_numpy(object)[:, None]
         else:
-            rows[name] = _numbers(column, entry["column"], entry["dtype"], table)[:, None]
+            is_date = str(entry["column"]) in of_dates
+            rows[name] = _numbers(column, entry["dtype"], table, is_date)[:, None]
     return rows
 
 
@@ -79,11 +85,16 @@ def _check_columns(frame: pd.DataFrame, wanted: list, table: Path) -> None:
         )
 
 
-def _numbers(column: pd.Series, name: Any, dtype: str, table: Path) -> np.ndarray:
+def _numbers(column: pd.Series, dtype: str, table: Path, is_date: bool) -> np.ndarray:
+    if is_date:
+        try:
+            return dates.days_of(column).astype(dtype)
+        except ValueError as error:
+            raise ValueError(f"{table}: {error}") from None
     try:
         return column.to_numpy(np.dtype(dtype), na_value=np.nan)
     except (TypeError, ValueError):
         words = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
         raise ValueError(
-            f"The column {name!r} of {table} must hold numbers, but holds {words.iloc[0]!r}."
+            f"The column {column.name!r} of {table} must hold numbers, but holds {words.iloc[0]!r}."
         ) from None

@@ -1,24 +1,92 @@
 """Read a table from a file that nobody prepared: CSV in any dialect, or Parquet."""
 
+import bz2
 import csv
 import gzip
+import lzma
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
 #: How much of a file is looked at to find its dialect, in characters.
 _LOOKED_AT = 2**16
 
+#: What opens a file, by its ending; any other is not compressed.
+_COMPRESSED: dict[str, Callable[..., IO[Any]]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+
+#: What is raised for a file that is no table.
+_NO_TABLE = (
+    UnicodeDecodeError,
+    EOFError,
+    lzma.LZMAError,
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+)
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
-def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
-    """Read a table: ``.csv``, ``.tsv`` or ``.txt``, compressed by gzip or not, or ``.parquet``.
+@dataclass(frozen=True)
+class Dialect:
+    """How a table is written in a file of text.
 
-    The separator, the sign before decimals and the encoding of text are found out.
+    Attributes
+    ----------
+    separator, decimal, encoding : str
+    """
+
+    separator: str
+    decimal: str
+    encoding: str
+
+    def __str__(self) -> str:
+        marks = {",": "a comma", ".": "a point"}
+        return (
+            f"columns between {_SEPARATORS[self.separator]}, decimals after {marks[self.decimal]}, "
+            f"encoding {self.encoding}"
+        )
+
+    @classmethod
+    def of(cls, path: Path) -> "Dialect":
+        """Find out the dialect of a file from its beginning.
+
+        Raises
+        ------
+        ValueError
+            If the file is empty.
+        """
+        opened = _COMPRESSED.get(path.suffix.lower(), open)
+        with opened(path, "rb") as file:
+            encoding = _encoding_of(file.read(_LOOKED_AT))
+        with opened(path, "rt", encoding=encoding, newline="") as file:
+            head = file.read(_LOOKED_AT)
+        if not head.strip():
+            raise ValueError(f"{path} is empty.")
+        separator = _separator_of(head)
+        comma = separator != "," and _has_decimal_commas(head, separator)
+        return cls(separator, "," if comma else ".", encoding)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is named as one of Parquet."""
+    return path.suffix.lower() in {".parquet", ".pq"}
+
+
+def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
+    """Read a table: ``.csv``, ``.tsv`` or ``.txt``, compressed or not, or ``.parquet``.
+
+    The separator, the sign before decimals and the encoding of text are found out. Compressed files
+    end in ``.gz``, ``.bz2`` or ``.xz``.
 
     Parameters
     ----------
@@ -38,8 +106,8 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}.")
     try:
-        frame = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, words)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        frame = _read_parquet(path) if is_parquet(path) else _read_csv(path, words)
+    except _NO_TABLE as error:
         raise ValueError(
             f"{path} cannot be read as a table: {' '.join(str(error).split())}"
         ) from None
@@ -68,21 +136,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path, words: Collection[str]) -> pd.DataFrame:
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rb") as file:
-        encoding = _encoding_of(file.read(_LOOKED_AT))
-    with opened(path, "rt", encoding=encoding, newline="") as file:
-        head = file.read(_LOOKED_AT)
-    if not head.strip():
-        raise ValueError(f"{path} is empty.")
-    separator = _separator_of(head)
-    decimal = "," if separator != "," and _has_decimal_commas(head, separator) else "."
-    compression = "gzip" if path.suffix.lower() == ".gz" else None
+    found = Dialect.of(path)
     dialect: dict[str, Any] = {
-        "sep": separator,
-        "decimal": decimal,
-        "encoding": encoding,
-        "compression": compression,
+        "sep": found.separator,
+        "decimal": found.decimal,
+        "encoding": found.encoding,
         "skipinitialspace": True,
     }
     columns = pd.read_csv(path, nrows=0, **dialect).columns

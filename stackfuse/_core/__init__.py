@@ -1,31 +1,7 @@
 """What all rooms share: errors, messages, targets, MultiInput, files, progress."""
 
-from stackfuse._core import (
-    errors,
-    files,
-    fitting,
-    messages,
-    multi_input,
-    progress,
-    sampling,
-    sklearn_private,
-    strings,
-    targets,
-)
-from stackfuse._core.errors import NotConvertible
-from stackfuse._core.multi_input import MultiInput
+import lazy_loader
 
-__all__ = [
-    "MultiInput",
-    "NotConvertible",
-    "errors",
-    "files",
-    "fitting",
-    "messages",
-    "multi_input",
-    "progress",
-    "sampling",
-    "sklearn_private",
-    "strings",
-    "targets",
-]
+# The names of __init__.pyi, each imported when it is first used: files are read without
+# scikit-learn.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

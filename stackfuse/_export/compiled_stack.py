@@ -28,9 +28,9 @@ from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.comparison import N_ROWS
 from stackfuse._export.checking.made_up_rows import made_up_rows
 from stackfuse._export.checking.parity import TIE, is_tie
+from stackfuse._export.converters import convert
 from stackfuse._export.graph.at_once import refuse_bases_at_once
 from stackfuse._export.graph.build import Build, building
-from stackfuse._export.graph.convert import convert
 from stackfuse._export.graph.frame import Frame
 from stackfuse._export.graph.graph import Graph
 from stackfuse._export.graph.masks import NO_CLASS, without_refused

@@ -17,6 +17,7 @@ from stackfuse._export.checking.parity import TOLERANCE
 from stackfuse._export.graph.graph import Graph
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._export.written_manifest import VERSION
+from stackfuse._stacking import dates
 
 #: Characters of an estimator's parameters that are kept.
 _MAX_CHARACTERS = 80
@@ -51,6 +52,7 @@ def manifest_of(
         "precision": precision,
         "classes": _classes(stack),
         "feature_names": _feature_names(stack),
+        "dates": {str(name): dates.UNIT for name in graph.signature.dates},
         "holds_rows_of": holders_of_rows(stack),
         "versions": {"python": platform.python_version(), **_versions(packages)},
         "tolerance": TOLERANCE,

@@ -9,7 +9,8 @@ A manifest is JSON. ``manifest.py`` makes it, and every format reads it. Its ver
 
 Older versions are read as they are: what they lack is left out. Newer ones are refused. An entry
 that readers may do without does not make a new version: ``ties`` tells how many rows it touched
-that equally far neighbours share.
+that equally far neighbours share; ``dates`` names the columns of X that are days since 1970 in the
+graph.
 """
 
 import re

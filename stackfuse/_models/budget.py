@@ -12,11 +12,15 @@ from stackfuse._core import sklearn_private
 #: The most rows that a base is tried on, and how many fits of it a stack of five folds makes.
 _TRIED_ROWS, _N_FITS = 2000, 6
 
+#: The epochs after which a network has usually stopped.
+_USUAL_EPOCHS = 40
+
 
 def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
     """Return the bases whose fits take no longer than some seconds in all.
 
-    The dearest are left out first; the cheapest always stays.
+    The dearest are left out first, with a warning that names them; the cheapest always stays. What
+    has not been measured when the time is over is left out too.
 
     Parameters
     ----------
@@ -29,19 +33,40 @@ def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
     """
     if not seconds > 0:
         raise ValueError(f"time_budget must be a positive number of seconds, got {seconds!r}.")
-    costs = {name: _N_FITS * _seconds_of(base, X, y, classifier) for name, base in bases}
+    costs: dict[str, float] = {}
+    started = time.perf_counter()
+    for name, base in bases:
+        over = time.perf_counter() - started > seconds and len(costs) > 0
+        cost = np.inf if over else _seconds_of(base, X, y, classifier, seconds / _N_FITS)
+        costs[name] = _N_FITS * cost
     kept = sorted(costs, key=costs.__getitem__)
     while len(kept) > 1 and sum(costs[name] for name in kept) > seconds:
         kept.pop()
+    left_out = [name for name, _ in bases if name not in kept]
+    if left_out:
+        warnings.warn(
+            f"Left out, since {seconds:g} s do not suffice for their fits: {', '.join(left_out)}.",
+            stacklevel=3,
+        )
     return [(name, base) for name, base in bases if name in kept]
 
 
-def _seconds_of(base, X, y, classifier: bool) -> float:
-    """Return what a fit on all rows will take, as if it grew in proportion to the rows."""
+def _seconds_of(base, X, y, classifier: bool, most: float) -> float:
+    """Return what a fit on all rows will take, as if it grew in proportion to the rows.
+
+    More than `most` need not be measured well.
+    """
     n_rows = sklearn_private.num_samples(X)
     small, large = min(n_rows, _TRIED_ROWS // 4), min(n_rows, _TRIED_ROWS)
+    epochs = [name for name in base.get_params() if name.endswith("__epochs")]
+    if epochs:  # a network: what takes time is an epoch, and before the first the program
+        one, three = (
+            _measured(clone(base).set_params(**dict.fromkeys(epochs, k)), X, y, large, classifier)
+            for k in (1, 3)
+        )
+        return one + max(0.0, three - one) / 2 * (_USUAL_EPOCHS - 1) * n_rows / large
     first = _measured(base, X, y, small, classifier)
-    if large == small:
+    if large == small or first > most:
         return first
     second = _measured(base, X, y, large, classifier)
     per_row = max(0.0, second - first) / (large - small)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from stackfuse._stacking import dates
+
 #: The most levels of a column that become a column each.
 FEW_LEVELS = 32
 
@@ -22,15 +24,18 @@ class Columns:
     ----------
     numbers, few, many : list
         Names of the columns of numbers, and of categories with few and with many levels.
+    dates : list
+        Names of the columns of dates.
     constant, texts : list
         Names of columns that no base can use.
     with_missing : list
-        Names of the columns of numbers in which some are missing.
+        Names of the columns of numbers or dates in which some are missing.
     """
 
     numbers: list[Hashable] = field(default_factory=list)
     few: list[Hashable] = field(default_factory=list)
     many: list[Hashable] = field(default_factory=list)
+    dates: list[Hashable] = field(default_factory=list)
     constant: list[Hashable] = field(default_factory=list)
     texts: list[Hashable] = field(default_factory=list)
     with_missing: list[Hashable] = field(default_factory=list)
@@ -42,8 +47,8 @@ class Columns:
         Raises
         ------
         ValueError
-            If a column holds something else than numbers, truth values and strings, or all columns
-            are constant.
+            If a column holds something else than numbers, truth values, dates and strings, or all
+            columns are constant.
         """
         frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
         columns = cls()
@@ -52,16 +57,16 @@ class Columns:
             name = name if isinstance(X, pd.DataFrame) else place
             if column.nunique(dropna=False) < 2:
                 columns.constant.append(name)
-            elif pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-                columns.numbers.append(name)
+            elif dates.is_dates(column) or pd.api.types.is_numeric_dtype(column):
+                (columns.dates if dates.is_dates(column) else columns.numbers).append(name)
                 if column.isna().any():
                     columns.with_missing.append(name)
             else:
                 columns._list_of(column, name).append(name)
-        if not (columns.numbers or columns.few or columns.many):
+        if not (columns.numbers or columns.few or columns.many or columns.dates):
             raise ValueError(
                 "X has no column that a base can use: all are constant, or text. Pass columns of "
-                "numbers or categories."
+                "numbers, dates or categories."
             )
         return columns
 
@@ -70,8 +75,8 @@ class Columns:
         if not all(isinstance(value, str) for value in present):
             raise ValueError(
                 f"The column {name!r} holds {column.dtype} values, with "
-                f"{present.iloc[0]!r} among them. table_bases takes numbers, truth values and "
-                "strings: make numbers of dates, (X[column] - pd.Timestamp(0)).dt.days."
+                f"{present.iloc[0]!r} among them. table_bases takes numbers, truth values, strings "
+                "and dates: make dates of objects by pd.to_datetime(X[column])."
             )
         if present.nunique() <= FEW_LEVELS:
             return self.few
@@ -80,7 +85,8 @@ class Columns:
 
     def warn_of_unused(self) -> None:
         """Warn of the columns that no base uses."""
-        for names, what in ((self.constant, "the same in all rows"), (self.texts, "text")):
+        text = "text, which no base reads in a way that every format of files carries"
+        for names, what in ((self.constant, "the same in all rows"), (self.texts, text)):
             if names:
                 warnings.warn(
                     f"No base uses {', '.join(map(repr, names))}: "

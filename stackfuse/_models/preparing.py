@@ -12,6 +12,7 @@ from sklearn.preprocessing import (
 )
 
 from stackfuse._models.columns import Columns
+from stackfuse._stacking import DateParts
 
 
 def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
@@ -19,13 +20,13 @@ def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
     )
-    return _transformer(columns, "passthrough", codes, TargetEncoder())
+    return _transformer(columns, "passthrough", codes, TargetEncoder(), DateParts())
 
 
 def for_sums(columns: Columns, n_rows: int) -> ColumnTransformer:
     """Return what makes numbers of a table for models that add its columns up, each scaled."""
     scaled = make_pipeline(_filled(columns), StandardScaler())
-    return _transformer(columns, scaled, _indicators(), _scaled_means())
+    return _transformer(columns, scaled, _indicators(), _scaled_means(), _scaled_dates(columns))
 
 
 def for_networks(columns: Columns, n_rows: int) -> ColumnTransformer:
@@ -38,8 +39,9 @@ def for_networks(columns: Columns, n_rows: int) -> ColumnTransformer:
     normal = QuantileTransformer(
         output_distribution="normal", n_quantiles=max(10, min(1000, n_rows // 30))
     )
+    normal_numbers = make_pipeline(_filled(columns), normal)
     return _transformer(
-        columns, make_pipeline(_filled(columns), normal), _indicators(), _scaled_means()
+        columns, normal_numbers, _indicators(), _scaled_means(), _scaled_dates(columns)
     )
 
 
@@ -56,7 +58,11 @@ def _scaled_means():
     return make_pipeline(TargetEncoder(), StandardScaler())
 
 
-def _transformer(columns: Columns, numbers, few, many) -> ColumnTransformer:
+def _scaled_dates(columns: Columns):
+    return make_pipeline(DateParts(cyclic=True), _filled(columns), StandardScaler())
+
+
+def _transformer(columns: Columns, numbers, few, many, dates) -> ColumnTransformer:
     parts = [("numbers", numbers, columns.numbers), ("few", few, columns.few)]
-    parts.append(("many", many, columns.many))
+    parts += [("many", many, columns.many), ("dates", dates, columns.dates)]
     return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0)

@@ -1,6 +1,7 @@
 """A list of bases for a table that is good without tuning."""
 
 import importlib.util
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,36 +27,42 @@ from stackfuse._models.mlp import mlp
 from stackfuse._models.periodic import mlp_plr
 from stackfuse._models.tabm import tabm
 
-#: The kinds of bases that are made by default.
+#: The kinds of bases that are made by default, and of tables of very many rows.
 DEFAULT_KINDS = ("linear", "forest", "boosting", "networks", "boosters")
+_KINDS_OF_MANY_ROWS, _MANY_ROWS = ("linear", "boosting"), 100_000
 
 #: The most rows of which nearest neighbours are sought.
 _MAX_NEIGHBOURS = 5000
 
 
 def table_bases(
-    X, y, *, kinds: Sequence[str] = DEFAULT_KINDS, time_budget: float | None = None
+    X, y, *, kinds: Sequence[str] | None = None, time_budget: float | None = None
 ) -> list[tuple[str, BaseEstimator]]:
     """Return base estimators for a table, each behind the preprocessing that it needs.
 
     Numbers are imputed and scaled where that helps, with a column that tells which were missing.
     Categories with up to 32 levels become a column for each level, those with more their mean
-    target. All of it is fitted within the folds, and is exported with the stack.
+    target; dates become days since 1970 and their place in the year, the week and the day, see
+    :class:`DateParts`. All of it is fitted within the folds, and is exported with the stack.
 
     Parameters
     ----------
     X : data frame of pandas, or ndarray, of shape (n_samples, n_features)
-        Numbers, truth values and strings, some of them missing.
+        Numbers, truth values, strings and dates, some of them missing.
     y : array-like of shape (n_samples,)
         Classes for a ``StackingClassifier``, or numbers for a ``StackingRegressor``. Strings,
         truth values and up to 20 different whole numbers are classes.
-    kinds : sequence of str, default=("linear", "forest", "boosting", "networks", "boosters")
-        What is wanted: "boosting" is scikit-learn's, "boosters" are those of XGBoost, LightGBM and
-        CatBoost that are installed. "neighbors" holds its training rows, which an exported file
-        would too; it is left out of tables of more than 5,000 rows.
+    kinds : sequence of str, default=None
+        What is wanted, by default "linear", "forest", "boosting", "networks" and "boosters". Of
+        more than 100,000 rows, where nothing else is said and there is no `time_budget`, these are
+        "linear" and "boosting" alone: the others take hours, and forests gigabytes. "boosting" is
+        scikit-learn's, "boosters" are those of XGBoost, LightGBM and CatBoost that are installed.
+        "neighbors" holds its training rows, which an exported file would too; it is left out of
+        tables of more than 5,000 rows.
     time_budget : float, default=None
         Seconds that six fits of each base, one after another, may take in all. The bases that take
-        longest are left out. What they take is measured on up to 2,000 rows.
+        longest are left out, with a warning that names them. What they take is measured on up to
+        2,000 rows, for no longer than the budget.
 
     Returns
     -------
@@ -74,12 +81,21 @@ def table_bases(
     >>> [name for name, _ in sf.models.table_bases(X, y, kinds=["linear", "forest"])]
     ['linear', 'forest']
     """
+    n_rows = sklearn_private.num_samples(X)
+    if kinds is None:
+        many = n_rows > _MANY_ROWS and time_budget is None
+        kinds = _KINDS_OF_MANY_ROWS if many else DEFAULT_KINDS
+        if many:
+            warnings.warn(
+                f"Of {n_rows:,} rows only bases of the kinds {messages.listed(list(kinds))} are "
+                "made: name more, or say what time they may take.",
+                stacklevel=2,
+            )
     unknown = [kind for kind in kinds if kind not in _KINDS]
     if unknown:
         raise ValueError(
             f"kinds names {unknown[0]!r}, which is none of {messages.listed(list(_KINDS))}."
         )
-    n_rows = sklearn_private.num_samples(X)
     if n_rows != len(y):
         raise ValueError(f"X has {n_rows} rows, but y has {len(y)}.")
     columns = Columns.of(X)

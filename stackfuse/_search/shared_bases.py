@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from stackfuse._core import sklearn_private
 from stackfuse._search.fit_times import FitTimes
-from stackfuse._stacking import SharedColumns, Stack
+from stackfuse._stacking import Stack
 
 
 def can_share(estimator, n_jobs: int | None) -> bool:
@@ -82,7 +82,7 @@ class SharedBases:
             if fitted is None:
                 self._fitted[key] = twin
                 if (stack := stack_in(twin)) is not None:
-                    stack._shared_columns = SharedColumns()
+                    stack._share_columns()
         else:
             self._fitted.pop(key, None)
         return twin

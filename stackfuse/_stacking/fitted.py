@@ -69,6 +69,10 @@ class FittedStack(TransformerMixin):
         shared = self._shared_columns
         return self._columns(X) if shared is None else shared.of(X, self._columns)
 
+    def _share_columns(self) -> None:
+        """Let stacks on the same bases, which nobody changes, predict the same rows once."""
+        self._shared_columns = SharedColumns()
+
     def _columns(self, X):
         """Ask the bases for their predictions of X; see :meth:`transform`."""
         blocks = []

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -22,7 +24,7 @@ def exported(iris, tmp_path_factory):
     stack = sf.StackingClassifier(bases, LogisticRegression(C=0.5), cv=2, random_state=0)
     search = GridSearchCV(stack, {"trees__max_depth": [3]}, cv=2).fit(X, y)
     folder = tmp_path_factory.mktemp("exported")
-    for ending in (".keras", ".onnx"):
+    for ending in (".keras", ".onnx", ".tflite", ".xml"):
         sf.export(search, folder / f"stack{ending}", verify=X)
     return folder
 
@@ -40,6 +42,23 @@ def test_inspect(exported, ending, tmp_path, capsys, monkeypatch):
     assert f"stackfuse {sf.__version__}" in shown
     assert "8 golden rows agree" in shown
     assert "KerasClassifier(units=4" in picture.read_text().replace("&#160;", " ")
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".tflite", ".xml"])
+def test_light_files_are_read_and_run_without_tensorflow(exported, ending, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a,b,c,d\n5.1,3.5,1.4,0.2\n")
+    code = (
+        "import sys; from stackfuse._cli.main import main; file, table = sys.argv[1:]\n"
+        "status = main(['inspect', file]) + main(['predict', file, table])\n"
+        "sys.exit(status or {'keras', 'tensorflow'}.intersection(sys.modules) or 0)"
+    )
+    command = [sys.executable, "-c", code, str(exported / f"stack{ending}"), str(table)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, "golden rows agree" in done.stdout) == (0, True), done.stderr
+    label, *probabilities = map(float, done.stdout.splitlines()[-1].split(","))
+    assert np.argmax(probabilities) == label
+    np.testing.assert_allclose(sum(probabilities), 1, atol=1e-6)
 
 
 def test_inspect_tells_of_a_file_that_was_changed(exported, tmp_path, capsys, monkeypatch):

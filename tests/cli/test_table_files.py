@@ -1,14 +1,16 @@
 """Tables that nobody prepared: separators, decimal signs, encodings, marks, missing values."""
 
+import bz2
 import gzip
 import importlib.util
+import lzma
 
 import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from stackfuse._cli.table_files import read_table
+from stackfuse._cli.table_files import Dialect, read_table
 
 
 @pytest.fixture
@@ -38,9 +40,16 @@ def test_dialects(frame, separator, decimal, encoding, tmp_path):
     assert_frame_equal(read_table(path), frame, check_dtype=False)
 
 
-def test_compressed(frame, tmp_path):
-    path = tmp_path / "table.csv.gz"
-    path.write_bytes(gzip.compress(frame.to_csv(index=False).encode()))
+def test_a_dialect_is_told(tmp_path):
+    (tmp_path / "t.csv").write_bytes("größe;preis\n1,5;3,25\n2,5;4,75\n".encode("cp1252"))
+    told = "columns between semicolons, decimals after a comma, encoding cp1252"
+    assert str(Dialect.of(tmp_path / "t.csv")) == told
+
+
+@pytest.mark.parametrize("module", [gzip, bz2, lzma], ids=["gz", "bz2", "xz"])
+def test_compressed(frame, module, tmp_path, request):
+    path = tmp_path / f"table.csv.{request.node.callspec.id}"
+    path.write_bytes(module.compress(frame.to_csv(index=False).encode()))
     assert_frame_equal(read_table(path), frame, check_dtype=False)
 
 

@@ -226,8 +226,19 @@ def test_made_up_rows_that_an_estimator_refuses_are_left_out_one_by_one():
         rows_like(model, TABLE + 100.0, 64)
 
 
-def test_a_column_of_dates_is_refused_by_its_name(tmp_path):
-    frame = FRAME.assign(born=pd.Timestamp("1912-06-23"))
+def test_dates_are_made_up(tmp_path):
+    days = np.random.default_rng(0).integers(-21_000, 20_000, len(FRAME)) + 0.3125
+    frame = FRAME.assign(born=pd.Timestamp(0) + pd.to_timedelta(days, unit="D"))
+    stack = stack_of(frame, make_pipeline(columns(), LogisticRegression()))
+    made_up = stack._sketch.rows(1000, np.random.default_rng(0))["born"]
+    assert made_up.dtype.kind == "M"
+    assert made_up.between("1911", "2026").all()
+    assert not made_up.isin(frame["born"]).any()
+    assert sf.export(stack, tmp_path / "file.keras").n_rows == 64
+
+
+def test_a_column_of_durations_is_refused_by_its_name(tmp_path):
+    frame = FRAME.assign(born=pd.Timedelta(1912, "D"))
     stack = stack_of(frame, make_pipeline(columns(), LogisticRegression()))
     assert b"1912" not in pickle.dumps(stack)
     with pytest.raises(sf.NotConvertible, match=r"The column 'born' holds .* which no graph takes"):

@@ -1,16 +1,21 @@
 """Bases for a table: each column gets what it needs, inside the folds; all of it exports."""
 
+import time
 import warnings
+from typing import ClassVar
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
 
 import stackfuse as sf
+from stackfuse._models.budget import within
 
 N_ROWS = 240
 
@@ -98,12 +103,45 @@ def test_neighbours_are_for_small_tables():
     assert name == "neighbors"
 
 
+def test_bases_of_very_many_rows_are_few():
+    X = np.random.default_rng(0).normal(size=(100_001, 2))
+    with pytest.warns(UserWarning, match=r"Of 100,001 rows only bases of the kinds 'linear' or"):
+        bases = sf.models.table_bases(X, X[:, 0])
+    assert [name for name, _ in bases] == ["linear", "boosting"]
+    assert [name for name, _ in sf.models.table_bases(X, X[:, 0], kinds=["forest"])] == ["forest"]
+
+
 def test_the_dearest_are_left_out(iris):
     X, y = iris
     kinds = ["linear", "forest", "boosting"]
-    bases = sf.models.table_bases(X, y, kinds=kinds, time_budget=1e-3)
+    with pytest.warns(UserWarning, match=r"Left out, since 0.001 s do not suffice .*: forest, boo"):
+        bases = sf.models.table_bases(X, y, kinds=kinds, time_budget=1e-3)
     assert [name for name, _ in bases] == ["linear"]
     assert len(sf.models.table_bases(X, y, kinds=kinds, time_budget=1e6)) == 3
+
+
+class Slow(BaseEstimator):
+    """Tells how many epochs its clones are fitted for, and on how many rows."""
+
+    seen: ClassVar[list] = []
+
+    def __init__(self, epochs=100):
+        self.epochs = epochs
+
+    def fit(self, X, y):
+        self.seen.append((self.epochs, len(X)))
+        time.sleep(0.01 * self.epochs)
+        return self
+
+
+def test_networks_are_measured_by_few_epochs():
+    X = np.zeros((9000, 1))
+    bases = [("cheap", make_pipeline(Ridge())), ("network", make_pipeline(Slow()))]
+    assert within(60, bases, X, X[:, 0], False) == bases
+    assert Slow.seen == [(1, 2000), (3, 2000)]
+    with pytest.warns(UserWarning, match="Left out, since 5 s do not suffice .*: network"):
+        kept = within(5, bases, X, X[:, 0], False)  # 40 epochs of 9000 rows take 1.8 s, six times
+    assert kept == bases[:1]
 
 
 def test_columns_that_no_base_uses_are_told(flats):
@@ -114,10 +152,31 @@ def test_columns_that_no_base_uses_are_told(flats):
     messages = [str(warning.message) for warning in told]
     assert messages == [
         "No base uses 'same': this column is the same in all rows.",
-        "No base uses 'note': this column is text.",
+        "No base uses 'note': this column is text, which no base reads in a way that every "
+        "format of files carries.",
     ]
     assert {warning.filename for warning in told} == {__file__}
     assert base.fit(X, rent).score(X, rent) > 0.5
+
+
+def test_dates_are_learnt_from_and_exported(flats, tmp_path):
+    X, rent, _ = flats
+    moments = pd.date_range("2020-01-01 08:00", periods=N_ROWS, freq="3D")
+    X = X.assign(day=moments)
+    rent = rent + 500 * np.sin(2 * np.pi * X["day"].dt.day_of_year / 365)
+    X.loc[::9, "day"] = pd.NaT
+    kinds = ["linear", "forest", "boosting", "networks"]
+    bases = small(sf.models.table_bases(X, rent, kinds=kinds))
+    for name, base in bases[:3]:
+        if name != "forest":  # of five trees
+            without = clone(base).set_params(
+                columntransformer__transformers=base["columntransformer"].transformers[:-1]
+            )
+            gain = [cross_val_score(b, X, rent, cv=3).mean() for b in (base, without)]
+            assert gain[0] > gain[1] + 0.1, name
+    stack = sf.StackingRegressor(bases, cv=2, random_state=0).fit(X, rent)
+    assert stack.engine_["mlp"] == "side by side"
+    assert sf.export(stack, tmp_path / "stack.keras").n_rows == 64
 
 
 @pytest.mark.parametrize(
@@ -125,7 +184,7 @@ def test_columns_that_no_base_uses_are_told(flats):
     [
         ({}, {"kinds": ["trees"]}, "kinds names 'trees', which is none of 'linear'"),
         ({}, {"time_budget": 0}, "time_budget must be a positive number of seconds, got 0"),
-        ({"day": pd.date_range("2024-01-01", periods=N_ROWS)}, {}, "'day' holds datetime64"),
+        ({"day": pd.timedelta_range("2 days", periods=N_ROWS)}, {}, "'day' holds timedelta64"),
     ],
 )
 def test_mistakes_are_told(flats, change, settings, message):

@@ -104,7 +104,7 @@ def test_check_combiners(estimator, check):
     check(estimator)
 
 
-@parametrize_with_checks([sf.Flatten()])
+@parametrize_with_checks([sf.DateParts(), sf.DateParts(cyclic=True), sf.Flatten()])
 def test_check_input_steps(estimator, check):
     """``Pick`` takes a ``MultiInput``, which these checks know nothing of."""
     check(estimator)

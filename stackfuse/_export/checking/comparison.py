@@ -14,6 +14,7 @@ from stackfuse._export.checking.parity import TOLERANCE, check_parity
 from stackfuse._export.checking.probes import Probe, probes
 from stackfuse._export.graph.graph import sketch_within
 from stackfuse._export.graph.signature import as_given, as_pandas
+from stackfuse._stacking import dates
 
 #: Made-up rows that a file is compared on by default, and those of them that it carries.
 N_ROWS, N_GOLDEN = 64, 8
@@ -205,6 +206,9 @@ def _round_to_float32(X: Any) -> Any:
             if column.dtype.kind == "f":
                 narrow = column.to_numpy(np.float32, na_value=np.nan)
                 rounded.isetitem(k, pd.Series(narrow, column.index).astype(column.dtype))
+            elif dates.is_dates(column):
+                narrow = dates.days_of(column).astype(np.float32).astype(np.float64)
+                rounded.isetitem(k, dates.dates_of(narrow, column.dtype).set_axis(column.index))
         return as_given(rounded, X)
     array = X if scipy.sparse.issparse(X) else np.asarray(X)
     return array.astype(np.float32).astype(array.dtype) if array.dtype.kind == "f" else X

@@ -13,6 +13,7 @@ from stackfuse._export.graph.signature import (
     as_given,
     as_pandas,
 )
+from stackfuse._stacking import dates
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,17 @@ def _table_of_several(rows: MultiInput) -> NumericTable | None:
 
 def _table_of_frame(frame: pd.DataFrame, rows) -> NumericTable | None:
     """Return the numeric columns of a frame; rebuilt rows repeat its other columns in turn."""
-    numeric = [k for k in range(frame.shape[1]) if frame.dtypes.iloc[k].kind in "iuf"]
+    numeric = [k for k in range(frame.shape[1]) if frame.dtypes.iloc[k].kind in "iufM"]
     if not numeric:
         return None
 
     def rebuild(numbers: np.ndarray):
         copied = frame.iloc[np.arange(len(numbers)) % len(frame)].reset_index(drop=True)
         for column, place in zip(numbers.T, numeric):
-            copied.isetitem(place, column)
+            dtype = frame.dtypes.iloc[place]
+            values = dates.dates_of(column, dtype) if dtype.kind == "M" else column
+            copied.isetitem(place, values)
         return as_given(copied, rows)
 
-    numbers = frame.iloc[:, numeric].to_numpy(np.float64, na_value=np.nan)
+    numbers = dates.with_days(frame.iloc[:, numeric]).to_numpy(np.float64, na_value=np.nan)
     return NumericTable.of_one(numbers, rebuild)

@@ -1,4 +1,7 @@
-"""How each estimator becomes a part of a graph, one family a folder."""
+"""How each estimator becomes a part of a graph, one family a folder.
+
+What converts comes from here, so that whoever asks for it finds all converters registered.
+"""
 
 from stackfuse._export.converters import (
     compositions,
@@ -8,12 +11,17 @@ from stackfuse._export.converters import (
     preprocessing,
     trees,
 )
+from stackfuse._export.graph.convert import convert, converter_for
+from stackfuse._export.graph.graph import to_keras
 
 __all__ = [
     "compositions",
+    "convert",
+    "converter_for",
     "kernels",
     "linear",
     "ours",
     "preprocessing",
+    "to_keras",
     "trees",
 ]

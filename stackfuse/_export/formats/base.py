@@ -7,9 +7,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
 import numpy as np
 
 from stackfuse._core import NotConvertible, files, messages
@@ -20,9 +19,10 @@ from stackfuse._export.formats.archives import (
     parts_without_manifest,
 )
 from stackfuse._export.formats.loading import code_of
-from stackfuse._export.graph.graph import Graph
 from stackfuse._export.written_manifest import check_manifest
-from stackfuse._keras import private
+
+if TYPE_CHECKING:  # of TensorFlow, which files are read without
+    from stackfuse._export.graph.graph import Graph
 
 
 class Format(ABC):
@@ -71,7 +71,7 @@ class Format(ABC):
     may_write_files: ClassVar[bool] = False
 
     @abstractmethod
-    def write(self, graph: Graph, path: Path) -> None:
+    def write(self, graph: "Graph", path: Path) -> None:
         """Write a graph to a path.
 
         Parameters
@@ -106,7 +106,7 @@ class Format(ABC):
             returns the outputs by their names.
         """
 
-    def check(self, graph: Graph, owner: str) -> None:
+    def check(self, graph: "Graph", owner: str) -> None:
         """Raise if the format cannot carry a graph; asked before anything is compared or written.
 
         Parameters
@@ -121,7 +121,7 @@ class Format(ABC):
         """
         self._check_strings(graph, owner)
 
-    def _check_strings(self, graph: Graph, owner: str) -> None:
+    def _check_strings(self, graph: "Graph", owner: str) -> None:
         """Raise if a graph takes strings, or holds a network that does, and the format cannot."""
         of_strings = graph.signature.columns_of_strings
         if not of_strings or (self.takes_strings and self.reads_text):
@@ -132,6 +132,10 @@ class Format(ABC):
                 f"The {owner} takes strings in {listed}, which {self.title} cannot carry. Export "
                 "to .keras or a SavedModel, or encode them before the stack."
             )
+        import keras
+
+        from stackfuse._keras import private
+
         parts = [part for part in private.flatten_layers(graph.model) if part is not graph.model]
         networks = [part for part in parts if isinstance(part, keras.Model)]
         if any(tensor.dtype == "string" for part in networks for tensor in part.inputs):

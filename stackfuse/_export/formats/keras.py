@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.table import register
-from stackfuse._export.graph.graph import Graph
-from stackfuse._keras import private
+
+if TYPE_CHECKING:  # of TensorFlow, which files are read without
+    from stackfuse._export.graph.graph import Graph
 
 
 @register
@@ -20,8 +22,10 @@ class Keras(Format):
     title = "Keras"
     runs_with = ("tensorflow", "keras")
 
-    def write(self, graph: Graph, path: Path) -> None:
+    def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
+        from stackfuse._keras import private
+
         with private.without_array_warnings():
             graph.model.save(path)
 

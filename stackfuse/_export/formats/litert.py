@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from stackfuse._core import NotConvertible
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.formats.table import register
-from stackfuse._export.graph.graph import Graph
-from stackfuse._keras import private
+
+if TYPE_CHECKING:  # of TensorFlow, which files are read without
+    from stackfuse._export.graph.graph import Graph
 
 
 @register
@@ -30,8 +30,10 @@ class LiteRT(Format):
     packages = ("ai_edge_litert",)
     install = "'stackfuse[litert]'"
 
-    def write(self, graph: Graph, path: Path) -> None:
+    def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
+        import tensorflow as tf
+
         # The operations of TensorFlow itself would need a runtime that few places have.
         only = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
         with silenced(), _unrolled(graph):
@@ -50,8 +52,10 @@ class LiteRT(Format):
 
 
 @contextmanager
-def _unrolled(graph: Graph) -> Iterator[None]:
+def _unrolled(graph: "Graph") -> Iterator[None]:
     """Within, recurrent layers repeat their steps: LiteRT has no kernel for their loop."""
+    from stackfuse._keras import private
+
     layers = [part for part in private.flatten_layers(graph.model) if _loops(part)]
     try:
         for layer in layers:
@@ -63,4 +67,6 @@ def _unrolled(graph: Graph) -> Iterator[None]:
 
 
 def _loops(layer) -> bool:
+    import keras
+
     return isinstance(layer, keras.layers.RNN) and not layer.unroll

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.formats.onnx_shortening import shorten
 from stackfuse._export.formats.onnx_trees import ML_OPSET, write_tree_sums
 from stackfuse._export.formats.table import register
-from stackfuse._export.graph.graph import Graph
-from stackfuse._export.graph.trees import TreeSums
 from stackfuse._export.written_manifest import MANIFEST
+
+if TYPE_CHECKING:  # of TensorFlow, which files are read without
+    from stackfuse._export.graph.graph import Graph
 
 #: ONNX operators of this version are known to every runtime of the last years.
 _OPSET = 18
@@ -36,11 +37,13 @@ class Onnx(Format):
     packages = ("onnx", "onnxruntime", "tf2onnx")
     install = "'stackfuse[onnx]'"
 
-    def write(self, graph: Graph, path: Path) -> None:
+    def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
         import onnx
         import tf2onnx
         from tf2onnx.optimizer import _get_optimizers
+
+        from stackfuse._export.graph.trees import TreeSums
 
         trees = {layer.number: layer for layer in graph.tree_sums}
 

@@ -12,11 +12,12 @@ there is one flat table for each value of a leaf.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stackfuse._export.graph.trees import Tree, TreeSums, rounded_down
+if TYPE_CHECKING:  # of TensorFlow, which files are read without
+    from stackfuse._export.graph.trees import Tree, TreeSums
 
 #: The version of ``ai.onnx.ml`` with the operator.
 ML_OPSET = 5
@@ -25,7 +26,7 @@ ML_OPSET = 5
 _MAX_LEAVES_IN_FLOAT32 = 2**24
 
 
-def write_tree_sums(ctx, node, layer: TreeSums) -> None:
+def write_tree_sums(ctx, node, layer: "TreeSums") -> None:
     """Put ONNX operators in the place of a layer's TensorFlow operation.
 
     Parameters
@@ -47,7 +48,7 @@ class _Writer:
     """Writes the operators of one layer into a graph of tf2onnx."""
 
     ctx: Any  # a graph of tf2onnx, which has no types
-    layer: TreeSums
+    layer: "TreeSums"
 
     @property
     def adds_by_operator(self) -> bool:
@@ -126,12 +127,14 @@ class _Writer:
         return made.output[0]
 
 
-def _nodes_of(trees: tuple[Tree, ...], dtype: np.dtype, weights, outputs) -> dict:
+def _nodes_of(trees: tuple["Tree", ...], dtype: np.dtype, weights, outputs) -> dict:
     """Return the attributes of the operator but for the number of outputs.
 
     Inner nodes and leaves are counted separately, through all trees.
     """
     from onnx.numpy_helper import from_array
+
+    from stackfuse._export.graph.trees import rounded_down
 
     tables = list(_tables_of(trees))
     columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
@@ -153,7 +156,7 @@ def _nodes_of(trees: tuple[Tree, ...], dtype: np.dtype, weights, outputs) -> dic
     }
 
 
-def _tables_of(trees: tuple[Tree, ...]) -> Iterator[dict[str, np.ndarray]]:
+def _tables_of(trees: tuple["Tree", ...]) -> Iterator[dict[str, np.ndarray]]:
     """Yield the inner nodes of each tree, with the places of their children among all trees."""
     n_nodes = n_leaves = 0
     for tree in trees:

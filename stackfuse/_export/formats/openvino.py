@@ -4,6 +4,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.formats.saved_model import SavedModel
 from stackfuse._export.formats.table import register
-from stackfuse._export.graph.graph import Graph
 from stackfuse._export.written_manifest import MANIFEST
+
+if TYPE_CHECKING:  # of TensorFlow, which files are read without
+    from stackfuse._export.graph.graph import Graph
 
 
 @register
@@ -31,7 +34,7 @@ class OpenVINO(Format):
     install = "'stackfuse[openvino]'"
     companions = (".bin",)
 
-    def write(self, graph: Graph, path: Path) -> None:
+    def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
         import openvino
 

@@ -3,7 +3,7 @@
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from stackfuse._export.formats.archives import text_within_limits
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import log_messages_dropped
 from stackfuse._export.formats.table import register
-from stackfuse._export.graph.graph import Graph
 from stackfuse._export.written_manifest import MANIFEST
+
+if TYPE_CHECKING:  # of TensorFlow, which files are read without
+    from stackfuse._export.graph.graph import Graph
 
 #: The directory that TensorFlow keeps for others' files in a SavedModel.
 EXTRA = "assets.extra"
@@ -34,7 +36,7 @@ class SavedModel(Format):
     runs_with = ("tensorflow",)
     may_write_files = True
 
-    def write(self, graph: Graph, path: Path) -> None:
+    def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
         with log_messages_dropped():
             graph.model.export(path, format="tf_saved_model", verbose=False)

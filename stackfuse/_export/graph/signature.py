@@ -17,6 +17,7 @@ from stackfuse._core import (
 )
 from stackfuse._export.graph.frame import MISSING, Frame
 from stackfuse._export.graph.names import input_names
+from stackfuse._stacking import dates
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,13 @@ class Signature:
         One array; the columns of a data frame some of which hold strings; a ``MultiInput``.
     inputs : dict of str to Input
         By the names that they have in the graph.
+    dates : tuple of hashable
+        The columns of dates; the graph takes days since 1970 for them.
     """
 
     kind: Literal["table", "frame", "several"]
     inputs: dict[str, Input]
+    dates: tuple[Hashable, ...] = ()
 
     @classmethod
     def of_shape(cls, shape: Any, precision: str, of_strings: Any = ()) -> "Signature":
@@ -83,8 +87,9 @@ class Signature:
             return cls.of_shape(np.shape(X)[1:], precision, of_strings)
         frame = as_pandas(X)
         dtypes = [_dtype_of(frame.iloc[:, k], precision) for k in range(frame.shape[1])]
+        of_dates = tuple(c for k, c in enumerate(frame.columns) if dates.is_dates(frame.iloc[:, k]))
         if "string" not in dtypes:
-            return cls.of_shape((len(dtypes),), precision)
+            return cls("table", {"x": Input((len(dtypes),), precision)}, of_dates)
         repeated = frame.columns[frame.columns.duplicated()].tolist()
         if repeated:
             raise NotConvertible(
@@ -95,6 +100,7 @@ class Signature:
         return cls(
             "frame",
             {names[c]: Input((1,), dtype, c) for c, dtype in zip(frame.columns, dtypes)},
+            of_dates,
         )
 
     @property
@@ -126,10 +132,10 @@ class Signature:
         if self.kind == "several":
             arrays = X.arrays
         elif self.kind == "frame":
-            frame = as_pandas(X)
+            frame = dates.with_days(as_pandas(X))
             arrays = {column: frame[[column]] for column in frame.columns}
         else:
-            arrays = {None: as_pandas(X) if hasattr(X, "columns") else X}
+            arrays = {None: dates.with_days(as_pandas(X)) if hasattr(X, "columns") else X}
         return {name: _as_array(arrays[e.column], e) for name, e in self.inputs.items()}
 
 
@@ -156,6 +162,8 @@ def as_given(frame: pd.DataFrame, X):
 
 
 def _dtype_of(column: pd.Series, precision: str) -> str:
+    if dates.is_dates(column):
+        return precision
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return precision

@@ -4,7 +4,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from stackfuse._export.graph.convert import convert, converter_for
+from stackfuse._export.converters import convert, converter_for
 from stackfuse._export.graph.graph import output_methods
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stackfuse._core import NotConvertible
+from stackfuse._stacking import dates
 from stackfuse._stacking.sketch.held import Held
 from stackfuse._stacking.sketch.numbers import Numbers
 from stackfuse._stacking.sketch.words import Words
@@ -14,7 +15,7 @@ from stackfuse._stacking.sketch.words import Words
 
 @dataclass(frozen=True, eq=False)
 class Unknown:
-    """What is kept of a column that no graph takes, of dates for example: what it holds.
+    """What is kept of a column that no graph takes, of durations for example: what it holds.
 
     Attributes
     ----------
@@ -50,6 +51,8 @@ class Column:
         dtype = values.dtype
         if isinstance(dtype, pd.CategoricalDtype):
             return cls._of_categories(values, held)
+        if dates.is_dates(values):
+            return cls(Numbers.of(dates.days_of(values)[:, None], held), dtype)
         if dtype.kind in "iufb":
             table = values.to_numpy(np.float64, na_value=np.nan)[:, None]
             return cls(Numbers.of(table, held), dtype)
@@ -89,6 +92,8 @@ class Column:
         if isinstance(self.content, Words):
             return pd.Series(self.content.draw(n_rows, generator), dtype=object).astype(self.dtype)
         numbers = self.content.draw(n_rows, generator)[:, 0]
+        if self.dtype.kind == "M":
+            return dates.dates_of(numbers, self.dtype)
         return _as_dtype(numbers, self.dtype, whole=bool(self.content.whole[0]))
 
 

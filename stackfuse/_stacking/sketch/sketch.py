@@ -35,7 +35,7 @@ class Sketch(ABC):
         Raises
         ------
         NotConvertible
-            If rows like these cannot be made up: a column holds dates, for example.
+            If rows like these cannot be made up: a column holds durations, for example.
         """
 
 

@@ -1,12 +1,13 @@
-"""Steps that lead from images or several inputs to estimators that take a table."""
+"""Steps that lead from dates, images or several inputs to estimators that take a table."""
 
 import numpy as np
 from keras import ops
 
 from stackfuse._core import NotConvertible
+from stackfuse._export.graph.arithmetic import constant
 from stackfuse._export.graph.convert import convert_transformer
 from stackfuse._export.graph.frame import Frame
-from stackfuse._stacking import Flatten, Pick
+from stackfuse._stacking import DateParts, Flatten, Pick, dates
 
 
 @convert_transformer(Flatten, frames=True)
@@ -28,3 +29,21 @@ def _pick(estimator, x):
     if isinstance(estimator.name, str):
         return x[estimator.name]
     return {name: x[name] for name in estimator.name}
+
+
+@convert_transformer(DateParts)
+def _date_parts(estimator, x):
+    """Repeat :meth:`DateParts.transform`; x holds days since 1970."""
+    parts = [x]
+    for length, before in dates.CYCLES.values():
+        place = x + before
+        place = place - ops.floor(place / length) * length
+        # A runtime may divide by multiplying, and so be one beside the quotient.
+        place = ops.where(place < 0.0, place + length, place)
+        place = ops.where(place >= length, place - length, place)
+        if estimator.cyclic:
+            angle = place * constant(np.full(x.shape[1], 2.0 * np.pi / length), x)
+            parts += [ops.sin(angle), ops.cos(angle)]
+        else:
+            parts.append(place)
+    return ops.concatenate(parts, axis=1)

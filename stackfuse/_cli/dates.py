@@ -1,0 +1,75 @@
+"""Dates in files: which columns hold them, and which of their numbers is the day."""
+
+import re
+import warnings
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+
+#: A day with a year of four digits, and perhaps a time after it.
+_DATE = re.compile(
+    r"\s*(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})([T ]+\d{1,2}:\d{2}.*)?\s*"
+)
+_ISO = re.compile(r"\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?\s*")
+
+
+def dates_of(column: pd.Series) -> pd.Series:
+    """Return a column of strings, some of them missing, as dates without a time zone.
+
+    Raises
+    ------
+    ValueError
+        If some are no dates, or days and months can be mistaken for each other.
+    """
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return column.dt.tz_convert(None)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype) or column.isna().all():
+        return pd.to_datetime(column)
+    present = column.dropna().astype(str)
+    readings = []
+    if present.str.fullmatch(_ISO).all():
+        with suppress(ValueError):
+            readings.append(pd.to_datetime(column, format="ISO8601", utc=True).dt.tz_convert(None))
+    else:
+        for day_first in (False, True):
+            with warnings.catch_warnings(), suppress(ValueError):
+                warnings.simplefilter("ignore")  # that a reading does not fit, which is tried out
+                found = pd.to_datetime(column, dayfirst=day_first, utc=True)
+                readings.append(found.dt.tz_convert(None))
+    if not readings:
+        raise ValueError(f"{column.name!r} holds no dates, {present.iloc[0]!r}.")
+    if not readings[0].equals(readings[-1]):
+        raise ValueError(
+            f"whether {present.iloc[0]!r} in {column.name!r} begins with the day or the month "
+            "cannot be told. Write dates as 2024-12-31."
+        )
+    return readings[0]
+
+
+def days_of(column: pd.Series) -> np.ndarray:
+    """Return a column of dates as exported files take it: days since 1970, NaN where missing."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.to_numpy(float, na_value=np.nan)
+    days = (dates_of(column) - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    return days.to_numpy(float, na_value=np.nan)
+
+
+def with_dates(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table with dates in place of strings that are dates, and what is told of it."""
+    found, said = {}, []
+    for name in frame.columns:
+        column = frame[name]
+        if pd.api.types.is_datetime64_any_dtype(column.dtype):
+            found[name] = dates_of(column)
+        present = column.dropna()
+        if pd.api.types.is_numeric_dtype(column) or not len(present) or name in found:
+            continue
+        if isinstance(present.iloc[0], str) and present.astype(str).str.fullmatch(_DATE).all():
+            try:
+                found[name] = dates_of(column)
+            except ValueError as error:
+                said.append(f"A column of dates is left as words: {error}")
+    if found:
+        said.append(f"Dates, which the graph takes as days since 1970: {', '.join(found)}.")
+    return frame.assign(**found), said
