@@ -1,6 +1,15 @@
 from . import engines, formats, models, testing
 from ._core import MultiInput, NotConvertible
 from ._core.errors import ParityError
+from ._display import (
+    CalibrationDisplay,
+    ErrorCorrelationDisplay,
+    FoldHistoryDisplay,
+    LeaderboardDisplay,
+    ResidualsDisplay,
+    StackGraphDisplay,
+    WeightsDisplay,
+)
 from ._export import ExportReport, compiled, convert, converter_for, export, to_keras
 from ._fusion import fuse
 from ._meta import (
@@ -23,11 +32,14 @@ __version__: str
 __all__ = [
     "BestClassifier",
     "BestRegressor",
+    "CalibrationDisplay",
     "ColumnsMixin",
     "ConvexClassifier",
     "ConvexRegressor",
+    "ErrorCorrelationDisplay",
     "ExportReport",
     "Flatten",
+    "FoldHistoryDisplay",
     "FusionClassifier",
     "FusionRegressor",
     "GreedyClassifier",
@@ -35,14 +47,18 @@ __all__ = [
     "GridSearchCV",
     "KerasClassifier",
     "KerasRegressor",
+    "LeaderboardDisplay",
     "MultiInput",
     "NotConvertible",
     "OutOfFold",
     "ParityError",
     "Pick",
     "RandomizedSearchCV",
+    "ResidualsDisplay",
+    "StackGraphDisplay",
     "StackingClassifier",
     "StackingRegressor",
+    "WeightsDisplay",
     "compiled",
     "convert",
     "converter_for",

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from stackfuse._core import errors, progress, sklearn_private
-from stackfuse._oof.contributions import contribution
+from stackfuse._oof.contributions import contribution, network_of
 from stackfuse._oof.folds import Fold
 
 
@@ -62,7 +62,12 @@ class DiscardedModel(NamedTuple):
 
 
 def plain_history(estimator) -> dict[str, list[float]] | None:
-    """Return the training history of an estimator that keeps one as numbers by name."""
+    """Return the training history of an estimator as numbers by name; None if there is none.
+
+    Of a pipeline, a search or a transformed target it is that of the network at its end.
+    """
+    if not hasattr(estimator, "history_"):
+        estimator = network_of(getattr(estimator, "regressor_", estimator))
     history: Any = getattr(estimator, "history_", None)
     try:
         return {str(name): [float(v) for v in values] for name, values in history.items()}

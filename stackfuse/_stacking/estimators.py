@@ -94,6 +94,8 @@ default="auto"
         How each base was fitted, by name: "side by side"; "one by one", with the reason where a
         network could not be trained side by side or gains nothing by it; "2 at a time"; "from
         memory".
+    fit_seconds_ : dict of str to float
+        What the bases took, all fits together, and the meta-learner.
     failures_ : dict of str to str
         Why bases were left out, by name; only with ``on_error="drop"``.
     stack_method_ : list of str
@@ -195,7 +197,7 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
 
     Attributes
     ----------
-    estimators_, fold_estimators_, final_estimator_, oof_, stack_method_
+    estimators_, fold_estimators_, final_estimator_, fit_seconds_, oof_, stack_method_
         See :class:`StackingClassifier`.
 
     Examples

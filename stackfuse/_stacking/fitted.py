@@ -1,6 +1,7 @@
 """What a fitted stack does: transform, predict, name its columns, and show itself."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from stackfuse._oof import (
     contributions,
     prediction_columns,
 )
+from stackfuse._stacking.facts import facts_of
 from stackfuse._stacking.judging import judge
 from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
@@ -171,7 +173,8 @@ class FittedStack(TransformerMixin):
         Returns
         -------
         report : Report
-            Prints as a table with a verdict; ``to_frame()`` gives the table.
+            Prints as a table with a verdict; ``to_frame()`` gives the table, ``to_html(path)``
+            writes a page.
 
         Raises
         ------
@@ -182,9 +185,10 @@ class FittedStack(TransformerMixin):
         self._check_rows_of_fit(X, sample_weight)
         table = self._with_passthrough(self.oof_.predictions, X)
         columns = self._table_columns(table)
-        return judge(
+        report = judge(
             self.oof_, table, columns, self.final_estimator_, scoring=scoring, weight=sample_weight
         )
+        return replace(report, facts=facts_of(self, report))
 
     def _check_rows_of_fit(self, X, sample_weight) -> None:
         """Raise unless X, where it is needed, has the rows of fit."""

@@ -1,6 +1,7 @@
 """What both stacks do to fit: the bases out-of-fold, the meta-learner on them."""
 
 import copy
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -40,6 +41,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         "failures_",
         "feature_names_in_",
         "final_estimator_",
+        "fit_seconds_",
         "fold_estimators_",
         "named_estimators_",
         "oof_",
@@ -159,7 +161,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         )
         context = sklearn_private.callback_context(self, len(in_use) + 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        started = time.perf_counter()
         self.oof_, fits = run(plan, self._report(plan, context))
+        self.fit_seconds_ = {"bases": time.perf_counter() - started}
         self.failures_ |= fits.failures
         self.engine_ = fits.how_fitted()
         self._keep(fits.of, refit=self.refit or plan.prefit)
@@ -272,12 +276,15 @@ class Stack(CallbackSupportMixin, FittedStack):
             self.oof_.predictions, fit_params, indices=rows
         )
         target = sklearn_private.safe_indexing(self.oof_.y, rows)
+        started = time.perf_counter()
         if context is None:
             final.fit(table, target, **params)
         else:
             with progress.task(context, "meta-learner", owner=self, inner=final):
                 final.fit(table, target, **params)
         self.final_estimator_ = final
+        seconds = time.perf_counter() - started
+        self.fit_seconds_ = {**self.fit_seconds_, "meta-learner": seconds}
 
     # ------------------------------------------------------------------ checking
 

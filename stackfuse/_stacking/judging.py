@@ -12,6 +12,7 @@ from sklearn.metrics import get_scorer, r2_score
 from sklearn.model_selection import KFold
 
 from stackfuse._core import sklearn_private
+from stackfuse._display import rowwise
 from stackfuse._meta import (
     pooling,
     scorers,
@@ -82,7 +83,8 @@ def judge(
     measure = _measure(scoring, judged)
     names = list(dict.fromkeys(column.estimator for column in oof.columns))
     sign = 1 if measure.greater_is_better else -1
-    stack = judged.scores_of_stack(measure, columns)
+    whole = judged.cross_fitted(columns)
+    stack = judged.scores_of(measure, whole)
     alone = {name: judged.scores_of_base(measure, name) for name in names}
     best = max(alone.values(), key=lambda scores: np.nan_to_num(sign * scores.mean(), nan=-np.inf))
     weights = _weights(final, columns, table, oof.mask)
@@ -91,7 +93,8 @@ def judge(
         others = [column for column in columns if column.estimator != name or _is_passed(column)]
         lost = Estimate()
         if others:
-            lost = Estimate.of(sign * (stack - judged.scores_of_stack(measure, others)))
+            without = judged.scores_of(measure, judged.cross_fitted(others))
+            lost = Estimate.of(sign * (stack - without))
         weight_of_it = weights.get(name, np.nan)
         bases.append(BaseReport(name, Estimate.of(alone[name]), weight_of_it, lost))
     return Report(
@@ -102,6 +105,7 @@ def judge(
         Estimate.of(sign * (stack - best)),
         judged.correlations(names),
         len(judged.folds),
+        evidence=judged.evidence(names, whole),
     )
 
 
@@ -117,21 +121,23 @@ class _Judged:
         self.labels = self.classifier and self.y.ndim == 2
         self.folds = _usable_folds(oof, self.y if self.classifier else None)
 
-    def scores_of_stack(
-        self, measure: Measure, columns: list[prediction_columns.Column]
-    ) -> np.ndarray:
-        """Return the scores of meta-learners trained on these columns of other folds' rows."""
+    def cross_fitted(self, columns: list[prediction_columns.Column]) -> list[tuple[Any, Any]]:
+        """Return for each fold the meta-learner of the other rows, and the rows it is asked for."""
         places = [place for place, column in enumerate(self.columns) if column in columns]
         final = set_columns(clone(self.final), columns, anew=True)
         rows = sklearn_private.safe_indexing(self.table, places, axis=1)
         params = {} if self.weight is None else {"sample_weight": self.weight}
         fits = [engines.Job(fold.train) for fold in self.folds]
         models = engines.fit_many(final, rows, self.y, fits, fit_params=params)
-        tests = [fold.test for fold in self.folds]
+        tests = [sklearn_private.safe_indexing(rows, fold.test) for fold in self.folds]
+        return list(zip(models, tests))
+
+    def scores_of(self, measure: Measure, cross_fitted: list[tuple[Any, Any]]) -> np.ndarray:
+        """Return the scores of cross-fitted meta-learners, one for each fold."""
         return np.array(
             [
-                self._score(measure, model, sklearn_private.safe_indexing(rows, test), test)
-                for model, test in zip(models, tests)
+                self._score(measure, model, rows, fold.test)
+                for (model, rows), fold in zip(cross_fitted, self.folds)
             ]
         )
 
@@ -178,6 +184,68 @@ class _Judged:
             and methods <= {"predict_proba", contributions.FEATURES}
             and hasattr(self.final, "predict_proba")
         )
+
+    def evidence(self, names: list[str], whole: list[tuple[Any, Any]]) -> rowwise.Evidence:
+        """Return what the bases and the cross-fitted stack say of each row, and how far off."""
+        predictions, losses, loss_names = {}, {}, {}
+        for name in [*names, rowwise.STACK]:
+            said, chances = self._said_by(name, whole)
+            if said is None:
+                continue
+            if chances or not self.classifier:
+                predictions[name] = said
+            losses[name], loss_names[name] = self._losses(said, chances)
+        kind = "numbers" if not self.classifier else "labels" if self.labels else "classes"
+        return rowwise.Evidence(
+            kind,
+            self.y,
+            predictions,
+            pd.DataFrame(losses),
+            loss_names,
+            self.oof.fold_ids,
+            _names_of(self.oof.classes_),
+        )
+
+    def _said_by(self, name: str, whole: list[tuple[Any, Any]]) -> tuple[np.ndarray | None, bool]:
+        """Return predictions of all rows, NaN where there are none; whether they are chances."""
+        if name != rowwise.STACK:
+            model, said = self._alone(name)
+            if model is None:
+                return None, False
+            if not self.classifier:
+                return said, False
+            if hasattr(model, "predict_proba"):
+                return said, True
+            known = np.isfinite(said).reshape(len(said), -1).all(axis=1)
+            parts = [(np.flatnonzero(known), model.predict(said[known]))]
+            return self._averaged(parts), False
+        chances = self.classifier and hasattr(self.final, "predict_proba")
+        parts = [
+            (fold.test, _chances(model, rows) if chances else model.predict(rows))
+            for (model, rows), fold in zip(whole, self.folds)
+        ]
+        return self._averaged(parts), chances
+
+    def _averaged(self, parts: list[tuple[np.ndarray, Any]]) -> np.ndarray:
+        """Return the means of predictions of some rows each, NaN in rows without any."""
+        width = np.shape(parts[0][1])[1:]
+        total, count = np.zeros((len(self.y), *width)), np.zeros(len(self.y))
+        for rows, said in parts:
+            np.add.at(total, rows, np.asarray(said, float))
+            np.add.at(count, rows, 1)
+        with np.errstate(invalid="ignore"):
+            return total / count.reshape(-1, *[1] * len(width))
+
+    def _losses(self, said: np.ndarray, chances: bool) -> tuple[np.ndarray, str]:
+        if not self.classifier:
+            return rowwise.absolute_errors(self.y, said), "absolute error"
+        if chances:
+            return rowwise.log_losses(self.y, said), "log-loss"
+        wrong = (said != self.y).astype(float)
+        missing = np.isnan(said)
+        if self.labels:
+            wrong, missing = wrong.mean(axis=1), missing.any(axis=1)
+        return np.where(missing, np.nan, wrong), "share of wrong answers"
 
     def correlations(self, names: list[str]) -> pd.DataFrame:
         """Return how alike the errors of the bases are."""
@@ -247,9 +315,21 @@ def _measure(scoring: str | Callable | None, judged: _Judged) -> Measure:
     return Measure("accuracy", True, _accuracy)
 
 
-def _log_loss(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
+def _chances(model, X) -> np.ndarray:
+    """Return probabilities; of labels one column each."""
     chances = model.predict_proba(X)
-    chances = prediction_columns.as_labels(chances, model) if isinstance(chances, list) else chances
+    return prediction_columns.as_labels(chances, model) if isinstance(chances, list) else chances
+
+
+def _names_of(classes) -> tuple[str, ...]:
+    """Return the classes as text; of several labels their numbers."""
+    if classes is None:
+        return ()
+    return tuple(str(label) for label in classes)
+
+
+def _log_loss(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
+    chances = _chances(model, X)
     weight = np.ones(len(y)) if weight is None else weight
     return float(pooling.log_loss(chances, y, weight, labels=y.ndim == 2))
 

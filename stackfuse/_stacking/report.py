@@ -1,10 +1,18 @@
 """Whether stacking helped: what a report holds, and how it is shown."""
 
-from dataclasses import dataclass
-from html import escape
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
+
+from stackfuse._core import files, sklearn_private
+from stackfuse._display import page, rowwise
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,10 @@ class Report:
         Between the errors of the bases.
     n_folds : int
         Folds that the scores are means of.
+    evidence : Evidence or None
+        Predictions of every row by the bases and the cross-fitted stack, and their losses.
+    facts : Facts or None
+        How the stack was made, and what is odd.
     """
 
     metric: str
@@ -73,6 +85,8 @@ class Report:
     gain: Estimate
     correlations: pd.DataFrame
     n_folds: int
+    evidence: rowwise.Evidence | None = field(default=None, repr=False, compare=False)
+    facts: page.Facts | None = field(default=None, repr=False, compare=False)
 
     @property
     def best(self) -> BaseReport | None:
@@ -140,10 +154,117 @@ class Report:
             ]
         )
 
-    def _repr_html_(self) -> str:
-        shown = {"float_format": "{:.4f}".format, "na_rep": ""}
-        return (
-            f"<p><b>{escape(self.verdict)}</b></p>{self.to_frame().to_html(**shown)}"
-            f"<p>{escape(self._notes())} Correlation of errors:</p>"
-            f"{self.correlations.to_html(float_format='{:.2f}'.format, na_rep='')}"
+    def to_html(
+        self,
+        path: str | os.PathLike,
+        *,
+        title: str = "Stack report",
+        n_worst: int = 10,
+        values_of: Any = None,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        """Write the report as one page of HTML, which loads nothing from anywhere.
+
+        The page follows light and dark, fits phones, and works by keyboard and screen reader. Equal
+        reports give equal pages, but for the time at their end.
+
+        Parameters
+        ----------
+        path : str or path
+            Replaced as a whole, if it exists.
+        title : str, default="Stack report"
+        n_worst : int, default=10
+            Rows that the stack misses by most: their numbers and losses are shown.
+        values_of : array-like or DataFrame of shape (n_samples, n_features), default=None
+            X of fit. With it the worst rows are shown with their values, targets and predictions.
+            Everybody who has the file can read them.
+        warnings : sequence of str, default=()
+            Sentences about the data that are shown beside those of the report.
+
+        Raises
+        ------
+        ValueError
+            If a parameter cannot be used.
+        OSError
+            If the file cannot be written; an earlier file stays.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> import stackfuse as sf
+        >>> X, y = load_iris(return_X_y=True)
+        >>> bases = [("bayes", GaussianNB()), ("tree", DecisionTreeClassifier(max_depth=2))]
+        >>> stack = sf.StackingClassifier(bases, random_state=0).fit(X, y)
+        >>> stack.report().to_html(f"{tempfile.mkdtemp()}/report.html")
+        """
+        if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
+            raise ValueError(f"n_worst must be a whole number from 0 on, got {n_worst!r}: use 10.")
+        if isinstance(warnings, str):
+            raise ValueError(f"warnings must be a list of sentences, got {warnings!r}: use [...].")
+        content = self._content(title, _worst(self.evidence, n_worst, values_of), warnings)
+        written = datetime.now(UTC).strftime("%Y-%m-%d %H:%MZ")
+        files.write_whole(Path(path), page.whole_page(content, written).encode())
+
+    def _content(
+        self, title: str, worst: pd.DataFrame | None, warnings: Sequence[str]
+    ) -> page.Content:
+        known = self.facts
+        if warnings:
+            known = known or page.Facts({}, pd.DataFrame())
+            known = replace(known, warnings=(*warnings, *known.warnings))
+        sure = 2 * self.gain.error
+        outlook = "good" if self.gain.mean > sure else "bad" if self.gain.mean < -sure else "even"
+        return page.Content(
+            title,
+            self.verdict,
+            outlook,
+            self.metric,
+            self.greater_is_better,
+            self.n_folds,
+            (self.gain.mean, self.gain.error),
+            self.to_frame(),
+            self.correlations,
+            self.evidence,
+            known,
+            worst,
         )
+
+    def _repr_html_(self) -> str:
+        return page.report_fragment(self._content("", None, ()))
+
+
+def _worst(known: rowwise.Evidence | None, n_rows: int, values_of: Any) -> pd.DataFrame | None:
+    """Return the worst rows by their numbers: losses, and with values all that is known of them.
+
+    Raises
+    ------
+    ValueError
+        If the values are not those of a table with the rows of fit.
+    """
+    if known is None or rowwise.STACK not in known.losses:
+        return None
+    rows = known.worst(n_rows)
+    frame = known.shown(rows, values=values_of is not None)
+    if values_of is None:
+        return frame
+    n_given = sklearn_private.num_samples(values_of)
+    if n_given != len(known.y):
+        raise ValueError(
+            f"values_of has {n_given} rows, and the stack was fitted on {len(known.y)}: pass the X "
+            "of fit."
+        )
+    chosen = sklearn_private.safe_indexing(values_of, rows)
+    if hasattr(chosen, "columns"):
+        chosen = pd.DataFrame({name: list(chosen[name]) for name in chosen.columns})
+    else:
+        chosen = np.asarray(chosen.toarray() if issparse(chosen) else chosen)
+        if chosen.ndim != 2:
+            raise ValueError(
+                f"values_of must be a table of shape (n_samples, n_features), got {chosen.ndim} "
+                "dimensions: leave it out, and the rows are shown by their numbers."
+            )
+        chosen = pd.DataFrame(chosen)
+    return pd.concat([frame, chosen.set_index(frame.index)], axis=1)

@@ -1,0 +1,115 @@
+"""How alike the errors of the bases are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stackfuse._display import drawing, rowwise
+
+
+class ErrorCorrelationDisplay:
+    """Correlations of the bases' errors. Bases whose errors differ help each other.
+
+    Parameters
+    ----------
+    names : sequence of str
+    correlations : array-like of shape (n_bases, n_bases)
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    image_ : matplotlib AxesImage
+    texts_ : list of list of matplotlib Text
+        The number in each cell.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> said = {"one": [1.0, 2.5, 3.0], "other": [1.5, 2.5, 2.0]}
+    >>> shown = sf.ErrorCorrelationDisplay.from_predictions([1.0, 2.0, 3.5], said)
+    >>> float(shown.correlations[0, 1].round(3))
+    0.866
+    """
+
+    def __init__(self, names: Sequence[str], correlations):
+        self.names = list(names)
+        self.correlations = np.asarray(correlations, float)
+
+    @classmethod
+    def from_estimator(cls, estimator, X=None, *, ax=None, **kwargs) -> "ErrorCorrelationDisplay":
+        """Draw the correlations of a fitted stack's bases, as ``stack.report()`` has them.
+
+        Parameters
+        ----------
+        estimator : fitted StackingClassifier or StackingRegressor
+        X : array-like of shape (n_samples, ...), default=None
+            The rows of fit; needed with `passthrough` only.
+        ax : matplotlib Axes, default=None
+        **kwargs : dict
+            Passed to matplotlib's ``imshow``.
+
+        Returns
+        -------
+        display : ErrorCorrelationDisplay
+        """
+        matrix = drawing.report_of(estimator, X).correlations
+        return cls([str(name) for name in matrix.index], matrix).plot(ax, **kwargs)
+
+    @classmethod
+    def from_predictions(cls, y_true, y_pred, *, ax=None, **kwargs) -> "ErrorCorrelationDisplay":
+        """Draw the correlations of the errors of predictions.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y_pred : dict of str to array-like
+            Predictions by the names of the models; see :meth:`CalibrationDisplay.from_predictions`.
+        ax : matplotlib Axes, default=None
+        **kwargs : dict
+            Passed to matplotlib's ``imshow``.
+
+        Returns
+        -------
+        display : ErrorCorrelationDisplay
+        """
+        evidence = rowwise.evidence_of(y_true, y_pred)
+        errors = np.array([evidence.errors(name).ravel() for name in evidence.predictions])
+        known = np.isfinite(errors).all(axis=0)
+        matrix = np.atleast_2d(np.corrcoef(errors[:, known]))
+        return cls(list(evidence.predictions), matrix).plot(ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs) -> "ErrorCorrelationDisplay":
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            By default new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``imshow``.
+
+        Returns
+        -------
+        display : ErrorCorrelationDisplay
+        """
+        n_models = len(self.names)
+        self.ax_, self.figure_ = drawing.new_axes(ax, (3.6 + 0.5 * n_models, 2.4 + 0.5 * n_models))
+        style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, **kwargs}
+        self.image_ = self.ax_.imshow(self.correlations, **style)
+        self.texts_ = [
+            [self._cell(row, column) for column in range(n_models)] for row in range(n_models)
+        ]
+        places = np.arange(n_models)
+        self.ax_.set_xticks(places, self.names, rotation=45, ha="right", rotation_mode="anchor")
+        self.ax_.set_yticks(places, self.names)
+        self.figure_.colorbar(self.image_, ax=self.ax_, label="correlation of errors")
+        return self
+
+    def _cell(self, row: int, column: int):
+        value = self.correlations[row, column]
+        red, green, blue, _ = self.image_.cmap(self.image_.norm(value))
+        light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 or np.isnan(value)
+        words = "" if np.isnan(value) else f"{value:.2f}"
+        colour = "black" if light else "white"
+        return self.ax_.text(column, row, words, ha="center", va="center", color=colour)

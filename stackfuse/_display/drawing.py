@@ -1,0 +1,56 @@
+"""What the displays share: axes of matplotlib, imported when it draws, and reports of stacks."""
+
+from typing import Any
+
+from sklearn.utils.validation import check_is_fitted
+
+
+def new_axes(ax: Any = None, size: tuple[float, float] | None = None):
+    """Return the axes that are given, or new ones, and their figure.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes, default=None
+    size : tuple of float, default=None
+        Width and height of a new figure in inches.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    if ax is not None:
+        return ax, ax.figure
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "Pictures need matplotlib, which is not installed: pip install 'stackfuse[plot]'."
+        ) from error
+    figure, ax = plt.subplots(figsize=size, layout="constrained")
+    return ax, figure
+
+
+def check_stack(estimator, what: str = "report") -> None:
+    """Raise unless an estimator is a fitted stack.
+
+    Raises
+    ------
+    TypeError
+        If it is no stack.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
+    if not hasattr(estimator, what):
+        raise TypeError(
+            "from_estimator takes a fitted StackingClassifier or StackingRegressor, got a "
+            f"{type(estimator).__name__}: of a pipeline pass pipeline[-1], of a search "
+            "search.best_estimator_."
+        )
+    check_is_fitted(estimator)
+
+
+def report_of(estimator, X=None, **options):
+    """Return the report of a fitted stack."""
+    check_stack(estimator)
+    return estimator.report(X, **options)

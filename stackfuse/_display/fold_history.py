@@ -1,0 +1,139 @@
+"""Learning curves of networks, fold by fold."""
+
+from typing import Any
+
+from stackfuse._core import messages
+from stackfuse._display import drawing
+
+
+class FoldHistoryDisplay:
+    """Learning curves of the networks among the bases, one line for each fold.
+
+    Parameters
+    ----------
+    histories : dict of str to list of (dict of str to list of float, or None)
+        By base and fold, as in ``oof.histories``: metrics by name, one value for each epoch.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    lines_ : dict of (str, int, str) to matplotlib Line2D
+        By base, number of the fold, and metric. Metrics of validation rows are dashed.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> shown = sf.FoldHistoryDisplay({"net": [{"loss": [0.9, 0.5]}, {"loss": [0.8, 0.6]}]}).plot()
+    >>> sorted(shown.lines_)
+    [('net', 0, 'loss'), ('net', 1, 'loss')]
+    """
+
+    def __init__(self, histories: dict[str, list]):
+        self.histories = histories
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, *, name=None, metric="loss", ax=None, **kwargs
+    ) -> "FoldHistoryDisplay":
+        """Draw the learning curves of a fitted stack's networks.
+
+        Parameters
+        ----------
+        estimator : fitted StackingClassifier or StackingRegressor
+        name : str, default=None
+            The base to draw; by default all that have histories.
+        metric : str, default="loss"
+            Drawn for training rows and, where a network has them, for validation rows.
+        ax : matplotlib Axes, default=None
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : FoldHistoryDisplay
+
+        Raises
+        ------
+        ValueError
+            If no base has a history, or none of that name or metric.
+        """
+        drawing.check_stack(estimator)
+        histories = estimator.oof_.histories
+        return cls(histories).plot(ax, name=name, metric=metric, **kwargs)
+
+    def plot(self, ax=None, *, name=None, metric="loss", **kwargs) -> "FoldHistoryDisplay":
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            By default new ones.
+        name : str, default=None
+            The base to draw; by default all that have histories.
+        metric : str, default="loss"
+        **kwargs : dict
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : FoldHistoryDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no history, or none of that name or metric.
+        """
+        curves = self._curves(name, metric)
+        self.ax_, self.figure_ = drawing.new_axes(ax)
+        self.lines_ = {}
+        names = list(dict.fromkeys(base for base, _, _ in curves))
+        for (base, fold, key), values in curves.items():
+            validation = key.startswith("val_")
+            first = not any(b == base and k == key for b, _, k in self.lines_)
+            style: dict[str, Any] = {
+                "color": f"C{names.index(base) % 10}",
+                "linestyle": "--" if validation else "-",
+                "alpha": 0.7,
+                "label": f"{base}, {'validation' if validation else 'training'}" if first else None,
+            }
+            epochs = range(1, len(values) + 1)
+            (line,) = self.ax_.plot(epochs, values, **{**style, **kwargs})
+            self.lines_[base, fold, key] = line
+        self.ax_.set_xlabel("epoch")
+        self.ax_.set_ylabel(f"{metric}, one line for each fold")
+        self.ax_.legend(loc="best", fontsize="small")
+        return self
+
+    def _curves(self, name: str | None, metric: str) -> dict[tuple[str, int, str], list[float]]:
+        """Return what is drawn, by base, fold and metric.
+
+        Raises
+        ------
+        ValueError
+            If that is nothing.
+        """
+        known = {base: kept for base, kept in self.histories.items() if any(kept)}
+        if not known:
+            raise ValueError(
+                "No base has a training history: KerasClassifier and KerasRegressor keep one. Use "
+                "LeaderboardDisplay for others."
+            )
+        if name is not None and name not in known:
+            raise ValueError(
+                f"name must be {messages.listed(list(known))}, which have training histories, got "
+                f"{name!r}."
+            )
+        curves = {
+            (base, fold, key): history[key]
+            for base, kept in known.items()
+            if name in (None, base)
+            for fold, history in enumerate(kept)
+            for key in (metric, f"val_{metric}")
+            if history and key in history
+        }
+        if not curves:
+            there = {key for kept in known.values() for one in kept for key in one or ()}
+            told = sorted(key for key in there if not key.startswith("val_"))
+            raise ValueError(f"metric must be {messages.listed(told)}, got {metric!r}.")
+        return curves

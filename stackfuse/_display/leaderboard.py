@@ -1,0 +1,188 @@
+"""The scores of the bases and the stack, with their standard errors."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import r2_score
+
+from stackfuse._display import drawing, rowwise
+
+
+class LeaderboardDisplay:
+    """Scores of the bases and the stack, best first, with lines of two standard errors.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the models; that of the stack is ``"(stack)"``, and stands out.
+    scores : array-like of shape (n_models,)
+    errors : array-like of shape (n_models,)
+        Standard errors of the scores; NaN where they are not known.
+    metric : str, default="score"
+    greater_is_better : bool, default=True
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    bases_, stack_ : matplotlib ErrorbarContainer or None
+        None where there is nothing of the kind.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> y = [0, 1, 1, 0]
+    >>> said = {"one": [0.1, 0.8, 0.9, 0.4], "other": [0.5, 0.6, 0.5, 0.4]}
+    >>> shown = sf.LeaderboardDisplay.from_predictions(y, said)
+    >>> shown.metric, shown.scores.round(3).tolist()
+    ('log-loss', [0.236, 0.602])
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        scores,
+        errors,
+        *,
+        metric: str = "score",
+        greater_is_better: bool = True,
+    ):
+        self.names = list(names)
+        self.scores = np.asarray(scores, float)
+        self.errors = np.asarray(errors, float)
+        self.metric = metric
+        self.greater_is_better = greater_is_better
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, X=None, *, scoring=None, sample_weight=None, ax=None, **kwargs
+    ) -> "LeaderboardDisplay":
+        """Draw the scores of a fitted stack and its bases, as ``stack.report()`` has them.
+
+        Parameters
+        ----------
+        estimator : fitted StackingClassifier or StackingRegressor
+        X : array-like of shape (n_samples, ...), default=None
+            The rows of fit; needed with `passthrough` only.
+        scoring : str or callable, default=None
+            One of scikit-learn's scorers.
+        sample_weight : array-like of shape (n_samples,), default=None
+        ax : matplotlib Axes, default=None
+        **kwargs : dict
+            Passed to matplotlib's ``errorbar``.
+
+        Returns
+        -------
+        display : LeaderboardDisplay
+        """
+        report = drawing.report_of(estimator, X, scoring=scoring, sample_weight=sample_weight)
+        estimates = [*(base.score for base in report.bases), report.stack]
+        display = cls(
+            [*(base.name for base in report.bases), rowwise.STACK],
+            [estimate.mean for estimate in estimates],
+            [estimate.error for estimate in estimates],
+            metric=report.metric,
+            greater_is_better=report.greater_is_better,
+        )
+        return display.plot(ax, **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true,
+        y_pred,
+        *,
+        metric: Callable[[Any, Any], float] | None = None,
+        greater_is_better: bool = True,
+        folds=None,
+        ax=None,
+    ) -> "LeaderboardDisplay":
+        """Draw scores of predictions.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y_pred : dict of str to array-like
+            Predictions by the names of the models; see :meth:`CalibrationDisplay.from_predictions`.
+        metric : callable, default=None
+            Of y_true and a prediction, such as those of :mod:`sklearn.metrics`. By default the
+            log-loss of probabilities, and R2 of numbers.
+        greater_is_better : bool, default=True
+            Of `metric`.
+        folds : array-like of shape (n_samples,), default=None
+            The number of the fold of each row, -1 for none, as in ``oof.fold_ids``. With it scores
+            are means over folds, and have standard errors.
+        ax : matplotlib Axes, default=None
+
+        Returns
+        -------
+        display : LeaderboardDisplay
+        """
+        evidence = rowwise.evidence_of(y_true, y_pred)
+        if metric is not None:
+            y, of, name = np.asarray(y_true), metric, getattr(metric, "__name__", "score")
+            said = {model: np.asarray(one) for model, one in _named(y_pred).items()}
+        elif evidence.kind == "numbers":
+            y, of, name, said = evidence.y, r2_score, "R2", evidence.predictions
+        else:
+            y, of, name, said = evidence.y, _log_loss, "log-loss", evidence.predictions
+            greater_is_better = False
+        ids = np.zeros(len(y), int) if folds is None else np.asarray(folds)
+        parts = [ids == k for k in np.unique(ids[ids >= 0])]
+        values = np.array([[of(y[rows], one[rows]) for rows in parts] for one in said.values()])
+        n_folds = len(parts)
+        spread = values.std(axis=1, ddof=1) if n_folds > 1 else np.full(len(values), np.nan)
+        display = cls(
+            list(said),
+            values.mean(axis=1),
+            spread / np.sqrt(n_folds),
+            metric=name,
+            greater_is_better=greater_is_better,
+        )
+        return display.plot(ax)
+
+    def plot(self, ax=None, **kwargs) -> "LeaderboardDisplay":
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            By default new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``errorbar``.
+
+        Returns
+        -------
+        display : LeaderboardDisplay
+        """
+        self.ax_, self.figure_ = drawing.new_axes(ax, (6.4, 1.2 + 0.35 * len(self.names)))
+        sign = 1 if self.greater_is_better else -1
+        order = np.argsort(np.nan_to_num(sign * self.scores, nan=-np.inf), kind="stable")
+        names = [self.names[k] for k in order]
+        own = np.array([name == rowwise.STACK for name in names])
+        self.bases_ = self._errorbar(order, ~own, {"color": "0.45", **kwargs})
+        self.stack_ = self._errorbar(order, own, {"color": "C0", **kwargs})
+        self.ax_.set_yticks(np.arange(len(names)), names)
+        self.ax_.set_ylim(-0.6, len(names) - 0.4)
+        better = "higher" if self.greater_is_better else "lower"
+        self.ax_.set_xlabel(f"{self.metric} ({better} is better), ± 2 standard errors")
+        self.ax_.grid(axis="x", alpha=0.3)
+        return self
+
+    def _errorbar(self, order: np.ndarray, chosen: np.ndarray, style: dict):
+        if not chosen.any():
+            return None
+        rows, places = order[chosen], np.flatnonzero(chosen)
+        reach = 2 * np.nan_to_num(self.errors[rows])
+        return self.ax_.errorbar(
+            self.scores[rows], places, xerr=reach, **{"fmt": "o", "capsize": 3, **style}
+        )
+
+
+def _named(y_pred) -> dict[str, Any]:
+    return dict(y_pred.items()) if hasattr(y_pred, "items") else {"model": y_pred}
+
+
+def _log_loss(y: np.ndarray, said: np.ndarray) -> float:
+    return float(rowwise.log_losses(y, said).mean())

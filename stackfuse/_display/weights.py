@@ -1,0 +1,91 @@
+"""What the meta-learner gives each base."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stackfuse._display import drawing
+
+
+class WeightsDisplay:
+    """Weights of the bases in the meta-learner, greatest first.
+
+    Parameters
+    ----------
+    names : sequence of str
+    weights : array-like of shape (n_bases,)
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    bars_ : matplotlib BarContainer
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> shown = sf.WeightsDisplay(["net", "forest"], [0.3, 0.7]).plot()
+    >>> [float(bar.get_width()) for bar in shown.bars_]
+    [0.3, 0.7]
+    """
+
+    def __init__(self, names: Sequence[str], weights):
+        self.names = list(names)
+        self.weights = np.asarray(weights, float)
+
+    @classmethod
+    def from_estimator(cls, estimator, X=None, *, ax=None, **kwargs) -> "WeightsDisplay":
+        """Draw the weights of a fitted stack, as ``stack.report()`` has them.
+
+        Parameters
+        ----------
+        estimator : fitted StackingClassifier or StackingRegressor
+        X : array-like of shape (n_samples, ...), default=None
+            The rows of fit; needed with `passthrough` only.
+        ax : matplotlib Axes, default=None
+        **kwargs : dict
+            Passed to matplotlib's ``barh``.
+
+        Returns
+        -------
+        display : WeightsDisplay
+
+        Raises
+        ------
+        ValueError
+            If the meta-learner has neither weights nor importances nor coefficients.
+        """
+        bases = drawing.report_of(estimator, X).bases
+        if all(np.isnan(base.weight) for base in bases):
+            raise ValueError(
+                f"The meta-learner, a {type(estimator.final_estimator_).__name__}, has neither "
+                "weights nor importances nor coefficients to draw: use LeaderboardDisplay, or "
+                "stack.report(), which tells what is lost without each base."
+            )
+        names = [base.name for base in bases]
+        return cls(names, [base.weight for base in bases]).plot(ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs) -> "WeightsDisplay":
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            By default new ones.
+        **kwargs : dict
+            Passed to matplotlib's ``barh``.
+
+        Returns
+        -------
+        display : WeightsDisplay
+        """
+        self.ax_, self.figure_ = drawing.new_axes(ax, (6.4, 1.2 + 0.35 * len(self.names)))
+        order = np.argsort(self.weights, kind="stable")
+        places = np.empty(len(order), int)
+        places[order] = np.arange(len(order))  # the bars are in the order of the names
+        self.bars_ = self.ax_.barh(places, self.weights, **{"height": 0.6, **kwargs})
+        self.ax_.bar_label(self.bars_, fmt="%.2f", padding=3)
+        self.ax_.set_yticks(places, self.names)
+        self.ax_.set_xlabel("weight in the meta-learner")
+        self.ax_.margins(x=0.1)
+        return self
