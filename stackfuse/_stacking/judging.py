@@ -94,7 +94,7 @@ def judge(
         lost = Estimate()
         if others:
             without = judged.scores_of(measure, judged.cross_fitted(others))
-            lost = Estimate.of(sign * (stack - without))
+            lost = Estimate.of(sign * _difference(stack, without))
         weight_of_it = weights.get(name, np.nan)
         bases.append(BaseReport(name, Estimate.of(alone[name]), weight_of_it, lost))
     return Report(
@@ -102,11 +102,20 @@ def judge(
         measure.greater_is_better,
         bases,
         Estimate.of(stack),
-        Estimate.of(sign * (stack - best)),
+        Estimate.of(sign * _difference(stack, best)),
         judged.correlations(names),
         len(judged.folds),
         evidence=judged.evidence(names, whole),
     )
+
+
+def _difference(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the differences of scores, zero where they are rounding alone.
+
+    The order in which a mean is summed would decide else whether stacking helps or hurts.
+    """
+    apart = scores - others
+    return np.where(np.abs(apart) <= 1e-12 * (np.abs(scores) + np.abs(others)), 0.0, apart)
 
 
 class _Judged:

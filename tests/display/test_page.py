@@ -206,6 +206,8 @@ def test_numbers_and_ticks():
     assert numbers_like([0.123456], [0.012])(0.123456) == "0.123"
     assert numbers_like([], [0.01])(np.nan) == ""
     assert numbers_like([1234567.0])(1234567.0) == "1,234,567"
+    assert numbers_like([-3.2e9])(-3.2e9) == "\N{MINUS SIGN}3.200e9"
+    assert numbers_like([0.0, 2e-7])(0.0) == "0"
     for low, high in [(0.0, 1.0), (-3e-7, 2e-7), (12.0, 98765.0)]:
         places = ticks(low, high)
         assert 2 <= len(places) <= 6

@@ -10,6 +10,9 @@ import numpy as np
 #: Elements without content, which HTML does not close.
 _VOID = {"meta", "br", "col"}
 
+#: Numbers are written out from the first of these up to the second; others with a power of ten.
+_LEAST, _MOST = 1e-4, 1e7
+
 
 class Html(str):
     """Text that is HTML already: all other text is escaped on its way into an element."""
@@ -97,10 +100,28 @@ def numbers_like(values: Iterable[float], errors: Iterable[float] = ()) -> Calla
     def write(value: float) -> str:
         if not np.isfinite(value):
             return "" if np.isnan(value) else f"{value:+}"
+        if not _LEAST <= largest < _MOST and largest > 0:
+            return with_exponent(value)
         rounded = round(float(value), digits) + 0.0  # no negative zero
         return f"{rounded:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
     return write
+
+
+def with_exponent(value: float, *, round_one: bool = False) -> str:
+    """Return a number with four digits, a round one with fewer, and a power of ten.
+
+    Examples
+    --------
+    >>> with_exponent(3297000000.0), with_exponent(0.00002, round_one=True)
+    ('3.297e9', '2e\u22125')
+    """
+    if value == 0:
+        return "0"
+    digits, exponent = f"{value:.3e}".split("e")
+    if round_one:
+        digits = digits.rstrip("0").rstrip(".")
+    return f"{digits}e{int(exponent)}".replace("-", "\N{MINUS SIGN}")
 
 
 def column_of(values: Iterable[float], errors: Iterable[float] = ()) -> list[Number]:

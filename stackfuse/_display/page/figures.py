@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stackfuse._display.page.elements import Html, element, joined, numbers_like, shortened
+from stackfuse._display.page.elements import (
+    Html,
+    element,
+    joined,
+    numbers_like,
+    shortened,
+    with_exponent,
+)
 
 #: Units of a picture's width, which are pixels on a phone, and its margins.
 WIDTH, LEFT, RIGHT = 360, 10, 350
@@ -83,6 +90,8 @@ def _tick(x: float, y: float, words: str) -> Html:
 
 def _tick_writer(places: Sequence[float]):
     step = places[1] - places[0] if len(places) > 1 else 1.0
+    if step < 1e-5 or max(map(abs, places), default=0.0) >= 1e7:
+        return lambda value: with_exponent(value, round_one=True)
     digits = next((d for d in range(7) if abs(round(step, d) - step) < 1e-9 * step), 6)
     return lambda value: f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 

@@ -51,9 +51,9 @@ def leaderboard(content: Content) -> Html | None:
     )
     note = element(
         "p",
-        f"Means over {content.n_folds} folds with their standard errors (s.e.). No model was "
-        "scored on rows that it was trained on. The stack's score is slightly too good: bases that "
-        "predicted the rows of other folds have seen those of the fold that is scored.",
+        f"Means over the scored folds ({content.n_folds}) with standard errors (s.e.). No model "
+        "was scored on rows that it was trained on. The stack's score is slightly too good: bases "
+        "that predicted the rows of other folds have seen those of the fold that is scored.",
         class_="note",
     )
     return _beside(
