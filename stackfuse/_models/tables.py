@@ -14,7 +14,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -30,6 +30,10 @@ from stackfuse._models.tabm import tabm
 #: The kinds of bases that are made by default, and of tables of very many rows.
 DEFAULT_KINDS = ("linear", "forest", "boosting", "networks", "boosters")
 _KINDS_OF_MANY_ROWS, _MANY_ROWS = ("linear", "boosting"), 100_000
+
+#: From which a linear regression chooses its penalty: one fits no table of 500 columns as well as
+#: one of five.
+_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-2, 5, 15))
 
 #: The most rows of which nearest neighbours are sought.
 _MAX_NEIGHBOURS = 5000
@@ -124,7 +128,7 @@ _Bases = list[tuple[str, Callable, Any]]
 
 
 def _linear(classifier: bool, n_rows: int) -> _Bases:
-    model = LogisticRegression(max_iter=2000) if classifier else Ridge()
+    model = LogisticRegression(max_iter=2000) if classifier else RidgeCV(_ALPHAS)
     return [("linear", preparing.for_sums, model)]
 
 

@@ -103,6 +103,15 @@ def test_neighbours_are_for_small_tables():
     assert name == "neighbors"
 
 
+def test_linear_bases_of_many_columns_do_not_overfit():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(400, 350)))
+    X[rng.uniform(size=X.shape) < 0.02] = np.nan
+    y = X[0].fillna(0.0) + rng.normal(0, 0.3, 400)
+    ((_, base),) = sf.models.table_bases(X, y.to_numpy(), kinds=["linear"])
+    assert cross_val_score(base, X, y, cv=3).mean() > 0.1
+
+
 def test_bases_of_very_many_rows_are_few():
     X = np.random.default_rng(0).normal(size=(100_001, 2))
     with pytest.warns(UserWarning, match=r"Of 100,001 rows only bases of the kinds 'linear' or"):
