@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from rich.table import Table
 from sklearn.callback import ProgressBar
 from sklearn.model_selection import GroupKFold, TimeSeriesSplit
 
-from stackfuse._cli import column_warnings, dates
+from stackfuse._cli import column_warnings
+from stackfuse._cli.asked import Prepared, Wanted
 from stackfuse._cli.metrics import check_metric
-from stackfuse._cli.table_files import Dialect, is_parquet, read_table
-from stackfuse._core import messages
+from stackfuse._cli.table_files import Dialect, is_parquet
 from stackfuse._export import export, formats
 from stackfuse._models import holds_classes, table_bases
 from stackfuse._stacking import StackingClassifier, StackingRegressor
@@ -26,44 +25,7 @@ from stackfuse._stacking import StackingClassifier, StackingRegressor
 _TOLD_BEFORE = "The least populated class"
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What the command was asked for.
-
-    Attributes
-    ----------
-    table, out : Path
-    target : str
-    format : str
-        Its name, as in :func:`stackfuse.export`.
-    kinds : tuple of str or None
-        The kinds of bases; None for those of :func:`table_bases`.
-    drop : tuple of str
-        Columns that are left out.
-    groups, time_column : str or None
-        The column whose values stay together in a fold, and the one that orders the rows.
-    seconds : float or None
-        What the fits may take.
-    folds, seed : int
-    metric : str or None
-        The name of one of scikit-learn's scorers; None for the log-loss, or R2.
-    """
-
-    table: Path
-    target: str
-    out: Path
-    format: str = "keras"
-    kinds: tuple[str, ...] | None = None
-    drop: tuple[str, ...] = ()
-    groups: str | None = None
-    time_column: str | None = None
-    seconds: float | None = None
-    folds: int = 5
-    seed: int = 0
-    metric: str | None = None
-
-
-def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
+def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     """Fit, export and write; return what was found, for scripts.
 
     Raises
@@ -73,8 +35,7 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
     """
     started = time.perf_counter()
     form = formats.named(wanted.format)
-    form.check_installed()
-    X, y, groups, said = prepare(read_table(wanted.table), wanted)
+    X, y, groups, said = prepared.X, prepared.y, prepared.groups, list(prepared.said)
     classes = holds_classes(y)
     y = _labels(y) if classes else y.to_numpy(float)
     check_metric(wanted.metric, y, classes)
@@ -121,70 +82,9 @@ def fit(wanted: Wanted, console: Console) -> dict[str, Any]:
     }
 
 
-def prepare(
-    frame: pd.DataFrame, wanted: Wanted
-) -> tuple[pd.DataFrame, pd.Series, np.ndarray | None, list[str]]:
-    """Return the columns to learn from, the target, the groups, and what has been left out.
-
-    Raises
-    ------
-    ValueError
-        If a column is not there, or nothing is left to learn from.
-    """
-    named = [wanted.target, *wanted.drop, *filter(None, (wanted.groups, wanted.time_column))]
-    for name in named:
-        if name not in frame:
-            raise ValueError(
-                f"{wanted.table} has no column {name!r}."
-                f"{messages.did_you_mean(name, list(frame.columns))}"
-            )
-    said = []
-    known = frame[wanted.target].notna()
-    if not known.all():
-        said.append(f"{int((~known).sum())} rows without a target are left out.")
-        frame = frame[known]
-    if wanted.time_column is not None:
-        when = _moments(frame[wanted.time_column])
-        frame = frame.loc[when.sort_values(kind="stable").index]
-    frame = frame.reset_index(drop=True)
-    groups = None if wanted.groups is None else frame[wanted.groups].astype(str).to_numpy()
-    y = frame[wanted.target]
-    X, told = dates.with_dates(frame.drop(columns=list(dict.fromkeys(named))))
-    said += told
-    numbering = column_warnings.identifiers(X)
-    if numbering:
-        said.append(f"Left out, since they only number the rows: {', '.join(numbering)}.")
-        X = X.drop(columns=numbering)
-    if len(X) < 20 or X.shape[1] == 0 or y.nunique() < 2:
-        raise ValueError(
-            f"{wanted.table} has {len(X)} rows, {X.shape[1]} columns to learn from and "
-            f"{y.nunique()} different targets: at least 20 rows, one column and two targets are "
-            "needed."
-        )
-    return X, y, groups, said
-
-
 def _labels(y: pd.Series) -> np.ndarray:
     """Return classes as text; whole numbers that were read beside holes are whole again."""
     return (y.astype(int) if pd.api.types.is_float_dtype(y) else y).astype(str).to_numpy()
-
-
-def _moments(column: pd.Series) -> pd.Series:
-    """Return numbers or dates by which rows can be put in order.
-
-    Raises
-    ------
-    ValueError
-        If some are missing or no dates, or days and months can be mistaken for each other.
-    """
-    if column.isna().any():
-        raise ValueError(f"--time-column: {column.name!r} lacks values, so rows have no order.")
-    if pd.api.types.is_numeric_dtype(column):
-        return column
-    try:
-        return dates.dates_of(column)
-    except ValueError as error:
-        raise ValueError(f"--time-column: {error}") from None
 
 
 def _task(X: pd.DataFrame, y: np.ndarray, wanted: Wanted, classes: bool) -> str:

@@ -86,9 +86,10 @@ def fit(
     as_json: _Json = False,
 ) -> None:
     """Fit a stack to a table, and export it. Interrupted, the same command goes on where it was."""
-    from stackfuse._cli import fit as _fit
+    from stackfuse._cli import asked
+    from stackfuse._export import formats
 
-    wanted = _fit.Wanted(
+    wanted = asked.Wanted(
         table=table,
         target=target,
         out=out,
@@ -102,9 +103,13 @@ def fit(
         seed=seed,
         metric=metric,
     )
+    formats.named(wanted.format).check_installed()
+    prepared = asked.prepare(wanted)  # a mistake is told before TensorFlow is imported
+    from stackfuse._cli import fit as _fit
+
     try:
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
-            found = _fit.fit(wanted, _console())
+            found = _fit.fit(wanted, prepared, _console())
     except KeyboardInterrupt:
         sys.stderr.write("stackfuse fit: interrupted. The same command goes on where it was.\n")
         raise typer.Exit(130) from None

@@ -61,6 +61,21 @@ def test_light_files_are_read_and_run_without_tensorflow(exported, ending, tmp_p
     np.testing.assert_allclose(sum(probabilities), 1, atol=1e-6)
 
 
+def test_mistakes_are_told_before_tensorflow_is_imported(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a,b,c,d\n5.1,3.5,1.4,0.2\n")
+    code = (
+        "import sys; from stackfuse._cli.main import main\n"
+        "status = main(['fit', sys.argv[1], '--target', 'e'])\n"
+        "sys.exit(9 if {'keras', 'tensorflow'}.intersection(sys.modules) else status)"
+    )
+    command = [sys.executable, "-c", code, str(table)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"stackfuse fit: {table} has no column 'e'.\n"
+    assert not list(tmp_path.glob("stackfuse-output"))
+
+
 def test_inspect_tells_of_a_file_that_was_changed(exported, tmp_path, capsys, monkeypatch):
     import keras
 

@@ -95,6 +95,20 @@ def test_missing_values(iris, model, seen):
     assert_allclose(got["probabilities"], model.predict_proba(holes), atol=1e-14)
 
 
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".xml"])
+def test_splits_that_tell_the_missing_values_alone(suffix, tmp_path):
+    """Their threshold is infinity, which LiteRT does not know as a constant."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    X[rng.random(400) < 0.1, 0] = np.nan
+    y = np.nan_to_num(X[:, 0]) + rng.normal(size=400) + 2 * np.isnan(X[:, 0])
+    forest = RandomForestRegressor(20, min_samples_leaf=3, random_state=0).fit(X, y)
+    assert any(np.isinf(tree.tree_.threshold).any() for tree in forest)
+    report = sf.export(forest, tmp_path / f"forest{suffix}", verify=X)
+    assert report.max_difference < 1e-5
+    assert report.n_rows == 400
+
+
 @pytest.mark.parametrize("path", ["model.keras", "model"])
 @pytest.mark.parametrize("scaler", SCALERS, ids=str)
 def test_compiling_moves_no_value_across_a_threshold(scaler, path, tmp_path):

@@ -100,7 +100,7 @@ def _both_copies(x):
     x = ops.transpose(x)
     missing = ops.isnan(x)
     # A threshold of infinity separates the missing values only: infinite x must stay below it.
-    finite = ops.minimum(x, constant(np.finfo(x.dtype).max, x))
+    finite = ops.minimum(x, constant(_most(np.dtype(x.dtype)), x))
     left = ops.where(missing, constant(-np.inf, x), finite)
     right = ops.where(missing, constant(np.inf, x), finite)
     return ops.concatenate([left, right], axis=0)
@@ -261,9 +261,14 @@ def _depth(tree: Tree) -> int:
         level, depth = np.concatenate([tree.left[inner], tree.right[inner]]), depth + 1
 
 
+def _most(dtype: np.dtype) -> np.floating:
+    """Return what stands for an infinite threshold: LiteRT has the largest number for infinity."""
+    return np.nextafter(np.finfo(dtype).max, dtype.type(0))
+
+
 def _threshold_in(dtype: np.dtype, threshold: np.ndarray) -> np.ndarray:
     """Return finite thresholds that split the numbers of a dtype exactly as those in float64 do."""
     limits = np.finfo(dtype)
-    rounded = rounded_down(np.clip(threshold, limits.min, limits.max), dtype)
+    rounded = rounded_down(np.clip(threshold, limits.min, _most(dtype)), dtype)
     # TensorFlow treats denormal numbers as 0, and 0 must stay above a negative threshold.
     return np.where((rounded < 0) & (rounded > -limits.tiny), -limits.tiny, rounded)

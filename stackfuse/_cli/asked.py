@@ -1,0 +1,129 @@
+"""What the command fit is asked, and the columns and rows of a table that answer it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stackfuse._cli import column_warnings, dates
+from stackfuse._cli.table_files import read_table
+from stackfuse._core import messages
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command was asked for.
+
+    Attributes
+    ----------
+    table, out : Path
+    target : str
+    format : str
+        Its name, as in :func:`stackfuse.export`.
+    kinds : tuple of str or None
+        The kinds of bases; None for those of :func:`table_bases`.
+    drop : tuple of str
+        Columns that are left out.
+    groups, time_column : str or None
+        The column whose values stay together in a fold, and the one that orders the rows.
+    seconds : float or None
+        What the fits may take.
+    folds, seed : int
+    metric : str or None
+        The name of one of scikit-learn's scorers; None for the log-loss, or R2.
+    """
+
+    table: Path
+    target: str
+    out: Path
+    format: str = "keras"
+    kinds: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    groups: str | None = None
+    time_column: str | None = None
+    seconds: float | None = None
+    folds: int = 5
+    seed: int = 0
+    metric: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What there is to learn.
+
+    Attributes
+    ----------
+    X : DataFrame
+        The columns to learn from.
+    y : Series
+        The target.
+    groups : ndarray or None
+    said : list of str
+        What has been left out or changed.
+    """
+
+    X: pd.DataFrame
+    y: pd.Series
+    groups: np.ndarray | None
+    said: list[str]
+
+
+def prepare(wanted: Wanted) -> Prepared:
+    """Read a table, and take it apart.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, a column is not there, or nothing is left to learn from.
+    """
+    frame = read_table(wanted.table)
+    named = [wanted.target, *wanted.drop, *filter(None, (wanted.groups, wanted.time_column))]
+    for name in named:
+        if name not in frame:
+            raise ValueError(
+                f"{wanted.table} has no column {name!r}."
+                f"{messages.did_you_mean(name, list(frame.columns))}"
+            )
+    said = []
+    known = frame[wanted.target].notna()
+    if not known.all():
+        said.append(f"{int((~known).sum())} rows without a target are left out.")
+        frame = frame[known]
+    if wanted.time_column is not None:
+        when = _moments(frame[wanted.time_column])
+        frame = frame.loc[when.sort_values(kind="stable").index]
+    frame = frame.reset_index(drop=True)
+    groups = None if wanted.groups is None else frame[wanted.groups].astype(str).to_numpy()
+    y = frame[wanted.target]
+    X, told = dates.with_dates(frame.drop(columns=list(dict.fromkeys(named))))
+    said += told
+    numbering = column_warnings.identifiers(X)
+    if numbering:
+        said.append(f"Left out, since they only number the rows: {', '.join(numbering)}.")
+        X = X.drop(columns=numbering)
+    if len(X) < 20 or X.shape[1] == 0 or y.nunique() < 2:
+        raise ValueError(
+            f"{wanted.table} has {len(X)} rows, {X.shape[1]} columns to learn from and "
+            f"{y.nunique()} different targets: at least 20 rows, one column and two targets are "
+            "needed."
+        )
+    return Prepared(X, y, groups, said)
+
+
+def _moments(column: pd.Series) -> pd.Series:
+    """Return numbers or dates by which rows can be put in order.
+
+    Raises
+    ------
+    ValueError
+        If some are missing or no dates, or days and months can be mistaken for each other.
+    """
+    if column.isna().any():
+        raise ValueError(f"--time-column: {column.name!r} lacks values, so rows have no order.")
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    try:
+        return dates.dates_of(column)
+    except ValueError as error:
+        raise ValueError(f"--time-column: {error}") from None
