@@ -26,7 +26,8 @@ from ._networks import KerasClassifier, KerasRegressor
 from ._oof import OutOfFold, out_of_fold
 from ._oof.prediction_columns import ColumnsMixin
 from ._search import GridSearchCV, RandomizedSearchCV, cross_val_predict, cross_validate
-from ._stacking import DateParts, Flatten, Pick, StackingClassifier, StackingRegressor
+from ._stacking import StackingClassifier, StackingRegressor
+from ._steps import DateParts, Flatten, Pick, TextVectorizer
 
 __version__: str
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "StackGraphDisplay",
     "StackingClassifier",
     "StackingRegressor",
+    "TextVectorizer",
     "WeightsDisplay",
     "compiled",
     "convert",

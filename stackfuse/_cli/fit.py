@@ -45,10 +45,10 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     said += column_warnings.warnings_of(X, pd.Series(y), classes)
     for sentence in said:
         console.print(f"[yellow]![/] {escape(sentence)}")
-    kinds = {} if wanted.kinds is None else {"kinds": wanted.kinds}
+    options = {"time_budget": wanted.seconds, "texts": form.takes_strings and form.reads_text}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        bases = table_bases(X, y, time_budget=wanted.seconds, **kinds)
+        bases = table_bases(X, y, kinds=wanted.kinds, **options)
         console.print(f"Bases: {', '.join(name for name, _ in bases)}.")
         stack = _stack(wanted, bases, classes)
         stack.set_callbacks(ProgressBar(max_propagation_depth=1))

@@ -17,7 +17,7 @@ from stackfuse._export.checking.parity import TOLERANCE
 from stackfuse._export.graph.graph import Graph
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._export.written_manifest import VERSION
-from stackfuse._stacking import dates
+from stackfuse._steps import dates
 
 #: Characters of an estimator's parameters that are kept.
 _MAX_CHARACTERS = 80

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from stackfuse._stacking import dates
+from stackfuse._steps import dates
 
 #: The most levels of a column that become a column each.
 FEW_LEVELS = 32
 
 #: The mean number of words from which on strings are text, and no categories.
 _WORDS_OF_TEXT = 4.0
+
+#: Rows whose words are counted.
+_LOOKED_AT = 2000
 
 
 @dataclass
@@ -26,8 +29,12 @@ class Columns:
         Names of the columns of numbers, and of categories with few and with many levels.
     dates : list
         Names of the columns of dates.
-    constant, texts : list
-        Names of columns that no base can use.
+    texts : list
+        Names of the columns of text.
+    n_words : int
+        The number of different words in them.
+    constant, left_out : list
+        Names of columns that no base can use, and of columns of text that none is to use.
     with_missing : list
         Names of the columns of numbers or dates in which some are missing.
     """
@@ -38,11 +45,19 @@ class Columns:
     dates: list[Hashable] = field(default_factory=list)
     constant: list[Hashable] = field(default_factory=list)
     texts: list[Hashable] = field(default_factory=list)
+    n_words: int = 0
+    left_out: list[Hashable] = field(default_factory=list)
     with_missing: list[Hashable] = field(default_factory=list)
 
     @classmethod
-    def of(cls, X) -> "Columns":
+    def of(cls, X, texts: bool = True) -> "Columns":
         """Look at all columns of an array or a data frame of pandas.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n_samples, n_features)
+        texts : bool, default=True
+            Whether bases may read texts.
 
         Raises
         ------
@@ -63,10 +78,14 @@ class Columns:
                     columns.with_missing.append(name)
             else:
                 columns._list_of(column, name).append(name)
-        if not (columns.numbers or columns.few or columns.many or columns.dates):
+        if columns.texts and not texts:
+            columns.left_out, columns.texts = columns.texts, []
+        columns.n_words = _count_words(frame, columns.texts)
+        used = (columns.numbers, columns.few, columns.many, columns.dates, columns.texts)
+        if not any(used):
             raise ValueError(
-                "X has no column that a base can use: all are constant, or text. Pass columns of "
-                "numbers, dates or categories."
+                "X has no column that a base can use: all are constant, or text that is left out. "
+                "Pass columns of numbers, dates or categories."
             )
         return columns
 
@@ -85,11 +104,17 @@ class Columns:
 
     def warn_of_unused(self) -> None:
         """Warn of the columns that no base uses."""
-        text = "text, which no base reads in a way that every format of files carries"
-        for names, what in ((self.constant, "the same in all rows"), (self.texts, text)):
+        text = "text, which of all files .keras and SavedModel alone carry"
+        for names, what in ((self.constant, "the same in all rows"), (self.left_out, text)):
             if names:
                 warnings.warn(
                     f"No base uses {', '.join(map(repr, names))}: "
                     f"{'these columns are' if len(names) > 1 else 'this column is'} {what}.",
                     stacklevel=3,
                 )
+
+
+def _count_words(frame: pd.DataFrame, texts: list[Hashable]) -> int:
+    """Return the number of different words in some columns of the first rows."""
+    found = [frame[name].iloc[:_LOOKED_AT].dropna().str.lower().str.split() for name in texts]
+    return len({word for column in found for words in column for word in words})

@@ -1,8 +1,9 @@
 """Preprocessing of a table's columns, which is fitted within the folds and exports with a stack."""
 
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import TruncatedSVD
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import (
     OneHotEncoder,
     OrdinalEncoder,
@@ -12,7 +13,11 @@ from sklearn.preprocessing import (
 )
 
 from stackfuse._models.columns import Columns
-from stackfuse._stacking import DateParts
+from stackfuse._steps import DateParts, TextVectorizer
+
+#: The most columns of a text's words, for sums and for what does not add columns up, and the most
+#: topics; and the most numbers of a table of words.
+_MAX_WORDS, _MAX_COMMON_WORDS, _MAX_TOPICS, _MAX_NUMBERS = 1000, 200, 30, 50_000_000
 
 
 def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
@@ -20,13 +25,15 @@ def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
     )
-    return _transformer(columns, "passthrough", codes, TargetEncoder(), DateParts())
+    texts = _words_and_topics(columns, n_rows)
+    return _transformer(columns, "passthrough", codes, TargetEncoder(), DateParts(), texts)
 
 
 def for_sums(columns: Columns, n_rows: int) -> ColumnTransformer:
     """Return what makes numbers of a table for models that add its columns up, each scaled."""
     scaled = make_pipeline(_filled(columns), StandardScaler())
-    return _transformer(columns, scaled, _indicators(), _scaled_means(), _scaled_dates(columns))
+    means, dates, words = _scaled_means(), _scaled_dates(columns), _words(columns, n_rows)
+    return _transformer(columns, scaled, _indicators(), means, dates, words)
 
 
 def for_networks(columns: Columns, n_rows: int) -> ColumnTransformer:
@@ -40,9 +47,9 @@ def for_networks(columns: Columns, n_rows: int) -> ColumnTransformer:
         output_distribution="normal", n_quantiles=max(10, min(1000, n_rows // 30))
     )
     normal_numbers = make_pipeline(_filled(columns), normal)
-    return _transformer(
-        columns, normal_numbers, _indicators(), _scaled_means(), _scaled_dates(columns)
-    )
+    means, dates = _scaled_means(), _scaled_dates(columns)
+    texts = make_pipeline(_words_and_topics(columns, n_rows), StandardScaler())
+    return _transformer(columns, normal_numbers, _indicators(), means, dates, texts)
 
 
 def _filled(columns: Columns) -> SimpleImputer:
@@ -62,7 +69,20 @@ def _scaled_dates(columns: Columns):
     return make_pipeline(DateParts(cyclic=True), _filled(columns), StandardScaler())
 
 
-def _transformer(columns: Columns, numbers, few, many, dates) -> ColumnTransformer:
+def _words(columns: Columns, n_rows: int) -> TextVectorizer:
+    most = _MAX_NUMBERS // (n_rows * max(len(columns.texts), 1))
+    return TextVectorizer(max_tokens=max(100, min(_MAX_WORDS, most)))
+
+
+def _words_and_topics(columns: Columns, n_rows: int):
+    """Return the commonest words, and sums of all that occur together, for trees and networks."""
+    n_topics = max(1, min(_MAX_TOPICS, columns.n_words // 4))
+    topics = make_pipeline(_words(columns, n_rows), TruncatedSVD(n_topics))
+    return make_union(TextVectorizer(max_tokens=_MAX_COMMON_WORDS), topics)
+
+
+def _transformer(columns: Columns, numbers, few, many, dates, texts) -> ColumnTransformer:
     parts = [("numbers", numbers, columns.numbers), ("few", few, columns.few)]
     parts += [("many", many, columns.many), ("dates", dates, columns.dates)]
+    parts.append(("texts", texts, columns.texts))
     return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0)

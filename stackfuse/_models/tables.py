@@ -40,19 +40,26 @@ _MAX_NEIGHBOURS = 5000
 
 
 def table_bases(
-    X, y, *, kinds: Sequence[str] | None = None, time_budget: float | None = None
+    X,
+    y,
+    *,
+    kinds: Sequence[str] | None = None,
+    time_budget: float | None = None,
+    texts: bool = True,
 ) -> list[tuple[str, BaseEstimator]]:
     """Return base estimators for a table, each behind the preprocessing that it needs.
 
     Numbers are imputed and scaled where that helps, with a column that tells which were missing.
     Categories with up to 32 levels become a column for each level, those with more their mean
     target; dates become days since 1970 and their place in the year, the week and the day, see
-    :class:`DateParts`. All of it is fitted within the folds, and is exported with the stack.
+    :class:`DateParts`; texts become their words, or sums of these, see :class:`TextVectorizer`. All
+    of it is fitted within the folds, and is exported with the stack.
 
     Parameters
     ----------
     X : data frame of pandas, or ndarray, of shape (n_samples, n_features)
-        Numbers, truth values, strings and dates, some of them missing.
+        Numbers, truth values, strings, texts and dates, some of them missing. Strings of more than
+        32 different values with four words or more in the mean are texts.
     y : array-like of shape (n_samples,)
         Classes for a ``StackingClassifier``, or numbers for a ``StackingRegressor``. Strings,
         truth values and up to 20 different whole numbers are classes.
@@ -67,6 +74,9 @@ def table_bases(
         Seconds that six fits of each base, one after another, may take in all. The bases that take
         longest are left out, with a warning that names them. What they take is measured on up to
         2,000 rows, for no longer than the budget.
+    texts : bool, default=True
+        Whether bases read columns of text. Such stacks are exported to .keras and SavedModel; other
+        files have no text, and want False.
 
     Returns
     -------
@@ -102,7 +112,7 @@ def table_bases(
         )
     if n_rows != len(y):
         raise ValueError(f"X has {n_rows} rows, but y has {len(y)}.")
-    columns = Columns.of(X)
+    columns = Columns.of(X, texts)
     columns.warn_of_unused()
     classifier = holds_classes(y)
     bases = []

@@ -157,15 +157,38 @@ def test_columns_that_no_base_uses_are_told(flats):
     X, rent, _ = flats
     X = X.assign(same=1.0, note=[f"a flat with {k} small and sunny rooms" for k in range(N_ROWS)])
     with pytest.warns(UserWarning, match="No base uses") as told:
-        ((_, base),) = sf.models.table_bases(X, rent, kinds=["linear"])
+        ((_, base),) = sf.models.table_bases(X, rent, kinds=["linear"], texts=False)
     messages = [str(warning.message) for warning in told]
     assert messages == [
         "No base uses 'same': this column is the same in all rows.",
-        "No base uses 'note': this column is text, which no base reads in a way that every "
-        "format of files carries.",
+        "No base uses 'note': this column is text, which of all files .keras and SavedModel alone "
+        "carry.",
     ]
     assert {warning.filename for warning in told} == {__file__}
     assert base.fit(X, rent).score(X, rent) > 0.5
+
+
+def test_texts_are_learnt_from_and_exported(flats, tmp_path):
+    X, rent, _ = flats
+    rng = np.random.default_rng(0)
+    fillers = [f"word{k}" for k in range(40)]
+    is_loft = rng.random(N_ROWS) < 0.5
+    notes = [" ".join([*rng.choice(fillers, 6), "Loft!" if loft else "flat"]) for loft in is_loft]
+    X, rent = X.assign(note=notes), rent + 500 * is_loft
+    X.loc[::11, "note"] = None
+    kinds = ["linear", "forest", "boosting", "networks"]
+    bases = small(sf.models.table_bases(X, rent, kinds=kinds))
+    for name, base in bases[:3]:
+        without = clone(base).set_params(
+            columntransformer__transformers=base["columntransformer"].transformers[:-1]
+        )
+        gain = [cross_val_score(b, X, rent, cv=3).mean() for b in (base, without)]
+        assert gain[0] > gain[1] + 0.1, name
+    stack = sf.StackingRegressor(bases, cv=2, random_state=0).fit(X, rent)
+    report = sf.export(stack, tmp_path / "stack.keras", verify=X)
+    assert report.max_difference < 1e-6 * rent.max()
+    with pytest.raises(sf.NotConvertible, match=r"cuts texts in .*'note'.* into words, and ONNX"):
+        sf.export(stack, tmp_path / "stack.onnx", verify=X)
 
 
 def test_dates_are_learnt_from_and_exported(flats, tmp_path):

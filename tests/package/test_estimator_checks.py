@@ -106,5 +106,5 @@ def test_check_combiners(estimator, check):
 
 @parametrize_with_checks([sf.DateParts(), sf.DateParts(cyclic=True), sf.Flatten()])
 def test_check_input_steps(estimator, check):
-    """``Pick`` takes a ``MultiInput``, which these checks know nothing of."""
+    """``Pick`` takes a ``MultiInput``, ``TextVectorizer`` strings: the checks know neither."""
     check(estimator)

@@ -14,7 +14,7 @@ from stackfuse._export.checking.parity import TOLERANCE, check_parity
 from stackfuse._export.checking.probes import Probe, probes
 from stackfuse._export.graph.graph import sketch_within
 from stackfuse._export.graph.signature import as_given, as_pandas
-from stackfuse._stacking import dates
+from stackfuse._steps import dates
 
 #: Made-up rows that a file is compared on by default, and those of them that it carries.
 N_ROWS, N_GOLDEN = 64, 8

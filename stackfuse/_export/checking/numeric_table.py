@@ -13,7 +13,7 @@ from stackfuse._export.graph.signature import (
     as_given,
     as_pandas,
 )
-from stackfuse._stacking import dates
+from stackfuse._steps import dates
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,11 @@ class Format(ABC):
 
         parts = [part for part in private.flatten_layers(graph.model) if part is not graph.model]
         networks = [part for part in parts if isinstance(part, keras.Model)]
+        if any(isinstance(part, keras.layers.TextVectorization) for part in graph.model.layers):
+            raise NotConvertible(
+                f"The {owner} cuts texts in {listed} into words, and {self.title} has no layers "
+                "that do. Export to .keras or a SavedModel, or leave columns of text out."
+            )
         if any(tensor.dtype == "string" for part in networks for tensor in part.inputs):
             raise NotConvertible(
                 f"The {owner} holds a network that takes strings in {listed}, and {self.title} has "

@@ -8,8 +8,7 @@ _TARGET = "is made for y, and a graph takes X"
 _DICTS = "takes dicts apart, or hashes them, and a graph takes columns: use it before the stack"
 _TEXT = (
     "cuts texts into words as Python reads letters and spaces, which no stock layer of Keras does: "
-    "use it before the stack, or put a TextVectorization layer into a KerasClassifier or "
-    "KerasRegressor, which goes to .keras and SavedModel"
+    "use sf.TextVectorizer, which goes to .keras and SavedModel, or use it before the stack"
 )
 
 #: For each class of scikit-learn, what it does that a graph on single rows of numbers cannot do.

@@ -17,7 +17,7 @@ from stackfuse._core import (
 )
 from stackfuse._export.graph.frame import MISSING, Frame
 from stackfuse._export.graph.names import input_names
-from stackfuse._stacking import dates
+from stackfuse._steps import dates
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from stackfuse._core import NotConvertible
-from stackfuse._stacking import dates
 from stackfuse._stacking.sketch.held import Held
 from stackfuse._stacking.sketch.numbers import Numbers
 from stackfuse._stacking.sketch.words import Words
+from stackfuse._steps import dates
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,7 @@ def held_by(estimator) -> Held:
         vocabulary = getattr(part, "vocabulary_", None)
         if isinstance(vocabulary, dict):
             words |= vocabulary.keys()
+        words = words.union(*getattr(part, "vocabularies_", ()))
         for model in _networks_of(part):
             categories += map(_without_missing, _vocabularies(model))
     return Held(categories, frozenset(words).union(*categories))

@@ -1,13 +1,14 @@
-"""Steps that lead from dates, images or several inputs to estimators that take a table."""
+"""Steps that lead from dates, texts, images or several inputs to estimators that take a table."""
 
 import numpy as np
 from keras import ops
 
 from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import constant
+from stackfuse._export.graph.build import current_build
 from stackfuse._export.graph.convert import convert_transformer
-from stackfuse._export.graph.frame import Frame
-from stackfuse._stacking import DateParts, Flatten, Pick, dates
+from stackfuse._export.graph.frame import MISSING, Frame
+from stackfuse._steps import DateParts, Flatten, Pick, TextVectorizer, dates
 
 
 @convert_transformer(Flatten, frames=True)
@@ -47,3 +48,12 @@ def _date_parts(estimator, x):
         else:
             parts.append(place)
     return ops.concatenate(parts, axis=1)
+
+
+@convert_transformer(TextVectorizer, frames=True)
+def _text_vectorizer(estimator, x):
+    texts = x.strings(wanted_by="TextVectorizer") if isinstance(x, Frame) else x
+    texts = ops.where(ops.equal(texts, MISSING), "", texts)
+    parts = [layer(texts[:, k]) for k, layer in enumerate(estimator.layers())]
+    numbers = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+    return ops.cast(numbers, current_build().precision)
