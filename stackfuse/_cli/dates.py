@@ -11,6 +11,8 @@ import pandas as pd
 _DATE = re.compile(
     r"\s*(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})([T ]+\d{1,2}:\d{2}.*)?\s*"
 )
+#: Between dots the day comes first, wherever dates are written so.
+_DOTTED = re.compile(r"\s*\d{1,2}\.\d{1,2}\.\d{4}([T ]+\d{1,2}:\d{2}.*)?\s*")
 _ISO = re.compile(r"\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?\s*")
 
 
@@ -32,7 +34,8 @@ def dates_of(column: pd.Series) -> pd.Series:
         with suppress(ValueError):
             readings.append(pd.to_datetime(column, format="ISO8601", utc=True).dt.tz_convert(None))
     else:
-        for day_first in (False, True):
+        dotted = present.str.fullmatch(_DOTTED).all()
+        for day_first in [True] if dotted else [False, True]:
             with warnings.catch_warnings(), suppress(ValueError):
                 warnings.simplefilter("ignore")  # that a reading does not fit, which is tried out
                 found = pd.to_datetime(column, dayfirst=day_first, utc=True)

@@ -213,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=given, prog_name="stackfuse")
     except SystemExit as ended:  # typer ends so, also where it has told a mistake
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except (OSError, TypeError, ValueError, ImportError) as error:
+    except (OSError, TypeError, ValueError, RuntimeError, ImportError) as error:
         if "--debug" in given:
             raise
         name = next((word for word in given if not word.startswith("-")), "")

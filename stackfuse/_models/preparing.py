@@ -3,7 +3,7 @@
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline, make_union
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     OneHotEncoder,
     OrdinalEncoder,
@@ -15,9 +15,9 @@ from sklearn.preprocessing import (
 from stackfuse._models.columns import Columns
 from stackfuse._steps import DateParts, TextVectorizer
 
-#: The most columns of a text's words, for sums and for what does not add columns up, and the most
-#: topics; and the most numbers of a table of words.
-_MAX_WORDS, _MAX_COMMON_WORDS, _MAX_TOPICS, _MAX_NUMBERS = 1000, 200, 30, 50_000_000
+#: The most columns of a text's words, for sums and for trees, and the most topics; and the most
+#: numbers of a table of words.
+_MAX_WORDS, _MAX_WORDS_OF_TREES, _MAX_TOPICS, _MAX_NUMBERS = 1000, 300, 30, 50_000_000
 
 
 def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
@@ -25,7 +25,8 @@ def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
     )
-    texts = _words_and_topics(columns, n_rows)
+    # No sums of words: trees split between the last digits of a sum, which differ in a graph.
+    texts = TextVectorizer(max_tokens=_MAX_WORDS_OF_TREES)
     return _transformer(columns, "passthrough", codes, TargetEncoder(), DateParts(), texts)
 
 
@@ -48,8 +49,8 @@ def for_networks(columns: Columns, n_rows: int) -> ColumnTransformer:
     )
     normal_numbers = make_pipeline(_filled(columns), normal)
     means, dates = _scaled_means(), _scaled_dates(columns)
-    texts = make_pipeline(_words_and_topics(columns, n_rows), StandardScaler())
-    return _transformer(columns, normal_numbers, _indicators(), means, dates, texts)
+    topics = _topics(columns, n_rows)
+    return _transformer(columns, normal_numbers, _indicators(), means, dates, topics)
 
 
 def _filled(columns: Columns) -> SimpleImputer:
@@ -74,11 +75,10 @@ def _words(columns: Columns, n_rows: int) -> TextVectorizer:
     return TextVectorizer(max_tokens=max(100, min(_MAX_WORDS, most)))
 
 
-def _words_and_topics(columns: Columns, n_rows: int):
-    """Return the commonest words, and sums of all that occur together, for trees and networks."""
+def _topics(columns: Columns, n_rows: int):
+    """Return sums of words that occur together, few enough for networks."""
     n_topics = max(1, min(_MAX_TOPICS, columns.n_words // 4))
-    topics = make_pipeline(_words(columns, n_rows), TruncatedSVD(n_topics))
-    return make_union(TextVectorizer(max_tokens=_MAX_COMMON_WORDS), topics)
+    return make_pipeline(_words(columns, n_rows), TruncatedSVD(n_topics), StandardScaler())
 
 
 def _transformer(columns: Columns, numbers, few, many, dates, texts) -> ColumnTransformer:

@@ -107,11 +107,19 @@ class Report:
         )
         if np.isnan(self.gain.error):
             return f"Whether stacking helps cannot be told from one fold: {against}."
-        if self.gain.mean > 2 * self.gain.error:
+        if self._outlook == "good":
             return f"Stacking helps: {against}."
-        if self.gain.mean < -2 * self.gain.error:
+        if self._outlook == "bad":
             return f"Stacking hurts: {against}; use that one, or a simpler meta-learner."
         return f"Stacking makes no difference beyond noise: {against}."
+
+    @property
+    def _outlook(self) -> str:
+        """Whether stacking is "good", "bad" or, as far as four digits and noise show, "even"."""
+        best, sure = self.best, 2 * self.gain.error
+        if best is not None and f"{self.stack.mean:.4g}" == f"{best.score.mean:.4g}":
+            return "even"
+        return "good" if self.gain.mean > sure else "bad" if self.gain.mean < -sure else "even"
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per base, and a last one for the stack.
@@ -215,12 +223,10 @@ class Report:
         if warnings:
             known = known or page.Facts({}, pd.DataFrame())
             known = replace(known, warnings=(*warnings, *known.warnings))
-        sure = 2 * self.gain.error
-        outlook = "good" if self.gain.mean > sure else "bad" if self.gain.mean < -sure else "even"
         return page.Content(
             title,
             self.verdict,
-            outlook,
+            self._outlook,
             self.metric,
             self.greater_is_better,
             self.n_folds,

@@ -244,7 +244,7 @@ def test_words_of_digits_stay_words(flats, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("days", "message"),
     [
-        (["03.04.2024", "05.06.2024"], "begins with the day or the month cannot be told"),
+        (["03/04/2024", "05/06/2024"], "begins with the day or the month cannot be told"),
         (["soon", "later"], "holds no dates, 'soon'"),
         (["2024-01-01", None], "lacks values"),
     ],
@@ -255,6 +255,20 @@ def test_an_order_that_cannot_be_told_is_refused(flats, capsys, days, message, t
     given = [tmp_path / "t.csv", "--target", "Miete", "--time-column", "day"]
     status, _, told = run(capsys, "fit", *given, "--out", tmp_path / "out")
     assert (status, message in told) == (2, True)
+
+
+def test_between_dots_the_day_comes_first(flats, capsys, tmp_path):
+    """Of a few rows it could not be told otherwise, and a file is asked about few rows."""
+    _, frame = flats
+    when = pd.Timestamp("2022-01-01") + pd.to_timedelta(np.arange(300), unit="D")
+    table = pd.DataFrame({"when": when.strftime("%d.%m.%Y"), "rent": 3.0 * np.arange(300)})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    out = tmp_path / "out"
+    common = ["--bases", "linear", "--folds", 3, "--out", out, "--format", "onnx"]
+    assert run(capsys, "fit", tmp_path / "t.csv", "--target", "rent", *common)[0] == 0
+    (tmp_path / "new.csv").write_text("when\n03.04.2022\n")  # the 93rd day
+    _, shown, _ = run(capsys, "predict", out / "stack.onnx", tmp_path / "new.csv")
+    np.testing.assert_allclose(float(shown.split()[1]), 3 * 92, rtol=0.05)
 
 
 def test_dates_are_learnt_from(flats, capsys, tmp_path):

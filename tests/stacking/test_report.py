@@ -162,6 +162,16 @@ def test_a_single_base_and_bases_that_came_fitted(iris):
     assert stack.report().n_folds == 5
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_four_digits_do_not_show_makes_no_difference(sign):
+    import pandas as pd
+
+    base = BaseReport("a", Estimate(0.5, 0.1), 0.4, Estimate(0.1, 0.1))
+    scores, gain = Estimate(0.5 + 1e-6 * sign, 0.1), Estimate(-1e-6 * sign, 1e-8)
+    report = Report("log-loss", False, [base], scores, gain, pd.DataFrame(), 5)
+    assert report.verdict.startswith("Stacking makes no difference beyond noise: log-loss 0.5 ag")
+
+
 @pytest.mark.parametrize(
     ("gain", "beginning"),
     [
