@@ -257,9 +257,8 @@ def test_an_order_that_cannot_be_told_is_refused(flats, capsys, days, message, t
     assert (status, message in told) == (2, True)
 
 
-def test_between_dots_the_day_comes_first(flats, capsys, tmp_path):
+def test_between_dots_the_day_comes_first(capsys, tmp_path):
     """Of a few rows it could not be told otherwise, and a file is asked about few rows."""
-    _, frame = flats
     when = pd.Timestamp("2022-01-01") + pd.to_timedelta(np.arange(300), unit="D")
     table = pd.DataFrame({"when": when.strftime("%d.%m.%Y"), "rent": 3.0 * np.arange(300)})
     table.to_csv(tmp_path / "t.csv", index=False)
