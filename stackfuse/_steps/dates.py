@@ -7,6 +7,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from stackfuse._core import sklearn_private
+
 #: What the numbers of a column of dates count, as files and the command say it.
 UNIT = "days since 1970-01-01"
 
@@ -154,8 +156,7 @@ class DateParts(TransformerMixin, BaseEstimator):
         names : ndarray of str, shape (n_parts,)
         """
         check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", input_features)
-        names = [f"x{k}" for k in range(self.n_features_in_)] if names is None else names
+        names = sklearn_private.check_feature_names_in(self, input_features)
         ways = ("_sin", "_cos") if self.cyclic else ("",)
         parts = ["days", *(f"{cycle}{way}" for cycle in CYCLES for way in ways)]
         return np.array([f"{name}_{part}" for part in parts for name in names], object)

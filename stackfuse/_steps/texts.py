@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from stackfuse._core import fitting, strings
+from stackfuse._core import fitting, sklearn_private, strings
 
 #: What Keras removes from texts.
 _PUNCTUATION = frozenset(string.punctuation)
@@ -88,8 +88,9 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
             layer.adapt(column)
             words = [str(word) for word in layer.get_vocabulary(include_special_tokens=False)]
             self.vocabularies_.append(np.array(words, dtype=object))
-            if self.output_mode == "tf_idf":  # of a word alone: its weight
-                self.idf_.append(np.asarray(layer(np.array(words))).max(axis=1))
+            if self.output_mode == "tf_idf":  # of a word alone, in its own column: its weight
+                alone = np.asarray(layer(np.array(words)))
+                self.idf_.append(np.array(np.diagonal(alone, offset=1)))
         return self
 
     def transform(self, X) -> np.ndarray:
@@ -132,8 +133,7 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
         names : ndarray of str, shape (n_words,)
         """
         check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", input_features)
-        names = [f"x{k}" for k in range(self.n_features_in_)] if names is None else names
+        names = sklearn_private.check_feature_names_in(self, input_features)
         pairs = zip(names, self.vocabularies_)
         return np.array([f"{n}_{word}" for n, words in pairs for word in ["[UNK]", *words]], object)
 

@@ -47,11 +47,12 @@ def test_words_are_counted_as_scikit_learn_counts_them(ngrams):
     assert_array_equal(present, counts > 0)
 
 
-def test_rare_words_weigh_more():
+@pytest.mark.parametrize("ngrams", [None, 2])
+def test_rare_words_weigh_more(ngrams):
     """By the formula of Keras' TextVectorization: log(1 + n / (1 + rows with the word))."""
-    X = np.array(TEXTS, object)[:, None]
-    vectorizer = sf.TextVectorizer().fit(X)
-    counts = sf.TextVectorizer(output_mode="count").fit_transform(X)[:, 1:]
+    X = np.array([*TEXTS, "good good"], object)[:, None]  # one pair of words that holds two
+    vectorizer = sf.TextVectorizer(ngrams=ngrams).fit(X)
+    counts = sf.TextVectorizer(output_mode="count", ngrams=ngrams).fit_transform(X)[:, 1:]
     weights = np.log(1 + len(X) / (1 + (counts > 0).sum(axis=0)))
     assert_allclose(vectorizer.idf_[0], weights, rtol=1e-6)
     assert_allclose(vectorizer.transform(X)[:, 1:], counts * weights, rtol=1e-6)
