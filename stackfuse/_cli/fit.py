@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from sklearn.callback import ProgressBar
 from sklearn.model_selection import GroupKFold, TimeSeriesSplit
 
 from stackfuse._cli import column_warnings
 from stackfuse._cli.asked import Prepared, Wanted
 from stackfuse._cli.metrics import check_metric
+from stackfuse._cli.report import leaderboard
 from stackfuse._cli.table_files import Dialect, is_parquet
 from stackfuse._export import export, formats
 from stackfuse._models import holds_classes, table_bases
@@ -57,7 +57,7 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     for sentence in dict.fromkeys(_sentences(caught) + left_out):
         console.print(f"[yellow]![/] {escape(sentence)}")
     report = stack.report(scoring=wanted.metric)
-    console.print(_leaderboard(report))
+    console.print(leaderboard(report.to_frame(), greater_is_better=report.greater_is_better))
     console.print(escape(report.verdict))
     path = wanted.out / f"stack{form.suffix}"
     exported = export(stack, path, format=wanted.format, verify=X[:10_000])
@@ -115,18 +115,6 @@ def _sentences(caught: list) -> list[str]:
     kept = [w for w in caught if not issubclass(w.category, DeprecationWarning | FutureWarning)]
     said = [" ".join(str(w.message).split()).partition(". ")[0].rstrip(".") + "." for w in kept]
     return [sentence for sentence in said if not sentence.startswith(_TOLD_BEFORE)]
-
-
-def _leaderboard(report) -> Table:
-    better = "higher" if report.greater_is_better else "lower"
-    table = Table("model", f"{report.metric} ({better} is better)", "weight", title="Leaderboard")
-    sign = -1 if report.greater_is_better else 1
-    rows = [(b.name, b.score, f"{b.weight:.2f}") for b in report.bases]
-    rows.append(("stack", report.stack, ""))
-    for name, score, weight in sorted(rows, key=lambda row: sign * row[1].mean):
-        style = "bold" if name == "stack" else None
-        table.add_row(name, f"{score.mean:.4f} ± {score.error:.4f}", weight, style=style)
-    return table
 
 
 def _write(wanted: Wanted, stack, report, y: np.ndarray, path: Path) -> None:

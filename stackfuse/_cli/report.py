@@ -40,19 +40,33 @@ def show(folder: Path, console: Console, *, open_page: bool = False) -> None:
     text = words.read_text(encoding="utf-8")
     try:
         table = pd.read_csv(board, index_col=0).astype(float)
-        score, error, weight = table.columns[:3]
+        if table.shape[1] < 3:
+            raise ValueError("it lacks columns")
     except ValueError as damage:
         raise ValueError(f"{board} is damaged ({damage}): run stackfuse fit again.") from damage
     console.print(escape(text.partition("\n")[0]), soft_wrap=True)
-    better = "lower" if "; lower is better" in text else "higher"
+    console.print(leaderboard(table, greater_is_better="; lower is better" not in text))
+    console.print(f"The whole report: {escape(str(page.resolve()))}", soft_wrap=True)
+    if open_page and not webbrowser.open(page.resolve().as_uri()):
+        raise ValueError(f"No browser could be started: open {page.resolve()} yourself.")
+
+
+def leaderboard(scores: pd.DataFrame, *, greater_is_better: bool) -> Table:
+    """Return a table of the bases and the stack, the best first.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As of ``report.to_frame()``: score, its standard error and weight come first.
+    greater_is_better : bool
+    """
+    score, error, weight = scores.columns[:3]
+    better = "higher" if greater_is_better else "lower"
     shown = Table("model", f"{score} ({better} is better)", "weight", title="Leaderboard")
-    for name, row in table.sort_values(score, ascending=better == "lower").iterrows():
+    for name, row in scores.sort_values(score, ascending=not greater_is_better).iterrows():
         own = name == "(stack)"
         spread = "" if np.isnan(row[error]) else f" ± {row[error]:.4f}"
         parts = ("stack" if own else escape(str(name)), f"{row[score]:.4f}{spread}")
         given = "" if np.isnan(row[weight]) else f"{row[weight]:.2f}"
         shown.add_row(*parts, given, style="bold" if own else None)
-    console.print(shown)
-    console.print(f"The whole report: {escape(str(page.resolve()))}", soft_wrap=True)
-    if open_page and not webbrowser.open(page.resolve().as_uri()):
-        raise ValueError(f"No browser could be started: open {page.resolve()} yourself.")
+    return shown
