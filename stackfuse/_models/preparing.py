@@ -15,9 +15,11 @@ from sklearn.preprocessing import (
 from stackfuse._models.columns import Columns
 from stackfuse._steps import DateParts, TextVectorizer
 
-#: The most columns of a text's words, for sums and for trees, and the most topics; and the most
-#: numbers of a table of words.
-_MAX_WORDS, _MAX_WORDS_OF_TREES, _MAX_TOPICS, _MAX_NUMBERS = 1000, 300, 30, 50_000_000
+#: The most columns of a text's words, for sums and for trees, and the least; the most topics.
+_MAX_WORDS, _MAX_WORDS_OF_TREES, _MIN_WORDS, _MAX_TOPICS = 1000, 300, 100, 30
+
+#: The most numbers of a table of words.
+_MAX_NUMBERS = 50_000_000
 
 
 def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
@@ -26,7 +28,7 @@ def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
         handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
     )
     # No sums of words: trees split between the last digits of a sum, which differ in a graph.
-    texts = TextVectorizer(max_tokens=_MAX_WORDS_OF_TREES)
+    texts = _words(columns, n_rows, _MAX_WORDS_OF_TREES)
     return _transformer(columns, "passthrough", codes, TargetEncoder(), DateParts(), texts)
 
 
@@ -70,9 +72,10 @@ def _scaled_dates(columns: Columns):
     return make_pipeline(DateParts(cyclic=True), _filled(columns), StandardScaler())
 
 
-def _words(columns: Columns, n_rows: int) -> TextVectorizer:
-    most = _MAX_NUMBERS // (n_rows * max(len(columns.texts), 1))
-    return TextVectorizer(max_tokens=max(100, min(_MAX_WORDS, most)))
+def _words(columns: Columns, n_rows: int, most: int = _MAX_WORDS) -> TextVectorizer:
+    """Return what makes numbers of texts: of many rows fewer words, so that memory suffices."""
+    room = _MAX_NUMBERS // (n_rows * max(len(columns.texts), 1))
+    return TextVectorizer(max_tokens=max(_MIN_WORDS, min(most, room)))
 
 
 def _topics(columns: Columns, n_rows: int):

@@ -15,7 +15,9 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import stackfuse as sf
+from stackfuse._models import preparing
 from stackfuse._models.budget import within
+from stackfuse._models.columns import Columns
 
 N_ROWS = 240
 
@@ -166,6 +168,13 @@ def test_columns_that_no_base_uses_are_told(flats):
     ]
     assert {warning.filename for warning in told} == {__file__}
     assert base.fit(X, rent).score(X, rent) > 0.5
+
+
+@pytest.mark.parametrize(("n_rows", "wanted"), [(100, [1000, 300]), (10**6, [100, 100])])
+def test_of_many_rows_fewer_words_are_counted(n_rows, wanted):
+    columns = Columns(texts=["note"], n_words=5000)
+    prepared = [prepare(columns, n_rows) for prepare in (preparing.for_sums, preparing.for_trees)]
+    assert [part.transformers[0][1].max_tokens for part in prepared] == wanted
 
 
 def test_texts_are_learnt_from_and_exported(flats, tmp_path):
