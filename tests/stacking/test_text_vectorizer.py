@@ -130,3 +130,18 @@ def test_it_is_searched(reviews):
     name = "words__columntransformer__words__max_tokens"
     search = GridSearchCV(stack_of(), {name: [2, 50]}, cv=2).fit(*reviews)
     assert search.best_params_ == {name: 50}
+
+
+def test_arrays_before_networks_that_train_side_by_side_and_are_kept(reviews, tmp_path):
+    frame, y = reviews
+    X = frame[["review"]].to_numpy(object)
+    network = sf.models.classifier(sf.models.mlp, width=16, epochs=30)
+    base = make_pipeline(sf.TextVectorizer(), network)
+    settings = {"cv": 3, "random_state": 0, "memory": tmp_path / "kept"}
+    stack = sf.StackingClassifier([("net", base)], **settings).fit(X, y)
+    assert stack.engine_ == {"net": "side by side"}
+    assert stack.score(X, y) > 0.85
+    assert sf.export(stack, tmp_path / "stack.keras", verify=X).max_difference < 1e-6
+    again = sf.StackingClassifier([("net", base)], **settings).fit(X, y)
+    assert again.engine_ == {"net": "from memory"}
+    assert_array_equal(again.oof_.predictions, stack.oof_.predictions)
