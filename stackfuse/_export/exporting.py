@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -415,6 +415,9 @@ def _compare_file(comparison: Comparison | None, outputs: Future | None) -> floa
     """Return the largest difference between a file and the stack, on the rows."""
     if comparison is None or outputs is None:
         return None
+    # A signal that another thread receives does not wake this one: it looks now and then.
+    while not wait([outputs], timeout=0.5).done:
+        pass
     return comparison.check(outputs.result(), what="The file")
 
 

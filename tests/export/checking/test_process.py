@@ -1,6 +1,5 @@
 """The process that checks files, when its caller is interrupted."""
 
-import os
 import signal
 import threading
 import time
@@ -48,7 +47,7 @@ def interrupt_when(path: Path) -> None:
     def send() -> None:
         while not path.exists():
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     threading.Thread(target=send, daemon=True).start()
 
