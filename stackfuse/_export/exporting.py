@@ -21,7 +21,6 @@ from stackfuse._export.checking.tied_rows import TiedRows
 from stackfuse._export.converters.ours.networks import graph_of_model
 from stackfuse._export.formats import Format, format_of
 from stackfuse._export.graph.at_once import refuse_at_once
-from stackfuse._export.graph.build import Build
 from stackfuse._export.graph.graph import (
     PRECISIONS,
     Graph,
@@ -238,9 +237,9 @@ class _Target:
     precision: str
 
     @property
-    def kind_of_graph(self) -> tuple[str, bool]:
-        """The precision of the graph, and whether trees are operators of the format in it."""
-        return self.precision, self.form.native_trees
+    def kind_of_graph(self) -> tuple[str, bool, bool]:
+        """The precision of the graph, and what its trees may be made of."""
+        return self.precision, self.form.native_trees, self.form.bitwise
 
     @classmethod
     def of(cls, path: Path, format: str | None, precision: str | None) -> "_Target":
@@ -312,39 +311,40 @@ class _CheckedGraph:
         return cls(graph, comparison, tied)
 
 
-def _graphs_for(stack, given, targets: list[_Target]) -> dict[tuple[str, bool], Graph]:
+def _graphs_for(stack, given, targets: list[_Target]) -> dict[tuple[str, bool, bool], Graph]:
     """Return the graphs of the files by their kinds; without trees one kind is the other.
 
     Whatever cannot be converted, or not be carried by a format, is told here, before rows are made
     up, predicted or compared.
     """
-    graphs: dict[tuple[str, bool], Graph] = {}
-    for target in sorted(targets, key=lambda target: not target.form.native_trees):
+    graphs: dict[tuple[str, bool, bool], Graph] = {}
+    for target in targets:
         if target.kind_of_graph not in graphs:
-            build = Build(target.precision, native_trees=target.form.native_trees)
+            build = target.form.new_build(target.precision)
             is_model = isinstance(stack, TrainedModel)
             graph = graph_of_model(stack, build) if is_model else build_graph(stack, given, build)
-            graphs[target.kind_of_graph] = graph
-            if not graph.tree_sums:
-                graphs.setdefault((target.precision, False), graph)
+            same = [target] if build.n_trees else targets
+            for other in same:
+                if other.precision == target.precision:
+                    graphs[other.kind_of_graph] = graph
         target.form.check(graphs[target.kind_of_graph], type(stack).__name__)
     return graphs
 
 
 def _compared(
-    subject: _Subject, graphs: dict[tuple[str, bool], Graph], verify: Any, golden: Any
-) -> dict[tuple[str, bool], _CheckedGraph]:
+    subject: _Subject, graphs: dict[tuple[str, bool, bool], Graph], verify: Any, golden: Any
+) -> dict[tuple[str, bool, bool], _CheckedGraph]:
     """Compare graphs with their stack on the rows that were given or are made up."""
     rows = RowsToCompare.of(subject.baked, verify, golden)
     checked: dict[int, _CheckedGraph] = {}
-    for (precision, _), graph in graphs.items():
+    for (precision, *_), graph in graphs.items():
         if id(graph) not in checked:
             checked[id(graph)] = _CheckedGraph.of(subject, rows, graph, precision)
     return {kind: checked[id(graph)] for kind, graph in graphs.items()}
 
 
 def _write(
-    subject: _Subject, graphs: dict[tuple[str, bool], _CheckedGraph], targets: list[_Target]
+    subject: _Subject, graphs: dict[tuple[str, bool, bool], _CheckedGraph], targets: list[_Target]
 ) -> list[ExportReport]:
     """Write all files, check them, and put them in their places."""
     stack = subject.stack

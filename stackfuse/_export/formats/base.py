@@ -19,6 +19,7 @@ from stackfuse._export.formats.archives import (
     parts_without_manifest,
 )
 from stackfuse._export.formats.loading import code_of
+from stackfuse._export.graph.build import Build
 from stackfuse._export.written_manifest import check_manifest
 
 if TYPE_CHECKING:  # of TensorFlow, which files are read without
@@ -51,6 +52,8 @@ class Format(ABC):
         Whether Keras networks of strings can be in it, with layers that cut, look up and hash them.
     native_trees : bool
         Whether it has an operator for trees, so that graphs for it may hold ``TreeSums``.
+    bitwise : bool
+        Whether its graphs may hold bitwise operations on integers; with them some trees are faster.
     companions : tuple of str
         Endings of further files that belong to one of this format.
     may_write_files : bool
@@ -67,8 +70,13 @@ class Format(ABC):
     takes_strings: ClassVar[bool] = True
     reads_text: ClassVar[bool] = True
     native_trees: ClassVar[bool] = False
+    bitwise: ClassVar[bool] = False
     companions: ClassVar[tuple[str, ...]] = ()
     may_write_files: ClassVar[bool] = False
+
+    def new_build(self, precision: str) -> Build:
+        """Return the build of a graph for this format."""
+        return Build(precision, native_trees=self.native_trees, bitwise=self.bitwise)
 
     @abstractmethod
     def write(self, graph: "Graph", path: Path) -> None:

@@ -20,6 +20,7 @@ class Keras(Format):
     name = "keras"
     suffix = ".keras"
     title = "Keras"
+    bitwise = True
     runs_with = ("tensorflow", "keras")
 
     def write(self, graph: "Graph", path: Path) -> None:

@@ -33,6 +33,7 @@ class SavedModel(Format):
     name = "saved_model"
     suffix = ""
     title = "SavedModel"
+    bitwise = True
     runs_with = ("tensorflow",)
     may_write_files = True
 

@@ -31,7 +31,9 @@ def table(values: np.ndarray, dtype: str):
     values : ndarray of shape (n_rows, n_columns)
     dtype : str
     """
-    layer = keras.layers.Embedding(*values.shape, trainable=False, dtype=dtype)
+    layer = keras.layers.Embedding(
+        *values.shape, embeddings_initializer="zeros", trainable=False, dtype=dtype
+    )
     layer.build((None, None))
     layer.set_weights([values])
     return layer

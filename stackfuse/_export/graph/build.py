@@ -22,6 +22,10 @@ class Build:
         Whether to call the networks themselves and no copies; such a graph never becomes a file.
     native_trees : bool
         Whether the graph is written in a format with an operator for trees; see ``trees.py``.
+    bitwise : bool
+        Whether it may hold bitwise operations, by which some trees take less time.
+    n_trees : list of int
+        How many trees each ensemble has that was converted.
     built : dict
         The parts that have been built so far; see :func:`once`.
     refused : list of Refusal
@@ -32,6 +36,8 @@ class Build:
     trainable: bool = False
     live: bool = False
     native_trees: bool = False
+    bitwise: bool = True
+    n_trees: list[int] = field(default_factory=list, repr=False, compare=False)
     built: dict = field(default_factory=dict, repr=False, compare=False)
     refused: list[Any] = field(default_factory=list, repr=False, compare=False)
 

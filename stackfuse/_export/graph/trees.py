@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -29,6 +30,27 @@ class Tree:
         none = np.array([-1])
         return cls(none, np.zeros(1), none, none, np.zeros(1, bool), np.array([[value]]))
 
+    @cached_property
+    def preorder(self) -> np.ndarray:
+        """All nodes, each before those below it, the left ones before the right ones."""
+        order, waiting = [], [0]
+        while waiting:
+            node = waiting.pop()
+            order.append(node)
+            if self.left[node] >= 0:
+                waiting += [self.right[node], self.left[node]]
+        return np.array(order)
+
+    @property
+    def leaves(self) -> np.ndarray:
+        """The leaves from the left to the right."""
+        return self.preorder[self.left[self.preorder] < 0]
+
+    @property
+    def n_leaves(self) -> int:
+        """The number of leaves."""
+        return len(self.leaves)
+
     def leaves_of(self, x: np.ndarray) -> np.ndarray:
         """Return the number of the node at which each row of x ends, shape (n_samples,)."""
         node = np.zeros(len(x), np.int64)
@@ -52,6 +74,14 @@ def rounded_down(thresholds: np.ndarray, dtype: np.dtype) -> np.ndarray:
     above = rounded > thresholds
     rounded[above] = np.nextafter(rounded[above], np.array(-np.inf, dtype))
     return rounded
+
+
+def thresholds_in(dtype: np.dtype, thresholds: np.ndarray) -> np.ndarray:
+    """Return thresholds that TensorFlow splits the numbers of a dtype by as they do in float64."""
+    rounded = rounded_down(thresholds, dtype)
+    # TensorFlow treats denormal numbers as 0, and 0 must stay above a negative threshold.
+    tiny = np.finfo(dtype).tiny
+    return np.where((rounded < 0) & (rounded > -tiny), -tiny, rounded)
 
 
 class TreeSums(keras.layers.Layer):

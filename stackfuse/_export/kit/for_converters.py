@@ -122,8 +122,8 @@ def _check_precision(estimator, X, precision: str, forms: list[Format], toleranc
     for form in forms:
         of_strings = graph.signature.columns_of_strings
         if form.precisions[0] == precision and (form.takes_strings or not of_strings):
-            build = Build(precision, native_trees=form.native_trees)
-            written = build_graph(estimator, X, build) if form.native_trees else graph
+            build = form.new_build(precision)
+            written = graph if build == Build(precision) else build_graph(estimator, X, build)
             _check_file(form, written, comparison, tolerance)
     return comparison.n_probes
 

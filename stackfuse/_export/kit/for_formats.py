@@ -22,7 +22,6 @@ from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.parity import check_parity
 from stackfuse._export.exporting import export
 from stackfuse._export.formats import Format, format_of, named
-from stackfuse._export.graph.build import Build
 from stackfuse._export.graph.graph import build_graph
 from stackfuse._export.graph.signature import Signature
 from stackfuse._networks import KerasRegressor
@@ -146,7 +145,7 @@ def _check_case(form: Format, case: _Case, precision: str, folder: Path) -> None
 
 def _check_manifests(form: Format, model, path: Path) -> None:
     """Check that a file without a manifest says so, and that long ones come back as they were."""
-    form.write(build_graph(model, None, Build(form.precisions[0])), path)
+    form.write(build_graph(model, None, form.new_build(form.precisions[0])), path)
     try:
         form.read_manifest(path)
     except ValueError as error:

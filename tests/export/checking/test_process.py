@@ -43,11 +43,12 @@ def slow(monkeypatch):
 
 def interrupt_when(path: Path) -> None:
     """Send Ctrl-C to this process as soon as a file is there."""
+    main = threading.main_thread()
 
     def send() -> None:
         while not path.exists():
             time.sleep(0.02)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        signal.pthread_kill(main.ident or 0, signal.SIGINT)
 
     threading.Thread(target=send, daemon=True).start()
 

@@ -249,8 +249,10 @@ def test_splits_on_strings(iris, tmp_path):
     sf.export(model, tmp_path / "model.keras", verify=strange)
 
 
-def test_more_nodes_than_float32_can_count(iris, monkeypatch):
-    model = RandomForestClassifier(5, random_state=0).fit(*iris)
+def test_more_nodes_than_float32_can_count(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 4)), rng.integers(0, 2, 600)
+    model = RandomForestClassifier(5, random_state=0).fit(X, y)
     monkeypatch.setattr(_descent, "_MAX_NODES_IN_FLOAT32", 50)
     assert sf.to_keras(model)
     with pytest.raises(sf.NotConvertible, match=r"cannot be counted in float32.*max_depth"):

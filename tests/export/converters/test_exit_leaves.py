@@ -1,0 +1,94 @@
+"""Trees read off bitmasks: the same leaves as a walk through each tree gives."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import make_regression
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+import stackfuse as sf
+from stackfuse._export.converters.shared import descent, exit_leaves
+from stackfuse._export.graph.build import Build, building
+from stackfuse._export.graph.trees import Tree
+
+
+def grown(random, n_leaves, n_features, chain):
+    """Return a tree of random splits, some at the same threshold, at infinity and at zero."""
+    left, right = [-1], [-1]
+    leaves = [0]
+    while len(leaves) < n_leaves:
+        node = leaves.pop(-1 if chain else random.integers(len(leaves)))
+        left[node], right[node] = len(left), len(left) + 1
+        leaves += [len(left), len(left) + 1]
+        left += [-1, -1]
+        right += [-1, -1]
+    n_nodes = len(left)
+    common = [-np.inf, np.inf, 0.0, -1e-310, 1 / 3, np.finfo(np.float32).max, 1e300]
+    threshold = np.where(
+        random.random(n_nodes) < 0.3, random.choice(common, n_nodes), random.normal(size=n_nodes)
+    )
+    return Tree(
+        random.integers(0, n_features, n_nodes),
+        threshold,
+        np.array(left),
+        np.array(right),
+        random.random(n_nodes) < 0.5,
+        random.normal(size=(n_nodes, 2)),
+    )
+
+
+def rows(random, trees, n_features, dtype):
+    """Return rows of ordinary numbers, of thresholds and their neighbours, infinite and missing."""
+    X = random.normal(size=(400, n_features)).astype(dtype)
+    at = np.concatenate([tree.threshold for tree in trees])
+    with np.errstate(over="ignore"):
+        at = at.astype(dtype)
+        near = [at, np.nextafter(at, dtype(np.inf)), np.nextafter(at, dtype(-np.inf))]
+    edges = np.concatenate([*near, np.array([np.nan] * 40 + [np.inf, -np.inf, 0, -0.0], dtype)])
+    edges = edges[np.isnan(edges) | (np.abs(edges) >= np.finfo(dtype).tiny) | (edges == 0)]
+    chosen = random.random(X.shape) < 0.5
+    X[chosen] = random.choice(edges, np.sum(chosen))
+    return X
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("n_leaves", "n_trees"), [(2, 3), (31, 5), (32, 140), (33, 5), (64, 70), (64, 1)]
+)
+def test_the_leaves_are_those_of_a_walk(n_leaves, n_trees, dtype):
+    random = np.random.default_rng(n_leaves)
+    sizes = random.integers(1, n_leaves + 1, n_trees)
+    sizes[0] = n_leaves
+    trees = [grown(random, size, 9, chain=k % 3 == 0) for k, size in enumerate(sizes)]
+    x = keras.Input((11,), dtype=dtype)
+    with building(Build("float64")):
+        model = keras.Model(x, exit_leaves.leaf_values(x, trees))
+    X = rows(random, trees, 11, np.dtype(dtype).type)
+    wide = X.astype("float64")
+    expected = np.stack([tree.value[tree.leaves_of(wide)] for tree in trees], axis=1)
+    np.testing.assert_array_equal(model(X), expected)
+    assert model(X[:0]).shape == (0, n_trees, 2)
+
+
+def test_deep_trees_of_few_leaves_use_masks(tmp_path):
+    X, y = make_regression(3000, 12, random_state=0)
+    y /= np.std(y)
+    X[::7, 3] = np.nan
+    boosting = HistGradientBoostingRegressor(max_iter=30, random_state=0).fit(X, y)
+    assert has_masks(boosting)
+    whole, small = sf.export(boosting, [tmp_path / "m.keras", tmp_path / "m.tflite"], verify=X)
+    assert 0 <= (whole.max_difference or 0) < 1e-13
+    assert 0 < (small.max_difference or 0) < 1e-5  # LiteRT has float32, and no bitwise operations
+    shallow = HistGradientBoostingRegressor(max_depth=3, max_iter=20, random_state=0).fit(X, y)
+    assert not has_masks(shallow)
+
+
+def has_masks(model):
+    return "BitwiseAnd" in {type(operation).__name__ for operation in sf.to_keras(model).operations}
+
+
+def test_what_costs_less():
+    random = np.random.default_rng(0)
+    deep = [grown(random, 31, 5, chain=True)]
+    assert exit_leaves.cost(deep) < descent.cost(deep)
+    assert exit_leaves.cost([grown(random, 65, 5, chain=False)]) == np.inf
