@@ -9,10 +9,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from scipy.sparse import issparse
 
 from stackfuse._core import files, sklearn_private
 from stackfuse._display import page, rowwise
+
+#: Parts of what the best base leaves to win: gains below the first are tiny, from the second on
+#: clear; of confidence intervals that reach further than the third nothing can be told.
+_HAIR, _CLEAR, _WIDE = 0.02, 0.1, 0.1
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,13 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """One sentence: whether stacking helps, and how much.
+
+        It helps or hurts if the 95 % confidence interval of the gain, by Student's t over the
+        folds, is on one side of zero. The gain is a part of what the best base leaves to win: of
+        its loss, or of 1 less its score. Below 2 % it is "by a hair", from 10 % on "clearly". An
+        interval of more than 10 % to both sides says that nothing can be told.
+        """
         best = self.best
         if best is None:
             return f"No base is scored by itself; the stack has {self.metric} {self.stack}."
@@ -108,15 +119,41 @@ class Report:
         if np.isnan(self.gain.error):
             return f"Whether stacking helps cannot be told from one fold: {against}."
         if self._outlook == "good":
-            return f"Stacking helps: {against}."
+            return f"Stacking helps {self._how_much}: {against}."
         if self._outlook == "bad":
-            return f"Stacking hurts: {against}; use that one, or a simpler meta-learner."
+            return (
+                f"Stacking hurts {self._how_much}: {against}; use that one, or a simpler "
+                "meta-learner."
+            )
+        if self._sure / self._at_stake > _WIDE:
+            return (
+                f"Whether stacking helps cannot be told from {self.n_folds} folds: {against}, and "
+                f"the folds differ too much (+/- {self._sure:.2g}); use more rows or more folds."
+            )
         return f"Stacking makes no difference beyond noise: {against}."
+
+    @property
+    def _sure(self) -> float:
+        """Half of the 95 % confidence interval of the gain, by Student's t for few folds."""
+        return float(stats.t.ppf(0.975, max(self.n_folds - 1, 1))) * self.gain.error
+
+    @property
+    def _at_stake(self) -> float:
+        """What the best base leaves to win: its loss, or how far its score is from 1."""
+        best = self.best
+        mean = np.nan if best is None else best.score.mean
+        to_one = self.greater_is_better and 0 <= mean < 1
+        return float(max(1 - mean if to_one else abs(mean), np.finfo(float).tiny))
+
+    @property
+    def _how_much(self) -> str:
+        part = abs(self.gain.mean) / self._at_stake
+        return "by a hair" if part < _HAIR else "a little" if part < _CLEAR else "clearly"
 
     @property
     def _outlook(self) -> str:
         """Whether stacking is "good", "bad" or, as far as four digits and noise show, "even"."""
-        best, sure = self.best, 2 * self.gain.error
+        best, sure = self.best, self._sure
         if best is not None and f"{self.stack.mean:.4g}" == f"{best.score.mean:.4g}":
             return "even"
         return "good" if self.gain.mean > sure else "bad" if self.gain.mean < -sure else "even"

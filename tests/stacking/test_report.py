@@ -175,9 +175,13 @@ def test_what_four_digits_do_not_show_makes_no_difference(sign):
 @pytest.mark.parametrize(
     ("gain", "beginning"),
     [
-        (Estimate(0.2, 0.05), "Stacking helps: log-loss 0.3 against 0.5 of the best base, 'a', al"),
-        (Estimate(0.2, 0.15), "Stacking makes no difference beyond noise: log-loss 0.3 against 0."),
-        (Estimate(-0.2, 0.05), "Stacking hurts: log-loss 0.3"),
+        (Estimate(0.2, 0.05), "Stacking helps clearly: log-loss 0.3 against 0.5 of the best base"),
+        (Estimate(0.03, 0.01), "Stacking helps a little: log-loss 0.3 against 0.5 of the best b"),
+        (Estimate(0.002, 0.0007), "Stacking helps by a hair: log-loss 0.3 against 0.5 of the bes"),
+        # Two standard errors are not enough with five folds: Student's t asks for 2.78.
+        (Estimate(0.002, 0.0008), "Stacking makes no difference beyond noise: log-loss 0.3 again"),
+        (Estimate(0.2, 0.15), "Whether stacking helps cannot be told from 5 folds: log-loss 0.3"),
+        (Estimate(-0.2, 0.05), "Stacking hurts clearly: log-loss 0.3"),
         (Estimate(0.2), "Whether stacking helps cannot be told from one fold: log-loss 0.3"),
     ],
 )
@@ -195,6 +199,24 @@ def test_the_verdict(gain, beginning):
     assert report.to_frame().loc["b<i>", "weight"] == 0.6
     assert "b&lt;i&gt;" in report._repr_html_()
     assert "<i>" not in report._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("stack", "base", "error", "beginning"),
+    [
+        (0.9795, 0.9792, 0.00005, "Stacking helps by a hair: R2 0.9795 against 0.9792"),
+        (0.86, 0.42, 0.25, "Whether stacking helps cannot be told from 4 folds: R2 0.86 against"),
+        (0.86, 0.42, 0.05, "Stacking helps clearly: R2 0.86 against 0.42"),
+        (-0.1, -0.3, 0.01, "Stacking helps clearly: R2 -0.1 against -0.3"),
+    ],
+)
+def test_the_verdict_of_scores(stack, base, error, beginning):
+    import pandas as pd
+
+    bases = [BaseReport("a", Estimate(base, 0.1), 0.4, Estimate(0.1, 0.1))]
+    gain = Estimate(stack - base, error)
+    report = Report("R2", True, bases, Estimate(stack, 0.1), gain, pd.DataFrame(), 4)
+    assert report.verdict.startswith(beginning)
 
 
 def test_folds_whose_other_rows_lack_a_label_are_not_scored(iris):
