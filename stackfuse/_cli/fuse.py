@@ -11,8 +11,8 @@ from stackfuse._core import files
 from stackfuse._fusion import fuse
 
 
-def fuse_files(models: Sequence[Path], how: str, out: Path) -> str:
-    """Join models, write the joined one, and read it back; return a sentence about it.
+def fuse_files(models: Sequence[Path], how: str, out: Path) -> dict[str, list]:
+    """Join models, write the joined one, and read it back.
 
     Parameters
     ----------
@@ -22,6 +22,11 @@ def fuse_files(models: Sequence[Path], how: str, out: Path) -> str:
         See :func:`stackfuse.fuse`.
     out : Path
         A ``.keras`` file that is not there yet.
+
+    Returns
+    -------
+    shapes : dict of str to list of int or None
+        What it takes, by the names of its inputs, without the axis of rows.
 
     Raises
     ------
@@ -48,8 +53,7 @@ def fuse_files(models: Sequence[Path], how: str, out: Path) -> str:
             if not np.allclose(one, other, rtol=0, atol=1e-6):
                 raise ValueError(f"The file computes something else than the joined {how} model.")
         draft.swap(check)
-    shapes = ", ".join(f"{tensor.name} {tensor.shape[1:]}" for tensor in joined.inputs)
-    return f"{out}: {len(models)} models joined by {how!r}; it takes {shapes}."
+    return {tensor.name: list(tensor.shape[1:]) for tensor in joined.inputs}
 
 
 def _made_up_rows(model) -> Any:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from stackfuse._export import check_parity, formats, golden_rows
 
 #: Entries that are listed; the rest is counted.
 _MAX_LISTED = 12
+
+#: What reading a manifest raises that stackfuse has not written.
+_OF_OTHER_MANIFESTS = (
+    *(AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError),
+)
 
 #: The verdict without --run on a format that could do harm.
 _NOT_RUN = (
@@ -75,43 +81,96 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {error}.") from None
 
 
-def inspect(path: Path, console: Console, *, picture: Path | None = None, run: bool = False) -> int:
-    """Describe and check a file; return the exit status, 1 if the file has changed.
+@dataclass(frozen=True)
+class Inspected:
+    """An exported file, described and checked.
 
-    Digests are checked first, and nothing is loaded if they differ.
-
-    Parameters
+    Attributes
     ----------
     path : Path
-    console : rich.console.Console
-    picture : Path, default=None
-        Where to draw the structure too, as an SVG.
-    run : bool, default=False
-        Whether a SavedModel may be run: it may hold operations that write files.
+    manifest : dict
+        What it says of itself; empty if its parts have changed since it was written.
+    facts : dict of str to str
+        That, in words.
+    tree : rich.tree.Tree or None
+        The structure of the stack.
+    verdict : str
+        What the check found.
+    is_right : bool
+        Whether nothing is known against it.
     """
-    form = formats.format_of(path)
-    manifest = read_manifest(path)
-    try:
-        _check_digests(form, path, manifest)
-    except ValueError as error:
-        console.print(escape(str(error)))
-        return 1
-    try:
-        tree, facts = _structure_tree(manifest["estimator"]), _summary_table(form, path, manifest)
-        golden = golden_rows(manifest)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: its manifest was not written by sf.export.") from error
-    if golden is None:
-        verdict, status = "there are no rows in it to check it on", 0
-    elif form.may_write_files and not run:
-        verdict, status = f"digests agree. {_NOT_RUN.format(form.title)}", 0
-    else:
-        verdict, status = _check_golden_rows(form, path, *golden)
-    facts.add_row("check", f"[{'red' if status else 'green'}]{escape(verdict)}[/]")
-    console.print(Group(facts, tree))
-    if picture is not None:
-        _save_picture(tree, picture)
-    return status
+
+    path: Path
+    manifest: dict[str, Any]
+    facts: dict[str, str]
+    tree: Tree | None
+    verdict: str
+    is_right: bool
+
+    @classmethod
+    def of(cls, path: Path, *, run: bool = False) -> "Inspected":
+        """Describe and check a file. Digests come first; nothing is loaded if they differ.
+
+        Parameters
+        ----------
+        path : Path
+        run : bool, default=False
+            Whether a SavedModel may be run: it may hold operations that write files.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no file, or stackfuse has not written it.
+        """
+        form = formats.format_of(path)
+        manifest = read_manifest(path)
+        try:
+            _check_digests(form, path, manifest)
+        except ValueError as error:
+            return cls(path, {}, {}, None, str(error), False)
+        try:
+            tree, facts = _structure_tree(manifest["estimator"]), _summary(form, path, manifest)
+            golden = golden_rows(manifest)
+        except _OF_OTHER_MANIFESTS as error:
+            raise ValueError(f"{path}: its manifest was not written by sf.export.") from error
+        if golden is None:
+            verdict, is_right = "there are no rows in it to check it on", True
+        elif form.may_write_files and not run:
+            verdict, is_right = f"digests agree. {_NOT_RUN.format(form.title)}", True
+        else:
+            verdict, is_right = _check_golden_rows(form, path, *golden)
+        return cls(path, manifest, facts, tree, verdict, is_right)
+
+    def show(self, console: Console) -> None:
+        """Print all of it."""
+        if self.tree is None:
+            console.print(escape(self.verdict))
+            return
+        table = Table("", "", show_header=False, title=escape(str(self.path)))
+        for name, text in self.facts.items():
+            table.add_row(name, escape(text))
+        colour = "green" if self.is_right else "red"
+        table.add_row("check", f"[{colour}]{escape(self.verdict)}[/]")
+        console.print(Group(table, self.tree))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON has it; of the manifest without the rows and digests."""
+        found = {"file": str(self.path), "is right": self.is_right, "check": self.verdict}
+        if not self.manifest:
+            return found
+        of_stack = self.manifest["estimator"]
+        names = ("precision", "inputs", "outputs", "classes", "feature_names", "versions")
+        return (
+            found
+            | {"format": formats.format_of(self.path).name}
+            | {name.replace("_", " "): self.manifest[name] for name in names}
+            | {"bases": _describe_bases(of_stack), "meta-learner": _describe_meta_learner(of_stack)}
+        )
+
+    def draw(self, picture: Path) -> None:
+        """Draw the structure to an .svg file."""
+        if self.tree is not None:
+            _save_picture(self.tree, picture)
 
 
 def _check_digests(form, path: Path, manifest: dict[str, Any]) -> None:
@@ -127,10 +186,9 @@ def _check_digests(form, path: Path, manifest: dict[str, Any]) -> None:
         )
 
 
-def _summary_table(form, path: Path, manifest: dict[str, Any]) -> Table:
-    """Return the entries of a manifest as a table, without the structure of the stack."""
-    facts = Table("", "", show_header=False, title=escape(str(path)))
-    for name, text in {
+def _summary(form, path: Path, manifest: dict[str, Any]) -> dict[str, str]:
+    """Return the entries of a manifest in words, without the structure of the stack."""
+    facts = {
         "format": f"{form.title}, {manifest['precision']}, {form.size(path) / 1e3:,.0f} kB",
         "inputs": _describe_tensors(manifest["inputs"]),
         "outputs": _describe_tensors(manifest["outputs"]),
@@ -141,24 +199,22 @@ def _summary_table(form, path: Path, manifest: dict[str, Any]) -> Table:
         "bases": "\n".join(_describe_bases(manifest["estimator"])),
         "meta-learner": _describe_meta_learner(manifest["estimator"]),
         "versions": ", ".join(f"{k} {v}" for k, v in manifest["versions"].items()),
-    }.items():
-        if text:
-            facts.add_row(name, escape(text))
-    return facts
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
 def _check_golden_rows(
     form, path: Path, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]
-) -> tuple[str, int]:
-    """Run the file on the rows that it carries; return the verdict and the exit status."""
+) -> tuple[str, bool]:
+    """Run the file on the rows that it carries; return the verdict, and whether they agree."""
     form.check_installed()
     try:
         outputs = form.outputs_of(path, inputs)
         difference = check_parity(expected, outputs, what="The file")
     except (NotConvertible, errors.ParityError) as error:
-        return str(error), 1
+        return str(error), False
     n_rows = len(next(iter(inputs.values())))
-    return f"{n_rows} golden rows agree, largest difference {difference:.1e}", 0
+    return f"{n_rows} golden rows agree, largest difference {difference:.1e}", True
 
 
 def _describe_tensors(tensors: dict[str, Any]) -> str:

@@ -114,7 +114,11 @@ def fit(
         sys.stderr.write("stackfuse fit: interrupted. The same command goes on where it was.\n")
         raise typer.Exit(130) from None
     if as_json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        _print_json(found)
+
+
+def _print_json(found) -> None:
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 @app.command()
@@ -125,6 +129,7 @@ def predict(
         Path | None,
         typer.Option(help="A .csv file for the predictions; by default they are printed."),
     ] = None,
+    as_json: _Json = False,
 ) -> None:
     """Predict the rows of a table by an exported file alone.
 
@@ -133,11 +138,16 @@ def predict(
     from stackfuse._cli import predict as _predict
 
     predictions = _predict.predict(model, table)
-    if out is None:
+    if out is not None:
+        predictions.to_csv(out, index=False)
+    if as_json:
+        found = {"rows": len(predictions), "columns": list(predictions.columns)}
+        rows = json.loads(predictions.to_json(orient="values", double_precision=15))
+        _print_json(found | ({"predictions": rows} if out is None else {"file": str(out)}))
+    elif out is None:
         text = predictions.to_csv(index=False)
         sys.stdout.write(messages.printable(text) if sys.stdout.isatty() else text)
     else:
-        predictions.to_csv(out, index=False)
         _console().print(f"{len(predictions)} predictions are in {out}", soft_wrap=True)
 
 
@@ -147,11 +157,18 @@ def report(
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the whole report in a browser.")
     ] = False,
+    as_json: _Json = False,
 ) -> None:
     """Show the leaderboard of a fit, and say where its report is."""
     from stackfuse._cli import report as _report
 
-    _report.show(folder, _console(), open_page=open_page)
+    found = _report.Left.by_fit(folder)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        found.show(_console())
+    if open_page:
+        found.open()
 
 
 @app.command()
@@ -164,6 +181,7 @@ def inspect(
         bool,
         typer.Option(help="Run a SavedModel too, which may write files: if you trust it."),
     ] = False,
+    as_json: _Json = False,
 ) -> None:
     """Show what an exported file is, and check it on the rows that it carries.
 
@@ -173,7 +191,14 @@ def inspect(
     """
     from stackfuse._cli import inspect as _inspect
 
-    raise typer.Exit(_inspect.inspect(file, _console(), picture=picture, run=run))
+    seen = _inspect.Inspected.of(file, run=run)
+    if as_json:
+        _print_json(seen.as_dict())
+    else:
+        seen.show(_console())
+    if picture is not None:
+        seen.draw(picture)
+    raise typer.Exit(int(not seen.is_right))
 
 
 @app.command()
@@ -183,11 +208,17 @@ def fuse(
     how: Annotated[
         str, typer.Option(help="average, median, vote, multiply, concat, ...: see sf.fuse.")
     ] = "average",
+    as_json: _Json = False,
 ) -> None:
     """Join trained Keras models into one file, which needs Keras alone."""
     from stackfuse._cli import fuse as _fuse
 
-    sentence = _fuse.fuse_files(models, how, out)
+    shapes = _fuse.fuse_files(models, how, out)
+    if as_json:
+        _print_json({"model": str(out), "models": len(models), "how": how, "inputs": shapes})
+        return
+    taken = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    sentence = f"{out}: {len(models)} models joined by {how!r}; it takes {taken}."
     _console().print(sentence, soft_wrap=True, markup=False, highlight=False)
 
 

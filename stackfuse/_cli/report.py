@@ -1,7 +1,10 @@
 """Show what ``stackfuse fit`` has left in its folder: the leaderboard, and where the page is."""
 
+import json
 import webbrowser
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,42 +16,72 @@ from rich.table import Table
 _FILES = ("leaderboard.csv", "report.txt", "report.html")
 
 
-def show(folder: Path, console: Console, *, open_page: bool = False) -> None:
-    """Print the verdict and the leaderboard, and say where the page is, or open it.
+@dataclass(frozen=True)
+class Left:
+    """What a fit has left in its folder.
 
-    Parameters
+    Attributes
     ----------
-    folder : Path
-        What ``stackfuse fit --out`` was given.
-    console : rich.console.Console
-    open_page : bool, default=False
-        Whether the page is opened in a browser.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder is not there, or holds no report.
-    ValueError
-        If a file in it is damaged, or no browser can be started.
+    verdict : str
+    scores : DataFrame
+        As of ``report.to_frame()``.
+    greater_is_better : bool
+    page : Path
     """
-    board, words, page = (folder / name for name in _FILES)
-    for place in (folder, board, words, page):
-        if not place.exists():
-            raise FileNotFoundError(
-                f"There is no {place}: pass the folder that stackfuse fit --out has written."
-            )
-    text = words.read_text(encoding="utf-8")
-    try:
-        table = pd.read_csv(board, index_col=0).astype(float)
-        if table.shape[1] < 3:
-            raise ValueError("it lacks columns")
-    except ValueError as damage:
-        raise ValueError(f"{board} is damaged ({damage}): run stackfuse fit again.") from damage
-    console.print(escape(text.partition("\n")[0]), soft_wrap=True)
-    console.print(leaderboard(table, greater_is_better="; lower is better" not in text))
-    console.print(f"The whole report: {escape(str(page.resolve()))}", soft_wrap=True)
-    if open_page and not webbrowser.open(page.resolve().as_uri()):
-        raise ValueError(f"No browser could be started: open {page.resolve()} yourself.")
+
+    verdict: str
+    scores: pd.DataFrame
+    greater_is_better: bool
+    page: Path
+
+    @classmethod
+    def by_fit(cls, folder: Path) -> "Left":
+        """Read the folder that ``stackfuse fit --out`` was given.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder is not there, or holds no report.
+        ValueError
+            If a file in it is damaged.
+        """
+        board, words, page = (folder / name for name in _FILES)
+        for place in (folder, board, words, page):
+            if not place.exists():
+                raise FileNotFoundError(
+                    f"There is no {place}: pass the folder that stackfuse fit --out has written."
+                )
+        text = words.read_text(encoding="utf-8")
+        try:
+            scores = pd.read_csv(board, index_col=0).astype(float)
+            if scores.shape[1] < 3:
+                raise ValueError("it lacks columns")
+        except ValueError as damage:
+            raise ValueError(f"{board} is damaged ({damage}): run stackfuse fit again.") from damage
+        better = "; lower is better" not in text
+        return cls(text.partition("\n")[0], scores, better, page.resolve())
+
+    def show(self, console: Console) -> None:
+        """Print the verdict and the leaderboard, and say where the page is."""
+        console.print(escape(self.verdict), soft_wrap=True)
+        console.print(leaderboard(self.scores, greater_is_better=self.greater_is_better))
+        console.print(f"The whole report: {escape(str(self.page))}", soft_wrap=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON has it."""
+        rows = json.loads(self.scores.to_json(orient="index", double_precision=15))
+        return {
+            "verdict": self.verdict,
+            "metric": str(self.scores.columns[0]),
+            "greater is better": self.greater_is_better,
+            "models": rows,
+            "page": str(self.page),
+        }
+
+    def open(self) -> None:
+        """Open the page in a browser; ValueError if none can be started."""
+        if not webbrowser.open(self.page.as_uri()):
+            raise ValueError(f"No browser could be started: open {self.page} yourself.")
 
 
 def leaderboard(scores: pd.DataFrame, *, greater_is_better: bool) -> Table:

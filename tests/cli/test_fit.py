@@ -92,6 +92,40 @@ def test_report(fitted, capsys, monkeypatch):
     assert "<li>Left out, since they only number the rows: Kunden-Nr.</li>" in page
 
 
+def test_json(fitted, flats, capsys, tmp_path):
+    def told(*arguments):
+        status, shown, _ = run(capsys, *arguments, "--json")
+        return status, json.loads(shown)
+
+    model = fitted / "Miete" / "stack.onnx"
+    board = pd.read_csv(fitted / "Miete" / "leaderboard.csv", index_col=0)
+    status, left = told("report", fitted / "Miete")
+    assert (status, left["metric"], left["greater is better"]) == (0, "R2", True)
+    assert left["models"]["linear"]["R2"] == pytest.approx(board.loc["linear", "R2"])
+    assert left["verdict"] in (fitted / "Miete" / "report.txt").read_text()
+
+    status, seen = told("inspect", model)
+    assert (status, seen["is right"], seen["format"]) == (0, True, "onnx")
+    assert seen["check"].startswith("8 golden rows agree")
+    assert [entry["column"] for entry in seen["inputs"].values()] == seen["feature names"]
+    assert len(seen["bases"]) == 2
+    damaged = tmp_path / "stack.onnx"
+    damaged.write_bytes(model.read_bytes().replace(b"Stra", b"Strb", 1))
+    status, seen = told("inspect", damaged)
+    assert (status, seen["is right"], set(seen)) == (1, False, {"file", "is right", "check"})
+
+    _, shown, _ = run(capsys, "predict", model, fitted / "new.csv")
+    status, found = told("predict", model, fitted / "new.csv")
+    assert (status, found["rows"], found["columns"]) == (0, 300, ["prediction"])
+    np.testing.assert_allclose(np.ravel(found["predictions"]), np.array(shown.split()[1:], float))
+    out = tmp_path / "p.csv"
+    status, found = told(
+        "predict", fitted / "teuer" / "stack.keras", fitted / "new.csv", "--out", out
+    )
+    assert found["file"] == str(out)
+    assert list(pd.read_csv(out)) == found["columns"]
+
+
 def test_mistakes_about_reports(fitted, capsys, tmp_path, monkeypatch):
     folder = fitted / "teuer"
     status, _, told = run(capsys, "report", tmp_path)

@@ -1,5 +1,7 @@
 """``stackfuse fuse``: trained models in files become one file."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -39,6 +41,17 @@ def test_the_file_computes_what_the_models_do(models, how, tmp_path, capsys):
     assert cli.main(["fuse", *map(str, given)]) == 2
     assert "is there already" in capsys.readouterr().err
     assert out.read_bytes() == before
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
+def test_json(models, tmp_path, capsys):
+    out = tmp_path / "both.keras"
+    given = [models / "a.keras", models / "b.h5", "--json", "-o", out]
+    assert cli.main(["fuse", *map(str, given)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    shapes = list(found.pop("inputs").values())
+    assert shapes == [[4]]
+    assert found == {"model": str(out), "models": 2, "how": "average"}
 
 
 @pytest.mark.parametrize(

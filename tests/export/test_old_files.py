@@ -40,7 +40,9 @@ def test_an_old_file_is_inspected_and_run(name, version):
     path = OLD / f"version_{version}" / name
     assert _inspect.read_manifest(path)["manifest_version"] == version
     shown = io.StringIO()
-    assert _inspect.inspect(path, Console(file=shown, width=200), run=True) == 0
+    seen = _inspect.Inspected.of(path, run=True)
+    seen.show(Console(file=shown, width=200))
+    assert seen.is_right
     assert "8 golden rows agree" in shown.getvalue()
     got = _inspect.outputs_of(path, {"x": X})
     expected = LogisticRegression(max_iter=1000).fit(X, y).predict_proba(X)
