@@ -22,8 +22,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import filelock
+
+from stackfuse._core import messages
 
 #: Seconds after which a draft that nobody finished is deleted.
 _STALE_AFTER = 24 * 3600
@@ -47,6 +50,21 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANNOT_SWAP = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
+def path_given(path: Any, name: str = "path") -> Path:
+    """Return a path that was given as text or as a path.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"{name} must be a path, as text or a pathlib.Path, got {messages.in_short(path)}."
+        )
+    return Path(path)
+
+
 def write_whole(
     path: Path, data: bytes, *, drafts: Path | None = None, private: bool = False
 ) -> None:
@@ -68,9 +86,18 @@ def write_whole(
         If it cannot be written; an earlier file stays.
     """
     path = path if private else real_place(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: add the name of a file.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} for {path.name}: make it first.")
     draft = (drafts or path.parent) / f".draft-{uuid.uuid4().hex}"
     with told_if_full(path):
-        _write_by_draft(path, data, draft, private)
+        try:
+            _write_by_draft(path, data, draft, private)
+        except OSError as error:  # it names the draft, which nobody knows
+            told = type(error)(f"{path} cannot be written: {error.strerror or error}.")
+            told.errno = error.errno
+            raise told from error
     sync(path.parent)
 
 

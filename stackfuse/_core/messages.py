@@ -25,6 +25,22 @@ def first_few(values: Iterable) -> str:
     return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
 
 
+#: The most characters of a value that a message shows.
+_LONGEST = 200
+
+
+def in_short(value: Any) -> str:
+    """Return how a value is written, for a message: on one line, and no longer than fits.
+
+    Examples
+    --------
+    >>> in_short("no"), in_short(range(3))
+    ("'no'", 'range(0, 3)')
+    """
+    text = printable(" ".join(repr(value).split()))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
 def printable(text: str) -> str:
     """Return text in which what a terminal takes for a command is spelled out.
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array
 from stackfuse._core import sklearn_private
 from stackfuse._core.messages import first_few, listed
 from stackfuse._core.targets import check_same_length, refuse_ragged
+from stackfuse._core.targets import n_rows as n_rows_of
 
 
 class MultiInput:
@@ -123,6 +124,8 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
     """
     if isinstance(X, np.ndarray | MultiInput):
         refuse_ragged(X, name)
+        if isinstance(X, np.ndarray) and X.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: {name} has dtype {X.dtype}.")
         return X
     if scipy.sparse.issparse(X) or hasattr(X, "columns"):
         return X
@@ -141,9 +144,21 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
         )
     if isinstance(X, list | tuple):
         _refuse_inputs(X, n_rows)
+    n_rows_of(X, name)  # raises if it has none
     refuse_ragged(X, name)
     is_tensor = all(hasattr(X, attribute) for attribute in ("__array__", "shape", "dtype"))
     return np.asarray(X) if is_tensor and not hasattr(X, "iloc") else X
+
+
+def check_width(rows: Any, estimator, name: str) -> None:
+    """Raise ValueError if a table has another number of columns than an estimator was fitted on."""
+    width = getattr(estimator, "n_features_in_", None)
+    shape = () if isinstance(rows, MultiInput) else getattr(rows, "shape", ())
+    if width is not None and len(shape) == 2 and shape[1] != width:
+        raise ValueError(
+            f"{name} has {shape[1]} columns, but this {type(estimator).__name__} was fitted on "
+            f"{width}."
+        )
 
 
 def rows_for(names: list[str] | None, X: Any) -> Any:

@@ -13,6 +13,7 @@ import keras
 from stackfuse._core import (
     files,
     messages,
+    multi_input,
 )
 from stackfuse._export.checking.answers import run_in_batches
 from stackfuse._export.checking.comparison import Comparison, RowsToCompare, check_given
@@ -209,6 +210,8 @@ def export(
             stack = TrainedModel.of(stack, given)
         else:
             refuse_at_once(stack)
+            for name, rows in {"verify": verify, "golden": golden}.items():
+                multi_input.check_width(rows, stack, name)
         if verify is not False:
             for target in targets:
                 target.form.start()  # the processes get ready while the graph is built
@@ -261,7 +264,7 @@ def _targets(paths, format: str | None, precision: str | None) -> list[_Target]:
         raise ValueError(
             f"format={format!r} is for one path: the endings of several decide each for itself."
         )
-    targets = [_Target.of(Path(path), format, precision) for path in paths]
+    targets = [_Target.of(files.path_given(path), format, precision) for path in paths]
     if not targets:
         raise ValueError("path is an empty list: give one path or more.")
     places = [file for target in targets for file in _files_of(target)]

@@ -9,11 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core import messages
+from stackfuse._core import fitting, messages
 from stackfuse._keras import check_network, own_code, private, several_outputs
-from stackfuse._networks.objects import build_from_settings, check_metrics, fresh_optimizer
+from stackfuse._networks.objects import (
+    build_from_settings,
+    check_loss,
+    check_metrics,
+    fresh_optimizer,
+)
 from stackfuse._networks.target import Target
 from stackfuse._training import seeded
+
+#: What settings of ``model.compile`` may be.
+_WANTED = {
+    "run_eagerly": fitting.FLAG,
+    "jit_compile": fitting.Wanted(
+        lambda value: value is None or fitting.is_flag(value) or value == "auto",
+        "True, False or 'auto'",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -123,13 +137,16 @@ class Builder(ABC):
         return network, outputs
 
     def _compile_kwargs(self) -> dict[str, Any]:
+        for_compile = self.routed("compile")
+        given = {name: wanted for name, wanted in _WANTED.items() if name in for_compile}
+        fitting.check_settings(for_compile, given)
         return {
             "optimizer": fresh_optimizer(self.optimizer, self.routed("optimizer")),
-            "loss": build_from_settings(self.loss, self.routed("loss"), "loss"),
+            "loss": check_loss(build_from_settings(self.loss, self.routed("loss"), "loss")),
             "metrics": own_code.deep_copy(
                 check_metrics(build_from_settings(self.metrics, self.routed("metrics"), "metrics"))
             ),
-            **self.routed("compile"),
+            **for_compile,
         }
 
     def _refuse_second_compile(self) -> None:

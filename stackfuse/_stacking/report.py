@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -214,7 +213,7 @@ class Report:
             raise ValueError(f"warnings must be a list of sentences, got {warnings!r}: use [...].")
         content = self._content(title, _worst(self.evidence, n_worst, values_of), warnings)
         written = datetime.now(UTC).strftime("%Y-%m-%d %H:%MZ")
-        files.write_whole(Path(path), page.whole_page(content, written).encode())
+        files.write_whole(files.path_given(path), page.whole_page(content, written).encode())
 
     def _content(
         self, title: str, worst: pd.DataFrame | None, warnings: Sequence[str]

@@ -101,7 +101,7 @@ def format_of(path: Path, format: str | None = None) -> Format:
         If no format has this name or ending, or they contradict each other.
     """
     if not path.name or path.name == "..":
-        raise ValueError(f"The path {str(path)!r} names no file.")
+        raise ValueError(f"The path {str(path)!r} names no file: 'stack.keras' does, for example.")
     if format is not None:
         form = named(format)
         if form.suffix and path.suffix != form.suffix:
