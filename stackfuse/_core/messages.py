@@ -41,8 +41,11 @@ def in_short(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def printable(text: str) -> str:
+def printable(text: Any) -> str:
     """Return text in which what a terminal takes for a command is spelled out.
+
+    Names of columns, classes, bases and files may come from strangers. All text that shows one as
+    it is goes through here: what is printed, written into a page or a picture, or said in an error.
 
     Examples
     --------
@@ -54,7 +57,7 @@ def printable(text: str) -> str:
         if character in "\n\t" or unicodedata.category(character)[0] != "C"
         # Also what turns the direction of writing, and halves of characters.
         else character.encode("unicode_escape").decode()
-        for character in text
+        for character in str(text)
     )
 
 

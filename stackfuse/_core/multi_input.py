@@ -12,7 +12,7 @@ import scipy.sparse
 from sklearn.utils.validation import check_array
 
 from stackfuse._core import sklearn_private
-from stackfuse._core.messages import first_few, listed
+from stackfuse._core.messages import first_few, listed, printable
 from stackfuse._core.targets import check_same_length, refuse_ragged
 from stackfuse._core.targets import n_rows as n_rows_of
 
@@ -86,7 +86,7 @@ class MultiInput:
         return MultiInput(**{name: _rows_of(array, key) for name, array in self.arrays.items()})
 
     def __repr__(self) -> str:
-        shapes = (f"{name}={tuple(array.shape)}" for name, array in self.arrays.items())
+        shapes = (f"{printable(name)}={tuple(array.shape)}" for name, array in self.arrays.items())
         return f"MultiInput({', '.join(shapes)})"
 
 
@@ -170,7 +170,7 @@ def rows_for(names: list[str] | None, X: Any) -> Any:
         if isinstance(X, list | tuple) and len(X) == len(names):
             raise ValueError(_by_name(X, names))
         _refuse_batches(X, "X")
-        arguments = ", ".join(f"{name}=..." for name in names)
+        arguments = ", ".join(f"{printable(name)}=..." for name in names)
         raise ValueError(
             f"The network was fitted on the inputs {names}, but X is one "
             f"{type(X).__name__}. Pass X = sf.MultiInput({arguments})."
@@ -197,7 +197,7 @@ def _refuse_inputs(X: list | tuple, n_rows: int | None) -> None:
 
 
 def _by_name(X: list | tuple, names: list[str]) -> str:
-    arguments = ", ".join(f"{name}=X[{k}]" for k, name in enumerate(names))
+    arguments = ", ".join(f"{printable(name)}=X[{k}]" for k, name in enumerate(names))
     return (
         f"X is a {type(X).__name__} of {len(X)} arrays. Give each the name of its keras.Input "
         f"layer: X = sf.MultiInput({arguments})."

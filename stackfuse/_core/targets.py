@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite
 
 from stackfuse._core import sklearn_private
-from stackfuse._core.messages import first_few, in_short
+from stackfuse._core.messages import first_few, in_short, printable
 
 Task = Literal[
     "regression", "multioutput", "binary", "multiclass", "multilabel", "multiclass-multioutput"
@@ -32,7 +32,7 @@ def check_same_length(**arrays) -> None:
     """
     lengths = {name: n_rows(a, name) for name, a in arrays.items() if a is not None}
     if len(set(lengths.values())) > 1:
-        first, *rest = (f"{name} has {n}" for name, n in lengths.items())
+        first, *rest = (f"{printable(name)} has {n}" for name, n in lengths.items())
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: "
             + ", ".join([f"{first} rows", *rest])

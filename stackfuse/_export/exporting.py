@@ -90,7 +90,9 @@ class ExportReport:
             text += f"; holds training rows of {', '.join(self.holds_rows_of)}"
         if self.tied is not None:
             text += f"; {self.tied}"
-        return f"{self.path} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {text}"
+        return (
+            f"{messages.printable(self.path)} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {text}"
+        )
 
 
 @overload
@@ -270,7 +272,10 @@ def _targets(paths, format: str | None, precision: str | None) -> list[_Target]:
     places = [file for target in targets for file in _files_of(target)]
     twice = next((place for place in places if places.count(place) > 1), None)
     if twice is not None:
-        raise ValueError(f"Two of the paths lead to {twice}: give each file a path of its own.")
+        raise ValueError(
+            f"Two of the paths lead to {messages.printable(twice)}: give each file a path of its "
+            "own."
+        )
     return targets
 
 

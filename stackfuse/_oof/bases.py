@@ -154,8 +154,8 @@ def check_weights(
             takers.append((name, estimator))
             continue
         cause = (
-            f"Underlying estimator {name} ({type(estimator).__name__}) does not support sample "
-            "weights"
+            f"Underlying estimator {messages.printable(name)} ({type(estimator).__name__}) does "
+            "not support sample weights"
         )
         if on_error == "raise" or estimator is final_estimator:
             raise TypeError(

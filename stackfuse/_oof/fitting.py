@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core import errors, fitting, progress
+from stackfuse._core import errors, fitting, messages, progress
 from stackfuse._oof import memory
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.bases import with_memory
@@ -89,7 +89,9 @@ class Fits:
     def check_any_left(self) -> None:
         """Raise if all base estimators have failed."""
         if not self.of:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
+            reasons = "; ".join(
+                f"{messages.printable(name)}: {reason}" for name, reason in self.failures.items()
+            )
             raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
 
     def handle_failure(self, name: str, failure: errors.FitFailed, options: FitOptions) -> None:

@@ -62,14 +62,16 @@ class OutOfFold:
         names = list(dict.fromkeys(column.estimator for column in self.columns))
         return (
             f"<OutOfFold: {n_rows} rows ({int(self.mask.sum())} predicted), {len(self.folds)} "
-            f"folds, {n_columns} columns of {', '.join(names)}>"
+            f"folds, {n_columns} columns of {messages.printable(', '.join(names))}>"
         )
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the mean scores, and the first rows."""
         shown = {"float_format": "{:.4f}".format, "na_rep": "", "border": 0}
         means = {
-            name: {metric: float(np.mean(values)) for metric, values in scores.items()}
+            messages.printable(name): {
+                metric: float(np.mean(values)) for metric, values in scores.items()
+            }
             for name, scores in self.scores.items()
         }
         scores = pd.DataFrame.from_dict(means, orient="index")
@@ -98,7 +100,7 @@ class OutOfFold:
         frame : DataFrame of shape (n_samples, n_columns)
         """
         names = [f"{column.estimator}_{self._label(column)}" for column in self.columns]
-        return pd.DataFrame(self.predictions, columns=pd.Index(names))
+        return pd.DataFrame(self.predictions, columns=pd.Index(map(messages.printable, names)))
 
     def select(self, names: Sequence[str]) -> "OutOfFold":
         """Return the predictions of some of the base estimators.

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
     fitting,
+    messages,
     multi_input,
     sampling,
     sklearn_private,
@@ -280,6 +281,7 @@ class FittedStack(TransformerMixin):
     def _sk_visual_block_(self):
         """Return what a notebook shows: the bases, the folds, the meta-learner."""
         names, estimators = zip(*self.estimators) if self.estimators else ((), ())
+        names = [messages.printable(name) for name in names]
         shown = [e if hasattr(e, "get_params") else str(e) for e in estimators]
         final = self._default_final() if self.final_estimator is None else self.final_estimator
         blocks = (
@@ -295,7 +297,7 @@ class FittedStack(TransformerMixin):
 
     def _html_repr(self) -> str:
         """Return what a notebook shows: scikit-learn's diagram, and the bases of a fitted stack."""
-        diagram = estimator_html_repr(self)
+        diagram = messages.printable(estimator_html_repr(self))
         return diagram + bases_as_html(self) if hasattr(self, "final_estimator_") else diagram
 
     def _folds_in_words(self) -> str:

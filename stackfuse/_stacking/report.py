@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
-from stackfuse._core import files, sklearn_private
+from stackfuse._core import files, messages, sklearn_private
 from stackfuse._display import page, rowwise
 
 
@@ -141,6 +141,7 @@ class Report:
         }
         rows["(stack)"] = [self.stack.mean, self.stack.error, np.nan, np.nan, np.nan]
         columns = [self.metric, "s.e.", "weight", "lost without", "s.e. of that"]
+        rows = {messages.printable(name): row for name, row in rows.items()}
         return pd.DataFrame.from_dict(rows, orient="index", columns=pd.Index(columns))
 
     def _notes(self) -> str:
@@ -149,17 +150,21 @@ class Report:
 
     def __str__(self) -> str:
         shown = {"float_format": "{:.4f}".format, "na_rep": ""}
-        return "\n".join(
-            [
-                self.verdict,
-                "",
-                self.to_frame().to_string(**shown),
-                self._notes(),
-                "",
-                "Correlation of errors:",
-                self.correlations.to_string(float_format="{:.2f}".format, na_rep=""),
-            ]
+        return messages.printable(
+            "\n".join(
+                [
+                    self.verdict,
+                    "",
+                    self.to_frame().to_string(**shown),
+                    self._notes(),
+                    "",
+                    "Correlation of errors:",
+                    self.correlations.to_string(float_format="{:.2f}".format, na_rep=""),
+                ]
+            )
         )
+
+    __repr__ = __str__
 
     def to_html(
         self,

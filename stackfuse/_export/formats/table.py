@@ -106,7 +106,8 @@ def format_of(path: Path, format: str | None = None) -> Format:
         form = named(format)
         if form.suffix and path.suffix != form.suffix:
             raise ValueError(
-                f"A path for format={format!r} must end in {form.suffix!r}, got {path}."
+                f"A path for format={format!r} must end in {form.suffix!r}, got "
+                f"{messages.printable(path)}."
             )
         return form
     found = _with_suffix(path.suffix)
