@@ -67,17 +67,17 @@ def n_rows(array, name: str) -> int:
 
 
 def check_weights(sample_weight) -> None:
-    """Raise unless weights of rows are None, or a finite number for each row."""
+    """Raise unless weights of rows are None, or a number of at least 0 for each row."""
     if sample_weight is None:
         return
     weights = np.asarray(sample_weight)
     if weights.ndim != 1:
         raise ValueError(f"sample_weight must have one axis, got shape {weights.shape}.")
     numbers = pd.to_numeric(pd.Series(weights), errors="coerce").to_numpy(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(numbers))
+    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
     if wrong.size:
         raise ValueError(
-            "sample_weight must hold a finite number for each row, got "
+            "sample_weight must hold a finite number of at least 0 for each row, got "
             f"{in_short(weights.tolist()[wrong[0]])} in row {wrong[0]}."
         )
 

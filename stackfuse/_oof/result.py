@@ -221,7 +221,8 @@ class OutOfFold:
             arrays = dict(file.items())
         about = json.loads(str(arrays.pop("about", "{}")))
         if about.get("format") != _FORMAT:
-            raise ValueError(f"its format is {about.get('format')!r}, and not {_FORMAT!r}")
+            found = about.get("format")
+            raise ValueError(f"it has the format {found!r}, and this version reads {_FORMAT!r}")
         digest = about.pop("sha256", None)  # files of earlier versions have none
         if digest not in (None, _digest(arrays, about)):
             raise ValueError("it has changed since it was saved")

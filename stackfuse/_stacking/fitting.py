@@ -35,7 +35,7 @@ from stackfuse._stacking.sketch import held_by, sketch_of
 def _names_columns(passthrough: Any) -> bool:
     """Whether a `passthrough` is True, False, or columns in a list, an array or an index."""
     several = hasattr(passthrough, "__len__") and hasattr(passthrough, "__getitem__")
-    single = isinstance(passthrough, str | bytes | Mapping)
+    single = isinstance(passthrough, bytes | Mapping)  # text is told with what to type instead
     return fitting.is_flag(passthrough) or (several and not single)
 
 
@@ -334,6 +334,11 @@ class Stack(CallbackSupportMixin, FittedStack):
         return bases.check_weights(in_use, self.on_error, self.failures_, self.final_estimator_)
 
     def _check_passthrough(self, X) -> None:
+        if isinstance(self.passthrough, str):
+            raise ValueError(
+                f"passthrough must be True, False or a list of columns, got {self.passthrough!r}: "
+                f"use [{self.passthrough!r}]."
+            )
         if self.passthrough is True and isinstance(X, MultiInput):
             raise ValueError(
                 "passthrough=True appends the columns of X, but X is a MultiInput. "
@@ -353,6 +358,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         twin = copy.copy(self)
         pairs = bases.pairs_of(self.estimators)
         twin.estimators = bases.networks_from_files(pairs, classifier=is_classifier(self))
+        bases.named_bases(twin.estimators)  # raises for what is no estimator
         return super(Stack, twin)._validate_estimators()
 
     def _route_to_final(self, fit_params: dict[str, Any]) -> dict[str, Any]:
