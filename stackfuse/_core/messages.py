@@ -61,7 +61,7 @@ def printable(text: Any) -> str:
     )
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
     """Return the question whether a similar name was meant, or nothing.
 
     Examples
@@ -70,7 +70,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     " Did you mean 'optimizer'?"
     """
     typed = {one.lower(): one for one in known}
-    found = difflib.get_close_matches(name.lower(), typed, n=3)
+    found = difflib.get_close_matches(str(name).lower(), typed, n=3)
     return f" Did you mean {listed([typed[one] for one in found])}?" if found else ""
 
 

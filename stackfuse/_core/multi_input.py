@@ -153,7 +153,9 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
 def check_width(rows: Any, estimator, name: str) -> None:
     """Raise ValueError if a table has another number of columns than an estimator was fitted on."""
     width = getattr(estimator, "n_features_in_", None)
-    shape = () if isinstance(rows, MultiInput) else getattr(rows, "shape", ())
+    if rows is None or isinstance(rows, bool | MultiInput):
+        return
+    shape = rows.shape if hasattr(rows, "shape") else np.shape(rows)
     if width is not None and len(shape) == 2 and shape[1] != width:
         raise ValueError(
             f"{name} has {shape[1]} columns, but this {type(estimator).__name__} was fitted on "

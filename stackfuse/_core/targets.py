@@ -56,7 +56,7 @@ def n_rows(array, name: str) -> int:
     TypeError: X must be an array, a data frame or a list with an entry for each row, got 3.
     """
     try:
-        if not isinstance(array, str | bytes):
+        if not isinstance(array, str | bytes | set | frozenset):
             return sklearn_private.num_samples(array)
     except TypeError:  # of scikit-learn, which does not say which array
         pass
@@ -168,6 +168,10 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
         raise ValueError(f"Complex data not supported: y has dtype {y.dtype}.")
     _refuse_missing(y)
     if not classifier:
+        if y.dtype.kind in "mM":
+            raise ValueError(
+                f"{name} needs numbers in y, got dtype {y.dtype}: make numbers of them."
+            )
         if y.dtype.kind not in "buif":
             try:
                 y = y.astype(np.float64)
@@ -208,6 +212,8 @@ def _refuse_mixed(y) -> None:
         return
     labels = list(y) if isinstance(y, list | tuple) else np.asarray(y).ravel().tolist()
     texts = [label for label in labels if isinstance(label, str)]
+    if texts:
+        _refuse_missing(np.array([*labels, None], object)[:-1])  # numpy makes text of NaN
     others = [
         label
         for label in labels

@@ -79,6 +79,13 @@ class Head:
                 f"hidden_units must be a sequence of widths, got {self.hidden_units}: "
                 f"use hidden_units=({self.hidden_units},)."
             )
+        try:
+            keras.activations.get(self.activation)
+        except ValueError:
+            raise ValueError(
+                f"activation={self.activation!r} is none of keras.activations."
+                f"{messages.did_you_mean(str(self.activation), vars(keras.activations))}"
+            ) from None
         fitting.check_settings({"hidden_units": self.hidden_units}, {"hidden_units": _WIDTHS})
         if len(self.hidden_units) and self.fusion not in _WITH_HIDDEN_LAYERS:
             raise ValueError(

@@ -79,6 +79,8 @@ class Columns:
             name = name if isinstance(X, pd.DataFrame) else place
             if _n_different(column, name) < 2:
                 columns.constant.append(name)
+            elif pd.api.types.is_complex_dtype(column):
+                raise ValueError(f"Complex data not supported: the column {name!r} holds such.")
             elif dates.is_dates(column) or pd.api.types.is_numeric_dtype(column):
                 (columns.dates if dates.is_dates(column) else columns.numbers).append(name)
                 if column.isna().any():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
@@ -143,6 +144,8 @@ def holds_classes(y) -> bool:
     """Whether a target names classes: strings, truth values, or few different whole numbers."""
     y = np.asarray(y)
     if y.dtype.kind not in "iuf":
+        if pd.isna(y).all():
+            raise ValueError("y holds nothing: pass classes, or numbers to be predicted.")
         return True
     values = np.unique(y[np.isfinite(y)])
     if not values.size:

@@ -124,6 +124,7 @@ class Builder(ABC):
                     )
             compiled = network.compiled and network.loss is not None
             loss = network.loss if compiled else compile_kwargs["loss"]
+            self._check_output_names(network)
             part = self.routed("predict").get("output")
             outputs = several_outputs.read_network(network, X, target.task, target.info, loss, part)
             outputs = outputs.trained_with(loss, y_is_column=target.is_column)
@@ -135,6 +136,21 @@ class Builder(ABC):
                 compile_kwargs["loss"] = outputs.default_loss() if loss is None else loss
                 network.compile(**compile_kwargs)
         return network, outputs
+
+    def _check_output_names(self, network) -> None:
+        """Raise if losses or metrics are for outputs that a network does not have."""
+        known = getattr(network, "output_names", None)
+        if known is None and network.layers:  # a Sequential model
+            known = [network.layers[-1].name]
+        for name in ("loss", "metrics"):
+            given = getattr(self, name)
+            if not isinstance(given, dict) or isinstance(network.output, dict):
+                continue
+            unknown = [key for key in given if key not in known]
+            if unknown:
+                raise ValueError(
+                    f"{name} names the output {unknown[0]!r}, but those of the model are {known}."
+                )
 
     def _compile_kwargs(self) -> dict[str, Any]:
         for_compile = self.routed("compile")

@@ -256,6 +256,9 @@ class OutOfFold:
                 f"its predictions, {self.predictions.dtype} of {n_columns} columns, are no numbers "
                 f"of its {len(self.columns)} columns"
             )
+        kinds = (str, str, int)
+        if not all(isinstance(part, kind) for c in self.columns for part, kind in zip(c, kinds)):
+            raise ValueError("its columns are not told by a name, a method and a number")
         if self.mask.dtype != bool or self.mask.shape != (n_rows,):
             raise ValueError(f"its mask is not True or False for each of its {n_rows} rows")
         if self.y is not None and len(self.y) != n_rows:

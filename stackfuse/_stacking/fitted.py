@@ -67,6 +67,7 @@ class FittedStack(TransformerMixin):
             In float64, followed by the passed-through columns of X.
         """
         self._check_is_fitted()
+        X = multi_input.rows_given(X)
         shared = self._shared_columns
         return self._columns(X) if shared is None else shared.of(X, self._columns)
 
@@ -208,6 +209,7 @@ class FittedStack(TransformerMixin):
             raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
         rows = self.oof_.predictions if X is None else X
         targets.check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
+        targets.check_weights(sample_weight)
         places = sampling.spread(len(self.oof_.predictions), DIGESTED_ROWS)
         if X is not None and sampling.row_digests(X, places) != self._seen_rows:
             raise ValueError("X holds other rows than those of fit, or in another order.")

@@ -214,8 +214,10 @@ class Report:
         """
         if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
             raise ValueError(f"n_worst must be a whole number from 0 on, got {n_worst!r}: use 10.")
-        if isinstance(warnings, str):
+        if isinstance(warnings, str) or not isinstance(warnings, Sequence):
             raise ValueError(f"warnings must be a list of sentences, got {warnings!r}: use [...].")
+        if not isinstance(title, str):
+            raise ValueError(f"title must be text, got {messages.in_short(title)}.")
         content = self._content(title, _worst(self.evidence, n_worst, values_of), warnings)
         written = datetime.now(UTC).strftime("%Y-%m-%d %H:%MZ")
         files.write_whole(files.path_given(path), page.whole_page(content, written).encode())

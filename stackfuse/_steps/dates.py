@@ -173,7 +173,7 @@ class DateParts(TransformerMixin, BaseEstimator):
     def _days_of_one(self, column: pd.Series) -> np.ndarray:
         if is_dates(column):
             return days_of(column)
-        if pd.api.types.is_numeric_dtype(column):
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             return column.to_numpy(np.float64, na_value=np.nan)
         raise ValueError(
             f"DateParts takes dates, but the column {column.name!r} holds {column.dtype} values: "
