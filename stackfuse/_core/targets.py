@@ -170,7 +170,7 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
     if not classifier:
         if y.dtype.kind in "mM":
             raise ValueError(
-                f"{name} needs numbers in y, got dtype {y.dtype}: make numbers of them."
+                f"{name} needs numbers in y, got dates of dtype {y.dtype}: pass days or seconds."
             )
         if y.dtype.kind not in "buif":
             try:

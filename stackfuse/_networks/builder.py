@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 
 from stackfuse._core import fitting, messages
@@ -139,15 +140,15 @@ class Builder(ABC):
 
     def _check_output_names(self, network) -> None:
         """Raise if losses or metrics are for outputs that a network does not have."""
-        known = getattr(network, "output_names", None)
-        if known is None and network.layers:  # a Sequential model
-            known = [network.layers[-1].name]
+        if isinstance(network, keras.Sequential):
+            known = [layer.name for layer in network.layers[-1:]]
+        else:
+            known = list(getattr(network, "output_names", []))
+            known += [*network.output] if known and isinstance(network.output, dict) else []
         for name in ("loss", "metrics"):
             given = getattr(self, name)
-            if not isinstance(given, dict) or isinstance(network.output, dict):
-                continue
-            unknown = [key for key in given if key not in known]
-            if unknown:
+            unknown = [key for key in given if key not in known] if isinstance(given, dict) else []
+            if known and unknown:
                 raise ValueError(
                     f"{name} names the output {unknown[0]!r}, but those of the model are {known}."
                 )
