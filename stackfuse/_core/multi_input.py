@@ -153,8 +153,9 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
 def check_width(rows: Any, estimator, name: str) -> None:
     """Raise ValueError if a table has another number of columns than an estimator was fitted on."""
     width = getattr(estimator, "n_features_in_", None)
-    if rows is None or isinstance(rows, bool | MultiInput):
-        return
+    if rows is None or isinstance(rows, bool | MultiInput) or hasattr(rows, "columns"):
+        return  # of frames the names of columns are checked
+    refuse_ragged(rows, name)
     shape = rows.shape if hasattr(rows, "shape") else np.shape(rows)
     if width is not None and len(shape) == 2 and shape[1] != width:
         raise ValueError(

@@ -119,8 +119,9 @@ def check_metrics(metrics: Any) -> Any:
                 "metrics must be names, functions, keras.metrics classes or instances, got "
                 f"{messages.in_short(metric)}."
             )
-        plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
-        if plain and not hasattr(keras.metrics, metric):
+        if not isinstance(metric, str) or metric.lower() in ("accuracy", "acc"):
+            continue
+        if not hasattr(keras.metrics, metric):
             messages.keras_object_named(metric, keras.metrics, "metrics")
     several = metrics is None or isinstance(metrics, list | tuple | dict)
     return metrics if several else [metrics]

@@ -334,12 +334,12 @@ def large_onnx(path):
     """Add a constant of 64 GB to the input."""
     form, model = FORMATS["onnx"], onnx.load(path)
     manifest, given = form.read_manifest(path), model.graph.input[0].name
-    number = {"value": onnx.numpy_helper.from_array(np.zeros(1))}
+    zero = onnx.numpy_helper.from_array(np.zeros(1))
     for node in model.graph.node:
         node.input[:] = ["with_zeros" if name == given else name for name in node.input]
     shape = onnx.numpy_helper.from_array(np.array([1 << 33]), "size")
     first = [
-        onnx.helper.make_node("ConstantOfShape", ["size"], ["zeros"], **number),
+        onnx.helper.make_node("ConstantOfShape", ["size"], ["zeros"], value=zero),
         onnx.helper.make_node("ReduceSum", ["zeros"], ["zero"], keepdims=0),
         onnx.helper.make_node("Add", [given, "zero"], ["with_zeros"]),
     ]

@@ -141,7 +141,7 @@ class Call:
                 seen = count > 0
                 expected = total[seen] / count[seen, None]
                 np.testing.assert_allclose(
-                    oof.predictions[np.ix_(seen, places)], expected, rtol=1e-6, atol=1e-8
+                    oof.predictions[seen][:, places], expected, rtol=1e-6, atol=1e-8
                 )
 
 
