@@ -208,9 +208,13 @@ def _type_of_classes(y: np.ndarray) -> str:
 
 def _refuse_mixed(y) -> None:
     """Raise if labels are partly text: numpy makes text of the others, or cannot sort them."""
-    if not isinstance(y, list | tuple) and np.asarray(y).dtype.kind != "O":
-        return
-    labels = list(y) if isinstance(y, list | tuple) else np.asarray(y).ravel().tolist()
+    if isinstance(y, list | tuple):
+        labels = list(y)
+    else:
+        table = np.asarray(y)
+        if table.dtype.kind != "O" or table.size != len(table):
+            return  # columns of classes may differ
+        labels = table.ravel().tolist()
     texts = [label for label in labels if isinstance(label, str)]
     if texts:
         _refuse_missing(np.array([*labels, None], object)[:-1])  # numpy makes text of NaN
