@@ -160,10 +160,10 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
     y = np.asarray(y)
     if y.shape[0] == 0:
         raise ValueError(f"{name}: y is empty; at least one sample is needed.")
-    if y.ndim > 2 or 0 in y.shape:
-        raise ValueError(
-            f"y must have one axis, or two with a column or more, got shape {y.shape}."
-        )
+    if y.ndim > 2:
+        raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
+    if 0 in y.shape:
+        raise ValueError(f"y must have a column or more, got shape {y.shape}.")
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: y has dtype {y.dtype}.")
     _refuse_missing(y)
