@@ -13,12 +13,12 @@ COMPAT := $(addprefix tests/, package/test_estimator_checks.py networks/test_inp
 LOWEST_PYTHON ?= python3.11
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Two processes run the tests, with one thread each: more threads than cores wait for each other.
-test compat-lowest compat-next: export OMP_NUM_THREADS ?= 1
-test compat-lowest compat-next: export TF_NUM_INTRAOP_THREADS ?= 1
-test compat-lowest compat-next: export TF_NUM_INTEROP_THREADS ?= 1
+test fuzz compat-lowest compat-next: export OMP_NUM_THREADS ?= 1
+test fuzz compat-lowest compat-next: export TF_NUM_INTRAOP_THREADS ?= 1
+test fuzz compat-lowest compat-next: export TF_NUM_INTEROP_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test random-stacks random-fits compat compat-lowest compat-next bench bench-quick \
+.PHONY: help demo test random-stacks random-fits fuzz compat compat-lowest compat-next bench bench-quick \
 	bench-data check fix clean
 
 help:  ## Show this list
@@ -48,6 +48,10 @@ random-stacks: $(READY)  ## Try 500 random stacks: each exports and agrees, or i
 
 random-fits: $(READY)  ## Try 500 random fits: each equals plain Keras, or is refused
 	@$(BIN)/python -m tests.support.random_fits 500
+
+fuzz: $(READY)  ## Try 2,000 random calls, and change each exported format 500 times (takes long)
+	@FUZZ=1 $(BIN)/python -m pytest -p no:cacheprovider -o timeout=3600 \
+		tests/package/test_fuzz.py tests/cli/test_mutated_files.py
 
 compat: compat-lowest compat-next  ## Try the lowest versions allowed, and pre-releases (takes long)
 

@@ -2,6 +2,8 @@
 
 import pickle
 
+from stackfuse._core.messages import printable
+
 
 class NotConvertible(TypeError):
     """Raised for an estimator that cannot become part of a Keras graph; the message says why."""
@@ -65,6 +67,6 @@ def _picklable(error: Exception) -> Exception:
 def message_of(error: BaseException) -> str:
     """Return the first line of an error's message."""
     try:
-        return str(error).partition("\n")[0]
+        return printable(str(error).partition("\n")[0])
     except Exception as failure:
         return f"(its message cannot be shown: {type(failure).__name__})"

@@ -22,8 +22,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import filelock
+
+from stackfuse._core.messages import in_short, printable
 
 #: Seconds after which a draft that nobody finished is deleted.
 _STALE_AFTER = 24 * 3600
@@ -47,6 +50,19 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANNOT_SWAP = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
+def path_given(path: Any, name: str = "path") -> Path:
+    """Return a path that was given as text or as a path.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, as text or a pathlib.Path, got {in_short(path)}.")
+    return Path(path)
+
+
 def write_whole(
     path: Path, data: bytes, *, drafts: Path | None = None, private: bool = False
 ) -> None:
@@ -68,9 +84,19 @@ def write_whole(
         If it cannot be written; an earlier file stays.
     """
     path = path if private else real_place(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{printable(path)} is a folder: add the name of a file.")
+    if not path.parent.is_dir():
+        folder = printable(path.parent)
+        raise FileNotFoundError(f"There is no folder {folder} for {printable(path.name)}: make it.")
     draft = (drafts or path.parent) / f".draft-{uuid.uuid4().hex}"
     with told_if_full(path):
-        _write_by_draft(path, data, draft, private)
+        try:
+            _write_by_draft(path, data, draft, private)
+        except OSError as error:  # it names the draft, which nobody knows
+            told = type(error)(f"{printable(path)} cannot be written: {error.strerror or error}.")
+            told.errno = error.errno
+            raise told from error
     sync(path.parent)
 
 
@@ -130,14 +156,16 @@ def read_own(path: Path, most: int) -> bytes:
     with open(path, "rb", opener=lambda path, _: os.open(path, flags)) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{path} is no file")
+            raise OSError(f"{printable(path)} is no file")
         if hasattr(os, "geteuid"):
             if status.st_uid not in (0, os.geteuid()):
-                raise PermissionError(f"{path} belongs to another user, number {status.st_uid}")
+                raise PermissionError(
+                    f"{printable(path)} belongs to another user, number {status.st_uid}"
+                )
             if status.st_mode & stat.S_IWOTH:
-                raise PermissionError(f"everybody may write to {path}")
+                raise PermissionError(f"everybody may write to {printable(path)}")
         if status.st_size > most:
-            raise ValueError(f"{path} is larger than it was written")
+            raise ValueError(f"{printable(path)} is larger than it was written")
         return file.read()
 
 
@@ -243,7 +271,7 @@ def told_if_full(path: Path) -> Iterator[None]:
                 path = temporary_folder()
         is_temporary = path == Path(tempfile.tempdir or "")
         instead = "set TMPDIR to another folder" if is_temporary else "choose another path"
-        told = OSError(f"{_FULL[number].format(path)}, or {instead}.")
+        told = OSError(f"{_FULL[number].format(printable(path))}, or {instead}.")
         told.errno = number
         raise told from error
 
@@ -296,11 +324,11 @@ def real_place(path: Path) -> Path:
         return path
     place = Path(os.path.realpath(path))
     if place.is_symlink():
-        raise OSError(f"{path} is a link that leads in a circle: choose another path.")
+        raise OSError(f"{printable(path)} is a link that leads in a circle: choose another path.")
     if not place.parent.is_dir():
         raise FileNotFoundError(
-            f"{path} is a link to {place}, whose folder does not exist: make the folder, or remove "
-            "the link."
+            f"{printable(path)} is a link to {printable(place)}, whose folder does not exist: make "
+            "the folder, or remove the link."
         )
     return place
 
@@ -311,10 +339,11 @@ def check_writable(folder: Path) -> None:
     while not os.path.lexists(existing):
         existing = existing.parent
     if not existing.is_dir():
-        raise NotADirectoryError(f"{existing} is no folder: choose another path.")
+        raise NotADirectoryError(f"{printable(existing)} is no folder: choose another path.")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(
-            f"You may not write to the folder {existing}: change its mode, or choose another path."
+            f"You may not write to the folder {printable(existing)}: change its mode, or choose "
+            "another path."
         )
 
 

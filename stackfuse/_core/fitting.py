@@ -1,19 +1,96 @@
-"""What fits have in common: checks of numeric settings, and answers that come from one fit."""
+"""What fits have in common: checks of settings, and answers that come from one fit."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.utils import check_random_state
 
+from stackfuse._core.messages import in_short
+
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a setting may be.
+
+    Attributes
+    ----------
+    allows : callable
+        Whether it may be this value.
+    words : str
+        Say so in a message.
+    """
+
+    allows: Callable[[Any], bool]
+    words: str
+
+
+def is_flag(value: Any) -> bool:
+    """Whether a value is True or False; 0, 1 and "no" are neither."""
+    return isinstance(value, bool | np.bool_)
+
+
+def is_whole(value: Any, least: float = -np.inf, most: float = np.inf) -> bool:
+    """Whether a value is a whole number in a range; True and False are none."""
+    whole = isinstance(value, int | np.integer) and not is_flag(value)
+    return whole and bool(least <= value <= most)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number; True and False are none."""
+    return (is_whole(value) or isinstance(value, float | np.floating)) and bool(np.isfinite(value))
+
+
+def is_positive(value: Any) -> bool:
+    """Whether a value is a finite number above 0."""
+    return is_number(value) and value > 0
+
+
+FLAG = Wanted(is_flag, "True or False")
+FRACTION = Wanted(lambda value: is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
+JOBS = Wanted(
+    lambda value: value is None or (is_whole(value) and value != 0),
+    "None or an integer other than 0, where -1 stands for all cores",
+)
+VERBOSE = Wanted(
+    lambda value: is_flag(value) or is_whole(value, 0), "True, False or an integer of at least 0"
+)
+
+
+def check_settings(settings: Mapping[str, Any], wanted: Mapping[str, Wanted]) -> None:
+    """Raise unless settings are what they may be.
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        By the names of the parameters; others are not looked at.
+    wanted : mapping of str to Wanted
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not.
+
+    Examples
+    --------
+    >>> check_settings({"refit": "no"}, {"refit": FLAG})
+    Traceback (most recent call last):
+        ...
+    ValueError: refit must be True or False, got 'no'.
+    """
+    for name, one in wanted.items():
+        if not one.allows(settings[name]):
+            raise ValueError(f"{name} must be {one.words}, got {in_short(settings[name])}.")
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:
     """Raise unless a parameter is a whole number of at least this size."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    whole = Wanted(lambda given: is_whole(given, least), f"an integer of at least {least}")
+    check_settings({name: value}, {name: whole})
 
 
 def rows_per_batch(batch_size: Any, n_samples: int, name: str = "batch_size") -> int:

@@ -25,8 +25,27 @@ def first_few(values: Iterable) -> str:
     return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
 
 
-def printable(text: str) -> str:
+#: The most characters of a value that a message shows.
+_LONGEST = 200
+
+
+def in_short(value: Any) -> str:
+    """Return how a value is written, for a message: on one line, and no longer than fits.
+
+    Examples
+    --------
+    >>> in_short("no"), in_short(range(3))
+    ("'no'", 'range(0, 3)')
+    """
+    text = printable(" ".join(repr(value).split()))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def printable(text: Any) -> str:
     """Return text in which what a terminal takes for a command is spelled out.
+
+    Names of columns, classes, bases and files may come from strangers. All text that shows one as
+    it is goes through here: what is printed, written into a page or a picture, or said in an error.
 
     Examples
     --------
@@ -38,11 +57,11 @@ def printable(text: str) -> str:
         if character in "\n\t" or unicodedata.category(character)[0] != "C"
         # Also what turns the direction of writing, and halves of characters.
         else character.encode("unicode_escape").decode()
-        for character in text
+        for character in str(text)
     )
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
     """Return the question whether a similar name was meant, or nothing.
 
     Examples
@@ -51,7 +70,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     " Did you mean 'optimizer'?"
     """
     typed = {one.lower(): one for one in known}
-    found = difflib.get_close_matches(name.lower(), typed, n=3)
+    found = difflib.get_close_matches(str(name).lower(), typed, n=3)
     return f" Did you mean {listed([typed[one] for one in found])}?" if found else ""
 
 

@@ -12,8 +12,9 @@ import scipy.sparse
 from sklearn.utils.validation import check_array
 
 from stackfuse._core import sklearn_private
-from stackfuse._core.messages import first_few, listed
+from stackfuse._core.messages import first_few, listed, printable
 from stackfuse._core.targets import check_same_length, refuse_ragged
+from stackfuse._core.targets import n_rows as n_rows_of
 
 
 class MultiInput:
@@ -85,7 +86,7 @@ class MultiInput:
         return MultiInput(**{name: _rows_of(array, key) for name, array in self.arrays.items()})
 
     def __repr__(self) -> str:
-        shapes = (f"{name}={tuple(array.shape)}" for name, array in self.arrays.items())
+        shapes = (f"{printable(name)}={tuple(array.shape)}" for name, array in self.arrays.items())
         return f"MultiInput({', '.join(shapes)})"
 
 
@@ -123,6 +124,8 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
     """
     if isinstance(X, np.ndarray | MultiInput):
         refuse_ragged(X, name)
+        if isinstance(X, np.ndarray) and X.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: {name} has dtype {X.dtype}.")
         return X
     if scipy.sparse.issparse(X) or hasattr(X, "columns"):
         return X
@@ -141,9 +144,24 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
         )
     if isinstance(X, list | tuple):
         _refuse_inputs(X, n_rows)
+    n_rows_of(X, name)  # raises if it has none
     refuse_ragged(X, name)
     is_tensor = all(hasattr(X, attribute) for attribute in ("__array__", "shape", "dtype"))
     return np.asarray(X) if is_tensor and not hasattr(X, "iloc") else X
+
+
+def check_width(rows: Any, estimator, name: str) -> None:
+    """Raise ValueError if a table has another number of columns than an estimator was fitted on."""
+    width = getattr(estimator, "n_features_in_", None)
+    if rows is None or isinstance(rows, bool | MultiInput) or hasattr(rows, "columns"):
+        return  # of frames the names of columns are checked
+    refuse_ragged(rows, name)
+    shape = rows.shape if hasattr(rows, "shape") else np.shape(rows)
+    if width is not None and len(shape) == 2 and shape[1] != width:
+        raise ValueError(
+            f"{name} has {shape[1]} columns, but this {type(estimator).__name__} was fitted on "
+            f"{width}."
+        )
 
 
 def rows_for(names: list[str] | None, X: Any) -> Any:
@@ -155,7 +173,7 @@ def rows_for(names: list[str] | None, X: Any) -> Any:
         if isinstance(X, list | tuple) and len(X) == len(names):
             raise ValueError(_by_name(X, names))
         _refuse_batches(X, "X")
-        arguments = ", ".join(f"{name}=..." for name in names)
+        arguments = ", ".join(f"{printable(name)}=..." for name in names)
         raise ValueError(
             f"The network was fitted on the inputs {names}, but X is one "
             f"{type(X).__name__}. Pass X = sf.MultiInput({arguments})."
@@ -182,7 +200,7 @@ def _refuse_inputs(X: list | tuple, n_rows: int | None) -> None:
 
 
 def _by_name(X: list | tuple, names: list[str]) -> str:
-    arguments = ", ".join(f"{name}=X[{k}]" for k, name in enumerate(names))
+    arguments = ", ".join(f"{printable(name)}=X[{k}]" for k, name in enumerate(names))
     return (
         f"X is a {type(X).__name__} of {len(X)} arrays. Give each the name of its keras.Input "
         f"layer: X = sf.MultiInput({arguments})."

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from sklearn.callback import ProgressBar
 
+from stackfuse._core.messages import printable
 from stackfuse._core.sklearn_private import has_callbacks, outer_context
 
 _fold: ContextVar[str] = ContextVar("fold", default="")
@@ -51,7 +52,7 @@ def progress_bars(estimator) -> Iterator[None]:
 
 def show(what: str, by_name: dict[str, str]) -> None:
     """Show a line that says something of each of several things."""
-    each = ", ".join(f"{name} {said}" for name, said in by_name.items())
+    each = ", ".join(f"{printable(name)} {said}" for name, said in by_name.items())
     Console().print(f"{what}: {each}.", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -67,7 +68,7 @@ def task(context, name: str, *, owner, inner) -> Iterator[None]:
     owner, inner : estimator
         The inner estimator reports its own tasks below this one, if it supports callbacks.
     """
-    part = context.subcontext(task_name=name)
+    part = context.subcontext(task_name=printable(name))
     if hasattr(inner, "set_callbacks"):
         with part.propagate_callback_context(inner):
             part.call_on_fit_task_begin(estimator=owner)
@@ -122,7 +123,7 @@ def tasks(
     data : dict
         The X and y that it is fitted on.
     """
-    part = context.subcontext(task_name=name, max_subtasks=len(names))
+    part = context.subcontext(task_name=printable(name), max_subtasks=len(names))
     part.call_on_fit_task_begin(estimator=owner, **data)
     try:
         yield [FitTask(part, each, owner) for each in names]

@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite
 
 from stackfuse._core import sklearn_private
-from stackfuse._core.messages import first_few
+from stackfuse._core.messages import first_few, in_short, printable
 
 Task = Literal[
     "regression", "multioutput", "binary", "multiclass", "multilabel", "multiclass-multioutput"
@@ -30,13 +30,55 @@ def check_same_length(**arrays) -> None:
         ...
     ValueError: Found input variables with inconsistent numbers of samples: X has 2 rows, y has 3.
     """
-    lengths = {name: sklearn_private.num_samples(a) for name, a in arrays.items() if a is not None}
+    lengths = {name: n_rows(a, name) for name, a in arrays.items() if a is not None}
     if len(set(lengths.values())) > 1:
-        first, *rest = (f"{name} has {n}" for name, n in lengths.items())
+        first, *rest = (f"{printable(name)} has {n}" for name, n in lengths.items())
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: "
             + ", ".join([f"{first} rows", *rest])
             + "."
+        )
+
+
+def n_rows(array, name: str) -> int:
+    """Return the number of rows of an array.
+
+    Raises
+    ------
+    TypeError
+        If it has no rows.
+
+    Examples
+    --------
+    >>> n_rows(3, "X")
+    Traceback (most recent call last):
+        ...
+    TypeError: X must be an array, a data frame or a list with an entry for each row, got 3.
+    """
+    try:
+        if not isinstance(array, str | bytes | set | frozenset):
+            return sklearn_private.num_samples(array)
+    except TypeError:  # of scikit-learn, which does not say which array
+        pass
+    raise TypeError(
+        f"{name} must be an array, a data frame or a list with an entry for each row, got "
+        f"{in_short(array)}."
+    )
+
+
+def check_weights(sample_weight) -> None:
+    """Raise unless weights of rows are None, or a number of at least 0 for each row."""
+    if sample_weight is None:
+        return
+    weights = np.asarray(sample_weight)
+    if weights.ndim != 1:
+        raise ValueError(f"sample_weight must have one axis, got shape {weights.shape}.")
+    numbers = pd.to_numeric(pd.Series(weights), errors="coerce").to_numpy(np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
+    if wrong.size:
+        raise ValueError(
+            "sample_weight must hold a finite number of at least 0 for each row, got "
+            f"{in_short(weights.tolist()[wrong[0]])} in row {wrong[0]}."
         )
 
 
@@ -112,13 +154,24 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
             f"{name} requires y to be passed, but the target y is None: call fit(X, y)."
         )
     refuse_ragged(y, "y")
+    if classifier:
+        _refuse_mixed(y)
+    n_rows(y, "y")
     y = np.asarray(y)
     if y.shape[0] == 0:
         raise ValueError(f"{name}: y is empty; at least one sample is needed.")
+    if y.ndim > 2:
+        raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
+    if 0 in y.shape:
+        raise ValueError(f"y must have a column or more, got shape {y.shape}.")
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: y has dtype {y.dtype}.")
     _refuse_missing(y)
     if not classifier:
+        if y.dtype.kind in "mM":
+            raise ValueError(
+                f"{name} needs numbers in y, got dates of dtype {y.dtype}: pass days or seconds."
+            )
         if y.dtype.kind not in "buif":
             try:
                 y = y.astype(np.float64)
@@ -145,14 +198,36 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
 
 def _type_of_classes(y: np.ndarray) -> str:
     """Return scikit-learn's name for the type of a target, whose columns may differ in dtype."""
-    if y.ndim > 2:
-        raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
     if y.dtype.kind == "O" and y.ndim == 2 and y.shape[1] > 1:
         columns = [np.asarray(column.tolist()) for column in y.T]
         kinds = {type_of_target(column, input_name="y", raise_unknown=True) for column in columns}
         if kinds <= {"binary", "multiclass"}:
             return "multiclass-multioutput"
     return type_of_target(y, input_name="y", raise_unknown=True)
+
+
+def _refuse_mixed(y) -> None:
+    """Raise if labels are partly text: numpy makes text of the others, or cannot sort them."""
+    if isinstance(y, list | tuple):
+        labels = list(y)
+    else:
+        table = np.asarray(y)
+        if table.dtype.kind != "O" or table.size != len(table):
+            return  # columns of classes may differ
+        labels = table.ravel().tolist()
+    texts = [label for label in labels if isinstance(label, str)]
+    if texts:
+        _refuse_missing(np.array([*labels, None], object)[:-1])  # numpy makes text of NaN
+    others = [
+        label
+        for label in labels
+        if isinstance(label, int | float | np.number) and not (label is None or pd.isna(label))
+    ]
+    if texts and others:
+        raise ValueError(
+            f"y mixes text and numbers, {texts[0]!r} and {others[0]!r} for example: make all "
+            "labels text, [str(label) for label in y], or all numbers."
+        )
 
 
 def _refuse_missing(y: np.ndarray) -> None:

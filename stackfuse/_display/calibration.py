@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from stackfuse._core import messages
 from stackfuse._display import drawing, rowwise
 
 
@@ -128,7 +129,7 @@ class CalibrationDisplay:
         self.lines_ = {}
         for name, (expected, happened) in self.curves.items():
             own = name == rowwise.STACK
-            style = {"marker": "o", "markersize": 4, "label": name}
+            style = {"marker": "o", "markersize": 4, "label": messages.printable(name)}
             style |= {"linewidth": 2.5, "color": "black", "zorder": 3} if own else {"linewidth": 1}
             (self.lines_[name],) = self.ax_.plot(expected, happened, **{**style, **kwargs})
         self.ax_.set_xlabel("mean predicted probability")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stackfuse._core import messages
 from stackfuse._display import drawing, rowwise
 
 
@@ -101,8 +102,9 @@ class ErrorCorrelationDisplay:
             [self._cell(row, column) for column in range(n_models)] for row in range(n_models)
         ]
         places = np.arange(n_models)
-        self.ax_.set_xticks(places, self.names, rotation=45, ha="right", rotation_mode="anchor")
-        self.ax_.set_yticks(places, self.names)
+        names = [messages.printable(name) for name in self.names]
+        self.ax_.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
+        self.ax_.set_yticks(places, names)
         self.figure_.colorbar(self.image_, ax=self.ax_, label="correlation of errors")
         return self
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from stackfuse._core import messages
+
 
 def new_axes(ax: Any = None, size: tuple[float, float] | None = None):
     """Return the axes that are given, or new ones, and their figure.
@@ -19,6 +21,8 @@ def new_axes(ax: Any = None, size: tuple[float, float] | None = None):
     ImportError
         If matplotlib is not installed.
     """
+    if ax is not None and not hasattr(ax, "figure"):
+        raise TypeError(f"ax must be matplotlib Axes or None, got {messages.in_short(ax)}.")
     if ax is not None:
         return ax, ax.figure
     try:

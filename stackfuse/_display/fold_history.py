@@ -95,7 +95,9 @@ class FoldHistoryDisplay:
                 "color": f"C{names.index(base) % 10}",
                 "linestyle": "--" if validation else "-",
                 "alpha": 0.7,
-                "label": f"{base}, {'validation' if validation else 'training'}" if first else None,
+                "label": f"{messages.printable(base)}, {'validation' if validation else 'training'}"
+                if first
+                else None,
             }
             epochs = range(1, len(values) + 1)
             (line,) = self.ax_.plot(epochs, values, **{**style, **kwargs})

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import r2_score
 
+from stackfuse._core import messages
 from stackfuse._display import drawing, rowwise
 
 
@@ -159,7 +160,7 @@ class LeaderboardDisplay:
         self.ax_, self.figure_ = drawing.new_axes(ax, (6.4, 1.2 + 0.35 * len(self.names)))
         sign = 1 if self.greater_is_better else -1
         order = np.argsort(np.nan_to_num(sign * self.scores, nan=-np.inf), kind="stable")
-        names = [self.names[k] for k in order]
+        names = [messages.printable(self.names[k]) for k in order]
         own = np.array([name == rowwise.STACK for name in names])
         self.bases_ = self._errorbar(order, ~own, {"color": "0.45", **kwargs})
         self.stack_ = self._errorbar(order, own, {"color": "C0", **kwargs})

@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 
+from stackfuse._core import messages
 from stackfuse._display import drawing, rowwise
 
 _Kind = Literal["residual_vs_predicted", "actual_vs_predicted"]
@@ -149,5 +150,5 @@ class ResidualsDisplay:
         self.ax_.set_xlabel("out-of-fold prediction")
         self.ax_.set_ylabel("target minus prediction" if over_residuals else "target")
         if self.name is not None:
-            self.ax_.set_title(self.name)
+            self.ax_.set_title(messages.printable(self.name))
         return self

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stackfuse._core import MultiInput
+from stackfuse._core import MultiInput, messages
 from stackfuse._display import drawing
 
 
@@ -130,7 +130,9 @@ class StackGraphDisplay:
         look = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "0.4"}
         fixed = {"ha": "center", "va": "center", "fontsize": 9, "bbox": look, "zorder": 3}
         # A dollar sign would begin a formula.
-        self.boxes_[name] = self.ax_.text(x, y, words.replace("$", r"\$"), **{**fixed, **style})
+        self.boxes_[name] = self.ax_.text(
+            x, y, messages.printable(words).replace("$", r"\$"), **{**fixed, **style}
+        )
 
     def _arrow(self, start: str, end: str, words: str = "", *, bend: float = 0.0) -> None:
         one, other = self.boxes_[start], self.boxes_[end]

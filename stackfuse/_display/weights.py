@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stackfuse._core import messages
 from stackfuse._display import drawing
 
 
@@ -85,7 +86,7 @@ class WeightsDisplay:
         places[order] = np.arange(len(order))  # the bars are in the order of the names
         self.bars_ = self.ax_.barh(places, self.weights, **{"height": 0.6, **kwargs})
         self.ax_.bar_label(self.bars_, fmt="%.2f", padding=3)
-        self.ax_.set_yticks(places, self.names)
+        self.ax_.set_yticks(places, [messages.printable(name) for name in self.names])
         self.ax_.set_xlabel("weight in the meta-learner")
         self.ax_.margins(x=0.1)
         return self

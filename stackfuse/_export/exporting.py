@@ -13,6 +13,7 @@ import keras
 from stackfuse._core import (
     files,
     messages,
+    multi_input,
 )
 from stackfuse._export.checking.answers import run_in_batches
 from stackfuse._export.checking.comparison import Comparison, RowsToCompare, check_given
@@ -88,7 +89,9 @@ class ExportReport:
             text += f"; holds training rows of {', '.join(self.holds_rows_of)}"
         if self.tied is not None:
             text += f"; {self.tied}"
-        return f"{self.path} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {text}"
+        return (
+            f"{messages.printable(self.path)} ({self.format}, {self.n_bytes / 1e3:,.0f} kB): {text}"
+        )
 
 
 @overload
@@ -208,6 +211,8 @@ def export(
             stack = TrainedModel.of(stack, given)
         else:
             refuse_at_once(stack)
+            for name, rows in {"verify": verify, "golden": golden}.items():
+                multi_input.check_width(rows, stack, name)
         if verify is not False:
             for target in targets:
                 target.form.start()  # the processes get ready while the graph is built
@@ -260,13 +265,16 @@ def _targets(paths, format: str | None, precision: str | None) -> list[_Target]:
         raise ValueError(
             f"format={format!r} is for one path: the endings of several decide each for itself."
         )
-    targets = [_Target.of(Path(path), format, precision) for path in paths]
+    targets = [_Target.of(files.path_given(path), format, precision) for path in paths]
     if not targets:
         raise ValueError("path is an empty list: give one path or more.")
     places = [file for target in targets for file in _files_of(target)]
     twice = next((place for place in places if places.count(place) > 1), None)
     if twice is not None:
-        raise ValueError(f"Two of the paths lead to {twice}: give each file a path of its own.")
+        raise ValueError(
+            f"Two of the paths lead to {messages.printable(twice)}: give each file a path of its "
+            "own."
+        )
     return targets
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from stackfuse._core import files
+from stackfuse._core import files, messages
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.saved_model import EXTRA
 
@@ -21,8 +21,10 @@ def place_of(path: Path, form: Format) -> Path:
         beside, meant = path.with_suffix(ending), place.with_suffix(ending)
         if Path(os.path.realpath(beside)) != Path(os.path.realpath(meant)) or meant.is_symlink():
             raise FileExistsError(
-                f"{path} leads to {place}, but {beside} leads to {os.path.realpath(beside)}: of a "
-                f"pair make both links, or none, or export to {place}."
+                messages.printable(
+                    f"{path} leads to {place}, but {beside} leads to {os.path.realpath(beside)}: "
+                    f"of a pair make both links, or none, or export to {place}."
+                )
             )
     return place
 
@@ -37,9 +39,13 @@ def check_replaceable(place: Path, form: Format) -> None:
     FileExistsError, IsADirectoryError
     """
     if not form.is_folder and place.is_dir():
-        raise IsADirectoryError(f"{place} is a directory; a {form.title} export is one file.")
+        raise IsADirectoryError(
+            f"{messages.printable(place)} is a directory; a {form.title} export is one file."
+        )
     if os.path.ismount(place):
-        raise FileExistsError(f"{place} is a mount point: export to a path in it.")
+        raise FileExistsError(
+            f"{messages.printable(place)} is a mount point: export to a path in it."
+        )
     reason, standing = None, place
     if os.path.lexists(place):
         reason = _reason_to_keep(place, form)
@@ -47,11 +53,13 @@ def check_replaceable(place: Path, form: Format) -> None:
         beside = [place.with_suffix(ending) for ending in form.companions]
         orphans = [file for file in beside if os.path.lexists(file)]
         if orphans:
-            reason, standing = f"there is no {place.name} beside it", orphans[0]
+            reason, standing = f"there is no {messages.printable(place.name)} beside it", orphans[0]
     if reason:
         raise FileExistsError(
-            f"{standing} exists and is no earlier export ({reason}): it is left alone. Choose "
-            "another path, or move it elsewhere."
+            messages.printable(
+                f"{standing} exists and is no earlier export ({reason}): it is left alone. Choose "
+                "another path, or move it elsewhere."
+            )
         )
 
 

@@ -6,9 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from stackfuse._core import (
-    messages,
-)
+from stackfuse._core import fitting, messages
 from stackfuse._fusion.inputs import (
     Source,
     outputs_of,
@@ -141,6 +139,7 @@ def fuse(
     True
     """
     _check_how(how, weights, context)
+    fitting.check_settings({"trainable": trainable}, {"trainable": fitting.FLAG})
     members = members_of(models, layer, trainable)
     sources = sources_of(members, inputs)
     outputs = outputs_of(members, sources)

@@ -8,6 +8,7 @@ import scipy.sparse
 
 from stackfuse._core import (
     MultiInput,
+    messages,
     multi_input,
 )
 from stackfuse._keras.indices import limits_of
@@ -39,7 +40,7 @@ class Rows:
                     f"{list(X.arrays)}. Name the keras.Input layers as the arrays."
                 )
         elif len(names) > 1:
-            arguments = ", ".join(f"{name}=..." for name in names)
+            arguments = ", ".join(f"{messages.printable(name)}=..." for name in names)
             raise ValueError(
                 f"The model {model.name!r} has {len(names)} inputs, but X is one array. "
                 f"Pass X = sf.MultiInput({arguments})."

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stackfuse._core import targets
+from stackfuse._core import messages, targets
 from stackfuse._oof import (
     contributions,
     prediction_columns,
@@ -115,6 +115,8 @@ def blocks_by_base(
     columns: Sequence[prediction_columns.Column], X: np.ndarray
 ) -> tuple[list[Block], tuple[int, ...]]:
     """Return the block of each base estimator, and the places of the columns passed through."""
+    if not isinstance(columns, Sequence) or isinstance(columns, str):
+        raise TypeError(f"columns must be a list of Column, got {messages.in_short(columns)}.")
     if len(columns) != X.shape[1]:
         raise ValueError(
             f"columns tells of {len(columns)} columns, but X has {X.shape[1]}: pass the columns "

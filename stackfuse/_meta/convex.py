@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from stackfuse._core import fitting
 from stackfuse._meta.combiners import (
     CombiningClassifier,
     CombiningRegressor,
@@ -69,6 +70,7 @@ class ConvexClassifier(CombiningClassifier):
         self.columns = columns
 
     def _find_weights(self, predictions, target, weight):
+        fitting.check_settings({"per_class": self.per_class}, {"per_class": fitting.FLAG})
         if not self._is_multilabel:
             return _minimise_log_loss(predictions, target, weight, self.link, self.per_class)
         # Each label is a problem of two classes. Without weights per label, all are one problem.
@@ -161,6 +163,7 @@ class ConvexRegressor(CombiningRegressor):
         self.columns = columns
 
     def _find_weights(self, predictions, target, weight):
+        fitting.check_settings({"per_output": self.per_output}, {"per_output": fitting.FLAG})
         errors = (predictions - target[:, None]) * np.sqrt(weight)[:, None, None]
         if self.per_output:
             return np.column_stack([least_squares(column) for column in errors.transpose(2, 0, 1)])

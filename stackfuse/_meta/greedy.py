@@ -68,13 +68,20 @@ def _average(predictions: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.einsum("nkc,k->nc", predictions, counts / counts.sum())
 
 
+_SETTINGS = {
+    "sorted_start": fitting.FLAG,
+    "bag_fraction": fitting.Wanted(
+        lambda part: fitting.is_positive(part) and part <= 1, "above 0 and at most 1"
+    ),
+}
+
+
 def _check_selection(selection) -> None:
     fitting.check_count("n_rounds", selection.n_rounds)
     fitting.check_count("n_bags", selection.n_bags)
-    if not 0 < selection.bag_fraction <= 1:
-        raise ValueError(
-            f"bag_fraction must be above 0 and at most 1, got {selection.bag_fraction!r}."
-        )
+    fitting.check_settings(selection.get_params(deep=False), _SETTINGS)
+    if selection.random_state is not None:
+        fitting.seed_of(selection.random_state)
 
 
 class _Greedy(Combiner):

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from stackfuse._core import messages, targets
+from stackfuse._core import fitting, messages, targets
 from stackfuse._fusion import fusion_named
 from stackfuse._meta.blocks import (
     Block,
@@ -40,6 +40,15 @@ _WITH_HIDDEN_LAYERS = ("dense", "gated")
 
 #: Hidden units of a gate by default.
 _GATE_UNITS = (16,)
+
+
+_WIDTHS = fitting.Wanted(
+    lambda units: (
+        isinstance(units, list | tuple | np.ndarray)
+        and all(fitting.is_whole(width, 1) for width in units)
+    ),
+    "a sequence of widths, integers of at least 1",
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,14 @@ class Head:
                 f"hidden_units must be a sequence of widths, got {self.hidden_units}: "
                 f"use hidden_units=({self.hidden_units},)."
             )
+        try:
+            keras.activations.get(self.activation)
+        except ValueError:
+            raise ValueError(
+                f"activation={self.activation!r} is none of keras.activations."
+                f"{messages.did_you_mean(str(self.activation), vars(keras.activations))}"
+            ) from None
+        fitting.check_settings({"hidden_units": self.hidden_units}, {"hidden_units": _WIDTHS})
         if len(self.hidden_units) and self.fusion not in _WITH_HIDDEN_LAYERS:
             raise ValueError(
                 f"fusion={self.fusion!r} has no hidden layers, got "

@@ -72,6 +72,8 @@ class HeadSettings(FitSettings):
 
     def n_epochs(self, model, n_samples: int) -> Any:
         """See :meth:`stackfuse._networks.FitSettings.n_epochs`."""
+        if self.patience is not None:
+            fitting.check_count("patience", self.patience)
         if not model.trainable_weights:
             return 0  # there is nothing to learn
         if self.for_fit["epochs"] is not None:
@@ -91,7 +93,6 @@ class HeadSettings(FitSettings):
         training = super().training(fitted, rows, target, weights, groups, for_fit)
         if training.validation is not None:
             patience = max(5, training.epochs // 10) if self.patience is None else self.patience
-            fitting.check_count("patience", patience)
             training.callbacks.append(
                 keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
             )

@@ -65,13 +65,22 @@ class Columns:
             If a column holds something else than numbers, truth values, dates and strings, or all
             columns are constant.
         """
+        if not isinstance(X, pd.DataFrame) and np.ndim(X) != 2:
+            raise ValueError(
+                f"table_bases reads a table, X of shape (n_samples, n_features), but X has shape "
+                f"{np.shape(X)}."
+            )
         frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
+        if not len(frame):
+            raise ValueError("X has no rows: table_bases reads them to find out what columns hold.")
         columns = cls()
         for place, name in enumerate(frame.columns):
             column = frame.iloc[:, place]
             name = name if isinstance(X, pd.DataFrame) else place
-            if column.nunique(dropna=False) < 2:
+            if _n_different(column, name) < 2:
                 columns.constant.append(name)
+            elif pd.api.types.is_complex_dtype(column):
+                raise ValueError(f"Complex data not supported: the column {name!r} holds such.")
             elif dates.is_dates(column) or pd.api.types.is_numeric_dtype(column):
                 (columns.dates if dates.is_dates(column) else columns.numbers).append(name)
                 if column.isna().any():
@@ -112,6 +121,18 @@ class Columns:
                     f"{'these columns are' if len(names) > 1 else 'this column is'} {what}.",
                     stacklevel=3,
                 )
+
+
+def _n_different(column: pd.Series, name: Hashable) -> int:
+    """Return the number of different values in a column, one that is missing among them."""
+    try:
+        return column.nunique(dropna=False)
+    except TypeError:  # lists, arrays and dicts cannot be told apart
+        kind = type(column.iloc[0]).__name__
+        raise ValueError(
+            f"The column {name!r} holds a {kind} in each row. table_bases takes numbers, truth "
+            "values, strings and dates."
+        ) from None
 
 
 def _count_words(frame: pd.DataFrame, texts: list[Hashable]) -> int:

@@ -5,6 +5,38 @@ from typing import Any
 
 from keras import Input, layers
 
+from stackfuse._core import fitting
+
+#: What the settings of the builders may be.
+_SETTINGS = {
+    **dict.fromkeys(
+        ("width", "n_members", "n_frequencies", "embedding"),
+        fitting.Wanted(lambda given: fitting.is_whole(given, 1), "an integer of at least 1"),
+    ),
+    "depth": fitting.Wanted(lambda given: fitting.is_whole(given, 0), "an integer of at least 0"),
+    **dict.fromkeys(("dropout", "residual_dropout"), fitting.FRACTION),
+    **dict.fromkeys(
+        ("hidden_factor", "frequency_scale"),
+        fitting.Wanted(fitting.is_positive, "a number above 0"),
+    ),
+}
+
+
+def check_settings(meta: Any, builder: str, **settings: Any) -> None:
+    """Raise unless a builder was given what an estimator gives it, and settings that it can use.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With what to type instead.
+    """
+    if not isinstance(meta, Mapping) or "X_shape_" not in meta:
+        raise TypeError(
+            f"sf.models.{builder} is called by an estimator, which tells it of X and y: write "
+            f"sf.KerasClassifier(sf.models.{builder}) or sf.models.classifier(sf.models.{builder})."
+        )
+    fitting.check_settings(settings, {name: _SETTINGS[name] for name in settings})
+
 
 def table_input(meta: Mapping[str, Any], builder: str) -> Any:
     """Return the input of a network that reads rows of numbers.

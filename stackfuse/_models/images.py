@@ -2,7 +2,7 @@
 
 from keras import Model, layers
 
-from stackfuse._models.ends import rows_input, with_prediction
+from stackfuse._models.ends import check_settings, rows_input, with_prediction
 
 
 def cnn(meta, *, width: int = 32, depth: int = 2, dropout: float = 0.25) -> Model:
@@ -30,6 +30,7 @@ def cnn(meta, *, width: int = 32, depth: int = 2, dropout: float = 0.25) -> Mode
     Simonyan, K. and Zisserman, A. "Very deep convolutional networks for large-scale image
     recognition." ICLR (2015): the blocks, here with batch normalisation and a global mean.
     """
+    check_settings(meta, "cnn", width=width, depth=depth, dropout=dropout)
     kind = "images, X of shape (n_samples, height, width) or one axis more for channels"
     x = inputs = rows_input(meta, "cnn", (3, 4), kind)
     if len(inputs.shape) == 3:

@@ -2,7 +2,7 @@
 
 from keras import Model
 
-from stackfuse._models.ends import table_input, with_hidden_layers, with_prediction
+from stackfuse._models.ends import check_settings, table_input, with_hidden_layers, with_prediction
 
 
 def mlp(meta, *, width: int = 256, depth: int = 2, dropout: float = 0.1) -> Model:
@@ -36,6 +36,7 @@ def mlp(meta, *, width: int = 256, depth: int = 2, dropout: float = 0.1) -> Mode
     >>> network.get_params()["width"]
     64
     """
+    check_settings(meta, "mlp", width=width, depth=depth, dropout=dropout)
     inputs = table_input(meta, "mlp")
     x = with_hidden_layers(inputs, width, depth, dropout)
     return Model(inputs, with_prediction(meta, x, "mlp"))

@@ -4,7 +4,7 @@ import math
 
 from keras import Model, initializers, layers, ops
 
-from stackfuse._models.ends import table_input, with_hidden_layers, with_prediction
+from stackfuse._models.ends import check_settings, table_input, with_hidden_layers, with_prediction
 
 
 def mlp_plr(
@@ -45,6 +45,16 @@ def mlp_plr(
     Gorishniy, Y., Rubachev, I. and Babenko, A. "On embeddings for numerical features in tabular
     deep learning." NeurIPS (2022): their PLR, with the linear layer shared ("lite").
     """
+    check_settings(
+        meta,
+        "mlp_plr",
+        width=width,
+        depth=depth,
+        dropout=dropout,
+        n_frequencies=n_frequencies,
+        frequency_scale=frequency_scale,
+        embedding=embedding,
+    )
     inputs = table_input(meta, "mlp_plr")
     n_features = inputs.shape[1]
     angles = layers.EinsumDense(

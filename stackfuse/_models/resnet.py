@@ -2,7 +2,7 @@
 
 from keras import Model, layers
 
-from stackfuse._models.ends import table_input, with_prediction
+from stackfuse._models.ends import check_settings, table_input, with_prediction
 
 
 def resnet(
@@ -39,6 +39,15 @@ def resnet(
     Gorishniy, Y., Rubachev, I., Khrulkov, V. and Babenko, A. "Revisiting deep learning models for
     tabular data." NeurIPS (2021): their ResNet.
     """
+    check_settings(
+        meta,
+        "resnet",
+        width=width,
+        depth=depth,
+        hidden_factor=hidden_factor,
+        dropout=dropout,
+        residual_dropout=residual_dropout,
+    )
     inputs = table_input(meta, "resnet")
     x = layers.Dense(width)(inputs)
     for _ in range(depth):

@@ -2,7 +2,8 @@
 
 from keras import Model, layers
 
-from stackfuse._models.ends import rows_input, with_prediction
+from stackfuse._core import fitting
+from stackfuse._models.ends import check_settings, rows_input, with_prediction
 
 
 def rnn(meta, *, width: int = 64, depth: int = 1, dropout: float = 0.1) -> Model:
@@ -30,6 +31,8 @@ def rnn(meta, *, width: int = 64, depth: int = 1, dropout: float = 0.1) -> Model
     Cho, K. et al. "Learning phrase representations using RNN encoder-decoder for statistical
     machine translation." EMNLP (2014): the gated recurrent unit.
     """
+    check_settings(meta, "rnn", width=width, depth=depth, dropout=dropout)
+    fitting.check_count("depth", depth)
     kind = "sequences, X of shape (n_samples, n_steps) or (n_samples, n_steps, n_features)"
     x = inputs = rows_input(meta, "rnn", (2, 3), kind)
     if len(inputs.shape) == 2:

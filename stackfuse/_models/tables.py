@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
@@ -19,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stackfuse._core import messages, sklearn_private
+from stackfuse._core import fitting, messages, targets
 from stackfuse._models import preparing, training
 from stackfuse._models.budget import within
 from stackfuse._models.columns import Columns
@@ -37,6 +38,19 @@ _ALPHAS = tuple(float(alpha) for alpha in np.logspace(-2, 5, 15))
 
 #: The most rows of which nearest neighbours are sought.
 _MAX_NEIGHBOURS = 5000
+
+
+_SETTINGS = {
+    "kinds": fitting.Wanted(
+        lambda kinds: kinds is None or (isinstance(kinds, list | tuple | set) and len(kinds) > 0),
+        "None or a list such as ['linear', 'forest']",
+    ),
+    "texts": fitting.FLAG,
+    "time_budget": fitting.Wanted(
+        lambda seconds: seconds is None or fitting.is_positive(seconds),
+        "a positive number of seconds",
+    ),
+}
 
 
 def table_bases(
@@ -95,7 +109,8 @@ def table_bases(
     >>> [name for name, _ in sf.models.table_bases(X, y, kinds=["linear", "forest"])]
     ['linear', 'forest']
     """
-    n_rows = sklearn_private.num_samples(X)
+    n_rows = targets.n_rows(X, "X")
+    fitting.check_settings({"texts": texts, "time_budget": time_budget, "kinds": kinds}, _SETTINGS)
     if kinds is None:
         many = n_rows > _MANY_ROWS and time_budget is None
         kinds = _KINDS_OF_MANY_ROWS if many else DEFAULT_KINDS
@@ -110,8 +125,8 @@ def table_bases(
         raise ValueError(
             f"kinds names {unknown[0]!r}, which is none of {messages.listed(list(_KINDS))}."
         )
-    if n_rows != len(y):
-        raise ValueError(f"X has {n_rows} rows, but y has {len(y)}.")
+    targets.n_rows(y, "y")
+    targets.check_same_length(X=X, y=y)
     columns = Columns.of(X, texts)
     columns.warn_of_unused()
     classifier = holds_classes(y)
@@ -129,8 +144,12 @@ def holds_classes(y) -> bool:
     """Whether a target names classes: strings, truth values, or few different whole numbers."""
     y = np.asarray(y)
     if y.dtype.kind not in "iuf":
+        if pd.isna(y).all():
+            raise ValueError("y holds nothing: pass classes, or numbers to be predicted.")
         return True
     values = np.unique(y[np.isfinite(y)])
+    if not values.size:
+        raise ValueError("y holds no number: pass classes, or numbers to be predicted.")
     return bool(np.all(values == np.floor(values))) and len(values) <= 20
 
 

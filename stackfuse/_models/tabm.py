@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import Model, layers, ops
 
-from stackfuse._models.ends import n_outputs, table_input
+from stackfuse._models.ends import check_settings, n_outputs, table_input
 
 
 def tabm(
@@ -36,6 +36,7 @@ def tabm(
     Gorishniy, Y., Kotelnikov, A. and Babenko, A. "TabM: advancing tabular deep learning with
     parameter-efficient ensembling." ICLR (2025).
     """
+    check_settings(meta, "tabm", width=width, depth=depth, dropout=dropout, n_members=n_members)
     if meta["target_type_"] == "multilabel-indicator":
         raise ValueError(
             "sf.models.tabm learns one class a row, but y holds several labels: use sf.models.mlp."

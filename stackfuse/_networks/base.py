@@ -241,6 +241,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         FloatingPointError
             If the training diverged.
         """
+        fitting.check_settings({"warm_start": self.warm_start}, {"warm_start": fitting.FLAG})
         reset = not (self.warm_start and hasattr(self, "model_"))
         return self._train(X, y, sample_weight, groups, reset=reset, for_this_call=for_this_call)
 
@@ -333,7 +334,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> BegunFit:
         """Prepare to train on X, or on those of its `rows` that y and the weights belong to."""
         y, rows, reset = begun.y, begun.rows, begun.reset
-        n_rows = None if y is None or rows is not None else sklearn_private.num_samples(y)
+        n_rows = None if y is None or rows is not None else targets.n_rows(y, "y")
         X = given = multi_input.rows_given(begun.X, n_rows)
         shown = X if rows is None else rows
         targets.check_same_length(X=shown, y=y, sample_weight=sample_weight, groups=groups)

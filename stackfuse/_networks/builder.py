@@ -7,13 +7,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 
-from stackfuse._core import messages
+from stackfuse._core import fitting, messages
 from stackfuse._keras import check_network, own_code, private, several_outputs
-from stackfuse._networks.objects import build_from_settings, check_metrics, fresh_optimizer
+from stackfuse._networks.objects import (
+    build_from_settings,
+    check_loss,
+    check_metrics,
+    fresh_optimizer,
+)
 from stackfuse._networks.target import Target
 from stackfuse._training import seeded
+
+#: What settings of ``model.compile`` may be.
+_WANTED = {
+    "run_eagerly": fitting.FLAG,
+    "jit_compile": fitting.Wanted(
+        lambda value: value is None or fitting.is_flag(value) or value == "auto",
+        "True, False or 'auto'",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,7 @@ class Builder(ABC):
                     )
             compiled = network.compiled and network.loss is not None
             loss = network.loss if compiled else compile_kwargs["loss"]
+            self._check_output_names(network)
             part = self.routed("predict").get("output")
             outputs = several_outputs.read_network(network, X, target.task, target.info, loss, part)
             outputs = outputs.trained_with(loss, y_is_column=target.is_column)
@@ -122,14 +138,32 @@ class Builder(ABC):
                 network.compile(**compile_kwargs)
         return network, outputs
 
+    def _check_output_names(self, network) -> None:
+        """Raise if losses or metrics are for outputs that a network does not have."""
+        if isinstance(network, keras.Sequential):
+            known = [layer.name for layer in network.layers[-1:]]
+        else:
+            known = list(getattr(network, "output_names", []))
+            known += [*network.output] if known and isinstance(network.output, dict) else []
+        for name in ("loss", "metrics"):
+            given = getattr(self, name)
+            unknown = [key for key in given if key not in known] if isinstance(given, dict) else []
+            if known and unknown:
+                raise ValueError(
+                    f"{name} names the output {unknown[0]!r}, but those of the model are {known}."
+                )
+
     def _compile_kwargs(self) -> dict[str, Any]:
+        for_compile = self.routed("compile")
+        given = {name: wanted for name, wanted in _WANTED.items() if name in for_compile}
+        fitting.check_settings(for_compile, given)
         return {
             "optimizer": fresh_optimizer(self.optimizer, self.routed("optimizer")),
-            "loss": build_from_settings(self.loss, self.routed("loss"), "loss"),
+            "loss": check_loss(build_from_settings(self.loss, self.routed("loss"), "loss")),
             "metrics": own_code.deep_copy(
                 check_metrics(build_from_settings(self.metrics, self.routed("metrics"), "metrics"))
             ),
-            **self.routed("compile"),
+            **for_compile,
         }
 
     def _refuse_second_compile(self) -> None:

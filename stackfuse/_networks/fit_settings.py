@@ -19,6 +19,19 @@ from stackfuse._training import Training, rows_of
 RowWeights = tuple[np.ndarray | None, np.ndarray | None]
 
 
+#: What settings of ``model.fit`` may be; numbers of rows and epochs are checked by themselves.
+_WANTED = {
+    "shuffle": fitting.FLAG,
+    "verbose": fitting.Wanted(
+        lambda value: fitting.is_flag(value) or value in (0, 1, 2, "auto"), "0, 1, 2 or 'auto'"
+    ),
+    "validation_freq": fitting.Wanted(
+        lambda value: not fitting.is_whole(value, most=0) and not isinstance(value, str),
+        "an integer of at least 1, or a list of epochs",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class FitSettings:
     """The settings of a fit.
@@ -120,6 +133,9 @@ class FitSettings:
             If a number is none.
         """
         for_fit = dict(self.for_fit)
+        fitting.check_settings(
+            for_fit, {name: _WANTED[name] for name in _WANTED if name in for_fit}
+        )
         for_fit["epochs"] = self.n_epochs(model, n_samples)
         fitting.check_count("epochs", for_fit["epochs"], least=0)
         for_fit["batch_size"] = fitting.rows_per_batch(for_fit["batch_size"], n_samples)

@@ -88,6 +88,11 @@ class KerasBuilder(Builder):
 
     def _loaded(self, path: Path) -> Any:
         """Return the model of a file; raise ValueError, in one sentence, if there is none."""
+        if not path.exists() or path.is_dir():
+            raise ValueError(
+                f"model={str(path)!r} is no file: pass the path of a .keras or .h5 file, or a "
+                "function that returns a keras.Model."
+            )
         try:
             if path.suffix in (".h5", ".hdf5"):
                 return loading.load_uncompiled(path)

@@ -94,6 +94,17 @@ def _check_settings(kind: type, settings, name: str, error: Exception | None = N
             ) from error
 
 
+def check_loss(loss: Any) -> Any:
+    """Return `loss`; raise ValueError if it, or one in a list or dict, can be none."""
+    for one in keras.tree.flatten(loss):
+        if not (one is None or isinstance(one, str) or callable(one)):
+            raise ValueError(
+                "loss must be a name, a function, a keras.losses class or an instance, got "
+                f"{messages.in_short(one)}."
+            )
+    return loss
+
+
 def check_metrics(metrics: Any) -> Any:
     """Return `metrics` in a list or dict, checked.
 
@@ -103,8 +114,14 @@ def check_metrics(metrics: Any) -> Any:
         If Keras knows no metric of a name.
     """
     for metric in keras.tree.flatten(metrics):
-        plain = isinstance(metric, str) and metric.lower() not in ("accuracy", "acc")
-        if plain and not hasattr(keras.metrics, metric):
+        if not (metric is None or isinstance(metric, str | dict) or callable(metric)):
+            raise ValueError(
+                "metrics must be names, functions, keras.metrics classes or instances, got "
+                f"{messages.in_short(metric)}."
+            )
+        if not isinstance(metric, str) or metric.lower() in ("accuracy", "acc"):
+            continue
+        if not hasattr(keras.metrics, metric):
             messages.keras_object_named(metric, keras.metrics, "metrics")
     several = metrics is None or isinstance(metrics, list | tuple | dict)
     return metrics if several else [metrics]
@@ -150,6 +167,9 @@ def _list_from_settings(keys: list[str], parts: list, settings: dict[str, Any], 
 
 def fresh_optimizer(optimizer, config: dict[str, Any]):
     """Return a new optimizer from a name, a class or an instance that stays as it is."""
+    rate = config.get("learning_rate")
+    if isinstance(rate, int | float) and rate < 0:
+        raise ValueError(f"optimizer__learning_rate must be at least 0, got {rate!r}.")
     if isinstance(optimizer, str):
         # One name for all: TensorFlow keeps something for every name it has seen, for good.
         one_name = {"name": optimizer.lower()}

@@ -119,8 +119,6 @@ class NumberTarget(Target):
         """See :meth:`Target.read`; numbers have no classes."""
         columns = _column_names(y)
         y = targets.check_target(y, classifier=False, owner=owner)
-        if y.ndim > 2:
-            raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
         return cls(y, targets.task_of(y, classifier=False), columns)
 
     @property

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,38 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import has_fit_parameter
 
 from stackfuse import _networks
-from stackfuse._core import sklearn_private, targets
+from stackfuse._core import messages, sklearn_private, targets
+
+
+def pairs_of(estimators: Any) -> list[tuple[str, Any]]:
+    """Return names and estimators as a list.
+
+    Raises
+    ------
+    TypeError
+        If they are anything else, or a name is no text.
+    ValueError
+        If a name is empty, or has two underscores, which stand between the names of parameters.
+    """
+    example = "a list of (name, estimator), such as [('forest', RandomForestClassifier())]"
+    if isinstance(estimators, Mapping):
+        raise TypeError(f"estimators must be {example}, got a dict: use list(estimators.items()).")
+    if isinstance(estimators, str) or not isinstance(estimators, Iterable):
+        raise TypeError(f"estimators must be {example}, got {messages.in_short(estimators)}.")
+    pairs: list[Any] = list(estimators)
+    for k, pair in enumerate(pairs):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise TypeError(
+                f"estimators must be {example}, but estimators[{k}] is {messages.in_short(pair)}."
+            )
+        if not isinstance(pair[0], str):
+            raise TypeError(
+                f"The name in estimators[{k}] must be text, got {messages.in_short(pair[0])}."
+            )
+        if not pair[0] or "__" in pair[0]:
+            problem = "Estimator names must not contain __" if pair[0] else "A name is empty"
+            raise ValueError(f"{problem}: estimators[{k}] is named {pair[0]!r}.")
+    return pairs
 
 
 def named_bases(estimators: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
@@ -32,7 +63,8 @@ def named_bases(estimators: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
             )
         if not hasattr(estimator, "get_params"):
             raise TypeError(
-                f"Base estimator {name!r} is no scikit-learn estimator, got {estimator!r}. "
+                f"Base estimator {name!r} is no scikit-learn estimator, got "
+                f"{messages.in_short(estimator)}. "
                 "Wrap a function that builds a Keras model: sf.KerasClassifier(build)."
             )
     return bases
@@ -40,8 +72,6 @@ def named_bases(estimators: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 def networks_from_files(estimators, *, classifier: bool) -> list:
     """Replace the paths of Keras files among the estimators by networks that are not trained."""
-    if not isinstance(estimators, list | tuple):
-        return estimators
 
     def is_path(base) -> bool:
         return isinstance(base, str | os.PathLike) and not targets.is_dropped(base)
@@ -50,10 +80,7 @@ def networks_from_files(estimators, *, classifier: bool) -> list:
         kind = _networks.KerasClassifier if classifier else _networks.KerasRegressor
         return kind(os.fspath(path), epochs=0)
 
-    return [
-        (pair[0], network(pair[1])) if len(pair) == 2 and is_path(pair[1]) else pair
-        for pair in estimators
-    ]
+    return [(name, network(base)) if is_path(base) else (name, base) for name, base in estimators]
 
 
 def relabelled(estimator, classes: np.ndarray | None):
@@ -127,8 +154,8 @@ def check_weights(
             takers.append((name, estimator))
             continue
         cause = (
-            f"Underlying estimator {name} ({type(estimator).__name__}) does not support sample "
-            "weights"
+            f"Underlying estimator {messages.printable(name)} ({type(estimator).__name__}) does "
+            "not support sample weights"
         )
         if on_error == "raise" or estimator is final_estimator:
             raise TypeError(

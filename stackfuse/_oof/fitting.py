@@ -6,10 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core import errors, progress
+from stackfuse._core import errors, fitting, messages, progress
 from stackfuse._oof import memory
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.bases import with_memory
@@ -25,6 +24,13 @@ Tasks = Sequence[progress.FitTask]
 
 #: From the name of a base to a context around its fits, which yields a task for each, or None.
 Report = Callable[[str], AbstractContextManager[Tasks | None]]
+
+
+_SETTINGS = {
+    "random_state": fitting.Wanted(
+        lambda seed: seed is None or fitting.is_whole(seed, 0), "None or an integer of at least 0"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,7 @@ class FitOptions:
     def __post_init__(self):
         if self.on_error not in ("raise", "drop"):
             raise ValueError(f"on_error must be 'raise' or 'drop', got {self.on_error!r}.")
-        if self.random_state is not None and not isinstance(self.random_state, int | np.integer):
-            raise ValueError(f"random_state must be an integer or None, got {self.random_state!r}.")
+        fitting.check_settings(vars(self), _SETTINGS)
         engine_named(self.engine, self.n_jobs)
         self.store()
 
@@ -84,7 +89,9 @@ class Fits:
     def check_any_left(self) -> None:
         """Raise if all base estimators have failed."""
         if not self.of:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
+            reasons = "; ".join(
+                f"{messages.printable(name)}: {reason}" for name, reason in self.failures.items()
+            )
             raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
 
     def handle_failure(self, name: str, failure: errors.FitFailed, options: FitOptions) -> None:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.model_selection import check_cv
 
+from stackfuse._core import messages
+
 
 class Fold(NamedTuple):
     """Rows to train on and rows to predict, as index arrays."""
@@ -52,6 +54,14 @@ def draw_folds(
     >>> [fold.test.tolist() for fold in draw_folds(2, X, y, classifier=True)]
     [[0, 1], [2, 3]]
     """
+    if not hasattr(cv, "split") and isinstance(cv, Iterable):
+        cv = list(cv)
+        for k, pair in enumerate(cv):
+            if not isinstance(pair, Sequence | np.ndarray) or len(pair) != 2:
+                raise TypeError(
+                    "cv must be a list of pairs of row numbers, (train, test), but its entry "
+                    f"{k} is {messages.in_short(pair)}."
+                )
     splitter = deepcopy(check_cv(cv, y=y, classifier=classifier))
     if random_state is not None and getattr(splitter, "random_state", 0) is None:
         if getattr(splitter, "shuffle", True):

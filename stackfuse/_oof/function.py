@@ -11,8 +11,15 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from stackfuse._core import errors, multi_input, sklearn_private, targets
-from stackfuse._oof.bases import check_weights, named_bases, networks_from_files, route, router_of
+from stackfuse._core import errors, fitting, multi_input, sklearn_private, targets
+from stackfuse._oof.bases import (
+    check_weights,
+    named_bases,
+    networks_from_files,
+    pairs_of,
+    route,
+    router_of,
+)
 from stackfuse._oof.contributions import FEATURES, contribution
 from stackfuse._oof.fitting import BaseFitter, FitOptions, Fits, Report, no_report
 from stackfuse._oof.folds import (
@@ -102,18 +109,17 @@ default="auto"
             f"out_of_fold got an unexpected argument {next(iter(fit_params))!r}. Metadata for the "
             "estimators needs sklearn.set_config(enable_metadata_routing=True)."
         )
-    estimators = list(estimators)
-    names = names_of(estimators)
+    pairs = pairs_of(estimators)
+    names = names_of(pairs)
     if len(set(names)) < len(names):
         raise ValueError(f"The names of the estimators are not unique: {names}.")
-    kinds = [e for _, e in estimators if not isinstance(e, str | os.PathLike)]
-    if classifier is None:
-        classifier = any(is_classifier(estimator) for estimator in kinds)
-    bases = named_bases(networks_from_files(estimators, classifier=classifier))
+    classifier = _holds_classes(pairs, classifier)
+    bases = named_bases(networks_from_files(pairs, classifier=classifier))
     if not bases:
         raise ValueError("estimators is empty: pass a list of (name, estimator).")
-    X = multi_input.rows_given(X, sklearn_private.num_samples(y))
+    X = multi_input.rows_given(X, targets.n_rows(y, "y"))
     targets.check_same_length(X=X, y=y, groups=groups, sample_weight=sample_weight)
+    targets.check_weights(sample_weight)
     (X,) = indexable(X)
     y, classes = _encoded(y, classifier, owner=bases[0][1])
     failures: dict[str, str] = {}
@@ -137,6 +143,24 @@ default="auto"
         split_params=split_params,
     )
     return run(plan)[0]
+
+
+def _is_classifier(estimator) -> bool:
+    instance = hasattr(estimator, "get_params") and not isinstance(estimator, type)
+    return instance and is_classifier(estimator)
+
+
+def _holds_classes(estimators: list[tuple[str, Any]], classifier: bool | None) -> bool:
+    """Return whether y holds classes: what was said, if the estimators agree with it."""
+    asked = fitting.Wanted(lambda given: given is None or fitting.is_flag(given), "True or False")
+    fitting.check_settings({"classifier": classifier}, {"classifier": asked})
+    classifiers = [n for n, e in estimators if _is_classifier(e)]
+    if classifier is False and classifiers:
+        raise ValueError(
+            f"classifier=False says that y holds numbers, but base estimator {classifiers[0]!r} is "
+            "a classifier: leave classifier out, or pass regressors."
+        )
+    return bool(classifiers) if classifier is None else bool(classifier)
 
 
 def names_of(bases: Sequence[tuple[str, Any]]) -> list[str]:

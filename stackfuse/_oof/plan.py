@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from stackfuse._core import fitting
 from stackfuse._oof.bases import relabelled
 from stackfuse._oof.checks import (
     FitCheck,
@@ -137,7 +138,11 @@ class Plan:
 
 
 def check_cv_name(cv) -> None:
-    """Raise ValueError if cv is a name that says nothing here."""
+    """Raise if cv is a name that says nothing here, a class, or no number of folds."""
+    if isinstance(cv, type):
+        raise TypeError(f"cv is the class {cv.__name__}: pass an instance, {cv.__name__}().")
+    if fitting.is_flag(cv) or isinstance(cv, float | np.floating):
+        raise ValueError(f"cv must be a splitter, an integer or 'prefit', got {cv!r}.")
     if isinstance(cv, str) and cv == "outer":
         raise ValueError(
             "cv='outer' takes the folds of the stack around this one, but there is none. "

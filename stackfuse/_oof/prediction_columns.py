@@ -127,8 +127,8 @@ def _response_method(name: str, estimator, stack_method: str) -> str:
     hint = f"use stack_method={messages.listed(has)}" if has else "pass an estimator that predicts"
     shown = list(wanted) if stack_method == "auto" else stack_method
     raise ValueError(
-        f"Underlying estimator {name} does not implement the method {shown}: it is a "
-        f"{type(estimator).__name__}; {hint}."
+        f"Underlying estimator {messages.printable(name)} does not implement the method {shown}: "
+        f"it is a {type(estimator).__name__}; {hint}."
     )
 
 

@@ -1,17 +1,20 @@
 """Out-of-fold predictions as an object: what they are, and how they are kept."""
 
+import hashlib
 import io
 import json
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stackfuse._core import files
+from stackfuse._core import files, messages
 from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.folds import Fold
 from stackfuse._oof.prediction_columns import Column
@@ -59,14 +62,16 @@ class OutOfFold:
         names = list(dict.fromkeys(column.estimator for column in self.columns))
         return (
             f"<OutOfFold: {n_rows} rows ({int(self.mask.sum())} predicted), {len(self.folds)} "
-            f"folds, {n_columns} columns of {', '.join(names)}>"
+            f"folds, {n_columns} columns of {messages.printable(', '.join(names))}>"
         )
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the mean scores, and the first rows."""
         shown = {"float_format": "{:.4f}".format, "na_rep": "", "border": 0}
         means = {
-            name: {metric: float(np.mean(values)) for metric, values in scores.items()}
+            messages.printable(name): {
+                metric: float(np.mean(values)) for metric, values in scores.items()
+            }
             for name, scores in self.scores.items()
         }
         scores = pd.DataFrame.from_dict(means, orient="index")
@@ -95,7 +100,7 @@ class OutOfFold:
         frame : DataFrame of shape (n_samples, n_columns)
         """
         names = [f"{column.estimator}_{self._label(column)}" for column in self.columns]
-        return pd.DataFrame(self.predictions, columns=pd.Index(names))
+        return pd.DataFrame(self.predictions, columns=pd.Index(map(messages.printable, names)))
 
     def select(self, names: Sequence[str]) -> "OutOfFold":
         """Return the predictions of some of the base estimators.
@@ -107,7 +112,23 @@ class OutOfFold:
         Returns
         -------
         oof : OutOfFold
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no list, or one of them is no base estimator.
         """
+        known = list(dict.fromkeys(column.estimator for column in self.columns))
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise TypeError(
+                f"names must be a list of names of bases, got {messages.in_short(names)}."
+            )
+        names = list(names)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(
+                f"names holds {messages.in_short(unknown[0])}, which is none of the bases {known}."
+            )
         places = [k for k, column in enumerate(self.columns) if column.estimator in names]
         return replace(
             self,
@@ -155,9 +176,10 @@ class OutOfFold:
                 for name, scores in self.scores.items()
             },
         }
+        about["sha256"] = _digest(arrays, about)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays, about=np.array(json.dumps(about)))
-        files.write_whole(Path(path), buffer.getvalue())
+        files.write_whole(files.path_given(path), buffer.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "OutOfFold":
@@ -176,41 +198,93 @@ class OutOfFold:
         ValueError
             If it is no such file, or damaged.
         """
+        path = files.path_given(path)
+        if not path.exists():
+            raise FileNotFoundError(f"There is no file {str(path)!r}.")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file.items())
-            about = json.loads(str(arrays.get("about")))
-            known = about["format"] == _FORMAT
-        except FileNotFoundError:
-            raise
-        except Exception as error:
+            oof = cls._read(path)
+        except Exception as error:  # readers of damaged files raise errors of any kind
+            reason = " ".join(str(error).split()).rstrip(".")
             raise ValueError(
-                f"{os.fspath(path)!r} holds no out-of-fold predictions, or is damaged: {error}. "
+                f"{str(path)!r} holds no out-of-fold predictions, or is damaged: {reason}. "
                 "Pass a file that OutOfFold.save has written."
             ) from error
-        if not known:
-            raise ValueError(
-                f"{os.fspath(path)!r} has the format {about['format']!r}; this version of "
-                f"stackfuse reads {_FORMAT!r}."
-            )
+        return oof
+
+    @classmethod
+    def _read(cls, path: Path) -> "OutOfFold":
+        """Read a file; raise any error if it is not what :meth:`save` writes."""
+        files.check_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            files.check_archive(archive, path.stat().st_size)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file.items())
+        about = json.loads(str(arrays.pop("about", "{}")))
+        if about.get("format") != _FORMAT:
+            found = about.get("format")
+            raise ValueError(f"it has the format {found!r}, and this version reads {_FORMAT!r}")
+        digest = about.pop("sha256", None)  # files of earlier versions have none
+        if digest not in (None, _digest(arrays, about)):
+            raise ValueError("it has changed since it was saved")
+        missing = [name for name in _parts(about) if name not in arrays]
+        if missing:
+            raise ValueError(f"it lacks the array {missing[0]!r}")
         classes = arrays.get("classes")
         if classes is not None and about["objects"]:
             classes = classes.astype(object)
-        return cls(
+        oof = cls(
             predictions=arrays["predictions"],
             mask=arrays["mask"],
             columns=[Column(*column) for column in about["columns"]],
             folds=[Fold(arrays[f"train{k}"], arrays[f"test{k}"]) for k in range(about["n_folds"])],
             scores={
-                name: {metric: np.array(values) for metric, values in scores.items()}
+                name: {metric: np.array(values, float) for metric, values in scores.items()}
                 for name, scores in about["scores"].items()
             },
-            histories=about["histories"],
+            histories=dict(about["histories"]),
             classes_=classes,
             y=arrays.get("y"),
         )
+        oof._check_parts()
+        return oof
+
+    def _check_parts(self) -> None:
+        """Raise ValueError if the parts do not go together; the message ends a sentence."""
+        n_rows, n_columns = self.predictions.shape
+        if self.predictions.dtype.kind != "f" or n_columns != len(self.columns):
+            raise ValueError(
+                f"its predictions, {self.predictions.dtype} of {n_columns} columns, are no numbers "
+                f"of its {len(self.columns)} columns"
+            )
+        kinds = (str, str, int)
+        if not all(isinstance(part, kind) for c in self.columns for part, kind in zip(c, kinds)):
+            raise ValueError("its columns are not told by a name, a method and a number")
+        if self.mask.dtype != bool or self.mask.shape != (n_rows,):
+            raise ValueError(f"its mask is not True or False for each of its {n_rows} rows")
+        if self.y is not None and len(self.y) != n_rows:
+            raise ValueError(f"its y has {len(self.y)} rows, and its predictions {n_rows}")
+        for rows in (rows for fold in self.folds for rows in fold):
+            whole = rows.ndim == 1 and rows.dtype.kind in "iu"
+            if not whole or (rows.size and not 0 <= rows.min() <= rows.max() < n_rows):
+                raise ValueError(f"its folds hold numbers that are none of its {n_rows} rows")
 
     def _label(self, column: Column) -> str:
         if self.classes_ is None or column.method in ("predict", FEATURES):
             return str(column.output)
         return str(self.classes_[column.output])
+
+
+def _parts(about: dict[str, Any]) -> list[str]:
+    """Return the names of the arrays that a file must hold."""
+    folds = [f"{name}{k}" for k in range(about["n_folds"]) for name in ("train", "test")]
+    return ["predictions", "mask", *folds]
+
+
+def _digest(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:
+    """Return the digest of all that a file holds."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -10,7 +10,7 @@ from sklearn.model_selection import check_cv
 from sklearn.preprocessing import LabelEncoder
 
 from stackfuse._oof import engines
-from stackfuse._search.stand_in import RecordedFolds, StandIn, can_plan
+from stackfuse._search.stand_in import RecordedFolds, StandIn, can_plan, check_estimator
 
 
 def cross_validate(
@@ -91,6 +91,7 @@ def cross_validate(
         "return_indices": return_indices,
         "error_score": error_score,
     }
+    check_estimator(estimator)
     stand_in = StandIn(estimator, engines.engine_named(engine, n_jobs), params or {})
     if y is None or not can_plan(estimator):
         return model_selection.cross_validate(estimator, X, y, cv=cv, n_jobs=n_jobs, **settings)
@@ -169,6 +170,7 @@ def cross_val_predict(
         "method": method,
     }
     predict = model_selection.cross_val_predict
+    check_estimator(estimator)
     stand_in = StandIn(estimator, engines.engine_named(engine, n_jobs), params or {})
     if y is None or not can_plan(estimator):
         return predict(estimator, X, y, cv=cv, n_jobs=n_jobs, **settings)

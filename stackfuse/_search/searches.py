@@ -1,6 +1,6 @@
 """Searches for parameters, as in scikit-learn; the fits of networks are made in advance."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,10 +9,10 @@ from sklearn import model_selection
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
-from stackfuse._core import sklearn_private
+from stackfuse._core import messages, sklearn_private
 from stackfuse._oof import engines
 from stackfuse._search.shared_bases import can_share
-from stackfuse._search.stand_in import RecordedFolds, StandIn, can_plan
+from stackfuse._search.stand_in import RecordedFolds, StandIn, can_plan, check_estimator
 from stackfuse._search.tasks import EvaluationTasks
 
 #: The attribute by which a search under way knows what stands in for its estimator.
@@ -40,6 +40,8 @@ class _PlannedSearch:
         -------
         self : estimator
         """
+        check_estimator(self.estimator)
+        _check_space(self._space, getattr(self, self._space))
         engine = engines.engine_named(self.engine, self.n_jobs)
         values = _values_in(getattr(self, self._space))
         shares_bases = can_share(self.estimator, self.n_jobs)
@@ -80,7 +82,24 @@ def _values_in(space) -> Iterator[Any]:
     """Yield the values in a grid, or in the lists of a distribution."""
     for part in [space] if isinstance(space, Mapping) else space:
         for values in part.values():
-            yield from () if hasattr(values, "rvs") or isinstance(values, str) else values
+            yield from () if hasattr(values, "rvs") else values
+
+
+def _check_space(name: str, space: Any) -> None:
+    """Raise unless the values to search are in lists, by the names of parameters."""
+    parts = [space] if isinstance(space, Mapping) else space
+    several = isinstance(parts, list | tuple) and len(parts) > 0
+    if not several or not all(isinstance(part, Mapping) for part in parts):
+        raise TypeError(
+            f"{name} must be a dict of parameter names to lists of values, or a list of such "
+            f"dicts, got {messages.in_short(space)}."
+        )
+    for part in parts:
+        for key, values in part.items():
+            listed = isinstance(values, Iterable) and not isinstance(values, str)
+            if not listed and not hasattr(values, "rvs"):
+                shown = messages.in_short(values)
+                raise TypeError(f"{name}[{key!r}] must be a list of values, got {shown}.")
 
 
 class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):

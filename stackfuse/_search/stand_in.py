@@ -22,12 +22,22 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from stackfuse._core import sklearn_private
+from stackfuse._core import messages, sklearn_private
 from stackfuse._oof import contributions, jobs
 from stackfuse._search.fit_times import FitTimes
 from stackfuse._search.planned_fits import PlannedFits
 from stackfuse._search.shared_bases import SharedBases
 from stackfuse._search.tasks import EvaluationTasks
+
+
+def check_estimator(estimator) -> None:
+    """Raise TypeError unless an estimator is one, and no class of them."""
+    if isinstance(estimator, type):
+        name = estimator.__name__
+        raise TypeError(f"estimator is the class {name}: pass an instance, {name}().")
+    if not hasattr(estimator, "fit"):
+        shown = messages.in_short(estimator)
+        raise TypeError(f"estimator must be an estimator, with a method fit, got {shown}.")
 
 
 def can_plan(estimator, values: Iterable = ()) -> bool:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
     fitting,
+    messages,
     multi_input,
     sampling,
     sklearn_private,
@@ -66,6 +67,7 @@ class FittedStack(TransformerMixin):
             In float64, followed by the passed-through columns of X.
         """
         self._check_is_fitted()
+        X = multi_input.rows_given(X)
         shared = self._shared_columns
         return self._columns(X) if shared is None else shared.of(X, self._columns)
 
@@ -207,6 +209,7 @@ class FittedStack(TransformerMixin):
             raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
         rows = self.oof_.predictions if X is None else X
         targets.check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
+        targets.check_weights(sample_weight)
         places = sampling.spread(len(self.oof_.predictions), DIGESTED_ROWS)
         if X is not None and sampling.row_digests(X, places) != self._seen_rows:
             raise ValueError("X holds other rows than those of fit, or in another order.")
@@ -280,6 +283,7 @@ class FittedStack(TransformerMixin):
     def _sk_visual_block_(self):
         """Return what a notebook shows: the bases, the folds, the meta-learner."""
         names, estimators = zip(*self.estimators) if self.estimators else ((), ())
+        names = [messages.printable(name) for name in names]
         shown = [e if hasattr(e, "get_params") else str(e) for e in estimators]
         final = self._default_final() if self.final_estimator is None else self.final_estimator
         blocks = (
@@ -295,7 +299,7 @@ class FittedStack(TransformerMixin):
 
     def _html_repr(self) -> str:
         """Return what a notebook shows: scikit-learn's diagram, and the bases of a fitted stack."""
-        diagram = estimator_html_repr(self)
+        diagram = messages.printable(estimator_html_repr(self))
         return diagram + bases_as_html(self) if hasattr(self, "final_estimator_") else diagram
 
     def _folds_in_words(self) -> str:

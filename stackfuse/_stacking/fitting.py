@@ -3,7 +3,7 @@
 import copy
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,21 @@ from stackfuse._oof import FitOptions, Plan, bases, jobs, prediction_columns, ru
 from stackfuse._stacking.fitted import DIGESTED_ROWS, FittedStack
 from stackfuse._stacking.passthrough import chosen_columns
 from stackfuse._stacking.sketch import held_by, sketch_of
+
+
+def _names_columns(passthrough: Any) -> bool:
+    """Whether a `passthrough` is True, False, or columns in a list, an array or an index."""
+    several = hasattr(passthrough, "__len__") and hasattr(passthrough, "__getitem__")
+    single = isinstance(passthrough, bytes | Mapping)  # text is told with what to type instead
+    return fitting.is_flag(passthrough) or (several and not single)
+
+
+#: What the options of a stack may be; those of its fits are checked by FitOptions.
+_SETTINGS = {
+    "passthrough": fitting.Wanted(_names_columns, "True, False or a list of columns"),
+    "verbose": fitting.VERBOSE,
+    "refit": fitting.FLAG,
+}
 
 
 class Stack(CallbackSupportMixin, FittedStack):
@@ -122,10 +137,12 @@ class Stack(CallbackSupportMixin, FittedStack):
             Before anything is fitted: if X, y, the folds or an estimator cannot be used.
         """
         sklearn_private.raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
-        X = multi_input.rows_given(X, None if y is None else sklearn_private.num_samples(y))
+        fitting.check_settings(self.get_params(deep=False), _SETTINGS)
+        X = multi_input.rows_given(X, None if y is None else targets.n_rows(y, "y"))
         targets.check_same_length(
             X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight")
         )
+        targets.check_weights(fit_params.get("sample_weight"))
         with progress.progress_bars(self):
             self._become(lambda twin: twin._fit(X, y, groups, fit_params))
         if self.verbose:
@@ -317,23 +334,31 @@ class Stack(CallbackSupportMixin, FittedStack):
         return bases.check_weights(in_use, self.on_error, self.failures_, self.final_estimator_)
 
     def _check_passthrough(self, X) -> None:
-        if self.passthrough is True and isinstance(X, MultiInput):
-            raise ValueError(
-                "passthrough=True appends the columns of X, but X is a MultiInput. "
-                "Use passthrough=False, or a list of inputs."
-            )
         if isinstance(self.passthrough, str):
             raise ValueError(
                 f"passthrough must be True, False or a list of columns, got {self.passthrough!r}: "
                 f"use [{self.passthrough!r}]."
+            )
+        if self.passthrough is True and isinstance(X, MultiInput):
+            raise ValueError(
+                "passthrough=True appends the columns of X, but X is a MultiInput. "
+                "Use passthrough=False, or a list of inputs."
             )
         if self._passes_through() and self.passthrough is not True:
             chosen_columns(sklearn_private.safe_indexing(X, [0]), self.passthrough)
 
     def _validate_estimators(self):
         """Check the estimators; files of Keras models become networks that are not trained."""
+        several = isinstance(self.estimators, Sequence | np.ndarray | Mapping)
+        if isinstance(self.estimators, Iterable) and not several:
+            raise TypeError(
+                f"estimators is read several times, and a {type(self.estimators).__name__} can be "
+                "read or copied only once: pass list(estimators)."
+            )
         twin = copy.copy(self)
-        twin.estimators = bases.networks_from_files(self.estimators, classifier=is_classifier(self))
+        pairs = bases.pairs_of(self.estimators)
+        twin.estimators = bases.networks_from_files(pairs, classifier=is_classifier(self))
+        bases.named_bases(twin.estimators)  # raises for what is no estimator
         return super(Stack, twin)._validate_estimators()
 
     def _route_to_final(self, fit_params: dict[str, Any]) -> dict[str, Any]:

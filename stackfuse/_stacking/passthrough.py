@@ -24,7 +24,9 @@ def chosen_columns(X, columns) -> Any:
     ValueError
         If X has no such column.
     """
-    columns = as_list(columns)
+    given, columns = columns, as_list(columns)
+    if columns != list(given) and len(given) != X.shape[1]:
+        raise ValueError(f"passthrough is a mask of {len(given)} columns, but X has {X.shape[1]}.")
     try:
         if isinstance(X, MultiInput):
             tables = [np.asarray(X[name]) for name in columns]

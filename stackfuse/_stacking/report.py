@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 from scipy import stats
 from scipy.sparse import issparse
 
-from stackfuse._core import files, sklearn_private
+from stackfuse._core import files, messages, sklearn_private
 from stackfuse._display import page, rowwise
 
 #: Parts of what the best base leaves to win: gains below the first are tiny, from the second on
@@ -179,6 +178,7 @@ class Report:
         }
         rows["(stack)"] = [self.stack.mean, self.stack.error, np.nan, np.nan, np.nan]
         columns = [self.metric, "s.e.", "weight", "lost without", "s.e. of that"]
+        rows = {messages.printable(name): row for name, row in rows.items()}
         return pd.DataFrame.from_dict(rows, orient="index", columns=pd.Index(columns))
 
     def _notes(self) -> str:
@@ -187,17 +187,21 @@ class Report:
 
     def __str__(self) -> str:
         shown = {"float_format": "{:.4f}".format, "na_rep": ""}
-        return "\n".join(
-            [
-                self.verdict,
-                "",
-                self.to_frame().to_string(**shown),
-                self._notes(),
-                "",
-                "Correlation of errors:",
-                self.correlations.to_string(float_format="{:.2f}".format, na_rep=""),
-            ]
+        return messages.printable(
+            "\n".join(
+                [
+                    self.verdict,
+                    "",
+                    self.to_frame().to_string(**shown),
+                    self._notes(),
+                    "",
+                    "Correlation of errors:",
+                    self.correlations.to_string(float_format="{:.2f}".format, na_rep=""),
+                ]
+            )
         )
+
+    __repr__ = __str__
 
     def to_html(
         self,
@@ -247,11 +251,13 @@ class Report:
         """
         if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
             raise ValueError(f"n_worst must be a whole number from 0 on, got {n_worst!r}: use 10.")
-        if isinstance(warnings, str):
+        if isinstance(warnings, str) or not isinstance(warnings, Sequence):
             raise ValueError(f"warnings must be a list of sentences, got {warnings!r}: use [...].")
+        if not isinstance(title, str):
+            raise ValueError(f"title must be text, got {messages.in_short(title)}.")
         content = self._content(title, _worst(self.evidence, n_worst, values_of), warnings)
         written = datetime.now(UTC).strftime("%Y-%m-%d %H:%MZ")
-        files.write_whole(Path(path), page.whole_page(content, written).encode())
+        files.write_whole(files.path_given(path), page.whole_page(content, written).encode())
 
     def _content(
         self, title: str, worst: pd.DataFrame | None, warnings: Sequence[str]

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from stackfuse._core import sklearn_private
+from stackfuse._core import fitting, sklearn_private
 
 #: What the numbers of a column of dates count, as files and the command say it.
 UNIT = "days since 1970-01-01"
@@ -115,6 +115,7 @@ class DateParts(TransformerMixin, BaseEstimator):
         -------
         self : DateParts
         """
+        fitting.check_settings({"cyclic": self.cyclic}, {"cyclic": fitting.FLAG})
         self._days(X, reset=True)
         return self
 
@@ -172,7 +173,7 @@ class DateParts(TransformerMixin, BaseEstimator):
     def _days_of_one(self, column: pd.Series) -> np.ndarray:
         if is_dates(column):
             return days_of(column)
-        if pd.api.types.is_numeric_dtype(column):
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             return column.to_numpy(np.float64, na_value=np.nan)
         raise ValueError(
             f"DateParts takes dates, but the column {column.name!r} holds {column.dtype} values: "

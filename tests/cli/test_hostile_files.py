@@ -324,6 +324,60 @@ def test_onnx_that_reads_another_file(target, made, tmp_path, capsys, limits):
     assert "is in another file" in " ".join(inspected(path, capsys).split())
 
 
+def _signed(form, path, manifest):
+    """Write digests that agree into the manifest of a file."""
+    manifest["sha256"] = form.digests(path)
+    form.attach(path, json.dumps(manifest))
+
+
+def large_onnx(path):
+    """Add a constant of 64 GB to the input."""
+    form, model = FORMATS["onnx"], onnx.load(path)
+    manifest, given = form.read_manifest(path), model.graph.input[0].name
+    zero = onnx.numpy_helper.from_array(np.zeros(1))
+    for node in model.graph.node:
+        node.input[:] = ["with_zeros" if name == given else name for name in node.input]
+    shape = onnx.numpy_helper.from_array(np.array([1 << 33]), "size")
+    first = [
+        onnx.helper.make_node("ConstantOfShape", ["size"], ["zeros"], value=zero),
+        onnx.helper.make_node("ReduceSum", ["zeros"], ["zero"], keepdims=0),
+        onnx.helper.make_node("Add", [given, "zero"], ["with_zeros"]),
+    ]
+    model.graph.initializer.append(shape)
+    nodes = [*first, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+    _signed(form, path, manifest)
+
+
+def large_keras(path):
+    """Name a layer of 2 ** 33 units in the configuration."""
+    form = FORMATS["keras"]
+    manifest = form.read_manifest(path)
+    without_manifest(path)
+
+    def config(known):
+        text = json.dumps(known)
+        return re.sub(r'"units": 3\b', f'"units": {1 << 33}', text)
+
+    configured(config)(path)
+    _signed(form, path, manifest)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="only Linux limits memory")
+@pytest.mark.parametrize("change", [large_onnx, large_keras], ids=lambda change: change.__name__)
+def test_a_file_that_asks_for_memory(change, made, tmp_path, capsys, monkeypatch, limits):
+    monkeypatch.setenv("COLUMNS", "300")
+    path = tmp_path / f"model.{change.__name__.removeprefix('large_')}"
+    shutil.copy(made / path.name, path)
+    assert cli.main(["inspect", str(path)]) == 0
+    capsys.readouterr()
+    change(path)
+    shown = inspected(path, capsys)
+    assert "more than the 4.3 GB of memory that a file of its size may take" in shown
+
+
 @pytest.mark.parametrize("how", ["grows", "reads"])
 def test_openvino_with_entities(how, made, tmp_path, capsys, limits):
     for file in made.glob("model.*"):

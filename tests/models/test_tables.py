@@ -237,7 +237,7 @@ def test_mistakes_are_told(flats, change, settings, message):
 def test_nothing_to_learn_from():
     with pytest.raises(ValueError, match="no column that a base can use"):
         sf.models.table_bases(np.ones((5, 2)), np.arange(5.0))
-    with pytest.raises(ValueError, match="X has 5 rows, but y has 4"):
+    with pytest.raises(ValueError, match="X has 5 rows, y has 4"):
         sf.models.table_bases(np.eye(5), np.arange(4.0))
 
 

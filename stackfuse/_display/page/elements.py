@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from stackfuse._core import messages
+
 #: Elements without content, which HTML does not close.
 _VOID = {"meta", "br", "col"}
 
@@ -35,7 +37,9 @@ def joined(*parts: Any) -> Html:
         if isinstance(part, list | tuple):
             texts.append(joined(*part))
         else:
-            texts.append(part if isinstance(part, Html) else escape(str(part), quote=False))
+            texts.append(
+                part if isinstance(part, Html) else escape(messages.printable(part), quote=False)
+            )
     return Html("".join(texts))
 
 
@@ -48,7 +52,7 @@ def element(tag: str, /, *children: Any, **attributes: Any) -> Html:
     '<p class="note" aria-label="&quot;x&quot;">a &amp; b</p>'
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(messages.printable(value))}"'
         for key, value in attributes.items()
         if value is not None
     )

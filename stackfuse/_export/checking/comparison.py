@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from stackfuse._core import MultiInput, NotConvertible, messages, sklearn_private
+from stackfuse._core import MultiInput, NotConvertible, messages, sklearn_private, targets
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.made_up_rows import made_up_rows, rows_like
 from stackfuse._export.checking.parity import TOLERANCE, check_parity
@@ -78,8 +78,11 @@ class RowsToCompare:
 def check_given(verify: Any, golden: Any) -> None:
     """Raise ValueError if rows were given that cannot be compared."""
     for name, rows in {"verify": verify, "golden": golden}.items():
-        given = rows is not None and rows is not False
-        if given and sklearn_private.num_samples(rows) == 0:
+        if rows is None or rows is False:
+            continue
+        if rows is True:
+            raise TypeError(f"{name} must be rows of X, got True: leave it out, or pass X_sample.")
+        if targets.n_rows(rows, name) == 0:
             raise ValueError(f"{name} holds no rows.")
     if verify is False and golden is not None:
         raise ValueError(

@@ -189,7 +189,7 @@ class Runtime:
             child.process.kill()
 
     def outputs_of(
-        self, loader: Loader, path: Path, rows: dict[str, np.ndarray]
+        self, loader: Loader, path: Path, rows: dict[str, np.ndarray], memory: int | None = None
     ) -> dict[str, np.ndarray]:
         """Return the outputs of a file for rows, computed in the process.
 
@@ -199,6 +199,8 @@ class Runtime:
         path : Path
         rows : dict of str to ndarray of shape (n_samples, ...)
             By the name of the input.
+        memory : int or None, default=None
+            Bytes that the process may take for it, where the system has such a limit.
 
         Raises
         ------
@@ -211,19 +213,34 @@ class Runtime:
         """
         with self._lock, files.told_if_full(files.temporary_folder()):
             with tempfile.TemporaryDirectory() as folder:
-                return self._computed(loader, path, rows, Path(folder))
+                return self._computed(loader, path, rows, Path(folder), memory)
 
     def _computed(
-        self, loader: Loader, path: Path, rows: dict[str, np.ndarray], folder: Path
+        self,
+        loader: Loader,
+        path: Path,
+        rows: dict[str, np.ndarray],
+        folder: Path,
+        memory: int | None,
     ) -> dict[str, np.ndarray]:
         """Return the outputs of a file; rows and outputs are handed over in a folder."""
         given, computed = str(folder / "rows.npz"), str(folder / "outputs.npz")
         np.savez(given, *map(_without_objects, rows.values()))
         request = {"path": str(path.absolute()), "names": list(rows), "code": loader.code}
         request |= {"folders": _folders_of(loader.packages), "rows": given, "outputs": computed}
-        answer = self._running_child(loader).ask(request)
+        try:
+            answer = self._running_child(loader).ask(request | {"memory": memory})
+        except errors.ParityError as died:
+            answer = {"error": str(died)}
+            if memory is None or not _WITHOUT_MEMORY.search(answer["error"]):
+                raise
         if "not_written" in answer:
             raise OSError(answer["not_written"])
+        if "error" in answer and memory is not None and _WITHOUT_MEMORY.search(answer["error"]):
+            raise NotConvertible(
+                f"{loader.title} needs more than the {memory / 1e9:.1f} GB of memory that a file "
+                "of its size may take."
+            )
         if "error" in answer:
             raise NotConvertible(_refusal_message(loader, " ".join(answer["error"].split())))
         with np.load(computed, allow_pickle=False) as outputs:
@@ -235,6 +252,17 @@ class Runtime:
                 self._child.kill()
             self._child = _Child(loader)
         return self._child
+
+
+#: How runtimes say that there is no memory left.
+_WITHOUT_MEMORY = re.compile(
+    r"MemoryError|bad_alloc|out of memory|OOM|[Ff]ailed to allocate|not enough memory", re.ASCII
+)
+
+
+def memory_for(size: int) -> int:
+    """Return the bytes of memory that a stranger's file of a size may take: ordinary models do."""
+    return (4 << 30) + 32 * size
 
 
 def _refusal_message(loader: Loader, error: str) -> str:

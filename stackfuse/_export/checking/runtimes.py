@@ -5,7 +5,8 @@ and answers each. Settings, requests and answers are JSON. The settings name wha
 that nothing can import it, the ``folders`` in which packages are found, and the ``modules`` to
 import before the first request. A request holds the function that loads a file of its format as
 ``code`` (see ``loading.py`` of the formats), the ``path`` of a file, an .npz file of ``rows``, the
-``names`` of the inputs in its order, where to write the ``outputs``, and ``folders`` as above.
+``names`` of the inputs in its order, where to write the ``outputs``, ``folders`` as above, and how
+many bytes of ``memory`` it may take, or null.
 Nothing here imports stackfuse.
 """
 
@@ -48,6 +49,26 @@ def outputs_of(load: Callable, path: str, rows: Rows) -> Rows:
     return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 
 
+def _limit_memory(most: int | None) -> None:
+    """Let this process take so many bytes more than it has now, where the system has such a limit.
+
+    Counted is what can be written to: files that are mapped, and the room that threads reserve,
+    are much larger and take no memory.
+    """
+    try:
+        import resource
+
+        with open("/proc/self/status") as file:
+            taken = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmData:"))
+    except (ImportError, OSError, StopIteration):  # no Linux
+        return
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    soft = hard if most is None else taken + most
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard) if soft != resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
 def _function_from(code: str) -> Callable:
     """Return the function that was sent; it knows no names but Python's own."""
     found = marshal.loads(base64.b64decode(code))
@@ -59,9 +80,12 @@ def _answer(request: dict) -> dict:
         sys.path += [folder for folder in request["folders"] if folder not in sys.path]
         with np.load(request["rows"], allow_pickle=False) as arrays:
             rows = dict(zip(request["names"], map(_strings_as_objects, arrays.values())))
+        _limit_memory(request["memory"])
         outputs = outputs_of(_function_from(request["code"]), request["path"], rows)
     except Exception as error:  # any error of the runtime is the answer
         return {"error": f"{type(error).__name__}: {error}"}
+    finally:
+        _limit_memory(None)
     try:
         np.savez(request["outputs"], *outputs.values())
     except OSError as error:  # the disk is full, which says nothing of the file

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from stackfuse._core import NotConvertible, files, messages
-from stackfuse._export.checking.process import Loader, Runtime, runtime_for
+from stackfuse._export.checking.process import Loader, Runtime, memory_for, runtime_for
 from stackfuse._export.formats.archives import (
     attach_member,
     attached_member,
@@ -206,9 +206,15 @@ class Format(ABC):
         """Start the process that loads files; it gets ready while the caller goes on."""
         self.runtime.start(self.loader)
 
-    def outputs_of(self, path: Path, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the outputs of a file for rows, computed by its runtime in another process."""
-        return self.runtime.outputs_of(self.loader, path, rows)
+    def outputs_of(
+        self, path: Path, rows: dict[str, np.ndarray], *, limited: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Return the outputs of a file for rows, computed by its runtime in another process.
+
+        A stranger's file is `limited`: it may not take far more memory than its size asks for.
+        """
+        memory = memory_for(self.size(path)) if limited else None
+        return self.runtime.outputs_of(self.loader, path, rows, memory)
 
     def files(self, path: Path) -> list[Path]:
         """Return all files of an export; the one at the path is the last."""

@@ -101,12 +101,13 @@ def format_of(path: Path, format: str | None = None) -> Format:
         If no format has this name or ending, or they contradict each other.
     """
     if not path.name or path.name == "..":
-        raise ValueError(f"The path {str(path)!r} names no file.")
+        raise ValueError(f"The path {str(path)!r} names no file: 'stack.keras' does, for example.")
     if format is not None:
         form = named(format)
         if form.suffix and path.suffix != form.suffix:
             raise ValueError(
-                f"A path for format={format!r} must end in {form.suffix!r}, got {path}."
+                f"A path for format={format!r} must end in {form.suffix!r}, got "
+                f"{messages.printable(path)}."
             )
         return form
     found = _with_suffix(path.suffix)

@@ -12,7 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core import NotConvertible, messages
+from stackfuse._core import NotConvertible, fitting, messages, multi_input
 from stackfuse._export.graph.at_once import refuse_at_once
 from stackfuse._export.graph.build import (
     Build,
@@ -114,6 +114,8 @@ def to_keras(
     [('label', (2,)), ('probabilities', (2, 3))]
     """
     check_ties(ties)
+    fitting.check_settings({"trainable": trainable}, {"trainable": fitting.FLAG})
+    multi_input.check_width(X, estimator, "X")
     estimator = averaged(estimator) if ties == "average" else estimator
     return build_graph(estimator, X, Build(precision, trainable)).model
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from stackfuse._core import messages
+from stackfuse._core import fitting, messages
 from stackfuse._oof import engines
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.engines.base import Engine, SequentialEngine
@@ -45,8 +45,9 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
     Raises
     ------
     ValueError
-        If there is none of that name; the message lists them all.
+        If there is none of that name; the message lists them all. If `n_jobs` is no number.
     """
+    fitting.check_settings({"n_jobs": n_jobs}, {"n_jobs": fitting.JOBS})
     if not isinstance(engine, str):
         if isinstance(engine, type) or not callable(getattr(engine, "run_jobs", None)):
             raise TypeError(

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import filelock
 
+from stackfuse._core import messages
+
 #: Seconds between two touches, and without one until a holder is taken for gone.
 _BEAT, _PATIENCE = 5.0, 60.0
 
@@ -77,7 +79,8 @@ def _wait_for(held: filelock.BaseFileLock, path: Path, title: str) -> None:
             if now - _last_touch(path) > _PATIENCE:
                 warnings.warn(
                     f"The fit of {title} is made here too: who makes it elsewhere has shown no "
-                    f"life for {_PATIENCE:g} seconds, and may be stopped. Its lock is {path}.",
+                    f"life for {_PATIENCE:g} seconds, and may be stopped. Its lock is "
+                    f"{messages.printable(path)}.",
                     stacklevel=5,
                 )
                 raise
@@ -85,7 +88,7 @@ def _wait_for(held: filelock.BaseFileLock, path: Path, title: str) -> None:
                 told = True
                 warnings.warn(
                     f"The fit of {title} is being made by another process or thread, and is waited "
-                    f"for. Its lock is {path}.",
+                    f"for. Its lock is {messages.printable(path)}.",
                     stacklevel=5,
                 )
         else:
