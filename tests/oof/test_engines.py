@@ -105,7 +105,7 @@ def test_replica_seeds_only_what_is_unset():
 
 
 def test_unknown_engine():
-    with pytest.raises(ValueError, match="must be 'auto', 'sequential' or 'fused', got 'fast'"):
+    with pytest.raises(ValueError, match="'fused', 'dask' or 'ray', got 'fast'"):
         engine_named("fast")
 
 
