@@ -13,7 +13,6 @@ from stackfuse._core import errors, messages
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.engines.clusters import worker, workers
 from stackfuse._oof.engines.clusters.parcels import Packer
-from stackfuse._oof.engines.clusters.sizing import in_groups
 from stackfuse._oof.engines.clusters.workers import Worker
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 
@@ -26,8 +25,8 @@ PATIENCE = 5.0
 
 #: What is said of a job that ends every process that runs it.
 KILLED = (
-    "The workers that ran it were killed, one after another. It may need more memory than a worker "
-    "has, or end the process that it runs in."
+    "the workers that ran it were killed, one after another: it may need more memory than a worker "
+    "has, or end the process that it runs in"
 )
 
 
@@ -66,6 +65,7 @@ class ClusterEngine(ABC):
                 f"engine={self.title.lower()!r} within a job of a cluster would wait for its own "
                 "worker. Give the inner stack engine='auto'."
             )
+        self.connect()
         self._packer = Packer()
         session, kept = _latest.get(type(self), (None, {}))
         self._handles: dict[str, Any] = dict(kept) if session == self.session else {}
@@ -73,6 +73,16 @@ class ClusterEngine(ABC):
         self._workers: list[Worker] | None = None
         self._last_seen = time.monotonic()
         self._checked: set[bool] = set()
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Take the present connection to a cluster.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
 
     @property
     @abstractmethod
@@ -135,7 +145,11 @@ class ClusterEngine(ABC):
         if not jobs:
             return
         n_workers = len(self._ready(jobs[0]))
-        groups = in_groups(jobs, data, n_workers, n_networks)
+        groups = [[number] for number in range(len(jobs))]
+        if holds_network(jobs[0].estimator):
+            from stackfuse._oof.engines.clusters.sizing import in_groups  # loads TensorFlow
+
+            groups = in_groups(jobs, data, n_workers, n_networks)
         try:
             self._send(jobs, groups, data, answers)
             yield None

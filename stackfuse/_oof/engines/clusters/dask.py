@@ -18,7 +18,8 @@ class DaskEngine(ClusterEngine):
 
     title = "Dask"
 
-    def __init__(self):
+    def connect(self):
+        """See :class:`ClusterEngine`."""
         try:
             self._client: Any = distributed.get_client()
         except ValueError as error:
@@ -27,7 +28,6 @@ class DaskEngine(ClusterEngine):
                 "one before fit: client = distributed.Client(address)."
             ) from error
         self._arrived: SimpleQueue = SimpleQueue()
-        super().__init__()
 
     @property
     def session(self):

@@ -21,7 +21,8 @@ class RayEngine(ClusterEngine):
 
     title = "Ray"
 
-    def __init__(self):
+    def connect(self):
+        """See :class:`ClusterEngine`."""
         if not ray.is_initialized():
             raise ValueError(
                 "engine='ray' takes the Ray that is running, and this process is connected to "
@@ -29,7 +30,6 @@ class RayEngine(ClusterEngine):
             )
         context = ray.get_runtime_context()
         self._head, self._job = context.gcs_address, (context.get_node_id(), context.get_job_id())
-        super().__init__()
 
     @property
     def session(self):

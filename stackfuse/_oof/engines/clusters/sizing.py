@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from stackfuse._core import errors
-from stackfuse._oof.contributions import has_engine, holds_network
+from stackfuse._oof.contributions import has_engine
 from stackfuse._oof.engines.paused_fit import PausedFit, is_plain_network
 from stackfuse._oof.jobs import Data, FoldJob
 from stackfuse._training import eligibility
@@ -19,8 +19,8 @@ def in_groups(
 ) -> list[list[int]]:
     """Return the numbers of jobs in groups, each of which one worker runs.
 
-    Whatever holds no network is run job by job. Of networks, fits in one group are trained side by
-    side, which takes less work than fits one by one; fits in several groups are trained at once.
+    Fits in one group are trained side by side, which takes less work than fits one by one; fits in
+    several groups are trained at once.
     Of all numbers of groups, that with the least time to the end is taken: ``ceil(bases x
     groups / workers)`` rounds of what a group takes by :func:`eligibility.steps_of_fits`. Of equal
     ones it is that of the most groups, for a group is lost as a whole. What a network's step takes
@@ -29,12 +29,13 @@ def in_groups(
     Parameters
     ----------
     jobs : sequence of FoldJob
+        Of an estimator with a network.
     data : Data
     n_workers : int
     n_networks : int, default=1
         Networks like this one that share the workers.
     """
-    if not holds_network(jobs[0].estimator) or has_engine(jobs[0].estimator):
+    if has_engine(jobs[0].estimator):
         return [[number] for number in range(len(jobs))]
     n_jobs, steps = len(jobs), _steps_of(jobs[0], data)
     n_groups = min(
