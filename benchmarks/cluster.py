@@ -154,9 +154,9 @@ def measure() -> None:
 
     import stackfuse as sf
 
-    X = np.random.default_rng(0).normal(size=(4000, 20))
-    y = X[:, 0] + np.random.default_rng(1).normal(size=4000)
-    forests = [(f"forest{k}", RandomForestRegressor(30 + 10 * k)) for k in range(3)]
+    X = np.random.default_rng(0).normal(size=(1500, 20))
+    y = X[:, 0] + np.random.default_rng(1).normal(size=1500)
+    forests = [(f"forest{k}", RandomForestRegressor(20 + 10 * k)) for k in range(3)]
     quick = [(f"line{k}", LinearRegression()) for k in range(3)]
 
     def seconds_of(bases, times=2):
@@ -179,7 +179,7 @@ def measure() -> None:
             seconds_of(quick, 1)  # workers import what they need
             found[n_workers] = seconds_of(quick), seconds_of(forests)
     overhead, whole = found[1]
-    trees = [30 + 10 * k for k in range(3) for _ in range(6)]
+    trees = [20 + 10 * k for k in range(3) for _ in range(6)]
     rows = [0.8 if k % 6 < 5 else 1.0 for k in range(18)]
     work = np.multiply(trees, rows)
     jobs = ((whole - overhead) * work / work.sum()).tolist()

@@ -75,6 +75,16 @@ def test_a_killed_worker_costs_one_fit(client, tmp_path):
     faults.check_killed_worker("dask", tmp_path)
 
 
+def test_a_base_that_kills_its_workers_loses_no_other(client, tmp_path):
+    faults.check_kept("dask", tmp_path)
+
+
+def test_a_cluster_within_a_job_is_refused(client):
+    inner = sf.StackingRegressor([("lr", LinearRegression())], cv=2, engine="dask")
+    with pytest.raises(ValueError, match="would wait for its own worker"):
+        faults.stack_of([("inner", inner)], "dask")
+
+
 def test_a_killed_client_keeps_what_is_done(client, tmp_path):
     bases = f"""[("quick", Base({str(tmp_path / "log")!r})),
                  ("slow", Base({str(tmp_path / "slow")!r}, seconds=60))]"""
@@ -162,9 +172,9 @@ def test_more_than_the_memory_of_a_worker_is_told(tmp_path):
             with pytest.raises(RuntimeError, match="may need more memory than a worker has"):
                 faults.stack_of(bases, "dask")
             rows = np.zeros((100, 2**20))
+            stack = sf.StackingRegressor([("lr", LinearRegression())], cv=3, engine="dask")
             with pytest.raises(errors.EngineFailed, match="data take 800 MiB, and worker"):
-                engine = sf.StackingRegressor([("lr", LinearRegression())], cv=3, engine="dask")
-                engine.fit(rows, np.arange(100.0))
+                stack.fit(rows, np.arange(100.0))
 
 
 ROOT = str(Path(__file__).parents[3])

@@ -102,10 +102,10 @@ def test_more_than_the_memory_of_a_node_is_told(running):
 
 def test_a_head_that_is_gone_is_told_and_what_is_kept_stays(tmp_path):
     code = f"""
-import os, signal, subprocess, threading, time
+import threading, time
 from contextlib import suppress
 from pathlib import Path
-import ray
+import psutil, ray
 from stackfuse._core import errors
 from tests.oof.clusters import faults
 from tests.oof.clusters.bases import Base, lines_of
@@ -113,20 +113,16 @@ from tests.oof.clusters.bases import Base, lines_of
 ray.init(num_cpus=1, **{OPTIONS!r})
 folder = Path({str(tmp_path)!r})
 
-family = {{os.getpid()}}
+family = []
 
 def kill():
     while not (folder / "slow").exists() or len(lines_of(folder / "log")) < 4:
         time.sleep(0.05)
     time.sleep(1)
-    listing = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True)
-    for line in sorted(listing.stdout.splitlines(), key=lambda line: int(line.split()[0])):
-        number, parent, command = line.split(maxsplit=2)
-        if int(parent) in family:
-            family.add(int(number))
-        if int(parent) == os.getpid() and "gcs_server" in command:
-            head = int(number)
-    os.kill(head, signal.SIGKILL)
+    family.extend(psutil.Process().children(recursive=True))
+    for process in family:
+        if "gcs_server" in process.name():
+            process.kill()
 
 threading.Thread(target=kill, daemon=True).start()
 bases = [("quick", Base(folder / "log")), ("slow", Base(folder / "slow", seconds=3))]
@@ -135,9 +131,9 @@ try:
 except errors.EngineFailed as error:
     print(error, flush=True)
 ray.shutdown()
-for number in family - {{os.getpid()}}:  # parts of Ray that would end by themselves in a minute
-    with suppress(ProcessLookupError):
-        os.kill(number, signal.SIGKILL)
+for process in family:  # parts of Ray that would end by themselves in a minute
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 """
     root = str(Path(__file__).parents[3])
     done = subprocess.run(
