@@ -1,9 +1,10 @@
 """Exported trees against scikit-learn, skl2onnx and hummingbird; a stack against Keras' wrapper.
 
-Trees: one thread each, in every format. The milliseconds of one call, best of several, and how many times as fast as scikit-learn that is; a
-star marks what is slower. Everything is timed in a process of its own: in one process the threads
-of several runtimes wait for each other. skl2onnx and hummingbird-ml are no requirements of this
-package; where one is not installed, or cannot convert a model, a line says so.
+The milliseconds of one call, best of several, and for trees how many times as fast as scikit-learn
+that is; a star marks what is slower. Trees are timed in every format, each in a process of its own
+with one thread: in one process the threads of several runtimes wait for each other. skl2onnx and
+hummingbird-ml are no requirements of this package; where one is not installed, or cannot convert a
+model, a line says so.
 """
 
 import multiprocessing

@@ -27,19 +27,18 @@ def groups_of(estimator, n_workers, n_networks=1):
     return [len(group) for group in groups]
 
 
-def test_few_workers_are_given_networks_side_by_side_and_many_one_each():
+def test_the_fewer_workers_the_more_networks_are_in_a_job():
     net = sf.KerasRegressor(build_regressor, epochs=500, batch_size=32)
-    assert groups_of(net, 6) == [1] * 6
-    assert groups_of(net, 1000) == [1] * 6
+    assert groups_of(net, 6) == [2] * 3  # two in a graph are done before one in a loop
+    assert groups_of(net, 1000) == [2] * 3
     assert groups_of(net, 2) == [3, 3]
     assert groups_of(net, 1) == [6]
     assert groups_of(net, 6, n_networks=6) == [6]
 
 
 def test_networks_that_gain_nothing_together_are_jobs_of_their_own():
-    short = sf.KerasRegressor(build_regressor, epochs=1, batch_size=400)  # no graph would pay
-    alone = sf.KerasRegressor(build_regressor, epochs=500, optimizer="lamb")  # whole tensors
-    for net in (short, alone, make_pipeline(StandardScaler(), alone)):
+    alone = sf.KerasRegressor(build_regressor, epochs=500, optimizer="Lamb")  # whole tensors
+    for net in (alone, make_pipeline(StandardScaler(), alone)):
         assert groups_of(net, 2) == [1] * 6
 
 
@@ -67,4 +66,4 @@ def test_without_overheads_the_simulation_counts_rounds(n_workers, n_jobs):
 
 def test_the_simulation_waits_for_a_client_that_is_busy():
     load = Load([1.0] * 100, start=3.0, send=5.0, dispatch=0.1, answer=0.5)
-    assert simulate(load, 100) == pytest.approx(5 + 0.1 + 3 + 1 + 100 * 0.5, abs=0.6)
+    assert simulate(load, 100) == pytest.approx(5 + 100 * 0.1 + 100 * 0.5)

@@ -20,11 +20,11 @@ def in_groups(
     """Return the numbers of jobs in groups, each of which one worker runs.
 
     Fits in one group are trained side by side, which takes less work than fits one by one; fits in
-    several groups are trained at once.
-    Of all numbers of groups, that with the least time to the end is taken: ``ceil(bases x
-    groups / workers)`` rounds of what a group takes by :func:`eligibility.steps_of_fits`. Of equal
-    ones it is that of the most groups, for a group is lost as a whole. What a network's step takes
-    is estimated from its size; nothing that was fitted before matters.
+    several groups are trained at once. Of all numbers of groups, that with the least time to the
+    end is taken: ``ceil(networks x groups / workers)`` rounds of what the longest group takes by
+    :func:`eligibility.steps_of_fits`. Of equal ones it is that of the most groups, for a group is
+    lost as a whole. What a network's step takes is estimated from its size; nothing that was
+    fitted before matters.
 
     Parameters
     ----------
@@ -38,10 +38,12 @@ def in_groups(
     if has_engine(jobs[0].estimator):
         return [[number] for number in range(len(jobs))]
     n_jobs, steps = len(jobs), _steps_of(jobs[0], data)
-    n_groups = min(
-        range(n_jobs, 0, -1),
-        key=lambda k: math.ceil(n_networks * k / n_workers) * steps(math.ceil(n_jobs / k)),
-    )
+
+    def time(k: int) -> float:
+        longest = max(steps(math.ceil(n_jobs / k)), steps(n_jobs // k))
+        return math.ceil(n_networks * k / n_workers) * longest
+
+    n_groups = min(range(n_jobs, 0, -1), key=time)
     return [part.tolist() for part in np.array_split(np.arange(n_jobs), n_groups)]
 
 
