@@ -26,7 +26,7 @@ def stack_of(bases, engine, **options):
 
 def check_equal_numbers(engine):
     """Networks and trees are fitted to the bit as by the loop, all bases at the same time."""
-    net = sf.KerasRegressor(build_regressor, epochs=2, optimizer="Lamb")  # never side by side
+    net = sf.KerasRegressor(build_regressor, epochs=2, optimizer="adafactor")  # never side by side
     bases = [("net", net), ("tree", DecisionTreeRegressor(max_depth=3, max_features=2))]
     there, here = stack_of(bases, engine), stack_of(bases, "sequential")
     assert_array_equal(there.oof_.predictions, here.oof_.predictions)
