@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -27,7 +28,11 @@ distributed = pytest.importorskip("distributed", reason="the extra 'dask' is not
 @contextmanager
 def cluster_of(n_workers, **settings):
     """Start workers and a client, and stop them."""
-    options = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+    options: Any = {
+        "threads_per_worker": 1,
+        "dashboard_address": ":0",
+        "silence_logs": logging.CRITICAL,
+    }
     with distributed.LocalCluster(n_workers=n_workers, **{**options, **settings}) as cluster:
         with distributed.Client(cluster) as client:
             yield client
@@ -118,7 +123,7 @@ def test_a_scheduler_that_is_gone_is_told_and_what_is_kept_stays(tmp_path):
     start = "import sys; from distributed.cli import dask_{0} as c; sys.exit(c.main())"
     options = ["--no-dashboard", "--scheduler-file", str(tmp_path / "scheduler.json")]
     run = [sys.executable, "-W", "ignore", "-c"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     environment = {**os.environ, "PYTHONPATH": ROOT}
     scheduler = subprocess.Popen(
         [*run, start.format("scheduler"), "--port", "0", *options], env=environment, **quiet
@@ -164,9 +169,9 @@ def test_workers_that_cannot_run_a_job_are_told(tmp_path):
 
 
 def test_more_than_the_memory_of_a_worker_is_told(tmp_path):
-    import dask
+    from dask.config import set as settings
 
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+    with settings({"distributed.scheduler.allowed-failures": 0}):
         with cluster_of(1, memory_limit=700 * 2**20):
             bases = [("large", Base(tmp_path / "log", n_blocks=40))]
             with pytest.raises(RuntimeError, match="may need more memory than a worker has"):
