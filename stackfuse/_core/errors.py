@@ -41,6 +41,10 @@ class FitFailed(Exception):
         return type(self), (self.place, _picklable(self.cause))
 
 
+class EngineFailed(RuntimeError):
+    """Raised if an engine can run no more jobs, whichever; no base estimator is to blame."""
+
+
 class ReplicaFailed(Exception):
     """Raised if one of the replicas that are trained side by side failed.
 

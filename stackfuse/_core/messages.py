@@ -13,6 +13,11 @@ def listed(names: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: ``"1 job"``, ``"2 jobs"``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def first_few(values: Iterable) -> str:
     """Return the first values for a message.
 

@@ -1,9 +1,10 @@
 """The fits of all base estimators: seeded, kept, reported, and what happens when one fails."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sklearn.frozen import FrozenEstimator
@@ -13,11 +14,11 @@ from stackfuse._oof import memory
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.bases import with_memory
 from stackfuse._oof.checks import FitCheck, UnusablePredictions
-from stackfuse._oof.contributions import FEATURES
+from stackfuse._oof.contributions import FEATURES, holds_network
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.engines.named import engine_named
 from stackfuse._oof.folds import Fold
-from stackfuse._oof.jobs import Data, FoldFit, FoldJob, derived_seed, jobs_of
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob, derived_seed, jobs_of, polled
 
 #: The tasks of a base's fits, for progress.
 Tasks = Sequence[progress.FitTask]
@@ -129,7 +130,7 @@ def _in_one_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class BaseFitter:
-    """Fits base estimators, one after another, on the same folds.
+    """Fits base estimators on the same folds.
 
     Attributes
     ----------
@@ -175,23 +176,47 @@ class BaseFitter:
         if self.options.on_error == "raise":
             self._check_engine(named, fit_params, done)
         digest = None if store is None else memory.digest_of(self.data)
+        engine: Any = engine_named(self.options.engine, self.options.n_jobs)
+        n_networks = sum(holds_network(base) for _, base in named)
+        left = {}
         for name, base in named:
-            engine: Any = engine_named(self.options.engine, self.options.n_jobs)
+            of_base = engine
             if store is not None and digest is not None:
-                engine = memory.RememberingEngine(engine, store, name, digest)
-            failure = None
-            try:
-                with report(name) as reports:
-                    jobs = self._jobs(name, base, fit_params.get(name, {}), reports)
-                    done.of[name] = self._fit_base(name, jobs, engine, reports)
-            except errors.FitFailed as error:
-                failure = error
-            except Exception as error:  # of the engine: it declines, or a process of its was killed
-                failure = errors.FitFailed("", error)
-            if failure is not None:
-                done.handle_failure(name, failure, self.options)
+                of_base = memory.RememberingEngine(engine, store, name, digest)
+            jobs = partial(self._jobs, name, base, fit_params.get(name, {}))
+            left[name] = self._fit_base(name, jobs, of_base, report, n_networks)
+        try:
+            self._fit_bases(left, done)
+        finally:
+            for fits in left.values():
+                fits.close()
+        done.of = {name: done.of[name] for name, _ in named if name in done.of}
         done.check_any_left()
         return done
+
+    def _fit_bases(self, left: dict[str, Iterator[None]], done: Fits) -> None:
+        """Fit bases, and take each out of those left once it is fitted or has failed.
+
+        An engine may have the jobs of several at the same time: then one is left for the next
+        while there is nothing to be had of it. Of all other engines one is fitted after the other.
+        """
+        while left:
+            for name, fits in list(left.items()):
+                failure = None
+                try:
+                    next(fits)
+                    continue
+                except StopIteration as end:
+                    done.of[name] = end.value
+                except errors.FitFailed as error:
+                    failure = error
+                except errors.EngineFailed:
+                    raise
+                except Exception as error:  # of the engine: it declines, or a process was killed
+                    failure = errors.FitFailed("", error)
+                del left[name]
+                if failure is not None:
+                    done.handle_failure(name, failure, self.options)
 
     def _check_engine(
         self, named: Sequence[tuple[str, Any]], fit_params: dict[str, dict], fits: Fits
@@ -229,21 +254,36 @@ class BaseFitter:
     def _fit_base(
         self,
         name: str,
-        jobs: list[FoldJob],
+        jobs_of_base: Callable[[Tasks | None], list[FoldJob]],
         engine: Any,
-        reports: Tasks | None,
-    ) -> list[FoldFit]:
+        report: Report,
+        n_networks: int,
+    ) -> Generator[None, None, list[FoldFit]]:
+        """Return the fits of a base; yield where another base may be fitted meanwhile."""
         found: dict[int, FoldFit] = {}
-        for number, fit in engine.run_jobs(jobs, self.data):
-            if number in found:
-                raise RuntimeError(f"the engine ran job {number} twice: {self.options.engine!r}")
-            found[number] = fit
-            if reports is not None:
-                reports[number].report_as_done()
-        left = set(range(len(jobs))) - set(found)
-        if left:
-            raise RuntimeError(f"the engine left out jobs {sorted(left)}: {self.options.engine!r}")
-        fits = [found[number] for number in range(len(jobs))]
+        with report(name) as reports:
+            jobs = jobs_of_base(reports)
+            for answer in polled(engine, jobs, self.data, n_networks):
+                if answer is None:
+                    yield
+                    continue
+                number, fit = answer
+                if number in found:
+                    raise RuntimeError(
+                        f"the engine ran job {number} twice: {self.options.engine!r}"
+                    )
+                found[number] = fit
+                if reports is not None:
+                    reports[number].report_as_done()
+            left = set(range(len(jobs))) - set(found)
+            if left:
+                raise RuntimeError(
+                    f"the engine left out jobs {sorted(left)}: {self.options.engine!r}"
+                )
+            return self._checked(name, jobs, [found[number] for number in range(len(jobs))])
+
+    def _checked(self, name: str, jobs: list[FoldJob], fits: list[FoldFit]) -> list[FoldFit]:
+        """Return the fits of a base, features in one frame, if their predictions can be used."""
         self.check(name, jobs, fits)
         if self.check.methods[name] != FEATURES:
             return fits

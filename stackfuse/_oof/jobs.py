@@ -1,7 +1,7 @@
 """Fits as plain data: which estimator is cloned, for which rows and seed, and what it leaves."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -207,6 +207,25 @@ def jobs_of(estimator, folds: Sequence[Fold], **settings: Any) -> list[FoldJob]:
             inner = _inner_folds(folds, k) if outer else None
         jobs[k] = replace(job, estimator=estimator, inner_folds=inner)
     return jobs
+
+
+def polled(
+    engine: Any, jobs: Iterable[FoldJob], data: Data, n_networks: int
+) -> Iterator[tuple[int, FoldFit] | None]:
+    """Yield what an engine yields; None where it has nothing yet, and another base may be fitted.
+
+    Parameters
+    ----------
+    engine : Engine
+        One that has the jobs of several bases at the same time has a method ``poll_jobs``.
+    jobs : iterable of FoldJob
+    data : Data
+    n_networks : int
+        Bases with networks that are fitted at the same time.
+    """
+    if hasattr(engine, "poll_jobs"):
+        return engine.poll_jobs(jobs, data, n_networks)
+    return engine.run_jobs(jobs, data)
 
 
 def _place(k: int, fold: Fold) -> str:

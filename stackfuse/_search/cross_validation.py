@@ -60,7 +60,7 @@ def cross_validate(
         What is returned besides the times and the scores on the test rows.
     error_score : "raise" or float, default=nan
         The score of a fit that fails.
-    engine : {"auto", "sequential", "fused"} or Engine, default="auto"
+    engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
         How networks are fitted. "auto" trains them side by side where that is possible and pays,
         "sequential" one after another as scikit-learn does, "fused" always side by side.
 
@@ -140,7 +140,7 @@ def cross_val_predict(
         Jobs that are laid ready for other processes.
     method : str, default="predict"
         What the estimator predicts with, such as ``"predict_proba"``.
-    engine : {"auto", "sequential", "fused"} or Engine, default="auto"
+    engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
         How networks are fitted, as in :func:`cross_validate`.
 
     Returns

@@ -134,7 +134,7 @@ class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
         The score of a fit that fails.
     return_train_score : bool, default=False
         Whether the training rows are scored, too.
-    engine : {"auto", "sequential", "fused"} or Engine, default="auto"
+    engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
         How networks are fitted. "auto" trains them side by side where that is possible and pays,
         "sequential" one after another as scikit-learn does, "fused" always side by side.
 
@@ -242,7 +242,7 @@ class RandomizedSearchCV(_PlannedSearch, model_selection.RandomizedSearchCV):
         The score of a fit that fails.
     return_train_score : bool, default=False
         Whether the training rows are scored, too.
-    engine : {"auto", "sequential", "fused"} or Engine, default="auto"
+    engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
         As in :class:`GridSearchCV`.
 
     Attributes

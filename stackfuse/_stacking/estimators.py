@@ -55,8 +55,9 @@ default="auto"
         the fold models are turned into the frame of the refitted model, on their training rows. A
         dict has one of these by the names of bases; the others have "auto".
     n_jobs : int, default=None
-        Folds that are fitted at a time, by joblib. Networks, which use all cores as they are, go
-        into processes only where their folds take so long that it pays.
+        Folds that are fitted at a time, by joblib; None stands for what ``joblib.parallel_config``
+        says. Networks, which use all cores as they are, go into processes only where their folds
+        take so long that it pays; to a backend such as "dask" they go as all bases do.
     passthrough : bool or list, default=False
         Whether the meta-learner also sees X, or which of its columns, by name or number.
     verbose : int, default=0
@@ -64,12 +65,13 @@ default="auto"
     refit : bool, default=True
         Whether the bases are refitted on all rows to predict; if not, the fold models are kept
         and their predictions averaged.
-    engine : {"auto", "sequential", "fused"} or Engine, default="auto"
+    engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
         How the fold replicas of a network are trained, bare or inside of a pipeline, a search or
         another estimator. "sequential": one after another by ``model.fit``. "fused": side by side
         in compiled graphs, one for every processor; this gives the same up to rounding, or raises
         with the reason why it cannot. "auto": side by side where that is possible and saves time.
-        An engine of your own: see :mod:`stackfuse.engines`.
+        "dask", "ray": all bases on the workers of the current client of ``distributed``, or of the
+        running Ray. An engine of your own: see :mod:`stackfuse.engines`.
     memory : str, path or joblib.Memory, default=None
         A directory in which every fit of a base is kept, and found again whenever the same base is
         fitted on the same data, folds and seed: by another meta-learner, in another process, or
@@ -95,8 +97,8 @@ default="auto"
         The out-of-fold predictions, with scores and histories.
     engine_ : dict of str to str
         How each base was fitted, by name: "side by side"; "one by one", with the reason where a
-        network could not be trained side by side or gains nothing by it; "2 at a time"; "from
-        memory".
+        network could not be trained side by side or gains nothing by it; "2 at a time"; "by
+        Dask on 2 workers, 6 fits in 6 jobs"; "from memory".
     fit_seconds_ : dict of str to float
         What the bases took, all fits together, and the meta-learner.
     failures_ : dict of str to str

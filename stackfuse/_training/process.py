@@ -58,12 +58,15 @@ def seeded(seed: int) -> Iterator[None]:
     """Seed what builders, initializers and random layers draw from, then put it back as it was.
 
     Keras takes the seed of every initializer and random layer that has none from Python's
-    ``random``. Models built here equal those built after ``keras.utils.set_random_seed(seed)``, the
-    names that Keras counts up included: TensorFlow keeps something for every name it has seen.
+    ``random``; here from a generator that is seeded alike and that no other thread draws from, as
+    those of a cluster's worker do. Models built here equal those built after
+    ``keras.utils.set_random_seed(seed)``, the names that Keras counts up included: TensorFlow keeps
+    something for every name it has seen.
     """
     refuse_fork()
     refuse_other_backend()
-    with _lock, private.names_anew(defaultdict(int)), private.seeds_from(None):
+    of_keras = random.Random(seed)
+    with _lock, private.names_anew(defaultdict(int)), private.seeds_from(of_keras):
         python_state, numpy_state = random.getstate(), np.random.get_state()
         random.seed(seed)
         np.random.seed(seed)

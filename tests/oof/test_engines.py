@@ -105,8 +105,22 @@ def test_replica_seeds_only_what_is_unset():
 
 
 def test_unknown_engine():
-    with pytest.raises(ValueError, match="must be 'auto', 'sequential' or 'fused', got 'fast'"):
+    with pytest.raises(ValueError, match="'fused', 'dask' or 'ray', got 'fast'"):
         engine_named("fast")
+
+
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_a_cluster_whose_package_is_missing(name, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+    with pytest.raises(ImportError, match=rf"pip install 'stackfuse\[{name}\]'"):
+        engine_named(name)
+
+
+def test_what_parallel_config_names_is_used_with_n_jobs_none(iris):
+    stack = sf.StackingClassifier([("lr", LogisticRegression())], cv=2)
+    with joblib.parallel_config("loky", n_jobs=2):
+        assert stack.fit(*iris).engine_ == {"lr": "2 at a time"}
+    assert stack.fit(*iris).engine_ == {"lr": "one by one"}
 
 
 def test_networks_go_into_processes_where_that_pays(iris, monkeypatch):

@@ -7,7 +7,13 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import joblib
-from joblib.parallel import MultiprocessingBackend, ThreadingBackend, get_active_backend
+from joblib.parallel import (
+    LokyBackend,
+    MultiprocessingBackend,
+    SequentialBackend,
+    ThreadingBackend,
+    get_active_backend,
+)
 from sklearn.utils.parallel import Parallel, delayed
 
 from stackfuse._oof.contributions import holds_network
@@ -17,35 +23,45 @@ from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 WORTH_PROCESSES = 45.0
 
 
+#: The backends of joblib that compute on this machine.
+_LOCAL = (LokyBackend, MultiprocessingBackend, SequentialBackend, ThreadingBackend)
+
+
 class JoblibEngine:
     """Folds at the same time.
 
     Networks are trained one after another until it shows that processes would pay: TensorFlow uses
     all cores for one network as it is, every further process takes many seconds to import it, and
-    threads that train at once are slower.
+    threads that train at once are slower. Where ``joblib.parallel_config`` names a backend that
+    takes jobs elsewhere, to Dask or Ray, all jobs go there.
 
     Parameters
     ----------
-    n_jobs : int
-        As in joblib.
+    n_jobs : int or None
+        As in joblib: None stands for what ``joblib.parallel_config`` says.
     """
 
-    def __init__(self, n_jobs: int):
+    def __init__(self, n_jobs: int | None):
         self.n_jobs = n_jobs
 
     def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
         """See :class:`stackfuse.engines.Engine`."""
         _refuse_forks()
         left, n_done, start = list(jobs), 0, time.perf_counter()
-        while left and holds_network(left[0].estimator):
+        elsewhere = names_backend_elsewhere(self.n_jobs)
+        while left and not elsewhere and holds_network(left[0].estimator):
             if self._processes_pay(time.perf_counter() - start, n_done, len(left)):
                 break
             yield n_done, left.pop(0).run(data)
             n_done += 1
-        fits = Parallel(n_jobs=self.n_jobs, return_as="generator")(
+        backend = get_active_backend()[0]
+        as_they_come = "generator" if backend.supports_return_generator else "list"
+        fits = Parallel(n_jobs=self.n_jobs, return_as=as_they_come)(
             delayed(replace(job, progress=nullcontext).run)(data) for job in left
         )
         how = f"{joblib.effective_n_jobs(self.n_jobs)} at a time"
+        if elsewhere:
+            how += f" by joblib's {type(backend).__name__}"
         for number, fit in enumerate(fits, n_done):
             yield number, fit._replace(how=how)
 
@@ -57,9 +73,24 @@ class JoblibEngine:
         return seconds / n_done * n_left * (1 - 1 / n_workers) > WORTH_PROCESSES
 
 
+def names_backend_elsewhere(n_jobs: int | None) -> bool:
+    """Whether ``joblib.parallel_config`` names a backend that is none of joblib's local ones.
+
+    One that derives from the backend of processes leaves a single job at a time where it is, as
+    Ray's does with ``n_jobs=None``.
+    """
+    backend = get_active_backend()[0]
+    one = isinstance(backend, MultiprocessingBackend) and joblib.effective_n_jobs(n_jobs) == 1
+    return type(backend) not in _LOCAL and not one
+
+
 def _refuse_forks() -> None:
-    """Raise where joblib would fork a process that TensorFlow has threads in: the child hangs."""
-    if "tensorflow" in sys.modules and isinstance(get_active_backend()[0], MultiprocessingBackend):
+    """Raise where joblib would fork a process that TensorFlow has threads in: the child hangs.
+
+    A backend that derives from the forking one may start its processes in another way.
+    """
+    forks = type(get_active_backend()[0]) is MultiprocessingBackend
+    if "tensorflow" in sys.modules and forks:
         raise RuntimeError(
             "joblib's 'multiprocessing' backend forks this process, and TensorFlow hangs in a "
             "fork. Use joblib.parallel_config(backend='loky'), the default, or 'threading'."

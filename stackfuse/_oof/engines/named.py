@@ -1,13 +1,17 @@
 """Engines by their names."""
 
+import importlib.util
 from collections.abc import Iterable, Iterator
 from itertools import chain
+
+import joblib
 
 from stackfuse._core import fitting, messages
 from stackfuse._oof import engines
 from stackfuse._oof.contributions import holds_network
+from stackfuse._oof.engines import clusters
 from stackfuse._oof.engines.base import Engine, SequentialEngine
-from stackfuse._oof.engines.joblib import JoblibEngine
+from stackfuse._oof.engines.joblib import JoblibEngine, names_backend_elsewhere
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 
 
@@ -17,16 +21,18 @@ class AutoEngine:
     Parameters
     ----------
     otherwise : Engine
+    takes_all : bool, default=False
+        Whether the other engine runs everything, networks too.
     """
 
-    def __init__(self, otherwise: Engine):
-        self.otherwise = otherwise
+    def __init__(self, otherwise: Engine, takes_all: bool = False):
+        self.otherwise, self.takes_all = otherwise, takes_all
 
     def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
         """See :class:`Engine`."""
         jobs = iter(jobs)
         for first in jobs:
-            network = holds_network(first.estimator)  # others need no Keras
+            network = not self.takes_all and holds_network(first.estimator)  # others need no Keras
             engine = engines.SideBySideEngine(self.otherwise) if network else self.otherwise
             return engine.run_jobs(chain([first], jobs), data)
         return iter(())
@@ -37,9 +43,10 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
 
     Parameters
     ----------
-    engine : {"auto", "sequential", "fused"} or Engine
+    engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine
         "auto" trains the replicas of a network side by side where that is possible and pays, and
-        runs several jobs of other estimators at a time where `n_jobs` asks for it.
+        runs several jobs of other estimators at a time where `n_jobs` asks for it. "dask" and "ray"
+        run jobs on the workers of the current client of ``distributed``, or the running Ray.
     n_jobs : int, default=None
 
     Raises
@@ -54,11 +61,26 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
                 f"engine must be a name or an object with a method run_jobs, got {engine!r}."
             )
         return engine
-    names = ("auto", "sequential", "fused")
+    names = ("auto", "sequential", "fused", "dask", "ray")
     if engine not in names:
         raise ValueError(f"engine must be {messages.listed(names)}, got {engine!r}.")
+    if engine in ("dask", "ray"):
+        return _of_cluster(engine)
     if engine == "sequential":
         return SequentialEngine()
     if engine == "fused":
         return engines.SideBySideEngine()
-    return AutoEngine(JoblibEngine(n_jobs) if n_jobs not in (None, 1) else SequentialEngine())
+    elsewhere = n_jobs != 1 and names_backend_elsewhere(n_jobs)
+    if elsewhere or joblib.effective_n_jobs(n_jobs) > 1:
+        return AutoEngine(JoblibEngine(n_jobs), takes_all=elsewhere)
+    return AutoEngine(SequentialEngine())
+
+
+def _of_cluster(name: str) -> Engine:
+    package = {"dask": "distributed", "ray": "ray"}[name]
+    if importlib.util.find_spec(package) is None:
+        raise ImportError(
+            f"engine={name!r} needs the package {package}, which is not installed: "
+            f"pip install 'stackfuse[{name}]'."
+        )
+    return clusters.DaskEngine() if name == "dask" else clusters.RayEngine()

@@ -24,15 +24,16 @@ _BEAT, _PATIENCE = 5.0, 60.0
 _LOOK, _TELL = 1.0, 10.0
 
 
-def lock(path: Path, *, wait: bool, title: str = "a fit") -> Callable[[], None] | None:
+def lock(path: Path, *, wait: "bool | Patience", title: str = "a fit") -> Callable[[], None] | None:
     """Take a lock.
 
     Parameters
     ----------
     path : Path
         The file to lock.
-    wait : bool
-        Whether to wait for another process or thread that has it.
+    wait : bool or Patience
+        Whether to wait for another process or thread that has it. With a patience there is no
+        waiting in this call: the caller comes again until the lock is free, or patience ends.
     title : str
         Says what is made under it, in warnings.
 
@@ -43,13 +44,14 @@ def lock(path: Path, *, wait: bool, title: str = "a fit") -> Callable[[], None] 
     """
     held = filelock.FileLock(path, thread_local=False, mode=0o600)
     try:
-        if wait:
-            _wait_for(held, path, title)
+        if wait is True:
+            _wait_for(held, Patience(path, title))
         else:
             held.acquire(timeout=0)
     except filelock.Timeout:
         _last_touch(path)
-        return None if not wait else lambda: None
+        gone = wait is True or (isinstance(wait, Patience) and wait.ends())
+        return (lambda: None) if gone else None
     except (OSError, NotImplementedError):  # a file system without locks: some work is doubled
         return lambda: None
     _others.pop(path, None)
@@ -62,7 +64,7 @@ def lock(path: Path, *, wait: bool, title: str = "a fit") -> Callable[[], None] 
     return unlock
 
 
-def _wait_for(held: filelock.BaseFileLock, path: Path, title: str) -> None:
+def _wait_for(held: filelock.BaseFileLock, patience: "Patience") -> None:
     """Take a lock as soon as it is free.
 
     Raises
@@ -70,29 +72,49 @@ def _wait_for(held: filelock.BaseFileLock, path: Path, title: str) -> None:
     Timeout
         If whoever has it shows no life.
     """
-    start, told = time.monotonic(), False
     while True:
         try:
             held.acquire(timeout=min(_LOOK, _PATIENCE))
         except filelock.Timeout:
-            now = time.monotonic()
-            if now - _last_touch(path) > _PATIENCE:
-                warnings.warn(
-                    f"The fit of {title} is made here too: who makes it elsewhere has shown no "
-                    f"life for {_PATIENCE:g} seconds, and may be stopped. Its lock is "
-                    f"{messages.printable(path)}.",
-                    stacklevel=5,
-                )
+            if patience.ends():
                 raise
-            if not told and now - start > _TELL:
-                told = True
-                warnings.warn(
-                    f"The fit of {title} is being made by another process or thread, and is waited "
-                    f"for. Its lock is {messages.printable(path)}.",
-                    stacklevel=5,
-                )
         else:
             return
+
+
+class Patience:
+    """Of one who waits for a lock: tells that it waits, and ends when nobody makes the fit.
+
+    Parameters
+    ----------
+    path : Path
+    title : str
+        Says what is made under the lock.
+    """
+
+    def __init__(self, path: Path, title: str):
+        self._path, self._title = path, title
+        self._start, self._has_told = time.monotonic(), False
+
+    def ends(self) -> bool:
+        """Whether the lock is no longer waited for; asked whenever it was not free."""
+        now = time.monotonic()
+        if now - _last_touch(self._path) > _PATIENCE:
+            warnings.warn(
+                f"The fit of {self._title} is made here too: who makes it elsewhere has shown no "
+                f"life for {_PATIENCE:g} seconds, and may be stopped. Its lock is "
+                f"{messages.printable(self._path)}.",
+                stacklevel=6,
+            )
+            return True
+        if not self._has_told and now - self._start > _TELL:
+            self._has_told = True
+            warnings.warn(
+                f"The fit of {self._title} is being made by another process or thread, and is "
+                f"waited for. Its lock is {messages.printable(self._path)}.",
+                stacklevel=6,
+            )
+        return False
 
 
 #: Of locks that others hold, when their files were touched, and when that was first seen here.

@@ -11,10 +11,13 @@ import pandas as pd
 from sklearn.frozen import FrozenEstimator
 
 from stackfuse._oof.contributions import holds_network
-from stackfuse._oof.jobs import Data, FoldFit, FoldJob, unset_random_states
+from stackfuse._oof.jobs import Data, FoldFit, FoldJob, polled, unset_random_states
 from stackfuse._oof.memory.fingerprint import Fingerprint, NotComparable, fingerprint
 from stackfuse._oof.memory.store import CannotRecall, CannotStore, Entry, Store, Trouble
 from stackfuse._training import numbers_of_threads
+
+#: Seconds between two looks at a fit that another process makes, where others go on meanwhile.
+_LOOK = 0.2
 
 
 class RememberingEngine:
@@ -42,6 +45,12 @@ class RememberingEngine:
 
     def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
         """See :class:`stackfuse.engines.Engine`."""
+        return (answer for answer in self.poll_jobs(jobs, data) if answer is not None)
+
+    def poll_jobs(
+        self, jobs: Iterable[FoldJob], data: Data, n_networks: int = 1
+    ) -> Iterator[tuple[int, FoldFit] | None]:
+        """See :func:`stackfuse._oof.jobs.polled`."""
         jobs = list(jobs)
         entries = self._entries(jobs)
         missing = []
@@ -51,14 +60,19 @@ class RememberingEngine:
                 missing.append(number)
             else:
                 yield number, fit
+        patience = None
         while entries is not None and missing:
-            round_ = _Round(self, [(n, jobs[n], entries[n]) for n in missing], data)
-            for number, fit in round_.run():
-                missing.remove(number)
-                yield number, fit
+            if hasattr(self.engine, "poll_jobs"):  # it may hold locks for another base
+                patience = patience or entries[missing[0]].patience()
+            round_ = _Round(self, [(n, jobs[n], entries[n]) for n in missing], data, patience)
+            for answer in round_.run(n_networks):
+                if answer is not None:
+                    missing.remove(answer[0])
+                    patience = None
+                yield answer
         if missing:
-            for place, fit in self.engine.run_jobs([jobs[n] for n in missing], data):
-                yield missing[place], fit
+            for answer in polled(self.engine, [jobs[n] for n in missing], data, n_networks):
+                yield answer and (missing[answer[0]], answer[1])
 
     def recall(self, entry: Entry, job: FoldJob) -> FoldFit | None:
         """Return the fit of a job, None if it has to be made."""
@@ -109,7 +123,13 @@ class RememberingEngine:
         threads = numbers_of_threads() if holds_network(job.estimator) else None
         params = {name: _as_array(job.fit_params[name]) for name in sorted(job.fit_params)}
         engine = identity_of(self.engine)
-        return self.store.look_at(self.data_digest, engine, job.estimator, params, threads)
+        elsewhere = getattr(self.engine, "circumstances", None)
+        try:
+            there = None if elsewhere is None else elsewhere()
+        except ValueError as error:
+            raise NotComparable(str(error)) from error
+        parts = [job.estimator, params, threads, *([] if there is None else [there])]
+        return self.store.look_at(self.data_digest, engine, *parts)
 
     def _entry(self, job: FoldJob, seen: Fingerprint) -> Entry:
         train, test = job.fold
@@ -147,21 +167,30 @@ class _Round:
     """
 
     def __init__(
-        self, memory: RememberingEngine, wanted: list[tuple[int, FoldJob, Entry]], data: Data
+        self,
+        memory: RememberingEngine,
+        wanted: list[tuple[int, FoldJob, Entry]],
+        data: Data,
+        patience: Any,
     ):
         self.memory = memory
         self.engine = memory.engine
         self.wanted = wanted
         self.data = data
+        self.patience = patience  # None where one may wait for others in a call
         self.found: list[tuple[int, FoldFit]] = []
         self.taken: list[tuple[int, FoldJob, Entry, Callable[[], None]]] = []
 
-    def run(self) -> Iterator[tuple[int, FoldFit]]:
-        """Yield the fits that were made, or found once it was our turn."""
+    def run(self, n_networks: int) -> Iterator[tuple[int, FoldFit] | None]:
+        """Yield the fits that were made, or found once it was our turn; None while one waits."""
         done: set[int] = set()
         start = time.perf_counter()
         try:
-            for place, fit in self.engine.run_jobs(self._jobs(), self.data):
+            for answer in polled(self.engine, self._jobs(), self.data, n_networks):
+                if answer is None:
+                    yield None
+                    continue
+                place, fit = answer
                 if place in done:
                     raise RuntimeError(f"the engine ran a job twice: {self.engine!r}")
                 number, job, entry, unlock = self.taken[place]
@@ -176,6 +205,9 @@ class _Round:
             for place, (*_, unlock) in enumerate(self.taken):
                 if place not in done:
                     unlock()
+        if not (self.taken or self.found):
+            time.sleep(_LOOK)
+            yield None
         yield from self.found
 
     def _jobs(self) -> Iterator[FoldJob]:
@@ -186,7 +218,7 @@ class _Round:
                 yield job
         if not (self.taken or self.found):
             number, job, entry = self.wanted[0]
-            unlock = entry.lock(wait=True)
+            unlock = entry.lock(wait=self.patience or True)
             if unlock is not None and self._is_new(number, job, entry, unlock):
                 yield job
 

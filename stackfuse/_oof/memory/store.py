@@ -231,12 +231,16 @@ class Entry:
             raise ValueError(f"{name} does not agree with its marker")
         return data
 
-    def lock(self, *, wait: bool) -> Callable[[], None] | None:
+    def patience(self) -> locks.Patience:
+        """Return the patience of one who asks again and again for :meth:`lock`."""
+        return locks.Patience(self.root / "locks" / self.key, self.title)
+
+    def lock(self, *, wait: bool | locks.Patience) -> Callable[[], None] | None:
         """Keep other processes and threads from making this entry.
 
         Parameters
         ----------
-        wait : bool
+        wait : bool or Patience
             Whether to wait for another that is making it.
 
         Returns

@@ -63,6 +63,9 @@ STEPS_PER_WEIGHT = 15
 STEPS_PER_STATE = 30
 STEPS_PER_RECURRENT_LAYER = 300
 
+#: What a step of a small replica takes in a graph, of what it takes by itself: see `graphs_of`.
+STEP_IN_GRAPH = 1 / 20
+
 #: Weights of all replicas together, up to which a step in the graph is the quicker: six tables of
 #: 20,000 x 32 took 2.3 ms of a processor instead of 2.5 by Adam, six of 100,000 x 32 took 11.6
 #: instead of 10.7.
@@ -103,17 +106,42 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
     model = training.model
     if n_replicas < 2 or n_replicas * model.count_params() > WEIGHTS_THAT_GAIN:
         return False
-    layers = private.flatten_layers(model)
-    n_recurrent = sum(isinstance(layer, keras.layers.RNN) for layer in layers)
     if Program.of(model) is None:
-        return not n_recurrent
-    needed = (
+        return not _n_recurrent(model)
+    return n_replicas * _steps_alone(training) >= _steps_for_graph(model)
+
+
+def steps_of_fits(training: Training, n_replicas: int) -> float:
+    """Return what some replicas like this one take on one machine, in steps of one by itself.
+
+    Side by side, where that pays, a step of a small replica takes a twentieth; the more weights,
+    the less is gained. Compiling the step itself, which every machine does once, is not in it.
+    """
+    alone = n_replicas * _steps_alone(training)
+    if not worth_a_graph(training, n_replicas):
+        return alone
+    size = n_replicas * training.model.count_params() / WEIGHTS_THAT_GAIN
+    share = STEP_IN_GRAPH + (1 - STEP_IN_GRAPH) * size
+    steps = n_replicas * steps_per_epoch(training) * training.epochs
+    return min(alone, _steps_for_graph(training.model) + share * steps)
+
+
+def _steps_alone(training: Training) -> float:
+    return STEPS_PER_FIT + steps_per_epoch(training) * training.epochs
+
+
+def _steps_for_graph(model) -> int:
+    """Return the steps that make up for the time in which graphs of a model are traced."""
+    return (
         STEPS_AHEAD
         + STEPS_PER_WEIGHT * len(model.trainable_variables)
         + STEPS_PER_STATE * len(model.non_trainable_variables)
-        + STEPS_PER_RECURRENT_LAYER * n_recurrent
+        + STEPS_PER_RECURRENT_LAYER * _n_recurrent(model)
     )
-    return n_replicas * (STEPS_PER_FIT + steps_per_epoch(training) * training.epochs) >= needed
+
+
+def _n_recurrent(model) -> int:
+    return sum(isinstance(layer, keras.layers.RNN) for layer in private.flatten_layers(model))
 
 
 def check_replica(training: Training) -> None:
