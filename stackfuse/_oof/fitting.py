@@ -1,15 +1,16 @@
 """The fits of all base estimators: seeded, kept, reported, and what happens when one fails."""
 
+import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core import errors, progress
+from stackfuse._core import errors, fitting, progress
 from stackfuse._oof import memory
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.bases import with_memory
@@ -18,7 +19,7 @@ from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.engines.named import engine_named
 from stackfuse._oof.folds import Fold
-from stackfuse._oof.jobs import Data, FoldFit, FoldJob, derived_seed, jobs_of
+from stackfuse._oof.jobs import FROM_MEMORY, Data, FoldFit, FoldJob, derived_seed, jobs_of
 
 #: The tasks of a base's fits, for progress.
 Tasks = Sequence[progress.FitTask]
@@ -38,6 +39,8 @@ class FitOptions:
     memory : str, path, joblib.Memory or None
     on_error : {"raise", "drop"}
     random_state : int or None
+    time_limit : float or None
+        Seconds for the fits of all bases.
     """
 
     engine: str | Engine = "auto"
@@ -45,12 +48,14 @@ class FitOptions:
     memory: Any = None
     on_error: str = "raise"
     random_state: int | None = None
+    time_limit: float | None = None
 
     def __post_init__(self):
         if self.on_error not in ("raise", "drop"):
             raise ValueError(f"on_error must be 'raise' or 'drop', got {self.on_error!r}.")
         if self.random_state is not None and not isinstance(self.random_state, int | np.integer):
             raise ValueError(f"random_state must be an integer or None, got {self.random_state!r}.")
+        fitting.time_limit.check_seconds("time_limit", self.time_limit)
         engine_named(self.engine, self.n_jobs)
         self.store()
 
@@ -69,10 +74,13 @@ class Fits:
         By the name of the base; those that failed are missing.
     failures : dict of str to str
         Why the others were dropped.
+    is_out_of_time : bool
+        Whether any of them was not finished in time.
     """
 
     of: dict[str, list[FoldFit]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    is_out_of_time: bool = False
 
     def how_fitted(self) -> dict[str, str]:
         """Return how each base was fitted, by its name."""
@@ -82,9 +90,14 @@ class Fits:
         }
 
     def check_any_left(self) -> None:
-        """Raise if all base estimators have failed."""
+        """Raise if all base estimators have failed, or none was finished in time."""
         if not self.of:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
+            if self.is_out_of_time:
+                raise TimeoutError(
+                    f"No base estimator was finished in time, so there is nothing to stack. "
+                    f"{reasons}. Give a larger time_limit, or begin with a base that takes less."
+                )
             raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
 
     def handle_failure(self, name: str, failure: errors.FitFailed, options: FitOptions) -> None:
@@ -108,12 +121,22 @@ class Fits:
         warnings.warn(f"{what} and is dropped. {why}{again}", stacklevel=3)
         self.failures[name] = f"{why}{place and f' ({failure.place})'}"
 
+    def leave_out(self, name: str, late: "NotFinished", options: FitOptions) -> None:
+        """Note, with a warning, that a base was not finished in time."""
+        kept = "" if options.memory is None else "; what it finished is kept for the next run"
+        warnings.warn(f"Base estimator {name!r} is left out: {late}{kept}.", stacklevel=3)
+        self.failures[name], self.is_out_of_time = str(late), True
+
 
 #: What a user of a memory is told of a base that failed.
 _TRIED_AGAIN = (
     "; the fits that it finished are kept, and those that failed are tried again at every run. To "
     "leave it out from now on, write {} in estimators."
 )
+
+
+class NotFinished(Exception):
+    """Raised if the time is over before all fits of a base are made; the message is for users."""
 
 
 def _in_one_line(error: Exception) -> str:
@@ -164,7 +187,8 @@ class BaseFitter:
         ValueError
             If all bases failed.
         """
-        done, store = Fits(), self.options.store()
+        done, store, seconds = Fits(), self.options.store(), self.options.time_limit
+        limit = None if seconds is None else fitting.time_limit.TimeLimit(seconds)
         if self.options.on_error == "raise":
             self._check_engine(named, fit_params, done)
         digest = None if store is None else memory.digest_of(self.data)
@@ -176,7 +200,9 @@ class BaseFitter:
             try:
                 with report(name) as reports:
                     jobs = self._jobs(name, base, fit_params.get(name, {}), reports)
-                    done.of[name] = self._fit_base(name, jobs, engine, reports)
+                    done.of[name] = self._fit_base(name, jobs, engine, reports, limit)
+            except NotFinished as late:
+                done.leave_out(name, late, self.options)
             except errors.FitFailed as error:
                 failure = error
             except Exception as error:  # of the engine: it declines, or a process of its was killed
@@ -225,14 +251,20 @@ class BaseFitter:
         jobs: list[FoldJob],
         engine: Any,
         reports: Tasks | None,
+        limit: fitting.time_limit.TimeLimit | None,
     ) -> list[FoldFit]:
         found: dict[int, FoldFit] = {}
-        for number, fit in engine.run_jobs(jobs, self.data):
-            if number in found:
-                raise RuntimeError(f"the engine ran job {number} twice: {self.options.engine!r}")
-            found[number] = fit
-            if reports is not None:
-                reports[number].report_as_done()
+        pace = _Pace(len(jobs), limit)
+        with fitting.time_limit.within(limit), pace.told_if_late():
+            for number, fit in engine.run_jobs(jobs, self.data):
+                if number in found:
+                    raise RuntimeError(
+                        f"the engine ran job {number} twice: {self.options.engine!r}"
+                    )
+                found[number] = fit
+                if reports is not None:
+                    reports[number].report_as_done()
+                pace.note(fit)
         left = set(range(len(jobs))) - set(found)
         if left:
             raise RuntimeError(f"the engine left out jobs {sorted(left)}: {self.options.engine!r}")
@@ -244,6 +276,43 @@ class BaseFitter:
         frozen = isinstance(jobs[0].estimator, FrozenEstimator)
         needed = [replace(job, keep_model=frozen or self.keep(job.fold)) for job in jobs]
         return [job.kept(fit) for job, fit in zip(needed, fits, strict=True)]
+
+
+class _Pace:
+    """How fast the fits of a base are made: whether those that are left can be made in time."""
+
+    def __init__(self, n_jobs: int, limit: fitting.time_limit.TimeLimit | None):
+        self.n_jobs, self.limit = n_jobs, limit
+        self._n_done, self._made_at = 0, []
+
+    def note(self, fit: FoldFit) -> None:
+        """Note that a fit is there.
+
+        Raises
+        ------
+        OutOfTime
+            If the others will take longer than is left, at the pace of those before.
+        """
+        self._n_done += 1
+        if fit.how != FROM_MEMORY:
+            self._made_at.append(time.monotonic())
+        n_paced, n_left = len(self._made_at) - 1, self.n_jobs - self._n_done
+        if self.limit is None or n_paced < 1 or not n_left:  # the first also compiled or imported
+            return
+        if (self._made_at[-1] - self._made_at[0]) / n_paced * n_left > self.limit.left:
+            raise fitting.time_limit.OutOfTime(self.limit)
+
+    @contextmanager
+    def told_if_late(self) -> Iterator[None]:
+        """Raise NotFinished where the time is over; that of a stack around is for that stack."""
+        try:
+            yield
+        except fitting.time_limit.OutOfTime as over:
+            if over.limit is not self.limit:
+                raise
+            raise NotFinished(
+                f"{self._n_done} of its {self.n_jobs} fits could be made within {self.limit}"
+            ) from None
 
 
 def no_report(name: str) -> AbstractContextManager[None]:

@@ -66,6 +66,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         engine: Any = "auto",
         memory: Any = None,
         on_error="raise",
+        time_limit=None,
         random_state=None,
     ):
         self.estimators = estimators
@@ -79,6 +80,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.engine = engine
         self.memory = memory
         self.on_error = on_error
+        self.time_limit = time_limit
         self.random_state = random_state
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -158,7 +160,12 @@ class Stack(CallbackSupportMixin, FittedStack):
     def _fit(self, X, y, groups, fit_params):
         (X,) = indexable(X)
         options = FitOptions(
-            self.engine, self.n_jobs, self.memory, self.on_error, self.random_state
+            self.engine,
+            self.n_jobs,
+            self.memory,
+            self.on_error,
+            self.random_state,
+            self.time_limit,
         )
         self._check_passthrough(X)
         y, classes = self._encode(y)
