@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core import errors, fitting, progress
+from stackfuse._core import errors, fitting, messages, progress
 from stackfuse._oof import memory
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.bases import with_memory
@@ -254,7 +254,7 @@ class BaseFitter:
         limit: fitting.time_limit.TimeLimit | None,
     ) -> list[FoldFit]:
         found: dict[int, FoldFit] = {}
-        pace = _Pace(len(jobs), limit)
+        pace, memory_taken = _Pace(len(jobs), limit), _MemoryTaken(name, jobs)
         with fitting.time_limit.within(limit), pace.told_if_late():
             for number, fit in engine.run_jobs(jobs, self.data):
                 if number in found:
@@ -264,6 +264,7 @@ class BaseFitter:
                 found[number] = fit
                 if reports is not None:
                     reports[number].report_as_done()
+                memory_taken.note(number, fit)
                 pace.note(fit)
         left = set(range(len(jobs))) - set(found)
         if left:
@@ -313,6 +314,34 @@ class _Pace:
             raise NotFinished(
                 f"{self._n_done} of its {self.n_jobs} fits could be made within {self.limit}"
             ) from None
+
+
+class _MemoryTaken:
+    """What the first fit of a base took in this process, to warn before memory runs out."""
+
+    def __init__(self, name: str, jobs: Sequence[FoldJob]):
+        self.name, self.jobs = name, jobs
+        self._before = fitting.memory_use.used()
+
+    def note(self, number: int, fit: FoldFit) -> None:
+        """Warn if the fits that are left will take more than is free, going by the first."""
+        before, self._before = self._before, None
+        now, free = fitting.memory_use.used(), fitting.memory_use.free()
+        if before is None or now is None or free is None or fit.how == FROM_MEMORY:
+            return
+        stays = max(0, now[0] - before[0])
+        others = [job for k, job in enumerate(self.jobs) if k != number]
+        most = now[1] - before[0] if now[1] > before[1] else stays  # for a moment, in the fit
+        kept = sum(job.keep_model for job in others) if self.jobs[number].keep_model else 0
+        needed = max(most, kept * stays) if others else 0
+        if needed > free:
+            size = messages.size_in_words
+            warnings.warn(
+                f"Base estimator {self.name!r} took {size(most)} of memory for its first fit; the "
+                f"{len(others)} that are left will take about {size(needed)}, but {size(free)} are "
+                "free. Use fewer rows or folds, or refit=True, which keeps one model of each base.",
+                stacklevel=4,
+            )
 
 
 def no_report(name: str) -> AbstractContextManager[None]:

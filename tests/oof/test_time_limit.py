@@ -1,6 +1,9 @@
 """A limit of time: what is finished is whole, and what is not is named."""
 
 import os
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -178,3 +181,47 @@ def test_a_stack_inside_may_have_a_limit_of_its_own(iris):
 def test_a_limit_is_a_positive_number_of_seconds(iris, limit):
     with pytest.raises(ValueError, match="time_limit must be a positive number of seconds, or Non"):
         stack_of(LR, time_limit=limit).fit(*iris)
+
+
+RUNS_OUT = """
+import resource, sys, warnings
+import numpy as np
+from sklearn.naive_bayes import GaussianNB
+import stackfuse as sf
+
+class Large(GaussianNB):
+    def fit(self, X, y):
+        self.held_ = np.ones(250 * 2**17)  # 250 MiB
+        return super().fit(X, y)
+
+X, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
+stack = sf.StackingClassifier([("large", Large())], cv=4, refit=False)
+sf.out_of_fold([("nb", GaussianNB())], X, y)  # imports what is needed
+now = int(open("/proc/self/status").read().split("VmSize:")[1].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (now + 700 * 2**20,) * 2)
+warnings.simplefilter("always")
+stack.fit(X, y)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_it_is_told_before_memory_runs_out():
+    environment = {**os.environ, "PYTHONPATH": str(Path(sf.__file__).parents[1])}
+    ran = subprocess.run(
+        [sys.executable, "-c", RUNS_OUT],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = re.search(
+        r"Base estimator 'large' took (\d+)\.\d MiB of memory for its first fit; the 3 that are "
+        r"left will take about (\d+)\.\d MiB, but (\d+)\.\d MiB are free\.",
+        ran.stderr,
+    )
+    assert told is not None, ran.stderr
+    took, needed, free = map(int, told.groups())
+    assert abs(took - 250) < 25
+    assert abs(needed - 750) < 75
+    assert free < 500
+    assert ran.stderr.index("'large' took") < ran.stderr.index("MemoryError")  # it does run out
