@@ -199,7 +199,8 @@ class StoredRows:
         return np.asarray(getattr(source, "oindex", source)[rows])  # Zarr's, for row numbers
 
     def __getstate__(self) -> dict[str, Any]:
-        state, source = dict(vars(self)), self.source
+        source: Any = self.source
+        state = dict(vars(self))
         file = getattr(source, "file", None)
         if file is not None and hasattr(source, "name"):  # a dataset of h5py cannot be pickled
             state["source"] = _Dataset(file.filename, source.name)
@@ -248,7 +249,8 @@ def _read_file(source: np.memmap, rows: np.ndarray) -> np.ndarray:
     read = np.empty((len(rows), *source.shape[1:]), source.dtype)
     n_bytes = read.nbytes // len(rows)
     ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1), len(rows)]
-    buffer = memoryview(read.reshape(-1).view(np.uint8))
+    flat: Any = read.reshape(-1).view(np.uint8)
+    buffer = memoryview(flat)
     with open(str(source.filename), "rb", buffering=0) as file:
         start = 0
         for end in ends:

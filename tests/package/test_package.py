@@ -151,7 +151,9 @@ def named_in(page: str, pattern: str) -> set[str]:
     return set(re.findall(pattern, code))
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/serving.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/serving.md", "docs/big_data.md"]
+)
 def test_pages_name_what_is_there(page):
     ours = [p for folder in architecture.FOLDERS for p in (ROOT / folder).rglob("*.py")]
     paths = [f"/{path.relative_to(ROOT).as_posix()}" for path in ours]

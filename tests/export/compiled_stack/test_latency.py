@@ -1,6 +1,7 @@
 """How long a compiled stack takes, and the bases that answer in time."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_latency_of_a_method(stack, rows):
 
 def test_a_stack_over_some_bases_is_that_of_a_fit_of_these(rows):
     X, y = rows
-    settings = {"cv": 3, "random_state": 0}
+    settings: dict[str, Any] = {"cv": 3, "random_state": 0}
     whole = sf.StackingClassifier([LR, NB, NET], stack_method={"nb": "predict"}, **settings)
     whole.fit(X, y)
     some = whole.of_bases(["net", "lr"])
@@ -76,7 +77,7 @@ def test_a_stack_over_some_bases_is_that_of_a_fit_of_these(rows):
 
 def test_a_stack_over_some_bases_with_columns_and_models_of_folds(rows):
     X, y = rows
-    settings = {"cv": 3, "random_state": 0, "passthrough": [0], "refit": False}
+    settings: dict[str, Any] = {"cv": 3, "random_state": 0, "passthrough": [0], "refit": False}
     final = LogisticRegression()
     some = sf.StackingClassifier([LR, NB], final, **settings).fit(X, y).of_bases(["nb"], X)
     alone = sf.StackingClassifier([NB], final, **settings).fit(X, y)
