@@ -316,6 +316,10 @@ class _Pace:
             ) from None
 
 
+#: Less is no reason to warn, for a process grows by some megabytes in any case.
+_LEAST_TOLD = 2**25
+
+
 class _MemoryTaken:
     """What the first fit of a base took in this process, to warn before memory runs out."""
 
@@ -334,7 +338,7 @@ class _MemoryTaken:
         most = now[1] - before[0] if now[1] > before[1] else stays  # for a moment, in the fit
         kept = sum(job.keep_model for job in others) if self.jobs[number].keep_model else 0
         needed = max(most, kept * stays) if others else 0
-        if needed > free:
+        if needed > max(free, _LEAST_TOLD):
             size = messages.size_in_words
             warnings.warn(
                 f"Base estimator {self.name!r} took {size(most)} of memory for its first fit; the "

@@ -213,6 +213,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 @pytest.mark.parametrize("engine", ["sequential", "fused"])
 def test_a_gigabyte_of_rows_takes_less_than_a_third_of_it(engine, tmp_path):
