@@ -1,6 +1,7 @@
 from . import engines, formats, models, testing
 from ._core import MultiInput, NotConvertible
 from ._core.errors import ParityError
+from ._core.multi_input import StoredRows
 from ._display import (
     CalibrationDisplay,
     ErrorCorrelationDisplay,
@@ -10,7 +11,7 @@ from ._display import (
     StackGraphDisplay,
     WeightsDisplay,
 )
-from ._export import ExportReport, compiled, convert, converter_for, export, to_keras
+from ._export import ExportReport, compiled, convert, converter_for, export, select, to_keras
 from ._fusion import fuse
 from ._meta import (
     BestClassifier,
@@ -60,6 +61,7 @@ __all__ = [
     "StackGraphDisplay",
     "StackingClassifier",
     "StackingRegressor",
+    "StoredRows",
     "TextVectorizer",
     "WeightsDisplay",
     "compiled",
@@ -73,6 +75,7 @@ __all__ = [
     "fuse",
     "models",
     "out_of_fold",
+    "select",
     "testing",
     "to_keras",
 ]

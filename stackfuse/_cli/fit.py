@@ -106,7 +106,7 @@ def _stack(wanted: Wanted, bases: list, classes: bool) -> Any:
     elif wanted.time_column is not None:
         cv = TimeSeriesSplit(wanted.folds)
     kind = StackingClassifier if classes else StackingRegressor
-    settings = {"cv": cv, "random_state": wanted.seed, "verbose": 1}
+    settings = {"cv": cv, "random_state": wanted.seed, "verbose": 1, "time_limit": wanted.seconds}
     return kind(bases, memory=wanted.out / "fits", on_error="drop", **settings)
 
 

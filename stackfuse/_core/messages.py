@@ -46,6 +46,20 @@ def in_short(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
+def size_in_words(n_bytes: int) -> str:
+    """Return a number of bytes for a message.
+
+    Examples
+    --------
+    >>> size_in_words(3 * 2**30)
+    '3.0 GiB'
+    """
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes} bytes"
+
+
 def printable(text: Any) -> str:
     """Return text in which what a terminal takes for a command is spelled out.
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_array
 
 from stackfuse._core import sklearn_private
 from stackfuse._core.messages import first_few, listed, printable
+from stackfuse._core.stored_rows import StoredRows, stored
 from stackfuse._core.targets import check_same_length, refuse_ragged
 from stackfuse._core.targets import n_rows as n_rows_of
 
@@ -99,7 +100,7 @@ def _as_array(array: Any, name: str) -> Any:
 def _rows_of(array, key):
     if hasattr(array, "iloc"):
         return array.iloc[key]
-    if isinstance(array, np.ndarray) or scipy.sparse.issparse(array):
+    if isinstance(array, np.ndarray | StoredRows) or scipy.sparse.issparse(array):
         return array[key]
     # Frames of other libraries take neither masks nor arrays of numbers.
     return sklearn_private.safe_indexing(array, key)
@@ -111,7 +112,8 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
     Parameters
     ----------
     X : object
-        A dict of arrays becomes a MultiInput, a tensor an array. All other rows stay as they are.
+        A dict of arrays becomes a MultiInput, a tensor an array; what lies in a file, and large
+        memory maps, StoredRows. All other rows stay as they are.
     n_rows : int or None, default=None
         Number of rows of y, if there is one: it tells several inputs from rows.
     name : str, default="X"
@@ -122,6 +124,9 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
     ValueError
         With what to type instead, for a list of inputs, a dataset, or rows of different lengths.
     """
+    X = stored(X)
+    if isinstance(X, StoredRows):
+        return X
     if isinstance(X, np.ndarray | MultiInput):
         refuse_ragged(X, name)
         if isinstance(X, np.ndarray) and X.dtype.kind == "c":
@@ -239,6 +244,8 @@ def check_numbers(array, owner, name: str):
     ValueError
         If it holds anything else.
     """
+    if isinstance(array, StoredRows):
+        return check_stored(array, owner, f"X[{name!r}]")
     try:
         array = check_array(
             array,
@@ -251,6 +258,29 @@ def check_numbers(array, owner, name: str):
     except ValueError as error:
         raise ValueError(f"{type(owner).__name__}, X[{name!r}]: {error}") from error
     return check_numeric(array, owner, f"X[{name!r}]")
+
+
+def check_stored(rows: StoredRows, owner, name: str = "X") -> StoredRows:
+    """Return rows in a file if there are any, of finite numbers; they are read piece by piece.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or a number is NaN or infinite.
+    """
+    if not len(rows):
+        raise ValueError(f"{type(owner).__name__} needs rows, but {name} has none.")
+    if not rows.are_finite():
+        bad = next(
+            start + int(np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(axis=1))[0])
+            for start, part in rows.blocks()
+            if not np.isfinite(part).all()
+        )
+        raise ValueError(
+            f"Input {name} contains NaN or infinity, in row {bad} for one. {type(owner).__name__} "
+            "takes finite numbers only: write others into the file."
+        )
+    return rows
 
 
 def say_where_missing(error: ValueError, X, owner) -> ValueError:
@@ -307,9 +337,11 @@ def row_shapes(X) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
 
 
 def is_lazy(X) -> bool:
-    """Whether X is sparse or a view of a file, even if scikit-learn's checks have wrapped it."""
+    """Whether X is sparse or in a file, even if scikit-learn's checks have wrapped it."""
     if isinstance(X, MultiInput):
         return any(map(is_lazy, X.arrays.values()))
+    if isinstance(X, StoredRows):
+        return True
     base = X
     while isinstance(base, np.ndarray):
         base = base.base

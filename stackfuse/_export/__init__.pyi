@@ -1,6 +1,6 @@
 from . import formats
 from .checking.parity import check_parity
-from .compiled_stack import compiled
+from .compiled_stack import compiled, select
 from .converters import convert, converter_for, to_keras
 from .exporting import ExportReport, export
 from .kit.for_converters import check_converter
@@ -18,5 +18,6 @@ __all__ = [
     "export",
     "formats",
     "golden_rows",
+    "select",
     "to_keras",
 ]

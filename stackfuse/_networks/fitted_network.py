@@ -190,6 +190,9 @@ class FittedNetwork:
         return name in vars(self).get("string_inputs", ())
 
     def _check_numbers(self, X, owner, *, reset: bool, sparse: bool):
+        if isinstance(X, multi_input.StoredRows):
+            validate_data(owner, X, reset=reset, skip_check_array=True)
+            return multi_input.check_stored(X, owner)
         settings = {"reset": reset, "dtype": "numeric", "allow_nd": True}
         try:
             X = validate_data(owner, X, **settings, accept_sparse="csr" if sparse else False)

@@ -1,17 +1,15 @@
 """Whether bases, folds, sizes and predictions can be used."""
 
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core import errors, sampling
-from stackfuse._oof.contributions import FEATURES
+from stackfuse._core import MultiInput, errors, fitting, messages, multi_input, sampling
+from stackfuse._oof.contributions import FEATURES, has_engine, is_network
 from stackfuse._oof.folds import Fold
 from stackfuse._oof.jobs import FoldFit, FoldJob
 from stackfuse._oof.prediction_columns import as_block, as_labels, labels_for
@@ -26,7 +24,7 @@ def warn_if_large(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | N
         n_columns = sum(widths.get(method, several) for method in methods)
     else:
         n_columns = len(methods) * (1 if y.ndim == 1 else y.shape[1])
-    size, free = 8 * len(y) * n_columns, free_memory()
+    size, free = 8 * len(y) * n_columns, fitting.memory_use.free()
     if free is not None and size > free / 2:
         warnings.warn(
             f"The out-of-fold predictions, {len(y)} rows by {n_columns} columns, will take "
@@ -37,21 +35,30 @@ def warn_if_large(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | N
         )
 
 
-def free_memory() -> int | None:
-    """Return the bytes of memory that are free, or None where the system does not tell.
+def refuse_or_tell_whole_reads(bases: Sequence[tuple[str, Any]], X) -> None:
+    """Tell which bases take all rows of files at once, and with how much memory.
 
-    Not by psutil: where that is installed, joblib stops processes that import TensorFlow, because
-    they have grown.
+    Raises
+    ------
+    ValueError
+        If there is less; nothing has been read then.
     """
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * int(dict(line.split(":") for line in lines)["MemAvailable"].split()[0])
-    except (OSError, KeyError, ValueError):  # no Linux
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
+    arrays = X.arrays.values() if isinstance(X, MultiInput) else [X]
+    size = sum(rows.nbytes for rows in arrays if isinstance(rows, multi_input.StoredRows))
+    # A stack inside tells of its own bases.
+    names = [name for name, base in bases if not is_network(base) and not has_engine(base)]
+    if not size or not names:
+        return
+    several, free = len(names) > 1, fitting.memory_use.free()
+    told = (
+        f"Base estimator{'s' if several else ''} {', '.join(map(repr, names))} "
+        f"{'take' if several else 'takes'} all rows of X at once, "
+        f"{messages.size_in_words(size)} in memory"
+    )
+    advice = "Networks read batches: leave others out, or give them fewer rows"
+    if free is not None and size > free:
+        raise ValueError(f"{told}, but {messages.size_in_words(free)} are free. {advice}.")
+    warnings.warn(f"{told}. {advice}.", stacklevel=2)
 
 
 def check_averages(

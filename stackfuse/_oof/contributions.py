@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from stackfuse import _networks
-from stackfuse._core import sklearn_private
+from stackfuse._core import multi_input, sklearn_private
 
 #: The method by which a base contributes what its last layer is given.
 FEATURES = "features"
@@ -48,6 +49,11 @@ def contribution(estimator, method: str, X) -> Any:
     method : str
     X : array-like of shape (n_samples, ...)
     """
+    if isinstance(X, multi_input.StoredRows) and not is_network(estimator):
+        parts = [contribution(estimator, method, part) for _, part in X.blocks()]
+        if isinstance(parts[0], list):  # one array for each output
+            return [np.concatenate(outputs) for outputs in zip(*parts)]
+        return np.concatenate(parts)
     if method != FEATURES or hasattr(estimator, FEATURES):
         return getattr(estimator, method)(X)
     if isinstance(estimator, Pipeline):

@@ -1,8 +1,9 @@
 """The fits of all base estimators: seeded, kept, reported, and what happens when one fails."""
 
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,7 +19,15 @@ from stackfuse._oof.contributions import FEATURES, holds_network
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.engines.named import engine_named
 from stackfuse._oof.folds import Fold
-from stackfuse._oof.jobs import Data, FoldFit, FoldJob, derived_seed, jobs_of, polled
+from stackfuse._oof.jobs import (
+    FROM_MEMORY,
+    Data,
+    FoldFit,
+    FoldJob,
+    derived_seed,
+    jobs_of,
+    polled,
+)
 
 #: The tasks of a base's fits, for progress.
 Tasks = Sequence[progress.FitTask]
@@ -45,6 +54,8 @@ class FitOptions:
     memory : str, path, joblib.Memory or None
     on_error : {"raise", "drop"}
     random_state : int or None
+    time_limit : float or None
+        Seconds for the fits of all bases.
     """
 
     engine: str | Engine = "auto"
@@ -52,11 +63,13 @@ class FitOptions:
     memory: Any = None
     on_error: str = "raise"
     random_state: int | None = None
+    time_limit: float | None = None
 
     def __post_init__(self):
         if self.on_error not in ("raise", "drop"):
             raise ValueError(f"on_error must be 'raise' or 'drop', got {self.on_error!r}.")
         fitting.check_settings(vars(self), _SETTINGS)
+        fitting.time_limit.check_seconds("time_limit", self.time_limit)
         engine_named(self.engine, self.n_jobs)
         self.store()
 
@@ -75,10 +88,13 @@ class Fits:
         By the name of the base; those that failed are missing.
     failures : dict of str to str
         Why the others were dropped.
+    is_out_of_time : bool
+        Whether any of them was not finished in time.
     """
 
     of: dict[str, list[FoldFit]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    is_out_of_time: bool = False
 
     def how_fitted(self) -> dict[str, str]:
         """Return how each base was fitted, by its name."""
@@ -88,11 +104,16 @@ class Fits:
         }
 
     def check_any_left(self) -> None:
-        """Raise if all base estimators have failed."""
+        """Raise if all base estimators have failed, or none was finished in time."""
         if not self.of:
             reasons = "; ".join(
                 f"{messages.printable(name)}: {reason}" for name, reason in self.failures.items()
             )
+            if self.is_out_of_time:
+                raise TimeoutError(
+                    f"No base estimator was finished in time, so there is nothing to stack. "
+                    f"{reasons}. Give a larger time_limit, or begin with a base that takes less."
+                )
             raise ValueError(f"All base estimators failed, so there is nothing to stack. {reasons}")
 
     def handle_failure(self, name: str, failure: errors.FitFailed, options: FitOptions) -> None:
@@ -116,12 +137,22 @@ class Fits:
         warnings.warn(f"{what} and is dropped. {why}{again}", stacklevel=3)
         self.failures[name] = f"{why}{place and f' ({failure.place})'}"
 
+    def leave_out(self, name: str, late: "NotFinished", options: FitOptions) -> None:
+        """Note, with a warning, that a base was not finished in time."""
+        kept = "" if options.memory is None else "; what it finished is kept for the next run"
+        warnings.warn(f"Base estimator {name!r} is left out: {late}{kept}.", stacklevel=3)
+        self.failures[name], self.is_out_of_time = str(late), True
+
 
 #: What a user of a memory is told of a base that failed.
 _TRIED_AGAIN = (
     "; the fits that it finished are kept, and those that failed are tried again at every run. To "
     "leave it out from now on, write {} in estimators."
 )
+
+
+class NotFinished(Exception):
+    """Raised if the time is over before all fits of a base are made; the message is for users."""
 
 
 def _in_one_line(error: Exception) -> str:
@@ -172,7 +203,8 @@ class BaseFitter:
         ValueError
             If all bases failed.
         """
-        done, store = Fits(), self.options.store()
+        done, store, seconds = Fits(), self.options.store(), self.options.time_limit
+        limit = None if seconds is None else fitting.time_limit.TimeLimit(seconds)
         if self.options.on_error == "raise":
             self._check_engine(named, fit_params, done)
         digest = None if store is None else memory.digest_of(self.data)
@@ -184,7 +216,8 @@ class BaseFitter:
             if store is not None and digest is not None:
                 of_base = memory.RememberingEngine(engine, store, name, digest)
             jobs = partial(self._jobs, name, base, fit_params.get(name, {}))
-            left[name] = self._fit_base(name, jobs, of_base, report, n_networks)
+            run = partial(polled, of_base, data=self.data, n_networks=n_networks)
+            left[name] = self._fit_base(name, jobs, run, report, limit)
         try:
             self._fit_bases(left, done)
         finally:
@@ -208,6 +241,8 @@ class BaseFitter:
                     continue
                 except StopIteration as end:
                     done.of[name] = end.value
+                except NotFinished as late:
+                    done.leave_out(name, late, self.options)
                 except errors.FitFailed as error:
                     failure = error
                 except errors.EngineFailed:
@@ -255,26 +290,30 @@ class BaseFitter:
         self,
         name: str,
         jobs_of_base: Callable[[Tasks | None], list[FoldJob]],
-        engine: Any,
+        run: Callable[[list[FoldJob]], Iterator[tuple[int, FoldFit] | None]],
         report: Report,
-        n_networks: int,
+        limit: fitting.time_limit.TimeLimit | None,
     ) -> Generator[None, None, list[FoldFit]]:
         """Return the fits of a base; yield where another base may be fitted meanwhile."""
         found: dict[int, FoldFit] = {}
         with report(name) as reports:
             jobs = jobs_of_base(reports)
-            for answer in polled(engine, jobs, self.data, n_networks):
-                if answer is None:
-                    yield
-                    continue
-                number, fit = answer
-                if number in found:
-                    raise RuntimeError(
-                        f"the engine ran job {number} twice: {self.options.engine!r}"
-                    )
-                found[number] = fit
-                if reports is not None:
-                    reports[number].report_as_done()
+            pace, memory_taken = _Pace(len(jobs), limit), _MemoryTaken(name, jobs)
+            with pace.told_if_late():
+                for answer in _limited(run(jobs), limit):
+                    if answer is None:
+                        yield
+                        continue
+                    number, fit = answer
+                    if number in found:
+                        raise RuntimeError(
+                            f"the engine ran job {number} twice: {self.options.engine!r}"
+                        )
+                    found[number] = fit
+                    if reports is not None:
+                        reports[number].report_as_done()
+                    memory_taken.note(number, fit)
+                    pace.note(fit)
             left = set(range(len(jobs))) - set(found)
             if left:
                 raise RuntimeError(
@@ -291,6 +330,90 @@ class BaseFitter:
         frozen = isinstance(jobs[0].estimator, FrozenEstimator)
         needed = [replace(job, keep_model=frozen or self.keep(job.fold)) for job in jobs]
         return [job.kept(fit) for job, fit in zip(needed, fits, strict=True)]
+
+
+def _limited(
+    answers: Iterator[tuple[int, FoldFit] | None], limit: fitting.time_limit.TimeLimit | None
+) -> Iterator[tuple[int, FoldFit] | None]:
+    """Yield answers that are computed within a limit, which holds for nothing in between."""
+    while True:
+        with fitting.time_limit.within(limit):
+            try:
+                answer = next(answers)
+            except StopIteration:
+                return
+            if answer is None:
+                fitting.time_limit.check()
+        yield answer
+
+
+class _Pace:
+    """How fast the fits of a base are made: whether those that are left can be made in time."""
+
+    def __init__(self, n_jobs: int, limit: fitting.time_limit.TimeLimit | None):
+        self.n_jobs, self.limit = n_jobs, limit
+        self._n_done, self._made_at = 0, []
+
+    def note(self, fit: FoldFit) -> None:
+        """Note that a fit is there.
+
+        Raises
+        ------
+        OutOfTime
+            If the others will take longer than is left, at the pace of those before.
+        """
+        self._n_done += 1
+        if fit.how != FROM_MEMORY:
+            self._made_at.append(time.monotonic())
+        n_paced, n_left = len(self._made_at) - 1, self.n_jobs - self._n_done
+        if self.limit is None or n_paced < 1 or not n_left:  # the first also compiled or imported
+            return
+        if (self._made_at[-1] - self._made_at[0]) / n_paced * n_left > self.limit.left:
+            raise fitting.time_limit.OutOfTime(self.limit)
+
+    @contextmanager
+    def told_if_late(self) -> Iterator[None]:
+        """Raise NotFinished where the time is over; that of a stack around is for that stack."""
+        try:
+            yield
+        except fitting.time_limit.OutOfTime as over:
+            if over.limit is not self.limit:
+                raise
+            raise NotFinished(
+                f"{self._n_done} of its {self.n_jobs} fits could be made within {self.limit}"
+            ) from None
+
+
+#: Less is no reason to warn, for a process grows by some megabytes in any case.
+_LEAST_TOLD = 2**25
+
+
+class _MemoryTaken:
+    """What the first fit of a base took in this process, to warn before memory runs out."""
+
+    def __init__(self, name: str, jobs: Sequence[FoldJob]):
+        self.name, self.jobs = name, jobs
+        self._before = fitting.memory_use.used()
+
+    def note(self, number: int, fit: FoldFit) -> None:
+        """Warn if the fits that are left will take more than is free, going by the first."""
+        before, self._before = self._before, None
+        now, free = fitting.memory_use.used(), fitting.memory_use.free()
+        if before is None or now is None or free is None or fit.how == FROM_MEMORY:
+            return
+        stays = max(0, now[0] - before[0])
+        others = [job for k, job in enumerate(self.jobs) if k != number]
+        most = now[1] - before[0] if now[1] > before[1] else stays  # for a moment, in the fit
+        kept = sum(job.keep_model for job in others) if self.jobs[number].keep_model else 0
+        needed = max(most, kept * stays) if others else 0
+        if needed > max(free, _LEAST_TOLD):
+            size = messages.size_in_words
+            warnings.warn(
+                f"Base estimator {self.name!r} took {size(most)} of memory for its first fit; the "
+                f"{len(others)} that are left will take about {size(needed)}, but {size(free)} are "
+                "free. Use fewer rows or folds, or refit=True, which keeps one model of each base.",
+                stacklevel=4,
+            )
 
 
 def no_report(name: str) -> AbstractContextManager[None]:

@@ -51,6 +51,7 @@ def out_of_fold(
     n_jobs=None,
     memory=None,
     on_error="raise",
+    time_limit=None,
     random_state=None,
     classifier: bool | None = None,
     **fit_params: Any,
@@ -75,7 +76,7 @@ default="auto"
         See :class:`StackingClassifier`. Features are in the frame of the first fold's model.
     sample_weight : array-like of shape (n_samples,), default=None
         Passed to every base estimator's fit; with metadata routing, to those that request it.
-    engine, n_jobs, memory, on_error
+    engine, n_jobs, memory, on_error, time_limit
         See :class:`StackingClassifier`.
     random_state : int or None, default=None
         Seeds every estimator whose own random state is None, one seed per estimator and fold.
@@ -101,7 +102,7 @@ default="auto"
     0   1.0   0.0   0.0
     1   1.0   0.0   0.0
     """
-    options = FitOptions(engine, n_jobs, memory, on_error, random_state)
+    options = FitOptions(engine, n_jobs, memory, on_error, random_state, time_limit)
     check_cv_name(cv)
     routing = sklearn_private.routing_enabled()
     if fit_params and not routing:

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from stackfuse._core import errors, progress, sklearn_private
+from stackfuse._core import errors, fitting, progress, sklearn_private
 from stackfuse._oof.contributions import contribution, network_of
 from stackfuse._oof.folds import Fold
+
+#: How a fit was made that is taken from where fits are kept.
+FROM_MEMORY = "from memory"
 
 
 class Data(NamedTuple):
@@ -134,7 +137,10 @@ class FoldJob:
         ------
         FitFailed
             From what the fit or the prediction raised.
+        OutOfTime
+            If a limit of time is over before it begins.
         """
+        fitting.time_limit.check()
         with self.failing_here():
             model, train = self.replica(), self.fold.train
             with self.progress(model), progress.fold_named(self.name):

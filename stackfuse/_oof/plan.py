@@ -13,6 +13,7 @@ from stackfuse._oof.checks import (
     check_averages,
     check_coverage,
     check_saved,
+    refuse_or_tell_whole_reads,
     warn_if_large,
     warn_seen_rows,
 )
@@ -95,6 +96,8 @@ class Plan:
             self.folds = []
         else:
             self.folds = self._drawn_folds()
+        if not self.prefit:
+            refuse_or_tell_whole_reads(self.bases, self.X)
         warn_seen_rows(self.bases, self.X, prefit=self.prefit)
 
     @property

@@ -80,6 +80,13 @@ default="auto"
         Whether a base is an error, or is left out with a warning, if it cannot be fitted, diverges,
         or predicts NaN or probabilities that are none; with "drop" also if it predicts the same
         for every row. With `memory` what failed is tried again at the next fit.
+    time_limit : float, default=None
+        Seconds for the fits of the bases, in their order: put those that take long last. A base
+        that cannot be finished in what is left is skipped, with a warning, and named in
+        ``failures_``; the others are what they are without a limit. Networks are stopped before
+        their next epoch. Other bases are ended in the middle of a fit only where `n_jobs` has
+        processes fit them; else when the fit of a fold is done. The meta-learner is fitted in any
+        case.
     random_state : int or None, default=None
         Seeds every estimator whose own random state is None, with one seed for each estimator
         and fold, whatever the order. By default estimators keep their own.
@@ -102,7 +109,7 @@ default="auto"
     fit_seconds_ : dict of str to float
         What the bases took, all fits together, and the meta-learner.
     failures_ : dict of str to str
-        Why bases were left out, by name; only with ``on_error="drop"``.
+        Why bases were left out, by name: with ``on_error="drop"``, or with `time_limit`.
     stack_method_ : list of str
         The method used of each base.
 
@@ -199,7 +206,8 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
         The bases: :class:`KerasRegressor` and any scikit-learn regressor, or ``"drop"``.
     final_estimator : regressor, default=None
         The meta-learner; by default :class:`ConvexRegressor`, with `passthrough` ``RidgeCV()``.
-    cv, stack_method, n_jobs, passthrough, verbose, refit, engine, memory, on_error, random_state
+    cv, stack_method, n_jobs, passthrough, verbose, refit, engine, memory, on_error, time_limit, \
+random_state
         See :class:`StackingClassifier`.
 
     Attributes

@@ -11,7 +11,10 @@ from stackfuse._display import page, rowwise
 from stackfuse._stacking.report import Report
 
 #: Settings of a stack that change what it learns.
-_SETTINGS = ("cv", "stack_method", "passthrough", "refit", "engine", "on_error", "random_state")
+_SETTINGS = (
+    *("cv", "stack_method", "passthrough", "refit"),
+    *("engine", "on_error", "time_limit", "random_state"),
+)
 
 #: Bases whose errors are more alike than this are told.
 _ALIKE = 0.99

@@ -25,7 +25,7 @@ from stackfuse._oof import (
     prediction_columns,
 )
 from stackfuse._stacking.facts import facts_of
-from stackfuse._stacking.judging import judge
+from stackfuse._stacking.judging import Judged, judge, score_of_folds
 from stackfuse._stacking.notebook import bases_as_html
 from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
@@ -67,8 +67,7 @@ class FittedStack(TransformerMixin):
             In float64, followed by the passed-through columns of X.
         """
         self._check_is_fitted()
-        X = multi_input.rows_given(X)
-        shared = self._shared_columns
+        X, shared = multi_input.rows_given(X), self._shared_columns
         return self._columns(X) if shared is None else shared.of(X, self._columns)
 
     def _share_columns(self) -> None:
@@ -202,6 +201,13 @@ class FittedStack(TransformerMixin):
             self.oof_, table, columns, self.final_estimator_, scoring=scoring, weight=sample_weight
         )
         return replace(report, facts=facts_of(self, report))
+
+    def _score_of_folds(self, X, scoring, sample_weight) -> float:
+        """Return the stack's score of :meth:`report` alone; greater is better, whatever it is."""
+        self._check_rows_of_fit(X, sample_weight)
+        table = self._with_passthrough(self.oof_.predictions, X)
+        columns, final = self._table_columns(table), self.final_estimator_
+        return score_of_folds(Judged(self.oof_, table, columns, final, sample_weight), scoring)
 
     def _check_rows_of_fit(self, X, sample_weight) -> None:
         """Raise unless X, where it is needed, has the rows of fit."""

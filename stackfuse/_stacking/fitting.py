@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._core import (
     MultiInput,
     fitting,
+    messages,
     multi_input,
     progress,
     sampling,
@@ -26,7 +27,7 @@ from stackfuse._core import (
     targets,
 )
 from stackfuse._meta import set_columns
-from stackfuse._oof import FitOptions, Plan, bases, jobs, prediction_columns, run
+from stackfuse._oof import FitOptions, OutOfFold, Plan, bases, jobs, prediction_columns, run
 from stackfuse._stacking.fitted import DIGESTED_ROWS, FittedStack
 from stackfuse._stacking.passthrough import chosen_columns
 from stackfuse._stacking.sketch import held_by, sketch_of
@@ -81,6 +82,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         engine: Any = "auto",
         memory: Any = None,
         on_error="raise",
+        time_limit=None,
         random_state=None,
     ):
         self.estimators = estimators
@@ -94,6 +96,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.engine = engine
         self.memory = memory
         self.on_error = on_error
+        self.time_limit = time_limit
         self.random_state = random_state
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -175,7 +178,12 @@ class Stack(CallbackSupportMixin, FittedStack):
     def _fit(self, X, y, groups, fit_params):
         (X,) = indexable(X)
         options = FitOptions(
-            self.engine, self.n_jobs, self.memory, self.on_error, self.random_state
+            self.engine,
+            self.n_jobs,
+            self.memory,
+            self.on_error,
+            self.random_state,
+            self.time_limit,
         )
         self._check_passthrough(X)
         y, classes = self._encode(y)
@@ -296,6 +304,50 @@ class Stack(CallbackSupportMixin, FittedStack):
         twin._fit_final(X, params, None)
         self.__dict__ = vars(twin)
         return self
+
+    def of_bases(self, names: Sequence[str], X=None, *, sample_weight=None) -> Any:
+        """Return a stack over some of the bases: the meta-learner is trained anew, no base is.
+
+        Parameters
+        ----------
+        names : list of str
+            Of the bases that stay.
+        X : array-like of shape (n_samples, ...), default=None
+            The rows of fit; needed with `passthrough` only.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in fit.
+
+        Returns
+        -------
+        stack : fitted stack
+            Another one, with `estimators` of these names; both use the same fitted bases.
+
+        Raises
+        ------
+        ValueError
+            If a name is none of a base in use, or X is needed, or has other rows than those of fit.
+        """
+        check_is_fitted(self)
+        known = [name for name, _ in self._columns_by_base()]
+        unknown = [name for name in names if name not in known]
+        if unknown or isinstance(names, str) or not len(names):
+            given = repr(unknown[0]) if unknown and not isinstance(names, str) else repr(names)
+            raise ValueError(f"names must be a list of {messages.listed(known)}, got {given}.")
+        places = [k for k, name in enumerate(known) if name in names]
+        twin = fitting.as_it_is(self)
+        twin.estimators = [(name, base) for name, base in self.estimators if name in names]
+        twin.oof_ = self.oof_.select([known[k] for k in places])
+        if isinstance(self.cv, OutOfFold):
+            twin.cv = twin.oof_
+        if isinstance(self.stack_method, Mapping):
+            twin.stack_method = {n: how for n, how in self.stack_method.items() if n in names}
+        for attribute in ("estimators_", "fold_estimators_", "stack_method_"):
+            if hasattr(self, attribute):
+                setattr(twin, attribute, [getattr(self, attribute)[k] for k in places])
+        twin.engine_ = {name: how for name, how in self.engine_.items() if name in names}
+        twin.failures_, twin._shared_columns = {}, None
+        twin._name_estimators()
+        return twin.refit_final(self.final_estimator, X, sample_weight=sample_weight)
 
     def _fit_final(self, X, fit_params, context) -> None:
         """Fit the meta-learner on the rows that have out-of-fold predictions."""

@@ -79,7 +79,7 @@ def judge(
     ValueError
         If no fold can be predicted by a meta-learner that other folds have trained.
     """
-    judged = _Judged(oof, table, columns, final, None if weight is None else np.asarray(weight))
+    judged = Judged(oof, table, columns, final, weight)
     measure = _measure(scoring, judged)
     names = list(dict.fromkeys(column.estimator for column in oof.columns))
     sign = 1 if measure.greater_is_better else -1
@@ -109,6 +109,14 @@ def judge(
     )
 
 
+def score_of_folds(judged: "Judged", scoring: str | Callable | None) -> float:
+    """Return the mean score of a cross-fitted meta-learner; greater is better, whatever it is."""
+    measure = _measure(scoring, judged)
+    scores = judged.scores_of(measure, judged.cross_fitted(judged.columns))
+    mean = float(scores.mean())
+    return mean if measure.greater_is_better else -mean
+
+
 def _difference(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the differences of scores, zero where they are rounding alone.
 
@@ -118,14 +126,15 @@ def _difference(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.where(np.abs(apart) <= 1e-12 * (np.abs(scores) + np.abs(others)), 0.0, apart)
 
 
-class _Judged:
+class Judged:
     """The table of a stack, its folds, and what is measured on them."""
 
     def __init__(
         self, oof: OutOfFold, table, columns: list[prediction_columns.Column], final, weight
     ):
         self.oof, self.table, self.columns, self.final = oof, table, columns, final
-        self.weight, self.y = weight, np.asarray(oof.y)
+        self.weight = None if weight is None else np.asarray(weight)
+        self.y = np.asarray(oof.y)
         self.classifier = is_classifier(final)
         self.labels = self.classifier and self.y.ndim == 2
         self.folds = _usable_folds(oof, self.y if self.classifier else None)
@@ -308,7 +317,7 @@ def _n_values(labels: np.ndarray) -> int:
     return sum(len(np.unique(column)) for column in labels.reshape(len(labels), -1).T)
 
 
-def _measure(scoring: str | Callable | None, judged: _Judged) -> Measure:
+def _measure(scoring: str | Callable | None, judged: Judged) -> Measure:
     """Return what is measured: by default the log-loss, the accuracy or R2."""
     if scoring is not None:
         scorer = get_scorer(scoring)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from stackfuse._core import fitting
 from stackfuse._keras import Rows
 from stackfuse._training.batches import EpochOrders, batches, n_batches
 from stackfuse._training.prediction import rows_per_call
@@ -133,7 +134,7 @@ def train(training: Training) -> None:
             initial_epoch=first_epoch,
             epochs=first_epoch + training.epochs,
             shuffle=False,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, _EndsAtLimit()],
             verbose=training.verbose,
             **fit_params,
         )
@@ -153,6 +154,13 @@ def train(training: Training) -> None:
             history = fit(trained)
     training.history = history
     check_finite(model, history)
+
+
+class _EndsAtLimit(keras.callbacks.Callback):
+    """Ends a training before an epoch if the limit of time is over."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        fitting.time_limit.check()
 
 
 def _leaves_no_traces(callback) -> bool:

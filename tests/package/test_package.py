@@ -152,7 +152,8 @@ def named_in(page: str, pattern: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/serving.md", "docs/clusters.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", "docs/serving.md", "docs/clusters.md", "docs/big_data.md"],
 )
 def test_pages_name_what_is_there(page):
     ours = [p for folder in architecture.FOLDERS for p in (ROOT / folder).rglob("*.py")]

@@ -140,7 +140,7 @@ def test_several_outputs_and_labels(iris):
     report = stack.fit(X, labels).report()
     said = stack.oof_.predictions[:, :3]
     wanted = [
-        np.mean([log_loss(labels[t, j], said[t, j], labels=[0, 1]) for j in range(3)])
+        float(np.mean([log_loss(labels[t, j], said[t, j], labels=[0, 1]) for j in range(3)]))
         for _, t in stack.oof_.folds
     ]
     assert report.bases[0].score.mean == pytest.approx(np.mean(wanted))

@@ -25,7 +25,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
-from stackfuse._oof import checks
+from stackfuse._core.fitting import memory_use
 from tests.support.networks import build_classifier, build_regressor, build_sigmoid
 
 LR = ("lr", LogisticRegression())
@@ -518,11 +518,11 @@ def test_progress_shows_bases_folds_and_the_fits_below(iris, capsys, monkeypatch
 
 def test_memory_that_would_not_suffice_is_told(iris, monkeypatch):
     needed = 150 * 3 * 8  # bytes
-    assert (checks.free_memory() or 2**30) > 2**20
-    monkeypatch.setattr(checks, "free_memory", lambda: 2 * needed - 1)
+    assert (memory_use.free() or 2**30) > 2**20
+    monkeypatch.setattr(memory_use, "free", lambda: 2 * needed - 1)
     with pytest.warns(ResourceWarning, match="150 rows by 3 columns"):
         sf.StackingClassifier([LR], cv=3).fit(*iris)
-    monkeypatch.setattr(checks, "free_memory", lambda: 2 * needed)
+    monkeypatch.setattr(memory_use, "free", lambda: 2 * needed)
     sf.StackingClassifier([LR], cv=3).fit(*iris)
 
 

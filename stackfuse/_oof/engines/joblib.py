@@ -1,9 +1,11 @@
 """The loop over joblib: folds at the same time, in whatever ``joblib.parallel_config`` names."""
 
+import multiprocessing
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import joblib
@@ -16,6 +18,7 @@ from joblib.parallel import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
+from stackfuse._core import fitting
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 
@@ -54,16 +57,35 @@ class JoblibEngine:
                 break
             yield n_done, left.pop(0).run(data)
             n_done += 1
-        backend = get_active_backend()[0]
-        as_they_come = "generator" if backend.supports_return_generator else "list"
-        fits = Parallel(n_jobs=self.n_jobs, return_as=as_they_come)(
-            delayed(replace(job, progress=nullcontext).run)(data) for job in left
-        )
         how = f"{joblib.effective_n_jobs(self.n_jobs)} at a time"
         if elsewhere:
-            how += f" by joblib's {type(backend).__name__}"
-        for number, fit in enumerate(fits, n_done):
+            how += f" by joblib's {type(get_active_backend()[0]).__name__}"
+        for number, fit in enumerate(self._run_at_once(left, data), n_done):
             yield number, fit._replace(how=how)
+
+    def _run_at_once(self, jobs: list[FoldJob], data: Data) -> Iterator[FoldFit]:
+        """Yield what jobs leave; a limit of time ends the processes that run them."""
+        fitting.time_limit.check()
+        limit = fitting.time_limit.nearest()
+        backend = get_active_backend()[0]
+        as_they_come = "generator" if backend.supports_return_generator else "list"
+        parallel = Parallel(n_jobs=self.n_jobs, return_as=as_they_come)
+        parallel.timeout = None if limit is None else limit.left
+        fits: Iterable[FoldFit] = ()
+        try:
+            fits = parallel(delayed(replace(job, progress=nullcontext).run)(data) for job in jobs)
+            for fit in fits:
+                yield fit
+                parallel.timeout = None if limit is None else limit.left
+        except multiprocessing.TimeoutError:  # joblib has ended the processes
+            if limit is None:
+                raise
+            raise fitting.time_limit.OutOfTime(limit) from None
+        except GeneratorExit:  # joblib would warn of fits that nobody waits for any more
+            parallel.timeout = 0
+            with suppress(multiprocessing.TimeoutError):
+                deque(fits, maxlen=0)
+            raise
 
     def _processes_pay(self, seconds: float, n_done: int, n_left: int) -> bool:
         """Whether the folds that are left would be trained sooner in processes of their own."""

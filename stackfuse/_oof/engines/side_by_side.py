@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from stackfuse._core import errors
+from stackfuse._core import errors, fitting
 from stackfuse._oof.contributions import has_engine, holds_network
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.engines.paused_fit import PausedFit
@@ -82,6 +82,7 @@ class SideBySideEngine:
     def _run_networks(self, jobs: list[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
         left, reason = list(enumerate(jobs)), None
         while left and reason is None:
+            fitting.time_limit.check()
             group = eligibility.groups_of(left)[0]
             first = PausedFit(group[0][1], data)
             fits = [first, *(PausedFit(job, data, like=first) for _, job in group[1:])]

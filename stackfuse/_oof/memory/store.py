@@ -47,7 +47,7 @@ import numpy as np
 
 from stackfuse._core import errors, files
 from stackfuse._oof.contributions import holds_network
-from stackfuse._oof.jobs import DiscardedModel, FoldFit
+from stackfuse._oof.jobs import FROM_MEMORY, DiscardedModel, FoldFit
 from stackfuse._oof.memory import loaded, locks
 from stackfuse._oof.memory.fingerprint import Fingerprint, circumstances, look_at
 from stackfuse._oof.memory.pickles import pickled, unpickled
@@ -359,4 +359,4 @@ def _unpacked(data: bytes, kind: str) -> FoldFit:
         )
     predictions = tables if about["several_predictions"] else next(iter(tables), None)
     classes = labels if about["several_classes"] else next(iter(labels), None)
-    return FoldFit(DiscardedModel(kind, classes), predictions, about["history"], "from memory")
+    return FoldFit(DiscardedModel(kind, classes), predictions, about["history"], FROM_MEMORY)

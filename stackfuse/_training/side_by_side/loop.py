@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stackfuse._core import errors
+from stackfuse._core import errors, fitting
 from stackfuse._keras import Rows
 from stackfuse._training.batches import (
     EpochOrders,
@@ -415,6 +415,7 @@ class _Replica:
 
     def _next_epoch(self) -> bool:
         if self.epoch < self.training.epochs and not self.callbacks.is_stopped:
+            fitting.time_limit.check()
             self.callbacks.begin_epoch(self.epoch)
             self.left, self.order = self.n_steps, next(self.orders)
             if not self.rows.is_lazy:

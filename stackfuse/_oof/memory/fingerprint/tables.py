@@ -7,6 +7,7 @@ import pandas as pd
 import scipy.sparse
 import scipy.special
 
+from stackfuse._core import multi_input
 from stackfuse._oof.memory.fingerprint import looking
 from stackfuse._oof.memory.fingerprint.values import extended
 from stackfuse._oof.memory.fingerprint.walk import NotComparable, digests, digests_of_package
@@ -46,6 +47,14 @@ def _bytes_of(values: np.ndarray) -> bytes:
     else:
         total.update(values.tobytes())
     return total.digest()
+
+
+@digests(multi_input.StoredRows)
+def _stored_rows(thing, walk):
+    total = hashlib.blake2b(digest_size=20)
+    for _, part in thing.blocks():
+        total.update(np.ascontiguousarray(part).tobytes())
+    return walk.tokens("array", walk.of(thing.dtype), thing.shape, total.digest())
 
 
 @digests(np.dtype)

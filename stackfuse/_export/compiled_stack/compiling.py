@@ -23,11 +23,19 @@ from sklearn.tree import BaseDecisionTree
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core import MultiInput, NotConvertible, errors, sklearn_private, strings
+from stackfuse._core import (
+    MultiInput,
+    NotConvertible,
+    errors,
+    messages,
+    sklearn_private,
+    strings,
+)
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.comparison import N_ROWS
 from stackfuse._export.checking.made_up_rows import made_up_rows
 from stackfuse._export.checking.parity import TIE, is_tie
+from stackfuse._export.compiled_stack.latency import Latency, measured
 from stackfuse._export.converters import convert
 from stackfuse._export.graph.at_once import refuse_bases_at_once
 from stackfuse._export.graph.build import Build, building
@@ -103,18 +111,30 @@ def compiled(stack, *, ties: str = "refuse") -> "CompiledStack":
     True
     """
     check_ties(ties)
-    stack = getattr(stack, "best_estimator_", stack)
-    if not isinstance(stack, StackingClassifier | StackingRegressor):
-        given = stack.__name__ if isinstance(stack, type) else type(stack).__name__
-        raise TypeError(
-            f"compiled takes a fitted StackingClassifier or StackingRegressor, got {given}. Give "
-            "it the stack that ends a pipeline, compiled(pipeline[-1]); of other estimators make a "
-            "graph, to_keras(estimator)."
-        )
+    stack = stack_of(stack, "compiled")
     check_is_fitted(stack)
     refuse_bases_at_once(stack)
     with undisturbing():
         return _compile(_copied(averaged(stack) if ties == "average" else stack))
+
+
+def stack_of(estimator, function: str) -> Any:
+    """Return a stack, or that of a search.
+
+    Raises
+    ------
+    TypeError
+        If it is none; the message names the function that was given it.
+    """
+    stack = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(stack, StackingClassifier | StackingRegressor):
+        given = stack.__name__ if isinstance(stack, type) else type(stack).__name__
+        raise TypeError(
+            f"{function} takes a fitted StackingClassifier or StackingRegressor, got {given}. Give "
+            f"it the stack that ends a pipeline, {function}(pipeline[-1]); of other estimators "
+            "make a graph, to_keras(estimator)."
+        )
+    return stack
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -184,6 +204,28 @@ class CompiledStack:
         predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
         """
         return self._call("transform", X)
+
+    def latency(self, rows, *, method: str | None = None) -> Latency:
+        """Measure how long one call takes on this machine; this takes about a second.
+
+        Parameters
+        ----------
+        rows : array-like of shape (n_rows, ...)
+            That are asked for in one call: ``X[:1]`` for one row.
+        method : {"predict", "predict_proba", "transform"}, default=None
+            By default the probabilities, of stacks that have none the predictions.
+
+        Returns
+        -------
+        latency : Latency
+            The median in milliseconds, and between what eight of ten calls lie.
+        """
+        method = method or ("predict_proba" if hasattr(self, "predict_proba") else "predict")
+        if method not in METHODS or not hasattr(self, method):
+            known = [name for name in METHODS if hasattr(self, name)]
+            raise ValueError(f"method must be {messages.listed(known)}, got {method!r}.")
+        call = getattr(self, method)
+        return measured(lambda: call(rows), sklearn_private.num_samples(rows))
 
     def _call(self, method: str, X) -> Any:
         inputs = self._rows.inputs_for(X) if method in self.methods else None

@@ -1,16 +1,13 @@
-"""What fits have in common: checks of settings, and answers that come from one fit."""
+"""Checks of settings."""
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from stackfuse._core.messages import in_short
-
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -114,20 +111,3 @@ def seed_of(random_state: Any) -> int:
         "random_state must be an integer from 0 to 2**32 - 1, a numpy.random.RandomState or None, "
         f"got {random_state!r}."
     )
-
-
-def as_it_is(estimator) -> Any:
-    """Return an estimator with the attributes that this one has now, all of the same moment."""
-    twin = object.__new__(type(estimator))
-    vars(twin).update(vars(estimator))
-    return twin
-
-
-def of_one_fit(method: Method) -> Method:
-    """Let a method see one fit to its end, a decorator: another thread may fit anew meanwhile."""
-
-    @functools.wraps(method)
-    def answered(self, *args, **kwargs):
-        return method(as_it_is(self), *args, **kwargs)
-
-    return answered  # type: ignore[return-value]

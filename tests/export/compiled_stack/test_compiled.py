@@ -30,7 +30,7 @@ from sklearn.svm import NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
-from stackfuse._export.compiled_stack import LARGEST_X, LARGEST_X_OF_TREES
+from stackfuse._export.compiled_stack.compiling import LARGEST_X, LARGEST_X_OF_TREES
 
 
 def build(meta):
