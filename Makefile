@@ -13,12 +13,12 @@ COMPAT := $(addprefix tests/, package/test_estimator_checks.py networks/test_inp
 LOWEST_PYTHON ?= python3.11
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Two processes run the tests, with one thread each: more threads than cores wait for each other.
-test fuzz compat-lowest compat-next: export OMP_NUM_THREADS ?= 1
-test fuzz compat-lowest compat-next: export TF_NUM_INTRAOP_THREADS ?= 1
-test fuzz compat-lowest compat-next: export TF_NUM_INTEROP_THREADS ?= 1
+test clusters fuzz compat-lowest compat-next: export OMP_NUM_THREADS ?= 1
+test clusters fuzz compat-lowest compat-next: export TF_NUM_INTRAOP_THREADS ?= 1
+test clusters fuzz compat-lowest compat-next: export TF_NUM_INTEROP_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test random-stacks random-fits fuzz compat compat-lowest compat-next bench bench-quick \
+.PHONY: help demo test clusters random-stacks random-fits fuzz compat compat-lowest compat-next bench bench-quick \
 	bench-data check fix clean
 
 help:  ## Show this list
@@ -41,7 +41,10 @@ demo: $(READY)  ## Train, search, export and verify a stack on real data
 	@$(BIN)/stackfuse demo
 
 test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not clusters"
+
+clusters: $(READY)  ## Start clusters of Dask and Ray, and break them (takes some minutes)
+	@$(BIN)/python -m pytest -n 0 -m clusters tests/oof/clusters
 
 random-stacks: $(READY)  ## Try 500 random stacks: each exports and agrees, or is refused
 	@$(BIN)/python -m tests.support.random_stacks 500

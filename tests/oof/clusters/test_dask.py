@@ -49,6 +49,7 @@ def test_without_a_client_it_is_told_at_once():
         faults.engine_of("dask")
 
 
+@pytest.mark.clusters
 def test_the_engine_computes_what_it_must(client):
     sf.testing.check_engine(faults.engine_of("dask"))
 
@@ -57,6 +58,7 @@ def test_numbers_are_those_of_the_loop(client):
     faults.check_equal_numbers("dask")
 
 
+@pytest.mark.clusters
 def test_data_go_to_each_worker_once_and_are_found_again(client, monkeypatch):
     assert faults.count_sent("dask", monkeypatch, client, "scatter") == [1, 0, 1]
     holders = client.who_has()
@@ -65,6 +67,7 @@ def test_data_go_to_each_worker_once_and_are_found_again(client, monkeypatch):
     assert {len(workers) for workers in kept} == {2}
 
 
+@pytest.mark.clusters
 def test_what_parallel_config_names_is_used(client):
     bases = [("net", sf.KerasRegressor(faults.build_regressor, epochs=2))]
     bases += [("tree", DecisionTreeRegressor(max_depth=3))]
@@ -76,20 +79,24 @@ def test_what_parallel_config_names_is_used(client):
     assert_array_equal(there.oof_.predictions, here.oof_.predictions)
 
 
+@pytest.mark.clusters
 def test_a_killed_worker_costs_one_fit(client, tmp_path):
     faults.check_killed_worker("dask", tmp_path)
 
 
+@pytest.mark.clusters
 def test_a_base_that_kills_its_workers_loses_no_other(client, tmp_path):
     faults.check_kept("dask", tmp_path)
 
 
+@pytest.mark.clusters
 def test_a_cluster_within_a_job_is_refused(client):
     inner = sf.StackingRegressor([("lr", LinearRegression())], cv=2, engine="dask")
     with pytest.raises(ValueError, match="would wait for its own worker"):
         faults.stack_of([("inner", inner)], "dask")
 
 
+@pytest.mark.clusters
 def test_a_killed_client_keeps_what_is_done(client, tmp_path):
     bases = f"""[("quick", Base({str(tmp_path / "log")!r})),
                  ("slow", Base({str(tmp_path / "slow")!r}, seconds=60))]"""
@@ -111,6 +118,7 @@ stack_of({bases}, "dask", memory={str(tmp_path)!r})
     assert len(lines_of(tmp_path / "log")) == 4
 
 
+@pytest.mark.clusters
 def test_without_a_worker_it_is_told_within_seconds():
     with cluster_of(0):
         start = time.monotonic()
@@ -119,6 +127,7 @@ def test_without_a_worker_it_is_told_within_seconds():
         assert time.monotonic() - start < 10
 
 
+@pytest.mark.clusters
 def test_a_scheduler_that_is_gone_is_told_and_what_is_kept_stays(tmp_path):
     start = "import sys; from distributed.cli import dask_{0} as c; sys.exit(c.main())"
     options = ["--no-dashboard", "--scheduler-file", str(tmp_path / "scheduler.json")]
@@ -151,6 +160,7 @@ def test_a_scheduler_that_is_gone_is_told_and_what_is_kept_stays(tmp_path):
     assert len(list(tmp_path.rglob("done.json"))) == 4
 
 
+@pytest.mark.clusters
 def test_workers_that_cannot_run_a_job_are_told(tmp_path):
     preload = tmp_path / "lacks.py"
     preload.write_text("import sys\nsys.modules['tensorflow'] = None\n")
@@ -168,6 +178,7 @@ def test_workers_that_cannot_run_a_job_are_told(tmp_path):
             faults.stack_of([("lr", LinearRegression())], "dask")
 
 
+@pytest.mark.clusters
 def test_more_than_the_memory_of_a_worker_is_told(tmp_path):
     from dask.config import set as settings
 

@@ -49,6 +49,7 @@ def test_without_ray_it_is_told_at_once():
         faults.engine_of("ray")
 
 
+@pytest.mark.clusters
 def test_without_a_worker_it_is_told_within_seconds():
     faults.stack_of([("lr", LinearRegression())], "sequential")  # imports what it needs
     with ray_of(0):
@@ -58,18 +59,22 @@ def test_without_a_worker_it_is_told_within_seconds():
         assert time.monotonic() - start < 10
 
 
+@pytest.mark.clusters
 def test_the_engine_computes_what_it_must(running):
     sf.testing.check_engine(faults.engine_of("ray"))
 
 
+@pytest.mark.clusters
 def test_numbers_are_those_of_the_loop(running):
     faults.check_equal_numbers("ray")
 
 
+@pytest.mark.clusters
 def test_data_go_to_the_store_once_and_are_found_again(running, monkeypatch):
     assert faults.count_sent("ray", monkeypatch, ray, "put") == [1, 0, 1]
 
 
+@pytest.mark.clusters
 def test_what_parallel_config_names_is_used(running):
     from ray.util.joblib import register_ray
 
@@ -86,20 +91,24 @@ def test_what_parallel_config_names_is_used(running):
     assert_array_equal(there.oof_.predictions[:, 1], here.oof_.predictions[:, 0])
 
 
+@pytest.mark.clusters
 def test_a_killed_worker_costs_one_fit(running, tmp_path):
     faults.check_killed_worker("ray", tmp_path)
 
 
+@pytest.mark.clusters
 def test_a_base_that_kills_its_workers_loses_no_other(running, tmp_path):
     faults.check_kept("ray", tmp_path)
 
 
+@pytest.mark.clusters
 def test_more_than_the_memory_of_a_node_is_told(running):
     stack = sf.StackingRegressor([("lr", LinearRegression())], cv=3, engine="ray")
     with pytest.raises(errors.EngineFailed, match="data take 200 MiB, and worker"):
         stack.fit(np.zeros((100, 2**18)), np.arange(100.0))
 
 
+@pytest.mark.clusters
 def test_a_head_that_is_gone_is_told_and_what_is_kept_stays(tmp_path):
     code = f"""
 import threading, time
