@@ -23,6 +23,12 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 import stackfuse as sf
 
 BUILDERS = [sf.models.mlp, sf.models.resnet, sf.models.mlp_plr, sf.models.tabm]
+
+#: The sizes that the authors of the architectures give as defaults, trained as ours are.
+PUBLISHED = {
+    "published mlp": (sf.models.mlp, {"width": 384}),
+    "published resnet": (sf.models.resnet, {"width": 192}),
+}
 BOOSTING = {True: HistGradientBoostingClassifier, False: HistGradientBoostingRegressor}
 
 
@@ -38,6 +44,10 @@ def models(classes: bool, n_rows: int, seed: int) -> dict:
 
     make = sf.models.classifier if classes else sf.models.regressor
     ours = {build.__name__: behind(make(build, random_state=seed)) for build in BUILDERS}
+    ours |= {
+        name: behind(make(build, random_state=seed, **sizes))
+        for name, (build, sizes) in PUBLISHED.items()
+    }
     peer = MLPClassifier if classes else MLPRegressor
     peers = {
         "sklearn MLP": behind(peer(max_iter=300, random_state=seed)),

@@ -30,7 +30,6 @@ def warn_if_large(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | N
             f"The out-of-fold predictions, {len(y)} rows by {n_columns} columns, will take "
             f"{size / 2**30:.1f} GiB; {free / 2**30:.1f} GiB of memory are free. Use fewer base "
             "estimators or fewer rows.",
-            ResourceWarning,
             stacklevel=2,
         )
 

@@ -520,7 +520,7 @@ def test_memory_that_would_not_suffice_is_told(iris, monkeypatch):
     needed = 150 * 3 * 8  # bytes
     assert (memory_use.free() or 2**30) > 2**20
     monkeypatch.setattr(memory_use, "free", lambda: 2 * needed - 1)
-    with pytest.warns(ResourceWarning, match="150 rows by 3 columns"):
+    with pytest.warns(UserWarning, match="150 rows by 3 columns"):
         sf.StackingClassifier([LR], cv=3).fit(*iris)
     monkeypatch.setattr(memory_use, "free", lambda: 2 * needed)
     sf.StackingClassifier([LR], cv=3).fit(*iris)
