@@ -57,6 +57,7 @@ class _PlannedSearch:
             vars(twin).update(vars(self) | instead)
             super(_PlannedSearch, twin).fit(X, y, **params)  # pyright: ignore
         vars(self).update({k: v for k, v in vars(twin).items() if k not in instead})
+        vars(twin).clear()  # it and what stands in hold each other, and with them fitted networks
         return self
 
     def _run_search(self: Any, evaluate_candidates, *, callback_ctx=None) -> None:

@@ -1,7 +1,9 @@
 """A search over meta-learners of a stack fits its bases once for each fold."""
 
+import gc
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -177,3 +179,15 @@ def test_several_processes_are_left_to_scikit_learn(iris):
     assert len(fits) == 3  # of the refit; the others were made elsewhere
     alone = sf.GridSearchCV(stack(LogisticRegression()), STRENGTHS, cv=3).fit(*iris)
     assert_same_results(alone.cv_results_, search.cv_results_)
+
+
+def test_what_a_search_fitted_goes_with_it(iris):
+    search = sf.GridSearchCV(stack(LogisticRegression()), STRENGTHS, cv=3)
+    gc.collect()
+    gc.disable()
+    try:
+        best = weakref.ref(search.fit(*iris).best_estimator_)
+        del search
+        assert best() is None
+    finally:
+        gc.enable()
