@@ -5,8 +5,6 @@ import uuid
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import distributed
-
 from stackfuse._core import errors
 from stackfuse._oof.engines.clusters import worker
 from stackfuse._oof.engines.clusters.cluster import KILLED, ClusterEngine, Lost
@@ -20,6 +18,8 @@ class DaskEngine(ClusterEngine):
 
     def connect(self):
         """See :class:`ClusterEngine`."""
+        import distributed
+
         try:
             self._client: Any = distributed.get_client()
         except ValueError as error:
@@ -67,6 +67,8 @@ class DaskEngine(ClusterEngine):
 
     def answer(self, future):
         """See :class:`ClusterEngine`."""
+        import distributed
+
         error = None if future.cancelled() else future.exception()
         if isinstance(error, distributed.KilledWorker):
             raise errors.FitFailed("", RuntimeError(KILLED)) from error
