@@ -38,7 +38,7 @@ class FitFailed(Exception):
         self.cause = cause
 
     def __reduce__(self):
-        return type(self), (self.place, _picklable(self.cause))
+        return type(self), (self.place, picklable(self.cause))
 
 
 class EngineFailed(RuntimeError):
@@ -59,7 +59,7 @@ class ReplicaFailed(Exception):
         self.number = number
 
 
-def _picklable(error: Exception) -> Exception:
+def picklable(error: Exception) -> Exception:
     """Return the error, or if it cannot be pickled a RuntimeError with its message."""
     try:
         pickle.loads(pickle.dumps(error))

@@ -150,7 +150,8 @@ class Builder(ABC):
             unknown = [key for key in given if key not in known] if isinstance(given, dict) else []
             if known and unknown:
                 raise ValueError(
-                    f"{name} names the output {unknown[0]!r}, but those of the model are {known}."
+                    f"{name} names {unknown[0]!r}, but the model's outputs are {known}."
+                    f"{messages.did_you_mean(unknown[0], known)}"
                 )
 
     def _compile_kwargs(self) -> dict[str, Any]:

@@ -324,11 +324,12 @@ def test_wrong_estimators(estimator, error, message):
         sf.to_keras(estimator)
 
 
-def test_what_label_and_probabilities_have_in_common_is_in_the_graph_once(iris, stack):
+def test_what_label_and_probabilities_have_in_common_is_in_the_graph_once(stack):
     import keras
 
-    X, y = iris
-    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+    random = np.random.default_rng(0)
+    forest = RandomForestClassifier(5, random_state=0)
+    forest.fit(random.normal(size=(900, 4)), random.integers(0, 3, 900))  # of many leaves
     n_nodes = sum(tree.tree_.node_count for tree in forest.estimators_)
     sizes = [int(np.prod(w.shape)) for w in sf.to_keras(forest).weights]
     assert len(sizes) == 4  # the first levels, the walk, the classes and their divisor, each once

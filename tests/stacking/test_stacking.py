@@ -246,7 +246,7 @@ class Counting(LogisticRegression):
         ({"memory": 3}, TypeError, "memory must be a directory or a joblib.Memory, got 3"),
         ({"on_error": "skip"}, ValueError, "on_error must be 'raise' or 'drop', got 'skip'"),
         ({"stack_method": "proba"}, ValueError, "stack_method must be 'auto', 'predict_proba'"),
-        ({"random_state": np.random.RandomState(0)}, ValueError, "random_state must be an integer"),
+        ({"random_state": np.random.RandomState(0)}, ValueError, "random_state must be None or an"),
         ({"stack_method": "predict", "refit": False}, ValueError, "class numbers cannot be averag"),
     ],
 )

@@ -18,7 +18,7 @@ from joblib.parallel import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
-from stackfuse._core import fitting
+from stackfuse._core import errors, fitting
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 
@@ -73,7 +73,7 @@ class JoblibEngine:
         parallel.timeout = None if limit is None else limit.left
         fits: Iterable[FoldFit] = ()
         try:
-            fits = parallel(delayed(replace(job, progress=nullcontext).run)(data) for job in jobs)
+            fits = parallel(delayed(_run)(replace(job, progress=nullcontext), data) for job in jobs)
             for fit in fits:
                 yield fit
                 parallel.timeout = None if limit is None else limit.left
@@ -93,6 +93,20 @@ class JoblibEngine:
             return False
         n_workers = min(joblib.effective_n_jobs(self.n_jobs), n_left)
         return seconds / n_done * n_left * (1 - 1 / n_workers) > WORTH_PROCESSES
+
+
+def _run(job: FoldJob, data: Data) -> FoldFit:
+    """Run a job; a failure can be pickled with all that it comes from.
+
+    distributed, which LightGBM imports where it is installed, has causes pickled too.
+    """
+    try:
+        return job.run(data)
+    except errors.FitFailed as failure:
+        safe = errors.picklable(failure.cause)
+        failure.__cause__ = safe.with_traceback(failure.cause.__traceback__)
+        failure.__context__ = None
+        raise
 
 
 def names_backend_elsewhere(n_jobs: int | None) -> bool:
