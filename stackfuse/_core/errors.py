@@ -38,7 +38,16 @@ class FitFailed(Exception):
         self.cause = cause
 
     def __reduce__(self):
-        return type(self), (self.place, picklable(self.cause))
+        return type(self), (self.place, _picklable(self.cause))
+
+    def make_picklable(self) -> None:
+        """Let this come from an error that can be pickled, before it goes to another process.
+
+        Beside distributed, which LightGBM imports where it is installed, what an error comes from
+        is pickled with it.
+        """
+        self.__cause__ = _picklable(self.cause).with_traceback(self.cause.__traceback__)
+        self.__context__ = None
 
 
 class EngineFailed(RuntimeError):
@@ -59,7 +68,7 @@ class ReplicaFailed(Exception):
         self.number = number
 
 
-def picklable(error: Exception) -> Exception:
+def _picklable(error: Exception) -> Exception:
     """Return the error, or if it cannot be pickled a RuntimeError with its message."""
     try:
         pickle.loads(pickle.dumps(error))

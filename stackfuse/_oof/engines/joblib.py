@@ -96,16 +96,11 @@ class JoblibEngine:
 
 
 def _run(job: FoldJob, data: Data) -> FoldFit:
-    """Run a job; a failure can be pickled with all that it comes from.
-
-    distributed, which LightGBM imports where it is installed, has causes pickled too.
-    """
+    """Run a job in whatever process; a failure can go back to this one."""
     try:
         return job.run(data)
     except errors.FitFailed as failure:
-        safe = errors.picklable(failure.cause)
-        failure.__cause__ = safe.with_traceback(failure.cause.__traceback__)
-        failure.__context__ = None
+        failure.make_picklable()
         raise
 
 

@@ -59,6 +59,7 @@ def run(message: bytes, *arrays) -> bytes:
         return cloudpickle.dumps(done)
     except Exception as error:  # of the jobs; what becomes of it is for the client to say
         failure = error if isinstance(error, errors.FitFailed) else errors.FitFailed("", error)
+        failure.make_picklable()
         return cloudpickle.dumps([*done, failure])
     finally:
         _runs_jobs.reset(token)
