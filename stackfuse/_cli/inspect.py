@@ -24,9 +24,7 @@ from stackfuse._export import check_parity, formats, golden_rows
 _MAX_LISTED = 12
 
 #: What reading a manifest raises that stackfuse has not written.
-_OF_OTHER_MANIFESTS = (
-    *(AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError),
-)
+_OF_OTHER_MANIFESTS = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
 
 #: The verdict without --run on a format that could do harm.
 _NOT_RUN = (

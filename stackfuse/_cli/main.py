@@ -136,14 +136,15 @@ def predict(
     Columns of dates are given to it as days since 1970.
     """
     from stackfuse._cli import predict as _predict
+    from stackfuse._cli.table_files import json_rows
 
     predictions = _predict.predict(model, table)
     if out is not None:
         predictions.to_csv(out, index=False)
     if as_json:
         found = {"rows": len(predictions), "columns": list(predictions.columns)}
-        rows = json.loads(predictions.to_json(orient="values", double_precision=15))
-        _print_json(found | ({"predictions": rows} if out is None else {"file": str(out)}))
+        there = {"file": str(out)} if out else {"predictions": json_rows(predictions)}
+        _print_json(found | there)
     elif out is None:
         text = predictions.to_csv(index=False)
         sys.stdout.write(messages.printable(text) if sys.stdout.isatty() else text)

@@ -1,6 +1,5 @@
 """Show what ``stackfuse fit`` has left in its folder: the leaderboard, and where the page is."""
 
-import json
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from stackfuse._cli.table_files import json_rows
 
 #: What ``fit`` writes and this command reads.
 _FILES = ("leaderboard.csv", "report.txt", "report.html")
@@ -69,12 +70,13 @@ class Left:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON has it."""
-        rows = json.loads(self.scores.to_json(orient="index", double_precision=15))
+        columns = list(self.scores.columns)
+        rows = [dict(zip(columns, row)) for row in json_rows(self.scores)]
         return {
             "verdict": self.verdict,
             "metric": str(self.scores.columns[0]),
             "greater is better": self.greater_is_better,
-            "models": rows,
+            "models": dict(zip(self.scores.index, rows)),
             "page": str(self.page),
         }
 

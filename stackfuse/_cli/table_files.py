@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import lzma
+import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -116,6 +117,21 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     if repeated:
         raise ValueError(f"{path} has two columns {repeated[0]!r}: give each a name of its own.")
     return frame.set_axis(names, axis=1).apply(_without_objects)
+
+
+def json_rows(frame: pd.DataFrame) -> list[list]:
+    """Return the rows of a table as JSON has them: all digits, and None for NaN and infinity.
+
+    Examples
+    --------
+    >>> json_rows(pd.DataFrame({"chance": [1e-30, float("nan")], "label": ["a", "b"]}))
+    [[1e-30, 'a'], [None, 'b']]
+    """
+    columns = [
+        [None if isinstance(v, float) and not math.isfinite(v) else v for v in column.tolist()]
+        for _, column in frame.items()
+    ]
+    return [list(row) for row in zip(*columns)]
 
 
 def _without_objects(column: pd.Series) -> pd.Series:
