@@ -158,7 +158,7 @@ class StoredRows:
         """Yield all rows, piece by piece, with the number of the first of each piece."""
         per_row = self.nbytes // max(1, len(self))
         step = max(1, BLOCK_BYTES // max(1, per_row))
-        for start in range(0, len(self), step):
+        for start in range(0, max(1, len(self)), step):  # of no rows one empty piece
             end = min(start + step, len(self))
             yield (
                 start,

@@ -160,6 +160,15 @@ def test_bases_that_cannot_be_given_everything_are_refused_before_anything_is_re
         sf.out_of_fold([RIDGE], rows, np.arange(10.0**4), cv=2)
 
 
+def test_no_rows_are_told_as_of_an_array():
+    X = np.random.default_rng(0).normal(size=(40, 4))
+    stack = sf.StackingRegressor([("ridge", Ridge())], cv=3).fit(X, X[:, 0])
+    none = sf.StoredRows(X[:0])
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        stack.predict(none)
+    assert np.asarray(none[:, 1]).shape == (0,)
+
+
 def test_numbers_that_are_none_are_found_in_pieces(tmp_path):
     broken = X.copy()
     broken[150, 2] = np.nan
