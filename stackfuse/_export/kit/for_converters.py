@@ -100,7 +100,7 @@ def check_converter(
             for method in asked:
                 one = OneMethod(estimator, method)
                 what = f"The graph's {method}"
-                n_probes += _check_graph(one, X, precision, tolerance, what)[1].n_probes
+                n_probes += _check_graph(one, X, Build(precision), tolerance, what)[1].n_probes
     return n_probes
 
 
@@ -118,21 +118,23 @@ def _installed() -> list[Format]:
 
 def _check_precision(estimator, X, precision: str, forms: list[Format], tolerance: float) -> int:
     """Check the graph of a precision, and the files of all formats that compute in it first."""
-    graph, comparison = _check_graph(estimator, X, precision, tolerance, "The graph")
+    build = Build(precision)
+    graph, comparison = _check_graph(estimator, X, build, tolerance, "The graph")
     for form in forms:
         of_strings = graph.signature.columns_of_strings
         if form.precisions[0] == precision and (form.takes_strings or not of_strings):
-            build = form.new_build(precision)
-            written = graph if build == Build(precision) else build_graph(estimator, X, build)
+            own = form.new_build(precision)
+            is_same = own == build or not build.n_trees
+            written = graph if is_same else build_graph(estimator, X, own)
             _check_file(form, written, comparison, tolerance)
     return comparison.n_probes
 
 
 def _check_graph(
-    estimator, X, precision: str, tolerance: float, what: str
+    estimator, X, build: Build, tolerance: float, what: str
 ) -> tuple[Graph, Comparison]:
     """Check a graph, without a file."""
-    graph = build_graph(estimator, X, Build(precision))
+    graph, precision = build_graph(estimator, X, build), build.precision
     comparison = Comparison.of(estimator, RowsToCompare(X, None), graph, precision)
     comparison = replace(comparison, hint=f"{comparison.hint} {_HINT}".strip())
     beside = _beside_jumps(estimator, X) if is_exact(estimator, precision) else None

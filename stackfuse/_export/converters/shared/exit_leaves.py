@@ -62,7 +62,7 @@ def leaf_values(x, trees: Sequence[Tree]):
 
 def cost(trees: Sequence[Tree]) -> float:
     """Return about how many nanoseconds a row takes in each tree; infinite if it cannot be done."""
-    n_leaves = max(tree.n_leaves for tree in trees)
+    n_leaves = max(np.sum(tree.left < 0) for tree in trees)
     if n_leaves > MOST_LEAVES or n_leaves == 1:
         return np.inf
     n_features = len(np.unique(np.concatenate([t.feature[t.left >= 0] for t in trees])))
@@ -163,12 +163,11 @@ class _Masks:
                 masks[-1][first:-1, of_tree[node]] &= ~ruled_out[node]
                 if not missing_left[node]:
                     masks[-1][-1, of_tree[node]] &= ~ruled_out[node]
-        signed = {32: np.int32, 64: np.int64}[n_bits]
         return cls(
             features.astype(np.int32),
             thresholds,
             np.array(rows, np.int32),
-            np.vstack(masks).view(signed),
+            np.vstack(masks).view(f"int{n_bits}"),
         )
 
 
