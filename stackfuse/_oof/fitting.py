@@ -40,6 +40,10 @@ _SETTINGS = {
     "random_state": fitting.Wanted(
         lambda seed: seed is None or fitting.is_whole(seed, 0), "None or an integer of at least 0"
     ),
+    "time_limit": fitting.Wanted(
+        lambda seconds: seconds is None or fitting.is_limit(seconds),
+        "a positive number of seconds, or None for no limit",
+    ),
 }
 
 
@@ -69,7 +73,6 @@ class FitOptions:
         if self.on_error not in ("raise", "drop"):
             raise ValueError(f"on_error must be 'raise' or 'drop', got {self.on_error!r}.")
         fitting.check_settings(vars(self), _SETTINGS)
-        fitting.time_limit.check_seconds("time_limit", self.time_limit)
         engine_named(self.engine, self.n_jobs)
         self.store()
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from stackfuse._core import messages
 from stackfuse._display import page, rowwise
 from stackfuse._stacking.report import Report
 
@@ -108,7 +109,7 @@ def _about_target(known: rowwise.Evidence, n_folds: int) -> list[str]:
         rare = [(f"class {name!r}", int(n)) for name, n in zip(known.classes, counts)]
         least = max(5, n_folds)
     return [
-        f"The {name} has only {n} row{'s' if n != 1 else ''}, so little can be said of it."
+        f"The {name} has only {messages.counted(n, 'row')}, so little can be said of it."
         for name, n in rare
         if n < least
     ]

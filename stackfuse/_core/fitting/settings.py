@@ -47,6 +47,11 @@ def is_positive(value: Any) -> bool:
     return is_number(value) and value > 0
 
 
+def is_limit(value: Any) -> bool:
+    """Whether a value is a number above 0, or infinity, which stands for no limit."""
+    return is_positive(value) or (isinstance(value, float | np.floating) and bool(value == np.inf))
+
+
 FLAG = Wanted(is_flag, "True or False")
 FRACTION = Wanted(lambda value: is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
 JOBS = Wanted(

@@ -4,9 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
-
-import numpy as np
 
 
 class TimeLimit:
@@ -77,14 +74,3 @@ def check() -> None:
     for limit in _limits.get():
         if limit.left <= 0:
             raise OutOfTime(limit)
-
-
-def check_seconds(name: str, value: Any) -> None:
-    """Raise unless a setting is a positive number of seconds, or None for no limit."""
-    if value is None:
-        return
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not is_number or not value > 0:
-        raise ValueError(
-            f"{name} must be a positive number of seconds, or None for no limit, got {value!r}."
-        )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stackfuse._core import messages
+
 #: Calls before the measured ones, the first of which may still allocate.
 _N_BEFORE = 5
 
@@ -36,7 +38,7 @@ class Latency:
     n_rows: int
 
     def __str__(self) -> str:
-        rows = f"{self.n_rows:,} row{'s' if self.n_rows != 1 else ''}"
+        rows = messages.counted(self.n_rows, "row")
         return (
             f"{self.median:.3g} ms for {rows} (median of {self.n_calls} calls, eight of ten take "
             f"{self.low:.3g} to {self.high:.3g} ms)"

@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, fitting, messages
 from stackfuse._export.compiled_stack.compiling import compiled, stack_of
 from stackfuse._export.compiled_stack.latency import Latency
 
 #: Bases that are expected to take so much longer than they may, together, are not compiled.
 _CLEARLY = 1.25
+
+#: What the limit may be.
+_SETTINGS = {
+    "max_latency": fitting.Wanted(fitting.is_limit, "a positive number of milliseconds"),
+}
 
 
 def select(
@@ -67,10 +72,7 @@ def select(
     >>> [name for name, _ in quick.estimators]
     ['linear', 'bayes']
     """
-    if isinstance(max_latency, bool) or not max_latency > 0:
-        raise ValueError(
-            f"max_latency must be a positive number of milliseconds, got {max_latency!r}."
-        )
+    fitting.check_settings({"max_latency": max_latency}, _SETTINGS)
     stack = stack_of(stack, "select")
     check_is_fitted(stack)
 
@@ -148,7 +150,7 @@ class _Trial:
         fastest = min(self.alone, key=self.alone.__getitem__)
         if self.alone[fastest] > self.most:
             raise ValueError(
-                f"No base answers {len(self.rows):,} row{'s' if len(self.rows) != 1 else ''} "
+                f"No base answers {messages.counted(len(self.rows), 'row')} "
                 f"within max_latency={self.most:g} ms: the fastest, {fastest!r} alone, takes "
                 f"{self.alone[fastest]:.3g} ms. Allow more, or ask for fewer rows at a time."
             )

@@ -118,6 +118,10 @@ class Entry:
     def _folder(self) -> Path:
         return self.root / "fits" / self.key[:2] / self.key
 
+    @property
+    def _lock(self) -> Path:
+        return self.root / "locks" / self.key
+
     def recall(self, like) -> FoldFit | None:
         """Return the fit, or None if it is not there.
 
@@ -233,7 +237,7 @@ class Entry:
 
     def patience(self) -> locks.Patience:
         """Return the patience of one who asks again and again for :meth:`lock`."""
-        return locks.Patience(self.root / "locks" / self.key, self.title)
+        return locks.Patience(self._lock, self.title)
 
     def lock(self, *, wait: bool | locks.Patience) -> Callable[[], None] | None:
         """Keep other processes and threads from making this entry.
@@ -248,10 +252,9 @@ class Entry:
         unlock : callable or None
             None if another has it, and is not waited for.
         """
-        folder = self.root / "locks"
         with suppress(OSError):  # then there is no lock either
-            files.make_private(folder, self.root)
-        return locks.lock(folder / self.key, wait=wait, title=self.title)
+            files.make_private(self._lock.parent, self.root)
+        return locks.lock(self._lock, wait=wait, title=self.title)
 
 
 class Store:
