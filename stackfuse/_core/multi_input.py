@@ -49,7 +49,7 @@ class MultiInput:
     (5, 5)
     """
 
-    def __init__(self, **arrays):
+    def __init__(self, **arrays: Any):
         if not arrays:
             raise ValueError("MultiInput needs at least one array: MultiInput(image=images, ...).")
         self.arrays = {name: _as_array(array, name) for name, array in arrays.items()}
@@ -74,7 +74,7 @@ class MultiInput:
     def __len__(self) -> int:
         return int(next(iter(self.arrays.values())).shape[0])
 
-    def __getitem__(self, key) -> Any:
+    def __getitem__(self, key: Any) -> Any:
         """Return one array by its name, or the rows that an index selects."""
         if isinstance(key, str):
             if key not in self.arrays:

@@ -123,7 +123,7 @@ class StoredRows:
             f"{size_in_words(self.nbytes)}>"
         )
 
-    def __getitem__(self, key) -> Any:
+    def __getitem__(self, key: Any) -> Any:
         """Return some rows, not read yet; of ``[rows, columns]`` an array."""
         if isinstance(key, tuple):
             rows, *columns = key
@@ -145,7 +145,7 @@ class StoredRows:
         view._found = self._found
         return view
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         if self.chosen is None:
             read = np.empty(self.shape, self.dtype)
             for start, part in self.blocks():

@@ -1,5 +1,7 @@
 """Whether probabilities mean what they say."""
 
+from typing import Any
+
 import numpy as np
 
 from stackfuse._core import messages
@@ -38,7 +40,14 @@ class CalibrationDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X=None, *, n_bins=10, sample_weight=None, ax=None, **kwargs
+        cls,
+        estimator: Any,
+        X: Any = None,
+        *,
+        n_bins: int = 10,
+        sample_weight: Any = None,
+        ax: Any = None,
+        **kwargs: Any,
     ) -> "CalibrationDisplay":
         """Draw the calibration of a fitted stack and its bases, from out-of-fold predictions.
 
@@ -72,7 +81,7 @@ class CalibrationDisplay:
 
     @classmethod
     def from_predictions(
-        cls, y_true, y_prob, *, n_bins=10, ax=None, **kwargs
+        cls, y_true: Any, y_prob: Any, *, n_bins: int = 10, ax: Any = None, **kwargs: Any
     ) -> "CalibrationDisplay":
         """Draw the calibration of probabilities.
 
@@ -109,7 +118,7 @@ class CalibrationDisplay:
             )
         return cls(evidence.calibration(n_bins))
 
-    def plot(self, ax=None, **kwargs) -> "CalibrationDisplay":
+    def plot(self, ax: Any = None, **kwargs: Any) -> "CalibrationDisplay":
         """Draw it.
 
         Parameters

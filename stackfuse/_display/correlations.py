@@ -1,6 +1,7 @@
 """How alike the errors of the bases are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +34,14 @@ class ErrorCorrelationDisplay:
     0.866
     """
 
-    def __init__(self, names: Sequence[str], correlations):
+    def __init__(self, names: Sequence[str], correlations: Any):
         self.names = list(names)
         self.correlations = np.asarray(correlations, float)
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, ax=None, **kwargs) -> "ErrorCorrelationDisplay":
+    def from_estimator(
+        cls, estimator: Any, X: Any = None, *, ax: Any = None, **kwargs: Any
+    ) -> "ErrorCorrelationDisplay":
         """Draw the correlations of a fitted stack's bases, as ``stack.report()`` has them.
 
         Parameters
@@ -58,7 +61,9 @@ class ErrorCorrelationDisplay:
         return cls([str(name) for name in matrix.index], matrix).plot(ax, **kwargs)
 
     @classmethod
-    def from_predictions(cls, y_true, y_pred, *, ax=None, **kwargs) -> "ErrorCorrelationDisplay":
+    def from_predictions(
+        cls, y_true: Any, y_pred: Any, *, ax: Any = None, **kwargs: Any
+    ) -> "ErrorCorrelationDisplay":
         """Draw the correlations of the errors of predictions.
 
         Parameters
@@ -80,7 +85,7 @@ class ErrorCorrelationDisplay:
         matrix = np.atleast_2d(np.corrcoef(errors[:, known]))
         return cls(list(evidence.predictions), matrix).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs) -> "ErrorCorrelationDisplay":
+    def plot(self, ax: Any = None, **kwargs: Any) -> "ErrorCorrelationDisplay":
         """Draw it.
 
         Parameters

@@ -34,7 +34,13 @@ class FoldHistoryDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, name=None, metric="loss", ax=None, **kwargs
+        cls,
+        estimator: Any,
+        *,
+        name: str | None = None,
+        metric: str = "loss",
+        ax: Any = None,
+        **kwargs: Any,
     ) -> "FoldHistoryDisplay":
         """Draw the learning curves of a fitted stack's networks.
 
@@ -62,7 +68,9 @@ class FoldHistoryDisplay:
         histories = estimator.oof_.histories
         return cls(histories).plot(ax, name=name, metric=metric, **kwargs)
 
-    def plot(self, ax=None, *, name=None, metric="loss", **kwargs) -> "FoldHistoryDisplay":
+    def plot(
+        self, ax: Any = None, *, name: str | None = None, metric: str = "loss", **kwargs: Any
+    ) -> "FoldHistoryDisplay":
         """Draw it.
 
         Parameters

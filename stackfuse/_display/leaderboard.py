@@ -43,8 +43,8 @@ class LeaderboardDisplay:
     def __init__(
         self,
         names: Sequence[str],
-        scores,
-        errors,
+        scores: Any,
+        errors: Any,
         *,
         metric: str = "score",
         greater_is_better: bool = True,
@@ -57,7 +57,14 @@ class LeaderboardDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X=None, *, scoring=None, sample_weight=None, ax=None, **kwargs
+        cls,
+        estimator: Any,
+        X: Any = None,
+        *,
+        scoring: Any = None,
+        sample_weight: Any = None,
+        ax: Any = None,
+        **kwargs: Any,
     ) -> "LeaderboardDisplay":
         """Draw the scores of a fitted stack and its bases, as ``stack.report()`` has them.
 
@@ -91,13 +98,13 @@ class LeaderboardDisplay:
     @classmethod
     def from_predictions(
         cls,
-        y_true,
-        y_pred,
+        y_true: Any,
+        y_pred: Any,
         *,
         metric: Callable[[Any, Any], float] | None = None,
         greater_is_better: bool = True,
-        folds=None,
-        ax=None,
+        folds: Any = None,
+        ax: Any = None,
     ) -> "LeaderboardDisplay":
         """Draw scores of predictions.
 
@@ -143,7 +150,7 @@ class LeaderboardDisplay:
         )
         return display.plot(ax)
 
-    def plot(self, ax=None, **kwargs) -> "LeaderboardDisplay":
+    def plot(self, ax: Any = None, **kwargs: Any) -> "LeaderboardDisplay":
         """Draw it.
 
         Parameters

@@ -1,6 +1,6 @@
 """How far predictions of numbers are off."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class ResidualsDisplay:
     [-0.5, 0.0, 0.5]
     """
 
-    def __init__(self, y_true, y_pred, *, name: str | None = None):
+    def __init__(self, y_true: Any, y_pred: Any, *, name: str | None = None):
         self.y_true = np.asarray(y_true, float)
         self.y_pred = np.asarray(y_pred, float)
         self.name = name
@@ -48,13 +48,13 @@ class ResidualsDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X=None,
+        estimator: Any,
+        X: Any = None,
         *,
-        name=rowwise.STACK,
-        kind="residual_vs_predicted",
-        ax=None,
-        **kwargs,
+        name: Any = rowwise.STACK,
+        kind: str = "residual_vs_predicted",
+        ax: Any = None,
+        **kwargs: Any,
     ) -> "ResidualsDisplay":
         """Draw the residuals of a fitted stack, or of one of its bases.
 
@@ -96,7 +96,14 @@ class ResidualsDisplay:
 
     @classmethod
     def from_predictions(
-        cls, y_true, y_pred, *, kind: _Kind = "residual_vs_predicted", name=None, ax=None, **kwargs
+        cls,
+        y_true: Any,
+        y_pred: Any,
+        *,
+        kind: _Kind = "residual_vs_predicted",
+        name: str | None = None,
+        ax: Any = None,
+        **kwargs: Any,
     ) -> "ResidualsDisplay":
         """Draw the residuals of predictions.
 
@@ -116,7 +123,9 @@ class ResidualsDisplay:
         """
         return cls(y_true, y_pred, name=name).plot(ax, kind=kind, **kwargs)
 
-    def plot(self, ax=None, *, kind: str = "residual_vs_predicted", **kwargs) -> "ResidualsDisplay":
+    def plot(
+        self, ax: Any = None, *, kind: str = "residual_vs_predicted", **kwargs: Any
+    ) -> "ResidualsDisplay":
         """Draw it.
 
         Parameters

@@ -55,7 +55,9 @@ class StackGraphDisplay:
         self.passed = passed
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, ax=None, **kwargs) -> "StackGraphDisplay":
+    def from_estimator(
+        cls, estimator: Any, X: Any = None, *, ax: Any = None, **kwargs: Any
+    ) -> "StackGraphDisplay":
         """Draw a fitted stack.
 
         Parameters
@@ -88,7 +90,7 @@ class StackGraphDisplay:
         )
         return display.plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs) -> "StackGraphDisplay":
+    def plot(self, ax: Any = None, **kwargs: Any) -> "StackGraphDisplay":
         """Draw it.
 
         Parameters

@@ -1,6 +1,7 @@
 """What the meta-learner gives each base."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,12 +31,14 @@ class WeightsDisplay:
     [0.3, 0.7]
     """
 
-    def __init__(self, names: Sequence[str], weights):
+    def __init__(self, names: Sequence[str], weights: Any):
         self.names = list(names)
         self.weights = np.asarray(weights, float)
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, ax=None, **kwargs) -> "WeightsDisplay":
+    def from_estimator(
+        cls, estimator: Any, X: Any = None, *, ax: Any = None, **kwargs: Any
+    ) -> "WeightsDisplay":
         """Draw the weights of a fitted stack, as ``stack.report()`` has them.
 
         Parameters
@@ -66,7 +69,7 @@ class WeightsDisplay:
         names = [base.name for base in bases]
         return cls(names, [base.weight for base in bases]).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs) -> "WeightsDisplay":
+    def plot(self, ax: Any = None, **kwargs: Any) -> "WeightsDisplay":
         """Draw it.
 
         Parameters

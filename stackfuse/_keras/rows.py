@@ -27,7 +27,7 @@ class Rows:
         The rows that there are; by default all. They are read when they are asked for.
     """
 
-    def __init__(self, X, model, chosen: np.ndarray | None = None):
+    def __init__(self, X: Any, model: Any, chosen: np.ndarray | None = None):
         self.model = model
         self.X = X
         self.chosen = chosen
@@ -71,7 +71,7 @@ class Rows:
         return _by_name(self.structure)
 
     @staticmethod
-    def inputs_of(model) -> dict[str, Any]:
+    def inputs_of(model: Any) -> dict[str, Any]:
         """Return the symbolic inputs of a model by name."""
         return _by_name(input_structure(model))
 
@@ -83,7 +83,7 @@ class Rows:
     def __len__(self) -> int:
         return int(self.X.shape[0]) if self.chosen is None else len(self.chosen)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: Any):
         """Return some rows: an array, or arrays in the structure of the model's input."""
         if self.chosen is not None:
             rows = self.chosen[rows]

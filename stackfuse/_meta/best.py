@@ -1,5 +1,7 @@
 """The discrete super learner: choose the one base estimator that scores best out-of-fold."""
 
+from typing import Any
+
 import numpy as np
 
 from stackfuse._meta.combiners import Combiner
@@ -64,7 +66,7 @@ class BestClassifier(_Best, ScoringClassifier):
     'x0'
     """
 
-    def __init__(self, *, scoring=None, columns=None):
+    def __init__(self, *, scoring: Any = None, columns: Any = None):
         self.scoring = scoring
         self.columns = columns
 
@@ -92,6 +94,6 @@ class BestRegressor(_Best, ScoringRegressor):
     'x0'
     """
 
-    def __init__(self, *, scoring=None, columns=None):
+    def __init__(self, *, scoring: Any = None, columns: Any = None):
         self.scoring = scoring
         self.columns = columns

@@ -1,6 +1,7 @@
 """Ensemble selection: add base estimators one after another, the best one each time."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -152,14 +153,14 @@ class GreedyClassifier(_Greedy, ScoringClassifier):
     def __init__(
         self,
         *,
-        scoring=None,
-        n_rounds=50,
-        sorted_start=True,
-        n_bags=1,
-        bag_fraction=0.5,
-        link="identity",
-        random_state=None,
-        columns=None,
+        scoring: Any = None,
+        n_rounds: int = 50,
+        sorted_start: bool = True,
+        n_bags: int = 1,
+        bag_fraction: float = 0.5,
+        link: str = "identity",
+        random_state: Any = None,
+        columns: Any = None,
     ):
         self.scoring = scoring
         self.n_rounds = n_rounds
@@ -206,13 +207,13 @@ class GreedyRegressor(_Greedy, ScoringRegressor):
     def __init__(
         self,
         *,
-        scoring=None,
-        n_rounds=50,
-        sorted_start=True,
-        n_bags=1,
-        bag_fraction=0.5,
-        random_state=None,
-        columns=None,
+        scoring: Any = None,
+        n_rounds: int = 50,
+        sorted_start: bool = True,
+        n_bags: int = 1,
+        bag_fraction: float = 0.5,
+        random_state: Any = None,
+        columns: Any = None,
     ):
         self.scoring = scoring
         self.n_rounds = n_rounds

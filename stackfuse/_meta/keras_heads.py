@@ -109,20 +109,20 @@ class _HeadParameters(prediction_columns.ColumnsMixin):
 
     def __init__(
         self,
-        fusion="dense",
+        fusion: str = "dense",
         *,
-        hidden_units=(),
-        activation="relu",
-        optimizer="adam",
-        learning_rate=0.01,
-        epochs=None,
-        batch_size=128,
+        hidden_units: Any = (),
+        activation: str = "relu",
+        optimizer: str = "adam",
+        learning_rate: float = 0.01,
+        epochs: Any = None,
+        batch_size: int = 128,
         validation_split: Any = "auto",
-        patience=None,
-        callbacks=None,
-        random_state=None,
-        verbose=0,
-        columns=None,
+        patience: Any = None,
+        callbacks: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+        columns: Any = None,
     ):
         self.fusion = fusion
         self.hidden_units = hidden_units

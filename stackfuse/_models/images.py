@@ -1,11 +1,13 @@
 """A small convolutional network."""
 
+from typing import Any
+
 from keras import Model, layers
 
 from stackfuse._models.ends import check_settings, rows_input, with_prediction
 
 
-def cnn(meta, *, width: int = 32, depth: int = 2, dropout: float = 0.25) -> Model:
+def cnn(meta: Any, *, width: int = 32, depth: int = 2, dropout: float = 0.25) -> Model:
     """Return a small convolutional network for images, plain or in colour.
 
     Parameters

@@ -1,11 +1,13 @@
 """A multilayer perceptron."""
 
+from typing import Any
+
 from keras import Model
 
 from stackfuse._models.ends import check_settings, table_input, with_hidden_layers, with_prediction
 
 
-def mlp(meta, *, width: int = 256, depth: int = 2, dropout: float = 0.1) -> Model:
+def mlp(meta: Any, *, width: int = 256, depth: int = 2, dropout: float = 0.1) -> Model:
     """Return a multilayer perceptron for a table of numbers.
 
     Parameters

@@ -1,6 +1,7 @@
 """A multilayer perceptron behind periodic embeddings of numbers."""
 
 import math
+from typing import Any
 
 from keras import Model, initializers, layers, ops
 
@@ -8,7 +9,7 @@ from stackfuse._models.ends import check_settings, table_input, with_hidden_laye
 
 
 def mlp_plr(
-    meta,
+    meta: Any,
     *,
     width: int = 256,
     depth: int = 2,

@@ -1,12 +1,14 @@
 """A residual network for tables."""
 
+from typing import Any
+
 from keras import Model, layers
 
 from stackfuse._models.ends import check_settings, table_input, with_prediction
 
 
 def resnet(
-    meta,
+    meta: Any,
     *,
     width: int = 128,
     depth: int = 2,

@@ -1,12 +1,14 @@
 """A small recurrent network."""
 
+from typing import Any
+
 from keras import Model, layers
 
 from stackfuse._core import fitting
 from stackfuse._models.ends import check_settings, rows_input, with_prediction
 
 
-def rnn(meta, *, width: int = 64, depth: int = 1, dropout: float = 0.1) -> Model:
+def rnn(meta: Any, *, width: int = 64, depth: int = 1, dropout: float = 0.1) -> Model:
     """Return a small recurrent network for sequences of one length.
 
     Parameters

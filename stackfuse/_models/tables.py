@@ -54,8 +54,8 @@ _SETTINGS = {
 
 
 def table_bases(
-    X,
-    y,
+    X: Any,
+    y: Any,
     *,
     kinds: Sequence[str] | None = None,
     time_budget: float | None = None,

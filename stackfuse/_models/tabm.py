@@ -9,7 +9,7 @@ from stackfuse._models.ends import check_settings, n_outputs, table_input
 
 
 def tabm(
-    meta, *, n_members: int = 16, width: int = 256, depth: int = 2, dropout: float = 0.1
+    meta: Any, *, n_members: int = 16, width: int = 256, depth: int = 2, dropout: float = 0.1
 ) -> Model:
     """Return perceptrons that share their matrices and differ by scales of their own.
 

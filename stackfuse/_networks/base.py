@@ -125,7 +125,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _new_fitted(self) -> FittedNetwork:
         return self.__dict__.setdefault("_fitted", FittedNetwork())
 
-    def __init_subclass__(cls, **settings):
+    def __init_subclass__(cls, **settings: Any):
         super().__init_subclass__(**settings)
         refuse_hooks(cls)
         offer_inherited(cls)
@@ -154,7 +154,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         given = super().get_params(deep=False) | self._extra_params()
         return {n: value for n, value in given.items() if not is_method_of(self, value)}
 
-    def set_params(self, **params) -> "NetworkEstimator":
+    def set_params(self, **params: Any) -> "NetworkEstimator":
         """Set parameters, the builder's and the routed ones included.
 
         Parameters
@@ -212,7 +212,14 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             vars(twin)["_fitted"] = copy.copy(fitted)
         return twin
 
-    def fit(self, X, y=None, sample_weight=None, groups=None, **for_this_call):
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+        **for_this_call: Any,
+    ):
         """Train a new network, or with ``warm_start=True`` the present one further.
 
         Parameters
@@ -245,7 +252,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         reset = not (self.warm_start and hasattr(self, "model_"))
         return self._train(X, y, sample_weight, groups, reset=reset, for_this_call=for_this_call)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None, **for_this_call):
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, **for_this_call: Any
+    ):
         """Train the present network for one more epoch; the first call builds it.
 
         Parameters
@@ -273,7 +282,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             X, y, sample_weight, None, reset=reset, classes=classes, for_this_call=for_this_call
         )
 
-    def initialize(self, X, y):
+    def initialize(self, X: Any, y: Any):
         """Build and compile the network without training it.
 
         A network that was trained elsewhere can predict after this. X and y give the shapes and
@@ -290,7 +299,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         return self._train(X, y, None, None, reset=True, for_this_call={"epochs": 0})
 
-    def begin(self, X, y, rows: np.ndarray, sample_weight=None, groups=None) -> BegunFit:
+    def begin(
+        self, X: Any, y: Any, rows: np.ndarray, sample_weight: Any = None, groups: Any = None
+    ) -> BegunFit:
         """Build the network for some rows of X, and train nothing yet; :meth:`complete` does that.
 
         Parameters
@@ -498,7 +509,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return self.outputs_.showing(self._routed_to_predict().get("output"))
 
     @fitting.of_one_fit
-    def features(self, X) -> np.ndarray:
+    def features(self, X: Any) -> np.ndarray:
         """Return the inputs of the network's last layer: its penultimate activations.
 
         Parameters
@@ -562,7 +573,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 fitted.rebuilt = Rebuilt(source, self._fitted)
         return {name: own_code.portable(value, replaced) for name, value in state.items()}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any):
         if "model_" in state:  # before there was a FittedNetwork; predictions would miss it
             raise ValueError(
                 f"This {type(self).__name__} was pickled by an earlier stackfuse, which kept a fit "

@@ -25,7 +25,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     _target_kind = LabelTarget
 
     @fitting.of_one_fit
-    def decision_function(self, X, **for_this_call) -> Any:
+    def decision_function(self, X: Any, **for_this_call: Any) -> Any:
         """Return log-odds: of the second of two classes, of each label, or of each class.
 
         Parameters
@@ -46,7 +46,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return decision[:, 0] if self.outputs_.task == "binary" else decision
 
     @fitting.of_one_fit
-    def predict_proba(self, X, **for_this_call) -> Any:
+    def predict_proba(self, X: Any, **for_this_call: Any) -> Any:
         """Return the probability of each class.
 
         Parameters
@@ -64,7 +64,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return self._answer(X, for_this_call=for_this_call)
 
     @fitting.of_one_fit
-    def predict(self, X, **for_this_call) -> np.ndarray:
+    def predict(self, X: Any, **for_this_call: Any) -> np.ndarray:
         """Return the most probable class; the first of equals.
 
         Parameters
@@ -86,7 +86,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
             return (probabilities > 0.5).astype(int)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy: the fraction of rows of which all labels are right.
 
         Parameters
@@ -124,7 +124,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     _target_kind = NumberTarget
 
     @fitting.of_one_fit
-    def predict(self, X, **for_this_call) -> np.ndarray:
+    def predict(self, X: Any, **for_this_call: Any) -> np.ndarray:
         """Return the predicted numbers.
 
         Parameters
@@ -142,7 +142,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         numbers: Any = self._answer(X, for_this_call=for_this_call)
         return numbers[:, 0] if self._is_column(numbers.shape[1]) else numbers
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R2, the coefficient of determination of the predictions.
 
         Parameters

@@ -1,5 +1,7 @@
 """KerasClassifier and KerasRegressor: networks from a function, a model or a file."""
 
+from typing import Any
+
 from stackfuse._core import sklearn_private
 from stackfuse._networks.keras_builder import KerasBuilder
 from stackfuse._networks.kinds import NetworkClassifier, NetworkRegressor
@@ -108,21 +110,21 @@ class KerasClassifier(NetworkClassifier):
 
     def __init__(
         self,
-        model=None,
+        model: Any = None,
         *,
-        optimizer="adam",
-        loss=None,
-        metrics=None,
-        epochs=1,
-        batch_size=32,
-        validation_split=0.0,
-        callbacks=None,
-        class_weight=None,
-        shuffle=True,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-        **builder_and_routed_params,
+        optimizer: str = "adam",
+        loss: Any = None,
+        metrics: Any = None,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_split: float = 0.0,
+        callbacks: Any = None,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        **builder_and_routed_params: Any,
     ):
         self.model = model
         self.optimizer = optimizer

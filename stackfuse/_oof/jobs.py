@@ -152,7 +152,7 @@ class FoldJob:
         """Return what is passed to fit, cut to the training rows."""
         return sklearn_private.check_method_params(data.X, self.fit_params, indices=self.fold.train)
 
-    def outcome(self, model, data: Data) -> FoldFit:
+    def outcome(self, model: Any, data: Data) -> FoldFit:
         """Return what a fitted replica leaves."""
         test, predictions = self.fold.test, None
         if len(test):

@@ -25,7 +25,7 @@ class _PlannedSearch:
     #: The name of the parameter that holds the values to search.
     _space: str
 
-    def fit(self: Any, X, y=None, **params):
+    def fit(self: Any, X: Any, y: Any = None, **params: Any):
         """Fit every candidate on every fold, and the best one on all rows.
 
         Parameters
@@ -182,17 +182,17 @@ class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
 
     def __init__(
         self,
-        estimator,
-        param_grid,
+        estimator: Any,
+        param_grid: Any,
         *,
-        scoring=None,
-        n_jobs=None,
-        refit=True,
-        cv=None,
-        verbose=0,
-        pre_dispatch="2*n_jobs",
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        refit: bool = True,
+        cv: Any = None,
+        verbose: int = 0,
+        pre_dispatch: str = "2*n_jobs",
         error_score: str | float = np.nan,
-        return_train_score=False,
+        return_train_score: bool = False,
         engine: str | engines.Engine = "auto",
     ):
         super().__init__(
@@ -272,19 +272,19 @@ class RandomizedSearchCV(_PlannedSearch, model_selection.RandomizedSearchCV):
 
     def __init__(
         self,
-        estimator,
-        param_distributions,
+        estimator: Any,
+        param_distributions: Any,
         *,
-        n_iter=10,
-        scoring=None,
-        n_jobs=None,
-        refit=True,
-        cv=None,
-        verbose=0,
-        pre_dispatch="2*n_jobs",
-        random_state=None,
+        n_iter: int = 10,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        refit: bool = True,
+        cv: Any = None,
+        verbose: int = 0,
+        pre_dispatch: str = "2*n_jobs",
+        random_state: Any = None,
         error_score: str | float = np.nan,
-        return_train_score=False,
+        return_train_score: bool = False,
         engine: str | engines.Engine = "auto",
     ):
         super().__init__(

@@ -98,10 +98,10 @@ class DateParts(TransformerMixin, BaseEstimator):
     {'sold_days': 0.25, 'sold_year': 0.25, 'sold_week': 3.25, 'sold_day': 0.25}
     """
 
-    def __init__(self, *, cyclic=False):
+    def __init__(self, *, cyclic: bool = False):
         self.cyclic = cyclic
 
-    def fit(self, X, y=None) -> "DateParts":
+    def fit(self, X: Any, y: Any = None) -> "DateParts":
         """Remember the columns.
 
         Parameters
@@ -119,7 +119,7 @@ class DateParts(TransformerMixin, BaseEstimator):
         self._days(X, reset=True)
         return self
 
-    def transform(self, X) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:
         """Return the parts: the days of all columns, then their places in the year, and so on.
 
         Parameters
@@ -144,7 +144,7 @@ class DateParts(TransformerMixin, BaseEstimator):
                 parts.append(place)
         return np.hstack(parts)
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the parts, after those of the columns.
 
         Parameters

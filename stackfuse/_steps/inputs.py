@@ -41,7 +41,7 @@ class Flatten(TransformerMixin, BaseEstimator):
     (20, 2)
     """
 
-    def fit(self, X, y=None) -> "Flatten":
+    def fit(self, X: Any, y: Any = None) -> "Flatten":
         """Remember the shape of a row.
 
         Parameters
@@ -58,7 +58,7 @@ class Flatten(TransformerMixin, BaseEstimator):
         self.X_shape_ = multi_input.row_shapes(X)
         return self
 
-    def transform(self, X) -> Any:
+    def transform(self, X: Any) -> Any:
         """Return each row as one line of numbers.
 
         Parameters
@@ -82,7 +82,7 @@ class Flatten(TransformerMixin, BaseEstimator):
             return np.hstack([_flat(_dense(array)) for array in X.arrays.values()])
         return X if scipy.sparse.issparse(X) else _flat(X)
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns.
 
         Parameters
@@ -157,10 +157,10 @@ class Pick(TransformerMixin, BaseEstimator):
     array([0, 0])
     """
 
-    def __init__(self, name):
+    def __init__(self, name: Any):
         self.name = name
 
-    def fit(self, X, y=None) -> "Pick":
+    def fit(self, X: Any, y: Any = None) -> "Pick":
         """Check that the inputs are there, and remember their shapes.
 
         Parameters
@@ -178,7 +178,7 @@ class Pick(TransformerMixin, BaseEstimator):
         self.columns_ = _columns_of(self.name, self._picked(X))
         return self
 
-    def transform(self, X) -> Any:
+    def transform(self, X: Any) -> Any:
         """Return the input as it was given, or a ``MultiInput`` of several.
 
         Parameters

@@ -55,12 +55,12 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
     ['x0_[UNK]', 'x0_good', 'x0_very', 'x0_bad']
     """
 
-    def __init__(self, *, max_tokens=1000, output_mode="tf_idf", ngrams=None):
+    def __init__(self, *, max_tokens: int = 1000, output_mode: str = "tf_idf", ngrams: Any = None):
         self.max_tokens = max_tokens
         self.output_mode = output_mode
         self.ngrams = ngrams
 
-    def fit(self, X, y=None) -> "TextVectorizer":
+    def fit(self, X: Any, y: Any = None) -> "TextVectorizer":
         """Find the words.
 
         Parameters
@@ -93,7 +93,7 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
                 self.idf_.append(np.array(np.diagonal(alone, offset=1)))
         return self
 
-    def transform(self, X) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:
         """Return the numbers of the words.
 
         Parameters
@@ -120,7 +120,7 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
             for words, idf in zip(self.vocabularies_, weights)
         ]
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns and the words.
 
         Parameters

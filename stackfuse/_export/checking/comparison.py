@@ -41,7 +41,7 @@ class RowsToCompare:
     golden: Any
 
     @classmethod
-    def of(cls, stack, verify: Any, golden: Any) -> "RowsToCompare | None":
+    def of(cls, stack: Any, verify: Any, golden: Any) -> "RowsToCompare | None":
         """Return the rows to compare on, or None with ``verify=False``.
 
         Parameters
@@ -129,7 +129,7 @@ class Comparison:
     hint: str
 
     @classmethod
-    def of(cls, stack, compared: RowsToCompare, graph, precision: str) -> "Comparison":
+    def of(cls, stack: Any, compared: RowsToCompare, graph: Any, precision: str) -> "Comparison":
         """Make up hard rows, and compute the expected outputs of all rows by the estimator."""
         is_narrow = getattr(compared.rows, "dtype", None) == np.float32
         round_rows = _round_to_float32 if precision == "float32" else _unchanged

@@ -37,7 +37,7 @@ class TiedRows:
     max_difference: float
 
     @classmethod
-    def of(cls, stack, averaged, comparison: Comparison) -> "TiedRows":
+    def of(cls, stack: Any, averaged: Any, comparison: Comparison) -> "TiedRows":
         """Count the rows, and check that all others agree.
 
         Parameters

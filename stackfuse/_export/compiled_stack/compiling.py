@@ -192,7 +192,7 @@ class CompiledStack:
         """
         return self._call("predict_proba", X)
 
-    def transform(self, X) -> Any:
+    def transform(self, X: Any) -> Any:
         """Return the bases' predictions for X, the columns that the meta-learner sees.
 
         Parameters
@@ -205,7 +205,7 @@ class CompiledStack:
         """
         return self._call("transform", X)
 
-    def latency(self, rows, *, method: str | None = None) -> Latency:
+    def latency(self, rows: Any, *, method: str | None = None) -> Latency:
         """Measure how long one call takes on this machine; this takes about a second.
 
         Parameters

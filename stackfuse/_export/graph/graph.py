@@ -41,9 +41,9 @@ BATCH = 4096
 
 
 def to_keras(
-    estimator,
+    estimator: Any,
     *,
-    X=None,
+    X: Any = None,
     precision: str = "float64",
     trainable: bool = False,
     ties: str = "refuse",

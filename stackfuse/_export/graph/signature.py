@@ -77,7 +77,7 @@ class Signature:
         return cls("table", {"x": Input(tuple(shape), dtype)})
 
     @classmethod
-    def of_rows(cls, X, precision: str) -> "Signature":
+    def of_rows(cls, X: Any, precision: str) -> "Signature":
         """Return the signature for rows like the given ones."""
         if isinstance(X, MultiInput):
             of_strings = [name for name, part in X.arrays.items() if strings.holds_strings(part)]
@@ -126,7 +126,7 @@ class Signature:
         parts = {entry.column: tensors[name] for name, entry in self.inputs.items()}
         return tensors, Frame(parts) if self.kind == "frame" else parts
 
-    def feed(self, X) -> dict[str, np.ndarray]:
+    def feed(self, X: Any) -> dict[str, np.ndarray]:
         """Return rows of X as arrays by the names of the inputs, in their dtypes."""
         arrays: dict[Hashable, Any]
         if self.kind == "several":

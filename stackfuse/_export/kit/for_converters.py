@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,8 @@ _HINT = (
 
 
 def check_converter(
-    estimator,
-    X,
+    estimator: Any,
+    X: Any,
     *,
     methods: Sequence[str] | None = None,
     formats: Sequence[str] | None = None,

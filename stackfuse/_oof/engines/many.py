@@ -33,9 +33,9 @@ class Job(NamedTuple):
 
 
 def fit_many(
-    estimator,
-    X,
-    y,
+    estimator: Any,
+    X: Any,
+    y: Any,
     jobs: Sequence[Job],
     *,
     engine: str | Engine = "auto",
