@@ -19,7 +19,7 @@ test clusters fuzz compat-lowest compat-next: export TF_NUM_INTEROP_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test clusters random-stacks random-fits fuzz compat compat-lowest compat-next bench bench-quick \
-	bench-data check fix clean
+	bench-data check fix dist clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,11 @@ check: $(READY)  ## Lint, check types, the import contract and the rules of the 
 fix: $(READY)  ## Reformat and repair what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+dist: $(READY)  ## Build the wheel and the source distribution into dist, and check both
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist .
+	@$(BIN)/twine check --strict dist/*
 
 clean:  ## Remove everything that was built
 	rm -rf $(VENV) .venv-compat .venv-next build dist demo-output *.egg-info .pytest_cache .ruff_cache .import_linter_cache

@@ -176,8 +176,9 @@ def test_the_readme_lists_the_rooms_from_the_ground_up():
     assert [floor[room] for room in listed] == sorted(floor.values())
 
 
-def test_the_changelog_has_this_version():
+def test_the_changelog_and_the_citation_have_this_version():
     assert f"## [{sf.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {sf.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 @pytest.mark.slow
