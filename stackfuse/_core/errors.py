@@ -6,11 +6,33 @@ from stackfuse._core.messages import printable
 
 
 class NotConvertible(TypeError):
-    """Raised for an estimator that cannot become part of a Keras graph; the message says why."""
+    """Raised for an estimator that cannot become part of a Keras graph; the message says why.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neighbors import LocalOutlierFactor
+    >>> X, y = load_iris(return_X_y=True)
+    >>> try:
+    ...     sf.to_keras(LocalOutlierFactor(novelty=True).fit(X))
+    ... except sf.NotConvertible as error:
+    ...     print(type(error).__name__)
+    NotConvertible
+    """
 
 
 class ParityError(RuntimeError):
-    """Raised if a graph does not reproduce its estimator; nothing is written then."""
+    """Raised if a graph does not reproduce its estimator; nothing is written then.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> raise sf.ParityError("The graph differs from the stack by 0.3 in row 7.")
+    Traceback (most recent call last):
+    ...
+    stackfuse._core.errors.ParityError: The graph differs from the stack by 0.3 in row 7.
+    """
 
 
 class CannotTrainSideBySide(ValueError):
@@ -18,7 +40,7 @@ class CannotTrainSideBySide(ValueError):
 
 
 class OtherArchitecture(CannotTrainSideBySide):
-    """A replica that cannot be trained beside these others, but could be beside others like it."""
+    """Raised for a replica that can be trained side by side, but with others than these."""
 
 
 class FitFailed(Exception):
@@ -41,17 +63,17 @@ class FitFailed(Exception):
         return type(self), (self.place, _picklable(self.cause))
 
     def make_picklable(self) -> None:
-        """Let this come from an error that can be pickled, before it goes to another process.
+        """Replace the cause by one that can be pickled, before this goes to another process.
 
-        Beside distributed, which LightGBM imports where it is installed, what an error comes from
-        is pickled with it.
+        With distributed imported, as LightGBM does if it is installed, an error is pickled together
+        with its cause.
         """
         self.__cause__ = _picklable(self.cause).with_traceback(self.cause.__traceback__)
         self.__context__ = None
 
 
 class EngineFailed(RuntimeError):
-    """Raised if an engine can run no more jobs, whichever; no base estimator is to blame."""
+    """Raised if an engine can run no more jobs at all; no base estimator is to blame."""
 
 
 class ReplicaFailed(Exception):

@@ -1,4 +1,4 @@
-"""What a network reads: rows as people pass them, and several inputs as one array-like."""
+"""Inputs of networks: rows as people pass them, and several inputs as one array-like."""
 
 import mmap
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -21,19 +21,25 @@ from stackfuse._core.targets import n_rows as n_rows_of
 class MultiInput:
     """Several arrays over the same rows, for networks with several inputs.
 
-    It is indexed, split and counted like an array, so that scikit-learn's cross-validation,
-    searches and ``train_test_split`` work on it.
+    Index, split and count it like an array: scikit-learn's cross-validation, searches and
+    ``train_test_split`` work on it.
 
     Parameters
     ----------
     **arrays : array-like of shape (n_samples, ...)
-        By the name of the network's input.
+        The arrays, by the names of the network's inputs.
 
     Attributes
     ----------
     arrays : dict of str to array
+        The arrays by name. Lists and tensors have become arrays.
     shape : tuple of int
-        Number of rows and of inputs.
+        The number of rows, and the number of inputs.
+
+    Raises
+    ------
+    ValueError
+        If there is no array, or the arrays have different numbers of rows.
 
     Examples
     --------
@@ -57,18 +63,18 @@ class MultiInput:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of rows and of inputs."""
+        """The number of rows, and the number of inputs."""
         return len(self), len(self.arrays)
 
     @property
     def columns(self) -> dict[str, list]:
-        """The column names of those inputs that are frames."""
+        """The column names of each input that is a frame."""
         frames: dict[str, Any] = {n: a for n, a in self.arrays.items() if hasattr(a, "columns")}
         return {name: list(frame.columns) for name, frame in frames.items()}
 
     @property
     def ndim(self) -> int:
-        """Always 2."""
+        """The number of axes, always 2."""
         return 2
 
     def __len__(self) -> int:

@@ -32,25 +32,32 @@ class RowSource(Protocol):
 
 
 class StoredRows:
-    """Rows in files that are read as they are asked for.
+    """Rows in files, read when they are needed.
 
-    It is indexed, split and counted like an array. Its parts are views: nothing is read before
-    a network asks for a batch, or somebody for an array, ``numpy.asarray(rows)``. The files
-    must not change while it is used.
+    Index, split and count it like an array. Its parts are views: rows are read when a network
+    takes a batch, or when you ask for an array, ``numpy.asarray(rows)``. The files must not change
+    meanwhile.
 
     Parameters
     ----------
     source : str, path or array-like of shape (n_samples, ...)
         The path of a ``.npy`` file, a ``numpy.memmap``, a dataset of h5py, an array of Zarr, or
         any object with `shape`, `dtype` and ``source[rows]`` that takes slices and ascending row
-        numbers. Numbers only.
+        numbers. It must hold numbers or booleans.
     chosen : ndarray of int of shape (n_samples,), default=None
-        The rows that there are, in their order; by default all.
+        The numbers of the rows to use, in this order. By default, all rows.
 
     Attributes
     ----------
     shape : tuple of int
+        The shape of the array that the rows would make, the number of rows first.
     dtype : dtype
+        The dtype of the numbers.
+
+    Raises
+    ------
+    ValueError
+        If the source holds no numbers, or is not of such a kind.
 
     Examples
     --------
@@ -95,12 +102,19 @@ class StoredRows:
         folder : str or path
             The files of a folder are read in the order of their names.
         columns : list of str, default=None
-            Of numbers; by default all.
+            The names of columns of numbers to read. By default, all columns.
 
         Returns
         -------
         rows : StoredRows of shape (n_samples, n_columns)
-            In the dtype that holds all columns; NaN where a value is missing.
+            The rows, in the dtype that holds all columns, with NaN for missing values.
+
+        Raises
+        ------
+        ValueError
+            If there is no file, a file lacks a column, or a column holds no numbers.
+        ImportError
+            If pyarrow is not installed.
         """
         return cls(_unpacked(Path(folder), columns))
 
@@ -155,7 +169,15 @@ class StoredRows:
         return read if dtype is None else read.astype(dtype, copy=False)
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield all rows, piece by piece, with the number of the first of each piece."""
+        """Yield all rows, piece by piece.
+
+        Yields
+        ------
+        start : int
+            The number of the first row of the piece.
+        part : ndarray of shape (n_rows, ...)
+            Rows that follow each other.
+        """
         per_row = self.nbytes // max(1, len(self))
         step = max(1, BLOCK_BYTES // max(1, per_row))
         for start in range(0, max(1, len(self)), step):  # of no rows one empty piece
@@ -168,7 +190,13 @@ class StoredRows:
             )
 
     def are_finite(self) -> bool:
-        """Whether no number is NaN or infinite; read once for all views of a source."""
+        """Say whether all numbers are finite; the source is read once for all its views.
+
+        Returns
+        -------
+        finite : bool
+            False if a number is NaN or infinite.
+        """
         if self.dtype.kind != "f" or self._found.get("finite"):
             return True
         finite = all(bool(np.isfinite(part).all()) for _, part in self.blocks())

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say."""
+"""Calibration curves of predicted probabilities."""
 
 from typing import Any
 
@@ -9,22 +9,27 @@ from stackfuse._display import drawing, rowwise
 
 
 class CalibrationDisplay:
-    """Calibration curves of out-of-fold probabilities: of all bases and the cross-fitted stack.
+    """Calibration curves of out-of-fold probabilities, for all bases and the stack.
+
+    The stack is cross-fitted: its meta-learner predicts rows of folds that it was not trained on.
 
     Parameters
     ----------
     curves : dict of str to (ndarray, ndarray)
-        By model the mean predicted probabilities and the shares that came true, of each bin. The
-        stack is called ``"(stack)"``, and stands out.
+        For each model two arrays of shape (n_bins,): the mean predicted probability of each bin
+        that holds rows, and the share of these rows that came true. The stack has the name
+        ``"(stack)"`` and a thick line.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        The axes that ``plot`` drew on.
     figure_ : matplotlib Figure
+        The figure of those axes.
     lines_ : dict of str to matplotlib Line2D
-        By model.
+        The curves, by the name of the model.
     diagonal_ : matplotlib Line2D
-        What a perfectly calibrated model would show.
+        The curve of a perfectly calibrated model.
 
     Examples
     --------
@@ -55,26 +60,33 @@ class CalibrationDisplay:
 
         Parameters
         ----------
-        estimator : fitted StackingClassifier
+        estimator : StackingClassifier
+            The fitted stack.
         X : array-like of shape (n_samples, ...), default=None
-            The rows of fit; needed with `passthrough` only.
+            The rows given to ``fit``. Only a stack with `passthrough` needs them.
         n_bins : int, default=10
-            Bins of equal width, as in :func:`sklearn.calibration.calibration_curve`. Of more than
-            two classes, and of labels, all are counted together, each against the rest.
+            Number of bins of equal width, as in :func:`sklearn.calibration.calibration_curve`.
+            More than two classes, or labels, are counted together, each against the rest.
         sample_weight : array-like of shape (n_samples,), default=None
-            Of the meta-learner's training.
+            Weights of the rows in the training of the meta-learner.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``plot``.
 
         Returns
         -------
         display : CalibrationDisplay
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If nothing in the stack gives probabilities.
+            If the stack is a regressor, or nothing in it gives probabilities.
+        TypeError
+            If the estimator is no stack.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         report = drawing.report_of(estimator, X, sample_weight=sample_weight)
         return cls._of(report.evidence, n_bins).plot(ax, **kwargs)
@@ -90,17 +102,25 @@ class CalibrationDisplay:
         y_true : array-like of shape (n_samples,) or (n_samples, n_labels)
             Classes, or 0/1 indicators of labels.
         y_prob : array-like, or dict of str to array-like
-            Probabilities of one model, or of several by name, of shape (n_samples, n_classes),
-            their columns in the order of the sorted classes; of two classes those of the second
-            suffice.
+            Probabilities of shape (n_samples, n_classes) of one model, or of several models by
+            name. The columns follow the sorted classes. For two classes, the probabilities of the
+            second, of shape (n_samples,), are enough.
         n_bins : int, default=10
+            Number of bins of equal width.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``plot``.
 
         Returns
         -------
         display : CalibrationDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the predictions are numbers, or their shape does not fit y_true.
         """
         return cls._of(rowwise.evidence_of(y_true, y_prob), n_bins).plot(ax, **kwargs)
 
@@ -119,18 +139,26 @@ class CalibrationDisplay:
         return cls(evidence.calibration(n_bins))
 
     def plot(self, ax: Any = None, **kwargs: Any) -> "CalibrationDisplay":
-        """Draw it.
+        """Draw the curves.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            By default new ones.
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``plot``.
 
         Returns
         -------
         display : CalibrationDisplay
+            This display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If `ax` is no matplotlib Axes.
         """
         self.ax_, self.figure_ = drawing.new_axes(ax, (6.4, 5.2))
         ideal = {"color": "0.3", "linestyle": ":", "label": "perfectly calibrated"}

@@ -1,4 +1,4 @@
-"""How alike the errors of the bases are."""
+"""Correlations of the errors of the bases."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,18 +10,23 @@ from stackfuse._display import drawing, rowwise
 
 
 class ErrorCorrelationDisplay:
-    """Correlations of the bases' errors. Bases whose errors differ help each other.
+    """Correlations of the bases' errors: bases that err differently help each other.
 
     Parameters
     ----------
     names : sequence of str
+        The names of the bases.
     correlations : array-like of shape (n_bases, n_bases)
+        The correlation of the errors of each pair of bases, from -1 to 1.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        The axes that ``plot`` drew on.
     figure_ : matplotlib Figure
+        The figure of those axes.
     image_ : matplotlib AxesImage
+        The matrix as colours.
     texts_ : list of list of matplotlib Text
         The number in each cell.
 
@@ -46,16 +51,26 @@ class ErrorCorrelationDisplay:
 
         Parameters
         ----------
-        estimator : fitted StackingClassifier or StackingRegressor
+        estimator : StackingClassifier or StackingRegressor
+            The fitted stack.
         X : array-like of shape (n_samples, ...), default=None
-            The rows of fit; needed with `passthrough` only.
+            The rows given to ``fit``. Only a stack with `passthrough` needs them.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``imshow``.
 
         Returns
         -------
         display : ErrorCorrelationDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator is no stack.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         matrix = drawing.report_of(estimator, X).correlations
         return cls([str(name) for name in matrix.index], matrix).plot(ax, **kwargs)
@@ -69,15 +84,24 @@ class ErrorCorrelationDisplay:
         Parameters
         ----------
         y_true : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target: classes, 0/1 indicators of labels, or numbers.
         y_pred : dict of str to array-like
-            Predictions by the names of the models; see :meth:`CalibrationDisplay.from_predictions`.
+            Predictions by the names of the models: probabilities of shape (n_samples, n_classes)
+            for classes, numbers in the shape of y_true otherwise.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``imshow``.
 
         Returns
         -------
         display : ErrorCorrelationDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the shape of a prediction does not fit y_true.
         """
         evidence = rowwise.evidence_of(y_true, y_pred)
         errors = np.array([evidence.errors(name).ravel() for name in evidence.predictions])
@@ -86,18 +110,26 @@ class ErrorCorrelationDisplay:
         return cls(list(evidence.predictions), matrix).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> "ErrorCorrelationDisplay":
-        """Draw it.
+        """Draw the matrix.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            By default new ones.
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``imshow``.
 
         Returns
         -------
         display : ErrorCorrelationDisplay
+            This display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If `ax` is no matplotlib Axes.
         """
         n_models = len(self.names)
         self.ax_, self.figure_ = drawing.new_axes(ax, (3.6 + 0.5 * n_models, 2.4 + 0.5 * n_models))

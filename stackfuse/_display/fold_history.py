@@ -12,14 +12,17 @@ class FoldHistoryDisplay:
     Parameters
     ----------
     histories : dict of str to list of (dict of str to list of float, or None)
-        By base and fold, as in ``oof.histories``: metrics by name, one value for each epoch.
+        For each base one entry per fold, as in ``oof.histories``: the values of each metric, one
+        per epoch, or None where the fold has no history.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        The axes that ``plot`` drew on.
     figure_ : matplotlib Figure
+        The figure of those axes.
     lines_ : dict of (str, int, str) to matplotlib Line2D
-        By base, number of the fold, and metric. Metrics of validation rows are dashed.
+        The lines, by base, number of the fold and metric. Metrics of validation rows are dashed.
 
     Examples
     --------
@@ -46,23 +49,30 @@ class FoldHistoryDisplay:
 
         Parameters
         ----------
-        estimator : fitted StackingClassifier or StackingRegressor
+        estimator : StackingClassifier or StackingRegressor
+            The fitted stack.
         name : str, default=None
-            The base to draw; by default all that have histories.
+            The base to draw. By default, all bases that have histories.
         metric : str, default="loss"
-            Drawn for training rows and, where a network has them, for validation rows.
+            The metric to draw, for training rows and, where a network has them, validation rows.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``plot``.
 
         Returns
         -------
         display : FoldHistoryDisplay
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If no base has a history, or none of that name or metric.
+            If no base has a history, or none has that name or metric.
+        TypeError
+            If the estimator is no stack.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         drawing.check_stack(estimator)
         histories = estimator.oof_.histories
@@ -71,26 +81,32 @@ class FoldHistoryDisplay:
     def plot(
         self, ax: Any = None, *, name: str | None = None, metric: str = "loss", **kwargs: Any
     ) -> "FoldHistoryDisplay":
-        """Draw it.
+        """Draw the curves.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            By default new ones.
+            Where to draw. By default, new axes in a new figure.
         name : str, default=None
-            The base to draw; by default all that have histories.
+            The base to draw. By default, all bases that have histories.
         metric : str, default="loss"
+            The metric to draw, for training rows and, where a network has them, validation rows.
         **kwargs : dict
             Passed to matplotlib's ``plot``.
 
         Returns
         -------
         display : FoldHistoryDisplay
+            This display.
 
         Raises
         ------
         ValueError
-            If there is no history, or none of that name or metric.
+            If no base has a history, or none has that name or metric.
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If `ax` is no matplotlib Axes.
         """
         curves = self._curves(name, metric)
         self.ax_, self.figure_ = drawing.new_axes(ax)

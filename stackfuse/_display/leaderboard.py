@@ -16,19 +16,24 @@ class LeaderboardDisplay:
     Parameters
     ----------
     names : sequence of str
-        Of the models; that of the stack is ``"(stack)"``, and stands out.
+        The names of the models. The stack has the name ``"(stack)"`` and a colour.
     scores : array-like of shape (n_models,)
+        The mean score of each model.
     errors : array-like of shape (n_models,)
-        Standard errors of the scores; NaN where they are not known.
+        The standard errors of the scores; NaN where they are not known.
     metric : str, default="score"
+        What the scores measure, for the label of the axis.
     greater_is_better : bool, default=True
+        Whether a higher score is better.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        The axes that ``plot`` drew on.
     figure_ : matplotlib Figure
+        The figure of those axes.
     bases_, stack_ : matplotlib ErrorbarContainer or None
-        None where there is nothing of the kind.
+        The bars of the bases and of the stack; None if there are none.
 
     Examples
     --------
@@ -70,19 +75,30 @@ class LeaderboardDisplay:
 
         Parameters
         ----------
-        estimator : fitted StackingClassifier or StackingRegressor
+        estimator : StackingClassifier or StackingRegressor
+            The fitted stack.
         X : array-like of shape (n_samples, ...), default=None
-            The rows of fit; needed with `passthrough` only.
+            The rows given to ``fit``. Only a stack with `passthrough` needs them.
         scoring : str or callable, default=None
-            One of scikit-learn's scorers.
+            One of scikit-learn's scorers. By default, the log-loss or R2, as in the report.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the training of the meta-learner, and in the scores.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``errorbar``.
 
         Returns
         -------
         display : LeaderboardDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator is no stack.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         report = drawing.report_of(estimator, X, scoring=scoring, sample_weight=sample_weight)
         estimates = [*(base.score for base in report.bases), report.stack]
@@ -111,21 +127,30 @@ class LeaderboardDisplay:
         Parameters
         ----------
         y_true : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target: classes, 0/1 indicators of labels, or numbers.
         y_pred : dict of str to array-like
-            Predictions by the names of the models; see :meth:`CalibrationDisplay.from_predictions`.
+            Predictions by the names of the models: what `metric` takes. By default, probabilities
+            of shape (n_samples, n_classes) for classes, numbers otherwise.
         metric : callable, default=None
-            Of y_true and a prediction, such as those of :mod:`sklearn.metrics`. By default the
-            log-loss of probabilities, and R2 of numbers.
+            A function ``(y_true, prediction) -> float``, such as those of :mod:`sklearn.metrics`.
+            By default, the log-loss for probabilities and R2 for numbers.
         greater_is_better : bool, default=True
-            Of `metric`.
+            Whether a higher value of `metric` is better.
         folds : array-like of shape (n_samples,), default=None
-            The number of the fold of each row, -1 for none, as in ``oof.fold_ids``. With it scores
-            are means over folds, and have standard errors.
+            The number of each row's fold, -1 for none, as in ``oof.fold_ids``. With it, scores are
+            means over folds and have standard errors.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
 
         Returns
         -------
         display : LeaderboardDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the shape of a prediction does not fit y_true.
         """
         evidence = rowwise.evidence_of(y_true, y_pred)
         if metric is not None:
@@ -151,18 +176,26 @@ class LeaderboardDisplay:
         return display.plot(ax)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> "LeaderboardDisplay":
-        """Draw it.
+        """Draw the scores.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            By default new ones.
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``errorbar``.
 
         Returns
         -------
         display : LeaderboardDisplay
+            This display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If `ax` is no matplotlib Axes.
         """
         self.ax_, self.figure_ = drawing.new_axes(ax, (6.4, 1.2 + 0.35 * len(self.names)))
         sign = 1 if self.greater_is_better else -1

@@ -1,4 +1,4 @@
-"""How far predictions of numbers are off."""
+"""Residuals of predicted numbers."""
 
 from typing import Any, Literal
 
@@ -15,17 +15,21 @@ class ResidualsDisplay:
 
     Parameters
     ----------
-    y_true, y_pred : ndarray of shape (n_samples,)
+    y_true, y_pred : array-like of shape (n_samples,)
+        The target and the predictions.
     name : str, default=None
-        Of the model, for the title.
+        The name of the model, for the title.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        The axes that ``plot`` drew on.
     figure_ : matplotlib Figure
+        The figure of those axes.
     scatter_ : matplotlib PathCollection
+        The points, one per row.
     line_ : matplotlib Line2D
-        Where predictions are right.
+        The line on which predictions are right.
 
     Examples
     --------
@@ -60,25 +64,33 @@ class ResidualsDisplay:
 
         Parameters
         ----------
-        estimator : fitted StackingRegressor
+        estimator : StackingRegressor
+            The fitted stack.
         X : array-like of shape (n_samples, ...), default=None
-            The rows of fit; needed with `passthrough` only.
+            The rows given to ``fit``. Only a stack with `passthrough` needs them.
         name : str, default="(stack)"
-            Of the base to draw. The stack's predictions are those of meta-learners that were
-            trained on other folds. Several targets are drawn together.
+            The base to draw; by default the stack, with the predictions of meta-learners that
+            were trained on other folds. Several targets are drawn together.
         kind : {"residual_vs_predicted", "actual_vs_predicted"}, default="residual_vs_predicted"
+            What to draw over the predictions: target minus prediction, or the target.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``scatter``.
 
         Returns
         -------
         display : ResidualsDisplay
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If the stack is a classifier, or has no such base.
+            If the stack is a classifier, has no such base, or there is no such `kind`.
+        TypeError
+            If the estimator is no stack.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         evidence = drawing.report_of(estimator, X).evidence
         if evidence.kind != "numbers":
@@ -110,40 +122,55 @@ class ResidualsDisplay:
         Parameters
         ----------
         y_true, y_pred : array-like of shape (n_samples,)
+            The target and the predictions.
         kind : {"residual_vs_predicted", "actual_vs_predicted"}, default="residual_vs_predicted"
+            What to draw over the predictions: target minus prediction, or the target.
         name : str, default=None
-            Of the model, for the title.
+            The name of the model, for the title.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``scatter``.
 
         Returns
         -------
         display : ResidualsDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If there is no such `kind`.
         """
         return cls(y_true, y_pred, name=name).plot(ax, kind=kind, **kwargs)
 
     def plot(
         self, ax: Any = None, *, kind: str = "residual_vs_predicted", **kwargs: Any
     ) -> "ResidualsDisplay":
-        """Draw it.
+        """Draw the points.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            By default new ones.
+            Where to draw. By default, new axes in a new figure.
         kind : {"residual_vs_predicted", "actual_vs_predicted"}, default="residual_vs_predicted"
+            What to draw over the predictions: target minus prediction, or the target.
         **kwargs : dict
             Passed to matplotlib's ``scatter``.
 
         Returns
         -------
         display : ResidualsDisplay
+            This display.
 
         Raises
         ------
         ValueError
-            If there is no such kind.
+            If there is no such `kind`.
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If `ax` is no matplotlib Axes.
         """
         kinds = ["residual_vs_predicted", "actual_vs_predicted"]
         if kind not in kinds:

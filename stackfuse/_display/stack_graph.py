@@ -13,22 +13,27 @@ class StackGraphDisplay:
     Parameters
     ----------
     bases : dict of str to str
-        What each base is, by name.
+        The class of each base, by its name.
     columns : dict of str to int
-        How many columns of the meta-learner's table each base contributes.
+        The number of columns that each base contributes to the meta-learner's table.
     meta_learner : str
+        The class of the meta-learner.
     inputs : sequence of str, default=("X",)
+        The names of the inputs.
     passed : int, default=0
-        Columns of X that the meta-learner sees too.
+        The number of columns of X that the meta-learner sees too.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        The axes that ``plot`` drew on.
     figure_ : matplotlib Figure
+        The figure of those axes.
     boxes_ : dict of str to matplotlib Text
-        ``"input"``, the bases by name, ``"columns"``, ``"meta-learner"`` and ``"output"``.
+        The boxes: ``"input"``, each base by its name, ``"columns"``, ``"meta-learner"`` and
+        ``"output"``.
     arrows_ : dict of (str, str) to matplotlib Annotation
-        By the boxes that they join.
+        The arrows, by the two boxes that they join.
 
     Examples
     --------
@@ -62,17 +67,27 @@ class StackGraphDisplay:
 
         Parameters
         ----------
-        estimator : fitted StackingClassifier or StackingRegressor
+        estimator : StackingClassifier or StackingRegressor
+            The fitted stack.
         X : array-like of shape (n_samples, ...), default=None
-            Some rows: the names of their inputs are drawn, and with `passthrough` how many of their
-            columns go to the meta-learner.
+            Some rows. With them, the picture shows the names of their inputs and, for a stack with
+            `passthrough`, the number of their columns that go to the meta-learner.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``text`` of every box.
 
         Returns
         -------
         display : StackGraphDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator is no stack.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         drawing.check_stack(estimator)
         of_bases = estimator.oof_.columns
@@ -91,18 +106,26 @@ class StackGraphDisplay:
         return display.plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> "StackGraphDisplay":
-        """Draw it.
+        """Draw the boxes and arrows.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            By default new ones.
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``text`` of every box.
 
         Returns
         -------
         display : StackGraphDisplay
+            This display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If `ax` is no matplotlib Axes.
         """
         n_bases = len(self.bases)
         self.ax_, self.figure_ = drawing.new_axes(ax, (10, 1.2 + 0.75 * max(n_bases, 2)))

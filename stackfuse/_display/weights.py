@@ -1,4 +1,4 @@
-"""What the meta-learner gives each base."""
+"""Weights of the bases in the meta-learner."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,13 +15,18 @@ class WeightsDisplay:
     Parameters
     ----------
     names : sequence of str
+        The names of the bases.
     weights : array-like of shape (n_bases,)
+        The weight of each base.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        The axes that ``plot`` drew on.
     figure_ : matplotlib Figure
+        The figure of those axes.
     bars_ : matplotlib BarContainer
+        The bars, in the order of the names.
 
     Examples
     --------
@@ -43,21 +48,28 @@ class WeightsDisplay:
 
         Parameters
         ----------
-        estimator : fitted StackingClassifier or StackingRegressor
+        estimator : StackingClassifier or StackingRegressor
+            The fitted stack.
         X : array-like of shape (n_samples, ...), default=None
-            The rows of fit; needed with `passthrough` only.
+            The rows given to ``fit``. Only a stack with `passthrough` needs them.
         ax : matplotlib Axes, default=None
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``barh``.
 
         Returns
         -------
         display : WeightsDisplay
+            The display, drawn.
 
         Raises
         ------
         ValueError
             If the meta-learner has neither weights nor importances nor coefficients.
+        TypeError
+            If the estimator is no stack.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         bases = drawing.report_of(estimator, X).bases
         if all(np.isnan(base.weight) for base in bases):
@@ -70,18 +82,26 @@ class WeightsDisplay:
         return cls(names, [base.weight for base in bases]).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> "WeightsDisplay":
-        """Draw it.
+        """Draw the bars.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            By default new ones.
+            Where to draw. By default, new axes in a new figure.
         **kwargs : dict
             Passed to matplotlib's ``barh``.
 
         Returns
         -------
         display : WeightsDisplay
+            This display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If `ax` is no matplotlib Axes.
         """
         self.ax_, self.figure_ = drawing.new_axes(ax, (6.4, 1.2 + 0.35 * len(self.names)))
         order = np.argsort(self.weights, kind="stable")

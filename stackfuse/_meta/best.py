@@ -25,33 +25,45 @@ class _Best(Combiner):
 
     @property
     def best_(self) -> str:
-        """The name of the chosen base."""
+        """The name of the base with the best score."""
         return self.bases_[self.weights_.argmax()]
 
 
 class BestClassifier(_Best, ScoringClassifier):
-    """The base that scores best, alone.
+    """A meta-learner that uses the best classifier alone.
 
-    A meta-learner for :class:`StackingClassifier` that scores out-of-fold as the best base does:
-    the benchmark for every other meta-learner.
+    It scores out-of-fold as the best base does: the benchmark for every other meta-learner of a
+    :class:`StackingClassifier`.
 
     Parameters
     ----------
     scoring : str or callable, default=None
-        Any of scikit-learn's scorers; by default the log-loss.
+        One of scikit-learn's scorers, by name or as a function `(estimator, X, y)`. By default,
+        the log-loss.
     columns : list of Column, default=None
-        See :class:`ConvexClassifier`.
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base if there are two classes; with more classes,
+        each run of ``n_classes`` columns is a base. Columns that hold no probabilities are scores.
 
     Attributes
     ----------
     best_ : str
-        The name of the chosen base.
+        The name of the base with the best score.
     scores_ : ndarray of shape (n_models,)
-        Of all bases; higher is better.
+        The scores of all bases; higher is better.
     weights_ : ndarray of shape (n_models,)
-        One for the chosen base, else zero.
-    bases_, blocks_, calibrators_, classes_, n_features_in_
-        See :class:`ConvexClassifier`.
+        1 for the chosen base, 0 for the others.
+    bases_ : list of str
+        The names of the bases, in the order of the weights.
+    blocks_ : list of Block
+        The columns of each base.
+    calibrators_ : list of (estimator or None)
+        For each base the logistic regression that turns its scores into probabilities; None for
+        a base that gives probabilities.
+    classes_ : ndarray of shape (n_classes,)
+        The labels; for a multilabel target the numbers of its columns.
+    n_features_in_ : int
+        The number of columns of X.
 
     References
     ----------
@@ -72,19 +84,37 @@ class BestClassifier(_Best, ScoringClassifier):
 
 
 class BestRegressor(_Best, ScoringRegressor):
-    """The base that scores best, alone, for numbers.
+    """A meta-learner that uses the best regressor alone.
 
     Parameters
     ----------
     scoring : str or callable, default=None
-        Any of scikit-learn's scorers; by default the mean squared error.
+        One of scikit-learn's scorers, by name or as a function `(estimator, X, y)`. By default,
+        the mean squared error.
     columns : list of Column, default=None
-        See :class:`ConvexRegressor`.
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base; with several targets, each run of
+        ``n_outputs`` columns is one.
 
     Attributes
     ----------
-    best_, scores_, weights_, bases_, blocks_, n_features_in_
-        See :class:`BestClassifier`.
+    best_ : str
+        The name of the base with the best score.
+    scores_ : ndarray of shape (n_models,)
+        The scores of all bases; higher is better.
+    weights_ : ndarray of shape (n_models,)
+        1 for the chosen base, 0 for the others.
+    bases_ : list of str
+        The names of the bases, in the order of the weights.
+    blocks_ : list of Block
+        The columns of each base.
+    n_features_in_ : int
+        The number of columns of X.
+
+    References
+    ----------
+    van der Laan, M. J., Polley, E. C. and Hubbard, A. E. "Super learner." Statistical Applications
+    in Genetics and Molecular Biology 6.1 (2007).
 
     Examples
     --------

@@ -103,38 +103,51 @@ class _Greedy(Combiner):
 
 
 class GreedyClassifier(_Greedy, ScoringClassifier):
-    """Ensemble selection with replacement, by any metric.
+    """Ensemble selection with replacement for classifiers, by any metric.
 
-    A meta-learner for :class:`StackingClassifier`. Each round adds the base, perhaps once more,
-    that makes the average of all chosen bases score best. A base's weight is its share of the
+    A meta-learner for :class:`StackingClassifier`. Each round chooses the base, perhaps again, with
+    which the average of all chosen bases scores best. The weight of a base is its share of the
     choices.
 
     Parameters
     ----------
     scoring : str or callable, default=None
-        Any of scikit-learn's scorers, such as ``"roc_auc"``; by default the log-loss.
+        One of scikit-learn's scorers, by name or as a function `(estimator, X, y)`. By default,
+        the log-loss.
     n_rounds : int, default=50
-        Number of rounds. The selection that scored best on the way is kept.
+        The number of rounds. The selection that scored best on the way is kept.
     sorted_start : bool, default=True
-        Whether to start with the bases that score best alone, as many as score best together. This
-        keeps the selection from overfitting to its first choice.
+        Whether to start with the bases that score best alone, as many of them as score best
+        together. This keeps the selection from overfitting to its first choice.
     n_bags : int, default=1
-        With more than one, the selection is repeated on random parts of the bases, and the weights
-        are averaged: worth it for dozens of bases.
+        If more than one, the selection is repeated on this many random parts of the bases, and the
+        weights are averaged. This helps with dozens of bases.
     bag_fraction : float, default=0.5
-        Part of the bases in each bag.
+        The part of the bases in each bag, above 0 and at most 1.
     link : {"identity", "logit"}, default="identity"
-        Whether probabilities are averaged or their log-odds.
+        What is averaged: probabilities, or their log-odds.
     random_state : int, RandomState or None, default=None
-        Draws the bags.
+        Seeds the draw of the bags.
     columns : list of Column, default=None
-        See :class:`ConvexClassifier`.
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base if there are two classes; with more classes,
+        each run of ``n_classes`` columns is a base. Columns that hold no probabilities are scores.
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_models,)
-    bases_, blocks_, calibrators_, classes_, n_features_in_
-        See :class:`ConvexClassifier`.
+        The weights. They are not negative and sum to one.
+    bases_ : list of str
+        The names of the bases, in the order of the weights.
+    blocks_ : list of Block
+        The columns of each base.
+    calibrators_ : list of (estimator or None)
+        For each base the logistic regression that turns its scores into probabilities; None for
+        a base that gives probabilities.
+    classes_ : ndarray of shape (n_classes,)
+        The labels; for a multilabel target the numbers of its columns.
+    n_features_in_ : int
+        The number of columns of X.
 
     References
     ----------
@@ -177,24 +190,49 @@ class GreedyClassifier(_Greedy, ScoringClassifier):
 
 
 class GreedyRegressor(_Greedy, ScoringRegressor):
-    """Ensemble selection with replacement, for numbers.
+    """Ensemble selection with replacement for regressors, by any metric.
+
+    A meta-learner for :class:`StackingRegressor`. Each round chooses the base, perhaps again, with
+    which the average of all chosen bases scores best. The weight of a base is its share of the
+    choices.
 
     Parameters
     ----------
     scoring : str or callable, default=None
-        Any of scikit-learn's scorers; by default the mean squared error.
-    n_rounds, sorted_start, n_bags, bag_fraction, random_state, columns
-        See :class:`GreedyClassifier`.
+        One of scikit-learn's scorers, by name or as a function `(estimator, X, y)`. By default,
+        the mean squared error.
+    n_rounds : int, default=50
+        The number of rounds. The selection that scored best on the way is kept.
+    sorted_start : bool, default=True
+        Whether to start with the bases that score best alone, as many of them as score best
+        together. This keeps the selection from overfitting to its first choice.
+    n_bags : int, default=1
+        If more than one, the selection is repeated on this many random parts of the bases, and the
+        weights are averaged. This helps with dozens of bases.
+    bag_fraction : float, default=0.5
+        The part of the bases in each bag, above 0 and at most 1.
+    random_state : int, RandomState or None, default=None
+        Seeds the draw of the bags.
+    columns : list of Column, default=None
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base; with several targets, each run of
+        ``n_outputs`` columns is one.
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_models,)
-    bases_, blocks_, n_features_in_
-        See :class:`ConvexClassifier`.
+        The weights. They are not negative and sum to one.
+    bases_ : list of str
+        The names of the bases, in the order of the weights.
+    blocks_ : list of Block
+        The columns of each base.
+    n_features_in_ : int
+        The number of columns of X.
 
     References
     ----------
-    See :class:`GreedyClassifier`.
+    Caruana, R., Niculescu-Mizil, A., Crew, G. and Ksikes, A. "Ensemble selection from libraries of
+    models." ICML (2004).
 
     Examples
     --------

@@ -113,7 +113,7 @@ class _HeadParameters(prediction_columns.ColumnsMixin):
         *,
         hidden_units: Any = (),
         activation: str = "relu",
-        optimizer: str = "adam",
+        optimizer: Any = "adam",
         learning_rate: float = 0.01,
         epochs: Any = None,
         batch_size: int = 128,
@@ -151,7 +151,7 @@ class _HeadParameters(prediction_columns.ColumnsMixin):
 
     @property
     def weights_(self) -> np.ndarray:
-        """The weights of the bases, with "weighted" and "geometric"; shape (n_models,)."""
+        """The weights of the bases, with "weighted" or "geometric"; shape (n_models,)."""
         if self.fusion not in ("weighted", "geometric"):
             raise AttributeError(f"fusion={self.fusion!r} has no weights that hold for all rows.")
         check_is_fitted(self)
@@ -187,38 +187,49 @@ class FusionClassifier(_HeadParameters, NetworkClassifier):
         ``"attention"`` and ``"gated"`` compute the weights of each row from all columns, also
         from those of X that are passed through.
     hidden_units : sequence of int, default=()
-        Widths of the hidden layers of ``"dense"``, which is a linear softmax model without any,
-        and of the gate of ``"gated"``, which has one layer of 16 units by default.
+        The widths of the hidden layers. By default, ``"dense"`` has none: it is a linear softmax
+        model. The gate of ``"gated"`` has one layer of 16 units by default.
     activation : str, default="relu"
-        Of the hidden layers.
+        The activation of the hidden layers.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
+        The optimizer; a copy is used in every fit.
     learning_rate : float, default=0.01
+        The learning rate of the optimizer.
     epochs : int or None, default=None
-        By default as many as make 1,000 gradient steps, at least 20.
+        The number of epochs. By default, as many as make 1,000 gradient steps, at least 20.
     batch_size : int, default=128
+        The rows of one gradient step; -1 stands for all rows.
     validation_split : float or "auto", default="auto"
-        Part of the rows that is held out. Training stops when the loss on it has not fallen for
-        `patience` epochs, and the best weights are kept. "auto" holds out a tenth if there are at
-        least 200 rows and 10 of each class, else nothing.
+        The part of the rows to hold out. Training stops when the loss on them has not fallen for
+        `patience` epochs, and keeps the best weights. "auto" holds out a tenth if there are at
+        least 200 rows and 10 of each class, and nothing otherwise.
     patience : int or None, default=None
-        By default a tenth of `epochs`, at least 5.
+        The number of epochs to wait for a smaller loss. By default, a tenth of `epochs`, at least
+        5.
     callbacks : list of keras.callbacks.Callback, default=None
+        Callbacks of the training; copies are used in every fit.
     random_state : int, RandomState or None, default=None
-        See :class:`KerasClassifier`.
+        Seeds the initial weights and the order of the rows.
     verbose : int, default=0
+        What Keras prints while it trains: 0 nothing, 1 a progress bar, 2 a line per epoch.
     columns : list of Column, default=None
-        See :class:`ConvexClassifier`. Scores are turned into probabilities first, by a logistic
-        regression that does not use ``sample_weight``.
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base if there are two classes; with more classes,
+        each run of ``n_classes`` columns is a base. Columns that hold no probabilities are scores:
+        a logistic regression, which does not use ``sample_weight``, makes probabilities of them.
 
     Attributes
     ----------
     model_ : keras.Model
         The trained head.
     weights_ : ndarray of shape (n_models,)
-        With ``"weighted"`` and ``"geometric"``.
+        The weights of the bases, with ``fusion="weighted"`` or ``"geometric"``.
     classes_ : ndarray of shape (n_classes,)
+        The labels; for a multilabel target the numbers of its columns.
     history_ : dict of str to list of float
+        The values of loss and metrics, one per epoch.
     n_features_in_ : int
+        The number of columns of X.
 
     Examples
     --------
@@ -236,21 +247,65 @@ class FusionClassifier(_HeadParameters, NetworkClassifier):
 class FusionRegressor(_HeadParameters, NetworkRegressor):
     """A Keras head that learns how to combine regressors.
 
+    A meta-learner for :class:`StackingRegressor`, trained and computed in float64.
+
     Parameters
     ----------
     fusion : str, default="dense"
-        See :class:`FusionClassifier`. A sum or a product of forecasts is no forecast: a linear
-        layer follows ``"add"`` and ``"multiply"``, as it follows ``"dense"``.
-    hidden_units, activation, optimizer, learning_rate, epochs, batch_size, validation_split, \
-patience, callbacks, random_state, verbose, columns
-        See :class:`FusionClassifier`.
+        How the predictions are combined. ``"dense"``, ``"concat"`` and ``"bilinear"`` make features
+        below a linear layer. ``"average"`` and ``"maximum"`` learn nothing. ``"weighted"`` and
+        ``"geometric"`` learn one convex weight per base. ``"add"`` and ``"multiply"`` are followed
+        by a linear layer, because a sum or a product of forecasts is no forecast.
+        ``"attention"`` and ``"gated"`` compute the weights of each row from all columns.
+    hidden_units : sequence of int, default=()
+        The widths of the hidden layers. By default, ``"dense"`` has none: it is a linear model. The
+        gate of ``"gated"`` has one layer of 16 units by default.
+    activation : str, default="relu"
+        The activation of the hidden layers.
+    optimizer : str, class or keras.optimizers.Optimizer, default="adam"
+        The optimizer; a copy is used in every fit.
+    learning_rate : float, default=0.01
+        The learning rate of the optimizer.
+    epochs : int or None, default=None
+        The number of epochs. By default, as many as make 1,000 gradient steps, at least 20.
+    batch_size : int, default=128
+        The rows of one gradient step; -1 stands for all rows.
+    validation_split : float or "auto", default="auto"
+        The part of the rows to hold out. Training stops when the loss on them has not fallen for
+        `patience` epochs, and keeps the best weights. "auto" holds out a tenth if there are at
+        least 200 rows, and nothing otherwise.
+    patience : int or None, default=None
+        The number of epochs to wait for a smaller loss. By default, a tenth of `epochs`, at least
+        5.
+    callbacks : list of keras.callbacks.Callback, default=None
+        Callbacks of the training; copies are used in every fit.
+    random_state : int, RandomState or None, default=None
+        Seeds the initial weights and the order of the rows.
+    verbose : int, default=0
+        What Keras prints while it trains: 0 nothing, 1 a progress bar, 2 a line per epoch.
+    columns : list of Column, default=None
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base; with several targets, each run of
+        ``n_outputs`` columns is one.
 
     Attributes
     ----------
     model_ : keras.Model
         The trained head.
+    weights_ : ndarray of shape (n_models,)
+        The weights of the bases, with ``fusion="weighted"`` or ``"geometric"``.
     history_ : dict of str to list of float
+        The values of loss and metrics, one per epoch.
     n_features_in_ : int
+        The number of columns of X.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> predictions = np.array([[1.0, 3.0], [2.0, 4.0], [5.0, 3.0]])
+    >>> head = sf.FusionRegressor("average").fit(predictions, [1.5, 2.5, 4.5])
+    >>> head.predict(predictions).tolist()
+    [2.0, 3.0, 4.0]
     """
 
     def __sklearn_tags__(self):

@@ -116,7 +116,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     @property
     def _fitted(self) -> FittedNetwork:
-        """What fit leaves; not there before."""
+        """The results of ``fit``; before it, an AttributeError."""
         fitted = fitted_of(self)
         if fitted is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute '_fitted'")
@@ -149,6 +149,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         params : dict of str to object
+            The parameters by name.
         """
         check_kept(self)
         given = super().get_params(deep=False) | self._extra_params()
@@ -160,16 +161,17 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         **params : dict
-            For example ``epochs=5, units=64, optimizer__learning_rate=0.01``.
+            The new values, for example ``epochs=5, units=64, optimizer__learning_rate=0.01``.
 
         Returns
         -------
         self : estimator
+            This estimator.
 
         Raises
         ------
         ValueError
-            If nothing takes a name; the message lists the nearest ones.
+            If there is no parameter of such a name; the message lists similar ones.
         """
         further = self._builder().take_parameters(params)
         super().set_params(**{name: v for name, v in params.items() if name not in further})
@@ -225,28 +227,29 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix, MultiInput or dict of shape (n_samples, ...)
-            One row per sample; the rows of an array may have any number of axes, and hold strings
-            where the network takes them. A dict of arrays stands for a MultiInput.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels, indicators or numbers.
+            The rows. A row may have any number of axes, and hold strings if the network takes
+            them. A dict of arrays is a MultiInput.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            The target: class labels, 0/1 indicators of labels, or numbers. It is required.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows' losses.
+            Weights of the rows in the loss.
         groups : array-like of shape (n_samples,), default=None
-            With `validation_split`, rows of one group are held out together.
+            The groups of the rows: `validation_split` holds out whole groups.
         **for_this_call : dict
-            Settings of ``model.fit`` that hold for this call alone: ``epochs=3``, ``verbose=0``,
+            Settings of ``model.fit`` for this call alone: ``epochs=3``, ``verbose=0``,
             ``callbacks=[...]``, ...
 
         Returns
         -------
         self : estimator
+            The trained estimator.
 
         Raises
         ------
         ValueError
             If X or y cannot be trained on, or the network does not fit them.
         FloatingPointError
-            If the training diverged.
+            If the loss or a weight becomes NaN or infinite.
         """
         fitting.check_settings({"warm_start": self.warm_start}, {"warm_start": fitting.FLAG})
         reset = not (self.warm_start and hasattr(self, "model_"))
@@ -260,17 +263,29 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            The rows of this step.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target of these rows.
         classes : array-like of shape (n_classes,), default=None
-            All labels that later calls may bring; by default those of the first y. Not used by
-            regressors.
+            All labels that later calls may bring. By default, the labels of the first y.
+            Regressors ignore it.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the loss.
         **for_this_call : dict
-            See :meth:`fit`; for more than one epoch call fit with ``warm_start=True``.
+            Settings of ``model.fit`` for this call alone, except `epochs`: for more than one epoch
+            call ``fit`` with ``warm_start=True``.
 
         Returns
         -------
         self : estimator
+            The trained estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or y do not fit the network, or `epochs` is not 1.
+        FloatingPointError
+            If the loss or a weight becomes NaN or infinite.
         """
         if for_this_call.get("epochs", 1) != 1:
             raise ValueError(
@@ -285,42 +300,60 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def initialize(self, X: Any, y: Any):
         """Build and compile the network without training it.
 
-        A network that was trained elsewhere can predict after this. X and y give the shapes and
-        the classes.
+        Use it for a network that was trained elsewhere: it can predict after this call.
 
         Parameters
         ----------
         X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            Rows that give the shapes.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target, which gives the classes or the number of outputs.
 
         Returns
         -------
         self : estimator
+            The estimator, ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If X or y cannot be used, or the network does not fit them.
         """
         return self._train(X, y, None, None, reset=True, for_this_call={"epochs": 0})
 
     def begin(
         self, X: Any, y: Any, rows: np.ndarray, sample_weight: Any = None, groups: Any = None
     ) -> BegunFit:
-        """Build the network for some rows of X, and train nothing yet; :meth:`complete` does that.
+        """Build the network for some rows of X, without training it: :meth:`complete` trains.
 
         Parameters
         ----------
         X : array-like, sparse matrix or MultiInput of shape (n_all_samples, ...)
+            All rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            The targets of the rows.
+            The target of the chosen rows.
         rows : ndarray of int of shape (n_samples,)
-        sample_weight, groups : array-like of shape (n_samples,), default=None
+            The numbers of the chosen rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the chosen rows in the loss.
+        groups : array-like of shape (n_samples,), default=None
+            The groups of the chosen rows: `validation_split` holds out whole groups.
 
         Returns
         -------
         begun : BegunFit
+            The network and its encoded rows, to pass to :meth:`complete`.
+
+        Raises
+        ------
+        ValueError
+            If X or y cannot be trained on, or the network does not fit them.
         """
         return self._begin(BegunFit(X, y, rows, reset=True), sample_weight, groups)
 
     @property
     def current_epoch(self) -> int:
-        """The number of epochs that the network has been trained for; 0 before the first fit."""
+        """The number of epochs of training so far; 0 before the first fit."""
         return self._fitted.n_epochs if hasattr(self, "history_") else 0
 
     def _train(
@@ -401,15 +434,22 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     @with_callbacks
     def complete(self, begun: BegunFit):
-        """Train the network that was begun, by itself or as :func:`trained_by` says.
+        """Train the network that :meth:`begin` built.
 
         Parameters
         ----------
         begun : BegunFit
+            The result of :meth:`begin`.
 
         Returns
         -------
         self : estimator
+            The trained estimator.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss or a weight becomes NaN or infinite.
         """
         training, data = begun.training, begun.data
         n_epochs = 0 if training is None else training.epochs
@@ -515,6 +555,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            The rows, with the shape of those of ``fit``.
 
         Returns
         -------
@@ -525,6 +566,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         ------
         ValueError
             If the network is subclassed, or has one layer only.
+        sklearn.exceptions.NotFittedError
+            If the network is not fitted.
         """
         return self._answer(X, "features")
 

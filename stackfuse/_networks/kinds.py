@@ -26,19 +26,29 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
     @fitting.of_one_fit
     def decision_function(self, X: Any, **for_this_call: Any) -> Any:
-        """Return log-odds: of the second of two classes, of each label, or of each class.
+        """Return the scores of the classes: logits, or logarithms of probabilities.
 
         Parameters
         ----------
         X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            The rows, with the shape of those of ``fit``.
         **for_this_call : dict
-            See :meth:`predict`.
+            ``batch_size`` for this call alone.
 
         Returns
         -------
-        decision : ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
-            Where the network ends in logits, these; otherwise logarithms of probabilities. Of a
-            network with several outputs a list, one array per output.
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, the log-odds of the second; for a multilabel target, the log-odds of
+            each label; otherwise one score per class: the logits of a network that ends in logits,
+            else the logarithms of its probabilities. A network with several outputs has a list,
+            one array per output.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the network is not fitted.
+        ValueError
+            If X is not like the X of ``fit``.
         """
         decision: Any = self._answer(X, "decide", for_this_call)
         if isinstance(decision, list):
@@ -51,15 +61,23 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            The rows, with the shape of those of ``fit``.
         **for_this_call : dict
-            See :meth:`predict`.
+            ``batch_size`` for this call alone.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``, float64. Of a network with several outputs a list, one
-            array per output.
+            The probabilities in float64, in the order of ``classes_``. A network with several
+            outputs has a list, one array per output.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the network is not fitted.
+        ValueError
+            If X is not like the X of ``fit``.
         """
         return self._answer(X, for_this_call=for_this_call)
 
@@ -69,14 +87,22 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            The rows, with the shape of those of ``fit``.
         **for_this_call : dict
-            ``batch_size``, for this call alone.
+            ``batch_size`` for this call alone.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            For a multilabel target 0 or 1 in one column per label.
+            The labels; for a multilabel target 0 or 1, in one column per label.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the network is not fitted.
+        ValueError
+            If X is not like the X of ``fit``.
         """
         probabilities = self.predict_proba(X, **for_this_call)
         if isinstance(probabilities, list):
@@ -87,17 +113,28 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return self.classes_[probabilities.argmax(axis=1)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy: the fraction of rows of which all labels are right.
+        """Return the accuracy: the part of the rows whose labels are all right.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            The rows, with the shape of those of ``fit``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target of these rows.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the score.
 
         Returns
         -------
         accuracy : float
+            The accuracy, between 0 and 1.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the network is not fitted.
+        ValueError
+            If X is not like the X of ``fit``.
         """
         if not isinstance(getattr(self, "outputs_", None), several_outputs.SeveralOutputs):
             return super().score(X, y, sample_weight)
@@ -129,15 +166,23 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            The rows, with the shape of those of ``fit``.
         **for_this_call : dict
-            ``batch_size``, for this call alone.
+            ``batch_size`` for this call alone.
 
         Returns
         -------
         predictions : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            As many axes as the y of fit, float64. Where ``predict__output`` chooses another
-            number of columns than y has, one column has one axis, and several have two.
+            The numbers in float64, in the shape of y. If ``predict__output`` chooses another
+            number of columns than y has, a single column has one axis, and several have two.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the network is not fitted.
+        ValueError
+            If X is not like the X of ``fit``.
         """
         numbers: Any = self._answer(X, for_this_call=for_this_call)
         return numbers[:, 0] if self._is_column(numbers.shape[1]) else numbers
@@ -147,18 +192,24 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            The rows, with the shape of those of ``fit``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target of these rows.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the score.
 
         Returns
         -------
         r2 : float
+            R2, at most 1.
 
         Raises
         ------
         ValueError
             If the prediction has another number of columns than y.
+        sklearn.exceptions.NotFittedError
+            If the network is not fitted.
         """
         predictions = self.predict(X)
         widths = [np.atleast_2d(np.asarray(table).T).shape[0] for table in (y, predictions)]

@@ -32,65 +32,71 @@ class KerasClassifier(NetworkClassifier):
     Parameters
     ----------
     model : callable, keras.Model or path, default=None
-        A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict:
+        A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict of
         ``n_features_in_``, ``X_shape_``, ``X_dtype_``, ``classes_``, ``n_classes_``,
-        ``n_outputs_``, the number of y's columns, ``target_type_``), ``compile_kwargs``,
+        ``n_outputs_``, the number of y's columns, and ``target_type_``), ``compile_kwargs``,
         ``params``, all parameters of this estimator, and arguments of its own; with ``**kwargs``
-        it is given all of these. Of a ``keras.Model``, or one loaded from a path, a copy is
-        trained on from its weights. A model with several outputs learns one column of y with
+        it gets all of these. A ``keras.Model``, or the path of one, is copied, and its training
+        continues from its weights. A model with several outputs learns one column of y with
         each. None is for subclasses, which define a method ``_keras_build_fn``.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
-        Copied for every fit.
+        The optimizer; a copy is used in every fit.
     loss : str, callable, keras.losses.Loss or its class, default=None
-        By default the cross-entropy that fits the last layer: binary after one unit or for a
-        multilabel y, sparse categorical otherwise; from logits where the last layer has no
-        activation. A function of your own is given y in the shape of the outputs, classes one-hot.
+        By default, the cross-entropy that fits the last layer: binary after one unit or for a
+        multilabel y, sparse categorical otherwise; from logits if the last layer has no
+        activation. A function of your own gets y in the shape of the outputs, classes one-hot.
     metrics : str, list or dict, default=None
-        As in ``model.compile``; one may stand alone.
+        Metrics as in ``model.compile``; a single one need not be in a list.
     epochs : int, default=1
+        The number of passes over the rows.
     batch_size : int, default=32
-        -1 stands for all rows, as in ``predict__batch_size`` and ``validation_batch_size``.
+        The rows of one gradient step. -1 stands for all rows, here as in ``predict__batch_size``
+        and ``validation_batch_size``.
     validation_split : float, default=0.0
-        Fraction of the training rows held out, stratified, for validation and early stopping.
+        The part of the training rows to hold out for validation and early stopping, stratified
+        by class.
     callbacks : list of keras.callbacks.Callback, default=None
-        Copied for every fit. ``{fold}`` in a path that one writes to stands for the number of the
-        fold in a stack or search, or for "all".
+        Callbacks of the training; copies are used in every fit. In a path that a callback writes
+        to, ``{fold}`` stands for the number of the fold in a stack or search, or for "all".
     class_weight : dict of label to float or "balanced", default=None
-        In training alone, as in Keras; for several columns of y a list of dicts.
+        Weights of the classes in training alone, as in Keras. For several columns of y, a list of
+        dicts.
     shuffle : bool, default=True
-        In epoch e the rows come in the order
+        Whether to shuffle the rows. In epoch e they come in the order
         ``numpy.random.default_rng([seed, e]).permutation(n_samples)``, where seed is
         `random_state`.
     warm_start : bool, default=False
-        Whether another fit trains on from where the last one ended.
+        Whether another fit continues the training of the present network.
     random_state : int, RandomState or None, default=None
-        Seed of the initial weights, of dropout and of shuffling. With the same integer two fits
-        are equal bit by bit, and start from the weights that the builder gives after
+        Seeds the initial weights, dropout and shuffling. With the same integer two fits are equal
+        bit by bit, and start from the weights that the builder gives after
         ``keras.utils.set_random_seed``. No global generator is touched.
     verbose : int, default=0
-        As in ``model.fit``.
+        What Keras prints while it trains, as in ``model.fit``: 0 nothing, 1 a progress bar, 2 a
+        line per epoch.
     **builder_and_routed_params
         Arguments of the builder (``units=64`` or ``model__units=64``), and settings for Keras:
         ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__validation_freq``,
-        ``predict__batch_size``, ...; ``run_eagerly`` and ``validation_batch_size`` also by
-        themselves.
-        ``predict__output`` says which part of the last layer is the prediction: the number of a
-        column, a slice or a list of numbers, or a function of the outputs in ``keras.ops``. With
-        it, a loss of your own may take outputs of another width than y: a mean and a variance,
-        quantiles, or one output for a time and an event. It is given y as you pass it.
-        Losses, metrics and callbacks may be classes, made with ``loss__``, ``metrics__`` and
-        ``callbacks__`` settings: ``callbacks=EarlyStopping, callbacks__patience=3``; losses and
-        metrics also names: ``loss="huber", loss__delta=0.5``.
+        ``predict__batch_size``, and so on; ``run_eagerly`` and ``validation_batch_size`` need no
+        prefix.
+        ``predict__output`` chooses the part of the last layer that is the prediction: the number
+        of a column, a slice, a list of numbers, or a function of the outputs in ``keras.ops``.
+        With it, a loss of your own may take outputs of another width than y: a mean and a
+        variance, quantiles, or one output for a time and an event. The loss gets y as you pass it.
+        Losses, metrics and callbacks may be classes, with ``loss__``, ``metrics__`` and
+        ``callbacks__`` settings: ``callbacks=EarlyStopping, callbacks__patience=3``. Losses and
+        metrics may also be names: ``loss="huber", loss__delta=0.5``.
 
     Attributes
     ----------
     model_ : keras.Model
         The trained network.
     classes_ : ndarray of shape (n_classes,), or list of ndarray
-        Of a network with several outputs a list.
+        The labels, sorted; a list of arrays for a network with several outputs.
     history_ : dict of str to list of float
-        Loss and metrics per epoch.
+        The values of loss and metrics, one per epoch.
     n_features_in_ : int
+        The size of the second axis of X.
 
     Examples
     --------
@@ -112,7 +118,7 @@ class KerasClassifier(NetworkClassifier):
         self,
         model: Any = None,
         *,
-        optimizer: str = "adam",
+        optimizer: Any = "adam",
         loss: Any = None,
         metrics: Any = None,
         epochs: int = 1,
@@ -149,26 +155,69 @@ class KerasClassifier(NetworkClassifier):
 class KerasRegressor(NetworkRegressor):
     """A Keras network as a scikit-learn regressor.
 
-    Parameters are those of :class:`KerasClassifier`; the default loss is the mean squared error,
-    and a `class_weight` is not available.
-
     Parameters
     ----------
-    model : callable, keras.Model or path
-        See :class:`KerasClassifier`; ``meta["n_outputs_"]`` is the number of target columns.
-    optimizer, loss, metrics, epochs, batch_size, validation_split, callbacks, class_weight, \
-shuffle, warm_start, random_state, verbose
-        See :class:`KerasClassifier`.
+    model : callable, keras.Model or path, default=None
+        A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict of
+        ``n_features_in_``, ``X_shape_``, ``X_dtype_``, ``n_outputs_``, the number of y's columns,
+        and ``target_type_``), ``compile_kwargs``, ``params``, all parameters of this estimator,
+        and arguments of its own; with ``**kwargs`` it gets all of these. A ``keras.Model``, or the
+        path of one, is copied, and its training continues from its weights. A model with several
+        outputs learns one column of y with each. None is for subclasses, which define a method
+        ``_keras_build_fn``.
+    optimizer : str, class or keras.optimizers.Optimizer, default="adam"
+        The optimizer; a copy is used in every fit.
+    loss : str, callable, keras.losses.Loss or its class, default=None
+        By default, the mean squared error. A function of your own gets y in the shape of the
+        outputs.
+    metrics : str, list or dict, default=None
+        Metrics as in ``model.compile``; a single one need not be in a list.
+    epochs : int, default=1
+        The number of passes over the rows.
+    batch_size : int, default=32
+        The rows of one gradient step. -1 stands for all rows, here as in ``predict__batch_size``
+        and ``validation_batch_size``.
+    validation_split : float, default=0.0
+        The part of the training rows to hold out for validation and early stopping.
+    callbacks : list of keras.callbacks.Callback, default=None
+        Callbacks of the training; copies are used in every fit. In a path that a callback writes
+        to, ``{fold}`` stands for the number of the fold in a stack or search, or for "all".
+    class_weight : None, default=None
+        Must stay None: it is for classifiers.
+    shuffle : bool, default=True
+        Whether to shuffle the rows. In epoch e they come in the order
+        ``numpy.random.default_rng([seed, e]).permutation(n_samples)``, where seed is
+        `random_state`.
+    warm_start : bool, default=False
+        Whether another fit continues the training of the present network.
+    random_state : int, RandomState or None, default=None
+        Seeds the initial weights, dropout and shuffling. With the same integer two fits are equal
+        bit by bit, and start from the weights that the builder gives after
+        ``keras.utils.set_random_seed``. No global generator is touched.
+    verbose : int, default=0
+        What Keras prints while it trains, as in ``model.fit``: 0 nothing, 1 a progress bar, 2 a
+        line per epoch.
     **builder_and_routed_params
-        See :class:`KerasClassifier`.
+        Arguments of the builder (``units=64`` or ``model__units=64``), and settings for Keras:
+        ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__validation_freq``,
+        ``predict__batch_size``, and so on; ``run_eagerly`` and ``validation_batch_size`` need no
+        prefix.
+        ``predict__output`` chooses the part of the last layer that is the prediction: the number
+        of a column, a slice, a list of numbers, or a function of the outputs in ``keras.ops``.
+        With it, a loss of your own may take outputs of another width than y: a mean and a
+        variance, quantiles, or one output for a time and an event. The loss gets y as you pass it.
+        Losses, metrics and callbacks may be classes, with ``loss__``, ``metrics__`` and
+        ``callbacks__`` settings: ``callbacks=EarlyStopping, callbacks__patience=3``. Losses and
+        metrics may also be names: ``loss="huber", loss__delta=0.5``.
 
     Attributes
     ----------
     model_ : keras.Model
         The trained network.
     history_ : dict of str to list of float
-        Loss and metrics per epoch.
+        The values of loss and metrics, one per epoch.
     n_features_in_ : int
+        The size of the second axis of X.
 
     Examples
     --------

@@ -12,7 +12,22 @@ from stackfuse._core import messages
 
 
 class Fold(NamedTuple):
-    """Rows to train on and rows to predict, as index arrays."""
+    """Rows to train on and rows to predict.
+
+    Parameters
+    ----------
+    train : ndarray of int of shape (n_train,)
+        The numbers of the rows to train on.
+    test : ndarray of int of shape (n_test,)
+        The numbers of the rows to predict; there may be none.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> fold = sf.engines.Fold(train=np.array([0, 1]), test=np.array([2]))
+    >>> fold.test.tolist()
+    [2]
+    """
 
     train: np.ndarray
     test: np.ndarray

@@ -61,34 +61,58 @@ def out_of_fold(
     Parameters
     ----------
     estimators : list of (str, estimator)
-        Names and unfitted estimators, which are cloned; paths of Keras files; with ``cv="prefit"``
-        fitted estimators.
+        The bases: pairs of a name and an unfitted estimator, which is cloned, or the path of a
+        Keras file. With ``cv="prefit"``, the estimators are fitted already.
     X : array-like of shape (n_samples, ...)
+        The rows; a :class:`MultiInput` or a dict of arrays for networks with several inputs.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        The target: class labels, 0/1 indicators of labels, or numbers.
     cv : int, splitter, iterable, "prefit" or OutOfFold, default=None
-        By default five folds, stratified for classifiers. The test sets need not cover all rows.
-        ``"prefit"`` takes fitted bases as they are: rows that they were trained on are warned of.
-        Kept out-of-fold predictions are checked against the bases and y, and returned.
+        The folds; by default five, stratified for classifiers. The test sets need not cover all
+        rows. ``"prefit"`` uses fitted bases as they are, and warns if they were trained on these
+        rows. Earlier out-of-fold predictions are checked against the bases and y, and returned.
     groups : array-like of shape (n_samples,), default=None
-        Passed to the splitter.
+        The groups of the rows, for the splitter.
     stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
 default="auto"
-        See :class:`StackingClassifier`. Features are in the frame of the first fold's model.
+        The method of the bases that predicts, or one method per name. "auto" takes the first of
+        these that a base has. "features" are the outputs of a network's last layer but one; those
+        of all folds are aligned with the first fold's.
     sample_weight : array-like of shape (n_samples,), default=None
-        Passed to every base estimator's fit; with metadata routing, to those that request it.
-    engine, n_jobs, memory, on_error, time_limit
-        See :class:`StackingClassifier`.
+        Weights of the rows, for the fit of every base; with metadata routing, of bases that request
+        them.
+    engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
+        How the fits are run: see :class:`StackingClassifier`.
+    n_jobs : int, default=None
+        The number of fits at a time, as in joblib.
+    memory : str, path or joblib.Memory, default=None
+        A folder in which fits are kept and found again. It holds pickles: use a folder that only
+        you can write to.
+    on_error : {"raise", "drop"}, default="raise"
+        What to do with a base whose fit fails: raise the error, or go on without that base.
+    time_limit : float, default=None
+        Seconds for all fits. Bases that cannot be finished in this time are left out.
     random_state : int or None, default=None
-        Seeds every estimator whose own random state is None, one seed per estimator and fold.
+        Seeds the random states that are None, with one seed per base and fold.
     classifier : bool, default=None
-        Whether y holds classes; by default whether any of the estimators is a classifier.
+        Whether y holds classes. By default, True if one of the bases is a classifier.
     **fit_params : dict
-        Further metadata for the estimators and the splitter, where scikit-learn's metadata routing
-        is enabled.
+        Further metadata for the bases and the splitter, if scikit-learn's metadata routing is
+        enabled.
 
     Returns
     -------
     oof : OutOfFold
+        The predictions, with folds, scores and histories.
+
+    Raises
+    ------
+    ValueError
+        If the bases, X, y or a setting are wrong.
+    TypeError
+        If `fit_params` are given without metadata routing, or a setting has the wrong type.
+    Exception
+        With ``on_error="raise"``, the error of a fit that fails.
 
     Examples
     --------

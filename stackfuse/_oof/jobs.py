@@ -1,4 +1,4 @@
-"""Fits as plain data: which estimator is cloned, for which rows and seed, and what it leaves."""
+"""Fits as plain data: the estimator to clone, its rows and its seed; and the result."""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,12 +18,20 @@ FROM_MEMORY = "from memory"
 
 
 class Data(NamedTuple):
-    """What all jobs of a run are fitted on.
+    """The rows that all jobs of a run are fitted on.
 
-    Attributes
+    Parameters
     ----------
     X : array-like of shape (n_samples, ...)
+        All rows; each job takes those of its fold.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        The target of all rows.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> sf.engines.Data(X=np.zeros((4, 2)), y=np.arange(4)).X.shape
+    (4, 2)
     """
 
     X: Any
@@ -31,16 +39,28 @@ class Data(NamedTuple):
 
 
 class FoldFit(NamedTuple):
-    """What the fit of one job leaves.
+    """The result of one job.
 
-    Attributes
+    Parameters
     ----------
     estimator : fitted estimator or DiscardedModel
+        The model; if the job keeps none, an object with its classes and the name of its type.
     predictions : ndarray, list of ndarray or None
-        Of the fold's test rows; None if it has none.
+        The predictions of the fold's test rows; None if there are no such rows.
     history : dict of str to list of float, or None
+        The values of loss and metrics, one per epoch; None if the estimator has no history.
     how : str, default=""
-        How it was fitted, for the user: ``"side by side"``, say.
+        How the model was fitted, in words for users, for example ``"side by side"``.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> from sklearn.linear_model import LinearRegression
+    >>> X, y = np.arange(4.0).reshape(4, 1), np.array([0.0, 2.0, 4.0, 6.0])
+    >>> fold = sf.engines.Fold(np.array([0, 1, 2]), np.array([3]))
+    >>> fit = sf.engines.FoldJob(LinearRegression(), fold).run(sf.engines.Data(X, y))
+    >>> fit.predictions.round(6).tolist(), fit.how
+    ([6.0], 'one by one')
     """
 
     estimator: Any
@@ -49,7 +69,13 @@ class FoldFit(NamedTuple):
     how: str = ""
 
     def without_model(self) -> "FoldFit":
-        """Return the fit without its estimator."""
+        """Return the fit without its estimator.
+
+        Returns
+        -------
+        fit : FoldFit
+            The same predictions, history and `how`, with a DiscardedModel as estimator.
+        """
         fitted = self.estimator
         if isinstance(fitted, DiscardedModel):
             return self
@@ -58,7 +84,7 @@ class FoldFit(NamedTuple):
 
 
 class DiscardedModel(NamedTuple):
-    """Stands for the model of a fold, of which only the predictions were kept."""
+    """Takes the place of a model if only its predictions were kept."""
 
     kind: str
     classes_: Any
@@ -82,29 +108,40 @@ def plain_history(estimator) -> dict[str, list[float]] | None:
 class FoldJob:
     """One fit of one base estimator; it can be pickled.
 
-    Attributes
+    Parameters
     ----------
     estimator : estimator
-        Cloned, never fitted itself. Jobs of one base share it.
+        The estimator to clone; it is never fitted itself. Jobs of one base share it.
     fold : Fold
-        The rows to train on, and those to predict, of which there may be none.
+        The rows to train on and the rows to predict. There may be none to predict.
     method : str, default="predict"
-        What the model predicts with, such as ``"predict_proba"``.
+        The name of the method that predicts, such as ``"predict_proba"``.
     seed : int or None, default=None
-        The clone's unset random states are set from it.
+        Seeds the random states of the clone that are None.
     fit_params : dict, default={}
-        Passed to fit; what has one entry per row of X is cut to the training rows.
+        Arguments for ``fit``. Those with one entry per row of X are cut to the training rows.
     keep_model : bool, default=True
-        Whether the model is needed once it has predicted.
+        Whether to keep the model after it has predicted.
     inner_folds : list of Fold or None, default=None
-        What a part with ``cv="outer"`` is given: the other folds within the training rows.
+        The folds for parts of the estimator with ``cv="outer"``: the other folds, as far as they
+        lie within the training rows.
     place : str, default=""
-        Says which fit of its base it is: ``"on fold 3"``.
+        Which fit of its base this is, for messages, such as ``"on fold 3"``.
     name : str, default="all"
-        What ``{fold}`` stands for in the paths of callbacks: the number of the fold.
-    progress : callable
-        From the unfitted clone to a context around its fit, in which its progress is reported. It
-        stays behind where a job goes to another process.
+        The text that replaces ``{fold}`` in the paths of callbacks: the number of the fold.
+    progress : callable, default=contextlib.nullcontext
+        A function that takes the unfitted clone and returns a context. The fit runs within this
+        context, which reports its progress. Pickles of the job do not hold it.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> from sklearn.linear_model import LinearRegression
+    >>> X, y = np.arange(4.0).reshape(4, 1), np.array([0.0, 2.0, 4.0, 6.0])
+    >>> fold = sf.engines.Fold(np.array([0, 1, 2]), np.array([3]))
+    >>> job = sf.engines.FoldJob(LinearRegression(), fold, place="on fold 0")
+    >>> job.run(sf.engines.Data(X, y)).estimator.coef_.round(6).tolist()
+    [2.0]
     """
 
     estimator: Any
@@ -119,26 +156,34 @@ class FoldJob:
     progress: Callable[[Any], AbstractContextManager] = field(default=nullcontext, repr=False)
 
     def replica(self):
-        """Return the unfitted clone that this job fits."""
+        """Return the unfitted clone that this job fits.
+
+        Returns
+        -------
+        replica : estimator
+            A clone with its random states seeded.
+        """
         return replica(self.estimator, self.seed, self.inner_folds)
 
     def run(self, data: Data) -> FoldFit:
-        """Fit a replica on the training rows, and predict the others.
+        """Fit a replica on the training rows, and predict the test rows.
 
         Parameters
         ----------
         data : Data
+            The rows of the run.
 
         Returns
         -------
         fit : FoldFit
+            The fitted replica and its predictions.
 
         Raises
         ------
         FitFailed
-            From what the fit or the prediction raised.
+            If the fit or the prediction raises an error; `cause` is that error.
         OutOfTime
-            If a limit of time is over before it begins.
+            If a time limit has passed before the fit begins.
         """
         fitting.time_limit.check()
         with self.failing_here():
@@ -149,11 +194,35 @@ class FoldJob:
             return self.outcome(model, data)._replace(how="one by one")
 
     def params(self, data: Data) -> dict[str, Any]:
-        """Return what is passed to fit, cut to the training rows."""
+        """Return the arguments for ``fit``, cut to the training rows.
+
+        Parameters
+        ----------
+        data : Data
+            The rows of the run.
+
+        Returns
+        -------
+        params : dict of str to object
+            The arguments by name.
+        """
         return sklearn_private.check_method_params(data.X, self.fit_params, indices=self.fold.train)
 
     def outcome(self, model: Any, data: Data) -> FoldFit:
-        """Return what a fitted replica leaves."""
+        """Predict the test rows with a fitted replica, and return the result of the job.
+
+        Parameters
+        ----------
+        model : estimator
+            The fitted replica.
+        data : Data
+            The rows of the run.
+
+        Returns
+        -------
+        fit : FoldFit
+            The model, where it is kept, with its predictions and history.
+        """
         test, predictions = self.fold.test, None
         if len(test):
             rows = sklearn_private.safe_indexing(data.X, test)
@@ -161,12 +230,34 @@ class FoldJob:
         return self.kept(FoldFit(model, predictions, plain_history(model)))
 
     def kept(self, fit: FoldFit) -> FoldFit:
-        """Return a fit with its model, or without it if it is no longer needed."""
+        """Return a fit with its model, or without it if `keep_model` is False.
+
+        Parameters
+        ----------
+        fit : FoldFit
+            A result of this job.
+
+        Returns
+        -------
+        fit : FoldFit
+            The same, or one without a model.
+        """
         return fit if self.keep_model else fit.without_model()
 
     @contextmanager
     def failing_here(self) -> Iterator[None]:
-        """Raise an error as the failure of this job."""
+        """Turn any error within a ``with`` block into the failure of this job.
+
+        Yields
+        ------
+        None
+            The block gets no value.
+
+        Raises
+        ------
+        FitFailed
+            If the block raises an error.
+        """
         try:
             yield
         except errors.FitFailed:

@@ -19,7 +19,7 @@ from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.folds import Fold
 from stackfuse._oof.prediction_columns import Column
 
-#: Of the files that :meth:`OutOfFold.save` writes.
+#: The format of the files that :meth:`OutOfFold.save` writes.
 _FORMAT = "stackfuse out-of-fold 1"
 
 
@@ -27,25 +27,37 @@ _FORMAT = "stackfuse out-of-fold 1"
 class OutOfFold:
     """Out-of-fold predictions of several base estimators over the same folds.
 
-    Attributes
+    Parameters
     ----------
     predictions : ndarray of shape (n_samples, n_columns), dtype float64
-        The average where a row was predicted several times, NaN where it never was.
+        The predictions. A row that was predicted several times has the average; a row that was
+        never predicted has NaN.
     mask : ndarray of shape (n_samples,), dtype bool
-        Rows that were predicted.
+        Whether each row was predicted.
     columns : list of Column
-        What each column holds. Of two classes only the second one's probability is kept.
+        The base, method and output of each column. For two classes, only the probability of the
+        second is kept.
     folds : list of Fold
-        The index arrays.
+        The rows to train on and to predict, fold by fold.
     scores : dict of str to (dict of str to ndarray of shape (n_folds,))
-        By base estimator and metric, on each fold's test rows: ``"accuracy"`` and, with
-        probabilities, ``"log_loss"``; ``"r2"`` for regression.
-    histories : dict of str to list of (dict or None)
-        Training histories per base estimator and fold.
-    classes_ : ndarray or None
-        The labels that class numbers stand for.
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None
-        The target that was learnt: class numbers, indicators or numbers.
+        The scores on each fold's test rows, by base and metric: ``"accuracy"`` and, with
+        probabilities, ``"log_loss"`` for classes; ``"r2"`` for numbers.
+    histories : dict of str to list of (dict or None), default={}
+        The training history of each base on each fold.
+    classes_ : ndarray or None, default=None
+        The labels of the class numbers.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None, default=None
+        The target: class numbers, indicators or numbers.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> oof = sf.out_of_fold([("ridge", Ridge(alpha=0.1))], X, y, cv=3)
+    >>> oof.predictions.shape, oof.scores["ridge"]["r2"].round(2).tolist()
+    ((442, 1), [0.46, 0.5, 0.51])
     """
 
     predictions: np.ndarray
@@ -86,18 +98,19 @@ class OutOfFold:
 
     @property
     def fold_ids(self) -> np.ndarray:
-        """Number of the last fold that predicted each row, -1 for none; shape (n_samples,)."""
+        """The number of the last fold that predicted each row, -1 for none; (n_samples,)."""
         ids = np.full(len(self.mask), -1)
         for k, fold in enumerate(self.folds):
             ids[fold.test] = k
         return ids
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the predictions as a frame with one readable column name each.
+        """Return the predictions as a frame with readable column names.
 
         Returns
         -------
         frame : DataFrame of shape (n_samples, n_columns)
+            The columns have the names of base and class, or of base and output: ``"forest_yes"``.
         """
         names = [f"{column.estimator}_{self._label(column)}" for column in self.columns]
         return pd.DataFrame(self.predictions, columns=pd.Index(map(messages.printable, names)))
@@ -108,15 +121,19 @@ class OutOfFold:
         Parameters
         ----------
         names : sequence of str
+            The names of the bases to keep.
 
         Returns
         -------
         oof : OutOfFold
+            The columns, scores and histories of these bases.
 
         Raises
         ------
-        TypeError, ValueError
-            If they are no list, or one of them is no base estimator.
+        TypeError
+            If `names` is no list of names.
+        ValueError
+            If one of the names is none of the bases.
         """
         known = list(dict.fromkeys(column.estimator for column in self.columns))
         if isinstance(names, str) or not isinstance(names, Iterable):
@@ -139,17 +156,20 @@ class OutOfFold:
         )
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write everything to one file: numpy's npz, without pickle.
+        """Write everything to one file, in numpy's npz format, without pickle.
 
         Parameters
         ----------
         path : str or path
-            Replaced as a whole, if it exists. Usually ends in ``.npz``.
+            The file to write, usually with the ending ``.npz``. An existing file is replaced as a
+            whole.
 
         Raises
         ------
         TypeError
             If the labels are neither numbers, text, booleans nor dates.
+        OSError
+            If the file cannot be written.
         """
         classes = None if self.classes_ is None else np.array(self.classes_.tolist())
         if self.classes_ is not None and self.classes_.dtype.kind != "O":
@@ -188,15 +208,19 @@ class OutOfFold:
         Parameters
         ----------
         path : str or path
+            The file to read.
 
         Returns
         -------
         oof : OutOfFold
+            The predictions that were saved.
 
         Raises
         ------
+        FileNotFoundError
+            If there is no such file.
         ValueError
-            If it is no such file, or damaged.
+            If the file is damaged, or was not written by :meth:`save`.
         """
         path = files.path_given(path)
         if not path.exists():

@@ -31,24 +31,53 @@ _LOCAL = (LokyBackend, MultiprocessingBackend, SequentialBackend, ThreadingBacke
 
 
 class JoblibEngine:
-    """Folds at the same time.
+    """Several folds at the same time, by joblib.
 
-    Networks are trained one after another until it shows that processes would pay: TensorFlow uses
-    all cores for one network as it is, every further process takes many seconds to import it, and
-    threads that train at once are slower. Where ``joblib.parallel_config`` names a backend that
-    takes jobs elsewhere, to Dask or Ray, all jobs go there.
+    Networks are trained one after another until processes would save time: TensorFlow already uses
+    all cores for one network, every further process takes many seconds to import it, and threads
+    that train at once are slower. If ``joblib.parallel_config`` names a backend on other machines,
+    such as Dask or Ray, all jobs go there.
 
     Parameters
     ----------
     n_jobs : int or None
-        As in joblib: None stands for what ``joblib.parallel_config`` says.
+        The number of jobs at a time, as in joblib. None takes it from ``joblib.parallel_config``.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> from sklearn.dummy import DummyRegressor
+    >>> bases, X, y = [("mean", DummyRegressor())], np.zeros((4, 1)), np.arange(4.0)
+    >>> oof = sf.out_of_fold(bases, X, y, cv=2, engine=sf.engines.JoblibEngine(n_jobs=1))
+    >>> oof.predictions[:, 0].tolist()
+    [2.5, 2.5, 0.5, 0.5]
     """
 
     def __init__(self, n_jobs: int | None):
         self.n_jobs = n_jobs
 
     def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
-        """See :class:`stackfuse.engines.Engine`."""
+        """Run several jobs at a time.
+
+        Parameters
+        ----------
+        jobs : iterable of FoldJob
+            The fits of one base estimator.
+        data : Data
+            The rows of the run.
+
+        Yields
+        ------
+        number : int
+            The place of the job among the jobs.
+        fit : FoldFit
+            Its result.
+
+        Raises
+        ------
+        FitFailed
+            If a fit raises an error.
+        """
         _refuse_forks()
         left, n_done, start = list(jobs), 0, time.perf_counter()
         elsewhere = names_backend_elsewhere(self.n_jobs)

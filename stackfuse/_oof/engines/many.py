@@ -18,14 +18,20 @@ from stackfuse._oof.jobs import Data, jobs_of
 
 
 class Job(NamedTuple):
-    """One fit.
+    """One fit of :func:`fit_many`.
 
-    Attributes
+    Parameters
     ----------
-    rows : ndarray of int
-        Of X and y, to train on.
-    seed : int or None
-        Sets the unset random states of the clone.
+    rows : ndarray of int of shape (n_rows,)
+        The numbers of the rows of X and y to train on.
+    seed : int or None, default=None
+        Seeds the random states of the clone that are None.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> sf.engines.Job(np.arange(3), seed=7).seed
+    7
     """
 
     rows: np.ndarray
@@ -46,17 +52,26 @@ def fit_many(
     Parameters
     ----------
     estimator : estimator
-        Cloned, never fitted itself. Its unset random states are set from the seeds.
+        The estimator to clone; it is never fitted itself.
     X, y : array-like of shape (n_samples, ...)
+        The rows and their target; each job takes some of them.
     jobs : sequence of Job
-    engine : str or Engine, default="auto"
+        One fit each.
+    engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
+        How the fits are run, as in :class:`StackingClassifier`.
     fit_params : dict, default=None
-        Passed to fit; what has one entry per row of X is cut to the rows.
+        Arguments for ``fit``. Those with one entry per row of X are cut to the rows of each job.
 
     Returns
     -------
     estimators : list of fitted estimators
-        What fitting a clone on ``X[job.rows], y[job.rows]`` gives, of networks up to rounding.
+        One per job: a clone fitted on ``X[job.rows], y[job.rows]``. For networks this holds up to
+        rounding.
+
+    Raises
+    ------
+    Exception
+        The error of a fit that fails.
 
     Examples
     --------

@@ -44,15 +44,32 @@ def engine_named(engine: str | Engine, n_jobs: int | None = None) -> Engine:
     Parameters
     ----------
     engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine
-        "auto" trains the replicas of a network side by side where that is possible and pays, and
-        runs several jobs of other estimators at a time where `n_jobs` asks for it. "dask" and "ray"
-        run jobs on the workers of the current client of ``distributed``, or the running Ray.
+        "auto" trains the replicas of a network side by side where that is possible and saves time,
+        and runs `n_jobs` jobs of other estimators at a time. "sequential" runs one job after
+        another. "fused" trains all replicas side by side, or raises an error. "dask" and "ray" run
+        jobs on the workers of the current client of ``distributed``, or of the running Ray.
     n_jobs : int, default=None
+        The number of jobs at a time, as in joblib. None takes it from ``joblib.parallel_config``.
+
+    Returns
+    -------
+    engine : Engine
+        The engine.
 
     Raises
     ------
     ValueError
-        If there is none of that name; the message lists them all. If `n_jobs` is no number.
+        If there is no engine of that name, or `n_jobs` is no number of jobs.
+    TypeError
+        If `engine` is neither a name nor an engine.
+    ImportError
+        If the package of a cluster is not installed.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> type(sf.engines.engine_named("sequential")).__name__
+    'SequentialEngine'
     """
     fitting.check_settings({"n_jobs": n_jobs}, {"n_jobs": fitting.JOBS})
     if not isinstance(engine, str):

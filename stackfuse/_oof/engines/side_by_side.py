@@ -20,28 +20,48 @@ GROUP_BYTES = 2**30
 
 
 class SideBySideEngine:
-    """The fold replicas of an estimator with a network, trained side by side.
+    """The fold replicas of a network, trained side by side in one graph.
 
-    Whatever is in front of the network or around it is fitted fold by fold, by its own ``fit``.
+    The steps before the network, and estimators around it, are fitted fold by fold, by their own
+    ``fit``.
 
     Parameters
     ----------
     otherwise : Engine, default=None
-        Runs jobs that cannot be trained side by side, or gain nothing by it. By default the first
-        is an error, and the second are trained side by side all the same.
+        The engine for jobs that cannot be trained side by side, or gain nothing by it. By default,
+        jobs that cannot raise an error, and jobs that gain nothing are trained side by side.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> from sklearn.dummy import DummyRegressor
+    >>> engine = sf.engines.SideBySideEngine(otherwise=sf.engines.SequentialEngine())
+    >>> bases, X, y = [("mean", DummyRegressor())], np.zeros((4, 1)), np.arange(4.0)
+    >>> oof = sf.out_of_fold(bases, X, y, cv=2, engine=engine)
+    >>> oof.predictions[:, 0].tolist()
+    [2.5, 2.5, 0.5, 0.5]
     """
 
     def __init__(self, otherwise: Engine | None = None):
         self.otherwise = otherwise
 
     def check(self, job: FoldJob, data: Data) -> None:
-        """Raise if a job is not run; its fit goes as far as its first network is built.
+        """Raise an error for a job that this engine cannot run.
+
+        Its fit is begun, up to the moment when its first network is built.
+
+        Parameters
+        ----------
+        job : FoldJob
+            The job to check.
+        data : Data
+            The rows of the run.
 
         Raises
         ------
         CannotTrainSideBySide
-            If it has no network to train, or one that cannot be trained side by side, and there is
-            no other engine.
+            If the job has no network, or one that cannot be trained side by side, and there is no
+            other engine.
         FitFailed
             If the fit fails.
         """
@@ -60,12 +80,28 @@ class SideBySideEngine:
             np.random.set_state(drawn)
 
     def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:
-        """See :class:`stackfuse.engines.Engine`.
+        """Run all jobs at the same time.
+
+        Parameters
+        ----------
+        jobs : iterable of FoldJob
+            The fits of one base estimator.
+        data : Data
+            The rows of the run.
+
+        Yields
+        ------
+        number : int
+            The place of the job among the jobs.
+        fit : FoldFit
+            Its result.
 
         Raises
         ------
+        FitFailed
+            If a fit raises an error.
         CannotTrainSideBySide
-            With the reason, if there is no other engine.
+            If the jobs cannot be trained side by side, and there is no other engine.
         """
         jobs = iter(jobs)
         for first in jobs:
