@@ -13,24 +13,39 @@ def cnn(meta: Any, *, width: int = 32, depth: int = 2, dropout: float = 0.25) ->
     Parameters
     ----------
     meta : dict
-        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y: of X
-        the shape (n_samples, height, width) or (n_samples, height, width, n_channels).
+        Facts about X and y, from :class:`KerasClassifier` or :class:`KerasRegressor`. X has the
+        shape (n_samples, height, width) or (n_samples, height, width, n_channels).
     width : int, default=32
-        Filters of the first block; each further block has twice as many.
+        The filters of the first block; each further block has twice as many.
     depth : int, default=2
-        Number of blocks of two 3 x 3 convolutions; each halves height and width.
+        The number of blocks of two 3 x 3 convolutions; each halves height and width.
     dropout : float, default=0.25
-        Share of activations that training leaves out at the end of each block.
+        The part of the activations that training leaves out at the end of each block.
 
     Returns
     -------
     model : keras.Model
-        Not compiled.
+        The network, not compiled.
+
+    Raises
+    ------
+    TypeError
+        If `meta` does not come from an estimator.
+    ValueError
+        If a setting is wrong, or X is no array of images.
 
     References
     ----------
     Simonyan, K. and Zisserman, A. "Very deep convolutional networks for large-scale image
     recognition." ICLR (2015): the blocks, here with batch normalisation and a global mean.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> network = sf.KerasClassifier(sf.models.cnn, width=4, epochs=0)
+    >>> X, y = np.zeros((6, 8, 8)), np.array([0, 1, 2] * 2)
+    >>> network.initialize(X, y).model_.output_shape
+    (None, 3)
     """
     check_settings(meta, "cnn", width=width, depth=depth, dropout=dropout)
     kind = "images, X of shape (n_samples, height, width) or one axis more for channels"

@@ -13,18 +13,25 @@ def mlp(meta: Any, *, width: int = 256, depth: int = 2, dropout: float = 0.1) ->
     Parameters
     ----------
     meta : dict
-        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y.
+        Facts about X and y, from :class:`KerasClassifier` or :class:`KerasRegressor`.
     width : int, default=256
-        Units of each hidden layer.
+        The units of each hidden layer.
     depth : int, default=2
-        Number of hidden layers.
+        The number of hidden layers.
     dropout : float, default=0.1
-        Share of each hidden layer's activations that training leaves out.
+        The part of each hidden layer's activations that training leaves out.
 
     Returns
     -------
     model : keras.Model
-        Not compiled.
+        The network, not compiled.
+
+    Raises
+    ------
+    TypeError
+        If `meta` does not come from an estimator.
+    ValueError
+        If a setting is wrong, or X is no table of numbers.
 
     References
     ----------

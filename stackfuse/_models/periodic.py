@@ -26,25 +26,44 @@ def mlp_plr(
     Parameters
     ----------
     meta : dict
-        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y.
-    width, depth, dropout
-        See :func:`mlp`.
+        Facts about X and y, from :class:`KerasClassifier` or :class:`KerasRegressor`.
+    width : int, default=256
+        The units of each hidden layer.
+    depth : int, default=2
+        The number of hidden layers.
+    dropout : float, default=0.1
+        The part of each hidden layer's activations that training leaves out.
     n_frequencies : int, default=16
-        Frequencies of each column.
+        The number of frequencies of each column.
     frequency_scale : float, default=0.05
-        Standard deviation of the first frequencies, in periods per unit of X.
+        The standard deviation of the initial frequencies, in periods per unit of X.
     embedding : int, default=8
-        Numbers that each column becomes.
+        The number of numbers that each column becomes.
 
     Returns
     -------
     model : keras.Model
-        Not compiled.
+        The network, not compiled.
+
+    Raises
+    ------
+    TypeError
+        If `meta` does not come from an estimator.
+    ValueError
+        If a setting is wrong, or X is no table of numbers.
 
     References
     ----------
     Gorishniy, Y., Rubachev, I. and Babenko, A. "On embeddings for numerical features in tabular
     deep learning." NeurIPS (2022): their PLR, with the linear layer shared ("lite").
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> network = sf.KerasClassifier(sf.models.mlp_plr, width=4, epochs=0)
+    >>> X, y = np.zeros((6, 5)), np.array([0, 1, 2] * 2)
+    >>> network.initialize(X, y).model_.output_shape
+    (None, 3)
     """
     check_settings(
         meta,

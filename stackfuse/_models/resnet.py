@@ -21,25 +21,42 @@ def resnet(
     Parameters
     ----------
     meta : dict
-        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y.
+        Facts about X and y, from :class:`KerasClassifier` or :class:`KerasRegressor`.
     width : int, default=128
-        Units that each block adds to.
+        The units that each block adds to.
     depth : int, default=2
-        Number of blocks.
+        The number of blocks.
     hidden_factor : float, default=2.0
-        How many times as wide a block's hidden layer is.
-    dropout, residual_dropout : float, default=0.15 and 0.0
-        Share of activations that training leaves out, in a block's hidden layer and at its end.
+        The width of a block's hidden layer, as a multiple of `width`.
+    dropout : float, default=0.15
+        The part of the activations that training leaves out in a block's hidden layer.
+    residual_dropout : float, default=0.0
+        The part of the activations that training leaves out at the end of a block.
 
     Returns
     -------
     model : keras.Model
-        Not compiled.
+        The network, not compiled.
+
+    Raises
+    ------
+    TypeError
+        If `meta` does not come from an estimator.
+    ValueError
+        If a setting is wrong, or X is no table of numbers.
 
     References
     ----------
     Gorishniy, Y., Rubachev, I., Khrulkov, V. and Babenko, A. "Revisiting deep learning models for
     tabular data." NeurIPS (2021): their ResNet.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> network = sf.KerasClassifier(sf.models.resnet, width=4, epochs=0)
+    >>> X, y = np.zeros((6, 5)), np.array([0, 1, 2] * 2)
+    >>> network.initialize(X, y).model_.output_shape
+    (None, 3)
     """
     check_settings(
         meta,

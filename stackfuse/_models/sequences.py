@@ -14,24 +14,39 @@ def rnn(meta: Any, *, width: int = 64, depth: int = 1, dropout: float = 0.1) -> 
     Parameters
     ----------
     meta : dict
-        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y: of X
-        the shape (n_samples, n_steps) or (n_samples, n_steps, n_features).
+        Facts about X and y, from :class:`KerasClassifier` or :class:`KerasRegressor`. X has the
+        shape (n_samples, n_steps) or (n_samples, n_steps, n_features).
     width : int, default=64
-        Units of each layer.
+        The units of each layer.
     depth : int, default=1
-        Number of layers.
+        The number of layers, at least 1.
     dropout : float, default=0.1
-        Share of the last state that training leaves out.
+        The part of the last state that training leaves out.
 
     Returns
     -------
     model : keras.Model
-        Not compiled.
+        The network, not compiled.
+
+    Raises
+    ------
+    TypeError
+        If `meta` does not come from an estimator.
+    ValueError
+        If a setting is wrong, or X is no array of sequences.
 
     References
     ----------
     Cho, K. et al. "Learning phrase representations using RNN encoder-decoder for statistical
     machine translation." EMNLP (2014): the gated recurrent unit.
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> network = sf.KerasClassifier(sf.models.rnn, width=4, epochs=0)
+    >>> X, y = np.zeros((6, 5)), np.array([0, 1, 2] * 2)
+    >>> network.initialize(X, y).model_.output_shape
+    (None, 3)
     """
     check_settings(meta, "rnn", width=width, depth=depth, dropout=dropout)
     fitting.check_count("depth", depth)

@@ -63,38 +63,37 @@ def table_bases(
 ) -> list[tuple[str, BaseEstimator]]:
     """Return base estimators for a table, each behind the preprocessing that it needs.
 
-    Numbers are imputed and scaled where that helps, with a column that tells which were missing.
-    Categories with up to 32 levels become a column for each level, those with more their mean
-    target; dates become days since 1970 and their place in the year, the week and the day, see
-    :class:`DateParts`; texts become their words, or sums of these, see :class:`TextVectorizer`. All
-    of it is fitted within the folds, and is exported with the stack.
+    Numbers are imputed and scaled where that helps, and a further column tells which were missing.
+    Categories with up to 32 levels become one column per level; those with more levels become the
+    mean target of their level. Dates become numbers by :class:`DateParts`, and texts by
+    :class:`TextVectorizer`. All of it is fitted within the folds, and is exported with the stack.
 
     Parameters
     ----------
     X : data frame of pandas, or ndarray, of shape (n_samples, n_features)
-        Numbers, truth values, strings, texts and dates, some of them missing. Strings of more than
-        32 different values with four words or more in the mean are texts.
+        Numbers, booleans, strings, texts and dates; some may be missing. A column of strings with
+        more than 32 different values, of four words or more on average, holds texts.
     y : array-like of shape (n_samples,)
         Classes for a ``StackingClassifier``, or numbers for a ``StackingRegressor``. Strings,
-        truth values and up to 20 different whole numbers are classes.
+        booleans and up to 20 different whole numbers are classes.
     kinds : sequence of str, default=None
-        What is wanted, by default "linear", "forest", "boosting", "networks" and "boosters". Of
-        more than 100,000 rows, where nothing else is said and there is no `time_budget`, these are
-        "linear" and "boosting" alone: the others take hours, and forests gigabytes. "boosting" is
-        scikit-learn's, "boosters" are those of XGBoost, LightGBM and CatBoost that are installed.
-        "neighbors" holds its training rows, which an exported file would too; it is left out of
-        tables of more than 5,000 rows.
+        The kinds of bases: "linear", "forest", "boosting" (scikit-learn's), "networks", "boosters"
+        (XGBoost, LightGBM and CatBoost, as far as they are installed) and "neighbors". By default,
+        all but "neighbors", which holds its training rows, also in an exported file, and is left
+        out with more than 5,000 rows. With more than 100,000 rows and no `time_budget`, the default
+        is "linear" and "boosting": the others take hours, and forests gigabytes.
     time_budget : float, default=None
-        Seconds that six fits of each base, one after another, may take in all. The bases that take
-        longest are left out, with a warning that names them. What they take is measured on up to
+        The seconds that six fits of each base, one after another, may take in all. The bases that
+        take longest are left out, with a warning that names them. Their time is measured on up to
         2,000 rows, for no longer than the budget.
     texts : bool, default=True
-        Whether bases read columns of text. Such stacks are exported to .keras and SavedModel; other
-        files have no text, and want False.
+        Whether bases read columns of text. Stacks that do can be exported to .keras and SavedModel.
+        Use False for other formats, which have no text.
 
     Returns
     -------
     bases : list of (str, estimator)
+        Names and unfitted pipelines, for the `estimators` of a stack.
 
     Raises
     ------

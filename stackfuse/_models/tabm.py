@@ -13,28 +13,47 @@ def tabm(
 ) -> Model:
     """Return perceptrons that share their matrices and differ by scales of their own.
 
-    All learn the target by themselves; their mean is the prediction. Make an estimator of it by
-    :func:`classifier` or :func:`regressor`, which know the loss of the members and how they are
-    averaged.
+    Each one learns the target by itself; their mean is the prediction. Make an estimator of it with
+    :func:`classifier` or :func:`regressor`, which set the loss of the members and average them.
 
     Parameters
     ----------
     meta : dict
-        What :class:`KerasClassifier` and :class:`KerasRegressor` tell a builder of X and y.
+        Facts about X and y, from :class:`KerasClassifier` or :class:`KerasRegressor`.
     n_members : int, default=16
-    width, depth, dropout
-        Of each member; see :func:`mlp`.
+        The number of perceptrons.
+    width : int, default=256
+        The units of each hidden layer.
+    depth : int, default=2
+        The number of hidden layers.
+    dropout : float, default=0.1
+        The part of each hidden layer's activations that training leaves out.
 
     Returns
     -------
     model : keras.Model
-        Not compiled, with outputs of shape (n_samples, n_members * n_outputs): logits or numbers,
-        member after member.
+        The network, not compiled. Its outputs have the shape (n_samples, n_members * n_outputs):
+        logits or numbers, member after member.
+
+    Raises
+    ------
+    TypeError
+        If `meta` does not come from an estimator.
+    ValueError
+        If a setting is wrong, or X is no table of numbers, or y holds several labels.
 
     References
     ----------
     Gorishniy, Y., Kotelnikov, A. and Babenko, A. "TabM: advancing tabular deep learning with
     parameter-efficient ensembling." ICLR (2025).
+
+    Examples
+    --------
+    >>> import numpy as np, stackfuse as sf
+    >>> network = sf.models.classifier(sf.models.tabm, n_members=4, width=4)
+    >>> X, y = np.zeros((6, 5)), np.array([0, 1, 2] * 2)
+    >>> network.initialize(X, y).model_.output_shape
+    (None, 12)
     """
     check_settings(meta, "tabm", width=width, depth=depth, dropout=dropout, n_members=n_members)
     if meta["target_type_"] == "multilabel-indicator":

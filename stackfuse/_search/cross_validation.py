@@ -24,51 +24,67 @@ def cross_validate(
     n_jobs: int | None = None,
     verbose: int = 0,
     params: Any = None,
-    pre_dispatch: str = "2*n_jobs",
+    pre_dispatch: int | str = "2*n_jobs",
     return_train_score: bool = False,
     return_estimator: bool = False,
     return_indices: bool = False,
     error_score: str | float = np.nan,
     engine: str | engines.Engine = "auto",
-):
+) -> dict[str, Any]:
     """Score an estimator on every fold.
 
-    This is scikit-learn's function, with the same parameters and results. Where the estimator ends
-    in a network, by itself or as the last step of a pipeline, the fits on all folds are trained
-    side by side. Everything else runs as in scikit-learn.
+    This is scikit-learn's function, with the same parameters and results. If the estimator is a
+    network, or a pipeline that ends in one, the networks of all folds are trained side by side.
+    Everything else runs as in scikit-learn.
 
     Parameters
     ----------
     estimator : estimator
+        The estimator to score. It is cloned.
     X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+        The rows.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+        The target.
     groups : array-like of shape (n_samples,), default=None
-        For the splitter.
+        The groups of the rows, for the splitter.
     scoring : str, callable, list, tuple or dict, default=None
-        How predictions are scored; by default the estimator's own ``score``.
+        The scorers; by default the estimator's own ``score``.
     cv : int, splitter, iterable of (train, test) or None, default=None
-        None stands for 5 folds.
+        The folds; by default five.
     n_jobs : int, default=None
-        Fits at a time, as in joblib. Networks are trained in this process as long as more of
-        them would take longer to import TensorFlow than they save.
+        The number of fits at a time, as in joblib. Networks are trained in this process until
+        further processes would save more time than they need to import TensorFlow.
     verbose : int, default=0
+        What joblib prints: 0 nothing, more with greater numbers.
     params : dict, default=None
-        Passed to fit. What has one entry per row is cut to the rows of a fold.
+        Arguments for ``fit``. Those with one entry per row are cut to the rows of the fold.
     pre_dispatch : int or str, default="2*n_jobs"
-        Jobs that are laid ready for other processes.
-    return_train_score, return_estimator, return_indices : bool, default=False
-        What is returned besides the times and the scores on the test rows.
+        The number of jobs to prepare for other processes, as in joblib.
+    return_train_score : bool, default=False
+        Whether to return the scores on the training rows too.
+    return_estimator : bool, default=False
+        Whether to return the fitted estimators too.
+    return_indices : bool, default=False
+        Whether to return the rows of the folds too.
     error_score : "raise" or float, default=nan
         The score of a fit that fails.
     engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
-        How networks are fitted. "auto" trains them side by side where that is possible and pays,
-        "sequential" one after another as scikit-learn does, "fused" always side by side.
+        How networks are fitted. "auto" trains them side by side where that is possible and saves
+        time. "sequential" trains one after another, as scikit-learn does. "fused" trains side by
+        side, or raises an error. "dask" and "ray" run the fits on a cluster.
 
     Returns
     -------
     scores : dict of str to ndarray
-        ``test_score``, ``fit_time`` and so on, with an entry for each fold. Fits that were made
+        ``test_score``, ``fit_time`` and so on, with one entry per fold. Networks that were trained
         side by side share their time equally.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` is no estimator.
+    ValueError
+        If a setting is wrong, or every fit fails.
 
     Examples
     --------
@@ -112,45 +128,59 @@ def cross_val_predict(
     n_jobs: int | None = None,
     verbose: int = 0,
     params: Any = None,
-    pre_dispatch: str = "2*n_jobs",
+    pre_dispatch: int | str = "2*n_jobs",
     method: str = "predict",
     engine: str | engines.Engine = "auto",
-):
-    """Predict each row by the fit on the folds that do not hold it.
+) -> Any:
+    """Predict each row by an estimator that was fitted on the other folds.
 
-    This is scikit-learn's function, with the same parameters and results. Where the estimator ends
-    in a network, by itself or as the last step of a pipeline, the fits on all folds are trained
-    side by side. Everything else runs as in scikit-learn.
+    This is scikit-learn's function, with the same parameters and results. If the estimator is a
+    network, or a pipeline that ends in one, the networks of all folds are trained side by side.
+    Everything else runs as in scikit-learn.
 
     Parameters
     ----------
     estimator : estimator
+        The estimator to fit. It is cloned.
     X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+        The rows.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+        The target.
     groups : array-like of shape (n_samples,), default=None
-        For the splitter.
+        The groups of the rows, for the splitter.
     cv : int, splitter, iterable of (train, test) or None, default=None
-        None stands for 5 folds. Each row has to be in the test rows of one of them.
+        The folds; by default five. Each row must be in the test rows of exactly one fold.
     n_jobs : int, default=None
-        Fits at a time, as in :func:`cross_validate`.
+        The number of fits at a time, as in joblib. Networks are trained in this process until
+        further processes would save more time than they need to import TensorFlow.
     verbose : int, default=0
+        What joblib prints: 0 nothing, more with greater numbers.
     params : dict, default=None
-        Passed to fit. What has one entry per row is cut to the rows of a fold.
+        Arguments for ``fit``. Those with one entry per row are cut to the rows of the fold.
     pre_dispatch : int or str, default="2*n_jobs"
-        Jobs that are laid ready for other processes.
+        The number of jobs to prepare for other processes, as in joblib.
     method : str, default="predict"
-        What the estimator predicts with, such as ``"predict_proba"``.
+        The name of the method that predicts, such as ``"predict_proba"``.
     engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
-        How networks are fitted, as in :func:`cross_validate`.
+        How networks are fitted. "auto" trains them side by side where that is possible and saves
+        time. "sequential" trains one after another, as scikit-learn does. "fused" trains side by
+        side, or raises an error. "dask" and "ray" run the fits on a cluster.
 
     Returns
     -------
     predictions : ndarray of shape (n_samples,) or (n_samples, n_columns), or list of these
-        In the order of the rows of X.
+        The predictions, in the order of the rows of X.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` is no estimator.
+    ValueError
+        If a setting is wrong, or the folds do not predict each row once.
 
     See Also
     --------
-    out_of_fold : The same for several estimators, with everything that a stack needs.
+    out_of_fold : The same for several estimators, with all that a stack needs.
 
     Examples
     --------

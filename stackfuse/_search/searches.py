@@ -1,6 +1,6 @@
 """Searches for parameters, as in scikit-learn; the fits of networks are made in advance."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,20 +25,30 @@ class _PlannedSearch:
     #: The name of the parameter that holds the values to search.
     _space: str
 
-    def fit(self: Any, X: Any, y: Any = None, **params: Any):
+    def fit(self: Any, X: Any, y: Any = None, **params: Any) -> Any:
         """Fit every candidate on every fold, and the best one on all rows.
 
         Parameters
         ----------
         X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
+            The rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            The target.
         **params : dict
-            For the fits, such as ``sample_weight``, for the splitter, such as ``groups``, and for
-            the scorer. What has one entry per row is cut to the rows of a fold.
+            Arguments for the fits, such as ``sample_weight``, for the splitter, such as ``groups``,
+            and for the scorer. Those with one entry per row are cut to the rows of the fold.
 
         Returns
         -------
         self : estimator
+            The search, with its results.
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is no estimator, or the values to search are not in lists by name.
+        ValueError
+            If a parameter or setting is wrong, or every fit fails.
         """
         check_estimator(self.estimator)
         _check_space(self._space, getattr(self, self._space))
@@ -106,53 +116,60 @@ def _check_space(name: str, space: Any) -> None:
 class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
     """Try every combination of parameter values, each on every fold.
 
-    This is scikit-learn's search, with the same parameters, attributes and results. Where the
-    estimator ends in a network, by itself or as the last step of a pipeline, the fits on all folds
-    are trained side by side. Where it is a stack, the bases are fitted once for each fold, for all
-    candidates that differ in the meta-learner alone. Everything else runs as in scikit-learn.
+    This is scikit-learn's search, with the same parameters, attributes and results. If the
+    estimator is a network, or a pipeline that ends in one, the networks of all folds are trained
+    side by side. If it is a stack, the bases are fitted once per fold for all candidates that
+    differ in the meta-learner alone. Everything else runs as in scikit-learn.
 
     Parameters
     ----------
     estimator : estimator
+        The estimator whose parameters are searched. It is cloned.
     param_grid : dict of str to list, or list of these
         The values to try, by the name of the parameter.
     scoring : str, callable, list, tuple or dict, default=None
-        How predictions are scored; by default the estimator's own ``score``.
+        The scorers; by default the estimator's own ``score``.
     n_jobs : int, default=None
-        Fits at a time, as in joblib. Networks are trained in this process as long as more of
-        them would take longer to import TensorFlow than they save. Bases of a stack are fitted
-        once for each fold only with one fit at a time.
+        The number of fits at a time, as in joblib. Networks are trained in this process until
+        further processes would save more time than they need to import TensorFlow.
+        With more than one fit at a time, each candidate fits the bases of a stack anew.
     refit : bool, str or callable, default=True
-        Whether the best candidate is fitted on all rows; with several scores, by which one.
+        Whether to fit the best candidate on all rows. With several scores, the name of the one that
+        decides.
     cv : int, splitter, iterable of (train, test) or None, default=None
-        None stands for 5 folds.
+        The folds; by default five.
     verbose : int, default=0
-        From 2 on every fit is printed. The time of a network fitted side by side is in
+        From 2 on, every fit is printed. The time of a network that is trained side by side is in
         ``cv_results_`` only.
     pre_dispatch : int or str, default="2*n_jobs"
-        Jobs that are laid ready for other processes.
+        The number of jobs to prepare for other processes, as in joblib.
     error_score : "raise" or float, default=nan
         The score of a fit that fails.
     return_train_score : bool, default=False
-        Whether the training rows are scored, too.
+        Whether to score the training rows too.
     engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
-        How networks are fitted. "auto" trains them side by side where that is possible and pays,
-        "sequential" one after another as scikit-learn does, "fused" always side by side.
+        How networks are fitted. "auto" trains them side by side where that is possible and saves
+        time. "sequential" trains one after another, as scikit-learn does. "fused" trains side by
+        side, or raises an error. "dask" and "ray" run the fits on a cluster.
 
     Attributes
     ----------
     cv_results_ : dict of str to ndarray
-        A row for each candidate. Fits that were made side by side share their time equally.
+        One row per candidate. Networks that were trained side by side share their time equally.
     best_estimator_ : estimator
-        Fitted on all rows; not there with ``refit=False``.
+        The best candidate, fitted on all rows; absent with ``refit=False``.
     best_params_ : dict
+        The parameters of the best candidate.
     best_score_ : float
+        The mean score of the best candidate over the folds.
     best_index_ : int
-        The row of the best candidate.
+        The row of the best candidate in ``cv_results_``.
     scorer_ : callable or dict of these
+        The scorers.
     n_splits_ : int
+        The number of folds.
     refit_time_ : float
-        Seconds.
+        The seconds of the fit on all rows.
     multimetric_ : bool
         Whether there are several scores.
 
@@ -187,10 +204,10 @@ class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
         *,
         scoring: Any = None,
         n_jobs: int | None = None,
-        refit: bool = True,
+        refit: bool | str | Callable = True,
         cv: Any = None,
         verbose: int = 0,
-        pre_dispatch: str = "2*n_jobs",
+        pre_dispatch: int | str = "2*n_jobs",
         error_score: str | float = np.nan,
         return_train_score: bool = False,
         engine: str | engines.Engine = "auto",
@@ -211,49 +228,68 @@ class GridSearchCV(_PlannedSearch, model_selection.GridSearchCV):
 
 
 class RandomizedSearchCV(_PlannedSearch, model_selection.RandomizedSearchCV):
-    """Try some combinations of parameter values that are drawn, each on every fold.
+    """Draw some combinations of parameter values, and try each on every fold.
 
-    This is scikit-learn's search, with the same parameters, attributes and results. Where the
-    estimator ends in a network, by itself or as the last step of a pipeline, the fits on all folds
-    are trained side by side. Where it is a stack, the bases are fitted once for each fold, for all
-    candidates that differ in the meta-learner alone. Everything else runs as in scikit-learn.
+    This is scikit-learn's search, with the same parameters, attributes and results. If the
+    estimator is a network, or a pipeline that ends in one, the networks of all folds are trained
+    side by side. If it is a stack, the bases are fitted once per fold for all candidates that
+    differ in the meta-learner alone. Everything else runs as in scikit-learn.
 
     Parameters
     ----------
     estimator : estimator
+        The estimator whose parameters are searched. It is cloned.
     param_distributions : dict of str to list or distribution, or list of these
-        A distribution has a method ``rvs``, as those of ``scipy.stats`` do.
+        The values to draw from, by the name of the parameter. A distribution has a method ``rvs``,
+        as those of ``scipy.stats`` do.
     n_iter : int, default=10
-        How many candidates are drawn.
+        The number of candidates to draw.
     scoring : str, callable, list, tuple or dict, default=None
-        How predictions are scored; by default the estimator's own ``score``.
+        The scorers; by default the estimator's own ``score``.
     n_jobs : int, default=None
-        As in :class:`GridSearchCV`.
+        The number of fits at a time, as in joblib. Networks are trained in this process until
+        further processes would save more time than they need to import TensorFlow.
+        With more than one fit at a time, each candidate fits the bases of a stack anew.
     refit : bool, str or callable, default=True
-        Whether the best candidate is fitted on all rows; with several scores, by which one.
+        Whether to fit the best candidate on all rows. With several scores, the name of the one that
+        decides.
     cv : int, splitter, iterable of (train, test) or None, default=None
-        None stands for 5 folds.
+        The folds; by default five.
     verbose : int, default=0
-        From 2 on every fit is printed.
+        From 2 on, every fit is printed.
     pre_dispatch : int or str, default="2*n_jobs"
-        Jobs that are laid ready for other processes.
+        The number of jobs to prepare for other processes, as in joblib.
     random_state : int, RandomState or None, default=None
-        Draws the candidates. The networks have a random state of their own.
+        Seeds the draw of the candidates. The networks have a random state of their own.
     error_score : "raise" or float, default=nan
         The score of a fit that fails.
     return_train_score : bool, default=False
-        Whether the training rows are scored, too.
+        Whether to score the training rows too.
     engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
-        As in :class:`GridSearchCV`.
+        How networks are fitted. "auto" trains them side by side where that is possible and saves
+        time. "sequential" trains one after another, as scikit-learn does. "fused" trains side by
+        side, or raises an error. "dask" and "ray" run the fits on a cluster.
 
     Attributes
     ----------
     cv_results_ : dict of str to ndarray
-        A row for each candidate; all else is as in :class:`GridSearchCV`.
+        One row per candidate. Networks that were trained side by side share their time equally.
     best_estimator_ : estimator
+        The best candidate, fitted on all rows; absent with ``refit=False``.
     best_params_ : dict
+        The parameters of the best candidate.
     best_score_ : float
+        The mean score of the best candidate over the folds.
     best_index_ : int
+        The row of the best candidate in ``cv_results_``.
+    scorer_ : callable or dict of these
+        The scorers.
+    n_splits_ : int
+        The number of folds.
+    refit_time_ : float
+        The seconds of the fit on all rows.
+    multimetric_ : bool
+        Whether there are several scores.
 
     Examples
     --------
@@ -278,10 +314,10 @@ class RandomizedSearchCV(_PlannedSearch, model_selection.RandomizedSearchCV):
         n_iter: int = 10,
         scoring: Any = None,
         n_jobs: int | None = None,
-        refit: bool = True,
+        refit: bool | str | Callable = True,
         cv: Any = None,
         verbose: int = 0,
-        pre_dispatch: str = "2*n_jobs",
+        pre_dispatch: int | str = "2*n_jobs",
         random_state: Any = None,
         error_score: str | float = np.nan,
         return_train_score: bool = False,

@@ -72,20 +72,21 @@ def with_days(frame: pd.DataFrame) -> pd.DataFrame:
 class DateParts(TransformerMixin, BaseEstimator):
     """Columns of dates as numbers: days since 1970, and the place in the year, week and day.
 
-    It learns nothing but the names of the columns, and is exported with what it is in: the graph
-    takes days since 1970 for a column of dates. Missing dates become NaN.
+    It learns the names of the columns alone. In an exported stack, the graph takes days since 1970
+    for a column of dates. Missing dates become NaN.
 
     Parameters
     ----------
     cyclic : bool, default=False
-        Whether a place is given by its sine and cosine, so that December is near January: for
-        linear models, neighbours and networks. By default it is the number of days since the
-        beginning: of a year, between 0 and 365.25; of a week, between 0 on Monday and 7; of a day,
-        between 0 and 1. Trees split these best. All years are 365.25 days long.
+        Whether to give a place by its sine and cosine, so that December is near January. This is
+        for linear models, neighbours and networks. By default, the place is the number of days
+        since the beginning of the year (0 to 365.25), of the week (0 on Monday, to 7) or of the
+        day (0 to 1): trees split these best. All years are 365.25 days long.
 
     Attributes
     ----------
     n_features_in_ : int
+        The number of columns of X.
     feature_names_in_ : ndarray of str
         The names of the columns of a data frame.
 
@@ -102,33 +103,48 @@ class DateParts(TransformerMixin, BaseEstimator):
         self.cyclic = cyclic
 
     def fit(self, X: Any, y: Any = None) -> "DateParts":
-        """Remember the columns.
+        """Learn the names of the columns.
 
         Parameters
         ----------
         X : data frame or array-like of shape (n_samples, n_features)
-            Dates; numbers are days since 1970.
-        y : None
+            Dates, or numbers of days since 1970.
+        y : None, default=None
             Ignored.
 
         Returns
         -------
         self : DateParts
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If a column holds neither dates nor numbers.
         """
         fitting.check_settings({"cyclic": self.cyclic}, {"cyclic": fitting.FLAG})
         self._days(X, reset=True)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the parts: the days of all columns, then their places in the year, and so on.
+        """Return the days of all columns, then their places in the year, the week and the day.
 
         Parameters
         ----------
         X : data frame or array-like of shape (n_samples, n_features)
+            Dates, or numbers of days since 1970, in the columns of ``fit``.
 
         Returns
         -------
         parts : ndarray of shape (n_samples, 4 or 7 times n_features), float64
+            4 numbers for each column, or 7 with `cyclic`.
+
+        Raises
+        ------
+        ValueError
+            If X has other columns than those of ``fit``, or holds neither dates nor numbers.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
         """
         check_is_fitted(self)
         days = self._days(X, reset=False)
@@ -145,16 +161,17 @@ class DateParts(TransformerMixin, BaseEstimator):
         return np.hstack(parts)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the parts, after those of the columns.
+        """Return the names of the parts, such as ``sold_year``.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns where X is no data frame.
+            The names of the columns, if X is no data frame.
 
         Returns
         -------
         names : ndarray of str, shape (n_parts,)
+            The names, in the order of the columns of ``transform``.
         """
         check_is_fitted(self)
         names = sklearn_private.check_feature_names_in(self, input_features)

@@ -16,12 +16,12 @@ from stackfuse._core import MultiInput, messages, multi_input
 class Flatten(TransformerMixin, BaseEstimator):
     """Images, sequences or several inputs as one table, for estimators that take a table.
 
-    The first step of a pipeline. It learns nothing but the shape of a row.
+    Use it as the first step of a pipeline. It learns the shape of a row alone.
 
     Attributes
     ----------
     X_shape_ : tuple of int, or dict of str to tuple of int
-        The shape of a row; of a ``MultiInput`` by the names of the inputs.
+        The shape of a row; for a ``MultiInput`` one shape per name.
     n_features_in_ : int
         The number of columns, if X was a table.
     feature_names_in_ : ndarray of str
@@ -42,17 +42,19 @@ class Flatten(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, X: Any, y: Any = None) -> "Flatten":
-        """Remember the shape of a row.
+        """Learn the shape of a row.
 
         Parameters
         ----------
         X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
-        y : None
+            The rows.
+        y : None, default=None
             Ignored.
 
         Returns
         -------
         self : Flatten
+            The fitted transformer.
         """
         X = self._checked(X, reset=True)
         self.X_shape_ = multi_input.row_shapes(X)
@@ -64,17 +66,19 @@ class Flatten(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix or MultiInput of shape (n_samples, ...)
-            The inputs of a ``MultiInput`` come side by side, in their order.
+            The rows. The inputs of a ``MultiInput`` are put side by side, in their order.
 
         Returns
         -------
         table : ndarray of shape (n_samples, n_columns)
-            A sparse matrix stays one.
+            The numbers of each row. A sparse matrix stays one.
 
         Raises
         ------
         ValueError
             If the rows have another shape than those of ``fit``.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
         """
         check_is_fitted(self)
         X = self._checked(X, reset=False)
@@ -88,13 +92,13 @@ class Flatten(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns where X is a table.
+            The names of the columns, if X is a table without names.
 
         Returns
         -------
         names : ndarray of str, shape (n_columns,)
-            Those of a data frame; else ``x0``, ``x1`` and so on; of a ``MultiInput`` the name of
-            the input in place of x.
+            The names of a data frame's columns, else ``x0``, ``x1`` and so on. A ``MultiInput``
+            has the name of the input in place of x.
         """
         check_is_fitted(self)
         if isinstance(self.X_shape_, dict):
@@ -130,19 +134,19 @@ class Flatten(TransformerMixin, BaseEstimator):
 class Pick(TransformerMixin, BaseEstimator):
     """One of several inputs, for estimators that take one.
 
-    The first step of a pipeline over a :class:`MultiInput`. It learns nothing but shapes.
+    Use it as the first step of a pipeline over a :class:`MultiInput`. It learns shapes alone.
 
     Parameters
     ----------
     name : str or list of str
-        The name of an input. Of several names it makes a ``MultiInput``.
+        The name of an input. With a list of names, the result is a ``MultiInput``.
 
     Attributes
     ----------
     X_shape_ : dict of str to tuple of int
         The shapes of a row by the names of all inputs.
     columns_ : ndarray of str, or None
-        The names of the columns, if what it picks is a table.
+        The names of the columns, if the input is a table.
 
     Examples
     --------
@@ -161,17 +165,24 @@ class Pick(TransformerMixin, BaseEstimator):
         self.name = name
 
     def fit(self, X: Any, y: Any = None) -> "Pick":
-        """Check that the inputs are there, and remember their shapes.
+        """Check that the inputs are there, and learn their shapes.
 
         Parameters
         ----------
         X : MultiInput or dict of str to array-like of shape (n_samples, ...)
-        y : None
+            Several inputs over the same rows.
+        y : None, default=None
             Ignored.
 
         Returns
         -------
         self : Pick
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If X has no such input.
         """
         X = self._checked(X)
         self.X_shape_ = multi_input.row_shapes(X)
@@ -184,32 +195,36 @@ class Pick(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : MultiInput or dict of str to array-like of shape (n_samples, ...)
+            Several inputs over the same rows.
 
         Returns
         -------
         picked : array-like of shape (n_samples, ...), or MultiInput
+            The input, or the inputs, that `name` names.
 
         Raises
         ------
         ValueError
             If X has no such input.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
         """
         check_is_fitted(self)
         return self._picked(self._checked(X))
 
     @available_if(lambda self: getattr(self, "columns_", ()) is not None)
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Return the names of the columns, if what it picks is a table.
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the columns, if the input is a table.
 
         Parameters
         ----------
-        input_features : None
+        input_features : None, default=None
             Ignored.
 
         Returns
         -------
         names : ndarray of str, shape (n_columns,)
-            Those of a data frame; else numbers after the name of the input.
+            The names of a data frame's columns, else the name of the input with a number.
         """
         check_is_fitted(self)
         return np.asarray(self.columns_)

@@ -17,30 +17,34 @@ _MODES = ("tf_idf", "count", "multi_hot")
 
 
 class TextVectorizer(TransformerMixin, BaseEstimator):
-    """Columns of text as numbers, by Keras' ``TextVectorization``: a column for each known word.
+    """Columns of text as numbers, by Keras' ``TextVectorization``: one column per known word.
 
-    scikit-learn's vectorizers cut texts as no layer of Keras does. This one is the layer, as an
-    estimator that is fitted within the folds; a file holds the layer itself, and agrees to the last
-    bit. Texts are lower-cased, punctuation is removed, and words are what lies between spaces.
-    Missing texts have no words. Files are of Keras or SavedModel; the others have no text.
+    No layer of Keras cuts texts as scikit-learn's vectorizers do. This estimator is the layer of
+    Keras, fitted within the folds. An exported file holds the layer itself and agrees to the last
+    bit. Only .keras files and SavedModels have text.
+
+    Texts are lower-cased, punctuation is removed, and words are separated by spaces. Missing texts
+    have no words.
 
     Parameters
     ----------
     max_tokens : int, default=1000
-        The most columns for each column of X. The first of them counts the words that are not
-        known, the others are the commonest words of the training rows.
+        The largest number of columns for each column of X. The first one counts unknown words; the
+        others stand for the most frequent words of the training rows.
     output_mode : {"tf_idf", "count", "multi_hot"}, default="tf_idf"
-        How often each word occurs times the logarithm of how rare it is; how often; or whether.
+        The numbers of a word: its count, weighted by its rarity ("tf_idf"); its count; or 1 if it
+        occurs, else 0 ("multi_hot").
     ngrams : int, default=None
-        Also count what stands side by side, up to this many words.
+        Count sequences of up to this many words too. By default, single words alone.
 
     Attributes
     ----------
     vocabularies_ : list of ndarray of str
         The words of each column of X, the most frequent first.
     idf_ : list of ndarray of float32
-        With "tf_idf" the weights of these words.
+        The weights of these words, with "tf_idf".
     n_features_in_ : int
+        The number of columns of X.
     feature_names_in_ : ndarray of str
         The names of the columns of a data frame.
 
@@ -55,7 +59,9 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
     ['x0_[UNK]', 'x0_good', 'x0_very', 'x0_bad']
     """
 
-    def __init__(self, *, max_tokens: int = 1000, output_mode: str = "tf_idf", ngrams: Any = None):
+    def __init__(
+        self, *, max_tokens: int = 1000, output_mode: str = "tf_idf", ngrams: int | None = None
+    ):
         self.max_tokens = max_tokens
         self.output_mode = output_mode
         self.ngrams = ngrams
@@ -66,13 +72,19 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : data frame or array-like of shape (n_samples, n_features)
-            Strings; None or NaN where a text is missing.
-        y : None
+            The texts; None or NaN for a missing text.
+        y : None, default=None
             Ignored.
 
         Returns
         -------
         self : TextVectorizer
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If a setting is wrong, a column of X holds no word, or X holds no strings.
         """
         fitting.check_count("max_tokens", self.max_tokens, least=2)
         if self.ngrams is not None:
@@ -99,11 +111,19 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : data frame or array-like of shape (n_samples, n_features)
+            The texts, in the columns of ``fit``.
 
         Returns
         -------
         numbers : ndarray of shape (n_samples, n_words), float64
-            The words of the first column, then those of the next ones.
+            The numbers for the words of the first column, then for those of the next ones.
+
+        Raises
+        ------
+        ValueError
+            If X has another number of columns than in ``fit``, or holds no strings.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
         """
         check_is_fitted(self)
         columns = self._texts(X, reset=False).T
@@ -113,7 +133,13 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
         return np.hstack(parts).astype(np.float64)
 
     def layers(self) -> list:
-        """Return new Keras layers that do what this fitted vectorizer does, one for each column."""
+        """Return new Keras layers that compute the same as this vectorizer.
+
+        Returns
+        -------
+        layers : list of keras.layers.TextVectorization
+            One for each column of X.
+        """
         weights = self.idf_ or [None] * len(self.vocabularies_)
         return [
             self._layer(vocabulary=words.tolist(), idf_weights=idf)
@@ -126,11 +152,12 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns where X is no data frame.
+            The names of the columns, if X is no data frame.
 
         Returns
         -------
         names : ndarray of str, shape (n_words,)
+            The names of column and word: ``x0_good``.
         """
         check_is_fitted(self)
         names = sklearn_private.check_feature_names_in(self, input_features)

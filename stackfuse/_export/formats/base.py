@@ -31,33 +31,45 @@ class Format(ABC):
 
     A format needs its names, ``write`` and ``load``, and :func:`register`. The rest has defaults:
     the manifest is appended to the file as a zip archive, which most runtimes ignore, and all bytes
-    before it count as what computes.
+    before it are the part that computes.
 
     Attributes
     ----------
-    name, suffix, title : str
-        As in ``format=``, the ending of its files, and its name in messages.
+    name : str
+        The name, for ``format=``.
+    suffix : str
+        The ending of its files, such as ``".onnx"``; empty if an export is a folder.
+    title : str
+        The name in messages.
     runs_with : tuple of str
-        The modules that ``load`` imports. With "tensorflow" or "keras" among them, files are
+        The modules that ``load`` imports. If "tensorflow" or "keras" is among them, files are
         checked in a process that has TensorFlow.
     packages : tuple of str
         The modules that must be installed to write such files.
     install : str or None
-        What to type after ``pip install`` for these packages, by default their names.
+        The text after ``pip install`` for these packages; by default their names.
     precisions : tuple of str
         The precisions in which its graphs can compute, the default first.
     takes_strings : bool
         Whether its inputs can be strings.
     reads_text : bool
-        Whether Keras networks of strings can be in it, with layers that cut, look up and hash them.
+        Whether it can hold Keras networks that read strings, with layers that cut, look up and hash
+        them.
     native_trees : bool
-        Whether it has an operator for trees, so that graphs for it may hold ``TreeSums``.
+        Whether it has an operator for trees, so that its graphs may hold ``TreeSums``.
     bitwise : bool
-        Whether its graphs may hold bitwise operations on integers; with them some trees are faster.
+        Whether its graphs may hold bitwise operations on integers, which make some trees faster.
     companions : tuple of str
-        Endings of further files that belong to one of this format.
+        The endings of further files that belong to an export.
     may_write_files : bool
         Whether a file of this format can hold operations that write files when it is run.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> form = sf.formats.named("keras")
+    >>> isinstance(form, sf.formats.Format), form.suffix, form.precisions
+    (True, '.keras', ('float64', 'float32'))
     """
 
     name: ClassVar[str]
@@ -75,7 +87,18 @@ class Format(ABC):
     may_write_files: ClassVar[bool] = False
 
     def new_build(self, precision: str) -> Build:
-        """Return the build of a graph for this format."""
+        """Return the settings with which a graph is built for this format.
+
+        Parameters
+        ----------
+        precision : {"float64", "float32"}
+            The dtype of all arithmetic outside networks.
+
+        Returns
+        -------
+        build : Build
+            The settings.
+        """
         return Build(precision, native_trees=self.native_trees, bitwise=self.bitwise)
 
     @abstractmethod
@@ -85,9 +108,9 @@ class Format(ABC):
         Parameters
         ----------
         graph : Graph
-            ``graph.model`` is the ``keras.Model``.
+            The graph; ``graph.model`` is the ``keras.Model``.
         path : Path
-            It ends in `suffix`.
+            Where to write. It ends in `suffix`.
 
         Raises
         ------
@@ -106,26 +129,31 @@ class Format(ABC):
         Parameters
         ----------
         path : str
+            The file or folder of an export.
 
         Returns
         -------
         compute : callable
-            Takes the inputs by their names, arrays of shape (n_samples, ...) in their dtypes, and
-            returns the outputs by their names.
+            A function that takes the inputs, arrays of shape (n_samples, ...) in their dtypes by
+            their names, and returns the outputs by their names.
         """
 
     def check(self, graph: "Graph", owner: str) -> None:
-        """Raise if the format cannot carry a graph; asked before anything is compared or written.
+        """Raise an error if the format cannot hold a graph.
+
+        This is called before anything is compared or written.
 
         Parameters
         ----------
         graph : Graph
+            The graph to write.
         owner : str
-            The class of the estimator that it computes, for the message.
+            The class of its estimator, for the message.
 
         Raises
         ------
         NotConvertible
+            If the graph takes strings, or reads text, and the format cannot.
         """
         self._check_strings(graph, owner)
 
@@ -159,15 +187,52 @@ class Format(ABC):
             )
 
     def attach(self, path: Path, manifest: str) -> None:
-        """Put the manifest's text into a written file."""
+        """Put the manifest into a written file.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+        manifest : str
+            The text of the manifest.
+        """
         attach_member(path, manifest)
 
     def attached(self, path: Path) -> str:
-        """Return the manifest's text in a file; raise KeyError if there is none."""
+        """Return the text of the manifest in a file.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+
+        Returns
+        -------
+        manifest : str
+            The text.
+
+        Raises
+        ------
+        KeyError
+            If the file holds no manifest.
+        """
         return attached_member(path)
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
-        """Yield the parts of a file that compute, by name, without the manifest."""
+        """Yield the parts of a file that compute, without the manifest.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+
+        Yields
+        ------
+        name : str
+            The name of a part.
+        content : bytes
+            Its bytes.
+        """
         yield from parts_without_manifest(path)
 
     @property
@@ -176,11 +241,32 @@ class Format(ABC):
         return not self.suffix
 
     def foreign_part(self, path: Path, manifest: dict[str, Any]) -> str | None:
-        """Return the name of something that was not exported; only a folder can hold such."""
+        """Return the name of a file in an export that was not exported with it.
+
+        Only a folder can hold such files.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+        manifest : dict
+            The manifest of the export.
+
+        Returns
+        -------
+        name : str or None
+            The name of the first such file; None if there is none.
+        """
         return None
 
     def check_installed(self) -> None:
-        """Raise ModuleNotFoundError, with the line that installs it, if a package is missing."""
+        """Raise an error if a package is missing.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If a package is missing; the message has the line that installs it.
+        """
         needed = dict.fromkeys([*self.packages, *self.loader.packages])
         missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if missing:
@@ -194,7 +280,7 @@ class Format(ABC):
 
     @property
     def loader(self) -> Loader:
-        """What the process needs to load files of this format."""
+        """The code and the modules with which a process loads files of this format."""
         return Loader(self.title, code_of(self.load), self.runs_with)
 
     @property
@@ -203,7 +289,7 @@ class Format(ABC):
         return runtime_for(self.loader)
 
     def start(self) -> None:
-        """Start the process that loads files; it gets ready while the caller goes on."""
+        """Start the process that loads files, and return while it gets ready."""
         self.runtime.start(self.loader)
 
     def outputs_of(
@@ -211,28 +297,84 @@ class Format(ABC):
     ) -> dict[str, np.ndarray]:
         """Return the outputs of a file for rows, computed by its runtime in another process.
 
-        A stranger's file is `limited`: it may not take far more memory than its size asks for.
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+        rows : dict of str to ndarray of shape (n_samples, ...)
+            The inputs by their names.
+        limited : bool, default=False
+            Whether to limit the memory to what a file of this size needs: for files that may come
+            from anybody.
+
+        Returns
+        -------
+        outputs : dict of str to ndarray of shape (n_samples, ...)
+            The outputs by their names.
         """
         memory = memory_for(self.size(path)) if limited else None
         return self.runtime.outputs_of(self.loader, path, rows, memory)
 
     def files(self, path: Path) -> list[Path]:
-        """Return all files of an export; the one at the path is the last."""
+        """Return all files of an export.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+
+        Returns
+        -------
+        files : list of Path
+            The files; the one at the path is the last.
+        """
         if path.is_dir():
             return [file for file in path.rglob("*") if file.is_file()]
         beside = [path.with_suffix(suffix) for suffix in self.companions]
         return [file for file in (*beside, path) if file.is_file()]
 
     def size(self, path: Path) -> int:
-        """Return the size of an export in bytes."""
+        """Return the size of an export.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+
+        Returns
+        -------
+        n_bytes : int
+            The bytes of all its files.
+        """
         return sum(file.stat().st_size for file in self.files(path))
 
     def digests(self, path: Path) -> dict[str, str]:
-        """Return the SHA-256 of every part of a file that computes."""
+        """Return the SHA-256 of every part of a file that computes.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+
+        Returns
+        -------
+        digests : dict of str to str
+            Hexadecimal digests by the names of the parts.
+        """
         return {name: hashlib.sha256(part).hexdigest() for name, part in self.contents(path)}
 
     def read_manifest(self, path: Path) -> dict[str, Any]:
-        """Return the manifest of an export; nothing of the export is run.
+        """Return the manifest of an export, without running any of it.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+
+        Returns
+        -------
+        manifest : dict
+            The manifest, checked.
 
         Raises
         ------
@@ -261,7 +403,19 @@ class Format(ABC):
             files.check_regular(part)
 
     def changed_parts(self, path: Path, manifest: dict[str, Any]) -> list[str]:
-        """Return the parts of an export that differ from its manifest; nothing is run.
+        """Return the parts of an export that differ from its manifest, without running any of it.
+
+        Parameters
+        ----------
+        path : Path
+            The file or folder of an export.
+        manifest : dict
+            The manifest of the export.
+
+        Returns
+        -------
+        names : list of str
+            The names of the parts, sorted.
 
         Raises
         ------

@@ -19,25 +19,25 @@ GROUP = "stackfuse.formats"
 Class = TypeVar("Class", bound=type[Format])
 
 
-def register(cls: Class) -> Class:
-    """Register a format; a decorator of its class.
+def register(format_class: Class) -> Class:
+    """Register a format: use it as the decorator of its class.
 
-    From then on :func:`stackfuse.export` and everything that reads exported files know it, by its
-    name and by the ending of its files. An installed package lets ``stackfuse inspect`` find it
-    too, with an entry point that names the module::
+    From then on, :func:`stackfuse.export` and all that reads exported files find it by its name and
+    by the ending of its files. An installed package makes ``stackfuse inspect`` find it too, with
+    an entry point that names the module::
 
         [project.entry-points."stackfuse.formats"]
         foo = "my_package.foo"
 
     Parameters
     ----------
-    cls : type
+    format_class : type
         A subclass of :class:`Format` that is made without arguments.
 
     Returns
     -------
-    cls : type
-        The same.
+    format_class : type
+        The same class.
 
     Raises
     ------
@@ -45,24 +45,36 @@ def register(cls: Class) -> Class:
         If the class is no complete format.
     ValueError
         If another format has its name or its ending.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> @sf.formats.register
+    ... class Nameless(sf.formats.Format):
+    ...     def write(self, graph, path): ...
+    ...     def load(path): ...
+    Traceback (most recent call last):
+    ...
+    TypeError: Nameless has no name: set it in the class, a string.
     """
-    if not isinstance(cls, type) or not issubclass(cls, Format):
-        raise TypeError(f"register takes a subclass of Format, got {cls!r}.")
-    form = cls()  # a method that is missing is named by Python itself
-    _check_names(cls)
-    check_stands_alone(cls)
+    if not isinstance(format_class, type) or not issubclass(format_class, Format):
+        raise TypeError(f"register takes a subclass of Format, got {format_class!r}.")
+    form = format_class()  # a method that is missing is named by Python itself
+    _check_names(format_class)
+    check_stands_alone(format_class)
     for other in FORMATS.values():
-        again = (type(other).__module__, type(other).__qualname__) == (
-            cls.__module__,
-            cls.__qualname__,
+        known = type(other)
+        again = (known.__module__, known.__qualname__) == (
+            format_class.__module__,
+            format_class.__qualname__,
         )
         if not again and (other.name == form.name or other.suffix == form.suffix):
             raise ValueError(
-                f"{cls.__name__} has the name {form.name!r} and the ending {form.suffix!r}, of "
-                f"which {other.title} has one already: choose others."
+                f"{format_class.__name__} has the name {form.name!r} and the ending "
+                f"{form.suffix!r}, of which {other.title} has one already: choose others."
             )
     FORMATS[form.name] = form
-    return cls
+    return format_class
 
 
 def _check_names(cls: type[Format]) -> None:
@@ -129,17 +141,22 @@ def _with_suffix(suffix: str) -> Format | None:
 
 
 def named(name: str) -> Format:
-    """Return the format of a name.
+    """Return the format with a name.
 
     Parameters
     ----------
     name : str
-        As in ``format=``.
+        The name, as in ``sf.export(..., format=name)``.
+
+    Returns
+    -------
+    format : Format
+        The format.
 
     Raises
     ------
     ValueError
-        If there is none; the message lists them all.
+        If there is no such format; the message lists them all.
 
     Examples
     --------

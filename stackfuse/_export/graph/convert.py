@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -194,29 +195,42 @@ def convert_transformer(
 
 
 @once
-def convert(estimator, x, method: str):
+def convert(estimator: Any, x: Any, method: str) -> Any:
     """Return the symbolic tensor of a fitted estimator's predictions.
+
+    Call it in a converter, for the parts of an estimator.
 
     Parameters
     ----------
-    estimator : fitted estimator
+    estimator : estimator
+        The fitted estimator.
     x : KerasTensor of shape (batch, n_features, ...), Frame, or dict of str to KerasTensor
-        Numbers in the graph's precision; of a frame its columns by name, of a ``MultiInput`` its
-        arrays.
+        The rows: numbers in the graph's precision. A data frame is a Frame of its columns by name,
+        and a ``MultiInput`` is a dict of its arrays.
     method : {"predict_proba", "decision_function", "predict", "transform", "label"}
-        With ``"predict"`` a classifier gives ``classes_``, which must be numbers; ``"label"``
-        gives the number of the class.
+        The method to convert. With ``"predict"`` a classifier gives ``classes_``, which must be
+        numbers; ``"label"`` gives the number of the class.
 
     Returns
     -------
     y : KerasTensor or list of KerasTensor
-        In the graph's precision (``"label"``: int64). A list holds the probabilities of several
-        columns of classes, where scikit-learn returns a list.
+        The predictions in the graph's precision, or in int64 for ``"label"``. If scikit-learn
+        returns a list, for several columns of classes, this is a list too.
 
     Raises
     ------
     NotConvertible
         If the estimator, or this method of it, has no exact counterpart.
+
+    Examples
+    --------
+    >>> import keras, numpy as np, stackfuse as sf
+    >>> from sklearn.linear_model import LinearRegression
+    >>> x = keras.Input((1,), dtype="float64")
+    >>> line = LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0])
+    >>> graph = keras.Model(x, sf.convert(line, x, "predict"))
+    >>> np.asarray(graph(np.array([[2.0]]))).round(6).tolist()
+    [5.0]
     """
     converter = find_converter(estimator)
     check_is_fitted(estimator)

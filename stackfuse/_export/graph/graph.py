@@ -122,7 +122,22 @@ def to_keras(
 
 @dataclass(frozen=True)
 class Graph:
-    """A stack's Keras model, and what it takes."""
+    """A stack's Keras model and its inputs: what :meth:`Format.write` writes.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The model, of stock layers.
+    signature : Signature
+        The inputs: their names, shapes and dtypes.
+
+    Examples
+    --------
+    >>> import stackfuse as sf
+    >>> class Printed(sf.formats.Format):
+    ...     def write(self, graph: sf.formats.Graph, path):
+    ...         path.write_text(graph.model.to_json())
+    """
 
     model: Any
     signature: Signature
@@ -133,12 +148,18 @@ class Graph:
 
     @property
     def tree_sums(self) -> list[TreeSums]:
-        """The layers that stand for trees as operators of a format."""
+        """The layers that become operators for trees in formats that have some."""
         layers = private.flatten_layers(self.model)
         return [layer for layer in layers if isinstance(layer, TreeSums)]
 
     def specs(self) -> Any:
-        """Return what it takes as ``tf.TensorSpec``: of a table one, else one by each name."""
+        """Return the inputs as TensorFlow specifies them.
+
+        Returns
+        -------
+        specs : tf.TensorSpec or dict of str to tf.TensorSpec
+            One specification for a table, else one for each input by its name.
+        """
         specs = {
             name: tf.TensorSpec((None, *entry.shape), entry.dtype, name=name)
             for name, entry in self.signature.inputs.items()

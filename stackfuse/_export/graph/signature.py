@@ -27,8 +27,9 @@ class Input:
     Attributes
     ----------
     shape : tuple of int
-        Of one row.
+        The shape of one row.
     dtype : str
+        The dtype of the numbers, or "string".
     column : hashable
         The column of X, or the array of a ``MultiInput``, that it takes; None if that is X.
     """

@@ -39,9 +39,9 @@ def members(owner: Any) -> Iterator[str]:
         if name.startswith("_") or not homes or not homes[0].__module__.startswith("stackfuse"):
             continue
         value = vars(homes[0])[name]
-        written_by_sklearn = type(value).__module__ == "sklearn.utils._metadata_requests"
-        has_docstring = isinstance(value, property | cached_property | classmethod | staticmethod)
-        if not written_by_sklearn and (has_docstring or callable(getattr(owner, name))):
+        computed = isinstance(value, property | cached_property)
+        # Methods of scikit-learn, such as set_fit_request, have another module.
+        if computed or getattr(value, "__module__", "").startswith("stackfuse"):
             yield name
 
 
