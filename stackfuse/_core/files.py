@@ -424,7 +424,7 @@ class Draft:
         sync(place.parent)
 
     def _copy_modes(self, new: Path, place: Path) -> None:
-        """Give each part the mode and owner of what it replaces, or else the usual mode."""
+        """Give each part the mode and owner of the part that it replaces, or the usual mode."""
         for part in _with_contents(new):
             like = self.folder if part.is_dir() else self.folder / _MARKER
             os.chmod(part, stat.S_IMODE(like.stat().st_mode))
@@ -481,7 +481,7 @@ def draft_of(place: Path, endings: tuple[str, ...]) -> Iterator[Draft]:
     Parameters
     ----------
     place : Path
-        Of a file or a folder.
+        The path of a file or a folder.
     endings : tuple of str
         The place's own ending, then those of the files that belong to it and share its name.
     """

@@ -176,7 +176,7 @@ def check_width(rows: Any, estimator, name: str) -> None:
 
 
 def rows_for(names: list[str] | None, X: Any) -> Any:
-    """Return an X for what was fitted on several inputs of these names, or on one.
+    """Return an X for an estimator that was fitted on several inputs, or on one.
 
     See :func:`rows_given`.
     """
@@ -243,7 +243,7 @@ def check_numbers(array, owner, name: str):
     owner : estimator
         Named in the messages.
     name : str
-        Of the input.
+        The name of the input.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What was predicted out of fold, and what can be counted from it: calibration, losses, worst rows.
+"""Out-of-fold predictions, and the numbers from them: calibration, losses, worst rows.
 
 Everything here is numbers; pictures and pages draw them.
 """
@@ -42,13 +42,13 @@ class Evidence:
         shape (n_samples, n_classes), or numbers like y. Rows that were not predicted are NaN.
         Models of classes without probabilities are not in it.
     losses : DataFrame of shape (n_samples, n_models)
-        Of every row by every model that can be scored; NaN where it was not predicted.
+        The loss of each row for each model that can be scored; NaN if it was not predicted.
     loss_names : dict of str to str
-        What the losses are, by model: the log-loss, the absolute error, or whether it is wrong.
+        The kind of loss of each model: the log-loss, the absolute error, or whether it is wrong.
     fold : ndarray of shape (n_samples,)
         The number of the last fold that predicted a row, -1 for none.
     classes : tuple of str
-        What class numbers, or columns of y, stand for.
+        The names of the classes, or of the columns of y.
     """
 
     kind: Kind
@@ -62,7 +62,7 @@ class Evidence:
     def worst(self, n_rows: int) -> np.ndarray:
         """Return the numbers of the rows with the greatest losses of the stack, worst first.
 
-        Of rows with equal losses those come first that the bases miss by more.
+        Among rows with equal losses, the row with the larger mean loss of the bases comes first.
         """
         if STACK not in self.losses:
             return np.array([], int)
@@ -122,16 +122,17 @@ class Evidence:
         Returns
         -------
         curves : dict of str to (ndarray, ndarray)
-            Of probabilities those of :func:`sklearn.calibration.calibration_curve` over bins of
-            equal width, all classes but the first of two in one. Of numbers the means of y over
-            quantiles of the predictions; of several targets in standard deviations of each.
+            For probabilities, the curve of :func:`sklearn.calibration.calibration_curve` over bins
+            of equal width; the classes, without the first of two, are counted together. For
+            numbers, the means of y over quantiles of the predictions; several targets are measured
+            in their standard deviations.
         """
         return {name: self._curve(said, n_bins) for name, said in self.predictions.items()}
 
     def errors(self, name: str) -> np.ndarray:
         """Return prediction minus outcome, of shape (n_samples, n_columns), NaN where unknown.
 
-        Of classes one column each, whose outcome is 1 or 0.
+        Each class has one column; its outcome is 1 or 0.
         """
         said = self.predictions[name]
         outcome = np.eye(said.shape[1])[self.y] if self.kind == "classes" else self.y
@@ -147,7 +148,7 @@ class Evidence:
     def pairs(self, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return outcomes and predictions of one model, of shape (n_pairs,), without gaps.
 
-        Of classes one pair for each row and class: whether it is that one, and the probability.
+        Classes have one pair per row and class: 1 or 0, and the probability.
         """
         known = np.isfinite(said.reshape(len(said), -1)).all(axis=1)
         said, y = said[known], self.y[known]

@@ -364,7 +364,7 @@ class _Substitution:
 
 
 def _can_be_averaged(part: Any) -> bool:
-    """Whether an estimator is fitted, and measures and weighs by what has a name."""
+    """Whether an estimator is fitted, and its metric and weights have names."""
     if callable(getattr(part, "weights", None)) or callable(getattr(part, "metric", None)):
         return False
     if isinstance(part, KNNImputer):

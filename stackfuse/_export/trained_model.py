@@ -15,13 +15,13 @@ from stackfuse._training import prediction
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A Keras model with what the exporter needs: the shape of its rows, and ``predict``.
+    """A Keras model for the exporter, with the shape of its rows and ``predict``.
 
     Attributes
     ----------
     model : keras.Model
     row_shape : tuple of int, or dict of str to tuple of int
-        Of one row; of a model with several inputs by their names.
+        The shape of one row; several inputs have one shape per name.
     """
 
     model: Any

@@ -88,8 +88,8 @@ def fuse(
         How to give outputs of different shapes one shape. "project": a Dense layer to the largest
         width; "pool": means over space or time; "flatten": one row of features per model.
     weights : sequence of float, "learned" or None, default=None
-        Of "weighted" (by default learned) and "geometric" (by default equal). Given weights are
-        not negative and sum to one.
+        The weights of the models, with "weighted" (by default learned) and "geometric" (by default
+        equal). Given weights must not be negative, and must sum to one.
     context : str, default=None
         The source of the row weights of "attention" and "gated": None for the models' outputs,
         "inputs" for all inputs that are tables, or the name of one input.
@@ -98,7 +98,7 @@ def fuse(
         statistics, dropout and noise are off, also with ``training=True``. With True the models
         can be trained on; layers that were frozen stay frozen.
     name : str, default=None
-        Of the joined model; by default "joined", "joined_1" and so on, as Keras counts names.
+        The name of the joined model; by default "joined", "joined_1" and so on, as Keras counts.
 
     Returns
     -------

@@ -70,7 +70,7 @@ class MemberOutput:
 
     @property
     def shape(self) -> tuple:
-        """Of the tensor, (None, ..., width)."""
+        """The shape of the tensor, (None, ..., width)."""
         return tuple(self.tensor.shape)
 
     @property

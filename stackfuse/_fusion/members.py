@@ -38,7 +38,7 @@ class Port:
     named : bool
         Whether a person chose the name; Keras and :func:`fuse` make up names.
     shape : tuple of int or None
-        Of one row.
+        The shape of one row.
     dtype : str
     sparse : bool
     """

@@ -42,12 +42,12 @@ def dense(tensors: list, *, hidden_units: Sequence[int] = (), activation: str = 
     hidden_units : sequence of int, default=()
         Widths of the hidden layers; without any, the output layer sees the tensors themselves.
     activation : str, default="relu"
-        Of the hidden layers.
+        The activation of the hidden layers.
 
     Returns
     -------
     tensor of shape (batch, width)
-        Of the last hidden layer, or of the concatenation, in the tensors' dtype.
+        The last hidden layer, or the concatenation, in the dtype of the tensors.
     """
     return _hidden_layers(concat(tensors), hidden_units, activation)
 
@@ -209,7 +209,7 @@ def gated(
     hidden_units : sequence of int, default=(16,)
         Widths of the gate's hidden layers.
     activation : str, default="tanh"
-        Of the hidden layers.
+        The activation of the hidden layers.
 
     Returns
     -------

@@ -1,7 +1,8 @@
 """Files of models, checked before Keras opens them: they may come from anybody.
 
-Keras refuses much itself, in safe mode. What is checked here is told in a sentence, before anything
-is unpacked or a byte of memory is taken for what a file only claims to hold.
+Keras refuses much itself, in safe mode. The checks here come first. They raise an error of one
+sentence before anything is unpacked, and before memory is taken for contents that a file only
+claims to have.
 """
 
 import io

@@ -1,7 +1,7 @@
 """Models from files, without what they were compiled with; those of Keras 2 as well.
 
-Of an .h5 file that Keras 2 wrote, Keras 3 refuses settings that its layers no longer have, although
-nearly all such files hold the value at which they do nothing. They are left out here, in a copy.
+Keras 3 refuses .h5 files of Keras 2 with settings that its layers no longer have, although nearly
+all such files hold the value at which they do nothing. The settings are left out here, in a copy.
 """
 
 import inspect

@@ -36,7 +36,7 @@ class Outputs:
     part : int, slice, list of int, callable or None
         Which part of the last layer is the prediction; None for all of it.
     width : int or None
-        Of the last layer, if it is not that of y: then the loss is one of the user's own.
+        The width of the last layer, if it differs from y: then the loss is the user's own.
     y_axes : {1, 2}
         The axes of the numbers that the loss is given.
     """
@@ -94,7 +94,7 @@ class Outputs:
         Returns
         -------
         encoded : ndarray of shape (n_samples,) or (n_samples, n_units)
-            Of one axis if the loss is sparse, or was written for such a y.
+            The target, of one axis if the loss is sparse, or was written for such a y.
         """
         if self.sparse:
             return y.astype(np.int32)
@@ -154,7 +154,7 @@ class Outputs:
         return logits
 
     def _predicting(self, outputs):
-        """Return the part of what a model with a single output returns that is the prediction."""
+        """Return the prediction: the output of the model, or the chosen part of it."""
         outputs = _only(outputs)
         return outputs if self.part is None else chosen(outputs, self.part)
 
@@ -187,7 +187,7 @@ def read_outputs(
     n_outputs : int
         Number of classes, labels or target columns.
     shape : tuple
-        Of the output.
+        The shape of the output.
     activation : str or None
         See :func:`last_activation`.
     loss : str, callable, keras.losses.Loss or None

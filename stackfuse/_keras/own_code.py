@@ -51,8 +51,8 @@ def own_code(item: Any) -> dict[str, Code]:
     Parameters
     ----------
     item : object
-        A model, a layer, a loss, a metric, an optimizer, ..., or a list or dict of these. Of a
-        model its layers count, not what it was compiled with.
+        A model, a layer, a loss, a metric, an optimizer, ..., or a list or dict of these. The
+        layers of a model count, and not its loss, metrics and optimizer.
 
     Returns
     -------
@@ -323,7 +323,7 @@ def optimizer_values(model) -> list[np.ndarray] | None:
 
 
 def _by_value(item: Any) -> Any:
-    """Return arguments of ``compile`` with what stands for functions and classes in a pickle."""
+    """Return arguments of ``compile`` with functions and classes as a pickle holds them."""
     if isinstance(item, dict):
         return {key: _by_value(value) for key, value in item.items()}
     if isinstance(item, list | tuple):

@@ -13,8 +13,8 @@ def penultimate(model):
     """Return the part of a model that computes its features, sharing all its layers.
 
     Features are the inputs of the last layer that has weights: activations, dropout and the like
-    after it do not count, and a nested model is looked into. Of several outputs the features are
-    put side by side; those of more than one axis are flattened.
+    after it do not count, and a nested model is looked into. The features of several outputs are
+    put side by side; features of more than one axis are flattened.
 
     Parameters
     ----------

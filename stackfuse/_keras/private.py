@@ -43,9 +43,9 @@ def history_of(tensor) -> tuple[Any, int, int]:
     -------
     operation : keras.Operation
     call : int
-        Of the operation's calls, the one that made the tensor.
+        The number of the operation's call that made the tensor.
     place : int
-        Of that call's outputs, the tensor's.
+        The place of the tensor among the outputs of that call.
     """
     operation, call, place = tensor._keras_history
     return operation, call, place

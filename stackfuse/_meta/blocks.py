@@ -53,7 +53,7 @@ class Block:
     Attributes
     ----------
     name : str
-        Of the base estimator, or of the first column if the base is not known.
+        The name of the base estimator, or of the first column if the base is not known.
     places : tuple of int
         The numbers of the columns.
     scores : bool

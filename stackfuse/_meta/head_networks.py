@@ -61,7 +61,7 @@ class Head:
         The strategy.
     hidden_units : sequence of int
     activation : str
-        Of the hidden layers.
+        The activation of the hidden layers.
     columns : sequence of Column or None
         The origin of each column of the table.
     """

@@ -21,7 +21,7 @@ _LOOKED_AT = 2000
 
 @dataclass
 class Columns:
-    """The columns of a table by what they hold.
+    """The columns of a table by their contents.
 
     Attributes
     ----------

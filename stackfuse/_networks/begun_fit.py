@@ -88,7 +88,7 @@ def epochs_as_tasks(estimator, context, X, y):
     estimator : NetworkEstimator
         The estimator in its fit.
     context : sklearn.callback.CallbackContext
-        Of its fit.
+        The context of its fit.
     X, y : array-like
         The data of the fit.
     """

@@ -110,7 +110,7 @@ class Builder(ABC):
         X, rows, target, meta
             See :meth:`build`.
         seed : int
-            Of the initial weights.
+            The seed of the initial weights.
         """
         compile_kwargs = self._compile_kwargs()
         with seeded(seed):

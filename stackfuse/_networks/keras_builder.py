@@ -1,4 +1,4 @@
-"""Networks from what users pass: a function, a model, or the path of one."""
+"""Networks from a function, a model, or the path of a model."""
 
 import os
 from contextlib import nullcontext

@@ -60,7 +60,7 @@ class Alignment:
         Parameters
         ----------
         features, reference : ndarray of shape (n_samples, n_features)
-            Of the same rows.
+            The features of the same rows.
 
         Raises
         ------

@@ -210,7 +210,7 @@ def route(
     ----------
     router : MetadataRouter, or an object that has one
     names : sequence of str
-        Of the bases.
+        The names of the bases.
     groups : array-like of shape (n_samples,) or None
     fit_params : dict
     """

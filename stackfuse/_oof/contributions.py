@@ -1,4 +1,4 @@
-"""Which estimators have features, and how an estimator is asked for what it contributes."""
+"""The contributions of estimators to the meta-learner's table: predictions or features."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,8 +18,8 @@ FEATURES = "features"
 def is_network(estimator) -> bool:
     """Whether an estimator is a network of ours: its class is fitted in two phases.
 
-    Between them anybody may train it. To tell a network by these takes no import of Keras, and
-    its class does not hand on what it wraps, as a FrozenEstimator does.
+    Between the two, anybody may train it. This test needs no import of Keras. It looks at the
+    class, because a FrozenEstimator hands on the attributes of the estimator within.
     """
     kind = type(estimator)
     return hasattr(kind, "begin") and hasattr(kind, "complete")
@@ -45,7 +45,7 @@ def contribution(estimator, method: str, X) -> Any:
     Parameters
     ----------
     estimator : fitted estimator
-        For features one of which :func:`network_of` knows the network.
+        A fitted estimator; for features, one with a network by :func:`network_of`.
     method : str
     X : array-like of shape (n_samples, ...)
     """

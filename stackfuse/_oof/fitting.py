@@ -233,8 +233,8 @@ class BaseFitter:
     def _fit_bases(self, left: dict[str, Iterator[None]], done: Fits) -> None:
         """Fit bases, and take each out of those left once it is fitted or has failed.
 
-        An engine may have the jobs of several at the same time: then one is left for the next
-        while there is nothing to be had of it. Of all other engines one is fitted after the other.
+        An engine may have the jobs of several bases at the same time: while one base has no result
+        yet, the next one is asked. With all other engines, one base is fitted after the other.
         """
         while left:
             for name, fits in list(left.items()):

@@ -218,7 +218,7 @@ def run(plan: Plan, report: Report = no_report) -> tuple[OutOfFold, Fits]:
     -------
     oof : OutOfFold
     fits : Fits
-        Of each base the fit of every fold, and last that on all rows.
+        For each base the fit of every fold, and then the fit on all rows.
     """
     if plan.prefit:
         return _predicted_by_fitted_bases(plan)

@@ -93,7 +93,7 @@ class DiscardedModel(NamedTuple):
 def plain_history(estimator) -> dict[str, list[float]] | None:
     """Return the training history of an estimator as numbers by name; None if there is none.
 
-    Of a pipeline, a search or a transformed target it is that of the network at its end.
+    A pipeline, a search or a transformed target has the history of the network at its end.
     """
     if not hasattr(estimator, "history_"):
         estimator = network_of(getattr(estimator, "regressor_", estimator))
@@ -277,8 +277,8 @@ def jobs_of(estimator, folds: Sequence[Fold], **settings: Any) -> list[FoldJob]:
     estimator : estimator
     folds : sequence of Fold
     **settings : object
-        Of :class:`FoldJob`, for all of them alike; ``seeds``, ``keep_models`` and ``progress`` are
-        sequences of one entry per fold.
+        Settings of :class:`FoldJob`, for all jobs alike; ``seeds``, ``keep_models`` and
+        ``progress`` are sequences with one entry per fold.
     """
     several = {"seeds": "seed", "keep_models": "keep_model", "progress": "progress"}
     own = {name: settings.pop(many) for many, name in several.items() if settings.get(many)}

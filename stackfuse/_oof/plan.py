@@ -40,7 +40,7 @@ class Plan:
     cv : int, splitter, iterable, "prefit", OutOfFold or None
     stack_method : str or mapping of str to str
     names : sequence of str or None
-        Of all bases, the dropped ones too; None if none is dropped.
+        The names of all bases, also of dropped ones; None if none is dropped.
     fit_params : dict of str to dict
         By the name of the base.
     split_params : dict
@@ -55,7 +55,7 @@ class Plan:
     folds : list of Fold
         Without that of all rows; one without training rows where the bases come fitted.
     saved : OutOfFold or None
-        Stands in for what the folds predict.
+        Earlier predictions, which take the place of the folds' predictions.
 
     Raises
     ------

@@ -78,7 +78,7 @@ def methods_of(
     stack_method : str or mapping of str to str
         For all, or by name; "auto" for those that it does not name.
     names : sequence of str
-        Of all bases, the dropped ones too.
+        The names of all bases, also of dropped ones.
 
     Raises
     ------

@@ -2,9 +2,9 @@
 
 scikit-learn's searches and cross-validation clone an estimator for every fit, set the parameters
 of the candidate, fit the clone on the rows of a fold, and score it. All of that is left to them.
-Only the clone's ``fit`` is answered with what an engine has trained already, on the same rows with
-the same parameters. With one job at a time scikit-learn makes the clones one after another: the
-number of a clone says which fit it is for.
+Only the clone's ``fit`` is answered with a model that an engine has trained already, on the same
+rows with the same parameters. With one job at a time scikit-learn makes the clones one after
+another: the number of a clone says which fit it is for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

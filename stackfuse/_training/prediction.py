@@ -175,7 +175,7 @@ class _Finished:
     ----------
     model : weak proxy of a keras.Model
     function : callable
-        Of (variables, x).
+        A function of (variables, x).
     """
 
     def __init__(self, model, function: Callable):

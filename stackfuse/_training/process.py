@@ -88,7 +88,7 @@ def numbers_of_threads() -> tuple[int, int]:
     Returns
     -------
     within, between : int
-        Of one operation, and of operations at the same time; 0 where TensorFlow chooses.
+        The threads of one operation, and of operations at the same time; 0 lets TensorFlow choose.
     """
     told = tf.config.threading
     return told.get_intra_op_parallelism_threads(), told.get_inter_op_parallelism_threads()

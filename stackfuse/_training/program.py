@@ -52,7 +52,7 @@ class Program:
         self._functions: dict[str, Callable] = {}
         #: Graphs that train several replicas at once, by their programs and what they are fed with.
         self.replica_graphs: dict[tuple, Any] = {}
-        #: The model as a function of its values, by what it is fed with.
+        #: The model as a function of its values, by the kind of its rows.
         self.forwards: dict[str, Any] = {}
 
     @classmethod
@@ -183,7 +183,7 @@ class CompiledFunction:
     def of_flat(self, flat: list):
         """Return the results for arguments in one list, without their structure.
 
-        Of a variable its handle.
+        A variable is represented by its handle.
         """
         results = tf.raw_ops.StatefulPartitionedCall(
             args=[*flat, *self._graph.captured_inputs], Tout=self._dtypes, f=self._graph
@@ -235,7 +235,7 @@ def has_rate(optimizer) -> bool:
 
 
 def _key(model) -> str | None:
-    """Return a text of what a model computes but for its learning rate, or None if there is none.
+    """Return a text of all that a model computes but its learning rate, or None if none can.
 
     The rate is one of the values that are copied in.
     """

@@ -79,14 +79,14 @@ class Training:
 
 
 def one_row(training: Training) -> tuple:
-    """Return one row of what a model is fed with."""
+    """Return one row like those that a model is fed with."""
     weight = training.sample_weight
     y = keras.tree.map_structure(lambda array: array[:1], training.y)
     return training.x[slice(0, 1)], y, None if weight is None else weight[:1]
 
 
 def fed_with(training: Training) -> str:
-    """Return the shapes of rows and the dtypes of what a model is fed with.
+    """Return the shapes of the rows, and the dtypes, that a model is fed with.
 
     Its configuration may leave them open: the length of sequences, say, which a graph is made for.
     """

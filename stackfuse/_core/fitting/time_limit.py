@@ -69,7 +69,7 @@ def check() -> None:
     Raises
     ------
     OutOfTime
-        Of the outermost one.
+        If a limit has passed; the error names the outermost one.
     """
     for limit in _limits.get():
         if limit.left <= 0:

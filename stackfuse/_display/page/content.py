@@ -17,15 +17,15 @@ class Facts:
     Attributes
     ----------
     settings : dict of str to str
-        Of the stack, by name.
+        The settings of the stack, by name.
     bases : DataFrame
-        One row for each base: what it is, what it contributes, how it was fitted.
+        One row per base: its class, its contribution, and how it was fitted.
     warnings : tuple of str
-        What is odd about the data and the bases, one sentence each.
+        Warnings about the data and the bases, one sentence each.
     versions : dict of str to str
-        Of the libraries, by name.
+        The versions of the libraries, by name.
     seconds : dict of str to float
-        What took how long.
+        The seconds of each part.
     """
 
     settings: dict[str, str]
@@ -55,7 +55,7 @@ class Content:
         One row for each base, the last one for the stack. Columns: score, its standard error,
         weight, what is lost without it, its standard error.
     correlations : DataFrame of shape (n_bases, n_bases)
-        Of the bases' errors.
+        The correlations of the bases' errors.
     evidence : Evidence or None
     facts : Facts or None
     worst : DataFrame or None

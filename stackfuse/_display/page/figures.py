@@ -180,7 +180,7 @@ def curves(
         The name of the line that stands out; it is drawn last.
     alt : str
     titles : tuple of str
-        Of the two axes.
+        The titles of the two axes.
     """
     left, top, right, bottom = 46.0, 22.0, 350.0, 326.0
     points = np.concatenate([np.concatenate(line) for line in lines.values()])

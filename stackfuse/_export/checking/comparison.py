@@ -166,7 +166,7 @@ class Comparison:
         what : str
             Names the graph in messages.
         tolerance : float, default=1e-5
-            Of the rows; see :func:`check_parity`.
+            The largest difference for these rows; see :func:`check_parity`.
 
         Raises
         ------

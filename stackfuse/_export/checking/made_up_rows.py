@@ -1,4 +1,4 @@
-"""Rows made up from what a stack has kept of its training rows, and that the stack accepts.
+"""Rows made up like the training rows of a stack, which the stack accepts.
 
 An exported file is compared with the stack on them, and carries some of them, so that no training
 row is needed.
@@ -33,7 +33,7 @@ def made_up_rows(estimator, sketch: Sketch, n_rows: int) -> Any:
     ----------
     estimator : fitted estimator or TrainedModel
     sketch : Sketch
-        Of training rows.
+        A sketch of the training rows.
     n_rows : int
         The number of rows that is wanted; there may be fewer.
 

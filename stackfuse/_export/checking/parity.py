@@ -95,7 +95,7 @@ def check_parity(
     hint : str, default=""
         A possible cause; ends the message.
     tolerance : float, default=1e-5
-        Of probabilities absolute, of anything else relative to the largest value.
+        The largest difference: absolute for probabilities, else relative to the largest value.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def is_tie(expected: Mapping[str, np.ndarray], within: float) -> np.ndarray:
     Parameters
     ----------
     expected : mapping of str to array of shape (n_samples, ...)
-        Of a classifier.
+        The outputs of a classifier.
     within : float
 
     Returns

@@ -143,7 +143,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     estimator : fitted estimator
     rows : array-like of shape (n_samples, ...)
     precision : {"float64", "float32"}
-        Of the graph.
+        The precision of the graph.
     rounded : callable
         Rounds rows to the precision of the graph's input.
     """

@@ -3,10 +3,15 @@
 As a script, ``python -I runtimes.py SETTINGS``, this file reads requests from its standard input
 and answers each. Settings, requests and answers are JSON. The settings name what is ``refused``, so
 that nothing can import it, the ``folders`` in which packages are found, and the ``modules`` to
-import before the first request. A request holds the function that loads a file of its format as
-``code`` (see ``loading.py`` of the formats), the ``path`` of a file, an .npz file of ``rows``, the
-``names`` of the inputs in its order, where to write the ``outputs``, ``folders`` as above, and how
-many bytes of ``memory`` it may take, or null.
+import before the first request. A request holds
+
+- ``code``: the function that loads a file of its format (see ``loading.py`` of the formats),
+- ``path``: the file,
+- ``rows``: an .npz file of rows, and ``names``: the names of the inputs in its order,
+- ``outputs``: where to write the outputs,
+- ``folders``: as above,
+- ``memory``: the bytes that it may take, or null.
+
 Nothing here imports stackfuse.
 """
 

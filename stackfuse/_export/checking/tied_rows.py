@@ -46,7 +46,7 @@ class TiedRows:
         averaged : fitted estimator
             The same, in which neighbours at equal distances share.
         comparison : Comparison
-            Of the latter and its graph.
+            The comparison of the stack that averages with its graph.
 
         Raises
         ------

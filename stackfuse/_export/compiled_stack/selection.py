@@ -90,8 +90,8 @@ def select(
 class _Trial:
     """Sets of bases, the best first, until one answers in time.
 
-    A set that is too slow gives way to those of one base less. What a set will take is expected
-    from what its bases take alone, for to compile each would take minutes.
+    A set that is too slow is replaced by the sets with one base less. The time of a set is
+    estimated from the times of its bases, because it would take minutes to compile each set.
 
     Attributes
     ----------

@@ -304,8 +304,8 @@ class Format(ABC):
         rows : dict of str to ndarray of shape (n_samples, ...)
             The inputs by their names.
         limited : bool, default=False
-            Whether to limit the memory to what a file of this size needs: for files that may come
-            from anybody.
+            Whether to limit the memory, in proportion to the size of the file. Use it for files
+            that may come from anybody.
 
         Returns
         -------

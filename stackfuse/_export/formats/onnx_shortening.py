@@ -169,7 +169,7 @@ class _Shortened:
         return node
 
     def _width(self, name: str) -> int | None:
-        """Return the number of columns of what an operator for trees gives, through divisions."""
+        """Return the number of columns of the output of an operator for trees, divided or not."""
         node = self.makers.get(name)
         while node is not None and node.op_type == "Div" and node.input[1] in self.constants:
             node = self.makers.get(node.input[0])

@@ -15,7 +15,7 @@ class Build:
     Attributes
     ----------
     precision : {"float64", "float32"}
-        Of all arithmetic outside networks.
+        The dtype of all arithmetic outside networks.
     trainable : bool
         Whether networks and linear models can be trained on; then networks keep their dropout.
     live : bool

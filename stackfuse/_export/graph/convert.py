@@ -136,11 +136,11 @@ def converter_for(
     Returns
     -------
     decorator : callable
-        Of a function ``(estimator, x, method) -> tensor``; see :func:`convert`. It returns the
-        tensor of what ``method`` of the estimator returns, made from x of shape (batch,
-        n_features) by stock Keras layers and ``keras.ops``. Numbers that the estimator has learned
-        are arrays of at least one axis in the dtype of x: Keras writes a 0-d array to the file as
-        a Python number, which comes back as float32.
+        The decorator for a function ``(estimator, x, method) -> tensor``; see :func:`convert`. The
+        function computes the result of ``method`` from x, of shape (batch, n_features), with stock
+        Keras layers and ``keras.ops``. Keep learned numbers in arrays of at least one axis, in the
+        dtype of x: Keras writes a 0-d array to the file as a Python number, and it comes back as
+        float32.
 
     Examples
     --------

@@ -46,7 +46,7 @@ class StringColumn:
         )
 
     def rewritten(self):
-        """Return the strings as they are to be read, for what does not look them up."""
+        """Return the strings as they are to be read, for layers that do not look them up."""
         tensor = self.tensor
         for string, meaning in self.read_as.items():
             tensor = ops.where(ops.equal(self.tensor, string), meaning, tensor)

@@ -33,7 +33,7 @@ from stackfuse._training import undisturbing
 #: What all arithmetic outside networks can be done in.
 PRECISIONS = ("float64", "float32")
 
-#: Made-up rows that show of what kind X is.
+#: The number of made-up rows that show the kind of X.
 _ROWS_OF_A_KIND = 8
 
 #: Rows that the graph computes at a time while it is checked.
@@ -79,17 +79,20 @@ def to_keras(
     Returns
     -------
     graph : keras.Model
-        Takes X, float64 of shape (n_samples, n_features), or the shape of the rows that the stack
-        was fitted on; of a ``MultiInput`` a dict of its arrays; of a data frame with columns of
-        strings a dict of all columns, each of shape (n_samples, 1), in their order and by their
-        names, in which what is no letter, digit or ``_`` is ``_``. Returns a dict: of a
-        classifier ``"probabilities"`` of shape (n_samples, n_classes) and ``"label"``, the number
-        of the class in ``classes_``, int64 of shape (n_samples,); where the classifier has no
-        probabilities, ``"decision"`` in their place. Of a regressor ``"prediction"``, of the shape
-        that ``predict`` returns. Rows that scikit-learn would refuse, for an unknown category or a
-        value that is missing, infinite or too large, have outputs of NaN and the label -1. Where
-        scikit-learn returns a list, one array per column of classes, the outputs are
-        ``"probabilities_0"``, ``"probabilities_1"``, and so on.
+        The model. It takes X, float64 of shape (n_samples, n_features), or the shape of the rows
+        that the stack was fitted on. A ``MultiInput`` becomes a dict of its arrays. A data frame
+        with columns of strings becomes a dict of all columns, each of shape (n_samples, 1), in
+        their order and by their names; letters, digits and ``_`` stay in the names, all else
+        becomes ``_``.
+
+        It returns a dict. A classifier gives ``"probabilities"`` of shape (n_samples, n_classes)
+        and ``"label"``, the number of the class in ``classes_``, int64 of shape (n_samples,). A
+        classifier without probabilities gives ``"decision"`` in their place. A regressor gives
+        ``"prediction"``, in the shape of ``predict``. If scikit-learn returns a list, one array per
+        column of classes, the outputs are ``"probabilities_0"``, ``"probabilities_1"``, and so on.
+
+        Rows that scikit-learn would refuse, for an unknown category or a value that is missing,
+        infinite or too large, have outputs of NaN and the label -1.
 
     Raises
     ------

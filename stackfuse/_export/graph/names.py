@@ -77,7 +77,7 @@ def rename_clashing(outputs: Iterable[Any], names: Iterable[str]) -> None:
     outputs : iterable of KerasTensor
         Their own layers keep their names.
     names : iterable of str
-        Of the inputs and outputs.
+        The names of the inputs and outputs.
     """
     outputs, names = list(outputs), set(names)
     last = {id(private.history_of(tensor)[0]) for tensor in outputs}

@@ -50,7 +50,7 @@ def check_converter(
     Parameters
     ----------
     estimator : fitted estimator
-        Of a class with a converter, or something that holds one.
+        An estimator whose class has a converter, or an estimator that holds one.
     X : array-like of shape (n_samples, ...)
         As the estimator takes it: numbers, a data frame, a ``MultiInput``, sparse.
     methods : list of str, default=None

@@ -30,7 +30,7 @@ from stackfuse._stacking import StackingClassifier
 #: Bytes of each file that are changed, one at a time.
 _N_CHANGES = 6
 
-#: A manifest as long as those of large stacks, with what texts may hold.
+#: A manifest as long as those of large stacks, with letters and signs of many kinds.
 _LONG = '{"manifest_version": 0, "text": "' + 'ä☃ <&> \\" ]]> ' * 20_000 + '"}'
 
 
@@ -177,7 +177,7 @@ def _check_damage(form: Format, model, X, path: Path) -> None:
     def check_told(what: str) -> None:
         if _is_told(form, path):
             _check_is_left_alone(form, model, path, what)
-        else:  # then it does not matter to what is computed
+        else:  # then the file computes the same
             what = f"An export of which {what}, which nothing tells,"
             check_parity(expected_outputs(model, X), form.outputs_of(path, rows), what=what)
 

@@ -29,7 +29,7 @@ class _Loaded:
     n_holders : list of int
         References to the estimator and to each model, while nobody uses them.
     state : tuple
-        Of its variables and parameters.
+        The state of its variables and parameters.
     size : int
         Bytes of its pickle.
     """
@@ -79,7 +79,7 @@ def _count_holders(loaded: _Loaded) -> list[int]:
 
 
 def _let_go() -> None:
-    """Let go of what was not asked for in the longest time."""
+    """Let go of the fits that were not asked for in the longest time."""
     while True:
         held = [loaded for several in _pool.values() for loaded in several]
         if len(held) <= _MOST and sum(loaded.size for loaded in held) <= _MOST_BYTES:

@@ -83,7 +83,7 @@ def _wait_for(held: filelock.BaseFileLock, patience: "Patience") -> None:
 
 
 class Patience:
-    """Of one who waits for a lock: tells that it waits, and ends when nobody makes the fit.
+    """The wait for a lock: it is told, and ends when nobody makes the fit.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class Patience:
         return False
 
 
-#: Of locks that others hold, when their files were touched, and when that was first seen here.
+#: For locks of others: when their files were touched, and when this was first seen here.
 _others: dict[Path, tuple[int | None, float]] = {}
 
 

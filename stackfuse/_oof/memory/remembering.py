@@ -31,9 +31,9 @@ class RememberingEngine:
     engine : Engine
     store : Store
     name : str
-        Of the base estimator, for warnings.
+        The name of the base estimator, for warnings.
     data_digest : str
-        Of the data that the jobs are fitted on.
+        The digest of the data that the jobs are fitted on.
     """
 
     def __init__(self, engine: Any, store: Store, name: str, data_digest: str):
@@ -119,7 +119,7 @@ class RememberingEngine:
             return None
 
     def _look_at(self, job: FoldJob) -> Fingerprint:
-        """Return the digest of what all jobs of a run share."""
+        """Return the digest of all that the jobs of a run share."""
         threads = numbers_of_threads() if holds_network(job.estimator) else None
         params = {name: _as_array(job.fit_params[name]) for name in sorted(job.fit_params)}
         engine = identity_of(self.engine)

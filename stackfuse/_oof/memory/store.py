@@ -20,16 +20,16 @@ scikit-learn, and the version of the store. A fit of another version is never fo
 *Whole or not there.* Every file is written as a draft, synchronised and renamed to its place.
 An entry without ``done.json``, of another format, or of files whose size or SHA-256 differ from it
 is no entry: a process may be killed at any moment, and the next one makes the fit again. So is an
-entry of another key, class or number of rows: somebody has copied files. Files are named by what
-they hold. Two processes that write one entry, or one that is killed on an entry that was there,
-leave the one marker or the other, each with its own files.
+entry of another key, class or number of rows: somebody has copied files. The name of a file comes
+from its contents. Two processes that write one entry, or a process that is killed while it writes
+over an entry, leave the one marker or the other, each with its own files.
 
-*Locks.* Who makes a fit holds its lock, and those who want it too wait and find it then; see
-``locks.py``. Locks only save work: nothing is wrong without them.
+*Locks.* The process that makes a fit holds its lock. Other processes that need the fit wait, and
+find it then; see ``locks.py``. Locks only save work: nothing is wrong without them.
 
 *Trust.* ``estimator.pkl`` is a pickle, and loading one runs what it says. The folder is made for
 its owner alone, and a file is not read that belongs to another user, or that everybody may write
-to. Digests tell accidents, and no intent: whoever can write here as you can make you run anything.
+to. Digests find accidents, and no intent: whoever can write here as you can make you run anything.
 """
 
 import hashlib
@@ -94,9 +94,9 @@ class Entry:
     Attributes
     ----------
     root : Path
-        Of the store.
+        The folder of the store.
     seen : Fingerprint
-        Of what the fit shares with others of its base.
+        The digest of all that the fit shares with others of its base.
     key : str
         The digest of all that the fit depends on.
     keep : bool
@@ -271,7 +271,7 @@ class Store:
         files.sweep_files(self.root / "drafts")
 
     def look_at(self, *parts: Any) -> Fingerprint:
-        """Return the digest of what several fits depend on, with all global settings.
+        """Return the digest of all that several fits share, with all global settings.
 
         Raises
         ------
@@ -287,9 +287,9 @@ class Store:
         ----------
         title : str
         seen : Fingerprint
-            Of what the fit shares with others; see :meth:`look_at`.
+            The digest of all that the fit shares with others; see :meth:`look_at`.
         *parts : object
-            What it depends on besides.
+            All else that it depends on.
         keep : bool
             Whether the fitted estimator is kept.
         n_rows : int

@@ -41,8 +41,8 @@ _METHODS_OF_KERAS = (
 #: What is compiled already does not count, so that equal fits are trained alike: the graph is
 #: weighed against a loop that has to be compiled too, which takes about half as long. Measured with
 #: six replicas on two cores, in seconds for the graph, in milliseconds saved per step of one
-#: replica, and in steps that make up for the graph and, after "or", for what it takes longer than
-#: to compile the loop:
+#: replica, and in steps that make up for the time of the graph or, after "or", for its time beyond
+#: that of a compiled loop:
 #:
 #:     model (hidden layers of 16 units)          trace    saved    steps ahead
 #:     dense, 1, 3 and 8 layers           0.6, 0.6, 0.7    1.1, 1.2, 1.1  580, 480, 640
@@ -63,7 +63,7 @@ STEPS_PER_WEIGHT = 15
 STEPS_PER_STATE = 30
 STEPS_PER_RECURRENT_LAYER = 300
 
-#: What a step of a small replica takes in a graph, of what it takes by itself: see `graphs_of`.
+#: The time of a small replica's step in a graph, as a part of its own: see `graphs_of`.
 STEP_IN_GRAPH = 1 / 20
 
 #: Weights of all replicas together, up to which a step in the graph is the quicker: six tables of
@@ -199,7 +199,7 @@ def _check_settings(training: Training) -> None:
 
 
 def kind_of(training: Training) -> list:
-    """Return in what replicas that are trained together have to agree."""
+    """Return the properties in which replicas must agree to be trained together."""
     parts = (training.model.trainable_variables, training.model.non_trainable_variables)
     shapes = [[(tuple(v.shape), v.dtype) for v in part] for part in parts]
     return [shapes, fed_with(training)]

@@ -21,7 +21,7 @@ class Forward:
     model : keras.Model
         Compiled; is built as far as it is not yet.
     like : tuple (x, y, sample_weight or None)
-        One row of what it is going to be called with.
+        One row like those of its later calls.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Forward:
     fresh_metrics : list of ndarray
         The values of the last part before the first batch.
     changes : set of int
-        Of variables that are none of the model's, but that a call would have changed.
+        Variables that are none of the model's, but that a call would have changed.
     """
 
     def __init__(self, model, like: tuple):
@@ -149,7 +149,7 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
     Parameters
     ----------
     graph : tf.Graph
-        Of a traced function that calls `forwards`.
+        The graph of a traced function that calls `forwards`.
     forwards : list of Forward
     own : list of tf.Variable
         Those that it may read and change.
@@ -186,7 +186,7 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
 
 
 def feed_spec(like: tuple) -> dict[str, Any]:
-    """Return the specs of what a batch is taken from: x, y, weights, and the numbers of x's rows.
+    """Return the specs of the source of a batch: x, y, weights, and the numbers of x's rows.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ class ReplicaState:
     forwards : sequence of Forward
         One per replica; may be the same for all.
     kinds : sequence of type
-        Of the gradients of the weights.
+        The types of the gradients of the weights.
     optimizers : sequence of OwnOptimizer
         One per replica; may be the same for all.
     """
@@ -143,7 +143,7 @@ class ReplicaGraph:
     forwards, optimizers
         As for :class:`ReplicaState`.
     like : tuple (x, y, sample_weight or None)
-        One row of what they are fed with.
+        One row like those that they are fed with.
 
     Attributes
     ----------

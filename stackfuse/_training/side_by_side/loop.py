@@ -59,15 +59,15 @@ MOST_WEIGHTS = 40_000_000
 class SideBySide:
     """Trainings that are going to be done at once, eight at most.
 
-    Their models may differ in what they compute, in learning rate, optimizer, dropout or seed, as
+    Their models may differ in computation, learning rate, optimizer, dropout or seed, as
     long as their variables are of the same shapes and they are fed with rows of the same kind.
 
     Attributes
     ----------
     trainings : list of Training
     programs : list of Program or None
-        Of each. None if the configuration of a model does not say all that it computes: then each
-        replica is computed by its own model.
+        One program per replica. None if the configuration of a model does not say all that it
+        computes: then each replica is computed by its own model.
     """
 
     def __init__(self):
@@ -434,8 +434,8 @@ class _Replica:
 class _RowsToFeed:
     """Rows with their targets and weights, as a graph is fed with them.
 
-    What lies in memory is fed whole, x being the same for all replicas; of what is sparse, or
-    mapped from a file, only the rows that are asked for are read.
+    Rows in memory are fed whole, with the same x for all replicas. From a sparse matrix or a file
+    only the needed rows are read.
     """
 
     def __init__(self, x: Rows, y, weight, tables: dict[int, Any]):

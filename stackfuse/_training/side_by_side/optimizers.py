@@ -49,9 +49,9 @@ def joint_optimizers(
     Parameters
     ----------
     weights : sequence of keras.Variable
-        Of one replica.
+        The weights of one replica.
     kinds : sequence of type
-        Of the gradients of the weights.
+        The types of the gradients of the weights.
     optimizers : sequence of OwnOptimizer
         One per replica.
     """
@@ -71,7 +71,7 @@ class JointOptimizer:
     weights, kinds
         See :func:`joint_optimizers`.
     own : OwnOptimizer
-        Of one of them.
+        The optimizer of one of them.
 
     Attributes
     ----------

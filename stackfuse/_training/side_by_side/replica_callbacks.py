@@ -20,7 +20,7 @@ class ReplicaCallbacks:
         The number of the replica in it.
     training : Training
     n_steps : int
-        Of an epoch.
+        The number of steps of an epoch.
 
     Attributes
     ----------

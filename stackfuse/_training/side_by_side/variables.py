@@ -107,10 +107,10 @@ class Stacks:
     Parameters
     ----------
     variables : sequence of keras.Variable
-        Of one replica.
+        The variables of one replica.
     n_replicas : int
     kinds : sequence of type, default=None
-        Of the gradients of the variables.
+        The types of the gradients of the variables.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
 """Nearest neighbours and centroids.
 
-Of training rows at equal distances the graph takes the first ones. scikit-learn takes those that
-its search finds first, which depends on the tree and on the number of threads. An estimator with
-such training rows is refused if their targets differ, unless all of them are to count.
+The graph takes the first of the training rows at equal distances. scikit-learn takes the rows that
+its search finds first, which depends on the tree and on the number of threads. If the targets of
+such rows differ, the estimator raises NotConvertible, unless all of the rows are to count.
 """
 
 from typing import Any
@@ -73,7 +73,7 @@ def sum_over_nearest(estimator, x, values: np.ndarray) -> SumOverNeighbors:
         Its ``weights``, if it has any, weigh the neighbours.
     x : KerasTensor of shape (batch, n_features)
     values : ndarray of shape (n_rows, n_columns)
-        Of the training rows.
+        The values of the training rows.
     """
     distances = distances_of(estimator, x)
     if isinstance(estimator, AveragedKNeighborsClassifier | AveragedKNeighborsRegressor):

@@ -87,7 +87,7 @@ def _squared_distances(x, missing, rows: np.ndarray):
         middle = middle_of(np.nan_to_num(rows))
         x = (x - exact_constants(x, middle)[0]) * has
         rows = np.where(known, rows - middle, 0.0)
-        # Each of (x - row)**2, where both are known, as a product of what is of x and of the row.
+        # (x - row)**2, where both are known, as a product of a part of x and a part of the row.
         of_x = ops.concatenate([ops.square(x), x, has], axis=1)
         total = affine(of_x, np.hstack([known, -2.0 * rows, rows**2]), 0.0)
         total = ops.maximum(total, constant(0, x))

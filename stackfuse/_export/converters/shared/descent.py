@@ -159,7 +159,7 @@ class _PackedTrees:
     Attributes
     ----------
     feature, threshold : ndarray of shape (2**n_levels - 1, n_trees)
-        Of the first levels, each tree complete.
+        The splits of the first levels, with all nodes of each tree.
     first_rows : ndarray of shape (n_trees, 1)
         The first of the ``2**n_levels`` rows at which each tree's first levels end.
     rows : ndarray of shape (n_rows, 3)

@@ -40,7 +40,7 @@ def leaf_values(x, trees: Sequence[Tree]):
     x : KerasTensor of shape (batch, n_features)
         Compared in its dtype.
     trees : sequence of Tree
-        Of at most ``MOST_LEAVES`` leaves.
+        Trees of at most ``MOST_LEAVES`` leaves.
 
     Returns
     -------
@@ -125,7 +125,7 @@ class _Masks:
     features : ndarray of shape (n_features,)
         Those that some node asks for.
     thresholds : ndarray of shape (n_thresholds,)
-        Of all features, in order.
+        The thresholds of all features, in order.
     rows : ndarray of shape (n_features, n_thresholds + 2)
         For each feature the row of the masks by how many of the thresholds are below it; the last
         one where it is missing.

@@ -30,8 +30,8 @@ def expm1(x):
 def atan(x):
     """Return the angle whose tangent is x.
 
-    A large x is turned by a quarter circle and a middle one by an eighth; the angle of what is left
-    is a rational function of its square. The coefficients are those of S. L. Moshier, Methods and
+    A large x is turned by a quarter circle and a middle one by an eighth; the remaining angle is a
+    rational function of its square. The coefficients are those of S. L. Moshier, Methods and
     Programs for Mathematical Functions, 1989.
     """
     one, size = constant(1, x), ops.minimum(ops.abs(x), constant(1e30, x))  # divided by below

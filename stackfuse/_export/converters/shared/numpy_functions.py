@@ -169,7 +169,7 @@ def apply(function: Callable, x, settings: dict | None, *, used_by: str):
 
 
 def _with_ends_of(function: Callable, x, y):
-    """Return y with what the function makes of infinity and NaN, which some runtimes get wrong.
+    """Return y with the function's values at infinity and NaN, which some runtimes get wrong.
 
     LiteRT's exponential of NaN is 0, and its logarithms of NaN and infinity are numbers. It takes
     an infinite constant for the largest number, too: x itself stands for infinity here.

@@ -3,9 +3,9 @@
 The kept rows are weights of frozen layers. Sums over the features are taken in their order, a few
 features at a time: differences of all rows in all features at once would not fit into memory.
 
-Of many rows, squared Euclidean distances are ``|a|^2 - 2ab + |b|^2``, one product of matrices: a
-graph that is called eagerly keeps all its tensors until the end. That loses the digits that tell
-near rows apart; see ``nearest.py``.
+Squared Euclidean distances of many rows are ``|a|^2 - 2ab + |b|^2``, one product of matrices: a
+graph that is called eagerly keeps all its tensors until the end. This loses the digits in which
+near rows differ; see ``nearest.py``.
 """
 
 from collections.abc import Callable, Mapping
@@ -128,15 +128,15 @@ def squared_distances(x, rows: np.ndarray):
 def nearest_center(x, centers: np.ndarray, *, whole_squares: bool):
     """Return the number of the nearest center as scikit-learn compares, int64 of shape (batch,).
 
-    It expands the squares. Far out these lose all digits that tell centers apart, and the label
-    depends on what is lost. In float32 differences come nearer to its float64.
+    It expands the squares. Far out, the squares lose all digits in which centers differ, and the
+    label depends on the lost digits. In float32, differences come nearer to its float64.
 
     Parameters
     ----------
     x : KerasTensor of shape (batch, n_features)
     centers : ndarray of shape (n_centers, n_features)
     whole_squares : bool
-        Whether ``|x|**2`` is part of what is compared, as in ``pairwise_distances_argmin``;
+        Whether ``|x|**2`` is part of the compared numbers, as in ``pairwise_distances_argmin``;
         k-means leaves it out.
     """
     if x.dtype == "float32":
@@ -201,7 +201,7 @@ def reduced_distances(estimator, x, rows: np.ndarray, metric: str, parameters: M
     metric : str
         As scikit-learn names it.
     parameters : mapping of str to object
-        Of the metric: p, w.
+        The parameters of the metric: p, w.
 
     Returns
     -------

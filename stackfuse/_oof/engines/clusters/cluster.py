@@ -52,7 +52,7 @@ _latest: dict[type, tuple[Any, dict[str, Any]]] = {}
 class ClusterEngine(ABC):
     """Runs jobs on the workers of a cluster, those of several bases at the same time.
 
-    Data go to each worker once. Each job is run by what ``job.run`` runs; several networks in one
+    Data go to each worker once. Each job runs the code of ``job.run``; several networks in one
     job are trained side by side. A subclass knows one kind of cluster.
     """
 
@@ -91,7 +91,7 @@ class ClusterEngine(ABC):
 
     @abstractmethod
     def workers(self) -> list[Worker]:
-        """Return the workers that there are, with what they say of themselves."""
+        """Return the workers of the cluster, with their own description of themselves."""
 
     @abstractmethod
     def put(self, arrays: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Parcel(NamedTuple):
     content : bytes or str
         The pickle, or the name of the array that holds it.
     names : list of str
-        Of the arrays that belong to it.
+        The names of the arrays that belong to it.
     """
 
     content: bytes | str

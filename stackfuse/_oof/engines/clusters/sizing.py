@@ -1,4 +1,4 @@
-"""How many jobs the fits of a base become, from what their steps take and the number of workers."""
+"""How many jobs the fits of a base become, from the time of their steps and the workers."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,16 +20,16 @@ def in_groups(
     """Return the numbers of jobs in groups, each of which one worker runs.
 
     Fits in one group are trained side by side, which takes less work than fits one by one; fits in
-    several groups are trained at once. Of all numbers of groups, that with the least time to the
-    end is taken: ``ceil(networks x groups / workers)`` rounds of what the longest group takes by
-    :func:`eligibility.steps_of_fits`. Of equal ones it is that of the most groups, for a group is
-    lost as a whole. What a network's step takes is estimated from its size; nothing that was
-    fitted before matters.
+    several groups are trained at once. The number of groups with the least time to the end is
+    chosen. This time is ``ceil(networks x groups / workers)`` rounds, each as long as the longest
+    group by :func:`eligibility.steps_of_fits`. Among equal numbers the largest is chosen, because a
+    group is lost as a whole. The time of a network's step is estimated from its size; earlier fits
+    do not matter.
 
     Parameters
     ----------
     jobs : sequence of FoldJob
-        Of an estimator with a network.
+        The jobs of an estimator with a network.
     data : Data
     n_workers : int
     n_networks : int, default=1
@@ -48,7 +48,7 @@ def in_groups(
 
 
 def _steps_of(job: FoldJob, data: Data) -> Callable[[int], float]:
-    """Return a function from a number of fits like a job to what they take on one worker.
+    """Return a function from a number of fits like a job to their time on one worker.
 
     What stands in front of a network or around it may take long to be fitted: it is not, and such
     fits are taken for equally long, one by one.

@@ -1,4 +1,4 @@
-"""Digests of all that a fit depends on, and of what it is made by."""
+"""Digests of all that a fit depends on: data, settings, code and circumstances."""
 
 from stackfuse._oof.memory.fingerprint.circumstances import circumstances
 from stackfuse._oof.memory.fingerprint.digest import Fingerprint, fingerprint, look_at

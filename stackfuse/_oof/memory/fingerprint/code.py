@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-#: Instructions that do nothing for what follows.
+#: Instructions without an effect on the next ones.
 _SILENT = {
     "CACHE",
     "COPY_FREE_VARS",
@@ -46,7 +46,7 @@ class Read:
     stores : bool
         Whether an item is set and not read.
     mode : str or None
-        Of a call of ``open``, where it is a constant.
+        The mode of a call of ``open``, if it is a constant.
     """
 
     where: str

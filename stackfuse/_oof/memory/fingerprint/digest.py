@@ -74,7 +74,7 @@ def fingerprint(*things: Any) -> str:
 
 
 def look_at(*things: Any) -> Fingerprint:
-    """Return the digest of things, with what was read for it; see :func:`fingerprint`."""
+    """Return the digest of things, and all that was read for it; see :func:`fingerprint`."""
     try:
         walk, digest = _walked(things, frozenset())
         uncounted = _only_counted(walk)
@@ -105,7 +105,7 @@ def _walked(things: tuple, uncounted: frozenset[str]) -> tuple[Walk, bytes]:
 def _only_counted(walk: Walk) -> frozenset[str]:
     """Return the attributes of classes that all code on the way only counts up.
 
-    A counter that every fit raises says nothing of what the fit computes, if nobody reads it.
+    A counter that every fit raises does not change the fit, if nobody reads it.
     """
     words = set().union(*[code.words for code in walk.codes])
     if words & _LOOKS_UP_ANY:

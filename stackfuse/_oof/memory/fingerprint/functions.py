@@ -16,7 +16,7 @@ from stackfuse._oof.memory.fingerprint.releases import is_installable, is_own_cl
 from stackfuse._oof.memory.fingerprint.values import extended
 from stackfuse._oof.memory.fingerprint.walk import NotComparable, Walk, digests
 
-#: What in a class's namespace says nothing of what it does.
+#: Names in a class's namespace that do not change its behaviour.
 _NOT_CODE = {
     "__abstractmethods__",
     "__annotate_func__",
@@ -73,7 +73,7 @@ _FILE_READERS = {
 #: Values that a library's module may hold under a name, as settings.
 _SETTINGS = (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 
-#: By cached function: the digest of what it read when its cache was empty.
+#: For each cached function, the digest of all that it read when its cache was empty.
 _FILLED_FROM: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -192,7 +192,7 @@ def _found(
         dotted = f"{dotted}.{attribute}"
         if attribute not in scope:
             if library is not None:
-                return  # made when it is asked for, by what the release says
+                return  # made when it is asked for, from the release
             if "__getattr__" in scope:
                 yield f"{name} reads `{dotted}`", dotted, scope["__getattr__"]
                 return
@@ -242,7 +242,7 @@ def _resolved(module: str, function: types.FunctionType) -> str:
 
 
 def _import(imported: Import, function: types.FunctionType, walk: Walk, name: str) -> bytes:
-    """Return the digest of what an import by a function finds.
+    """Return the digest of the module or attribute that a function imports.
 
     Raises
     ------

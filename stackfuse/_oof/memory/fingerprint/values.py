@@ -20,7 +20,7 @@ from stackfuse._oof.memory.fingerprint import looking
 from stackfuse._oof.memory.fingerprint.releases import is_own_class, release_of
 from stackfuse._oof.memory.fingerprint.walk import NotComparable, Walk, digests
 
-#: Modules whose objects pickle by pure functions of what they hold.
+#: Modules whose objects pickle by pure functions of their contents.
 _PURE_MODULES = {
     "_collections",
     "_datetime",
@@ -99,7 +99,7 @@ def _compiled_function(thing: Any, walk: Walk) -> bytes:
 
 
 def by_pickling(thing: Any, walk: Walk) -> bytes:
-    """Return the digest of what a library's object is pickled as."""
+    """Return the digest of a library's object as it is pickled."""
     try:
         reduced = thing.__reduce_ex__(4)
     except (TypeError, ValueError) as error:
@@ -115,7 +115,7 @@ def by_pickling(thing: Any, walk: Walk) -> bytes:
 # ---------------------------------------------------------------------------- plain values
 
 
-#: Base classes of values, with what makes the plain value of an instance.
+#: Base classes of values, with the function that returns an instance's plain value.
 _VALUES: dict[type, Callable[[Any], Any]] = {
     int: int.__pos__,
     float: float.__pos__,

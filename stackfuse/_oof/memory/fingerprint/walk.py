@@ -42,7 +42,7 @@ class NotComparable(TypeError):
         return cls(f"a {looking.qualname_of(type(thing))} cannot be compared{why and f' ({why})'}")
 
     def found_as(self, attribute: str) -> None:
-        """Note that the object is an attribute of what was looked at."""
+        """Note that the object is an attribute of the object looked at before."""
         if not self.place:
             self._within.insert(0, attribute)
 
@@ -56,10 +56,10 @@ class NotComparable(TypeError):
         return f"{self.what}: {self.place}" if self.place else self.what
 
 
-#: From a class to what digests its instances; a class that is missing is digested as its base.
+#: For each class the function that digests its instances; a missing class uses its base's.
 _DIGESTS: dict[type, Callable[[Any, "Walk"], bytes]] = {}
 
-#: From a package to what digests the instances of its own classes, asked first.
+#: For each package the function that digests instances of its classes; it is asked first.
 _PACKAGES: dict[str, Callable[[Any, "Walk"], bytes | None]] = {}
 
 
@@ -96,7 +96,7 @@ class Walk:
     reads : dict of str to bytes
         The digests of the variables that functions read, by words that name them.
     codes : list of Code
-        Of all functions on the way.
+        The code of all functions on the way.
     texts : set of str
         All strings on the way.
     numbers : set of str
@@ -184,7 +184,7 @@ class Walk:
         things : dict of str to object
         place : str, default=""
             Whose they are, for the message about one that cannot be compared; ``{}`` in it stands
-            for the name. By default they are attributes of what is looked at.
+            for the name. By default they are attributes of the present object.
         """
         digests = []
         for name in sorted(things, key=str):
