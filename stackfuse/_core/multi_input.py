@@ -58,7 +58,9 @@ class MultiInput:
     def __init__(self, **arrays: Any):
         if not arrays:
             raise ValueError("MultiInput needs at least one array: MultiInput(image=images, ...).")
-        self.arrays = {name: _as_array(array, name) for name, array in arrays.items()}
+        self.arrays: dict[str, Any] = {
+            name: _as_array(array, name) for name, array in arrays.items()
+        }
         check_same_length(**self.arrays)
 
     @property
@@ -67,7 +69,7 @@ class MultiInput:
         return len(self), len(self.arrays)
 
     @property
-    def columns(self) -> dict[str, list]:
+    def columns(self) -> dict[str, list[Any]]:
         """The column names of each input that is a frame."""
         frames: dict[str, Any] = {n: a for n, a in self.arrays.items() if hasattr(a, "columns")}
         return {name: list(frame.columns) for name, frame in frames.items()}

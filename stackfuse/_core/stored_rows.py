@@ -80,17 +80,17 @@ class StoredRows:
                 f"StoredRows reads numbers from something with shape, dtype and rows, got {kind}. "
                 "Pass a .npy file, a numpy.memmap, or an array of h5py or Zarr."
             )
-        self.source = source
+        self.source: Any = source
         self.chosen = chosen
-        self.dtype = np.dtype(source.dtype)
+        self.dtype: np.dtype[Any] = np.dtype(source.dtype)
         n_rows = int(source.shape[0]) if chosen is None else len(chosen)
-        self.shape = (n_rows, *(int(n) for n in source.shape[1:]))
+        self.shape: tuple[int, ...] = (n_rows, *(int(n) for n in source.shape[1:]))
         #: Whether all numbers of the source are finite; shared by all views of it.
         self._found: dict[str, bool] = {}
 
     @classmethod
     def from_parquet(
-        cls, folder: str | os.PathLike, columns: Sequence[str] | None = None
+        cls, folder: str | os.PathLike[str], columns: Sequence[str] | None = None
     ) -> "StoredRows":
         """Return the rows of a Parquet file, or of a folder of such files.
 

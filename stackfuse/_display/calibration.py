@@ -40,6 +40,11 @@ class CalibrationDisplay:
     [[0.25, 0.85], [0.0, 1.0]]
     """
 
+    ax_: Any
+    figure_: Any
+    diagonal_: Any
+    lines_: dict[str, Any]
+
     def __init__(self, curves: dict[str, tuple[np.ndarray, np.ndarray]]):
         self.curves = curves
 

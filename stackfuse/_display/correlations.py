@@ -39,9 +39,14 @@ class ErrorCorrelationDisplay:
     0.866
     """
 
+    ax_: Any
+    figure_: Any
+    image_: Any
+    texts_: list[list[Any]]
+
     def __init__(self, names: Sequence[str], correlations: Any):
-        self.names = list(names)
-        self.correlations = np.asarray(correlations, float)
+        self.names: list[str] = list(names)
+        self.correlations: np.ndarray = np.asarray(correlations, float)
 
     @classmethod
     def from_estimator(

@@ -32,7 +32,11 @@ class FoldHistoryDisplay:
     [('net', 0, 'loss'), ('net', 1, 'loss')]
     """
 
-    def __init__(self, histories: dict[str, list]):
+    ax_: Any
+    figure_: Any
+    lines_: dict[tuple[str, int, str], Any]
+
+    def __init__(self, histories: dict[str, list[Any]]):
         self.histories = histories
 
     @classmethod

@@ -45,6 +45,11 @@ class LeaderboardDisplay:
     ('log-loss', [0.236, 0.602])
     """
 
+    ax_: Any
+    figure_: Any
+    bases_: Any
+    stack_: Any
+
     def __init__(
         self,
         names: Sequence[str],
@@ -54,9 +59,9 @@ class LeaderboardDisplay:
         metric: str = "score",
         greater_is_better: bool = True,
     ):
-        self.names = list(names)
-        self.scores = np.asarray(scores, float)
-        self.errors = np.asarray(errors, float)
+        self.names: list[str] = list(names)
+        self.scores: np.ndarray = np.asarray(scores, float)
+        self.errors: np.ndarray = np.asarray(errors, float)
         self.metric = metric
         self.greater_is_better = greater_is_better
 

@@ -39,9 +39,14 @@ class ResidualsDisplay:
     [-0.5, 0.0, 0.5]
     """
 
+    ax_: Any
+    figure_: Any
+    line_: Any
+    scatter_: Any
+
     def __init__(self, y_true: Any, y_pred: Any, *, name: str | None = None):
-        self.y_true = np.asarray(y_true, float)
-        self.y_pred = np.asarray(y_pred, float)
+        self.y_true: np.ndarray = np.asarray(y_true, float)
+        self.y_pred: np.ndarray = np.asarray(y_pred, float)
         self.name = name
 
     @property

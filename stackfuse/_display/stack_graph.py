@@ -44,6 +44,11 @@ class StackGraphDisplay:
     '6 columns'
     """
 
+    ax_: Any
+    figure_: Any
+    boxes_: dict[str, Any]
+    arrows_: dict[tuple[str, str], Any]
+
     def __init__(
         self,
         bases: dict[str, str],
@@ -56,7 +61,7 @@ class StackGraphDisplay:
         self.bases = bases
         self.columns = columns
         self.meta_learner = meta_learner
-        self.inputs = list(inputs)
+        self.inputs: list[str] = list(inputs)
         self.passed = passed
 
     @classmethod

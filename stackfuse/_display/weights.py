@@ -36,9 +36,13 @@ class WeightsDisplay:
     [0.3, 0.7]
     """
 
+    ax_: Any
+    figure_: Any
+    bars_: Any
+
     def __init__(self, names: Sequence[str], weights: Any):
-        self.names = list(names)
-        self.weights = np.asarray(weights, float)
+        self.names: list[str] = list(names)
+        self.weights: np.ndarray = np.asarray(weights, float)
 
     @classmethod
     def from_estimator(

@@ -31,7 +31,7 @@ class Rows:
         self.model = model
         self.X = X
         self.chosen = chosen
-        self.structure = input_structure(model)
+        self.structure: Any = input_structure(model)
         names = list(self.inputs)
         if isinstance(X, MultiInput):
             if names and set(names) != set(X.arrays):
@@ -47,7 +47,7 @@ class Rows:
             )
 
     @property
-    def form(self) -> tuple | None:
+    def form(self) -> tuple[Any, ...] | None:
         """What all rows depend on besides X; None if there is more, such as limits of a model."""
         tensor: Any = self.structure
         if self.chosen is not None or limits_of(self.model).inputs:
@@ -83,7 +83,7 @@ class Rows:
     def __len__(self) -> int:
         return int(self.X.shape[0]) if self.chosen is None else len(self.chosen)
 
-    def __getitem__(self, rows: Any):
+    def __getitem__(self, rows: Any) -> Any:
         """Return some rows: an array, or arrays in the structure of the model's input."""
         if self.chosen is not None:
             rows = self.chosen[rows]

@@ -16,6 +16,8 @@ from stackfuse._meta.scorers import (
 class _Best(Combiner):
     """The choice of the best base, shared by classifier and regressor."""
 
+    scores_: np.ndarray
+
     def _find_weights(self, predictions, target, weight):
         score: Score = self._score(target, weight)
         n_models = predictions.shape[1]

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
@@ -240,7 +241,7 @@ class FusionClassifier(_HeadParameters, NetworkClassifier):
     ['yes']
     """
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         return _head_tags(super().__sklearn_tags__(), self._head)
 
 
@@ -308,5 +309,5 @@ class FusionRegressor(_HeadParameters, NetworkRegressor):
     [2.0, 3.0, 4.0]
     """
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         return _head_tags(super().__sklearn_tags__(), self._head)

@@ -9,11 +9,12 @@ import copy
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
@@ -125,7 +126,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _new_fitted(self) -> FittedNetwork:
         return self.__dict__.setdefault("_fitted", FittedNetwork())
 
-    def __init_subclass__(cls, **settings: Any):
+    def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         refuse_hooks(cls)
         offer_inherited(cls)
@@ -155,7 +156,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         given = super().get_params(deep=False) | self._extra_params()
         return {n: value for n, value in given.items() if not is_method_of(self, value)}
 
-    def set_params(self, **params: Any) -> "NetworkEstimator":
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, the builder's and the routed ones included.
 
         Parameters
@@ -188,7 +189,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         if params:
             self._extra_names = tuple(dict.fromkeys([*self._extra_names, *params]))
 
-    def __sklearn_clone__(self):
+    def __sklearn_clone__(self) -> Any:
         given = self.get_params(deep=False)
         arguments = {n: given[n] for n in own_arguments(type(self)) if n in given}
         # scikit-learn would copy these by their names in Keras: the constructor gets None first.
@@ -202,7 +203,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         twin._extra_names = self._extra_names
         return twin
 
-    def __copy__(self):
+    def __copy__(self) -> Any:
         twin: Any = object.__new__(type(self))
         vars(twin).update(vars(self))
         for name, value in vars(self).items():
@@ -221,7 +222,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         sample_weight: Any = None,
         groups: Any = None,
         **for_this_call: Any,
-    ):
+    ) -> Self:
         """Train a new network, or with ``warm_start=True`` the present one further.
 
         Parameters
@@ -257,7 +258,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, **for_this_call: Any
-    ):
+    ) -> Self:
         """Train the present network for one more epoch; the first call builds it.
 
         Parameters
@@ -297,7 +298,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             X, y, sample_weight, None, reset=reset, classes=classes, for_this_call=for_this_call
         )
 
-    def initialize(self, X: Any, y: Any):
+    def initialize(self, X: Any, y: Any) -> Self:
         """Build and compile the network without training it.
 
         Use it for a network that was trained elsewhere: it can predict after this call.
@@ -433,7 +434,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         fitted.optimizer_state = []
 
     @with_callbacks
-    def complete(self, begun: BegunFit):
+    def complete(self, begun: BegunFit) -> Self:
         """Train the network that :meth:`begin` built.
 
         Parameters
@@ -600,7 +601,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         learnt = self._fitted.depends_on() if hasattr(self, "model_") else {}
         return self.get_params(deep=False) | self._builder().content() | learnt
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__()) | self._builder().picklable()
         replaced: dict[int, Any] = {}  # one object stays one: the network remembers its parameters
         state.pop("_fitting", None)
@@ -616,7 +617,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 fitted.rebuilt = Rebuilt(source, self._fitted)
         return {name: own_code.portable(value, replaced) for name, value in state.items()}
 
-    def __setstate__(self, state: Any):
+    def __setstate__(self, state: Any) -> None:
         if "model_" in state:  # before there was a FittedNetwork; predictions would miss it
             raise ValueError(
                 f"This {type(self).__name__} was pickled by an earlier stackfuse, which kept a fit "
@@ -627,7 +628,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.input_tags.sparse = self._takes_sparse

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
+from sklearn.utils import Tags
 
 from stackfuse._core import fitting
 from stackfuse._keras import several_outputs
@@ -141,7 +142,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         right = (self.predict(X) == np.asarray(y)).all(axis=1)
         return float(np.average(right, weights=sample_weight))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
@@ -226,7 +227,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         several = self._fitted.target.task == "multioutput"
         return n_columns == 1 and (several or self._y_is_column)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

@@ -65,7 +65,7 @@ class FoldFit(NamedTuple):
 
     estimator: Any
     predictions: Any
-    history: dict[str, list] | None
+    history: dict[str, list[Any]] | None
     how: str = ""
 
     def without_model(self) -> "FoldFit":
@@ -155,7 +155,7 @@ class FoldJob:
     name: str = "all"
     progress: Callable[[Any], AbstractContextManager] = field(default=nullcontext, repr=False)
 
-    def replica(self):
+    def replica(self) -> Any:
         """Return the unfitted clone that this job fits.
 
         Returns

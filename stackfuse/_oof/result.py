@@ -65,7 +65,7 @@ class OutOfFold:
     columns: list[Column]
     folds: list[Fold]
     scores: dict[str, dict[str, np.ndarray]]
-    histories: dict[str, list] = field(default_factory=dict)
+    histories: dict[str, list[Any]] = field(default_factory=dict)
     classes_: np.ndarray | None = None
     y: np.ndarray | None = None
 
@@ -155,7 +155,7 @@ class OutOfFold:
             histories={name: self.histories[name] for name in names if name in self.histories},
         )
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, in numpy's npz format, without pickle.
 
         Parameters
@@ -202,7 +202,7 @@ class OutOfFold:
         files.write_whole(files.path_given(path), buffer.getvalue())
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "OutOfFold":
+    def load(cls, path: str | os.PathLike[str]) -> "OutOfFold":
         """Read what :meth:`save` wrote; no code in the file is run.
 
         Parameters

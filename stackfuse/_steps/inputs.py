@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_array
-from sklearn.utils.metaestimators import available_if
+from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from stackfuse._core import MultiInput, messages, multi_input
+from stackfuse._core import MultiInput, fitting, messages, multi_input
 
 
 class Flatten(TransformerMixin, BaseEstimator):
@@ -57,7 +56,7 @@ class Flatten(TransformerMixin, BaseEstimator):
             The fitted transformer.
         """
         X = self._checked(X, reset=True)
-        self.X_shape_ = multi_input.row_shapes(X)
+        self.X_shape_: Any = multi_input.row_shapes(X)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -123,7 +122,7 @@ class Flatten(TransformerMixin, BaseEstimator):
             )
         return X
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = True
         tags.input_tags.three_d_array = tags.input_tags.string = True
@@ -185,8 +184,8 @@ class Pick(TransformerMixin, BaseEstimator):
             If X has no such input.
         """
         X = self._checked(X)
-        self.X_shape_ = multi_input.row_shapes(X)
-        self.columns_ = _columns_of(self.name, self._picked(X))
+        self.X_shape_: Any = multi_input.row_shapes(X)
+        self.columns_: np.ndarray | None = _columns_of(self.name, self._picked(X))
         return self
 
     def transform(self, X: Any) -> Any:
@@ -212,7 +211,7 @@ class Pick(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._picked(self._checked(X))
 
-    @available_if(lambda self: getattr(self, "columns_", ()) is not None)
+    @fitting.available_if(lambda self: getattr(self, "columns_", ()) is not None)
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns, if the input is a table.
 
@@ -256,7 +255,7 @@ class Pick(TransformerMixin, BaseEstimator):
             return X[self.name]
         return MultiInput(**{name: X[name] for name in self._names()})
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False  # nor any other array: a MultiInput
         tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.string = True

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stackfuse._core import fitting, sklearn_private, strings
@@ -58,6 +59,9 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
     >>> vectorizer.get_feature_names_out().tolist()
     ['x0_[UNK]', 'x0_good', 'x0_very', 'x0_bad']
     """
+
+    vocabularies_: list[np.ndarray]
+    idf_: list[np.ndarray]
 
     def __init__(
         self, *, max_tokens: int = 1000, output_mode: str = "tf_idf", ngrams: int | None = None
@@ -132,7 +136,7 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
         parts = [np.asarray(layer(column)) for layer, column in zip(self._layers, columns)]
         return np.hstack(parts).astype(np.float64)
 
-    def layers(self) -> list:
+    def layers(self) -> list[Any]:
         """Return new Keras layers that compute the same as this vectorizer.
 
         Returns
@@ -185,10 +189,10 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
         texts[pd.isna(texts)] = ""
         return strings.check_strings(texts, self)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_layers": []}
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True

@@ -137,7 +137,7 @@ class Program:
 
 
 #: The values of an optimizer's variables; empty before the first training. Changed in place.
-OptimizerState = list
+OptimizerState = list[Any]
 
 
 def compiled(function: Callable, *like) -> Callable:

@@ -60,8 +60,8 @@ class Training:
     sample_weight: np.ndarray | None
     optimizer_state: OptimizerState
     seed: int
-    validation: tuple | None
-    callbacks: list
+    validation: tuple[Any, ...] | None
+    callbacks: list[Any]
     first_epoch: int
     epochs: int
     batch_size: int
@@ -69,7 +69,7 @@ class Training:
     verbose: int | str
     validation_batch_size: int | None = None
     fit_params: dict[str, Any] = field(default_factory=dict)
-    history: dict[str, list] = field(default_factory=dict)
+    history: dict[str, list[Any]] = field(default_factory=dict)
 
     def share_x(self, other: "Training") -> None:
         """Read the rows of another training's X, which is equal: one copy of it is enough."""

@@ -1,6 +1,7 @@
 """What fits have in common: settings, limits of time and memory, answers of one fit."""
 
 from stackfuse._core.fitting import memory_use, time_limit
+from stackfuse._core.fitting.availability import available_if
 from stackfuse._core.fitting.one_fit import as_it_is, of_one_fit
 from stackfuse._core.fitting.settings import (
     FLAG,
@@ -25,6 +26,7 @@ __all__ = [
     "VERBOSE",
     "Wanted",
     "as_it_is",
+    "available_if",
     "check_count",
     "check_settings",
     "is_flag",

@@ -20,13 +20,13 @@ from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.tree import BaseDecisionTree
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
     MultiInput,
     NotConvertible,
     errors,
+    fitting,
     messages,
     sklearn_private,
     strings,
@@ -62,7 +62,7 @@ TOLERANCE = 1e-6
 METHODS = ("predict", "predict_proba", "transform")
 
 
-def compiled(stack, *, ties: str = "refuse") -> "CompiledStack":
+def compiled(stack: Any, *, ties: str = "refuse") -> "CompiledStack":
     """Compile the predictions of a fitted stack, for a few rows at a time.
 
     One row of a stack of small networks takes a fifth of the time, with a forest a seventh.
@@ -163,8 +163,8 @@ class CompiledStack:
     _rows: "_AcceptedRows" = field(repr=False)
     _functions: Mapping[str, Callable] = field(repr=False)
 
-    @available_if(lambda self: hasattr(self._stack, "predict"))
-    def predict(self, X) -> np.ndarray:
+    @fitting.available_if(lambda self: hasattr(self._stack, "predict"))
+    def predict(self, X: Any) -> np.ndarray:
         """Return the meta-learner's prediction for X.
 
         Parameters
@@ -177,8 +177,8 @@ class CompiledStack:
         """
         return self._call("predict", X)
 
-    @available_if(lambda self: hasattr(self._stack, "predict_proba"))
-    def predict_proba(self, X) -> np.ndarray:
+    @fitting.available_if(lambda self: hasattr(self._stack, "predict_proba"))
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return the meta-learner's probabilities for X.
 
         Parameters
@@ -243,7 +243,7 @@ class CompiledStack:
             text += f"; base by base: {', '.join(self.reasons)}, see reasons"
         return f"{text}>"
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return _compile, (self._stack,)
 
 

@@ -22,7 +22,13 @@ _SETTINGS = {
 
 
 def select(
-    stack, rows, *, max_latency: float, X=None, sample_weight=None, scoring: Any = None
+    stack: Any,
+    rows: Any,
+    *,
+    max_latency: float,
+    X: Any = None,
+    sample_weight: Any = None,
+    scoring: Any = None,
 ) -> Any:
     """Return a stack over those bases of a fitted one that are best together and answer in time.
 

@@ -38,7 +38,7 @@ class Build:
     native_trees: bool = False
     bitwise: bool = True
     n_trees: list[int] = field(default_factory=list, repr=False, compare=False)
-    built: dict = field(default_factory=dict, repr=False, compare=False)
+    built: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     refused: list[Any] = field(default_factory=list, repr=False, compare=False)
 
 

@@ -46,7 +46,7 @@ def fit_many(
     *,
     engine: str | Engine = "auto",
     fit_params: dict[str, Any] | None = None,
-) -> list:
+) -> list[Any]:
     """Fit a clone of an estimator for each job.
 
     Parameters
