@@ -1,4 +1,4 @@
-"""What the command fit is asked, and the columns and rows of a table that answer it."""
+"""The question that the command fit is asked, and the columns and rows that answer it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from stackfuse._core import messages
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command was asked for.
+    """The options of the command.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Wanted:
     groups, time_column : str or None
         The column whose values stay together in a fold, and the one that orders the rows.
     seconds : float or None
-        What the fits may take.
+        The seconds that the fits may take.
     folds, seed : int
     metric : str or None
         The name of one of scikit-learn's scorers; None for the log-loss, or R2.
@@ -50,7 +50,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What there is to learn.
+    """The target and the rows to learn from.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Prepared:
         The target.
     groups : ndarray or None
     said : list of str
-        What has been left out or changed.
+        Notes on columns and rows that were left out or changed.
     """
 
     X: pd.DataFrame

@@ -1,4 +1,4 @@
-"""What is odd about a table: columns that tell nothing, or too much, and rows that come twice."""
+"""Oddities of a table: columns that tell nothing, or too much, and rows that come twice."""
 
 import numpy as np
 import pandas as pd

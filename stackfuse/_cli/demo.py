@@ -22,7 +22,7 @@ from stackfuse._meta import FusionClassifier
 from stackfuse._networks import KerasClassifier
 from stackfuse._stacking import StackingClassifier
 
-#: What GridSearchCV chooses from, by the name that the tables show.
+#: The candidates of GridSearchCV, by the names that the tables show.
 META_LEARNERS = {
     "logistic regression": LogisticRegression(max_iter=1000),
     "scaler + logistic regression": make_pipeline(

@@ -21,7 +21,7 @@ from stackfuse._export import export, formats
 from stackfuse._models import holds_classes, table_bases
 from stackfuse._stacking import StackingClassifier, StackingRegressor
 
-#: What scikit-learn says of rare classes, which is told in words of ours.
+#: The warning of scikit-learn about rare classes, which gets words of ours.
 _TOLD_BEFORE = "The least populated class"
 
 
@@ -111,7 +111,7 @@ def _stack(wanted: Wanted, bases: list, classes: bool) -> Any:
 
 
 def _sentences(caught: list) -> list[str]:
-    """Return what was warned of, each warning as one sentence, without those for programmers."""
+    """Return the warnings, one sentence each, without those for programmers."""
     kept = [w for w in caught if not issubclass(w.category, DeprecationWarning | FutureWarning)]
     said = [" ".join(str(w.message).split()).partition(". ")[0].rstrip(".") + "." for w in kept]
     return [sentence for sentence in said if not sentence.startswith(_TOLD_BEFORE)]

@@ -26,7 +26,7 @@ def fuse_files(models: Sequence[Path], how: str, out: Path) -> dict[str, list]:
     Returns
     -------
     shapes : dict of str to list of int or None
-        What it takes, by the names of its inputs, without the axis of rows.
+        The shapes of its inputs by name, without the axis of rows.
 
     Raises
     ------

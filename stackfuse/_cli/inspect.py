@@ -23,7 +23,7 @@ from stackfuse._export import check_parity, formats, golden_rows
 #: Entries that are listed; the rest is counted.
 _MAX_LISTED = 12
 
-#: What reading a manifest raises that stackfuse has not written.
+#: The errors of reading a manifest that stackfuse has not written.
 _OF_OTHER_MANIFESTS = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
 
 #: The verdict without --run on a format that could do harm.
@@ -87,13 +87,13 @@ class Inspected:
     ----------
     path : Path
     manifest : dict
-        What it says of itself; empty if its parts have changed since it was written.
+        Its manifest; empty if its parts have changed since it was written.
     facts : dict of str to str
         That, in words.
     tree : rich.tree.Tree or None
         The structure of the stack.
     verdict : str
-        What the check found.
+        The result of the check.
     is_right : bool
         Whether nothing is known against it.
     """

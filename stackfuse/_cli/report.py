@@ -13,13 +13,13 @@ from rich.table import Table
 
 from stackfuse._cli.table_files import json_rows
 
-#: What ``fit`` writes and this command reads.
+#: The files that ``fit`` writes and this command reads.
 _FILES = ("leaderboard.csv", "report.txt", "report.html")
 
 
 @dataclass(frozen=True)
 class Left:
-    """What a fit has left in its folder.
+    """The results of a fit in its folder.
 
     Attributes
     ----------

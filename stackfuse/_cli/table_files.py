@@ -16,14 +16,14 @@ import pandas as pd
 #: How much of a file is looked at to find its dialect, in characters.
 _LOOKED_AT = 2**16
 
-#: What opens a file, by its ending; any other is not compressed.
+#: The function that opens a file, by its ending; other files are not compressed.
 _COMPRESSED: dict[str, Callable[..., IO[Any]]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
 }
 
-#: What is raised for a file that is no table.
+#: The errors for a file that is no table.
 _NO_TABLE = (
     UnicodeDecodeError,
     EOFError,

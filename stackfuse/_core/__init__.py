@@ -1,4 +1,4 @@
-"""What all rooms share: errors, messages, targets, MultiInput, files, progress."""
+"""Words that all rooms share: errors, messages, targets, MultiInput, files, progress."""
 
 import lazy_loader
 

@@ -235,7 +235,7 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
 
 # ---------------------------------------------------------------------------- full disks
 
-#: What to say of a disk that does not take what is written, by the number of the error.
+#: The messages for a disk that cannot be written to, by the number of the error.
 _FULL = {
     errno.ENOSPC: "There is no space left to write {}: free some",
     errno.EDQUOT: "Your quota is used up, to write {}: delete something",

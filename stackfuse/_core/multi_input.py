@@ -371,7 +371,7 @@ def checked_once(X) -> Iterator[None]:
 
 
 def checked(X, form: Hashable, check: Callable[[], Any]) -> Any:
-    """Return what a check of X returns, or returned before for this X and form.
+    """Return the result of a check of X, or the earlier result for this X and form.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ _LARGE_MAP = 2**26
 
 
 class RowSource(Protocol):
-    """What :class:`StoredRows` reads from."""
+    """A source of :class:`StoredRows`."""
 
     shape: tuple[int, ...]
     dtype: Any

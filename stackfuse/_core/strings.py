@@ -8,7 +8,7 @@ import scipy.sparse
 
 from stackfuse._core.messages import first_few
 
-#: What stands for a missing value in a column of strings of a graph, and so of every file.
+#: The string for a missing value in a graph's column of strings, and so in every file.
 MISSING = "<NA>"
 
 

@@ -1,4 +1,4 @@
-"""What the displays share: axes of matplotlib, imported when it draws, and reports of stacks."""
+"""Parts that displays share: axes of matplotlib, imported when drawing, and reports of stacks."""
 
 from typing import Any
 

@@ -136,7 +136,7 @@ class FoldHistoryDisplay:
         return self
 
     def _curves(self, name: str | None, metric: str) -> dict[tuple[str, int, str], list[float]]:
-        """Return what is drawn, by base, fold and metric.
+        """Return the curves to draw, by base, fold and metric.
 
         Raises
         ------

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 #: The name of the cross-fitted stack among its bases.
 STACK = "(stack)"
 
-#: What a target is.
+#: The kinds of target.
 Kind = Literal["classes", "labels", "numbers"]
 
 #: The kinds of target by scikit-learn's names for them; all others are numbers.
@@ -75,7 +75,7 @@ class Evidence:
         return rows[order][:n_rows]
 
     def shown(self, rows: np.ndarray, *, values: bool) -> pd.DataFrame:
-        """Return what a page tells of rows, by their numbers: how far off the stack is.
+        """Return the table of some rows for a page, by their numbers: how far off the stack is.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class Evidence:
 
 
 def evidence_of(y_true, y_pred) -> Evidence:
-    """Return what models say of rows, from their predictions alone.
+    """Return the evidence on rows, from the predictions of models alone.
 
     Parameters
     ----------

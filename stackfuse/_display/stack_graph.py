@@ -186,7 +186,7 @@ class StackGraphDisplay:
 
 
 def _kind(estimator) -> str:
-    """Return what an estimator is: its class, of a pipeline those of its steps."""
+    """Return the class of an estimator, or the classes of a pipeline's steps."""
     estimator = estimator[0] if isinstance(estimator, list) else estimator  # a model of each fold
     steps = getattr(estimator, "steps", None)
     parts = [step for _, step in steps] if steps else [estimator]

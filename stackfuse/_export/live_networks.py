@@ -10,7 +10,7 @@ from stackfuse._training import prediction
 
 
 def call_live(estimator, x, meaning: str):
-    """Return what a network predicts, or decides, for a symbolic tensor; the network is not copied.
+    """Return the predictions or decisions of a network for a symbolic tensor, without a copy of it.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ from sklearn.utils.validation import validate_data
 
 from stackfuse._core import messages, sklearn_private
 
-#: What can be done where a choice among neighbours is left to chance.
+#: The values of ``ties``, for neighbours that scikit-learn chooses by chance.
 TIES = ("refuse", "average")
 
 #: The relative difference up to which distances are equal, by the dtype that they are computed in.
@@ -172,7 +172,7 @@ def _weigh(kind: str | None, power: float) -> Callable:
 
 
 class _AveragedNeighbors:
-    """What classifier and regressor share."""
+    """The part that classifier and regressor share."""
 
     def _sums(self: Any, X, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         X = validate_data(self, X, accept_sparse="csr", reset=False)

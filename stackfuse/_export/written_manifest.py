@@ -36,7 +36,7 @@ _DTYPE = re.compile(r"(float|bfloat|u?int)(8|16|32|64)|bool|string")
 #: Entries that are lists, or missing.
 _LISTS = ("classes", "feature_names", "holds_rows_of")
 
-#: What every manifest holds.
+#: The entries of every manifest.
 _ENTRIES = {"manifest_version", "sha256", "inputs", "outputs", "golden", "estimator"}
 
 

@@ -1,4 +1,4 @@
-"""What a Keras model is: architecture, outputs and their meaning, losses, rows, copies."""
+"""Properties of Keras models: architecture, outputs and their meaning, losses, rows, copies."""
 
 from stackfuse._keras import (
     architecture,

@@ -1,4 +1,4 @@
-"""What a model computes, read from its configuration, if that is enough to know."""
+"""The computation of a model, read from its configuration, if that says enough."""
 
 import json
 import re

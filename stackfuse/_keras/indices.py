@@ -36,7 +36,7 @@ _limits: "weakref.WeakKeyDictionary[Any, Limits]" = weakref.WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class InputLimits:
-    """What the entries of one input's rows must lie between.
+    """The limits of the entries in one input's rows.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Limits:
 
 
 def index_range(layer, rank: int) -> tuple[float, float] | None:
-    """Return what the indices of a layer must lie between, or None if it takes any.
+    """Return the limits of a layer's indices, or None if it takes any.
 
     Parameters
     ----------

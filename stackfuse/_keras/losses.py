@@ -21,7 +21,7 @@ _NUMBERED = {"categoricalgeneralizedcrossentropy"}
 #: Losses that push a score to one side of a margin; a network learns no probabilities with them.
 _MARGINS = {"categoricalhinge", "hinge", "squaredhinge"}
 
-#: What to do where a 0/1 matrix stands for classes.
+#: The advice for a 0/1 matrix that stands for classes.
 _ONE_HOT_Y = " If y is one-hot, pass the classes and keep the loss: y.argmax(axis=1)."
 
 #: Losses of embeddings and of sequences.

@@ -26,7 +26,7 @@ class Outputs:
     Attributes
     ----------
     task : str
-        What y asks for; see :func:`stackfuse._core.targets.task_of`.
+        The task that y sets; see :func:`stackfuse._core.targets.task_of`.
     n_units : int
         Width of the last layer, or of the part of it that is the prediction.
     logits : bool
@@ -108,7 +108,7 @@ class Outputs:
         Parameters
         ----------
         outputs : tensor of shape (n_samples, n_units)
-            What the network computed.
+            The outputs of the network.
         dtype : str, default="float64"
 
         Returns
@@ -176,7 +176,7 @@ def read_outputs(
     loss: Any,
     part: Part | None = None,
 ) -> Outputs:
-    """Return what an output of a model means.
+    """Return the meaning of a model's output.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def read_outputs(
     activation : str or None
         See :func:`last_activation`.
     loss : str, callable, keras.losses.Loss or None
-        What the model is trained with, if that is known.
+        The loss that the model is trained with, if it is known.
     part : int, slice, list of int, callable or None, default=None
         Which part of the output is the prediction.
 
@@ -248,7 +248,7 @@ def read_outputs(
 
 
 def _hint_at_part(loss: Any, n_units: int) -> str:
-    """Return what to type if a loss of one's own takes outputs of another width than y's."""
+    """Return a hint for a loss of one's own that takes outputs of another width than y's."""
     if loss is None or stock_name(loss):
         return ""
     others = f", {NAME}=slice(None) all of them" if n_units > 1 else ""

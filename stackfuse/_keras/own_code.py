@@ -96,7 +96,7 @@ def _codes_in(item: Any) -> Iterator[Code]:
 
 
 def _attributes(part: Any) -> list:
-    """Return what the configuration of an object may name."""
+    """Return the parts of an object that its configuration may name."""
     given = getattr(part, "__dict__", {})  # Keras keeps there what it wraps methods in, as well
     named = {name: value for name, value in given.items() if not hasattr(type(part), name)}
     if not isinstance(part, keras.Model):
@@ -216,7 +216,7 @@ def portable(item: Any, memo: dict[int, Any]) -> Any:
     ----------
     item : object
     memo : dict
-        What has been replaced, so that one object stays one.
+        The objects that have been replaced, so that one object stays one.
     """
     if id(item) in memo:
         return memo[id(item)]
@@ -307,7 +307,7 @@ def _carried(code: dict[str, Code]) -> dict[str, Any]:
 
 
 def _compile_state(model) -> tuple[Any, list | None]:
-    """Return what a model was compiled with, and the values of its optimizer."""
+    """Return the arguments a model was compiled with, and the values of its optimizer."""
     arguments = private.compile_arguments(model)
     if isinstance(arguments["optimizer"], _Optimizer):
         arguments["optimizer"] = Portable(arguments["optimizer"])
@@ -370,7 +370,7 @@ def uncompiled(model) -> Iterator[None]:
 
 
 def probe(item: Any) -> np.ndarray | None:
-    """Return what a model computes for some rows, or None if the form of its rows is not known."""
+    """Return the outputs of a model for some rows, or None if the form of its rows is unknown."""
     if not isinstance(item, keras.Model):
         return None
     shape = (item.get_build_config() or {}).get("input_shape")

@@ -149,7 +149,7 @@ def names_anew(counters: dict[str, int]) -> Iterator[None]:
         global_state.set_global_attribute(_NAME_COUNTERS, present)
 
 
-#: What Keras draws seeds from in the current block; None stands for Python's ``random``.
+#: The source of Keras' seeds in the current block; None stands for Python's ``random``.
 _seeds: ContextVar[random.Random | None] = ContextVar("seeds", default=None)
 
 

@@ -48,7 +48,7 @@ class Rows:
 
     @property
     def form(self) -> tuple[Any, ...] | None:
-        """What all rows depend on besides X; None if there is more, such as limits of a model."""
+        """The form of all rows besides X; None if more matters, such as limits of a model."""
         tensor: Any = self.structure
         if self.chosen is not None or limits_of(self.model).inputs:
             return None
@@ -77,7 +77,7 @@ class Rows:
 
     @property
     def bytes_per_row(self) -> int:
-        """What one row takes in memory as the network takes it."""
+        """The bytes of one row in memory, as the network takes it."""
         return sum(array.nbytes for array in keras.tree.flatten(self[slice(0, 1)]))
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ class SeveralOutputs:
     Attributes
     ----------
     parts : tuple of Outputs
-        What each output means.
+        The meaning of each output.
     names : tuple of str or None
         The keys, where the network returns a dict.
     """
@@ -40,7 +40,7 @@ class SeveralOutputs:
 
     @property
     def task(self) -> targets.Task:
-        """What y asks for: ``"multioutput"`` numbers, or ``"multiclass-multioutput"``."""
+        """The task that y sets: ``"multioutput"`` numbers, or ``"multiclass-multioutput"``."""
         return "multioutput" if self._numeric else "multiclass-multioutput"
 
     @property
@@ -79,7 +79,7 @@ class SeveralOutputs:
         return list(outputs) if self.names is None else [outputs[name] for name in self.names]
 
 
-#: What the outputs of a network mean, be it one or several.
+#: The meaning of a network's outputs, one or several.
 AnyOutputs = Outputs | SeveralOutputs
 
 
@@ -91,7 +91,7 @@ def read_network(
     loss: Any,
     part: Part | None = None,
 ) -> AnyOutputs:
-    """Return what the outputs of a network mean.
+    """Return the meaning of a network's outputs.
 
     Parameters
     ----------
@@ -101,9 +101,9 @@ def read_network(
     task : str
         The task that y sets.
     target_info : dict
-        What a builder's `meta` says about y.
+        The entries about y in a builder's `meta`.
     loss : str, callable, keras.losses.Loss, list or dict of these, or None
-        What the model is trained with.
+        The loss that the model is trained with.
     part : int, slice, list of int, callable or None, default=None
         Which part of a single output is the prediction.
 
@@ -195,7 +195,7 @@ def _tasks(
 
 
 def _subjects(n_parts: int, names) -> list[str]:
-    """Return what the messages call the outputs."""
+    """Return the names of the outputs in messages."""
     if n_parts == 1:
         return ["the network"]
     return [f"the network's output {name!r}" for name in names or range(n_parts)]

@@ -50,7 +50,7 @@ def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
 
 
 def _seconds_of(base, X, y, classifier: bool, most: float) -> float:
-    """Return what a fit on all rows will take, as if it grew in proportion to the rows.
+    """Return the time of a fit on all rows, as if it grew in proportion to the rows.
 
     More than `most` need not be measured well.
     """

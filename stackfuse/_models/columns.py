@@ -1,4 +1,4 @@
-"""What the columns of a table hold, as far as preprocessing has to know."""
+"""The contents of a table's columns, as far as preprocessing has to know them."""
 
 import warnings
 from collections.abc import Hashable

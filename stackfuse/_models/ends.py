@@ -7,7 +7,7 @@ from keras import Input, layers
 
 from stackfuse._core import fitting
 
-#: What the settings of the builders may be.
+#: The values that settings of the builders may have.
 _SETTINGS = {
     **dict.fromkeys(
         ("width", "n_members", "n_frequencies", "embedding"),

@@ -23,7 +23,7 @@ _MAX_NUMBERS = 50_000_000
 
 
 def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
-    """Return what makes numbers of a table for trees: they need no scale, and split at NaN."""
+    """Return the preprocessing of a table for trees: they need no scale, and split at NaN."""
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
     )
@@ -33,14 +33,14 @@ def for_trees(columns: Columns, n_rows: int) -> ColumnTransformer:
 
 
 def for_sums(columns: Columns, n_rows: int) -> ColumnTransformer:
-    """Return what makes numbers of a table for models that add its columns up, each scaled."""
+    """Return the preprocessing of a table for models that add up its columns, each scaled."""
     scaled = make_pipeline(_filled(columns), StandardScaler())
     means, dates, words = _scaled_means(), _scaled_dates(columns), _words(columns, n_rows)
     return _transformer(columns, scaled, _indicators(), means, dates, words)
 
 
 def for_networks(columns: Columns, n_rows: int) -> ColumnTransformer:
-    """Return what makes numbers of a table for networks: as if drawn from a normal distribution.
+    """Return the preprocessing of a table for networks: numbers as of a normal distribution.
 
     References
     ----------
@@ -73,7 +73,7 @@ def _scaled_dates(columns: Columns):
 
 
 def _words(columns: Columns, n_rows: int, most: int = _MAX_WORDS) -> TextVectorizer:
-    """Return what makes numbers of texts: of many rows fewer words, so that memory suffices."""
+    """Return the preprocessing of texts: with many rows fewer words, so that memory suffices."""
     room = _MAX_NUMBERS // (n_rows * max(len(columns.texts), 1))
     return TextVectorizer(max_tokens=max(_MIN_WORDS, min(most, room)))
 

@@ -187,7 +187,7 @@ def _networks(classifier: bool, n_rows: int) -> _Bases:
 
 
 def _boosters(classifier: bool, n_rows: int) -> _Bases:
-    """Return what is installed; all compute by one thread, as several bases are fitted at once."""
+    """Return the installed boosters; each uses one thread, as several bases are fitted at once."""
     installed = {name: importlib.util.find_spec(name) for name in _BOOSTERS}
     return [
         (name, preparing.for_trees, _BOOSTERS[name](classifier))

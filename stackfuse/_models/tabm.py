@@ -73,7 +73,7 @@ def tabm(
 
 
 def _scaled(x, *, name: str, random: bool = False, bias: bool = False) -> Any:
-    """Return what each member multiplies its activations by: ones or random signs at first."""
+    """Return activations, scaled by numbers of each member: ones or random signs at first."""
     scale = layers.EinsumDense(
         "bkd,kd->bkd",
         tuple(x.shape[1:]),

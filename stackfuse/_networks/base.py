@@ -61,7 +61,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     model_ : keras.Model
         The trained network.
     outputs_ : Outputs or SeveralOutputs
-        What the network's outputs mean.
+        The meaning of the network's outputs.
     history_ : dict of str to list of float
         Loss and metrics per epoch.
     n_features_in_ : int
@@ -106,7 +106,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     n_features_in_: Any = FromFit()
     feature_names_in_: Any = FromFit()
     X_shape_: Any = FromFit()
-    # What `meta` says, for builders that are methods of the estimator; else not there.
+    # The entries of `meta`, for builders that are methods of the estimator; else not there.
     X_dtype_: Any = FromFit()
     target_type_: Any = FromFit()
     n_classes_: Any = FromFit()
@@ -133,7 +133,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     @abstractmethod
     def _builder(self) -> Builder:
-        """Return what makes the network."""
+        """Return the builder of the network."""
 
     def _fit_settings(self) -> FitSettings:
         """Return how the network is trained."""
@@ -507,7 +507,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         )
 
     def _answer(self, X, what: str = "predict", for_this_call: Any = None) -> Any:
-        """Return what the network computes for X.
+        """Return the outputs of the network for X.
 
         Parameters
         ----------
@@ -529,7 +529,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return numbers
 
     def _question(self, X, what: str, for_this_call: Any = None) -> prediction.Question:
-        """Return what is to be computed for X, see :meth:`_answer`; nothing is computed yet."""
+        """Return the computation for X, see :meth:`_answer`, without computing anything yet."""
         self._check_is_fitted()
         fitted = self._fitted
         params = self._predict_params(for_this_call)
@@ -546,7 +546,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return prediction.Question(model, Rows(rows, model), finish, name, part, **params)
 
     def _meaning(self) -> Any:
-        """Return what the outputs mean, of which ``predict__output`` may choose another part."""
+        """Return the meaning of the outputs, or of the part that ``predict__output`` chooses."""
         return self.outputs_.showing(self._routed_to_predict().get("output"))
 
     @fitting.of_one_fit
@@ -597,7 +597,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         }
 
     def _fit_depends_on(self) -> dict[str, Any]:
-        """Return what a fit depends on: the parameters, and what a fitted network has learnt."""
+        """Return all that a fit depends on: the parameters, and the state of a fitted network."""
         learnt = self._fitted.depends_on() if hasattr(self, "model_") else {}
         return self.get_params(deep=False) | self._builder().content() | learnt
 

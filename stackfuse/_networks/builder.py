@@ -61,7 +61,7 @@ class Builder(ABC):
             The rows of X that the target belongs to; None for all.
         target : Target
         meta : dict of str to object
-            What is known of X and y.
+            Facts about X and y.
         compile_kwargs : dict of str to object
         """
 

@@ -39,7 +39,7 @@ class FitSettings:
     Attributes
     ----------
     for_fit : dict of str to object
-        What ``model.fit`` takes: ``epochs``, ``batch_size``, ``shuffle``, ``verbose``, ...
+        Arguments of ``model.fit``: ``epochs``, ``batch_size``, ``shuffle``, ``verbose``, ...
     validation_split, callbacks, class_weight : object
         See :class:`KerasClassifier`.
     callback_settings : dict of str to object
@@ -120,7 +120,7 @@ class FitSettings:
         return self.for_fit["epochs"]
 
     def checked(self, model, n_samples: int) -> dict[str, Any]:
-        """Return what goes to ``model.fit``, checked.
+        """Return the arguments of ``model.fit``, checked.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class FitSettings:
         groups,
         for_fit: dict[str, Any],
     ) -> Training:
-        """Return what a network is going to be trained on, and how.
+        """Return the training of a network: its rows and settings.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What a fit leaves: the trained network, the meaning of its outputs, the form of X's rows."""
+"""The result of a fit: the trained network, the meaning of its outputs, the form of X's rows."""
 
 import threading
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class FittedNetwork:
     built_from : dict of str to object
         The parameters that the network was built from.
     meta : dict of str to object
-        What the builder was told of X and y.
+        Facts about X and y for the builder.
     optimizer_state : list
         Where the optimizer goes on.
     seen_rows : list of bytes
@@ -231,7 +231,7 @@ class FittedNetwork:
         return len(next(iter(self.history_.values()), []))
 
     def depends_on(self) -> dict[str, Any]:
-        """Return what the predictions depend on, in parts that can be digested."""
+        """Return all that the predictions depend on, in parts that can be digested."""
         learnt = {name: vars(self).get(name) for name in ("classes_", "outputs_")}
         return {**learnt, "model_": self.model_.get_weights()}
 
@@ -276,7 +276,7 @@ class Rebuilt:
     estimator : NetworkEstimator
         Not fitted, with the parameters that the network was built from.
     fitted : FittedNetwork
-        What its fit left.
+        The result of its fit.
     """
 
     def __init__(self, estimator, fitted: FittedNetwork):
@@ -314,7 +314,7 @@ def _rebuild(estimator, shape, target: Target, meta, seed: int, values: tuple):
 
 
 def fitted_of(estimator) -> FittedNetwork | None:
-    """Return what the fit of an estimator left; in the thread that fits it anew, the new one."""
+    """Return the result of an estimator's fit; in the thread that fits it anew, the new one."""
     own = vars(estimator)
     thread, being_fitted = own.get("_fitting", (None, None))
     return being_fitted if thread == threading.get_ident() else own.get("_fitted")

@@ -34,7 +34,7 @@ BARE = {
 }
 
 
-#: What scikeras calls in subclasses and stackfuse does not, and what to do instead.
+#: Methods of subclasses that scikeras calls and stackfuse does not, and the alternatives.
 _HOOKS = {
     "dataset_transformer": "pass X and y as arrays, and weights as sample_weight",
     "feature_encoder": "put the transformer in front, make_pipeline(transformer, network)",

@@ -56,7 +56,7 @@ class Target(ABC):
     @property
     @abstractmethod
     def info(self) -> dict[str, Any]:
-        """What a builder's `meta` says about the target."""
+        """The entries about the target in a builder's `meta`."""
 
     @property
     def strata(self) -> np.ndarray | None:
@@ -78,7 +78,7 @@ class Target(ABC):
         Parameters
         ----------
         first : Target
-            What the network was built for.
+            The target that the network was built for.
         owner : estimator
             Named in the message.
         """
@@ -97,7 +97,7 @@ class Target(ABC):
 
     @property
     def form(self) -> tuple[str, tuple[int, ...]]:
-        """What all targets of one network have in common: what they are, and their columns."""
+        """The properties that all targets of one network share: their kind and columns."""
         several = self.task in ("multilabel", "multiclass-multioutput")
         return self.task if several else "", self.numbers.shape[1:]
 

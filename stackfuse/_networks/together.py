@@ -48,7 +48,7 @@ def asked_together(networks: Sequence[tuple[Any, str]], X) -> Iterator[None]:
 
 
 def fetch(network, X, what: str) -> Any:
-    """Return what a network has answered about this X together with others, else None."""
+    """Return the answer that a network has given for this X together with others, else None."""
     present = _answers.get()
     if present is None or present[0] is not X:
         return None

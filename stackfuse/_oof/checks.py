@@ -263,4 +263,4 @@ def _check_probabilities(table: np.ndarray, name: str, *, exclusive: bool) -> No
 
 
 class UnusablePredictions(ValueError):
-    """What a base predicted that no meta-learner can be trained on; begins with "it"."""
+    """The fault of a base's predictions, for a sentence that begins with "it"."""

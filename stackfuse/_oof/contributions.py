@@ -40,7 +40,7 @@ def network_of(estimator) -> Any:
 
 
 def contribution(estimator, method: str, X) -> Any:
-    """Return what a fitted estimator's method says of X, also where the method is "features".
+    """Return the result of a fitted estimator's method for X; the method may be "features".
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ class FitOptions:
 
 @dataclass
 class Fits:
-    """What became of the base estimators.
+    """The fits of the base estimators, and those that failed.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ class Fits:
         self.failures[name], self.is_out_of_time = str(late), True
 
 
-#: What a user of a memory is told of a base that failed.
+#: The message about a base that failed, for users of a memory.
 _TRIED_AGAIN = (
     "; the fits that it finished are kept, and those that failed are tried again at every run. To "
     "leave it out from now on, write {} in estimators."
@@ -392,7 +392,7 @@ _LEAST_TOLD = 2**25
 
 
 class _MemoryTaken:
-    """What the first fit of a base took in this process, to warn before memory runs out."""
+    """The memory of a base's first fit in this process, to warn before memory runs out."""
 
     def __init__(self, name: str, jobs: Sequence[FoldJob]):
         self.name, self.jobs = name, jobs

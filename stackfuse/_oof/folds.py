@@ -48,7 +48,7 @@ def draw_folds(
     classifier : bool
         Whether an integer stands for stratified folds.
     split_params : dict, default=None
-        What the splitter is told besides X and y, such as the groups.
+        Arguments of the splitter besides X and y, such as the groups.
     random_state : int, default=None
         Seeds a splitter that shuffles and has no random state of its own.
 
@@ -109,7 +109,7 @@ def warn_missing_classes(
     classes : ndarray of shape (n_classes,) or None
         The labels; None where there are no single labels.
     methods : iterable of str
-        What the bases predict with.
+        The methods that predict.
 
     Raises
     ------

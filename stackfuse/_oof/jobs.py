@@ -367,7 +367,7 @@ def unset_random_states(estimator) -> list[str]:
 def _outer_parts(estimator) -> list[str]:
     """Return the parameters that are ``cv="outer"`` and mean the folds around this estimator.
 
-    What is inside an estimator that has a ``cv`` itself is fitted on that one's rows: it means the
+    A part inside an estimator that has a ``cv`` itself is fitted on that one's rows: it means the
     folds of that one, which are not drawn yet.
     """
     params = estimator.get_params(deep=True)

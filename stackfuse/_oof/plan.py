@@ -25,7 +25,7 @@ from stackfuse._oof.result import OutOfFold
 
 @dataclass
 class Plan:
-    """What is fitted on which rows, and what of it is kept.
+    """A plan: the fits, their rows, and the models to keep.
 
     Attributes
     ----------
@@ -44,14 +44,14 @@ class Plan:
     fit_params : dict of str to dict
         By the name of the base.
     split_params : dict
-        What the splitter is told besides X and y.
+        Arguments of the splitter besides X and y.
     refit : bool
         Whether the bases are also fitted on all rows, and these models are kept.
     stacked : bool
         Whether a meta-learner is going to be trained on the predictions, and so has to see every
         class. If the bases are not refitted, it is going to be given averages over the folds.
     methods : dict of str to str
-        What each base predicts with.
+        The method that predicts, for each base.
     folds : list of Fold
         Without that of all rows; one without training rows where the bases come fitted.
     saved : OutOfFold or None
@@ -112,7 +112,7 @@ class Plan:
 
     @property
     def check(self) -> FitCheck:
-        """What raises if the predictions of a base cannot be used."""
+        """Return a function that raises an error if the predictions of a base cannot be used."""
         constant = self.options.on_error == "raise"
         n_labels = 1 if self.y.ndim == 1 else self.y.shape[1]
         return FitCheck(self.methods, self.classes, constant, n_labels, self.prefit)

@@ -17,7 +17,7 @@ from stackfuse._oof.jobs import DiscardedModel
 
 METHODS = ("predict_proba", "decision_function", "predict")
 
-#: What stands in place of a method for a column of X that the meta-learner sees too.
+#: The method of a column of X that the meta-learner sees too.
 PASSED = "passthrough"
 
 
@@ -162,7 +162,7 @@ def as_block(prediction, estimator, method: str, labels: np.ndarray | None) -> n
     Parameters
     ----------
     prediction : ndarray or list of ndarray
-        What the estimator's method returned; a list holds one array per label.
+        The result of the estimator's method; a list holds one array per label.
     estimator : fitted estimator
         Its ``classes_`` tell which classes the columns stand for.
     method : str

@@ -88,7 +88,7 @@ class SharedBases:
         return twin
 
     def _key_of_bases(self, candidate: dict[str, Any]) -> tuple:
-        """Return what tells the bases of a candidate from those of the others."""
+        """Return the identity of a candidate's bases."""
         meta_learner = f"{self._prefix}final_estimator"
         return tuple(
             (name, id(value))

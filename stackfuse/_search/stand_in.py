@@ -1,4 +1,4 @@
-"""What scikit-learn is handed in place of an estimator and a splitter, so that fits can be planned.
+"""Stand-ins for an estimator and a splitter in scikit-learn's loops: they plan the fits.
 
 scikit-learn's searches and cross-validation clone an estimator for every fit, set the parameters
 of the candidate, fit the clone on the rows of a fold, and score it. All of that is left to them.
@@ -132,7 +132,7 @@ class StandIn:
 
 
 def _routed_to_fit(estimator, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what scikit-learn passes to an estimator's fit."""
+    """Return the arguments that scikit-learn passes to an estimator's fit."""
     if not sklearn_private.routing_enabled():
         return dict(params)
     router = MetadataRouter(owner="cross-validation").add(

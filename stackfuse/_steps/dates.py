@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stackfuse._core import fitting, sklearn_private
 
-#: What the numbers of a column of dates count, as files and the command say it.
+#: The unit of the numbers in a column of dates, as files and the command say it.
 UNIT = "days since 1970-01-01"
 
 #: Cycles by their names: the length in days, and how long before 1970 the first one began. Weeks

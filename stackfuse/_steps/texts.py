@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stackfuse._core import fitting, sklearn_private, strings
 
-#: What Keras removes from texts.
+#: The signs that Keras removes from texts.
 _PUNCTUATION = frozenset(string.punctuation)
 
 _MODES = ("tf_idf", "count", "multi_hot")

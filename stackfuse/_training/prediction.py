@@ -1,4 +1,4 @@
-"""What networks predict, in compiled calls."""
+"""Predictions of networks, in compiled calls."""
 
 import weakref
 from collections import OrderedDict
@@ -41,7 +41,7 @@ def all_of(model):
 
 
 class Question(NamedTuple):
-    """What a network is to compute: ``finish(of(model)(x))``.
+    """A computation of a network: ``finish(of(model)(x))``.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Question(NamedTuple):
     finish : callable
         From the model's outputs to the tensor of predictions.
     name : str
-        What tells this `finish` from others on the same model.
+        The name of this `finish` among others on the same model.
     of : callable
         From a model to the part of it that is computed, by default all.
     batch_size : int or None
@@ -67,7 +67,7 @@ class Question(NamedTuple):
 
 
 def predict(question: Question) -> np.ndarray | list[np.ndarray]:
-    """Return what a network computes, compiled, in batches.
+    """Return the outputs of a network, compiled, in batches.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def predict(question: Question) -> np.ndarray | list[np.ndarray]:
 
 
 def predict_together(questions: Sequence[Question]) -> list:
-    """Return what networks compute for a few rows, by one call of TensorFlow.
+    """Return the outputs of networks for a few rows, by one call of TensorFlow.
 
     A call takes about as long as a small network computes a few rows.
 
@@ -115,7 +115,7 @@ def predict_together(questions: Sequence[Question]) -> list:
     return [answers.get(id(question)) for question in questions]
 
 
-#: What the handle of a variable is as an argument.
+#: The type of a variable's handle as an argument.
 _HANDLE = tf.TensorSpec((), tf.resource)
 
 

@@ -1,4 +1,4 @@
-"""What the process as a whole has one of: the lock of training, seeds, forks."""
+"""State of the whole process: the lock of training, seeds, forks."""
 
 import os
 import random

@@ -38,7 +38,7 @@ class Program:
     first_optimizer_state : list of ndarray
         The values of its optimizer's variables before the first step.
     loss_and_metrics : str
-        What it is compiled with, the optimizer aside.
+        The loss, metrics and settings it is compiled with, without the optimizer.
     """
 
     def __init__(self, model, key: str):

@@ -49,7 +49,7 @@ class Training:
     first_epoch, epochs : int
         The number of the first epoch, and how many to train.
     fit_params : dict
-        What else ``model.fit`` takes.
+        Further arguments of ``model.fit``.
     history : dict of str to list of float
         Filled by the training.
     """

@@ -1,4 +1,4 @@
-"""What fits have in common: settings, limits of time and memory, answers of one fit."""
+"""Parts of every fit: settings, limits of time and memory, answers of one fit."""
 
 from stackfuse._core.fitting import memory_use, time_limit
 from stackfuse._core.fitting.availability import available_if

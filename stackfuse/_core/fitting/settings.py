@@ -12,7 +12,7 @@ from stackfuse._core.messages import in_short
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a setting may be.
+    """The values that a setting may have.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a page is made of: texts, tables and arrays."""
+"""The contents of a page: texts, tables and arrays."""
 
 from dataclasses import dataclass, field
 
@@ -45,7 +45,7 @@ class Content:
     verdict : str
         One sentence.
     outlook : {"good", "bad", "even"}
-        What the verdict says of the stack.
+        The verdict on the stack.
     metric : str
     greater_is_better : bool
     n_folds : int

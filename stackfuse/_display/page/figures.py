@@ -103,7 +103,7 @@ def dots(marks: Sequence[Mark], alt: str, *, zero: bool = False) -> Html:
     ----------
     marks : sequence of Mark
     alt : str
-        What the picture shows, in words.
+        A description of the picture, in words.
     zero : bool, default=False
         Whether a line marks zero, which is then in the picture.
     """
@@ -223,7 +223,7 @@ def curves(
 
 
 def legend(entries: dict[str, str]) -> Html:
-    """Return what the lines of a picture stand for, by the kinds of line."""
+    """Return the legend of a picture, by the kinds of line."""
     keys = [
         element("li", element("span", class_=f"key {kind}", aria_hidden="true"), words)
         for kind, words in entries.items()

@@ -1,4 +1,4 @@
-"""What a notebook shows: a few lines and tables, without a page around them."""
+"""Fragments for notebooks: a few lines and tables, without a page around them."""
 
 from collections.abc import Sequence
 from typing import Any

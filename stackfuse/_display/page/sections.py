@@ -76,7 +76,7 @@ def leaderboard_table(content: Content) -> tuple[str, list[str], list]:
 
 
 def weights(content: Content) -> Html | None:
-    """Return what the meta-learner gives each base."""
+    """Return the section on the weights of the bases in the meta-learner."""
     given = content.scores.iloc[:-1, 2]
     known = given[np.isfinite(given)].sort_values(ascending=False, kind="stable")
     if known.empty:
@@ -297,7 +297,7 @@ def _cut(value: object) -> str:
 
 
 def warnings(content: Content) -> Html | None:
-    """Return what is odd about the data and the bases."""
+    """Return the section on warnings about the data and the bases."""
     if content.facts is None:
         return None
     if not content.facts.warnings:

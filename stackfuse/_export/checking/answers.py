@@ -10,7 +10,7 @@ from stackfuse._export.trained_model import TrainedModel
 
 
 def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
-    """Return what the graph must return for X, computed by the estimator's own methods."""
+    """Return the right outputs of the graph for X, computed by the estimator's own methods."""
     if isinstance(estimator, TrainedModel):
         return {"prediction": estimator.predict(X)}
     expected: dict[str, np.ndarray] = {}

@@ -38,7 +38,7 @@ LOADS = 100
 #: hold, which takes as long as half of TensorFlow.
 REFUSED = ("stackfuse", "sklearn", "pandas", "scipy")
 
-#: What takes seconds to import, so that only files that need it wait for it.
+#: Modules that take seconds to import: only files that need them wait for them.
 HEAVY = ("tensorflow", "keras")
 
 
@@ -53,7 +53,7 @@ class Loader:
     code : str
         The function that loads a file; ``loading.py`` of the formats makes it.
     modules : tuple of str
-        What the function imports.
+        The modules that the function imports.
     """
 
     title: str

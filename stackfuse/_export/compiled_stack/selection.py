@@ -15,7 +15,7 @@ from stackfuse._export.compiled_stack.latency import Latency
 #: Bases that are expected to take so much longer than they may, together, are not compiled.
 _CLEARLY = 1.25
 
-#: What the limit may be.
+#: The limits that are allowed.
 _SETTINGS = {
     "max_latency": fitting.Wanted(fitting.is_limit, "a positive number of milliseconds"),
 }
@@ -124,7 +124,7 @@ class _Trial:
             whole = self._latency(self.of_bases(usable)).median
             if whole <= self.most:
                 return self.of_bases(usable)
-            # What every call takes, whatever the bases are, is in the time of each alone.
+            # The time of each base alone includes the time that every call takes.
             over = sum(self.alone[name] for name in usable) - whole
             self.shared = float(np.clip(over / (len(usable) - 1), 0, min(self.alone.values())))
         waiting: list[tuple[float, int, tuple[str, ...]]] = []

@@ -1,4 +1,4 @@
-"""What the converters of other packages need around them: silence, and errors of one sentence."""
+"""Call converters of other packages: in silence, and with errors of one sentence."""
 
 import logging
 import re

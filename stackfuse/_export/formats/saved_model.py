@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # of TensorFlow, which files are read without
 #: The directory that TensorFlow keeps for others' files in a SavedModel.
 EXTRA = "assets.extra"
 
-#: What a SavedModel holds beside the parts that have a digest.
+#: The parts of a SavedModel without a digest.
 _WITHOUT_DIGEST = {"fingerprint.pb", f"{EXTRA}/{MANIFEST}"}
 
 #: The folders that TensorFlow makes in a SavedModel, also where they stay empty.

@@ -41,7 +41,7 @@ _PREDICTING = (
     "_transform",
 )
 
-#: What :func:`convert` can be asked for. "label" is the class number, as int64 of shape (batch,).
+#: The methods of :func:`convert`. "label" is the class number, as int64 of shape (batch,).
 METHODS = ("predict_proba", "decision_function", "predict", "transform", "label")
 
 

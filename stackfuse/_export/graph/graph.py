@@ -30,7 +30,7 @@ from stackfuse._keras import copies, private
 from stackfuse._stacking import Sketch
 from stackfuse._training import undisturbing
 
-#: What all arithmetic outside networks can be done in.
+#: The precisions of all arithmetic outside networks.
 PRECISIONS = ("float64", "float32")
 
 #: The number of made-up rows that show the kind of X.
@@ -280,5 +280,5 @@ def _parts_that_see_X(estimator) -> Iterator[Any]:
 
 
 def sketch_within(estimator) -> Sketch | None:
-    """Return what a stack, or a search's best one, has kept of its training rows, or None."""
+    """Return the sketch of training rows in a stack, or in a search's best one, or None."""
     return getattr(getattr(estimator, "best_estimator_", estimator), "_sketch", None)

@@ -133,7 +133,7 @@ class TreeSums(keras.layers.Layer):
         return tf.ensure_shape(sums, (None, self.n_outputs))
 
     def get_config(self):
-        """Return what a check of the graph's layers needs to see."""
+        """Return the configuration that a check of the graph's layers reads: the name alone."""
         return {"name": self.name}
 
     def _compute(self, x: np.ndarray, number: int, *start: np.ndarray) -> np.ndarray:

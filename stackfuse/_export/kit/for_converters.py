@@ -54,7 +54,7 @@ def check_converter(
     X : array-like of shape (n_samples, ...)
         As the estimator takes it: numbers, a data frame, a ``MultiInput``, sparse.
     methods : list of str, default=None
-        What to ask beside the outputs of its files, of "decision_function", "predict" and
+        The methods to check besides the outputs of its files: "decision_function", "predict" and
         "transform"; by default all that it has.
     formats : list of str, default=None
         The names of formats, by default all that are installed. One that has no strings is left out

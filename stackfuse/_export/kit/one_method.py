@@ -34,7 +34,7 @@ class OneMethod(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X):
-        """Return what the method returns."""
+        """Return the result of the method."""
         return getattr(self.estimator, self.method)(X)
 
 
@@ -44,7 +44,7 @@ def _one_method(estimator, x, method):
 
 
 def further_methods(estimator) -> list[str]:
-    """Return what a stack may ask of an estimator besides what is in a file of it alone."""
+    """Return the methods that a stack may call, beyond those in a file of the estimator alone."""
     found = [m for m in ("decision_function", "predict", "transform") if hasattr(estimator, m)]
     outputs = output_methods(estimator).values()
     classes = getattr(estimator, "classes_", None)

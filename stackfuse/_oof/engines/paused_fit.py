@@ -35,7 +35,7 @@ class PausedFit:
     Attributes
     ----------
     training : Training or None
-        What the fit waits for; None before the first and after the last.
+        The training that the fit waits for; None before the first and after the last.
     how : str
         How the networks within were trained.
     is_ready : bool
@@ -124,7 +124,7 @@ class PausedFit:
             self.done(how)
 
     def outcome(self) -> FoldFit:
-        """Return what the fit leaves; rows that are read on demand are predicted in pieces."""
+        """Return the result of the fit; rows that are read on demand are predicted in pieces."""
         job, model, data = self.job, self._model, self.data
         with job.failing_here():
             test = job.fold.test
@@ -187,7 +187,7 @@ def is_plain_network(estimator) -> bool:
 
 
 class _Surroundings:
-    """What ``with`` statements around a fit have set for the whole thread, to be set again.
+    """Settings of the whole thread by ``with`` statements around a fit, to be set again.
 
     Fits that stop within such statements leave them in another order than they entered them.
     """

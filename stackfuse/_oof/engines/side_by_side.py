@@ -137,7 +137,7 @@ class SideBySideEngine:
             except errors.CannotTrainSideBySide as refusal:
                 if self.otherwise is None:
                     raise
-                # What was tried may have left traces in code of the user's own: all begin anew.
+                # The attempt may have left traces in code of the user's own: all begin anew.
                 reason = str(refusal)
                 np.random.set_state(drawn)
                 begun = {number for (number, _), fit in zip(group, fits) if fit.is_reported}

@@ -88,7 +88,7 @@ def _let_go() -> None:
 
 
 def _state_of(estimator: Any, models: list) -> tuple:
-    """Return what tells whether an estimator has been changed: its variables, its parameters."""
+    """Return the state that shows a change of an estimator: its variables and parameters."""
     variables = [v for model in models for v in (*model.variables, *_of_optimizer(model))]
     params = {name: id(value) for name, value in estimator.get_params(deep=True).items()}
     return fingerprint([variable.numpy() for variable in variables]), params

@@ -141,7 +141,7 @@ class RememberingEngine:
 
 
 def identity_of(engine: Any) -> list:
-    """Return what tells an engine from others; for fits the number of processes does not matter.
+    """Return the identity of an engine; for fits, the number of processes does not matter.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ class _Round:
 
 
 def _as_array(values) -> Any:
-    """Return what has one entry per row as an array, whatever it came in."""
+    """Return a list or a Series as an array, and all else as it is."""
     return np.asarray(values) if isinstance(values, list | pd.Series) else values
 
 

@@ -81,7 +81,7 @@ def groups_of(things: Sequence) -> list[list]:
 
 
 def graphs_of(things: Sequence) -> list[list]:
-    """Return what is trained at once in groups of one graph each.
+    """Return groups of replicas; each group is trained at once in one graph.
 
     A graph for every processor: three replicas in each of two graphs take 0.04 ms per step of one,
     where six in a graph of which TensorFlow runs the parts on both take 0.065.
@@ -112,7 +112,7 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
 
 
 def steps_of_fits(training: Training, n_replicas: int) -> float:
-    """Return what some replicas like this one take on one machine, in steps of one by itself.
+    """Return the time of some replicas like this one on one machine, in steps of a single one.
 
     Side by side, where that pays, a step of a small replica takes a twentieth; the more weights,
     the less is gained. Compiling the step itself, which every machine does once, is not in it.

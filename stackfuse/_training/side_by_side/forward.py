@@ -1,4 +1,4 @@
-"""What a model computes of a batch, as a function of the values of its variables too."""
+"""The computation of a model, as a function of a batch and of the values of its variables."""
 
 import re
 from typing import Any

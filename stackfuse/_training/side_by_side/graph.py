@@ -108,7 +108,7 @@ class ReplicaState:
         joint.set_rate(j, rate)
 
     def optimizer_state(self, k: int) -> list[np.ndarray]:
-        """Return what the optimizer of one replica alone would hold."""
+        """Return the state that the optimizer of one replica alone would have."""
         joint, j = self._at[k]
         return joint.state(j)
 
@@ -148,7 +148,7 @@ class ReplicaGraph:
     Attributes
     ----------
     states : list of ReplicaState
-        What it can be run on, the first being the one it was traced with.
+        The devices it can run on, first the one it was traced with.
 
     Raises
     ------

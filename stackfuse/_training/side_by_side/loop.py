@@ -147,7 +147,7 @@ class SideBySide:
                 check_finite(training.model, training.history)
 
     def _runs(self) -> list["_GraphRun"]:
-        """Return what is to be run, each replica in one of its graphs."""
+        """Return the work to do: each replica in one of its graphs."""
         lazy = [training for training in self.trainings if training.x.is_lazy]
         in_step = sum(training.x.bytes_per_row * training.batch_size for training in lazy)
         most_steps = max(1, BLOCK_BYTES // in_step) if in_step else None

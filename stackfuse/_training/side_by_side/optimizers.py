@@ -147,7 +147,7 @@ class JointOptimizer:
             self.rates.assign(rates)
 
     def state(self, j: int) -> list[np.ndarray]:
-        """Return what the optimizer of the j-th replica alone would hold."""
+        """Return the state that the optimizer of the j-th replica alone would have."""
         state = {place: variable.numpy() for place, variable in self._numbers}
         if self.rates is not None:
             state[self._rate_place] = self.rates.numpy()[j]
@@ -197,7 +197,7 @@ def _clipped(optimizer, gradients: Sequence) -> list:
 
 
 def _slots(optimizer, n_weights: int) -> list[list]:
-    """Return what an optimizer keeps for every weight: lists of its variables, as long as these."""
+    """Return the state of an optimizer for every weight, in lists as long as the weights."""
     known = {id(variable) for variable in optimizer.variables} - {id(optimizer.variables[0])}
     lists = [value for value in vars(optimizer).values() if isinstance(value, list)]
     return [own for own in lists if len(own) == n_weights and {id(v) for v in own} <= known]

@@ -138,7 +138,7 @@ class ReplicaCallbacks:
 
 
 def _numbers(optimizer) -> list[Any]:
-    """Return what an optimizer keeps besides what it keeps for each weight, before it is built."""
+    """Return the state of an optimizer before it is built, without its state for each weight."""
     return [] if optimizer.built else [variable.numpy() for variable in optimizer.variables]
 
 

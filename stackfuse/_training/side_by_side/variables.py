@@ -45,7 +45,7 @@ class LargeVariable:
         return [[part] for part in parts]
 
     def views(self, k: int, whole: np.ndarray) -> list[np.ndarray]:
-        """Return what one replica has of an array that is laid out like the whole."""
+        """Return one replica's part of an array that is laid out like the whole."""
         return [whole[k * self.n_rows : (k + 1) * self.n_rows]]
 
     def spread(self, numbers):

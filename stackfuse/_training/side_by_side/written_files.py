@@ -13,7 +13,7 @@ from stackfuse._training.training import Training
 
 
 class WrittenFiles:
-    """What replicas write, kept apart until it is left as a loop over the replicas leaves it.
+    """Files that replicas write: kept apart, then left as a loop over the replicas leaves them.
 
     There, the last replica that writes a file wins, and logs that are appended to are in order.
 

@@ -82,7 +82,7 @@ def _selector(estimator, x, method):
 
 
 def _transform(owner, transformer, x):
-    """Return what a part of an estimator makes of x: numbers, or a frame that holds strings."""
+    """Return the output of a part of an estimator for x: numbers, or a frame that holds strings."""
     if not (isinstance(transformer, str) and transformer == "passthrough"):
         x = convert(transformer, x, "transform")
     if isinstance(x, Frame) and any(column.dtype == "string" for column in columns_of(x)):

@@ -33,7 +33,7 @@ def _pipeline(estimator, x, method):
 
 
 def through_steps(transformers: list, last, x, method: str):
-    """Return what the last step of a pipeline makes of x after the transformers before it."""
+    """Return the output of a pipeline's last step for x, after the transformers before it."""
     for transformer in transformers:
         if transformer not in (None, "passthrough"):
             x = convert(transformer, x, "transform")

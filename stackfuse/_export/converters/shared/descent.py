@@ -267,7 +267,7 @@ def _depth(tree: Tree) -> int:
 
 
 def _most(dtype: np.dtype) -> np.floating:
-    """Return what stands for an infinite threshold: LiteRT has the largest number for infinity."""
+    """Return the number for an infinite threshold: LiteRT takes the largest number as infinity."""
     return np.nextafter(np.finfo(dtype).max, dtype.type(0))
 
 

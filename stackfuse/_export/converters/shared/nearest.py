@@ -107,7 +107,7 @@ def _candidates(numbers, n_wanted: int):
     least = ops.min(numbers, axis=1, keepdims=True)
     most = constant(np.finfo(numbers.dtype).max, numbers)
     least = ops.where(ops.less(most, least), constant(0, numbers), least)
-    # What is above the least number keeps more digits in float32.
+    # Differences from the least number keep more digits in float32.
     _, places = ops.top_k(ops.negative(numbers - least), n_candidates)
     return ops.cast(places, "int32")
 

@@ -95,7 +95,7 @@ def _logit(x):
     return ops.log(x) - log1p(-x)
 
 
-#: What stands for each function.
+#: The counterpart of each function.
 TWINS: Mapping[Any, Callable] = MappingProxyType(
     {
         np.abs: ops.abs,
@@ -141,7 +141,7 @@ TWINS: Mapping[Any, Callable] = MappingProxyType(
 
 
 def apply(function: Callable, x, settings: dict | None, *, used_by: str):
-    """Return what one of numpy's functions makes of a tensor.
+    """Return the result of one of numpy's functions for a tensor.
 
     Parameters
     ----------

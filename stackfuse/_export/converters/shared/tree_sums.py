@@ -26,7 +26,7 @@ def tree_sums(x, trees: Sequence[Tree], n_outputs: int, *, start=None, sums_in: 
         are added up, the first one first. With one value, and as many outputs as trees, these are
         the values of the single trees.
     start : KerasTensor of shape (batch, n_outputs), default=None
-        What the sums start from. A constant start is better a first stage of single leaves.
+        The start of the sums. A constant start is better a first stage of single leaves.
     sums_in : {"float64", "float32"}, default=None
         The dtype of the sums; by default the graph's precision.
 

@@ -23,7 +23,7 @@ _LOOK, _TRIES = 1.0, 3
 #: Seconds that a worker is waited for while there is none.
 PATIENCE = 5.0
 
-#: What is said of a job that ends every process that runs it.
+#: The message for a job that ends every process that runs it.
 KILLED = (
     "the workers that ran it were killed, one after another: it may need more memory than a worker "
     "has, or end the process that it runs in"
@@ -31,7 +31,7 @@ KILLED = (
 
 
 class Lost(Exception):
-    """What a job needs was lost with a worker; it has to be sent again."""
+    """Raised if data of a job were lost with a worker; they have to be sent again."""
 
 
 class _Sent(NamedTuple):
@@ -87,7 +87,7 @@ class ClusterEngine(ABC):
     @property
     @abstractmethod
     def session(self) -> Any:
-        """What tells a connection to a cluster from all others."""
+        """The identity of a connection to a cluster."""
 
     @abstractmethod
     def workers(self) -> list[Worker]:

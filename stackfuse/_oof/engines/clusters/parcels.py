@@ -13,7 +13,7 @@ LARGE = 1 << 18
 
 
 class Parcel(NamedTuple):
-    """What was pickled.
+    """A pickle, and the arrays outside it.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def unpacked(parcel: Parcel, arrays: dict[str, np.ndarray]) -> Any:
-    """Return what a parcel was made of.
+    """Return the contents of a parcel.
 
     Parameters
     ----------

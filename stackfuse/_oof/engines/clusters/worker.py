@@ -1,4 +1,4 @@
-"""What a worker does: it runs jobs, and tells what it is."""
+"""The work of a worker: it runs jobs, and describes itself."""
 
 import contextvars
 import pickle
@@ -27,7 +27,7 @@ def runs_jobs() -> bool:
 
 
 def keras_settings() -> dict[str, Any]:
-    """Return what ``keras.config`` holds that changes results."""
+    """Return the settings in ``keras.config`` that change results."""
     import keras
 
     return {name: getattr(keras.config, name)() for name in _KERAS_SETTINGS}

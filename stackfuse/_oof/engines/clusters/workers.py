@@ -18,7 +18,7 @@ class Worker(NamedTuple):
     ----------
     name : str
     facts : dict
-        What it says of itself; see :func:`worker.facts_of`.
+        The worker's description of itself; see :func:`worker.facts_of`.
     memory : int
         Bytes; 0 where it has no limit.
     """

@@ -1,4 +1,4 @@
-"""What results depend on besides what a fit is given: versions, threads, global settings."""
+"""The circumstances that results depend on: versions, threads, global settings."""
 
 import importlib.metadata
 import os
@@ -33,7 +33,7 @@ def _version(package: str) -> str | None:
 
 
 def _keras_settings() -> dict[str, Any]:
-    """Return what ``keras.config`` holds."""
+    """Return the settings in ``keras.config``."""
     config = keras.config
     return {
         "backend": config.backend(),

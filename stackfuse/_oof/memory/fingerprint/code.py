@@ -1,4 +1,4 @@
-"""What the code of a function reads outside itself, seen in its bytecode; nothing is run."""
+"""The names that a function's code reads outside itself, from its bytecode; nothing is run."""
 
 import dis
 import types
@@ -74,7 +74,7 @@ class Import:
 
 @dataclass
 class Code:
-    """What a piece of code, with the functions in it, looks up.
+    """The names that a piece of code, with the functions in it, looks up.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Code:
 
 @lru_cache(maxsize=4096)
 def scanned(code: types.CodeType) -> Code:
-    """Return what code, with all functions in it, looks up."""
+    """Return the names that code, with all functions in it, looks up."""
     found, mentions = Code(), dict[str, list[bool]]()
     _scan(code, {}, found, mentions)
     found.tallies = {name for name, counts in mentions.items() if all(counts)}

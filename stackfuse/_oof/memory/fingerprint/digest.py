@@ -17,7 +17,7 @@ from stackfuse._oof.memory.fingerprint import functions, looking, networks, tabl
 from stackfuse._oof.memory.fingerprint.circumstances import registered
 from stackfuse._oof.memory.fingerprint.walk import NotComparable, Walk, digests
 
-#: What digests each kind of object stands in these files.
+#: The files that digest the kinds of objects.
 _FAMILIES = (functions, networks, tables, values)
 
 #: Names by which code may look up any attribute: then none is known to be only counted up.

@@ -30,7 +30,7 @@ def bases_of(kind: type) -> tuple[type, ...]:
 
 
 def namespace_of(kind: type) -> types.MappingProxyType:
-    """Return what a class itself defines."""
+    """Return the names that a class itself defines, with their values."""
     return _NAMESPACE.__get__(kind)
 
 
