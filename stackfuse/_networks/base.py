@@ -390,7 +390,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     @with_callbacks
     def complete(self, begun: BegunFit):
-        """Train the network that was begun, by itself or as :func:`trained_by` says.
+        """Train the network that was begun, by itself or as ``trained_by`` says.
 
         Parameters
         ----------
