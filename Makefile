@@ -19,7 +19,7 @@ test clusters fuzz compat-lowest compat-next: export TF_NUM_INTEROP_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test clusters random-stacks random-fits fuzz compat compat-lowest compat-next bench bench-quick \
-	bench-data check fix dist clean
+	bench-data check docs fix dist clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,11 @@ check: $(READY)  ## Lint, check types, the import contract and the rules of the 
 	@$(BIN)/python -m tests.package.architecture
 	@$(BIN)/pyright
 
+docs: $(READY)  ## Build the pages: docs/_build/html/index.html
+	@rm -rf docs/_build docs/reference/api
+	@$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 fix: $(READY)  ## Reformat and repair what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -109,4 +114,4 @@ dist: $(READY)  ## Build the wheel and the source distribution into dist, and ch
 	@$(BIN)/twine check --strict dist/*
 
 clean:  ## Remove everything that was built
-	rm -rf $(VENV) .venv-compat .venv-next build dist demo-output *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-compat .venv-next build dist demo-output docs/_build docs/reference/api *.egg-info .pytest_cache .ruff_cache .import_linter_cache

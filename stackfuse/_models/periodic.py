@@ -21,7 +21,7 @@ def mlp_plr(
     """Return a perceptron that sees each number through sines and cosines of learned frequencies.
 
     Column j becomes ``relu(W [sin(2 pi c_j x_j), cos(2 pi c_j x_j)] + b)``, with frequencies
-    :math:`c_j` of its own, and W and b shared by all columns. X should be scaled.
+    ``c_j`` of its own, and W and b shared by all columns. X should be scaled.
 
     Parameters
     ----------

@@ -153,7 +153,13 @@ def named_in(page: str, pattern: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", "docs/serving.md", "docs/clusters.md", "docs/big_data.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/guides/results/serving.md",
+        "docs/guides/training/clusters.md",
+        "docs/guides/data/big_data.md",
+    ],
 )
 def test_pages_name_what_is_there(page):
     ours = [p for folder in architecture.FOLDERS for p in (ROOT / folder).rglob("*.py")]

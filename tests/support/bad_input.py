@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[2] / "docs" / "bad_input.md"
+PAGE = Path(__file__).parents[2] / "docs" / "tables" / "bad_input.md"
 
 #: A line of the page: what is typed, the class of the error, and its sentence.
 _LINE = re.compile(r"^\| `([^`]+)` \| (\w+) \| (`` .* ``) \|$")

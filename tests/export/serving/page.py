@@ -1,4 +1,4 @@
-"""What docs/serving.md shows: tests run its code and send its requests."""
+"""What docs/guides/results/serving.md shows: tests run its code and send its requests."""
 
 import json
 import re
@@ -18,7 +18,7 @@ REVENUE = "Umsatz/Monat (€)"
 
 def blocks(section: str, language: str) -> list[str]:
     """Return the blocks of one language in a section."""
-    text = (ROOT / "docs" / "serving.md").read_text()
+    text = (ROOT / "docs" / "guides" / "results" / "serving.md").read_text()
     parts = re.split(r"^## ", text, flags=re.MULTILINE)
     (found,) = [part for part in parts if part.startswith(section)]
     return re.findall(rf"```{language}\n(.*?)```", found, flags=re.DOTALL)
@@ -26,7 +26,7 @@ def blocks(section: str, language: str) -> list[str]:
 
 def requests(section: str) -> list[tuple[Any, Any]]:
     """Return the requests of a section with the answers that it shows."""
-    contents = [json.loads(block) for block in blocks(section, "json")]
+    contents = [json.loads(block) for block in blocks(section, "json5")]
     return list(zip(contents[::2], contents[1::2]))
 
 

@@ -1,0 +1,115 @@
+"""The code of the pages runs, and what they name is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import stackfuse as sf
+from tests.package import architecture
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+#: Pages with code that other tests run.
+ELSEWHERE = {
+    "docs/extend/converter.md": "tests/package/test_contributing.py",
+    "docs/extend/format.md": "tests/package/test_contributing.py",
+    "docs/guides/results/serving.md": "tests/export/serving/page.py",
+    "docs/tables/bad_input.md": "tests/support/bad_input.py",
+}
+
+#: How a block begins that no test runs; the rest of the line is the reason, for readers too.
+NOT_RUN = "# Not run by the tests: "
+
+
+def pages() -> list[str]:
+    """Return the paths of all pages that people read."""
+    built = {DOCS / "_build", DOCS / "reference" / "api"}
+    found = [p for p in DOCS.rglob("*.md") if not built & {*p.parents}]
+    return sorted(
+        path.relative_to(ROOT).as_posix()
+        for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *found]
+    )
+
+
+def blocks(page: str) -> list[str]:
+    """Return the Python blocks of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+WITH_CODE = [page for page in pages() if blocks(page) and page not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "page"}
+    for block in blocks(page):
+        if not block.startswith(NOT_RUN):
+            exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_block_that_is_not_run_gives_its_reason(page):
+    first_lines = [block.splitlines()[0] for block in blocks(page)]
+    skipped = [line for line in first_lines if line.lower().startswith("# not run")]
+    assert all(line.startswith(NOT_RUN) and len(line) > len(NOT_RUN) + 10 for line in skipped)
+
+
+@pytest.mark.parametrize("page", ELSEWHERE)
+def test_the_test_of_a_page_is_there(page):
+    assert Path(page).name in (ROOT / ELSEWHERE[page]).read_text()
+    assert blocks(page)
+
+
+def named_in(page: str, pattern: str) -> set[str]:
+    """Return what a page writes as code and a pattern finds in it."""
+    code = "\n".join(re.findall(r"`+[^`]+`+", (ROOT / page).read_text()))
+    return set(re.findall(pattern, code))
+
+
+@pytest.mark.parametrize("page", pages())
+def test_pages_name_what_is_there(page):
+    ours = [p for folder in architecture.FOLDERS for p in (ROOT / folder).rglob("*.py")]
+    paths = [f"/{path.relative_to(ROOT).as_posix()}" for path in ours]
+    shown = set(re.findall(r"<!-- ([\w/]+\.py) -->", (ROOT / page).read_text()))
+    files = named_in(page, r"[\w/]+\.py\b") - shown
+    assert {name for name in files if not any(path.endswith(f"/{name}") for path in paths)} == set()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert named_in(page, r"\bmake ([a-z-]+)") <= targets
+    assert named_in(page, r"\bsf\.(\w+)") <= set(sf.__all__)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "examples/serving/README.md"])
+def test_links_lead_somewhere(page):
+    # Sphinx checks those of docs/.
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text())
+    here = [link for link in links if not link.startswith("http")]
+    assert [link for link in here if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def listed() -> set[str]:
+    """Return the names of which the reference has a page."""
+    found = set()
+    for path in (DOCS / "reference").glob("*.md"):
+        for module, names in re.findall(
+            r"module:: ([\w.]+)\n\n.. autosummary::\n   :toctree: api\n\n((?:   \w+\n)+)",
+            path.read_text(),
+        ):
+            found |= {f"{module}.{name}" for name in names.split()}
+    return found
+
+
+def test_every_public_name_has_a_page_in_the_reference():
+    modules = {"engines", "formats", "models", "testing"}
+    wanted = {f"stackfuse.{name}" for name in sf.__all__ if name not in modules}
+    for module in modules:
+        wanted |= {f"stackfuse.{module}.{name}" for name in getattr(sf, module).__all__}
+    assert listed() == wanted
+    headings = {path.read_text().split("\n")[0] for path in (DOCS / "reference").glob("*.md")}
+    assert {f"# stackfuse.{module}" for module in modules} <= headings
