@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stackfuse._meta.combiners import Combiner
+from stackfuse._meta.combining.combiners import Combiner
 from stackfuse._meta.scorers import (
     Score,
     ScoringClassifier,

@@ -96,6 +96,8 @@ def test_check_estimator(estimator, check):
         sf.GreedyRegressor(n_bags=3, random_state=0),
         sf.BestClassifier(),
         sf.BestRegressor(scoring="r2"),
+        sf.PoolClassifier(),
+        sf.PoolRegressor(),
     ],
     expected_failed_checks=columns_of_nothing,
     xfail_strict=True,
