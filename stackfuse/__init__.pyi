@@ -22,6 +22,8 @@ from ._meta import (
     FusionRegressor,
     GreedyClassifier,
     GreedyRegressor,
+    PoolClassifier,
+    PoolRegressor,
 )
 from ._networks import KerasClassifier, KerasRegressor
 from ._oof import OutOfFold, out_of_fold
@@ -56,6 +58,8 @@ __all__ = [
     "OutOfFold",
     "ParityError",
     "Pick",
+    "PoolClassifier",
+    "PoolRegressor",
     "RandomizedSearchCV",
     "ResidualsDisplay",
     "StackGraphDisplay",

@@ -1,9 +1,9 @@
-from . import combiners, pooling, scorers
+from . import combining, scorers
 from .best import BestClassifier, BestRegressor
-from .blocks import set_columns
 from .convex import ConvexClassifier, ConvexRegressor
 from .greedy import GreedyClassifier, GreedyRegressor
 from .keras_heads import FusionClassifier, FusionRegressor
+from .pool import PoolClassifier, PoolRegressor
 
 __all__ = [
     "BestClassifier",
@@ -14,8 +14,8 @@ __all__ = [
     "FusionRegressor",
     "GreedyClassifier",
     "GreedyRegressor",
-    "combiners",
-    "pooling",
+    "PoolClassifier",
+    "PoolRegressor",
+    "combining",
     "scorers",
-    "set_columns",
 ]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._meta.combiners import Combiner
+from stackfuse._meta.combining.combiners import Combiner
 from stackfuse._meta.scorers import (
     Score,
     ScoringClassifier,

@@ -20,32 +20,6 @@ from stackfuse._oof import (
 ROUNDING = 1e-3
 
 
-def set_columns(estimator, columns: Sequence[prediction_columns.Column], *, anew: bool = False):
-    """Set the parameter `columns` of a meta-learner, and of each meta-learner inside it.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Changed in place: a pipeline, a search or a meta-learner.
-    columns : sequence of Column
-    anew : bool, default=False
-        Whether to replace columns that are set already. By default the user's setting stays.
-
-    Returns
-    -------
-    estimator : estimator
-    """
-    parts = {"": estimator, **estimator.get_params(deep=True)}
-    readers = {
-        name: part
-        for name, part in parts.items()
-        if isinstance(part, prediction_columns.ColumnsMixin)
-    }
-    unset = [name for name, part in readers.items() if anew or part.columns is None]
-    new_columns = {f"{name}__columns" if name else "columns": list(columns) for name in unset}
-    return estimator.set_params(**new_columns) if new_columns else estimator
-
-
 @dataclass(frozen=True)
 class Block:
     """The columns of one base estimator.

@@ -3,17 +3,17 @@
 import numpy as np
 
 from stackfuse._core import fitting
-from stackfuse._meta.combiners import (
+from stackfuse._meta.combining.combiners import (
     CombiningClassifier,
     CombiningRegressor,
 )
-from stackfuse._meta.pooling import (
+from stackfuse._meta.combining.pooling import (
     SMALLEST_SUM,
     apply_link,
     invert_link,
     log_loss,
 )
-from stackfuse._meta.simplex import (
+from stackfuse._meta.combining.simplex import (
     least_squares,
     minimise,
 )

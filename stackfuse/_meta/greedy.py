@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from stackfuse._core import fitting
-from stackfuse._meta.combiners import Combiner
-from stackfuse._meta.pooling import apply_link
+from stackfuse._meta.combining.combiners import Combiner
+from stackfuse._meta.combining.pooling import apply_link
 from stackfuse._meta.scorers import (
     Score,
     ScoringClassifier,

@@ -21,7 +21,7 @@ from stackfuse._meta.blocks import (
     blocks_of,
     fit_calibrator,
 )
-from stackfuse._meta.pooling import (
+from stackfuse._meta.combining.pooling import (
     SMALLEST_PROBABILITY,
     SMALLEST_SUM,
 )

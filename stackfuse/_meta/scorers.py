@@ -6,11 +6,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 
-from stackfuse._meta.combiners import (
+from stackfuse._meta.combining.combiners import (
     CombiningClassifier,
     CombiningRegressor,
 )
-from stackfuse._meta.pooling import (
+from stackfuse._meta.combining.pooling import (
     invert_link,
     log_loss,
 )

@@ -66,6 +66,41 @@ class ColumnsMixin:
 
     columns: Sequence[Column] | None
 
+    def columns_read(self) -> Sequence[int] | None:
+        """Return which columns of X the fitted meta-learner reads.
+
+        A stack that predicts does not ask the other bases, and an exported graph has no part of
+        them.
+
+        Returns
+        -------
+        places : sequence of int or None
+            Numbers of columns; None stands for all.
+        """
+        return None
+
+
+def set_columns(estimator, columns: Sequence[Column], *, anew: bool = False):
+    """Set the parameter `columns` of a meta-learner, and of each meta-learner inside it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Changed in place: a pipeline, a search or a meta-learner.
+    columns : sequence of Column
+    anew : bool, default=False
+        Whether to replace columns that are set already. By default the user's setting stays.
+
+    Returns
+    -------
+    estimator : estimator
+    """
+    parts = {"": estimator, **estimator.get_params(deep=True)}
+    readers = {name: part for name, part in parts.items() if isinstance(part, ColumnsMixin)}
+    unset = [name for name, part in readers.items() if anew or part.columns is None]
+    new_columns = {f"{name}__columns" if name else "columns": list(columns) for name in unset}
+    return estimator.set_params(**new_columns) if new_columns else estimator
+
 
 def methods_of(
     bases: Sequence[tuple[str, Any]], stack_method: str | Mapping[str, str], names: Sequence[str]

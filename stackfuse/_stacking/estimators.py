@@ -15,8 +15,8 @@ from stackfuse._core import (
     targets,
 )
 from stackfuse._meta import (
-    ConvexClassifier,
-    ConvexRegressor,
+    PoolClassifier,
+    PoolRegressor,
 )
 from stackfuse._oof import (
     contributions,
@@ -38,7 +38,7 @@ class StackingClassifier(Stack, ensemble.StackingClassifier):
     estimators : list of (str, estimator)
         The bases: :class:`KerasClassifier` and any scikit-learn estimator, or ``"drop"``.
     final_estimator : classifier, default=None
-        The meta-learner, trained in float64. By default :class:`ConvexClassifier` where all bases
+        The meta-learner, trained in float64. By default :class:`PoolClassifier` where all bases
         give probabilities and nothing is passed through, else a logistic regression, one per label
         of a multilabel target.
         A path to a ``.keras`` or ``.h5`` file is a network that is used as it is.
@@ -132,7 +132,7 @@ default="auto"
 
     @staticmethod
     def _default_final():
-        return ConvexClassifier()
+        return PoolClassifier()
 
     def _default_for(self, columns):
         if all(column.method == "predict_proba" for column in columns):
@@ -157,7 +157,7 @@ default="auto"
             the probability that a row has the label.
         """
         self._check_is_fitted()
-        probabilities: Any = self.final_estimator_.predict_proba(self.transform(X))
+        probabilities: Any = self.final_estimator_.predict_proba(self._table_read(X))
         if isinstance(probabilities, list):  # of having the label, and of not having it
             return prediction_columns.as_labels(probabilities, self.final_estimator_)
         return probabilities
@@ -176,7 +176,7 @@ default="auto"
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
         self._check_is_fitted()
-        return super().decision_function(X)
+        return self.final_estimator_.decision_function(self._table_read(X))
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
         y = targets.check_target(y, classifier=True, owner=self)
@@ -205,7 +205,7 @@ class StackingRegressor(Stack, ensemble.StackingRegressor):
     estimators : list of (str, estimator)
         The bases: :class:`KerasRegressor` and any scikit-learn regressor, or ``"drop"``.
     final_estimator : regressor, default=None
-        The meta-learner; by default :class:`ConvexRegressor`, with `passthrough` ``RidgeCV()``.
+        The meta-learner; by default :class:`PoolRegressor`, with `passthrough` ``RidgeCV()``.
     cv, stack_method, n_jobs, passthrough, verbose, refit, engine, memory, on_error, time_limit, \
 random_state
         See :class:`StackingClassifier`.
@@ -229,7 +229,7 @@ random_state
 
     @staticmethod
     def _default_final():
-        return ConvexRegressor()
+        return PoolRegressor()
 
     def _default_for(self, columns):
         more = any(

@@ -1,6 +1,6 @@
 """What a fitted stack does: transform, predict, name its columns, and show itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import scipy.sparse
 from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_html_repr
+from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -74,20 +75,47 @@ class FittedStack(TransformerMixin):
         """Let stacks on the same bases, which nobody changes, predict the same rows once."""
         self._shared_columns = SharedColumns()
 
-    def _columns(self, X):
-        """Ask the bases for their predictions of X; see :meth:`transform`."""
-        blocks = []
-        bases = list(zip(self._replicas(), self.stack_method_))
-        asked = [(replica, method) for replicas, method in bases for replica in replicas]
+    def bases_read(self) -> list[int]:
+        """Return the numbers of the bases in use that the meta-learner reads.
+
+        Returns
+        -------
+        numbers : list of int
+            The meta-learners of stackfuse leave out bases of weight zero; of all others it is every
+            base.
+        """
+        final, widths = self.final_estimator_, [len(c) for _, c in self._columns_by_base()]
+        is_ours = isinstance(final, prediction_columns.ColumnsMixin)
+        places = final.columns_read() if is_ours else None
+        if places is None:
+            return list(range(len(widths)))
+        ends = np.cumsum(widths)
+        wanted = np.unique(np.searchsorted(ends, [p for p in places if p < ends[-1]], side="right"))
+        return wanted.tolist()
+
+    def _table_read(self, X):
+        """Return the meta-learner's table for X, zeros in columns that it does not read."""
+        shared, read = self._shared_columns, self.bases_read()
+        if shared is not None or len(read) == len(self.stack_method_):
+            return self.transform(X)
+        return self._columns(multi_input.rows_given(X), read)
+
+    def _columns(self, X, read: Sequence[int] | None = None):
+        """Ask all bases, or some, for their predictions of X; see :meth:`transform`."""
+        widths = [len(columns) for _, columns in self._columns_by_base()]
+        blocks = [np.zeros((sklearn_private.num_samples(X), width)) for width in widths]
+        numbers = range(len(widths)) if read is None else read
+        bases = [(k, self._replicas()[k], self.stack_method_[k]) for k in numbers]
+        asked = [(replica, method) for _, replicas, method in bases for replica in replicas]
         with multi_input.checked_once(X), contributions.asked_together(asked, X):
-            for replicas, method in bases:
+            for k, replicas, method in bases:
                 votes = [
                     prediction_columns.as_block(
                         contributions.contribution(e, method, X), e, method, self._labels_of(e)
                     )
                     for e in replicas
                 ]
-                blocks.append(votes[0] if len(votes) == 1 else np.mean(votes, axis=0))
+                blocks[k] = votes[0] if len(votes) == 1 else np.mean(votes, axis=0)
         return self._with_passthrough(np.hstack(blocks), X)
 
     def fit_transform(self, X, y=None, **fit_params):
@@ -124,11 +152,17 @@ class FittedStack(TransformerMixin):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self)
+        if sklearn_private.routing_enabled():
+            routed = process_routing(self, "predict", **predict_params)
+            predict_params = routed["final_estimator_"]["predict"]
+        said = self.final_estimator_.predict(self._table_read(X), **predict_params)
         encoders = getattr(self, "_label_encoder", None)
+        if encoders is None:
+            return said
         if not isinstance(encoders, list):
-            return super().predict(X, **predict_params)
+            return encoders.inverse_transform(said)
         # Some meta-learners, chains for one, predict the numbers of labels as floats.
-        numbers = np.asarray(self.final_estimator_.predict(self.transform(X), **predict_params))
+        numbers = np.asarray(said)
         columns = [e.inverse_transform(n) for e, n in zip(encoders, numbers.astype(np.intp).T)]
         return np.array(columns).T
 

@@ -26,7 +26,6 @@ from stackfuse._core import (
     sklearn_private,
     targets,
 )
-from stackfuse._meta import set_columns
 from stackfuse._oof import FitOptions, OutOfFold, Plan, bases, jobs, prediction_columns, run
 from stackfuse._stacking.fitted import DIGESTED_ROWS, FittedStack
 from stackfuse._stacking.passthrough import chosen_columns
@@ -358,7 +357,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         table_columns = self._table_columns(table)
         if self.final_estimator is None:
             self.final_estimator_ = self._default_for(table_columns)
-        final = set_columns(jobs.replica(self.final_estimator_, seed), table_columns)
+        final = prediction_columns.set_columns(
+            jobs.replica(self.final_estimator_, seed), table_columns
+        )
         params = sklearn_private.check_method_params(
             self.oof_.predictions, fit_params, indices=rows
         )

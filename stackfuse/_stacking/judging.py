@@ -13,11 +13,7 @@ from sklearn.model_selection import KFold
 
 from stackfuse._core import sklearn_private
 from stackfuse._display import rowwise
-from stackfuse._meta import (
-    pooling,
-    scorers,
-    set_columns,
-)
+from stackfuse._meta import combining, scorers
 from stackfuse._oof import (
     OutOfFold,
     contributions,
@@ -106,6 +102,7 @@ def judge(
         judged.correlations(names),
         len(judged.folds),
         evidence=judged.evidence(names, whole),
+        is_constant=getattr(final, "pool_", None) == "constant",
     )
 
 
@@ -142,7 +139,7 @@ class Judged:
     def cross_fitted(self, columns: list[prediction_columns.Column]) -> list[tuple[Any, Any]]:
         """Return for each fold the meta-learner of the other rows, and the rows it is asked for."""
         places = [place for place, column in enumerate(self.columns) if column in columns]
-        final = set_columns(clone(self.final), columns, anew=True)
+        final = prediction_columns.set_columns(clone(self.final), columns, anew=True)
         rows = sklearn_private.safe_indexing(self.table, places, axis=1)
         params = {} if self.weight is None else {"sample_weight": self.weight}
         fits = [engines.Job(fold.train) for fold in self.folds]
@@ -349,7 +346,7 @@ def _names_of(classes) -> tuple[str, ...]:
 def _log_loss(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
     chances = _chances(model, X)
     weight = np.ones(len(y)) if weight is None else weight
-    return float(pooling.log_loss(chances, y, weight, labels=y.ndim == 2))
+    return float(combining.pooling.log_loss(chances, y, weight, labels=y.ndim == 2))
 
 
 def _accuracy(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:

@@ -80,6 +80,8 @@ class Report:
         Predictions of every row by the bases and the cross-fitted stack, and their losses.
     facts : Facts or None
         How the stack was made, and what is odd.
+    is_constant : bool
+        Whether the meta-learner answers every row alike, as no base predicts better.
     """
 
     metric: str
@@ -91,6 +93,7 @@ class Report:
     n_folds: int
     evidence: rowwise.Evidence | None = field(default=None, repr=False, compare=False)
     facts: page.Facts | None = field(default=None, repr=False, compare=False)
+    is_constant: bool = False
 
     @property
     def best(self) -> BaseReport | None:
@@ -108,6 +111,11 @@ class Report:
         its loss, or of 1 less its score. Below 2 % it is "by a hair", from 10 % on "clearly". An
         interval of more than 10 % to both sides says that nothing can be told.
         """
+        if self.is_constant:
+            return (
+                "No base predicts better than a constant: the stack answers with the shares of the "
+                "classes, or the mean of y, whatever the row."
+            )
         best = self.best
         if best is None:
             return f"No base is scored by itself; the stack has {self.metric} {self.stack}."

@@ -187,7 +187,7 @@ def test_a_stack_tells_a_head_its_columns(iris):
     bases = [("nb", GaussianNB()), ("svm", LinearSVC(random_state=0))]
     stack = sf.StackingClassifier(bases, sf.FusionClassifier("average"), cv=3).fit(X, y)
     calibrated = sf.BestClassifier(columns=stack.oof_.columns).fit(stack.oof_.predictions, y)
-    wanted = calibrated._base_predictions(stack.transform(X)).mean(axis=1)
+    wanted = calibrated._base_predictions(stack.transform(X), range(2)).mean(axis=1)
     assert_allclose(stack.predict_proba(X), wanted, atol=1e-9)
     head = sf.FusionClassifier("gated", epochs=3, random_state=0)
     stack = sf.StackingClassifier(bases, head, cv=3, passthrough=[0, 1]).fit(X, y)

@@ -55,9 +55,14 @@ def columns_of_nothing(estimator):
     checks = ["representation_invariance", "output_format_predict", "output_format_predict_proba"]
     checks = [f"check_classifiers_multilabel_{name}" for name in checks]
     checks += ["check_classifiers_multilabel_output_format_decision_function"]
-    return (
-        dict.fromkeys([*checks, "check_dtype_object"], reason) if is_classifier(estimator) else {}
-    )
+    failing = {}
+    if isinstance(estimator, sf.PoolClassifier | sf.PoolRegressor):
+        failing["check_sample_weight_equivalence_on_dense_data"] = (
+            "repetitions of a row may fall into different folds of the cross-validation"
+        )
+    if is_classifier(estimator):
+        failing |= dict.fromkeys([*checks, "check_dtype_object"], reason)
+    return failing
 
 
 def of_networks(estimator):
@@ -96,6 +101,8 @@ def test_check_estimator(estimator, check):
         sf.GreedyRegressor(n_bags=3, random_state=0),
         sf.BestClassifier(),
         sf.BestRegressor(scoring="r2"),
+        sf.PoolClassifier(),
+        sf.PoolRegressor(),
     ],
     expected_failed_checks=columns_of_nothing,
     xfail_strict=True,

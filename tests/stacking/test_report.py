@@ -154,7 +154,7 @@ def test_a_single_base_and_bases_that_came_fitted(iris):
     stack = sf.StackingClassifier(BASES[:1], LogisticRegression(), cv=3).fit(X, y)
     assert np.isnan(stack.report().bases[0].lost_without.mean)
     # Averaged with nothing it is the base: the last bit of a score is no gain and no loss.
-    report = sf.StackingClassifier(BASES[:1], cv=3).fit(X, y).report()
+    report = sf.StackingClassifier(BASES[:1], sf.ConvexClassifier(), cv=3).fit(X, y).report()
     assert report.gain == Estimate(0.0, 0.0)
     assert report.verdict.startswith("Stacking makes no difference beyond noise")
     fitted = [("nb", GaussianNB().fit(X[:50], y[:50])), ("t", KNeighborsClassifier().fit(X, y))]

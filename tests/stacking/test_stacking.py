@@ -395,16 +395,16 @@ def test_folds_that_never_predict_a_class_are_refused(iris):
 def test_the_default_meta_learner_is_chosen_by_what_it_sees(iris, diabetes):
     X, y = iris
     default = sf.StackingClassifier(BASES, cv=2)
-    assert isinstance(default.fit(X, y).final_estimator_, sf.ConvexClassifier)
-    assert isinstance(default.refit_final().final_estimator_, sf.ConvexClassifier)
+    assert isinstance(default.fit(X, y).final_estimator_, sf.PoolClassifier)
+    assert isinstance(default.refit_final().final_estimator_, sf.PoolClassifier)
     labels = sf.StackingClassifier([("knn", KNeighborsClassifier())], cv=2)
-    assert isinstance(labels.fit(X, np.eye(3, dtype=int)[y]).final_estimator_, sf.ConvexClassifier)
+    assert isinstance(labels.fit(X, np.eye(3, dtype=int)[y]).final_estimator_, sf.PoolClassifier)
     scores = clone(default).set_params(stack_method="predict").fit(X, y)
     assert isinstance(scores.final_estimator_, LogisticRegression)
     passed = clone(default).set_params(passthrough=[0]).fit(X, y)
     assert isinstance(passed.final_estimator_, LogisticRegression)
     X, y = diabetes
     regressor = sf.StackingRegressor([("ridge", Ridge())], cv=2)
-    assert isinstance(regressor.fit(X, y).final_estimator_, sf.ConvexRegressor)
+    assert isinstance(regressor.fit(X, y).final_estimator_, sf.PoolRegressor)
     regressor.set_params(passthrough=True).fit(X, y)
     assert isinstance(regressor.final_estimator_, RidgeCV)

@@ -39,8 +39,15 @@ def refuse_at_once(estimator) -> None:
 
 def refuse_bases_at_once(stack) -> None:
     """Raise if a base of a stack has no converter; the meta-learner may have none."""
-    for base in getattr(stack, "estimators_", ()):
+    for base in _bases_in_graph(stack):
         refuse_at_once(base)
+
+
+def _bases_in_graph(stack) -> list:
+    """Return the refitted bases that the meta-learner reads; none if folds stand for them."""
+    if not hasattr(stack, "estimators_"):
+        return []
+    return [stack.estimators_[k] for k in stack.bases_read()]
 
 
 def _parts_in_graph(estimator) -> Iterator[Any]:
@@ -52,7 +59,7 @@ def _parts_in_graph(estimator) -> Iterator[Any]:
         parts = [step for _, step in estimator.steps if not hasattr(step, "fit_resample")]
     elif isinstance(estimator, StackingClassifier | StackingRegressor):
         parts = [
-            *getattr(estimator, "estimators_", ()),
+            *_bases_in_graph(estimator),
             getattr(estimator, "final_estimator_", None),
         ]
     for part in parts:

@@ -37,10 +37,11 @@ from stackfuse._stacking import (
     frames=True,
 )
 def _stack(estimator, x, method):
-    table = _meta_features(estimator, x)
     if method == "transform":
-        return table
+        return _meta_features(estimator, x, tuple(range(len(estimator.stack_method_))))
     final = estimator.final_estimator_
+    read = estimator.bases_read() if _is_ours(estimator) else range(len(estimator.stack_method_))
+    table = _meta_features(estimator, x, tuple(read))
     if method == "label":
         # The meta-learner's classes are numbers of classes, not always all of them.
         return ops.cast(convert(final, table, "predict"), "int64")
@@ -58,18 +59,24 @@ def _is_ours(stack) -> bool:
 
 
 @once
-def _meta_features(stack, x):
-    """Return the table of columns that the meta-learner takes."""
+def _meta_features(stack, x, read: tuple[int, ...]):
+    """Return the table of columns that the meta-learner takes; zeros for bases that it skips."""
     replicas = stack._replicas() if _is_ours(stack) else [[e] for e in stack.estimators_]
-    blocks = []
-    for estimators, method in zip(replicas, stack.stack_method_):
+    blocks: list = [None] * len(replicas)
+    for k in read:
+        estimators, method = replicas[k], stack.stack_method_[k]
         votes = [_base_columns(stack, estimator, x, method) for estimator in estimators]
         total = votes[0]
         for vote in votes[1:]:  # in the order in which numpy adds them
             total = total + vote
         if len(votes) > 1:
             total = total / exact_constants(total, np.full(total.shape[1], float(len(votes))))[0]
-        blocks.append(total)
+        blocks[k] = total
+    if len(read) < len(blocks):
+        widths = [len(columns) for _, columns in stack._columns_by_base()]
+        rows = ops.zeros_like(blocks[read[0]][:, :1])
+        unread = {w: ops.repeat(rows, w, axis=1) for w in set(widths)}
+        blocks = [unread[w] if b is None else b for b, w in zip(blocks, widths)]
     if stack._passes_through() if _is_ours(stack) else stack.passthrough:
         everything = isinstance(stack.passthrough, bool | np.bool_)
         blocks.append(_as_numbers(x, stack) if everything else _passed_columns(x, stack))

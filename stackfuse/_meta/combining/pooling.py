@@ -55,29 +55,31 @@ def invert_link(average: np.ndarray, link: str, *, labels: bool) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def log_loss(
-    probabilities: np.ndarray, target: np.ndarray, weight: np.ndarray, *, labels: bool
-) -> np.ndarray:
-    """Return the mean of minus the logarithm of the true class's probability.
+def log_losses(probabilities: np.ndarray, target: np.ndarray, *, labels: bool) -> np.ndarray:
+    """Return minus the logarithm of the true class's probability, of each row.
 
     Parameters
     ----------
     probabilities : ndarray of shape (n_samples, ..., n_classes)
     target : ndarray of shape (n_samples,), or (n_samples, n_labels) with `labels`
         Class numbers or indicators.
-    weight : ndarray of shape (n_samples,)
     labels : bool
 
     Returns
     -------
-    loss : ndarray of shape (...)
+    losses : ndarray of shape (n_samples, ...)
         With `labels` the mean over the labels.
     """
-    rows = np.arange(len(target))
     if labels:
         true = target.reshape(len(target), *[1] * (probabilities.ndim - 2), -1)
         probability_of_label = np.where(true == 1, probabilities, 1 - probabilities)
-        losses = -np.log(np.maximum(probability_of_label, _EPSILON)).mean(axis=-1)
-    else:
-        losses = -np.log(np.maximum(probabilities[rows, ..., target], _EPSILON))
-    return np.average(losses, axis=0, weights=weight)
+        return -np.log(np.maximum(probability_of_label, _EPSILON)).mean(axis=-1)
+    rows = np.arange(len(target))
+    return -np.log(np.maximum(probabilities[rows, ..., target], _EPSILON))
+
+
+def log_loss(
+    probabilities: np.ndarray, target: np.ndarray, weight: np.ndarray, *, labels: bool
+) -> np.ndarray:
+    """Return the weighted mean of :func:`log_losses` over the rows; shape (...)."""
+    return np.average(log_losses(probabilities, target, labels=labels), axis=0, weights=weight)

@@ -1,6 +1,7 @@
 """Base classes of the meta-learners that return a weighted sum of the bases' predictions."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -15,7 +16,7 @@ from stackfuse._meta.blocks import (
     check_probabilities,
     fit_calibrator,
 )
-from stackfuse._meta.pooling import (
+from stackfuse._meta.combining.pooling import (
     apply_link,
     check_link,
     invert_link,
@@ -31,12 +32,17 @@ class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
     Attributes
     ----------
     weights_ : ndarray of shape (n_models,) or (n_models, n_outputs)
-        Not negative; they sum to one over the base estimators.
+        Not negative. A base of weight zero is not read when predicting.
     bases_ : list of str
         The names of the base estimators, in the order of the weights.
     blocks_ : list of Block
         Which columns of X are whose.
+    offset_ : ndarray of shape (n_outputs,) or None
+        What is added to the weighted sum.
     """
+
+    #: Not every subclass finds an offset.
+    offset_: np.ndarray | None = None
 
     @abstractmethod
     def _find_weights(
@@ -63,15 +69,29 @@ class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
         self.blocks_ = blocks_of(self.columns, X, names, task=task, width=width)
         self.bases_ = [block.name for block in self.blocks_]
 
+    def blocks_read(self) -> list[int]:
+        """Return the numbers of the bases that have a weight; at least one, so that rows count."""
+        return [k for k, weight in enumerate(self.weights_) if np.any(weight)] or [0]
+
+    def columns_read(self) -> Sequence[int]:
+        """Return the columns of the bases that have a weight.
+
+        Returns
+        -------
+        places : list of int
+        """
+        return [place for k in self.blocks_read() for place in self.blocks_[k].places]
+
     def _weighted_sum(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the weighted sum over the bases, added up one after another.
+        """Return the weighted sum over the bases that are read, added up one after another.
 
         The exported graph adds in the same order, so that both have the same ties.
         """
-        total = predictions[:, 0] * self.weights_[0]
-        for k in range(1, len(self.weights_)):
-            total = total + predictions[:, k] * self.weights_[k]
-        return total
+        weights = self.weights_[self.blocks_read()]
+        total = predictions[:, 0] * weights[0]
+        for k in range(1, len(weights)):
+            total = total + predictions[:, k] * weights[k]
+        return total if self.offset_ is None else total + self.offset_
 
 
 class CombiningClassifier(ClassifierMixin, Combiner):
@@ -126,17 +146,24 @@ class CombiningClassifier(ClassifierMixin, Combiner):
             fit_calibrator(block.of(X), target, weight) if block.scores else None
             for block in self.blocks_
         ]
-        self.weights_ = self._find_weights(self._base_predictions(X), target, weight)
+        everyone = self._base_predictions(X, range(len(self.blocks_)))
+        self.weights_ = self._find_weights(everyone, target, weight)
         return self
+
+    @property
+    def scale(self) -> str:
+        """The scale on which probabilities are added up: a link."""
+        return self.link
 
     @property
     def _is_multilabel(self) -> bool:
         return self._task == "multilabel"
 
-    def _base_predictions(self, X: np.ndarray) -> np.ndarray:
-        """Return each base's probabilities; shape (n_samples, n_models, n_classes)."""
+    def _base_predictions(self, X: np.ndarray, numbers_of: Sequence[int]) -> np.ndarray:
+        """Return the probabilities of some bases; shape (n_samples, n_models, n_classes)."""
         predictions = []
-        for block, model in zip(self.blocks_, self.calibrators_):
+        for k in numbers_of:
+            block, model = self.blocks_[k], self.calibrators_[k]
             numbers = block.of(X)
             if model is not None:
                 numbers = model.predict_proba(numbers)
@@ -161,8 +188,9 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        predictions = apply_link(self._base_predictions(X), self.link, labels=self._is_multilabel)
-        return invert_link(self._weighted_sum(predictions), self.link, labels=self._is_multilabel)
+        read = self._base_predictions(X, self.blocks_read())
+        total = self._weighted_sum(apply_link(read, self.scale, labels=self._is_multilabel))
+        return invert_link(total, self.scale, labels=self._is_multilabel)
 
     def decision_function(self, X) -> np.ndarray:
         """Return log-odds of the second of two classes or of each label, else log-probabilities.
@@ -232,12 +260,13 @@ class CombiningRegressor(RegressorMixin, Combiner):
         self._y_is_column = y.ndim == 1
         width = target.shape[1]
         self._assign_columns(X, "multioutput" if width > 1 else "regression", width)
-        self.weights_ = self._find_weights(self._base_predictions(X), target, weight)
+        everyone = self._base_predictions(X, range(len(self.blocks_)))
+        self.weights_ = self._find_weights(everyone, target, weight)
         return self
 
-    def _base_predictions(self, X: np.ndarray) -> np.ndarray:
-        """Return each base's predictions; shape (n_samples, n_models, n_outputs)."""
-        return np.stack([block.of(X) for block in self.blocks_], axis=1)
+    def _base_predictions(self, X: np.ndarray, numbers_of: Sequence[int]) -> np.ndarray:
+        """Return the predictions of some bases; shape (n_samples, n_models, n_outputs)."""
+        return np.stack([self.blocks_[k].of(X) for k in numbers_of], axis=1)
 
     def predict(self, X) -> np.ndarray:
         """Return the combined numbers.
@@ -252,7 +281,7 @@ class CombiningRegressor(RegressorMixin, Combiner):
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        blend = self._weighted_sum(self._base_predictions(X))
+        blend = self._weighted_sum(self._base_predictions(X, self.blocks_read()))
         return blend[:, 0] if self._y_is_column else blend
 
     def __sklearn_tags__(self):
