@@ -102,7 +102,9 @@ def test_weights_of_rows_count_as_repetitions_and_their_scale_means_nothing():
         meta = sf.PoolClassifier(pool=pool).fit(X, y, sample_weight=weight)
         times = np.repeat(np.arange(300), weight)
         again = sf.PoolClassifier(pool=pool).fit(X[times], y[times])
-        assert_allclose(meta.predict_proba(X), again.predict_proba(X), atol=0.04)  # the prior counts rows
+        assert_allclose(
+            meta.predict_proba(X), again.predict_proba(X), atol=0.04
+        )  # the prior counts rows
         scaled = clone(meta).fit(X, y, sample_weight=weight * 1e-3)
         assert_allclose(meta.predict_proba(X), scaled.predict_proba(X), atol=1e-4)
 
@@ -173,7 +175,10 @@ def test_a_base_of_weight_zero_is_not_asked_and_is_not_in_the_graph(tmp_path):
 @pytest.mark.parametrize("ending", [".keras", ".onnx"])
 def test_nothing_beats_the_constant_and_the_stack_is_it(ending, tmp_path):
     generator = np.random.default_rng(0)
-    X, y = generator.normal(size=(400, 3)), generator.choice(["a", "b", "c"], 400, p=[0.6, 0.3, 0.1])
+    X, y = (
+        generator.normal(size=(400, 3)),
+        generator.choice(["a", "b", "c"], 400, p=[0.6, 0.3, 0.1]),
+    )
     bases = [("forest", RandomForestClassifier(10, random_state=0)), ("bayes", GaussianNB())]
     stack = sf.StackingClassifier(bases, cv=3, random_state=0).fit(X, y)
     assert stack.final_estimator_.pool_ == "constant"
@@ -223,5 +228,3 @@ def test_a_meta_learner_of_ones_own_may_leave_bases_out():
     stack = sf.StackingRegressor(bases, Blend(), cv=3).fit(X, y)
     assert stack.bases_read() == [0]
     assert_allclose(stack.predict(X), Ridge().fit(X, y).predict(X))
-
-

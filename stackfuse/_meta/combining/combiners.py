@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -42,7 +43,7 @@ class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
     """
 
     #: Not every subclass finds an offset.
-    offset_: np.ndarray | None = None
+    offset_: Any = None
 
     @abstractmethod
     def _find_weights(
