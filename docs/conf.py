@@ -1,6 +1,8 @@
 """How Sphinx builds the pages: ``make docs``. Nothing is fetched, and warnings are errors."""
 
 import inspect
+import shutil
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.nodes import make_refnode
@@ -21,7 +23,10 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
-# The notebooks are shown with the outputs that they hold; a test runs them.
+# The notebooks lie at the top of the repository, and Sphinx reads what lies here. They are shown
+# with the outputs that they hold; a test runs them.
+HERE = Path(__file__).parent
+shutil.copytree(HERE.parent / "notebooks", HERE / "notebooks", dirs_exist_ok=True)
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
