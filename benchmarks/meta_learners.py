@@ -145,6 +145,7 @@ METAS_OF_CLASSES = {
     "best base (BestClassifier)": sf.BestClassifier(),
     "plain average": sf.FusionClassifier("average"),
     "LogisticRegression": LogisticRegression(),
+    "Pool, the default": sf.PoolClassifier(),
     "Convex": sf.ConvexClassifier(),
     "Convex, logit": sf.ConvexClassifier(link="logit"),
     "Greedy": sf.GreedyClassifier(),
@@ -158,6 +159,7 @@ METAS_OF_NUMBERS = {
     "best base (BestRegressor)": sf.BestRegressor(),
     "plain average": sf.FusionRegressor("average"),
     "RidgeCV": RidgeCV(),
+    "Pool, the default": sf.PoolRegressor(),
     "Convex": sf.ConvexRegressor(),
     "Greedy": sf.GreedyRegressor(),
     "Fusion dense": sf.FusionRegressor("dense"),
@@ -231,6 +233,7 @@ def table_of(frame: pd.DataFrame, metas: dict, loss: str) -> str:
     losses = frame.pivot_table(index="meta", columns="data", values="loss").loc[list(metas)]
     losses = losses[list(dict.fromkeys(frame["data"]))]
     shown = losses.copy()
+    shown["rank"] = losses.rank().mean(axis=1)
     shown["ratio"] = np.exp(np.log(losses / losses.loc[best]).mean(axis=1))
     sums = frame.groupby(["data", "meta"])[["excess", "variance"]].sum()
     errors = (sums["excess"] / np.sqrt(sums["variance"])).unstack("data")  # NaN of the best itself
