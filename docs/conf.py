@@ -44,6 +44,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "stackfuse"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {page: [] for page in ["index", "quick_start", "faq", "changelog"]}
 html_show_sourcelink = False
 # Browsers refuse to fetch the summaries of found pages where pages are opened as files.
 html_show_search_summary = False
