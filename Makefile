@@ -100,7 +100,7 @@ check: $(READY)  ## Lint, check types, the import contract and the rules of the 
 	@$(BIN)/pyright
 
 docs: $(READY)  ## Build the pages: docs/_build/html/index.html
-	@rm -rf docs/_build docs/reference/api
+	@rm -rf docs/_build docs/notebooks docs/reference/api
 	@$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
@@ -114,4 +114,4 @@ dist: $(READY)  ## Build the wheel and the source distribution into dist, and ch
 	@$(BIN)/twine check --strict dist/*
 
 clean:  ## Remove everything that was built
-	rm -rf $(VENV) .venv-compat .venv-next build dist demo-output docs/_build docs/reference/api *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-compat .venv-next build dist demo-output docs/_build docs/notebooks docs/reference/api *.egg-info .pytest_cache .ruff_cache .import_linter_cache

@@ -1,6 +1,9 @@
 """How Sphinx builds the pages: ``make docs``. Nothing is fetched, and warnings are errors."""
 
 import inspect
+import re
+import shutil
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.nodes import make_refnode
@@ -21,7 +24,10 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
-# The notebooks are shown with the outputs that they hold; a test runs them.
+# Pages lie in one folder. The notebooks are shown with the outputs that they hold; a test runs them.
+shutil.copytree(
+    Path(__file__).parents[1] / "notebooks", Path(__file__).with_name("notebooks"), dirs_exist_ok=True
+)
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -84,7 +90,15 @@ def find_short_name(app, env, node, contnode) -> nodes.reference | None:
     )
 
 
+def adapt_links(app, docname: str, source: list[str]) -> None:
+    """Let links between ``docs/`` and ``notebooks/`` lead to where the notebooks are copied."""
+    source[0] = re.sub(r"\]\(((?:\.\./)*)\.\./notebooks/", r"](\1notebooks/", source[0])
+    if docname.startswith("notebooks/"):
+        source[0] = source[0].replace("](../docs/", "](../")
+
+
 def setup(app) -> None:
     """Connect what is above to Sphinx."""
     app.connect("autodoc-skip-member", is_left_out)
     app.connect("missing-reference", find_short_name)
+    app.connect("source-read", adapt_links)
