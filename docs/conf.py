@@ -26,7 +26,9 @@ templates_path = ["_templates"]
 
 # Pages lie in one folder. The notebooks are shown with the outputs that they hold; a test runs them.
 shutil.copytree(
-    Path(__file__).parents[1] / "notebooks", Path(__file__).with_name("notebooks"), dirs_exist_ok=True
+    Path(__file__).parents[1] / "notebooks",
+    Path(__file__).with_name("notebooks"),
+    dirs_exist_ok=True,
 )
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist"]
