@@ -1,6 +1,7 @@
 """How Sphinx builds the pages: ``make docs``. Nothing is fetched, and warnings are errors."""
 
 import inspect
+import re
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "stackfuse"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {page: [] for page in ["index", "quick_start", "faq", "changelog"]}
 html_show_sourcelink = False
 # Browsers refuse to fetch the summaries of found pages where pages are opened as files.
 html_show_search_summary = False
@@ -88,7 +90,15 @@ def find_short_name(app, env, node, contnode) -> nodes.reference | None:
     )
 
 
+def adapt_links(app, docname: str, source: list[str]) -> None:
+    """Let links between ``docs/`` and ``notebooks/`` lead to where the notebooks are copied."""
+    source[0] = re.sub(r"\]\(((?:\.\./)*)\.\./notebooks/", r"](\1notebooks/", source[0])
+    if docname.startswith("notebooks/"):
+        source[0] = source[0].replace("](../docs/", "](../")
+
+
 def setup(app) -> None:
     """Connect what is above to Sphinx."""
     app.connect("autodoc-skip-member", is_left_out)
     app.connect("missing-reference", find_short_name)
+    app.connect("source-read", adapt_links)

@@ -23,7 +23,7 @@ A format is a class in one file that registers itself::
 From then on ``sf.export(stack, "x.foo")`` writes such files. Before one is put in its place,
 another process loads it by ``load``, without stackfuse, and compares its answers with the stack's.
 :func:`stackfuse.testing.check_format` says whether a format keeps what files promise, and
-CONTRIBUTING.md shows a whole one.
+docs/extend/format.md shows a whole one.
 """
 
 from typing import TYPE_CHECKING, Any

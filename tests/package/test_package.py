@@ -130,47 +130,6 @@ def test_what_is_imported_is_declared():
     assert not undeclared
 
 
-def blocks():
-    """Return the Python blocks of the README."""
-    text = (ROOT / "README.md").read_text()
-    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-
-
-def test_the_readme_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert len(blocks()) >= 2
-    namespace: dict = {}
-    for block in blocks():
-        exec(compile(block, "README.md", "exec"), namespace)
-    assert (tmp_path / "stack.keras").exists()
-
-
-def named_in(page: str, pattern: str) -> set[str]:
-    """Return what a page writes as code and a pattern finds in it."""
-    code = "\n".join(re.findall(r"`+[^`]+`+", (ROOT / page).read_text()))
-    return set(re.findall(pattern, code))
-
-
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/guides/results/serving.md",
-        "docs/guides/training/clusters.md",
-        "docs/guides/data/big_data.md",
-    ],
-)
-def test_pages_name_what_is_there(page):
-    ours = [p for folder in architecture.FOLDERS for p in (ROOT / folder).rglob("*.py")]
-    paths = [f"/{path.relative_to(ROOT).as_posix()}" for path in ours]
-    files = named_in(page, r"[\w/]+\.py\b")
-    assert {name for name in files if not any(path.endswith(f"/{name}") for path in paths)} == set()
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert named_in(page, r"\bmake ([a-z-]+)") <= targets
-    assert named_in(page, r"\bsf\.(\w+)") <= set(sf.__all__)
-
-
 def test_the_readme_lists_the_rooms_from_the_ground_up():
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")

@@ -13,8 +13,8 @@ DOCS = ROOT / "docs"
 
 #: Pages with code that other tests run.
 ELSEWHERE = {
-    "docs/extend/converter.md": "tests/package/test_contributing.py",
-    "docs/extend/format.md": "tests/package/test_contributing.py",
+    "docs/extend/converter.md": "tests/package/test_shown_package.py",
+    "docs/extend/format.md": "tests/package/test_shown_package.py",
     "docs/guides/results/serving.md": "tests/export/serving/page.py",
     "docs/tables/bad_input.md": "tests/support/bad_input.py",
 }
@@ -69,7 +69,7 @@ def named_in(page: str, pattern: str) -> set[str]:
     return set(re.findall(pattern, code))
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize("page", sorted({*pages()} - {"docs/tables/bad_input.md"}))
 def test_pages_name_what_is_there(page):
     ours = [p for folder in architecture.FOLDERS for p in (ROOT / folder).rglob("*.py")]
     paths = [f"/{path.relative_to(ROOT).as_posix()}" for path in ours]

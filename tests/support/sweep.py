@@ -1,6 +1,6 @@
 """Every estimator that scikit-learn lists, as base, as meta-learner and before a model.
 
-Run as a script, it writes the table of what converts into the README.
+Run as a script, it writes the table of what converts into the page.
 """
 
 import warnings
@@ -27,7 +27,7 @@ import stackfuse as sf
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.graph.reasons import REASONS
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "tables" / "exports.md"
 BEGIN, END = "<!-- written by tests/support/sweep.py -->", "<!-- end -->"
 
 #: Rows that the models are fitted on; the graphs are compared on more.
@@ -208,7 +208,7 @@ def tried(subject: Subject, task: str) -> tuple[str, str]:
 
 
 def table() -> str:
-    """Return what of scikit-learn converts, for the README."""
+    """Return what of scikit-learn converts, for the page."""
     kinds = [(kind, dict(all_estimators(kind))) for kind in ("classifier", "regressor")]
     names = {name for name, _ in all_estimators()}
     kept = {kind: sorted(set(of_kind) - REASONS.keys()) for kind, of_kind in kinds}
@@ -229,9 +229,9 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def in_readme() -> str:
-    """Return the table as it is in the README."""
-    return README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+def in_page() -> str:
+    """Return the table as it is in the page."""
+    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip()
 
 
 def release() -> str:
@@ -244,5 +244,5 @@ def _code(names: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    before, _, rest = README.read_text().partition(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}")
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}")

@@ -106,9 +106,9 @@ def _no_converter_message(estimator) -> str:
     reason = reason_against(type(estimator))
     why = f"it {reason}" if reason else "there is no converter for it"
     return (
-        f"{name} cannot be converted to a Keras graph: {why}. The README "
-        f"lists what can be in an exported stack; a converter of your own is a function "
-        f"(estimator, x, method) -> tensor under the decorator @stackfuse.converter_for({name})."
+        f"{name} cannot be converted to a Keras graph: {why}. docs/tables/exports.md lists what "
+        "can be in an exported stack; a converter of your own is a function (estimator, x, method) "
+        f"-> tensor under the decorator @stackfuse.converter_for({name})."
     )
 
 

@@ -1,4 +1,4 @@
-"""What scikit-learn lists is converted, and equal, or has its reason in the README."""
+"""What scikit-learn lists is converted, and equal, or has its reason in the page."""
 
 import warnings
 
@@ -39,7 +39,7 @@ def test_masks_give_the_reason(name, iris):
 
 
 @pytest.mark.skipif(
-    sweep.release() != "1.9", reason="the README's table is of scikit-learn 1.9, which CI has"
+    sweep.release() != "1.9", reason="the page's table is of scikit-learn 1.9, which CI has"
 )
-def test_the_table_in_the_readme_is_the_swept_one():
-    assert sweep.in_readme() == sweep.table()
+def test_the_table_in_the_page_is_the_swept_one():
+    assert sweep.in_page() == sweep.table()

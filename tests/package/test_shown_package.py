@@ -1,4 +1,4 @@
-"""The converter and the format that CONTRIBUTING.md shows work as a package elsewhere."""
+"""The converter and the format that pages show work as a package elsewhere."""
 
 import os
 import re
@@ -39,8 +39,10 @@ np.save(sys.argv[2], stack.predict_proba(X))
 
 
 def examples() -> dict[str, str]:
-    """Return the files that the page shows, by their names."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    """Return the files that docs/extend/converter.md and docs/extend/format.md show, by name."""
+    text = "".join(
+        (ROOT / "docs" / "extend" / page).read_text() for page in ["converter.md", "format.md"]
+    )
     return dict(re.findall(r"<!-- (\w+\.py) -->\n```python\n(.*?)```", text, flags=re.DOTALL))
 
 
