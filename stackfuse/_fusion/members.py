@@ -291,8 +291,8 @@ def _port_of_subclassed(model, label: str) -> Port:
     shape = (model.get_build_config() or {}).get("input_shape")
     if not isinstance(shape, list | tuple) or isinstance(shape[0], list | tuple):
         raise ValueError(
-            f"{label} is a subclassed model of which no single input is known. Call it on one "
-            "array before it is joined, or make it a functional model."
+            f"{label} is a subclassed model without a known single input. Call it on one array "
+            "before it is joined, or make it a functional model."
         )
     return Port(f"the input of {label}", "x", False, tuple(shape[1:]), model.input_dtype)
 

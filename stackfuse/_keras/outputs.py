@@ -217,8 +217,8 @@ def read_outputs(
         return Outputs(task, n_units, False, False, part, width)
     if task == "multilabel" and activation == "softmax":
         raise ValueError(
-            f"y is a 0/1 matrix: {n_outputs} labels, of which a row may have several; but the "
-            "network ends in a softmax over classes. If y is one-hot, pass the classes: "
+            f"y is a 0/1 matrix of {n_outputs} labels, and a row may have several of them; but "
+            "the network ends in a softmax over classes. If y is one-hot, pass the classes: "
             "y.argmax(axis=1). If it is not, end the network with activation='sigmoid'."
         )
     link = "sigmoid" if task == "multilabel" or n_units == 1 else "softmax"

@@ -50,8 +50,8 @@ def penultimate(model):
     part = keras.Model(input_structure(model), features, name="features")
     if not part.weights:
         raise ValueError(
-            f"The network {model.name!r} has one layer with weights only, so what that layer is "
-            "given, its features, is X itself. Add a hidden layer, or use passthrough=True."
+            f"The network {model.name!r} has one layer with weights only, so its features, the "
+            "inputs of that layer, are X itself. Add a hidden layer, or use passthrough=True."
         )
     if features.shape[1] is None:
         raise ValueError(

@@ -1,5 +1,7 @@
 """The super learner: a convex combination of the bases' predictions."""
 
+from typing import Any
+
 import numpy as np
 
 from stackfuse._core import fitting
@@ -28,27 +30,30 @@ class ConvexClassifier(CombiningClassifier):
     Parameters
     ----------
     link : {"identity", "logit"}, default="identity"
-        Whether probabilities are averaged, or their log-odds, after which they are scaled to sum
-        to one. Averaged log-odds are more extreme.
+        What is averaged: probabilities, or their log-odds, which are scaled to sum to one
+        afterwards. Averaged log-odds are more extreme.
     per_class : bool, default=False
         Whether each class, or label, has weights of its own.
     columns : list of Column, default=None
-        The origin of each column of X. A stack sets it; :class:`OutOfFold` has it too. By default
-        each column of X is a base if there are two classes, and otherwise each run of
-        ``n_classes`` columns; columns that are no probabilities count as scores.
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base if there are two classes; with more classes,
+        each run of ``n_classes`` columns is a base. Columns that hold no probabilities are scores.
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_models,), or (n_models, n_classes) with `per_class`
+        The weights. They are not negative, and sum to one over the bases.
     bases_ : list of str
-        The bases' names, in the order of the weights.
+        The names of the bases, in the order of the weights.
     blocks_ : list of Block
         The columns of each base.
     calibrators_ : list of (estimator or None)
-        For each base that contributes scores, such as those of ``decision_function``, a logistic
-        regression on its columns, which turns them into probabilities first (Platt scaling).
+        For each base with scores, such as those of ``decision_function``, the logistic regression
+        that turns them into probabilities (Platt scaling); None for other bases.
     classes_ : ndarray of shape (n_classes,)
+        The labels; for a multilabel target the numbers of its columns.
     n_features_in_ : int
+        The number of columns of X.
 
     References
     ----------
@@ -64,7 +69,7 @@ class ConvexClassifier(CombiningClassifier):
     [1.0, 0.0]
     """
 
-    def __init__(self, *, link="identity", per_class=False, columns=None):
+    def __init__(self, *, link: str = "identity", per_class: bool = False, columns: Any = None):
         self.link = link
         self.per_class = per_class
         self.columns = columns
@@ -137,14 +142,20 @@ class ConvexRegressor(CombiningRegressor):
     per_output : bool, default=False
         Whether each column of y has weights of its own.
     columns : list of Column, default=None
-        The origin of each column of X; a stack sets it. By default each run of as many columns as
-        y has is a base.
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base; with several targets, each run of
+        ``n_outputs`` columns is one.
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_models,), or (n_models, n_outputs) with `per_output`
-    bases_, blocks_, n_features_in_
-        See :class:`ConvexClassifier`.
+        The weights. They are not negative, and sum to one over the bases.
+    bases_ : list of str
+        The names of the bases, in the order of the weights.
+    blocks_ : list of Block
+        The columns of each base.
+    n_features_in_ : int
+        The number of columns of X.
 
     References
     ----------
@@ -158,7 +169,7 @@ class ConvexRegressor(CombiningRegressor):
     [0.75, 0.25]
     """
 
-    def __init__(self, *, per_output=False, columns=None):
+    def __init__(self, *, per_output: bool = False, columns: Any = None):
         self.per_output = per_output
         self.columns = columns
 

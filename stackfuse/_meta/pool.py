@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -100,11 +101,11 @@ class PoolClassifier(CombiningClassifier):
     Parameters
     ----------
     pool : {"auto", "constant", "linear", "logarithmic"}, default="auto"
-        The pool. By default it is chosen.
+        The pool. By default, it is chosen by cross-validation.
     columns : list of Column, default=None
-        The origin of each column of X. A stack sets it; :class:`OutOfFold` has it too. By default
-        each column of X is a base if there are two classes, and otherwise each run of
-        ``n_classes`` columns; columns that are no probabilities count as scores.
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base if there are two classes; with more classes,
+        each run of ``n_classes`` columns is a base. Columns that hold no probabilities are scores.
 
     Attributes
     ----------
@@ -113,21 +114,23 @@ class PoolClassifier(CombiningClassifier):
     losses_ : dict of str to float
         The cross-validated log-loss of each pool that was compared; empty if `pool` names one.
     weights_ : ndarray of shape (n_models,)
-        Not negative. A base of weight zero is not asked when the stack predicts, and is not part
-        of an exported graph.
+        The weights, not negative. A base of weight zero is not asked when the stack predicts, and
+        is not part of an exported graph.
     offset_ : ndarray of shape (n_classes,)
-        What is added to the weighted sum.
+        The numbers to add to the weighted sum.
     link_ : {"identity", "logit"}
-        Whether probabilities are added, or their logarithms (of labels their log-odds).
+        The scale of the sum: probabilities, or their logarithms (log-odds for labels).
     bases_ : list of str
-        The bases' names, in the order of the weights.
+        The names of the bases, in the order of the weights.
     blocks_ : list of Block
         The columns of each base.
     calibrators_ : list of (estimator or None)
-        For each base that contributes scores, such as those of ``decision_function``, a logistic
-        regression on its columns, which turns them into probabilities first (Platt scaling).
+        For each base with scores, such as those of ``decision_function``, the logistic regression
+        that turns them into probabilities (Platt scaling); None for other bases.
     classes_ : ndarray of shape (n_classes,)
+        The labels; for a multilabel target the numbers of its columns.
     n_features_in_ : int
+        The number of columns of X.
 
     Notes
     -----
@@ -159,7 +162,12 @@ class PoolClassifier(CombiningClassifier):
 
     _KINDS = ("constant", "linear", "logarithmic")
 
-    def __init__(self, *, pool="auto", columns=None):
+    pool_: str
+    losses_: dict[str, float]
+    link_: str
+    offset_: np.ndarray
+
+    def __init__(self, *, pool: str = "auto", columns: Any = None):
         self.pool = pool
         self.columns = columns
 
@@ -203,7 +211,7 @@ def _fit_classes(kind, predictions, target, weight, labels: bool) -> Pool:
 
 
 def _fit_linear(predictions, truth, weight, labels: bool) -> np.ndarray:
-    """Return the weights that sum to one and make the probabilities of what is true largest."""
+    """Return the weights that sum to one and make the true outcomes most probable."""
     if labels:
         true = np.where(truth[:, None] == 1, predictions, 1 - predictions)
         true = true.swapaxes(1, 2).reshape(-1, predictions.shape[1])
@@ -232,10 +240,11 @@ class PoolRegressor(CombiningRegressor):
     Parameters
     ----------
     pool : {"auto", "constant", "convex", "free"}, default="auto"
-        The sum. By default it is chosen.
+        The sum. By default, it is chosen by cross-validation.
     columns : list of Column, default=None
-        The origin of each column of X; a stack sets it. By default each run of as many columns as
-        y has is a base.
+        The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
+        too. By default, each column of X is a base; with several targets, each run of
+        ``n_outputs`` columns is one.
 
     Attributes
     ----------
@@ -245,15 +254,16 @@ class PoolRegressor(CombiningRegressor):
         The cross-validated squared error of each sum that was compared, in units of the variance
         of y, the mean over its columns; empty if `pool` names one.
     weights_ : ndarray of shape (n_models,)
-        Not negative. A base of weight zero is not asked when the stack predicts, and is not part
-        of an exported graph.
+        The weights, not negative. A base of weight zero is not asked when the stack predicts, and
+        is not part of an exported graph.
     offset_ : ndarray of shape (n_outputs,)
-        What is added to the weighted sum.
+        The numbers to add to the weighted sum.
     bases_ : list of str
-        The bases' names, in the order of the weights.
+        The names of the bases, in the order of the weights.
     blocks_ : list of Block
         The columns of each base.
     n_features_in_ : int
+        The number of columns of X.
 
     Notes
     -----
@@ -277,7 +287,11 @@ class PoolRegressor(CombiningRegressor):
 
     _KINDS = ("constant", "convex", "free")
 
-    def __init__(self, *, pool="auto", columns=None):
+    pool_: str
+    losses_: dict[str, float]
+    offset_: np.ndarray
+
+    def __init__(self, *, pool: str = "auto", columns: Any = None):
         self.pool = pool
         self.columns = columns
 

@@ -115,8 +115,8 @@ def table_bases(
         kinds = _KINDS_OF_MANY_ROWS if many else DEFAULT_KINDS
         if many:
             warnings.warn(
-                f"Of {n_rows:,} rows only bases of the kinds {messages.listed(list(kinds))} are "
-                "made: name more, or say what time they may take.",
+                f"With {n_rows:,} rows, table_bases makes only the kinds {list(kinds)} by default, "
+                "because others take long: name them in kinds=, or pass time_budget=.",
                 stacklevel=2,
             )
     unknown = [kind for kind in kinds if kind not in _KINDS]

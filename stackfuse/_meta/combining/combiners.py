@@ -2,10 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from stackfuse._core import (
@@ -13,6 +14,7 @@ from stackfuse._core import (
     targets,
 )
 from stackfuse._meta.blocks import (
+    Block,
     blocks_of,
     check_probabilities,
     fit_calibrator,
@@ -33,17 +35,20 @@ class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
     Attributes
     ----------
     weights_ : ndarray of shape (n_models,) or (n_models, n_outputs)
-        Not negative. A base of weight zero is not read when predicting.
+        The weights, not negative. A base of weight zero is not read when predicting.
     bases_ : list of str
         The names of the base estimators, in the order of the weights.
     blocks_ : list of Block
-        Which columns of X are whose.
+        The columns of each base.
     offset_ : ndarray of shape (n_outputs,) or None
-        What is added to the weighted sum.
+        The numbers to add to the weighted sum; None for none.
     """
 
     #: Not every subclass finds an offset.
     offset_: Any = None
+    weights_: np.ndarray
+    bases_: list[str]
+    blocks_: list[Block]
 
     @abstractmethod
     def _find_weights(
@@ -54,7 +59,7 @@ class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
         Parameters
         ----------
         predictions : ndarray of shape (n_samples, n_models, n_outputs)
-            Of each base: probabilities of classes or labels, or numbers.
+            The predictions of each base: probabilities of classes or labels, or numbers.
         target : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Class numbers, indicators of labels, or columns of numbers.
         weight : ndarray of shape (n_samples,)
@@ -71,7 +76,13 @@ class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
         self.bases_ = [block.name for block in self.blocks_]
 
     def blocks_read(self) -> list[int]:
-        """Return the numbers of the bases that have a weight; at least one, so that rows count."""
+        """Return the numbers of the bases that have a weight.
+
+        Returns
+        -------
+        numbers : list of int
+            The numbers; if no base has a weight, that of the first, because rows must be counted.
+        """
         return [k for k, weight in enumerate(self.weights_) if np.any(weight)] or [0]
 
     def columns_read(self) -> Sequence[int]:
@@ -80,6 +91,7 @@ class Combiner(prediction_columns.ColumnsMixin, BaseEstimator):
         Returns
         -------
         places : list of int
+            The numbers of the columns.
         """
         return [place for k in self.blocks_read() for place in self.blocks_[k].places]
 
@@ -101,7 +113,7 @@ class CombiningClassifier(ClassifierMixin, Combiner):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels; of a multilabel target the numbers of its columns.
+        The labels; for a multilabel target the numbers of its columns.
     calibrators_ : list of (estimator or None)
         One per base: the logistic regression that turns its scores into probabilities (Platt
         scaling), or None if it contributes probabilities.
@@ -109,8 +121,10 @@ class CombiningClassifier(ClassifierMixin, Combiner):
 
     #: The scale on which probabilities are averaged; a subclass may offer it as a parameter.
     link: str = "identity"
+    classes_: np.ndarray
+    calibrators_: list[Any]
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Find the weights.
 
         Parameters
@@ -118,12 +132,14 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         X : array-like of shape (n_samples, n_columns)
             Predictions of the bases for rows that they were not trained on.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Class labels, or 0/1 indicators.
+            The target: class labels, or 0/1 indicators of labels.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
 
         Returns
         -------
         self : estimator
+            The meta-learner, with its weights.
 
         Raises
         ------
@@ -148,7 +164,7 @@ class CombiningClassifier(ClassifierMixin, Combiner):
             for block in self.blocks_
         ]
         everyone = self._base_predictions(X, range(len(self.blocks_)))
-        self.weights_ = self._find_weights(everyone, target, weight)
+        self.weights_: np.ndarray = self._find_weights(everyone, target, weight)
         return self
 
     @property
@@ -175,17 +191,25 @@ class CombiningClassifier(ClassifierMixin, Combiner):
             predictions.append(numbers)
         return np.stack(predictions, axis=1)
 
-    def predict_proba(self, X) -> np.ndarray:
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return the combined probability of each class.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_columns)
+            Predictions of the bases, in the columns of ``fit``.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            Of a multilabel target the probability of each label.
+            The probabilities; for a multilabel target the probability of each label.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the weights have not been found yet.
+        ValueError
+            If X is no table like the X of ``fit``.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
@@ -193,37 +217,55 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         total = self._weighted_sum(apply_link(read, self.scale, labels=self._is_multilabel))
         return invert_link(total, self.scale, labels=self._is_multilabel)
 
-    def decision_function(self, X) -> np.ndarray:
+    def decision_function(self, X: Any) -> np.ndarray:
         """Return log-odds of the second of two classes or of each label, else log-probabilities.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_columns)
+            Predictions of the bases, in the columns of ``fit``.
 
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The log-odds or logarithms.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the weights have not been found yet.
+        ValueError
+            If X is no table like the X of ``fit``.
         """
         log = apply_link(self.predict_proba(X), "logit", labels=self._is_multilabel)
         return log[:, 1] - log[:, 0] if self._task == "binary" else log
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class, the first of equals.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_columns)
+            Predictions of the bases, in the columns of ``fit``.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The labels; for a multilabel target 0 or 1, in one column per label.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the weights have not been found yet.
+        ValueError
+            If X is no table like the X of ``fit``.
         """
         probabilities = self.predict_proba(X)
         if self._is_multilabel:
             return (probabilities > 0.5).astype(int)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         tags.classifier_tags.poor_score = True  # it weighs predictions; it learns no features
@@ -233,7 +275,7 @@ class CombiningClassifier(ClassifierMixin, Combiner):
 class CombiningRegressor(RegressorMixin, Combiner):
     """Base of the regressors that find one weight per base estimator."""
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Find the weights.
 
         Parameters
@@ -241,11 +283,14 @@ class CombiningRegressor(RegressorMixin, Combiner):
         X : array-like of shape (n_samples, n_columns)
             Predictions of the bases for rows that they were not trained on.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
 
         Returns
         -------
         self : estimator
+            The meta-learner, with its weights.
 
         Raises
         ------
@@ -262,30 +307,39 @@ class CombiningRegressor(RegressorMixin, Combiner):
         width = target.shape[1]
         self._assign_columns(X, "multioutput" if width > 1 else "regression", width)
         everyone = self._base_predictions(X, range(len(self.blocks_)))
-        self.weights_ = self._find_weights(everyone, target, weight)
+        self.weights_: np.ndarray = self._find_weights(everyone, target, weight)
         return self
 
     def _base_predictions(self, X: np.ndarray, numbers_of: Sequence[int]) -> np.ndarray:
         """Return the predictions of some bases; shape (n_samples, n_models, n_outputs)."""
         return np.stack([self.blocks_[k].of(X) for k in numbers_of], axis=1)
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """Return the combined numbers.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_columns)
+            Predictions of the bases, in the columns of ``fit``.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The numbers, in the shape of the target.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the weights have not been found yet.
+        ValueError
+            If X is no table like the X of ``fit``.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         blend = self._weighted_sum(self._base_predictions(X, self.blocks_read()))
         return blend[:, 0] if self._y_is_column else blend
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         tags.regressor_tags.poor_score = True  # it weighs predictions; it learns no features

@@ -21,19 +21,20 @@ def fit_logarithms(
     Parameters
     ----------
     logs : ndarray of shape (n_samples, n_models, n_classes)
-        Logarithms of probabilities; of labels log-odds.
+        Logarithms of probabilities; log-odds for labels.
     target : ndarray of shape (n_samples,), or (n_samples, n_labels) with `labels`
         Class numbers or indicators.
     weight : ndarray of shape (n_samples,)
-        Of the rows; their sum counts as the number of rows.
+        The weights of the rows; their sum counts as the number of rows.
     labels : bool
         Whether the last axis holds labels.
 
     Returns
     -------
     weights : ndarray of shape (n_models,)
-        Not negative.
+        The weights, not negative.
     offset : ndarray of shape (n_classes,)
+        The numbers to add to the sum.
 
     Notes
     -----

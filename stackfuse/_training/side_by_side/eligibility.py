@@ -185,8 +185,8 @@ def _check_settings(training: Training) -> None:
         check_callback(callback)
         if is_called_at_batches(callback) and model.steps_per_execution != 1:
             raise errors.CannotTrainSideBySide(
-                f"the callback {type(callback).__name__} is called at batches, of which "
-                "steps_per_execution takes several at once"
+                f"the callback {type(callback).__name__} is called at every batch, and "
+                "steps_per_execution takes several batches at once"
             )
     if training.fit_params:
         raise errors.CannotTrainSideBySide(

@@ -41,7 +41,8 @@ def members(owner: Any) -> Iterator[str]:
         value = vars(homes[0])[name]
         computed = isinstance(value, property | cached_property)
         # Methods of scikit-learn, such as set_fit_request, have another module.
-        if computed or getattr(value, "__module__", "").startswith("stackfuse"):
+        ours = getattr(value, "__module__", "").startswith("stackfuse")
+        if computed or (ours and callable(getattr(owner, name))):
             yield name
 
 

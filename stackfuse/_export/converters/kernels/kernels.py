@@ -149,9 +149,9 @@ def _label_propagation(estimator, x, method):
     else:
         if x.dtype == "float32":
             raise NotConvertible(
-                f"The kernel of {type(estimator).__name__} is so small far from the rows that it "
-                "was fitted on that float32 knows none of it: use precision='float64', in a "
-                ".keras file, a SavedModel or ONNX, or kernel='knn'."
+                f"Far from its training rows, the kernel of {type(estimator).__name__} is too "
+                "small for float32: use precision='float64', in a .keras file, a SavedModel or "
+                "ONNX, or kernel='knn'."
             )
         kernel = pairwise_kernel(estimator, estimator.kernel, x, rows, estimator.gamma)
         shares = affine(kernel, estimator.label_distributions_.T, 0.0)
