@@ -31,6 +31,7 @@ from stackfuse._stacking.notebook import bases_as_html
 from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
 from stackfuse._stacking.shared_columns import SharedColumns
+from stackfuse._stacking.uncertainty.calibrating import CalibratedStack
 
 #: Training rows whose digests a stack keeps, to tell them from others.
 DIGESTED_ROWS = 64
@@ -47,7 +48,7 @@ def final_has(method: str):
     return check
 
 
-class FittedStack(TransformerMixin):
+class FittedStack(CalibratedStack, TransformerMixin):
     """The side of a stack that is used once it is fitted."""
 
     final_estimator_: Any
