@@ -31,6 +31,8 @@ class CalibratedStack:
     _groups: np.ndarray | None = None
     #: What the meta-learner was fitted with besides the table, by name.
     _final_params: tuple[str, ...] = ()
+    #: What makes the intervals or sets that a graph has too; set in copies that are exported.
+    _coverage: Any = None
 
     def calibrate(self, X=None, y=None, *, sample_weight=None, groups=None, half_life=None) -> Any:
         """Measure how far off the stack is; intervals and sets for new rows are made from that.

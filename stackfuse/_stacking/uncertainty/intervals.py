@@ -95,14 +95,12 @@ class PredictsIntervals:
         """
         stack: Any = self
         stack._check_is_fitted()
-        maker = IntervalMaker(stack, coverage, method, bounds)
-        table = stack.transform(X)
-        said = stack.final_estimator_.predict(table) if maker.asks_final else None
-        return np.stack(maker.ends(said, base_columns(stack, table)), axis=-1)
+        ends = IntervalMaker(stack, coverage, method, bounds).outputs(stack, X)
+        return np.stack([ends["lower"], ends["upper"]], axis=-1)
 
 
 class IntervalMaker:
-    """Makes intervals of predictions; an exported graph does so with the same numbers.
+    """Makes intervals of predictions; an exported graph makes them of the same numbers.
 
     Parameters
     ----------
@@ -113,22 +111,33 @@ class IntervalMaker:
 
     Attributes
     ----------
+    names : tuple of str
+        Of the outputs.
+    settings : dict
+        The coverage and the method.
+    is_flat : bool
+        Whether y has one axis.
+    places : list of list of int
+        The columns of each base that is asked: all that predict y, or the two of quantiles.
     margin : ndarray of shape (n_outputs,)
         The quantile of the scores.
     floor : ndarray of shape (n_outputs,) or None
         Added to the spread of the bases.
     """
 
-    def __init__(self, stack, coverage, method: str, bounds):
+    names = ("lower", "upper")
+
+    def __init__(self, stack, coverage, method: str = "absolute", bounds=None):
         fitting.check_settings({"coverage": coverage}, {"coverage": COVERAGE})
         if method not in METHODS:
             raise ValueError(
                 f"method must be {messages.listed(METHODS)}, got {messages.in_short(method)}."
             )
         self.method, self.floor = method, None
+        self.settings = {"coverage": float(coverage), "method": method}
         self.n_outputs = int(np.prod(np.shape(stack.oof_.y)[1:], dtype=int))
-        self._flat = np.ndim(stack.oof_.y) == 1
-        self._places = self._columns_that_predict(stack, bounds)
+        self.is_flat = np.ndim(stack.oof_.y) == 1
+        self.places = self._columns_that_predict(stack, bounds)
         calibration = stack._calibrated()
         self.margin = calibration.quantile(self._scores(calibration), coverage)
 
@@ -137,23 +146,19 @@ class IntervalMaker:
         """Whether the meta-learner's prediction is the middle."""
         return self.method != "quantile"
 
-    def ends(self, said: np.ndarray | None, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lower and the upper ends.
-
-        Parameters
-        ----------
-        said : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None
-            The meta-learner's predictions.
-        table : ndarray of shape (n_samples, n_columns)
-            The bases' predictions.
-        """
+    def outputs(self, stack, X) -> dict[str, np.ndarray]:
+        """Return the ends of the intervals by their names."""
+        table = stack.transform(X)
+        said = stack.final_estimator_.predict(table) if self.asks_final else None
+        table = base_columns(stack, table)
         low, high = self._middles(said, table)
         width = self.margin * self._scale(table)
         low, high = low - width, high + width
         crossed = low > high  # of quantiles that are moved inwards
         middle = (low + high) / 2
         low, high = np.where(crossed, middle, low), np.where(crossed, middle, high)
-        return (low[:, 0], high[:, 0]) if self._flat else (low, high)
+        pair = (low[:, 0], high[:, 0]) if self.is_flat else (low, high)
+        return dict(zip(self.names, pair))
 
     def _scores(self, calibration: Calibration) -> np.ndarray:
         """Return how far each target lies outside, in units of the scale."""
@@ -173,7 +178,7 @@ class IntervalMaker:
         if self.asks_final:
             middle = np.asarray(said, np.float64).reshape(len(table), -1)
             return middle, middle
-        low, high = (table[:, places] for places in self._places)
+        low, high = (table[:, places] for places in self.places)
         return np.minimum(low, high), np.maximum(low, high)
 
     def _scale(self, table: np.ndarray) -> np.ndarray:
@@ -184,7 +189,7 @@ class IntervalMaker:
 
     def _spread(self, table: np.ndarray) -> np.ndarray:
         """Return the standard deviations of the bases' predictions."""
-        return np.std([table[:, places] for places in self._places], axis=0)
+        return np.std([table[:, places] for places in self.places], axis=0)
 
     def _columns_that_predict(self, stack, bounds) -> list[list[int]]:
         """Return the columns of each base that is asked."""

@@ -11,7 +11,7 @@ from stackfuse._stacking.uncertainty.quantile import COVERAGE
 
 METHODS = ("lac", "adaptive")
 
-#: Probabilities are equal up to this: a class that is so near to the limit is in the set, in the
+#: Probabilities are equal up to this. So a class that is so near to the limit is in the set, in the
 #: stack as in an exported graph that computes in float32.
 SLACK = 1e-6
 
@@ -85,12 +85,11 @@ class PredictsSets:
         """
         stack: Any = self
         stack._check_is_fitted()
-        maker = SetMaker(stack, coverage, method)
-        return maker.members(np.asarray(stack.predict_proba(X)))
+        return SetMaker(stack, coverage, method).outputs(stack, X)["set"].astype(bool)
 
 
 class SetMaker:
-    """Makes sets of probabilities; an exported graph does so with the same limit.
+    """Makes sets of probabilities; an exported graph makes them with the same limit.
 
     Parameters
     ----------
@@ -100,35 +99,40 @@ class SetMaker:
 
     Attributes
     ----------
+    names : tuple of str
+        Of the outputs.
+    settings : dict
+        The coverage and the method.
     limit : float
         Scores up to this are those of members.
     """
 
-    def __init__(self, stack, coverage, method: str):
+    names = ("set",)
+
+    def __init__(self, stack, coverage, method: str = "lac"):
         fitting.check_settings({"coverage": coverage}, {"coverage": COVERAGE})
         if method not in METHODS:
             raise ValueError(
                 f"method must be {messages.listed(METHODS)}, got {messages.in_short(method)}."
             )
         self.method = method
+        self.settings = {"coverage": float(coverage), "method": method}
         calibration = stack._calibrated()
         scores = self._scores(calibration.predictions)
         own = scores[np.arange(len(scores)), calibration.y]
         self.limit = float(calibration.quantile(own, coverage)[0]) + SLACK
 
-    def members(self, chances: np.ndarray) -> np.ndarray:
-        """Return which classes are in the sets, bool of the shape of the probabilities."""
-        return self._scores(chances) <= self.limit
+    def outputs(self, stack, X) -> dict[str, np.ndarray]:
+        """Return by its name 1 for each class that is in the set of a row, else 0."""
+        scores = self._scores(np.asarray(stack.predict_proba(X), np.float64))
+        return {"set": (scores <= self.limit).astype(np.int64)}
 
     def _scores(self, chances: np.ndarray) -> np.ndarray:
         """Return how little each class fits each row."""
         if self.method == "lac":
             return 1.0 - chances
-        order = np.argsort(-chances, axis=1)
-        ranked = np.take_along_axis(chances, order, axis=1)
-        before = np.cumsum(ranked, axis=1) - ranked
-        before[:, 1:][ranked[:, 1:] == ranked[:, :-1]] = 0.0
-        before = np.maximum.accumulate(before, axis=1)  # of equally likely ones that of the first
-        scores = np.empty_like(before)
-        np.put_along_axis(scores, order, before, axis=1)
+        scores = np.empty_like(chances)
+        for k in range(chances.shape[1]):
+            is_likelier = chances > chances[:, [k]] + SLACK
+            scores[:, k] = np.where(is_likelier, chances, 0.0).sum(axis=1)
         return scores
