@@ -96,10 +96,13 @@ class FittedStack(CalibratedStack, TransformerMixin):
 
     def _table_read(self, X):
         """Return the meta-learner's table for X, zeros in columns that it does not read."""
-        shared, read = self._shared_columns, self.bases_read()
-        if shared is not None or len(read) == len(self.stack_method_):
+        return self._table_of(X, self.bases_read())
+
+    def _table_of(self, X, numbers: Sequence[int]):
+        """Return the table for X with the predictions of some bases, zeros for the others."""
+        if self._shared_columns is not None or len(numbers) == len(self.stack_method_):
             return self.transform(X)
-        return self._columns(multi_input.rows_given(X), read)
+        return self._columns(multi_input.rows_given(X), numbers)
 
     def _columns(self, X, read: Sequence[int] | None = None):
         """Ask all bases, or some, for their predictions of X; see :meth:`transform`."""

@@ -50,18 +50,19 @@ class CalibratedStack:
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             The target of new rows, on which nothing in the stack was fitted.
         sample_weight : array-like of shape (n_samples,), default=None
-            As in fit; only their ratios matter. Rows count by their weights, and a new row as much
-            as these do on average.
+            The weights of the rows, those of fit if the rows are; only their ratios matter. A new
+            row counts as much as these do on average.
         groups : array-like of shape (n_samples,), default=None
             Each group counts once, for predictions about new groups. By default the groups of
             fit, if the folds keep them apart. Not together with `half_life`.
         half_life : float, default=None
-            Of so many rows, in their order in time, the first counts half of the last. For folds
-            that go forward, ``TimeSeriesSplit()``, or new rows.
+            After so many rows, in their order in time, a row counts half. For folds that go
+            forward, ``TimeSeriesSplit()``, or new rows. By default all rows count alike.
 
         Returns
         -------
         self : estimator
+            The stack, calibrated.
 
         Raises
         ------

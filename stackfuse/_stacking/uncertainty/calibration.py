@@ -25,9 +25,9 @@ class Calibration:
     y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
         Numbers of classes, or numbers.
     predictions : ndarray of shape (n_rows,), (n_rows, n_outputs) or (n_rows, n_classes)
-        Of the meta-learner.
+        What the meta-learner says.
     table : ndarray of shape (n_rows, n_columns)
-        Of the bases.
+        What the bases say.
     weights : ndarray of shape (n_rows,)
         What each row counts; a new row counts 1.
     counted : {"row", "group"}

@@ -29,22 +29,23 @@ class PredictsIntervals:
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
+            New rows.
         coverage : float, default=0.9
             The probability, above 0 and below 1.
         method : {"absolute", "normalised", "quantile"}, default="absolute"
             "absolute": the prediction plus and less the quantile of the absolute errors, the same
             width everywhere [1]_. "normalised": errors are divided by the standard deviation of
             the bases' predictions plus its mean, so that intervals are wide where the bases
-            disagree [2]_; it needs two bases. "quantile": from `bounds`, two bases that predict
-            quantiles; both are moved outwards, or inwards, by the quantile of how far the targets
-            lay outside [3]_. The meta-learner has no part in these.
+            disagree [2]_. It needs two bases that the meta-learner reads. "quantile": two bases
+            predict quantiles. Both are moved outwards, or inwards, by the quantile of how far the
+            targets lay outside [3]_; the meta-learner has no part in these.
         bounds : (str, str), default=None
             The names of the bases that predict the lower and the upper quantile.
 
         Returns
         -------
         intervals : ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2), dtype float64
-            The lower and the upper end. Of several outputs each is covered by itself.
+            The lower and the upper end. Several outputs are covered each by itself.
 
         Raises
         ------
@@ -54,16 +55,19 @@ class PredictsIntervals:
 
         Notes
         -----
-        The coverage is one over new rows that come from where the rows of fit came from, in any
-        order; not one for each single row. After ``calibrate(X_new, y_new)`` it is at least as
-        asked, whatever the bases are [1]_. From out-of-fold predictions it is so up to two things
-        that are small unless there are few rows: the refitted bases have seen more rows than
-        those of the folds, which makes the intervals a little wide; and the predictions that the
-        meta-learner is trained on come from bases that have seen the fold that is measured. If a
-        few rows more or less hardly change the predictions, the coverage approaches what was
-        asked [4]_. With groups, of which each counts once, it holds for rows of new groups. With
-        ``TimeSeriesSplit`` only later rows measure, and it holds as far as the future is like
-        them; ``calibrate(half_life=...)`` forgets.
+        The coverage is a mean over new rows, not one for each row. It assumes that new rows come
+        from the same source as the rows of fit, in any order.
+
+        After ``calibrate(X_new, y_new)`` the coverage is guaranteed, whatever the bases are [1]_.
+        From out-of-fold predictions it is not, but near the one asked for if a few rows more or
+        less hardly change the predictions [4]_. Two things move it: the refitted bases have seen
+        more rows than those of the folds, so that intervals are a little too wide; and the
+        meta-learner of a fold is trained on predictions by bases that have seen this fold, so
+        that they are a little too narrow. The fewer the rows, the more both matter.
+
+        With groups, the coverage is one for rows of new groups. With ``TimeSeriesSplit`` only
+        later rows measure, and the coverage holds as far as the future is like them;
+        ``calibrate(half_life=...)`` lets old rows count less.
 
         A pipeline does not know this method: ``pipe[-1].predict_interval(pipe[:-1].transform(X))``.
 
@@ -112,13 +116,16 @@ class IntervalMaker:
     Attributes
     ----------
     names : tuple of str
-        Of the outputs.
+        The names of the outputs.
     settings : dict
         The coverage and the method.
     is_flat : bool
         Whether y has one axis.
+    bases : list of int
+        The numbers of the bases that are asked: those that the meta-learner reads, or the two of
+        quantiles.
     places : list of list of int
-        The columns of each base that is asked: all that predict y, or the two of quantiles.
+        The columns of those among them that predict y.
     margin : ndarray of shape (n_outputs,)
         The quantile of the scores.
     floor : ndarray of shape (n_outputs,) or None
@@ -137,7 +144,7 @@ class IntervalMaker:
         self.settings = {"coverage": float(coverage), "method": method}
         self.n_outputs = int(np.prod(np.shape(stack.oof_.y)[1:], dtype=int))
         self.is_flat = np.ndim(stack.oof_.y) == 1
-        self.places = self._columns_that_predict(stack, bounds)
+        self.bases, self.places = self._bases_asked(stack, bounds)
         calibration = stack._calibrated()
         self.margin = calibration.quantile(self._scores(calibration), coverage)
 
@@ -148,7 +155,7 @@ class IntervalMaker:
 
     def outputs(self, stack, X) -> dict[str, np.ndarray]:
         """Return the ends of the intervals by their names."""
-        table = stack.transform(X)
+        table = stack._table_of(X, self.bases)
         said = stack.final_estimator_.predict(table) if self.asks_final else None
         table = base_columns(stack, table)
         low, high = self._middles(said, table)
@@ -191,8 +198,8 @@ class IntervalMaker:
         """Return the standard deviations of the bases' predictions."""
         return np.std([table[:, places] for places in self.places], axis=0)
 
-    def _columns_that_predict(self, stack, bounds) -> list[list[int]]:
-        """Return the columns of each base that is asked."""
+    def _bases_asked(self, stack, bounds) -> tuple[list[int], list[list[int]]]:
+        """Return the numbers of the bases that are asked, and the columns of those that predict."""
         columns = stack.oof_.columns
         names = [name for name, _ in stack._columns_by_base()]
         places = {
@@ -206,17 +213,19 @@ class IntervalMaker:
         ]
         if self.method == "quantile":
             self._check_bounds(bounds, predict)
-            return [places[name] for name in bounds]
+            return [names.index(name) for name in bounds], [places[name] for name in bounds]
         if bounds is not None:
             raise ValueError(
                 f"bounds names two bases for method='quantile', but method is {self.method!r}."
             )
+        read = stack.bases_read()
+        predict = [name for name in predict if names.index(name) in read]
         if self.method == "normalised" and len(predict) < 2:
             raise ValueError(
-                "method='normalised' needs two bases that predict the target, and this stack has "
-                f"{len(predict)}: use method='absolute'."
+                "method='normalised' needs two bases that predict the target and have a weight, "
+                f"and this stack has {len(predict)}: use method='absolute'."
             )
-        return [places[name] for name in predict]
+        return read, [places[name] for name in predict]
 
     def _check_bounds(self, bounds, predict: list[str]) -> None:
         pair = isinstance(bounds, list | tuple) and len(bounds) == 2 and bounds[0] != bounds[1]

@@ -24,7 +24,7 @@ def row_weights(n_rows: int, sample_weight, groups, half_life: float | None) -> 
         Each group counts once, however many rows it has: the empirical distributions of the groups
         are averaged [1]_. A new row is one of a new group.
     half_life : float or None
-        Of so many rows the first counts half of the last [2]_.
+        After so many rows a row counts half [2]_.
 
     Returns
     -------

@@ -32,6 +32,7 @@ class PredictsSets:
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
+            New rows.
         coverage : float, default=0.9
             The probability, above 0 and below 1.
         method : {"lac", "adaptive"}, default="lac"
@@ -100,7 +101,9 @@ class SetMaker:
     Attributes
     ----------
     names : tuple of str
-        Of the outputs.
+        The names of the outputs.
+    bases : list of int
+        The numbers of the bases that the meta-learner reads.
     settings : dict
         The coverage and the method.
     limit : float
@@ -115,7 +118,7 @@ class SetMaker:
             raise ValueError(
                 f"method must be {messages.listed(METHODS)}, got {messages.in_short(method)}."
             )
-        self.method = method
+        self.method, self.bases = method, stack.bases_read()
         self.settings = {"coverage": float(coverage), "method": method}
         calibration = stack._calibrated()
         scores = self._scores(calibration.predictions)
