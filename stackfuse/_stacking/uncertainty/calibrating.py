@@ -97,7 +97,8 @@ class CalibratedStack:
         """Return the calibration on the rows of fit, or with y on new rows."""
         stack: Any = self
         X = multi_input.rows_given(X) if X is not None else None
-        if groups is not None and half_life is not None:
+        codes = self._groups_of_fit() if groups is None and y is None else group_numbers(groups)
+        if codes is not None and half_life is not None:
             raise ValueError(
                 "groups and half_life do not go together: in which order groups come is not known."
             )
@@ -105,13 +106,12 @@ class CalibratedStack:
             refuse_seen_rows(stack)
             stack._check_rows_of_fit(X, sample_weight)
             targets.check_same_length(oof_=stack.oof_.predictions, groups=groups)
-            codes = self._groups_of_fit() if groups is None else group_numbers(groups)
             return on_out_of_fold(stack, X, _extras(sample_weight, codes, half_life))
         if X is None:
             raise ValueError(f"y is the target of new rows, and X is missing: {_NEW_ROWS}.")
         targets.check_same_length(X=X, y=y, sample_weight=sample_weight, groups=groups)
         targets.check_weights(sample_weight)
-        extras = _extras(sample_weight, group_numbers(groups), half_life)
+        extras = _extras(sample_weight, codes, half_life)
         return on_new_rows(stack, X, _as_learnt(stack, y), extras)
 
     def _groups_of_fit(self) -> np.ndarray | None:
@@ -139,8 +139,8 @@ class CalibratedStack:
         if lacking:
             raise ValueError(
                 f"The meta-learner was fitted with {' and '.join(lacking)} too, and a stack keeps "
-                f"no rows: call stack.calibrate({', '.join(lacking.values())}) first, with what "
-                "fit was given."
+                f"no rows: call stack.calibrate({', '.join(lacking.values())}) first, as "
+                "given to fit."
             )
         return self._calibrated_on(None, None, None, None, None)
 

@@ -14,6 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import stackfuse as sf
+from stackfuse._cli.predict import predict
 from stackfuse._export import formats
 from tests.support.networks import build_regressor
 
@@ -94,7 +95,11 @@ def test_sets_of_equally_likely_classes(method, iris, tmp_path):
     paths = [tmp_path / "stack.keras", tmp_path / "stack.tflite"]
     sf.export(stack, paths, verify=X.round(), coverage=asked)
     got, _ = outputs_of(paths[0], X.round())
-    assert_array_equal(got["set"], stack.predict_set(X.round(), 0.95, method=method))
+    members = stack.predict_set(X.round(), 0.95, method=method)
+    assert_array_equal(got["set"], members)
+    pd.DataFrame(X.round()).to_csv(tmp_path / "rows.csv", index=False)
+    shown = predict(paths[0], tmp_path / "rows.csv")
+    assert_array_equal(shown[["0 in set", "1 in set", "2 in set"]], members)
 
 
 def test_pipelines_searches_and_words(diabetes, tmp_path):
@@ -105,6 +110,9 @@ def test_pipelines_searches_and_words(diabetes, tmp_path):
     stack = sf.StackingRegressor([("a", one_hot), ("b", tree)], cv=3).fit(frame, y)
     report = sf.export(stack, tmp_path / "words.keras", coverage=0.9)
     assert {*report.outputs} == {"prediction", "lower", "upper"}
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    shown = predict(report.path, tmp_path / "rows.csv")
+    assert_allclose(shown[["lower", "upper"]], stack.predict_interval(frame))
     pipe = make_pipeline(StandardScaler(), sf.StackingRegressor([("r", Ridge()), ("t", TREE)]))
     search = GridSearchCV(pipe, {"stackingregressor__r__alpha": [1.0]}, cv=2).fit(X, y)
     sf.export(search, tmp_path / "search.keras", verify=X, coverage=0.9)
@@ -148,7 +156,7 @@ def test_a_file_holds_the_margin_and_no_row(diabetes, tmp_path):
         (90, "coverage must be a number above 0 and below 1, got 90"),
         ({"method": "absolute"}, "coverage must be a number, or a dict such as"),
         ({"coverage": 0.9, "mode": 1}, "coverage must be a number, or a dict such as"),
-        (0.999, "needs 999 rows that were predicted unseen"),
+        (0.999, "needs 999 rows to calibrate on"),
     ],
 )
 def test_wrong_requests_write_nothing(coverage, message, diabetes, tmp_path):
