@@ -72,11 +72,12 @@ def mapies(classes: bool, stack, train) -> tuple[float, dict[str, Callable]]:
         model = CrossConformalRegressor(clone(stack), confidence_level=COVERAGE, method="plus")
         spent, _ = seconds(lambda: model.fit_conformalize(*train))
         return spent, {"MAPIE CV+": lambda X: model.predict_interval(X)[1][:, :, 0]}
+    scores = ("lac", "aps") if len(np.unique(train[1])) > 2 else ("lac",)  # for two it has no other
     models = {
         f"MAPIE {score}": CrossConformalClassifier(
             clone(stack), confidence_level=COVERAGE, conformity_score=score, random_state=0
         )
-        for score in ("lac", "aps")
+        for score in scores
     }
     spent = [seconds(lambda m=model: m.fit_conformalize(*train))[0] for model in models.values()]
     return spent[0], {

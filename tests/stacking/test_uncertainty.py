@@ -343,7 +343,7 @@ def test_bases_without_weight_are_not_asked(diabetes):
     assert_array_equal(stack.predict_interval(X, method="normalised"), wide)
     best = sf.StackingRegressor(bases, sf.BestRegressor(), cv=4).fit(X, y)
     assert np.isfinite(best.predict_interval(X)).all()
-    with pytest.raises(ValueError, match="predict the target and have a weight, .* has 1: use"):
+    with pytest.raises(ValueError, match=r"predict the target and have a weight, .* has 1: use"):
         best.predict_interval(X, method="normalised")
 
 

@@ -1,6 +1,6 @@
 """The side of a stack that is calibrated, and where that means nothing."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,15 @@ class CalibratedStack:
     #: What makes the intervals or sets that a graph has too; set in copies that are exported.
     _coverage: Any = None
 
-    def calibrate(self, X=None, y=None, *, sample_weight=None, groups=None, half_life=None) -> Any:
+    def calibrate(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        groups: Any = None,
+        half_life: float | None = None,
+    ) -> Self:
         """Measure how far off the stack is; intervals and sets for new rows are made from that.
 
         `predict_interval` and `predict_set` do so themselves when they are first called, as

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils.metaestimators import available_if
 
 from stackfuse._core import fitting, messages
 from stackfuse._stacking.fitted import final_has
@@ -16,9 +15,16 @@ METHODS = ("absolute", "normalised", "quantile")
 class PredictsIntervals:
     """A stack that predicts intervals."""
 
-    @available_if(final_has("predict"))
+    @fitting.available_if(final_has("predict"))
     @fitting.of_one_fit
-    def predict_interval(self, X, coverage=0.9, *, method="absolute", bounds=None) -> np.ndarray:
+    def predict_interval(
+        self,
+        X: Any,
+        coverage: float = 0.9,
+        *,
+        method: str = "absolute",
+        bounds: tuple[str, str] | None = None,
+    ) -> np.ndarray:
         """Return intervals that hold the targets of new rows with a given probability.
 
         How far off the stack is for rows that it has not seen is measured on its out-of-fold

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils.metaestimators import available_if
 
 from stackfuse._core import fitting, messages
 from stackfuse._stacking.fitted import final_has
@@ -19,9 +18,9 @@ SLACK = 1e-6
 class PredictsSets:
     """A stack that predicts sets of classes."""
 
-    @available_if(final_has("predict_proba"))
+    @fitting.available_if(final_has("predict_proba"))
     @fitting.of_one_fit
-    def predict_set(self, X, coverage=0.9, *, method="lac") -> np.ndarray:
+    def predict_set(self, X: Any, coverage: float = 0.9, *, method: str = "lac") -> np.ndarray:
         """Return sets that hold the classes of new rows with a given probability.
 
         How far off the stack is for rows that it has not seen is measured on its out-of-fold
