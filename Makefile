@@ -78,7 +78,7 @@ compat-next:  ## Test with the newest versions, pre-releases among them
 
 bench: $(READY)  ## Measure speed, memory and accuracy against peers (takes long)
 	@$(BIN)/python benchmarks/run.py
-	@$(BIN)/python benchmarks/meta_learners.py
+	@$(BIN)/python benchmarks/ten_sets/meta_learners.py
 	@$(BIN)/python benchmarks/cluster.py
 
 bench-quick: $(READY)  ## Measure less of it (some minutes)

@@ -15,6 +15,8 @@ from stackfuse._core import messages, strings
 def predict(model: Path, table: Path) -> pd.DataFrame:
     """Return predictions for the rows of a table: a label and probabilities, or numbers.
 
+    Intervals and sets follow, if the file has them.
+
     Raises
     ------
     OSError, ValueError
@@ -27,9 +29,10 @@ def predict(model: Path, table: Path) -> pd.DataFrame:
     outputs = _inspect.outputs_of(model, rows)
     classes = manifest["classes"]
     if "label" not in outputs:
-        numbers = np.asarray(outputs["prediction"])
-        names = _names("prediction", numbers)
-        return pd.DataFrame(numbers.reshape(len(numbers), -1), columns=pd.Index(names))
+        found = [n for n in ("prediction", "lower", "upper") if n in outputs]
+        names = [name for output in found for name in _names(output, outputs[output])]
+        tables = [np.asarray(outputs[output]).reshape(len(outputs[output]), -1) for output in found]
+        return pd.DataFrame(np.hstack(tables), columns=pd.Index(names))
     label, probabilities = outputs["label"], outputs.get("probabilities")
     if label.ndim > 1 or classes is None:
         return pd.DataFrame(label.reshape(len(label), -1), columns=pd.Index(_names("label", label)))
@@ -37,6 +40,11 @@ def predict(model: Path, table: Path) -> pd.DataFrame:
     found = {"label": [known[k] for k in label]}
     if probabilities is not None:
         found |= {f"probability of {name}": probabilities[:, k] for k, name in enumerate(classes)}
+    if "set" in outputs:
+        found |= {
+            f"{name} in set": [None if m < 0 else bool(m) for m in outputs["set"][:, k]]
+            for k, name in enumerate(classes)
+        }
     return pd.DataFrame(found)
 
 

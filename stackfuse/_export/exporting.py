@@ -22,6 +22,7 @@ from stackfuse._export.checking.tied_rows import TiedRows
 from stackfuse._export.converters.ours.networks import graph_of_model
 from stackfuse._export.formats import Format, format_of
 from stackfuse._export.graph.at_once import refuse_at_once
+from stackfuse._export.graph.coverage import covered
 from stackfuse._export.graph.graph import (
     PRECISIONS,
     Graph,
@@ -104,6 +105,7 @@ def export(
     golden: Any = None,
     precision: str | None = None,
     ties: str = "refuse",
+    coverage: Any = None,
 ) -> ExportReport: ...
 
 
@@ -117,6 +119,7 @@ def export(
     golden: Any = None,
     precision: str | None = None,
     ties: str = "refuse",
+    coverage: Any = None,
 ) -> list[ExportReport]: ...
 
 
@@ -129,6 +132,7 @@ def export(
     golden: Any = None,
     precision: str | None = None,
     ties: str = "refuse",
+    coverage: Any = None,
 ) -> ExportReport | list[ExportReport]:
     """Write a fitted stack, or a trained Keras model, to one file that loads without stackfuse.
 
@@ -169,6 +173,10 @@ def export(
         What nearest neighbours do about training rows at equal distances with different targets:
         see :func:`to_keras`. The report and the manifest tell in how many of the compared rows
         it matters; in all others file and stack agree.
+    coverage : float or dict, default=None
+        Adds the outputs ``lower`` and ``upper``, or ``set``: what ``predict_interval`` or
+        ``predict_set`` of the stack says for this coverage. See :func:`to_keras`. They are
+        compared like all outputs, and the manifest tells what was asked for.
 
     Returns
     -------
@@ -208,9 +216,10 @@ def export(
     )
     with undisturbing():
         if isinstance(stack, keras.Model):
-            stack = TrainedModel.of(stack, given)
+            stack = TrainedModel.of(covered(stack, coverage), given)
         else:
             refuse_at_once(stack)
+            stack = covered(stack, coverage)
             for name, rows in {"verify": verify, "golden": golden}.items():
                 multi_input.check_width(rows, stack, name)
         if verify is not False:

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from stackfuse._core import targets
 from stackfuse._export.checking.held_rows import holders_of_rows
 from stackfuse._export.checking.parity import TOLERANCE
+from stackfuse._export.graph.coverage import coverage_settings
 from stackfuse._export.graph.graph import Graph
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._export.written_manifest import VERSION
@@ -57,6 +58,7 @@ def manifest_of(
         "versions": {"python": platform.python_version(), **_versions(packages)},
         "tolerance": TOLERANCE,
         "ties": None,
+        "coverage": coverage_settings(stack),
         "golden": None,
         "sha256": {},
     }

@@ -10,13 +10,15 @@ A manifest is JSON. ``manifest.py`` makes it, and every format reads it. Its ver
 Older versions are read as they are: what they lack is left out. Newer ones are refused. An entry
 that readers may do without does not make a new version: ``ties`` tells how many rows it touched
 that equally far neighbours share; ``dates`` names the columns of X that are days since 1970 in the
-graph.
+graph; ``coverage`` tells what the outputs ``lower`` and ``upper``, or ``set``, were asked for.
 """
 
 import re
 from typing import Any
 
 import numpy as np
+
+from stackfuse._export.graph.build import WHOLE
 
 #: The name of the manifest inside an export.
 MANIFEST = "stackfuse.json"
@@ -129,7 +131,7 @@ def golden_rows(
         for name, entry in manifest["inputs"].items()
     }
     expected = {
-        name: np.array(y, object).astype(np.int64 if name == "label" else np.float64)
+        name: np.array(y, object).astype(np.int64 if name in WHOLE else np.float64)
         for name, y in golden["expected"].items()
     }
     return inputs, expected

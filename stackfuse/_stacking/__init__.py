@@ -4,8 +4,13 @@ from stackfuse._stacking.estimators import StackingClassifier, StackingRegressor
 from stackfuse._stacking.fitting import Stack
 from stackfuse._stacking.passthrough import as_list
 from stackfuse._stacking.sketch import Sketch, held_by, parts_of, sketch_of
+from stackfuse._stacking.uncertainty.intervals import IntervalMaker
+from stackfuse._stacking.uncertainty.sets import SLACK, SetMaker
 
 __all__ = [
+    "SLACK",
+    "IntervalMaker",
+    "SetMaker",
     "Sketch",
     "Stack",
     "StackingClassifier",

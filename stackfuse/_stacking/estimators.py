@@ -25,9 +25,11 @@ from stackfuse._oof import (
 from stackfuse._stacking.checks import check_final
 from stackfuse._stacking.fitted import final_has
 from stackfuse._stacking.fitting import Stack
+from stackfuse._stacking.uncertainty.intervals import PredictsIntervals
+from stackfuse._stacking.uncertainty.sets import PredictsSets
 
 
-class StackingClassifier(Stack, ensemble.StackingClassifier):
+class StackingClassifier(PredictsSets, Stack, ensemble.StackingClassifier):
     """Classifiers, combined by a meta-learner trained on their out-of-fold predictions.
 
     A drop-in for :class:`sklearn.ensemble.StackingClassifier` with any splitter, kept out-of-fold
@@ -195,7 +197,7 @@ default="auto"
         super()._validate_final_estimator()
 
 
-class StackingRegressor(Stack, ensemble.StackingRegressor):
+class StackingRegressor(PredictsIntervals, Stack, ensemble.StackingRegressor):
     """Regressors, combined by a meta-learner trained on their out-of-fold predictions.
 
     A drop-in for :class:`sklearn.ensemble.StackingRegressor`; see :class:`StackingClassifier`.

@@ -31,6 +31,7 @@ from stackfuse._stacking.notebook import bases_as_html
 from stackfuse._stacking.passthrough import as_list, chosen_columns
 from stackfuse._stacking.report import Report
 from stackfuse._stacking.shared_columns import SharedColumns
+from stackfuse._stacking.uncertainty.calibrating import CalibratedStack
 
 #: Training rows whose digests a stack keeps, to tell them from others.
 DIGESTED_ROWS = 64
@@ -47,7 +48,7 @@ def final_has(method: str):
     return check
 
 
-class FittedStack(TransformerMixin):
+class FittedStack(CalibratedStack, TransformerMixin):
     """The side of a stack that is used once it is fitted."""
 
     final_estimator_: Any
@@ -95,10 +96,13 @@ class FittedStack(TransformerMixin):
 
     def _table_read(self, X):
         """Return the meta-learner's table for X, zeros in columns that it does not read."""
-        shared, read = self._shared_columns, self.bases_read()
-        if shared is not None or len(read) == len(self.stack_method_):
+        return self._table_of(X, self.bases_read())
+
+    def _table_of(self, X, numbers: Sequence[int]):
+        """Return the table for X with the predictions of some bases, zeros for the others."""
+        if self._shared_columns is not None or len(numbers) == len(self.stack_method_):
             return self.transform(X)
-        return self._columns(multi_input.rows_given(X), read)
+        return self._columns(multi_input.rows_given(X), numbers)
 
     def _columns(self, X, read: Sequence[int] | None = None):
         """Ask all bases, or some, for their predictions of X; see :meth:`transform`."""

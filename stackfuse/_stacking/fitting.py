@@ -30,6 +30,8 @@ from stackfuse._oof import FitOptions, OutOfFold, Plan, bases, jobs, prediction_
 from stackfuse._stacking.fitted import DIGESTED_ROWS, FittedStack
 from stackfuse._stacking.passthrough import chosen_columns
 from stackfuse._stacking.sketch import held_by, sketch_of
+from stackfuse._stacking.uncertainty.calibrating import group_numbers
+from stackfuse._stacking.uncertainty.calibration import HeldCalibration
 
 
 def _names_columns(passthrough: Any) -> bool:
@@ -62,6 +64,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         "named_estimators_",
         "oof_",
         "stack_method_",
+        "_calibration",
+        "_final_params",
+        "_groups",
         "_seen_rows",
         "_shared_columns",
         "_sketch",
@@ -214,6 +219,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self._keep(fits.of, refit=self.refit or plan.prefit)
         self.stack_method_ = [plan.methods[name] for name, _ in self._columns_by_base()]
         self._name_estimators()
+        self._groups = group_numbers(groups)
         self._fit_final(X, self._route_to_final(fit_params), context)
         places = sampling.spread(sklearn_private.num_samples(X), DIGESTED_ROWS)
         self._seen_rows = sampling.row_digests(X, places)
@@ -371,6 +377,8 @@ class Stack(CallbackSupportMixin, FittedStack):
             with progress.task(context, "meta-learner", owner=self, inner=final):
                 final.fit(table, target, **params)
         self.final_estimator_ = final
+        self._calibration = HeldCalibration()
+        self._final_params = tuple(n for n, value in fit_params.items() if value is not None)
         seconds = time.perf_counter() - started
         self.fit_seconds_ = {**self.fit_seconds_, "meta-learner": seconds}
 
@@ -452,5 +460,5 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     def _fit_depends_on(self) -> dict[str, Any]:
         """Return what a fit of this stack depends on, when it is a base of another."""
-        idle = {"fit_seconds_", "memory", "n_jobs", "verbose", "_skl_callbacks"}
+        idle = {"fit_seconds_", "memory", "n_jobs", "verbose", "_calibration", "_skl_callbacks"}
         return {name: value for name, value in vars(self).items() if name not in idle}

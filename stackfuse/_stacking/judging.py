@@ -127,14 +127,21 @@ class Judged:
     """The table of a stack, its folds, and what is measured on them."""
 
     def __init__(
-        self, oof: OutOfFold, table, columns: list[prediction_columns.Column], final, weight
+        self,
+        oof: OutOfFold,
+        table,
+        columns: list[prediction_columns.Column],
+        final,
+        weight,
+        *,
+        fewest: int = 2,
     ):
         self.oof, self.table, self.columns, self.final = oof, table, columns, final
         self.weight = None if weight is None else np.asarray(weight)
         self.y = np.asarray(oof.y)
         self.classifier = is_classifier(final)
         self.labels = self.classifier and self.y.ndim == 2
-        self.folds = _usable_folds(oof, self.y if self.classifier else None)
+        self.folds = _usable_folds(oof, self.y if self.classifier else None, fewest)
 
     def cross_fitted(self, columns: list[prediction_columns.Column]) -> list[tuple[Any, Any]]:
         """Return for each fold the meta-learner of the other rows, and the rows it is asked for."""
@@ -204,7 +211,7 @@ class Judged:
         """Return what the bases and the cross-fitted stack say of each row, and how far off."""
         predictions, losses, loss_names = {}, {}, {}
         for name in [*names, rowwise.STACK]:
-            said, chances = self._said_by(name, whole)
+            said, chances = self.said_by(name, whole)
             if said is None:
                 continue
             if chances or not self.classifier:
@@ -221,7 +228,7 @@ class Judged:
             _names_of(self.oof.classes_),
         )
 
-    def _said_by(self, name: str, whole: list[tuple[Any, Any]]) -> tuple[np.ndarray | None, bool]:
+    def said_by(self, name: str, whole: list[tuple[Any, Any]]) -> tuple[np.ndarray | None, bool]:
         """Return predictions of all rows, NaN where there are none; whether they are chances."""
         if name != rowwise.STACK:
             model, said = self._alone(name)
@@ -285,10 +292,11 @@ class Judged:
         return (model.predict(said[rows]) != y).ravel()
 
 
-def _usable_folds(oof: OutOfFold, labels: np.ndarray | None) -> list:
+def _usable_folds(oof: OutOfFold, labels: np.ndarray | None, fewest: int) -> list:
     """Return the folds whose rows a meta-learner trained on other rows can predict.
 
-    Where there are classes or labels, these other rows must hold all of them.
+    Where there are classes or labels, these other rows must hold all of them. The fold must predict
+    at least the fewest rows: some scores are not defined for one.
     """
     folds = oof.folds
     if not folds:  # the bases came fitted
@@ -299,7 +307,7 @@ def _usable_folds(oof: OutOfFold, labels: np.ndarray | None) -> list:
     for fold in folds:
         train = fold.train[oof.mask[fold.train]]
         lacks = labels is not None and _n_values(labels[train]) < n_classes
-        if len(train) > 1 and not lacks and len(fold.test) > 1:
+        if len(train) > 1 and not lacks and len(fold.test) >= fewest:
             usable.append(jobs.Fold(train, fold.test))
     if not usable:
         raise ValueError(

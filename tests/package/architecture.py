@@ -16,7 +16,7 @@ FOLDERS = ["stackfuse", "tests", "benchmarks", "examples"]
 LINES, PARAMETERS, ENTRIES, NAMES = 60, 7, 15, 12
 
 #: Their parameters are options that people know by name, and that the public interface fixes:
-#: the constructors of networks, stacks and meta-learners, and two functions; and scikit-learn's
+#: the constructors of networks, stacks and meta-learners, and three functions; and scikit-learn's
 #: searches and functions, which have their parameters from there; and options of a command.
 MANY_PARAMETERS = {
     "KerasClassifier.__init__",  # KerasRegressor's too
@@ -25,6 +25,7 @@ MANY_PARAMETERS = {
     "GreedyClassifier.__init__",
     "fuse",
     "out_of_fold",
+    "export",
     "GridSearchCV.__init__",
     "RandomizedSearchCV.__init__",
     "cross_validate",

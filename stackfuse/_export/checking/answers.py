@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.sparse import issparse
 
+from stackfuse._export.graph.coverage import answers_of, maker_of
 from stackfuse._export.graph.graph import BATCH, named_outputs, output_methods
 from stackfuse._export.trained_model import TrainedModel
 
@@ -20,6 +21,8 @@ def expected_outputs(estimator, X) -> dict[str, np.ndarray]:
             continue
         for key, y in named_outputs(name, getattr(estimator, method)(X)).items():
             expected[key] = np.asarray(y.toarray() if issparse(y) else y, np.float64)
+    if maker_of(estimator) is not None:
+        expected |= answers_of(estimator, X)
     return expected
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stackfuse._core import errors
+from stackfuse._export.graph.build import WHOLE
 
 #: Allowed difference of probabilities; of decisions and regressions relative to the largest value.
 TOLERANCE = 1e-5
@@ -66,7 +67,7 @@ def differences(
             size = np.abs(found.astype(np.float64) - wanted)
         same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
         allowed = tolerance * _scale(name, wanted)
-        yield Difference(name, np.where(same, 0.0, size), allowed if name != "label" else 0.0)
+        yield Difference(name, np.where(same, 0.0, size), allowed if name not in WHOLE else 0.0)
 
 
 def _scale(name: str, wanted: np.ndarray) -> float:
@@ -125,7 +126,7 @@ def check_parity(
                 f"{difference.allowed:.3g}); first in row {row}: {found!r} instead of {wanted!r}. "
                 f"Nothing was written. {hint}"
             )
-        if name != "label":
+        if name not in WHOLE:
             largest = max(largest, difference.largest)
     return largest
 
@@ -145,7 +146,7 @@ def is_tie(expected: Mapping[str, np.ndarray], within: float) -> np.ndarray:
     """
     tied = np.zeros(len(expected["label"]), bool)
     for name, scores in expected.items():
-        if name == "label":
+        if name in WHOLE:
             continue
         size = _scale(name, scores)
         scores = scores.reshape(len(scores), -1)

@@ -29,6 +29,7 @@ from stackfuse._export.checking.thresholds import (
     SMALLEST,
     edges_of,
 )
+from stackfuse._export.graph.build import WHOLE
 from stackfuse._export.graph.masks import NO_CLASS
 from stackfuse._export.trained_model import TrainedModel
 from stackfuse._networks import (
@@ -193,7 +194,7 @@ def _refused_probes(
         if usual is None or not len(numbers):  # it refuses single rows, or only all together
             continue
         expected = {
-            name: np.full((len(numbers), *y.shape[1:]), NO_CLASS if name == "label" else np.nan)
+            name: np.full((len(numbers), *y.shape[1:]), NO_CLASS if name in WHOLE else np.nan)
             for name, y in usual.items()
         }
         on_edge = np.zeros(numbers.shape, bool)

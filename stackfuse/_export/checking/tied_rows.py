@@ -11,6 +11,7 @@ from stackfuse._core import sklearn_private
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.comparison import Comparison
 from stackfuse._export.checking.parity import check_parity, differences
+from stackfuse._export.graph.build import WHOLE
 from stackfuse._export.tied_neighbors import rows_with_choice
 
 _WHAT = "With ties='average' the graph"
@@ -74,7 +75,7 @@ class TiedRows:
             for difference in differences(wanted, found, _WHAT):
                 if difference.name == "label":
                     n_labels += int(difference.wrong.sum())
-                else:
+                elif difference.name not in WHOLE:
                     largest = max(largest, difference.largest)
         return cls(int(choice.sum()), n_probes, n_labels, largest)
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
+#: The outputs of whole numbers; in rows that are refused they are -1, and all others NaN.
+WHOLE = ("label", "set")
+
 
 @dataclass(frozen=True)
 class Build:

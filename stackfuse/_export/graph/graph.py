@@ -15,10 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._core import NotConvertible, fitting, messages, multi_input
 from stackfuse._export.graph.at_once import refuse_at_once
 from stackfuse._export.graph.build import (
+    WHOLE,
     Build,
     building,
 )
 from stackfuse._export.graph.convert import convert
+from stackfuse._export.graph.coverage import covered, maker_of
 from stackfuse._export.graph.frame import Frame
 from stackfuse._export.graph.masks import without_refused
 from stackfuse._export.graph.names import rename_clashing
@@ -47,6 +49,7 @@ def to_keras(
     precision: str = "float64",
     trainable: bool = False,
     ties: str = "refuse",
+    coverage: Any = None,
 ) -> Any:
     """Bake a fitted stack, or any convertible estimator, into one Keras model.
 
@@ -75,6 +78,12 @@ def to_keras(
         distances (squares of Euclidean ones) that differ by no more than 1e-10 of that of the
         k-th row; of Euclidean distances by (n_features + 8) * 2**-52 times the squared length of
         the row and of the longest training row more.
+    coverage : float or dict, default=None
+        Adds outputs to the graph of a stack, or of a pipeline or search around one: of a regressor
+        ``"lower"`` and ``"upper"``, the ends that its ``predict_interval`` returns for this
+        coverage; of a classifier ``"set"``, int64 of shape (n_samples, n_classes): 1 for the
+        classes that its ``predict_set`` returns, else 0. A dict has what these methods take, for
+        example ``{"coverage": 0.9, "method": "adaptive"}``.
 
     Returns
     -------
@@ -92,7 +101,7 @@ def to_keras(
         column of classes, the outputs are ``"probabilities_0"``, ``"probabilities_1"``, and so on.
 
         Rows that scikit-learn would refuse, for an unknown category or a value that is missing,
-        infinite or too large, have outputs of NaN and the label -1.
+        infinite or too large, have outputs of NaN, and -1 as label and in the set.
 
     Raises
     ------
@@ -119,6 +128,7 @@ def to_keras(
     check_ties(ties)
     fitting.check_settings({"trainable": trainable}, {"trainable": fitting.FLAG})
     multi_input.check_width(X, estimator, "X")
+    estimator = covered(estimator, coverage)
     estimator = averaged(estimator) if ties == "average" else estimator
     return build_graph(estimator, X, Build(precision, trainable)).model
 
@@ -189,7 +199,7 @@ def build_graph(estimator, rows, build: Build) -> Graph:
 
     def outputs_of(x) -> dict[str, Any]:
         outputs = {}
-        for name, method in output_methods(estimator).items():
+        for name, method in (output_methods(estimator) | coverage_outputs(estimator)).items():
             y = convert(estimator, x, method)
             y = y.numbers(wanted_by="The output of a graph") if isinstance(y, Frame) else y
             outputs |= named_outputs(name, y)
@@ -217,7 +227,7 @@ def assemble_graph(outputs_of: Callable, signature: Signature, build: Build) -> 
         inputs, x = signature.symbolic_inputs()
         outputs = {}
         for name, tensor in without_refused(outputs_of(x), build.precision).items():
-            dtype = "int64" if name == "label" else build.precision
+            dtype = "int64" if name in WHOLE else build.precision
             outputs[name] = keras.layers.Identity(name=name, dtype=dtype)(tensor)
         refuse_taken_for_bias(outputs.values())
         rename_clashing(outputs.values(), {*signature.inputs, *outputs})
@@ -231,6 +241,12 @@ def assemble_graph(outputs_of: Callable, signature: Signature, build: Build) -> 
 def named_outputs(name: str, y) -> dict[str, Any]:
     """Return an output by its name; the outputs of a list get numbered names."""
     return {f"{name}_{k}": part for k, part in enumerate(y)} if isinstance(y, list) else {name: y}
+
+
+def coverage_outputs(estimator) -> dict[str, str]:
+    """Return the outputs that a coverage adds, with the method that gives each."""
+    maker = maker_of(estimator)
+    return {} if maker is None else {name: name for name in maker.names}
 
 
 def output_methods(estimator) -> dict[str, str]:

@@ -16,7 +16,7 @@ from sklearn.utils import get_tags
 
 from stackfuse._core import MultiInput
 from stackfuse._export.graph.arithmetic import constant
-from stackfuse._export.graph.build import current_build
+from stackfuse._export.graph.build import WHOLE, current_build
 from stackfuse._export.graph.frame import MISSING
 
 #: The label of a row that is refused.
@@ -177,7 +177,7 @@ def _raises(answer: Callable, x, number: float) -> bool:
 
 
 def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
-    """Return a graph's outputs by name, with NaN or the label -1 for refused rows."""
+    """Return a graph's outputs by name, with NaN for refused rows, or -1 in whole numbers."""
     masks = [refusal.mask for refusal in current_build().refused]
     if not masks:
         return outputs
@@ -188,7 +188,7 @@ def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
     kept = ops.where(refused, np.zeros(1, precision), np.ones(1, precision))
     return {
         name: ops.where(_one_per_row(refused, y), none, y)
-        if name == "label"
+        if name in WHOLE
         # 0 / 0 gives NaN, which JSON cannot hold as a constant; other rows keep every bit.
         else y * _one_per_row(kept, y) / _one_per_row(kept, y)
         for name, y in outputs.items()

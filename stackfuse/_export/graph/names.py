@@ -12,7 +12,10 @@ from stackfuse._export.graph.nodes import nodes_behind
 from stackfuse._keras import private
 
 #: Names of outputs, and of the runtimes' own arguments.
-_RESERVED = {"decision", "features", "label", "prediction", "probabilities", "self"}
+_RESERVED = {
+    *("decision", "features", "label", "lower", "prediction", "probabilities", "set", "upper"),
+    "self",
+}
 
 #: The most characters of a name.
 _MAX_LENGTH = 60

@@ -5,6 +5,7 @@ from keras import ops
 from sklearn import ensemble
 from sklearn.frozen import FrozenEstimator
 
+from stackfuse._export.converters.ours.coverage import coverage_output
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
@@ -39,6 +40,9 @@ from stackfuse._stacking import (
 def _stack(estimator, x, method):
     if method == "transform":
         return _meta_features(estimator, x, tuple(range(len(estimator.stack_method_))))
+    if method in ("lower", "upper", "set"):
+        table = _meta_features(estimator, x, tuple(estimator._coverage.bases))
+        return coverage_output(estimator, table, method)
     final = estimator.final_estimator_
     read = estimator.bases_read() if _is_ours(estimator) else range(len(estimator.stack_method_))
     table = _meta_features(estimator, x, tuple(read))

@@ -42,7 +42,7 @@ from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
 
-FOLDER = Path(__file__).parents[1] / ".bench-data"
+FOLDER = Path(__file__).parents[2] / ".bench-data"
 #: Rows that are trained on at most, and tested on at most.
 ROWS = 1000, 3000
 
