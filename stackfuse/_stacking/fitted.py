@@ -216,9 +216,13 @@ class FittedStack(TransformerMixin):
         rows = self.oof_.predictions if X is None else X
         targets.check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
         targets.check_weights(sample_weight)
-        places = sampling.spread(len(self.oof_.predictions), DIGESTED_ROWS)
-        if X is not None and sampling.row_digests(X, places) != self._seen_rows:
+        if X is not None and not self._has_rows_of_fit(X):
             raise ValueError("X holds other rows than those of fit, or in another order.")
+
+    def _has_rows_of_fit(self, X) -> bool:
+        """Whether as many rows as those of fit are these, as far as some of them tell."""
+        places = sampling.spread(len(self.oof_.predictions), DIGESTED_ROWS)
+        return sampling.row_digests(X, places) == self._seen_rows
 
     @property
     def n_features_in_(self):

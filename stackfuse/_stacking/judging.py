@@ -203,6 +203,16 @@ class Judged:
             and hasattr(self.final, "predict_proba")
         )
 
+    def out_of_fold(self) -> np.ndarray:
+        """Return what the cross-fitted stack says of each row: chances, or else labels or numbers.
+
+        Returns
+        -------
+        said : ndarray of shape (n_samples, ...)
+            NaN in rows that no fold predicts.
+        """
+        return self._said_by(rowwise.STACK, self.cross_fitted(self.columns))[0]
+
     def evidence(self, names: list[str], whole: list[tuple[Any, Any]]) -> rowwise.Evidence:
         """Return what the bases and the cross-fitted stack say of each row, and how far off."""
         predictions, losses, loss_names = {}, {}, {}

@@ -16,7 +16,7 @@ FOLDERS = ["stackfuse", "tests", "benchmarks", "examples"]
 LINES, PARAMETERS, ENTRIES, NAMES = 60, 7, 15, 12
 
 #: Their parameters are options that people know by name, and that the public interface fixes:
-#: the constructors of networks, stacks and meta-learners, and two functions; and scikit-learn's
+#: the constructors of networks, stacks and meta-learners, and three functions; and scikit-learn's
 #: searches and functions, which have their parameters from there; and options of a command.
 MANY_PARAMETERS = {
     "KerasClassifier.__init__",  # KerasRegressor's too
@@ -29,6 +29,7 @@ MANY_PARAMETERS = {
     "RandomizedSearchCV.__init__",
     "cross_validate",
     "cross_val_predict",
+    "distill",
     "fit",
 }
 
