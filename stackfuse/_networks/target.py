@@ -259,8 +259,8 @@ class Probabilities:
             )
         if not np.allclose(table.sum(axis=1), 1, atol=1e-4):
             raise ValueError(
-                "The probabilities of a row must have the sum 1. Of labels, of which a row may have "
-                "several, pass classes=None."
+                "The probabilities of a row must have the sum 1. If a row may have several labels, "
+                "pass classes=None."
             )
         return cls(table / table.sum(axis=1, keepdims=True), classes)
 

@@ -211,7 +211,7 @@ class Judged:
         said : ndarray of shape (n_samples, ...)
             NaN in rows that no fold predicts.
         """
-        return self._said_by(rowwise.STACK, self.cross_fitted(self.columns))[0]
+        return self._said_by_stack(self.cross_fitted(self.columns))[0]
 
     def evidence(self, names: list[str], whole: list[tuple[Any, Any]]) -> rowwise.Evidence:
         """Return what the bases and the cross-fitted stack say of each row, and how far off."""
@@ -247,6 +247,10 @@ class Judged:
             known = np.isfinite(said).reshape(len(said), -1).all(axis=1)
             parts = [(np.flatnonzero(known), model.predict(said[known]))]
             return self._averaged(parts), False
+        return self._said_by_stack(whole)
+
+    def _said_by_stack(self, whole: list[tuple[Any, Any]]) -> tuple[np.ndarray, bool]:
+        """Return what the cross-fitted stack says of all rows; whether that are chances."""
         chances = self.classifier and hasattr(self.final, "predict_proba")
         parts = [
             (fold.test, _chances(model, rows) if chances else model.predict(rows))

@@ -164,8 +164,8 @@ def _check_student(student, teacher: Teacher) -> None:
         or not hasattr(student, "get_params")
     ):
         raise TypeError(
-            f"student must be a {kind} that is not fitted, such as sf.Keras{kind.capitalize()}(build), "
-            f"got {messages.in_short(student)}."
+            f"student must be a {kind} that is not fitted, sf.Keras{kind.capitalize()}(build) for "
+            f"example, got {messages.in_short(student)}."
         )
     if not (is_classifier if teacher.classifier else is_regressor)(student):
         name = type(teacher.stack).__name__
@@ -204,8 +204,8 @@ def _rows_of_fit(teacher: Teacher, X, weight: np.ndarray | None) -> RowsOfFit | 
     here = set(sampling.row_digests(X))
     if np.mean([row in here for row in stack._seen_rows]) > _FEW:
         warnings.warn(
-            "X holds rows that the stack was fitted on, but not all of them, in their order, before "
-            "any others. The stack is surer of these than of new rows, and so will be the student. "
+            "X holds rows that the stack was fitted on, but does not begin with all of them in "
+            "their order. The stack is surer of them than of new rows, and so will be the student. "
             "Pass the X of fit, with other rows below it.",
             stacklevel=3,
         )

@@ -38,16 +38,17 @@ def summary_of(
     ]
     metric = "log-loss" if teacher.classifier else "1 - R2"
     if of_fit is None:
-        return Distillation(metric, *[Model(np.nan, *cost) for cost in costs])
+        return Distillation(metric, Model(np.nan, *costs[0]), Model(np.nan, *costs[1]))
     losses, weight = _losses(student, real, of_fit)
     means = [float(np.average(part, weights=weight)) for part in losses]
-    models = [Model(mean, *cost) for mean, cost in zip(means, [*costs, costs[1]])]
     apart = losses[1] - losses[0]
     part = np.ones(len(apart)) if weight is None else weight
     squares = (part * (apart - (means[1] - means[0]))) ** 2
     return Distillation(
         metric,
-        *models,
+        Model(means[0], *costs[0]),
+        Model(means[1], *costs[1]),
+        Model(means[2], *costs[1]),
         difference=means[1] - means[0],
         error=float(np.sqrt(squares.sum()) / part.sum()),
         n_scored=len(apart),
