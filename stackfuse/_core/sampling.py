@@ -36,7 +36,7 @@ def row_digests(X, rows=None) -> list[bytes]:
 
 
 def _as_bytes(array) -> list[bytes]:
-    """Return the rows of an array or a data frame as bytes: numbers in float32, the rest as text."""
+    """Return the rows of an array or a frame as bytes: numbers in float32, the rest as text."""
     try:
         numbers = np.asarray(array).astype(np.float32)
     except (TypeError, ValueError):
