@@ -148,6 +148,7 @@ def distill(
         lesson = _with_made_up(real, teacher, n_made_up, generator)
     pupil = Student(student, teacher.classifier, seed)
     fitted = pupil.taught(lesson)
+    fitted._sketch = stack._sketch  # its rows are of this kind: sf.export compares on such rows
     if score:
         summary = summary_of(teacher, pupil, fitted, real, of_fit)
         n_rows = len(lesson.answers)
