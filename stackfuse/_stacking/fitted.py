@@ -24,6 +24,7 @@ from stackfuse._oof import (
     contributions,
     prediction_columns,
 )
+from stackfuse._stacking.costs import costs_of
 from stackfuse._stacking.facts import facts_of
 from stackfuse._stacking.judging import Judged, judge, score_of_folds
 from stackfuse._stacking.notebook import bases_as_html
@@ -200,6 +201,7 @@ class FittedStack(TransformerMixin):
         report = judge(
             self.oof_, table, columns, self.final_estimator_, scoring=scoring, weight=sample_weight
         )
+        report = replace(report, costs=costs_of(self, X))
         return replace(report, facts=facts_of(self, report))
 
     def _score_of_folds(self, X, scoring, sample_weight) -> float:

@@ -85,6 +85,7 @@ def judge(
     sign = 1 if measure.greater_is_better else -1
     whole = judged.cross_fitted(columns)
     stack = judged.scores_of(measure, whole)
+    in_sample = judged.scores_of(measure, [(final, rows) for _, rows in whole])
     alone = {name: judged.scores_of_base(measure, name) for name in names}
     best = max(alone.values(), key=lambda scores: np.nan_to_num(sign * scores.mean(), nan=-np.inf))
     weights = weights_of(final, columns, table, oof.mask)
@@ -105,6 +106,7 @@ def judge(
         Estimate.of(sign * _difference(stack, best)),
         judged.correlations(names),
         len(judged.folds),
+        optimism=Estimate.of(sign * _difference(in_sample, stack)),
         evidence=judged.evidence(names, whole),
     )
 

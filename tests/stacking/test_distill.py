@@ -53,6 +53,7 @@ class Recorder(ClassifierMixin, BaseEstimator):
     def chances_of(self, X):
         """Return the weights of the labels of each row of X."""
         seen, y, weight = self.seen_
+        assert weight is not None
         table = np.array(
             [[weight[(seen == row).all(1) & (y == k)].sum() for k in self.classes_] for row in X]
         )
