@@ -182,16 +182,16 @@ class Report:
         than 2 % of what the best base leaves to win.
         """
         said = [
-            f"The base {name!r} is not worth its cost: it takes {cost}, and without it the stack is "
-            "no worse beyond noise, or by a hair."
+            f"The base {name!r} is not worth its cost: it takes {cost}, and without it the stack "
+            "is no worse beyond noise, or by a hair."
             for name, cost in self.not_worth_it.items()
         ]
         gap = self.optimism
         if np.isfinite(gap.error) and gap.mean > max(self._reach(gap), _HAIR * self._at_stake):
             said.append(
-                f"The stack fools itself: its {self.metric} is {gap.mean:.4f} better on the rows that "
-                "the meta-learner was trained on than on folds that it has not seen. Use a simpler "
-                "meta-learner, or fewer bases."
+                f"The stack fools itself: its {self.metric} is {gap.mean:.4f} better on the rows "
+                "that the meta-learner was trained on than on folds that it has not seen. Use a "
+                "simpler meta-learner, or fewer bases."
             )
         return said
 

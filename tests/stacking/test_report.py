@@ -237,7 +237,7 @@ def test_folds_whose_other_rows_lack_a_label_are_not_scored(iris):
     assert stack.report().n_folds == 2
 
 
-def report_of(lost, error, costs, optimism=Estimate()):
+def report_of(lost, error, costs):
     """Return a report on two bases, of a stack whose best base leaves 0.5 to win."""
     bases = [
         BaseReport(name, Estimate(0.5, 0.01), 0.5, Estimate(lost, error)) for name in ("a", "b")
@@ -251,7 +251,6 @@ def report_of(lost, error, costs, optimism=Estimate()):
         Estimate(0.1, 0.01),
         pd.DataFrame(),
         5,
-        optimism=optimism,
         costs=frame,
     )
 
