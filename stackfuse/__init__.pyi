@@ -29,7 +29,7 @@ from ._networks import KerasClassifier, KerasRegressor
 from ._oof import OutOfFold, out_of_fold
 from ._oof.prediction_columns import ColumnsMixin
 from ._search import GridSearchCV, RandomizedSearchCV, cross_val_predict, cross_validate
-from ._stacking import StackingClassifier, StackingRegressor
+from ._stacking import StackingClassifier, StackingRegressor, distill
 from ._steps import DateParts, Flatten, Pick, TextVectorizer
 
 __version__: str
@@ -73,6 +73,7 @@ __all__ = [
     "converter_for",
     "cross_val_predict",
     "cross_validate",
+    "distill",
     "engines",
     "export",
     "formats",

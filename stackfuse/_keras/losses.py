@@ -65,6 +65,29 @@ def from_logits(loss) -> bool | None:
     return False if getattr(loss, "__module__", "").startswith("keras.") else None
 
 
+def for_probabilities(loss: Any) -> Any:
+    """Return the loss that compares probabilities where a loss compares class numbers.
+
+    Parameters
+    ----------
+    loss : str, callable, keras.losses.Loss or None
+
+    Raises
+    ------
+    ValueError
+        If it takes class numbers and has no counterpart.
+    """
+    if not is_sparse(loss):
+        return loss
+    if stock_name(loss) != "sparsecategoricalcrossentropy":
+        raise ValueError(
+            f"The loss {loss_name(loss)!r} compares class numbers, and the target holds "
+            "probabilities of the classes. Use 'categorical_crossentropy', or loss=None to have it "
+            "chosen."
+        )
+    return keras.losses.CategoricalCrossentropy(from_logits=bool(from_logits(loss)))
+
+
 def check_loss(loss: Any, task: targets.Task, n_units: int, what: str) -> None:
     """Raise if a loss of Keras does not fit a task; any other loss is accepted.
 

@@ -81,13 +81,17 @@ class Outputs:
             return self
         return replace(self, y_axes=axes_of_y(loss, self.width, 1 if y_is_column else 2))
 
+    def for_probabilities(self) -> "Outputs":
+        """Return the meaning of the outputs where the target holds a probability for each class."""
+        return replace(self, sparse=False)
+
     def encode(self, y: np.ndarray, dtype: str) -> np.ndarray:
         """Return y in the form that the loss compares with the network's outputs.
 
         Parameters
         ----------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Class numbers 0 .. n_classes - 1, indicators, or numbers.
+            Class numbers 0 .. n_classes - 1, probabilities of all classes, indicators, or numbers.
         dtype : str
             The dtype of the network's outputs.
 
@@ -98,6 +102,8 @@ class Outputs:
         """
         if self.sparse:
             return y.astype(np.int32)
+        if self.task in ("binary", "multiclass") and y.ndim == 2:  # probabilities
+            return (y if self.n_units > 1 else y[:, 1:]).astype(dtype)
         if self.task in ("binary", "multiclass") and self.n_units > 1:
             return np.eye(self.n_units, dtype=dtype)[y]
         return (y.reshape(len(y), -1) if self.y_axes == 2 else y.reshape(len(y))).astype(dtype)
@@ -164,6 +170,8 @@ class Outputs:
             return "mean_squared_error"
         if self.sparse:
             return keras.losses.SparseCategoricalCrossentropy(from_logits=self.logits)
+        if self.task != "multilabel" and self.n_units > 1:
+            return keras.losses.CategoricalCrossentropy(from_logits=self.logits)
         return keras.losses.BinaryCrossentropy(from_logits=self.logits)
 
 

@@ -11,14 +11,14 @@ import keras
 import numpy as np
 
 from stackfuse._core import fitting, messages
-from stackfuse._keras import check_network, own_code, private, several_outputs
+from stackfuse._keras import check_network, losses, own_code, private, several_outputs
 from stackfuse._networks.objects import (
     build_from_settings,
     check_loss,
     check_metrics,
     fresh_optimizer,
 )
-from stackfuse._networks.target import Target
+from stackfuse._networks.target import ProbabilityTarget, Target
 from stackfuse._training import seeded
 
 #: What settings of ``model.compile`` may be.
@@ -125,9 +125,17 @@ class Builder(ABC):
                     )
             compiled = network.compiled and network.loss is not None
             loss = network.loss if compiled else compile_kwargs["loss"]
+            soft = isinstance(target, ProbabilityTarget)
+            if soft and losses.is_sparse(loss):
+                loss = losses.for_probabilities(loss)
+                compile_kwargs["loss"] = loss
+                if compiled:
+                    network.compile(**private.compile_arguments(network) | {"loss": loss})
             self._check_output_names(network)
             part = self.routed("predict").get("output")
             outputs = several_outputs.read_network(network, X, target.task, target.info, loss, part)
+            if soft:
+                outputs = _for_probabilities(outputs)
             outputs = outputs.trained_with(loss, y_is_column=target.is_column)
             if not compiled:
                 if isinstance(self.metrics, str) and isinstance(
@@ -136,6 +144,8 @@ class Builder(ABC):
                     compile_kwargs["metrics"] = outputs.for_each([self.metrics])
                 compile_kwargs["loss"] = outputs.default_loss() if loss is None else loss
                 network.compile(**compile_kwargs)
+            if soft:
+                _refuse_class_numbers(network)
         return network, outputs
 
     def _check_output_names(self, network) -> None:
@@ -175,6 +185,28 @@ class Builder(ABC):
                 f"{messages.listed(given)} would have no effect, because the model comes compiled. "
                 "Let the builder return it uncompiled, or take an argument `compile_kwargs` and "
                 "call model.compile(**compile_kwargs)."
+            )
+
+
+def _for_probabilities(outputs: several_outputs.AnyOutputs) -> several_outputs.Outputs:
+    """Return the meaning of outputs that learn probabilities; raise if there are several."""
+    if isinstance(outputs, several_outputs.SeveralOutputs):
+        raise ValueError(
+            f"The network has {len(outputs.parts)} outputs, and probabilities are learnt by one: "
+            "end it with a single Dense layer of a unit for each label."
+        )
+    return outputs.for_probabilities()
+
+
+def _refuse_class_numbers(network) -> None:
+    """Raise if a metric compares class numbers, where the target holds probabilities."""
+    arguments = private.compile_arguments(network)
+    metrics = [arguments.get(name) for name in ("metrics", "weighted_metrics")]
+    for metric in keras.tree.flatten(metrics):
+        if metric is not None and losses.loss_name(metric).lower().startswith("sparse"):
+            raise ValueError(
+                f"The metric {losses.loss_name(metric)!r} compares class numbers, and the target "
+                "holds probabilities of the classes. Use 'accuracy' or 'categorical_crossentropy'."
             )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.validation import column_or_1d
 
-from stackfuse._core import targets
+from stackfuse._core import messages, targets
 from stackfuse._keras import several_outputs
 
 
@@ -141,6 +141,8 @@ class LabelTarget(Target):
     @classmethod
     def read(cls, y, owner, *, known=None, classes=None) -> "LabelTarget":
         """See :meth:`Target.read`."""
+        if isinstance(y, Probabilities):
+            return y.target()
         columns = _column_names(y)
         labels = classes if known is None else known
         y = targets.check_target(y, classifier=True, owner=owner, one_class=labels is not None)
@@ -180,6 +182,103 @@ class LabelTarget(Target):
         if self.task == "multilabel" and isinstance(outputs, several_outputs.SeveralOutputs):
             return [np.arange(2) for _ in outputs.parts]
         return self.classes
+
+
+@dataclass(frozen=True)
+class ProbabilityTarget(LabelTarget):
+    """A target that holds the probability of each class, or of each of several labels.
+
+    `numbers` has the shape (n_samples, n_classes) or (n_samples, n_labels). All else is as of the
+    classes or labels themselves.
+    """
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """See :attr:`Target.info`."""
+        return super().info if self.task == "multilabel" else super().info | {"n_outputs_": 1}
+
+    @property
+    def strata(self) -> np.ndarray | None:
+        """The most probable classes; none where one is that of a single row."""
+        if self.task == "multilabel":
+            return None
+        likely = self.numbers.argmax(axis=1)
+        counts = np.bincount(likely)
+        return None if counts[counts > 0].min() < 2 else likely
+
+    @property
+    def is_column(self) -> bool:
+        """Whether the y that it stands for has one axis."""
+        return self.task != "multilabel"
+
+    @property
+    def form(self) -> tuple[str, tuple[int, ...]]:
+        """See :attr:`Target.form`."""
+        return super().form if self.task == "multilabel" else ("", ())
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """A y that holds probabilities.
+
+    Attributes
+    ----------
+    table : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels), dtype float64
+        Of classes, in their order; each row has the sum 1. Or of labels.
+    classes : ndarray of shape (n_classes,), or None
+        None for labels.
+    """
+
+    table: np.ndarray
+    classes: np.ndarray | None
+
+    @classmethod
+    def checked(cls, table, classes) -> "Probabilities":
+        """Return probabilities as a y.
+
+        Raises
+        ------
+        ValueError
+            If they are none.
+        """
+        table = np.asarray(table, np.float64)
+        if table.ndim != 2 or 0 in table.shape:
+            raise ValueError(
+                "probabilities must have a row for each row of X and a column for each class, got "
+                f"shape {table.shape}."
+            )
+        if not (np.isfinite(table).all() and (table >= 0).all() and (table <= 1 + 1e-6).all()):
+            raise ValueError("probabilities must lie between 0 and 1.")
+        if classes is None:
+            return cls(table, None)
+        classes = np.asarray(classes)
+        if not np.array_equal(np.unique(classes), classes) or len(classes) != table.shape[1]:
+            raise ValueError(
+                f"classes must be the {table.shape[1]} labels of the columns of probabilities, "
+                f"sorted, got {messages.in_short(classes.tolist())}."
+            )
+        if not np.allclose(table.sum(axis=1), 1, atol=1e-4):
+            raise ValueError(
+                "The probabilities of a row must have the sum 1. If a row may have several labels, "
+                "pass classes=None."
+            )
+        return cls(table / table.sum(axis=1, keepdims=True), classes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the table."""
+        return self.table.shape
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def target(self) -> ProbabilityTarget:
+        """Return what a network learns."""
+        if self.classes is None:
+            labels = np.arange(self.table.shape[1])
+            return ProbabilityTarget(self.table, "multilabel", None, labels)
+        task: targets.Task = "binary" if len(self.classes) == 2 else "multiclass"
+        return ProbabilityTarget(self.table, task, None, self.classes)
 
 
 def _column_names(y) -> list | None:

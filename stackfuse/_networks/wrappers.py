@@ -6,6 +6,7 @@ from stackfuse._core import sklearn_private
 from stackfuse._networks.keras_builder import KerasBuilder
 from stackfuse._networks.kinds import NetworkClassifier, NetworkRegressor
 from stackfuse._networks.parameters import arguments_of, refuse_taken
+from stackfuse._networks.target import Probabilities
 
 
 def _builder_of(estimator) -> KerasBuilder:
@@ -147,6 +148,57 @@ class KerasClassifier(NetworkClassifier):
         self.verbose = verbose
         refuse_taken(self, builder_and_routed_params)
         self._set_extra_params(builder_and_routed_params)
+
+    def fit_probabilities(self, X, probabilities, classes=None, *, sample_weight=None):
+        """Train a new network on probabilities in place of labels.
+
+        The loss compares each row's probabilities with those of the network: the sum over the
+        classes of probability times loss. A sparse categorical cross-entropy becomes the
+        categorical one; any other loss stays.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, MultiInput or dict of shape (n_samples, ...)
+            See :meth:`fit`.
+        probabilities : array-like of shape (n_samples, n_classes) or (n_samples, n_labels)
+            One row per sample. Those of classes have the sum 1.
+        classes : array-like of shape (n_classes,), default=None
+            The labels of the columns, sorted. By default the columns are labels of which a row may
+            have several.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows' losses.
+
+        Returns
+        -------
+        self : estimator
+            It predicts, and is exported, as if it had been fitted on labels.
+
+        Raises
+        ------
+        ValueError
+            If these are no probabilities, or the network cannot learn them.
+
+        Examples
+        --------
+        >>> import keras, numpy as np, stackfuse as sf
+        >>> def build(meta):
+        ...     return keras.Sequential([
+        ...         keras.Input((1,)), keras.layers.Dense(meta["n_classes_"], activation="softmax")
+        ...     ])
+        >>> network = sf.KerasClassifier(build, epochs=2, random_state=0)
+        >>> X = np.array([[-1.0], [0.0], [1.0]])
+        >>> network.fit_probabilities(X, [[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]], ["no", "yes"])
+        KerasClassifier(...)
+        >>> network.classes_.tolist()
+        ['no', 'yes']
+        """
+        if self.class_weight is not None:
+            raise ValueError(
+                f"class_weight={self.class_weight!r} weighs rows by their class, and a row with "
+                "probabilities has no single one: use class_weight=None."
+            )
+        y = Probabilities.checked(probabilities, classes)
+        return self._train(X, y, sample_weight, None, reset=True, for_this_call={})
 
     def _builder(self) -> KerasBuilder:
         return _builder_of(self)

@@ -93,11 +93,14 @@ class Fits:
         Why the others were dropped.
     is_out_of_time : bool
         Whether any of them was not finished in time.
+    seconds : dict of str to float
+        From the begin of a base's first fit to the end of its last, by its name.
     """
 
     of: dict[str, list[FoldFit]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     is_out_of_time: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def how_fitted(self) -> dict[str, str]:
         """Return how each base was fitted, by its name."""
@@ -236,14 +239,17 @@ class BaseFitter:
         An engine may have the jobs of several bases at the same time: while one base has no result
         yet, the next one is asked. With all other engines, one base is fitted after the other.
         """
+        begun: dict[str, float] = {}
         while left:
             for name, fits in list(left.items()):
                 failure = None
+                begun.setdefault(name, time.perf_counter())
                 try:
                     next(fits)
                     continue
                 except StopIteration as end:
                     done.of[name] = end.value
+                    done.seconds[name] = time.perf_counter() - begun[name]
                 except NotFinished as late:
                     done.leave_out(name, late, self.options)
                 except errors.FitFailed as error:

@@ -1,5 +1,7 @@
-"""StackingClassifier and StackingRegressor."""
+"""StackingClassifier and StackingRegressor, and one small model in place of a stack."""
 
+from stackfuse._stacking.checks import stack_of
+from stackfuse._stacking.distilling import distill
 from stackfuse._stacking.estimators import StackingClassifier, StackingRegressor
 from stackfuse._stacking.fitting import Stack
 from stackfuse._stacking.passthrough import as_list
@@ -16,7 +18,9 @@ __all__ = [
     "StackingClassifier",
     "StackingRegressor",
     "as_list",
+    "distill",
     "held_by",
     "parts_of",
     "sketch_of",
+    "stack_of",
 ]

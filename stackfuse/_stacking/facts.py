@@ -41,7 +41,7 @@ def facts_of(stack, report: Report) -> page.Facts:
     settings |= {name: plain(getattr(stack, name)) for name in _SETTINGS}
     return page.Facts(
         settings,
-        _bases(stack),
+        _bases(stack, report.costs),
         tuple(warnings_of(stack, report)),
         versions(),
         dict(getattr(stack, "fit_seconds_", {})),
@@ -65,7 +65,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _bases(stack) -> pd.DataFrame:
+def _bases(stack, costs: pd.DataFrame) -> pd.DataFrame:
     asked = {column.estimator: column.method for column in stack.oof_.columns}
     rows = {
         name: [plain(base), asked[name], stack.engine_.get(name, "")]
@@ -73,7 +73,9 @@ def _bases(stack) -> pd.DataFrame:
         if name in asked
     }
     columns = pd.Index(["estimator", "contributes", "fitted"])
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    shown = costs.map(lambda cost: "" if np.isnan(cost) else f"{cost:,.3g}")
+    return frame.join(shown)
 
 
 def warnings_of(stack, report: Report) -> list[str]:
@@ -95,7 +97,7 @@ def warnings_of(stack, report: Report) -> list[str]:
     if known is not None:
         said += _about_target(known, n_folds)
         said += _about_bases(known)
-    return said + _about_pairs(report)
+    return said + _about_pairs(report) + report.advice
 
 
 def _about_target(known: rowwise.Evidence, n_folds: int) -> list[str]:

@@ -25,6 +25,7 @@ from stackfuse._oof import (
     contributions,
     prediction_columns,
 )
+from stackfuse._stacking.costs import costs_of
 from stackfuse._stacking.facts import facts_of
 from stackfuse._stacking.judging import Judged, judge, score_of_folds
 from stackfuse._stacking.notebook import bases_as_html
@@ -238,6 +239,7 @@ class FittedStack(CalibratedStack, TransformerMixin):
         report = judge(
             self.oof_, table, columns, self.final_estimator_, scoring=scoring, weight=sample_weight
         )
+        report = replace(report, costs=costs_of(self, X))
         return replace(report, facts=facts_of(self, report))
 
     def _score_of_folds(self, X, scoring, sample_weight) -> float:
@@ -254,9 +256,13 @@ class FittedStack(CalibratedStack, TransformerMixin):
         rows = self.oof_.predictions if X is None else X
         targets.check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
         targets.check_weights(sample_weight)
-        places = sampling.spread(len(self.oof_.predictions), DIGESTED_ROWS)
-        if X is not None and sampling.row_digests(X, places) != self._seen_rows:
+        if X is not None and not self._has_rows_of_fit(X):
             raise ValueError("X holds other rows than those of fit, or in another order.")
+
+    def _has_rows_of_fit(self, X) -> bool:
+        """Whether as many rows as those of fit are these, as far as some of them tell."""
+        places = sampling.spread(len(self.oof_.predictions), DIGESTED_ROWS)
+        return sampling.row_digests(X, places) == self._seen_rows
 
     @property
     def n_features_in_(self):

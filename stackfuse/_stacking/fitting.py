@@ -64,6 +64,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         "named_estimators_",
         "oof_",
         "stack_method_",
+        "_base_seconds",
         "_calibration",
         "_final_params",
         "_groups",
@@ -214,6 +215,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         started = time.perf_counter()
         self.oof_, fits = run(plan, self._report(plan, context))
         self.fit_seconds_ = {"bases": time.perf_counter() - started}
+        self._base_seconds = fits.seconds
         self.failures_ |= fits.failures
         self.engine_ = fits.how_fitted()
         self._keep(fits.of, refit=self.refit or plan.prefit)
@@ -460,5 +462,6 @@ class Stack(CallbackSupportMixin, FittedStack):
 
     def _fit_depends_on(self) -> dict[str, Any]:
         """Return what a fit of this stack depends on, when it is a base of another."""
-        idle = {"fit_seconds_", "memory", "n_jobs", "verbose", "_calibration", "_skl_callbacks"}
+        idle = {"fit_seconds_", "_base_seconds", "memory", "n_jobs", "verbose"}
+        idle |= {"_calibration", "_skl_callbacks"}
         return {name: value for name, value in vars(self).items() if name not in idle}

@@ -81,6 +81,7 @@ def judge(
     sign = 1 if measure.greater_is_better else -1
     whole = judged.cross_fitted(columns)
     stack = judged.scores_of(measure, whole)
+    in_sample = judged.scores_of(measure, [(final, rows) for _, rows in whole])
     alone = {name: judged.scores_of_base(measure, name) for name in names}
     best = max(alone.values(), key=lambda scores: np.nan_to_num(sign * scores.mean(), nan=-np.inf))
     weights = weights_of(final, columns, table, oof.mask)
@@ -101,6 +102,7 @@ def judge(
         Estimate.of(sign * _difference(stack, best)),
         judged.correlations(names),
         len(judged.folds),
+        optimism=Estimate.of(sign * _difference(in_sample, stack)),
         evidence=judged.evidence(names, whole),
         is_constant=getattr(final, "pool_", None) == "constant",
     )
@@ -207,6 +209,16 @@ class Judged:
             and hasattr(self.final, "predict_proba")
         )
 
+    def out_of_fold(self) -> np.ndarray:
+        """Return what the cross-fitted stack says of each row: chances, or else labels or numbers.
+
+        Returns
+        -------
+        said : ndarray of shape (n_samples, ...)
+            NaN in rows that no fold predicts.
+        """
+        return self._said_by_stack(self.cross_fitted(self.columns))[0]
+
     def evidence(self, names: list[str], whole: list[tuple[Any, Any]]) -> rowwise.Evidence:
         """Return what the bases and the cross-fitted stack say of each row, and how far off."""
         predictions, losses, loss_names = {}, {}, {}
@@ -241,6 +253,10 @@ class Judged:
             known = np.isfinite(said).reshape(len(said), -1).all(axis=1)
             parts = [(np.flatnonzero(known), model.predict(said[known]))]
             return self._averaged(parts), False
+        return self._said_by_stack(whole)
+
+    def _said_by_stack(self, whole: list[tuple[Any, Any]]) -> tuple[np.ndarray, bool]:
+        """Return what the cross-fitted stack says of all rows; whether that are chances."""
         chances = self.classifier and hasattr(self.final, "predict_proba")
         parts = [
             (fold.test, _chances(model, rows) if chances else model.predict(rows))

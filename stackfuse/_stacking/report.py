@@ -18,6 +18,12 @@ from stackfuse._display import page, rowwise
 #: clear; of confidence intervals that reach further than the third nothing can be told.
 _HAIR, _CLEAR, _WIDE = 0.02, 0.1, 0.1
 
+#: A base that takes a greater part of what all take must be worth it.
+_DEAR = 0.1
+
+#: The costs of a base, in words.
+_COSTS = ("time to fit", "time to predict", "size")
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -76,6 +82,11 @@ class Report:
         Between the errors of the bases.
     n_folds : int
         Folds that the scores are means of.
+    optimism : Estimate
+        By how much better the meta-learner scores on the rows that it was trained on.
+    costs : DataFrame of shape (n_models, 3)
+        What each base costs: seconds to fit, on all folds together; milliseconds to predict a row;
+        kilobytes. NaN where it is not known.
     evidence : Evidence or None
         Predictions of every row by the bases and the cross-fitted stack, and their losses.
     facts : Facts or None
@@ -91,6 +102,8 @@ class Report:
     gain: Estimate
     correlations: pd.DataFrame
     n_folds: int
+    optimism: Estimate = Estimate()
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
     evidence: rowwise.Evidence | None = field(default=None, repr=False, compare=False)
     facts: page.Facts | None = field(default=None, repr=False, compare=False)
     is_constant: bool = False
@@ -140,9 +153,64 @@ class Report:
         return f"Stacking makes no difference beyond noise: {against}."
 
     @property
+    def not_worth_it(self) -> dict[str, str]:
+        """The bases that are not worth their cost, and what they cost.
+
+        A base is not worth it if the stack scores no worse without it, beyond noise (the 95 %
+        confidence interval of `lost_without` reaches to zero) or by a hair (it is below 2 % of what
+        the best base leaves to win); and it takes more than 10 % of the bases' seconds to fit, of
+        their milliseconds to predict, or of their kilobytes. Each base is judged by itself: once
+        one is left out, the others may be worth theirs.
+        """
+        if self.costs.empty:
+            return {}
+        shares = self.costs / self.costs.sum()
+        found = {}
+        for base in self.bases:
+            lost, dear = base.lost_without, shares.loc[base.name] > _DEAR
+            if np.isnan(lost.error) or not dear.any():
+                continue
+            if lost.mean > max(self._reach(lost), _HAIR * self._at_stake):
+                continue
+            parts = [
+                f"{shares.loc[base.name, name]:.0%} of the {what}"
+                for name, what in zip(self.costs.columns, _COSTS)
+                if dear[name]
+            ]
+            found[base.name] = " and ".join([", ".join(parts[:-1]), parts[-1]][not parts[:-1] :])
+        return found
+
+    @property
+    def advice(self) -> list[str]:
+        """What to do about the stack, one sentence each; empty if there is nothing.
+
+        It names bases that are not worth their cost, see :attr:`not_worth_it`. And it says where
+        the stack fools itself: if the meta-learner scores better on the rows that it was trained on
+        than on those of folds that it has not seen, beyond the 95 % confidence interval and by more
+        than 2 % of what the best base leaves to win.
+        """
+        said = [
+            f"The base {name!r} is not worth its cost: it takes {cost}, and without it the stack "
+            "is no worse beyond noise, or by a hair."
+            for name, cost in self.not_worth_it.items()
+        ]
+        gap = self.optimism
+        if np.isfinite(gap.error) and gap.mean > max(self._reach(gap), _HAIR * self._at_stake):
+            said.append(
+                f"The stack fools itself: its {self.metric} is {gap.mean:.4f} better on the rows "
+                "that the meta-learner was trained on than on folds that it has not seen. Use a "
+                "simpler meta-learner, or fewer bases."
+            )
+        return said
+
+    @property
     def _sure(self) -> float:
         """Half of the 95 % confidence interval of the gain, by Student's t for few folds."""
-        return float(stats.t.ppf(0.975, max(self.n_folds - 1, 1))) * self.gain.error
+        return self._reach(self.gain)
+
+    def _reach(self, estimate: Estimate) -> float:
+        """Return half of the 95 % confidence interval of an estimate; NaN for one fold."""
+        return float(stats.t.ppf(0.975, max(self.n_folds - 1, 1))) * estimate.error
 
     @property
     def _at_stake(self) -> float:
@@ -195,19 +263,13 @@ class Report:
 
     def __str__(self) -> str:
         shown = {"float_format": "{:.4f}".format, "na_rep": ""}
-        return messages.printable(
-            "\n".join(
-                [
-                    self.verdict,
-                    "",
-                    self.to_frame().to_string(**shown),
-                    self._notes(),
-                    "",
-                    "Correlation of errors:",
-                    self.correlations.to_string(float_format="{:.2f}".format, na_rep=""),
-                ]
-            )
-        )
+        lines = [self.verdict, *self.advice, "", self.to_frame().to_string(**shown), self._notes()]
+        lines += ["", "Correlation of errors:"]
+        lines.append(self.correlations.to_string(float_format="{:.2f}".format, na_rep=""))
+        if not self.costs.empty:
+            costs = self.costs.to_string(float_format="{:.3g}".format, na_rep="")
+            lines += ["", "Costs of the bases:", costs]
+        return messages.printable("\n".join(lines))
 
     __repr__ = __str__
 

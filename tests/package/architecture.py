@@ -30,6 +30,7 @@ MANY_PARAMETERS = {
     "RandomizedSearchCV.__init__",
     "cross_validate",
     "cross_val_predict",
+    "distill",
     "fit",
 }
 

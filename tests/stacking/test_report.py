@@ -1,9 +1,14 @@
 """Did stacking help? The report's numbers, computed once more by scikit-learn."""
 
+import pickle
+
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
 from sklearn.datasets import load_diabetes
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
 from sklearn.model_selection import TimeSeriesSplit, cross_val_score
@@ -19,6 +24,7 @@ from stackfuse._stacking.report import (
     Estimate,
     Report,
 )
+from tests.support.networks import build_classifier
 
 BASES = [("nb", GaussianNB()), ("knn", KNeighborsClassifier()), ("lr", LogisticRegression())]
 
@@ -71,7 +77,9 @@ def test_no_base_is_fitted_and_nothing_is_changed(iris, monkeypatch):
     before = stack.predict_proba(X)
     monkeypatch.setattr(GaussianNB, "fit", None)
     monkeypatch.setattr(KNeighborsClassifier, "fit", None)
-    assert str(stack.report()) == str(stack.report())
+    one, other = stack.report(), stack.report()
+    assert_frame_equal(one.to_frame(), other.to_frame())
+    assert (one.verdict, one.optimism) == (other.verdict, other.optimism)
     assert_allclose(stack.predict_proba(X), before)
 
 
@@ -227,3 +235,94 @@ def test_folds_whose_other_rows_lack_a_label_are_not_scored(iris):
     stack = sf.StackingClassifier([("net", KNeighborsClassifier())], final, cv=3).fit(X, labels)
     # Without the first fold all rows have the first label.
     assert stack.report().n_folds == 2
+
+
+def report_of(lost, error, costs):
+    """Return a report on two bases, of a stack whose best base leaves 0.5 to win."""
+    bases = [
+        BaseReport(name, Estimate(0.5, 0.01), 0.5, Estimate(lost, error)) for name in ("a", "b")
+    ]
+    frame = pd.DataFrame(costs, index=["a", "b"], columns=["s to fit", "ms for a row", "kB"])
+    return Report(
+        "log-loss",
+        False,
+        bases,
+        Estimate(0.4, 0.01),
+        Estimate(0.1, 0.01),
+        pd.DataFrame(),
+        5,
+        costs=frame,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "error", "judged"),
+    [
+        (0.05, 0.01, False),  # beyond 2.776 errors, and more than 2 % of 0.5
+        (0.05, 0.02, True),  # noise
+        (0.009, 0.0001, True),  # by a hair
+        (-0.05, 0.01, True),
+        (0.0, np.nan, False),  # one fold
+    ],
+)
+def test_a_base_must_be_worth_its_cost(lost, error, judged):
+    report = report_of(lost, error, [[95, np.nan, 10], [5, np.nan, 0.5]])
+    assert list(report.not_worth_it) == ["a"] * judged
+    if judged:
+        assert report.not_worth_it["a"] == "95% of the time to fit and 95% of the size"
+        assert report.advice[0].startswith("The base 'a' is not worth its cost: it takes 95%")
+        assert report.advice[0] in str(report)
+
+
+def test_costs_of_bases_are_measured(cancer):
+    X, y = cancer
+    bases = [
+        ("forest", RandomForestClassifier(60, random_state=0)),
+        ("nb", GaussianNB()),
+        ("lr", LogisticRegression()),
+    ]
+    stack = sf.StackingClassifier(bases, cv=3).fit(X, y)
+    report = stack.report()
+    costs = report.costs
+    assert list(costs.index) == ["forest", "nb", "lr"]
+    assert costs["s to fit"].sum() <= stack.fit_seconds_["bases"]
+    assert costs["s to fit"]["forest"] > 0.8 * costs["s to fit"].sum()
+    assert (costs > 0).all(axis=None)
+    assert costs["kB"]["forest"] == pytest.approx(
+        len(pickle.dumps([stack.estimators_[0]])) / 1000, rel=0.05
+    )
+    assert "Costs of the bases:" in str(report)
+    assert report.facts is not None
+    assert list(report.facts.bases.columns[-3:]) == ["s to fit", "ms for a row", "kB"]
+    smaller = stack.of_bases(["nb", "lr"]).report(X).costs
+    assert list(smaller.index) == ["nb", "lr"]
+    restored = pickle.loads(pickle.dumps(stack)).report().costs
+    assert_allclose(restored["s to fit"], costs["s to fit"])
+
+
+def test_of_a_network_the_weights_count(iris):
+    X, y = iris
+    network = sf.KerasClassifier(build_classifier, epochs=1, random_state=0)
+    stack = sf.StackingClassifier([("net", network), ("nb", GaussianNB())], cv=2).fit(X, y)
+    n_numbers = 4 * 8 + 8 + 8 * 3 + 3
+    assert 4 * n_numbers / 1000 < stack.report().costs["kB"]["net"] < 4 * n_numbers / 1000 + 0.2
+
+
+def test_where_a_stack_fools_itself_is_told(iris):
+    X, y = iris
+    final = DecisionTreeClassifier(random_state=0)
+    noisy = np.random.default_rng(0).permutation(y)
+    stack = sf.StackingClassifier(BASES, final, cv=5).fit(X, noisy)
+    report = stack.report(scoring="accuracy")
+    table = stack.oof_.predictions
+    folds = stack.oof_.folds
+    gaps = [
+        stack.final_estimator_.score(table[test], noisy[test])
+        - final.fit(table[train], noisy[train]).score(table[test], noisy[test])
+        for train, test in folds
+    ]
+    assert report.optimism.mean == pytest.approx(np.mean(gaps))
+    assert report.optimism.error == pytest.approx(np.std(gaps, ddof=1) / 5**0.5)
+    assert report.advice[-1].startswith("The stack fools itself: its accuracy is")
+    calm = sf.StackingClassifier(BASES, cv=5).fit(X, y).report()
+    assert not any("fools itself" in said for said in calm.advice)

@@ -45,7 +45,7 @@ from stackfuse._export.graph.masks import NO_CLASS, without_refused
 from stackfuse._export.graph.signature import Signature
 from stackfuse._export.tied_neighbors import averaged, check_ties
 from stackfuse._networks import NetworkEstimator
-from stackfuse._stacking import StackingClassifier, StackingRegressor, parts_of
+from stackfuse._stacking import parts_of, stack_of
 from stackfuse._training import compiled as compiled_function
 from stackfuse._training import prediction, undisturbing
 
@@ -116,25 +116,6 @@ def compiled(stack: Any, *, ties: str = "refuse") -> "CompiledStack":
     refuse_bases_at_once(stack)
     with undisturbing():
         return _compile(_copied(averaged(stack) if ties == "average" else stack))
-
-
-def stack_of(estimator, function: str) -> Any:
-    """Return a stack, or that of a search.
-
-    Raises
-    ------
-    TypeError
-        If it is none; the message names the function that was given it.
-    """
-    stack = getattr(estimator, "best_estimator_", estimator)
-    if not isinstance(stack, StackingClassifier | StackingRegressor):
-        given = stack.__name__ if isinstance(stack, type) else type(stack).__name__
-        raise TypeError(
-            f"{function} takes a fitted StackingClassifier or StackingRegressor, got {given}. Give "
-            f"it the stack that ends a pipeline, {function}(pipeline[-1]); of other estimators "
-            "make a graph, to_keras(estimator)."
-        )
-    return stack
 
 
 @dataclass(frozen=True, eq=False, repr=False)

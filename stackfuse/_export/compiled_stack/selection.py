@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import NotConvertible, fitting, messages
-from stackfuse._export.compiled_stack.compiling import compiled, stack_of
+from stackfuse._export.compiled_stack.compiling import compiled
 from stackfuse._export.compiled_stack.latency import Latency
+from stackfuse._stacking import stack_of
 
 #: Bases that are expected to take so much longer than they may, together, are not compiled.
 _CLEARLY = 1.25

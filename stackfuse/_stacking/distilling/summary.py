@@ -1,0 +1,97 @@
+"""What is lost and what is gained by a distillation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is known of one model.
+
+    Attributes
+    ----------
+    loss : float
+        On the scored rows, which the model has not seen; NaN if there are none.
+    milliseconds : float
+        For one row: the median of several calls; NaN where it was not measured.
+    kilobytes : float
+        Of 1,000 bytes, in a pickle of what predicts; NaN where it was not measured.
+    """
+
+    loss: float = np.nan
+    milliseconds: float = np.nan
+    kilobytes: float = np.nan
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a student lost and gained beside its stack; the student's ``distillation_``.
+
+    Attributes
+    ----------
+    metric : str
+        "log-loss", or "1 - R2".
+    stack, student : Model
+    on_labels : Model
+        The same student, trained on the labels of the same rows.
+    difference : float
+        The mean loss of the student less that of the stack.
+    error : float
+        Its standard error, from the losses of the scored rows.
+    n_rows, n_made_up, n_scored : int
+        Rows that the student has learnt, those among them that were made up, and the rows that
+        were scored.
+    """
+
+    metric: str
+    stack: Model
+    student: Model
+    on_labels: Model = Model()
+    difference: float = np.nan
+    error: float = np.nan
+    n_rows: int = 0
+    n_made_up: int = 0
+    n_scored: int = 0
+
+    @property
+    def kept(self) -> float:
+        """The part of the stack's gain over the student on labels that the student keeps.
+
+        1 if the student is as good as the stack, 0 if the labels would have taught it as much; NaN
+        where the stack is no better than the student on labels.
+        """
+        gain = self.on_labels.loss - self.stack.loss
+        return (self.on_labels.loss - self.student.loss) / gain if gain > 0 else np.nan
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each model.
+
+        Returns
+        -------
+        frame : DataFrame of shape (3, 3)
+            Columns: the loss, milliseconds for one row, kilobytes.
+        """
+        models = {"stack": self.stack, "student": self.student, "on labels": self.on_labels}
+        rows = {name: [m.loss, m.milliseconds, m.kilobytes] for name, m in models.items()}
+        columns = pd.Index([self.metric, "ms for one row", "kB"])
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+    def __str__(self) -> str:
+        made_up = f", {self.n_made_up:,} of them made up" if self.n_made_up else ""
+        lines = [f"Learnt from {self.n_rows:,} rows{made_up}."]
+        if self.n_scored:
+            lines.append(
+                f"Scored on {self.n_scored:,} rows by models that have not seen them: the student "
+                f"loses {self.difference:.4f} (s.e. {self.error:.4f}) {self.metric} to the stack."
+            )
+            if np.isfinite(self.kept):
+                lines.append(
+                    f"It keeps {self.kept:.0%} of what the stack gains over the same student "
+                    "trained on labels."
+                )
+        else:
+            lines.append("Not scored: score it on rows with labels.")
+        table = self.to_frame().to_string(float_format="{:.4g}".format, na_rep="")
+        return "\n".join([*lines, table])

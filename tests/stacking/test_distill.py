@@ -1,0 +1,319 @@
+"""One small model from a stack: what it is taught, computed by numpy and scikit-learn."""
+
+import pickle
+import warnings
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics import log_loss, r2_score
+from sklearn.model_selection import GridSearchCV, KFold, TimeSeriesSplit
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+import stackfuse as sf
+from stackfuse._stacking.distilling.made_up import mixed
+
+META = LogisticRegression(max_iter=1000)
+BASES = [("nb", GaussianNB()), ("knn", KNeighborsClassifier())]
+IRIS, FLOWERS = load_iris(return_X_y=True)
+ORDER = np.random.default_rng(0).permutation(150)
+IRIS, FLOWERS = IRIS[ORDER], np.array(["setosa", "versicolor", "virginica"])[FLOWERS[ORDER]]
+DIABETES, PROGRESS = (part[:120] for part in load_diabetes(return_X_y=True))
+PLAIN = {"augment": 0, "score": False}
+
+
+def build(meta):
+    classes, n_labels = meta["n_classes_"], meta["n_outputs_"]
+    several = meta["target_type_"] == "multilabel-indicator"
+    link = None if classes is None else "sigmoid" if several else "softmax"
+    n_units = n_labels if classes is None or several else classes
+    last = keras.layers.Dense(n_units, activation=link)
+    return keras.Sequential([keras.Input((meta["n_features_in_"],)), last])
+
+
+class Recorder(ClassifierMixin, BaseEstimator):
+    """Remembers what it is fitted on."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.classes_ = np.unique(y)
+        self.seen_ = X, y, sample_weight
+        return self
+
+    def chances_of(self, X):
+        """Return the weights of the labels of each row of X."""
+        seen, y, weight = self.seen_
+        assert weight is not None
+        table = np.array(
+            [[weight[(seen == row).all(1) & (y == k)].sum() for k in self.classes_] for row in X]
+        )
+        return table / table.sum(axis=1, keepdims=True)
+
+
+def by_hand(stack, y):
+    """Return what the meta-learner says out of fold, with scikit-learn alone."""
+    table = stack.oof_.predictions
+    said = np.zeros((len(y), len(np.unique(y))))
+    for train, test in stack.oof_.folds:
+        said[test] = clone(META).fit(table[train], y[train]).predict_proba(table[test])
+    return said
+
+
+@pytest.fixture(scope="module")
+def flowers():
+    return sf.StackingClassifier(BASES, META, cv=3).fit(IRIS, FLOWERS)
+
+
+@pytest.fixture(scope="module")
+def progress():
+    bases = [("ridge", Ridge()), ("knn", KNeighborsRegressor())]
+    return sf.StackingRegressor(bases, LinearRegression(), cv=KFold(3)).fit(DIABETES, PROGRESS)
+
+
+def test_rows_of_fit_teach_what_was_said_of_them_out_of_fold(flowers):
+    rows = np.unique(IRIS, axis=0, return_index=True)[1]  # some flowers are equal
+    said = by_hand(flowers, FLOWERS)
+    certain = (FLOWERS[:, None] == flowers.classes_).astype(float)
+    for alpha in (0, 0.25, 1):
+        student = sf.distill(flowers, Recorder(), IRIS, alpha=alpha, **PLAIN)
+        wanted = alpha * certain + (1 - alpha) * said
+        several = [(IRIS == IRIS[row]).all(1).sum() > 1 for row in rows]
+        single = rows[~np.array(several)]
+        assert_allclose(student.chances_of(IRIS[single]), wanted[single], atol=3e-3)
+        assert student.classes_.tolist() == flowers.classes_.tolist()
+
+
+def test_other_rows_teach_what_the_stack_says_of_them(flowers):
+    others = IRIS[:20] + 0.03
+    student = sf.distill(flowers, Recorder(), others, **PLAIN)
+    assert_allclose(student.chances_of(others), flowers.predict_proba(others), atol=3e-3)
+    both = sf.distill(flowers, Recorder(), np.vstack([IRIS, others]), alpha=0, **PLAIN)
+    assert_allclose(both.chances_of(others), flowers.predict_proba(others), atol=3e-3)
+    single = [k for k in range(30) if (IRIS == IRIS[k]).all(1).sum() == 1]
+    assert_allclose(both.chances_of(IRIS[single]), by_hand(flowers, FLOWERS)[single], atol=3e-3)
+
+
+def test_a_regressor_learns_numbers(progress):
+    said = np.zeros(len(PROGRESS))
+    table = progress.oof_.predictions
+    for train, test in progress.oof_.folds:
+        said[test] = LinearRegression().fit(table[train], PROGRESS[train]).predict(table[test])
+    tree = DecisionTreeRegressor(max_depth=3, random_state=0)
+    student = sf.distill(progress, tree, DIABETES, alpha=0.5, **PLAIN)
+    wanted = clone(tree).fit(DIABETES, (said + PROGRESS) / 2).predict(DIABETES)
+    assert_allclose(student.predict(DIABETES), wanted)
+    weight = np.random.default_rng(0).uniform(size=len(PROGRESS))
+    bases = [("ridge", Ridge()), ("tree", tree)]
+    stack = sf.StackingRegressor(bases, cv=3).fit(DIABETES, PROGRESS, sample_weight=weight)
+    student = sf.distill(stack, tree, DIABETES, alpha=1, sample_weight=weight, **PLAIN)
+    wanted = clone(tree).fit(DIABETES, PROGRESS, sample_weight=weight).predict(DIABETES)
+    assert_allclose(student.predict(DIABETES), wanted)
+
+
+def test_a_network_learns_probabilities_behind_its_scaler(flowers, tmp_path):
+    network = sf.KerasClassifier(build, epochs=3, random_state=0)
+    student = sf.distill(flowers, make_pipeline(StandardScaler(), network), IRIS, alpha=0, **PLAIN)
+    scaler = StandardScaler().fit(IRIS)
+    alone = clone(network).fit_probabilities(
+        scaler.transform(IRIS), by_hand(flowers, FLOWERS), flowers.classes_
+    )
+    wanted = alone.predict_proba(scaler.transform(IRIS))
+    assert_allclose(student.predict_proba(IRIS), wanted, atol=1e-6)
+    assert_array_equal(student.predict(IRIS), flowers.classes_[wanted.argmax(axis=1)])
+    assert_allclose(pickle.loads(pickle.dumps(student)).predict_proba(IRIS), wanted, atol=1e-6)
+    sf.export(student, tmp_path / "student.keras")
+    graph = keras.models.load_model(tmp_path / "student.keras")
+    outputs = graph(IRIS.astype("float32"))
+    assert_allclose(outputs["probabilities"], wanted, atol=1e-5)
+    assert clone(student).fit(IRIS, FLOWERS).predict(IRIS).dtype == FLOWERS.dtype
+
+
+def test_what_is_lost_is_scored_on_rows_that_no_model_has_seen(flowers):
+    tree = DecisionTreeClassifier(max_depth=2, random_state=0)
+    told = sf.distill(flowers, tree, IRIS, alpha=0, augment=2, random_state=0).distillation_
+    train, test = flowers.oof_.folds[0]
+    said = by_hand(flowers, FLOWERS)
+    y = FLOWERS[test]
+    assert told.stack.loss == pytest.approx(log_loss(y, said[test]))
+    on_labels = clone(tree).fit(IRIS[train], FLOWERS[train]).predict_proba(IRIS[test])
+    assert told.on_labels.loss == pytest.approx(log_loss(y, on_labels))
+    rows = np.repeat(IRIS[train], 3, axis=0)
+    weight = np.where(said < 1e-3, 0, said)[train]
+    twin = clone(tree).fit(rows, np.tile(flowers.classes_, len(train)), weight.ravel())
+    assert told.student.loss == pytest.approx(log_loss(y, twin.predict_proba(IRIS[test])), rel=1e-3)
+    assert told.difference == pytest.approx(told.student.loss - told.stack.loss)
+    gain = told.on_labels.loss - told.stack.loss
+    assert told.kept == pytest.approx((told.on_labels.loss - told.student.loss) / gain)
+    assert (told.n_rows, told.n_made_up, told.n_scored) == (450, 300, 50)
+    assert 0 < told.student.milliseconds < told.stack.milliseconds
+    assert 0 < told.student.kilobytes < told.stack.kilobytes
+    assert "Scored on 50 rows" in str(told)
+    assert list(told.to_frame().index) == ["stack", "student", "on labels"]
+
+
+def test_numbers_are_scored_by_r2(progress):
+    told = sf.distill(progress, Ridge(), DIABETES, augment=0).distillation_
+    train, test = progress.oof_.folds[0]
+    alone = Ridge().fit(DIABETES[train], PROGRESS[train])
+    wanted = 1 - r2_score(PROGRESS[test], alone.predict(DIABETES[test]))
+    assert told.on_labels.loss == pytest.approx(wanted)
+
+
+def test_rows_are_made_up_from_neighbours():
+    frame = pd.DataFrame({"a": IRIS[:40, 0], "b": np.arange(40) % 3, "c": list("xyxz") * 10})
+    frame["d"] = pd.Categorical(frame["c"])
+    rows, sources = mixed(frame, 3, np.random.default_rng(0))
+    assert_array_equal(rows.dtypes, frame.dtypes)
+    assert len(rows) == len(sources) == 120
+    X = IRIS[:40] / IRIS[:40].std(axis=0)
+    apart = ((X[:, None] - X) ** 2).sum(axis=2)
+    np.fill_diagonal(apart, np.inf)
+    rows, sources = mixed(IRIS[:40], 5, np.random.default_rng(0))
+    own, near = IRIS[:40][sources], IRIS[:40][apart.argmin(axis=1)][sources]
+    as_near = np.isclose(apart[sources], apart.min(axis=1)[sources][:, None])
+    single = as_near.sum(axis=1) == 1  # of others, one of several equally near
+    assert ((rows == own) | (rows == near))[single].all()
+    assert 0.3 < (rows == near)[single & (own != near).all(axis=1)].mean() < 0.7
+
+
+def test_frames_with_text_and_rows_that_are_made_up_from_nothing():
+    frame = pd.DataFrame(IRIS, columns=list("abcd"))
+    frame["kind"] = np.where(frame["a"] > 5.5, "long", "short")
+    encode = ColumnTransformer([("text", OneHotEncoder(), ["kind"])], remainder="passthrough")
+    bases = [
+        ("nb", make_pipeline(encode, GaussianNB())),
+        ("tree", make_pipeline(encode, DecisionTreeClassifier(max_depth=2))),
+    ]
+    stack = sf.StackingClassifier(bases, META, cv=3, random_state=0).fit(frame, FLOWERS)
+    tree = make_pipeline(encode, DecisionTreeClassifier(max_depth=3))
+    student = sf.distill(stack, tree, frame, random_state=0)
+    assert student.distillation_.n_scored == 50  # the rows of fit were known
+    assert student.score(frame, FLOWERS) > 0.9
+    assert not hasattr(sf.distill(stack, tree, frame[:5], **PLAIN), "distillation_")
+    student = sf.distill(stack, tree, random_state=0)
+    assert student.distillation_.n_scored == 0
+    assert student.distillation_.n_made_up == student.distillation_.n_rows == 750
+    assert "Not scored" in str(student.distillation_)
+    assert student.score(frame, FLOWERS) > 0.6
+
+
+def test_labels_and_several_numbers():
+    labels = np.column_stack([IRIS[:, 0] > 5.5, IRIS[:, 1] > 3]).astype(int)
+    bases = [("knn", KNeighborsClassifier()), ("tree", DecisionTreeClassifier(max_depth=2))]
+    stack = sf.StackingClassifier(bases, sf.ConvexClassifier(), cv=3, random_state=0)
+    stack.fit(IRIS, labels)
+    network = sf.KerasClassifier(build, epochs=3, random_state=0)
+    student = sf.distill(stack, network, IRIS, random_state=0)
+    assert student.predict(IRIS).shape == (150, 2)
+    assert student.distillation_.stack.loss < student.distillation_.student.loss
+    with pytest.raises(ValueError, match="cannot learn the probabilities of several labels"):
+        sf.distill(stack, DecisionTreeClassifier(), IRIS)
+    two = np.column_stack([PROGRESS, -PROGRESS + 3])
+    bases = [("ridge", Ridge()), ("knn", KNeighborsRegressor())]
+    stack = sf.StackingRegressor(bases, cv=3).fit(DIABETES, two)
+    student = sf.distill(stack, Ridge(), DIABETES)
+    train, test = stack.oof_.folds[0]
+    wanted = 1 - r2_score(
+        two[test], Ridge().fit(DIABETES[train], two[train]).predict(DIABETES[test])
+    )
+    assert student.distillation_.on_labels.loss == pytest.approx(wanted)
+
+
+def test_kinds_of_stacks():
+    tree = DecisionTreeRegressor(max_depth=3, random_state=0)
+    bases = [("ridge", Ridge()), ("knn", KNeighborsRegressor())]
+    over_time = sf.StackingRegressor(bases, cv=TimeSeriesSplit(4)).fit(DIABETES, PROGRESS)
+    student = sf.distill(over_time, Recorded(), DIABETES, alpha=0, **PLAIN)
+    first = ~over_time.oof_.mask
+    assert_allclose(student.seen_[1][first], PROGRESS[first])  # nothing was said of these
+    passing = sf.StackingRegressor(bases, passthrough=True, refit=False, cv=3)
+    passing.fit(DIABETES, PROGRESS)
+    scaled = TransformedTargetRegressor(tree, transformer=StandardScaler())
+    student = sf.distill(passing, scaled, DIABETES, augment=0)
+    assert student.distillation_.n_scored == 40
+    search = GridSearchCV(passing, {"knn__n_neighbors": [3, 5]}, cv=2).fit(DIABETES, PROGRESS)
+    assert sf.distill(search, tree, DIABETES, augment=0).distillation_.n_scored == 40
+
+
+class Recorded(Ridge):
+    """Remembers what it is fitted on."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.seen_ = X, y, sample_weight
+        return super().fit(X, y)
+
+
+def test_several_inputs():
+    X = sf.MultiInput(left=IRIS[:, :2], right=IRIS[:, 2:])
+    left = make_pipeline(sf.Pick("left"), GaussianNB())
+    right = make_pipeline(sf.Pick("right"), GaussianNB())
+    stack = sf.StackingClassifier([("left", left), ("right", right)], cv=3).fit(X, FLOWERS)
+    tree = make_pipeline(sf.Pick("right"), DecisionTreeClassifier(max_depth=3))
+    student = sf.distill(stack, tree, X)
+    assert student.distillation_.n_made_up == 0
+    assert student.score(X, FLOWERS) > 0.9
+    with pytest.raises(ValueError, match="use augment=0"):
+        sf.distill(stack, tree, X, augment=1)
+
+
+def test_equal_calls_give_equal_students_and_change_nothing(flowers):
+    tree, before = DecisionTreeClassifier(), flowers.predict_proba(IRIS)
+    one, other = (sf.distill(flowers, tree, IRIS, random_state=3) for _ in range(2))
+    assert_array_equal(one.predict_proba(IRIS), other.predict_proba(IRIS))
+    assert one.distillation_.student.loss == other.distillation_.student.loss
+    assert not hasattr(tree, "classes_")
+    assert_array_equal(flowers.predict_proba(IRIS), before)
+
+
+def test_rows_of_fit_in_another_order_are_told(flowers):
+    with pytest.warns(UserWarning, match="Pass the X of fit"):
+        sf.distill(flowers, Recorder(), IRIS[::-1], **PLAIN)
+    with pytest.warns(UserWarning, match="Pass the X of fit"):
+        sf.distill(flowers, Recorder(), IRIS[:100], **PLAIN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sf.distill(flowers, Recorder(), IRIS + 0.01, **PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("student", "given", "error", "said"),
+    [
+        (DecisionTreeRegressor(), {}, TypeError, "teaches a classifier, got the student"),
+        (DecisionTreeClassifier, {}, TypeError, "student must be a classifier"),
+        (KNeighborsClassifier(), {}, ValueError, "KNeighborsClassifier.fit takes no sample_weight"),
+        (DecisionTreeClassifier(), {"alpha": 2}, ValueError, "alpha must be a number from 0 to 1"),
+        (DecisionTreeClassifier(), {"augment": -1}, ValueError, "augment must be 'auto' or"),
+        (DecisionTreeClassifier(), {"score": "no"}, ValueError, "score must be True or False"),
+        (DecisionTreeClassifier(), {"sample_weight": [1]}, ValueError, "X has 150 rows"),
+        (
+            sf.KerasClassifier(build, class_weight="balanced"),
+            {},
+            ValueError,
+            "use class_weight=None",
+        ),
+    ],
+)
+def test_what_has_no_meaning_is_told(flowers, student, given, error, said):
+    with pytest.raises(error, match=said):
+        sf.distill(flowers, student, IRIS, **given)
+
+
+def test_stacks_that_cannot_teach_are_told(flowers):
+    tree = DecisionTreeClassifier()
+    with pytest.raises(ValueError, match="pass X too"):
+        sf.distill(flowers, tree, sample_weight=np.ones(150))
+    with pytest.raises(TypeError, match=r"distill\(pipeline\[-1\]\)"):
+        sf.distill(make_pipeline(StandardScaler(), flowers), tree, IRIS)
+    labels_only = sf.StackingClassifier(BASES, LinearSVC(), cv=3).fit(IRIS, FLOWERS)
+    with pytest.raises(ValueError, match="refit_final"):
+        sf.distill(labels_only, tree, IRIS)
