@@ -7,10 +7,9 @@ from stackfuse._stacking.fitting import Stack
 from stackfuse._stacking.passthrough import as_list
 from stackfuse._stacking.sketch import Sketch, held_by, parts_of, sketch_of
 from stackfuse._stacking.uncertainty.intervals import IntervalMaker
-from stackfuse._stacking.uncertainty.sets import SLACK, SetMaker
+from stackfuse._stacking.uncertainty.sets import SetMaker
 
 __all__ = [
-    "SLACK",
     "IntervalMaker",
     "SetMaker",
     "Sketch",

@@ -107,9 +107,12 @@ class SetMaker:
         The coverage and the method.
     limit : float
         Scores up to this are those of members.
+    slack : float
+        Probabilities are equal up to this.
     """
 
     names = ("set",)
+    slack = SLACK
 
     def __init__(self, stack, coverage, method: str = "lac"):
         fitting.check_settings({"coverage": coverage}, {"coverage": COVERAGE})

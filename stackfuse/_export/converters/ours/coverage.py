@@ -4,7 +4,7 @@ from keras import ops
 
 from stackfuse._export.graph.arithmetic import constant
 from stackfuse._export.graph.convert import convert, once, unsupported
-from stackfuse._stacking import SLACK, IntervalMaker, SetMaker
+from stackfuse._stacking import IntervalMaker, SetMaker
 
 
 def coverage_output(stack, table, name: str):
@@ -69,6 +69,6 @@ def _members(maker: SetMaker, chances):
     if maker.method == "lac":
         return ops.cast(ops.less_equal(1 - chances, limit), "int64")
     others = ops.expand_dims(chances, 1)
-    is_likelier = ops.greater(others, ops.expand_dims(chances, 2) + constant(SLACK, chances))
+    is_likelier = ops.greater(others, ops.expand_dims(chances, 2) + constant(maker.slack, chances))
     scores = ops.sum(ops.where(is_likelier, others, constant(0.0, chances)), axis=2)
     return ops.cast(ops.less_equal(scores, limit), "int64")
