@@ -1,16 +1,20 @@
-"""Layers that look their input up in a table, and the columns of X that reach them unchanged.
+"""Layers that look their input up in a table, the columns of X that reach them, and its codes.
 
 An index outside the table fails a whole batch, or is silently replaced, depending on the device.
 """
 
+import re
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from stackfuse._core import MultiInput, multi_input
 from stackfuse._keras import private
 
 #: Operations that rearrange numbers and change none, by class name.
@@ -100,7 +104,8 @@ def index_range(layer, rank: int) -> tuple[float, float] | None:
 
     Notes
     -----
-    As in Keras, numbers are cut to whole ones, and an Embedding counts negative ones from its end.
+    As in Keras, numbers are cut to whole ones, and an Embedding counts negative ones from its end:
+    those that a model computes itself. In the columns of X they are refused.
     """
     if isinstance(layer, keras.layers.TimeDistributed):
         return index_range(layer.layer, rank - 1)
@@ -117,6 +122,87 @@ def limits_of(model) -> Limits:
     if model not in _limits:
         _limits[model] = _trace_limits(model)
     return _limits[model]
+
+
+def cardinalities_of(X, rows: np.ndarray | None) -> Any:
+    """Return how many codes the columns of X have: one more than the largest.
+
+    A column has codes if its numbers are whole and at least -1, which OrdinalEncoder can be told to
+    write for what is missing or unknown, and which counts for none.
+
+    Parameters
+    ----------
+    X : ndarray, sparse matrix, StoredRows or MultiInput of shape (n_all_samples, ...)
+    rows : ndarray of int of shape (n_samples,), or None
+        Those that are looked at; None for all.
+
+    Returns
+    -------
+    cardinalities : list of (int or None), dict of these by the name of the input, or None
+        None stands for a column without codes; in place of the list for what is no table, and for
+        rows that are sparse or read from a file.
+
+    Examples
+    --------
+    >>> cardinalities_of(np.array([[0, 0.5], [3, 1.0]]), None)
+    [4, None]
+    """
+    if isinstance(X, MultiInput):
+        return {name: cardinalities_of(array, rows) for name, array in X.arrays.items()}
+    if multi_input.is_lazy(X) or X.dtype.kind not in "biuf" or X.ndim not in (1, 2):
+        return None
+    table = X.reshape(len(X), -1)
+    rows = np.arange(len(X)) if rows is None else rows
+    found: list[int | None] = []
+    for column in table.T:
+        few = column[rows[:_FEW]]  # most columns of other numbers show it at once
+        codes = _n_codes(few) and _n_codes(column[rows])
+        found.append(codes or None)
+    return found
+
+
+#: Rows that are looked at first.
+_FEW = 100
+
+
+def _n_codes(column: np.ndarray) -> int:
+    """Return one more than the largest of whole numbers from -1 on; 0 if there are others."""
+    least, most = column.min(), column.max()
+    whole = least >= -1 and most < 2**31 and bool((column == np.floor(column)).all())
+    return int(most) + 1 if whole else 0
+
+
+#: What TensorFlow says of an index outside of a table.
+_OUTSIDE = re.compile(r"indices\[[\d,]*\] = (-?\d+) is not in \[0, (\d+)\)")
+
+
+@contextmanager
+def failed_lookups_explained(model) -> Iterator[None]:
+    """Within, an index that a model computes, and that is in no table of its layers, is told.
+
+    Raises
+    ------
+    ValueError
+        In place of TensorFlow's error.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = _OUTSIDE.search(error.message)
+        if found is None:
+            raise
+        index, size = map(int, found.groups())
+        tables = [
+            layer.name
+            for layer in private.flatten_layers(model)
+            if isinstance(layer, keras.layers.Embedding) and layer.input_dim == size
+        ]
+        layer = f"the layer {tables[0]!r}" if len(tables) == 1 else "a layer"
+        raise ValueError(
+            f"{layer[0].upper()}{layer[1:]} of model {model.name!r} was given the index {index}, "
+            f"and takes the indices 0 to {size - 1}. Give it more of them, or encode X so that all "
+            "of its indices are known, for example with an OrdinalEncoder."
+        ) from error
 
 
 def takes_indices(model) -> bool:
@@ -148,6 +234,7 @@ def _trace_limits(model) -> Limits:
             complete = False
             continue
         places = places.ravel()
+        limits = max(limits[0], -1.0), limits[1]  # a negative number in X is no code
         narrower = places[limits[1] < below[places]]
         layers[narrower] = layer.name
         above[places] = np.maximum(above[places], limits[0])

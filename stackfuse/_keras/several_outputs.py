@@ -9,6 +9,7 @@ from keras import ops
 
 from stackfuse._core import messages, targets
 from stackfuse._keras.architecture import last_activation
+from stackfuse._keras.indices import failed_lookups_explained
 from stackfuse._keras.outputs import Outputs, read_outputs
 from stackfuse._keras.prediction_part import Part, refuse_part
 from stackfuse._keras.rows import Rows
@@ -146,7 +147,8 @@ def _output_shapes(model, X) -> tuple[Any, list[int]]:
         structure = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
         number = {id(tensor): k for k, tensor in enumerate(model.outputs)}
     else:
-        structure = model(Rows(X, model)[slice(0, 1)], training=False)
+        with failed_lookups_explained(model):
+            structure = model(Rows(X, model)[slice(0, 1)], training=False)
         number = {}
     if isinstance(structure, dict):
         tensors = list(structure.values())

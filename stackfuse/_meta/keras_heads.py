@@ -26,8 +26,8 @@ from stackfuse._oof import prediction_columns
 #: Gradient steps of a head's fit if `epochs` is None.
 _STEPS = 1000
 
-#: With fewer rows, in all or of a class, "auto" holds no rows out.
-_MIN_ROWS, _MIN_ROWS_OF_A_CLASS = 200, 10
+#: With fewer rows, in all or of a class, or fewer groups, "auto" holds no rows out.
+_MIN_ROWS, _MIN_ROWS_OF_A_CLASS, _MIN_GROUPS = 200, 10, 10
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,13 @@ class HeadSettings(FitSettings):
         n_rows = fitting.rows_per_batch(self.for_fit["batch_size"], n_samples)
         return max(20, math.ceil(_STEPS / math.ceil(n_samples / n_rows)))
 
-    def fraction(self, n_rows: int, strata) -> Any:
+    def fraction(self, n_rows: int, strata, groups) -> Any:
         """See :meth:`stackfuse._networks.FitSettings.fraction`."""
         if self.validation_split != "auto":
             return self.validation_split
         too_few = strata is not None and np.bincount(strata).min() < _MIN_ROWS_OF_A_CLASS
-        return 0.0 if too_few or n_rows < _MIN_ROWS else 0.1
+        few_groups = groups is not None and len(np.unique(groups)) < _MIN_GROUPS
+        return 0.0 if too_few or few_groups or n_rows < _MIN_ROWS else 0.1
 
     def training(self, fitted, rows, target, weights, groups, for_fit):
         """See :meth:`stackfuse._networks.FitSettings.training`; validation may end it early."""
@@ -119,6 +120,7 @@ class _HeadParameters(prediction_columns.ColumnsMixin):
         epochs: Any = None,
         batch_size: int = 128,
         validation_split: Any = "auto",
+        validation: str = "auto",
         patience: Any = None,
         callbacks: Any = None,
         random_state: Any = None,
@@ -133,6 +135,7 @@ class _HeadParameters(prediction_columns.ColumnsMixin):
         self.epochs = epochs
         self.batch_size = batch_size
         self.validation_split = validation_split
+        self.validation = validation
         self.patience = patience
         self.callbacks = callbacks
         self.random_state = random_state
@@ -203,7 +206,10 @@ class FusionClassifier(_HeadParameters, NetworkClassifier):
     validation_split : float or "auto", default="auto"
         The part of the rows to hold out. Training stops when the loss on them has not fallen for
         `patience` epochs, and keeps the best weights. "auto" holds out a tenth if there are at
-        least 200 rows and 10 of each class, and nothing otherwise.
+        least 200 rows and 10 of each class (and 10 groups, if groups are given), and nothing
+        otherwise.
+    validation : {"auto", "random", "last"}, default="auto"
+        The rows to hold out: see :class:`KerasClassifier`.
     patience : int or None, default=None
         The number of epochs to wait for a smaller loss. By default, a tenth of `epochs`, at least
         5.
@@ -274,7 +280,9 @@ class FusionRegressor(_HeadParameters, NetworkRegressor):
     validation_split : float or "auto", default="auto"
         The part of the rows to hold out. Training stops when the loss on them has not fallen for
         `patience` epochs, and keeps the best weights. "auto" holds out a tenth if there are at
-        least 200 rows, and nothing otherwise.
+        least 200 rows (and 10 groups, if groups are given), and nothing otherwise.
+    validation : {"auto", "random", "last"}, default="auto"
+        The rows to hold out: see :class:`KerasRegressor`.
     patience : int or None, default=None
         The number of epochs to wait for a smaller loss. By default, a tenth of `epochs`, at least
         5.

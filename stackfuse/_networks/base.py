@@ -26,7 +26,7 @@ from stackfuse._core import (
     sklearn_private,
     targets,
 )
-from stackfuse._keras import Rows, own_code, penultimate
+from stackfuse._keras import Rows, indices, own_code, penultimate
 from stackfuse._networks import together
 from stackfuse._networks.begun_fit import BegunFit, epochs_as_tasks, present_trainer
 from stackfuse._networks.builder import Builder, ignore_unbuilt_optimizers
@@ -47,7 +47,7 @@ from stackfuse._networks.parameters import (
     refuse_hooks,
 )
 from stackfuse._networks.target import Target
-from stackfuse._training import prediction
+from stackfuse._training import Training, prediction
 
 #: Training rows of which a digest is kept, to tell a stack that its base has seen them.
 SEEN_ROWS = 64
@@ -77,6 +77,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     epochs: Any = 1
     batch_size: int = 32
     validation_split: float = 0.0
+    validation: Any = "auto"
     callbacks: Any = None
     class_weight: Any = None
     shuffle: bool = True
@@ -108,6 +109,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     X_shape_: Any = FromFit()
     # The entries of `meta`, for builders that are methods of the estimator; else not there.
     X_dtype_: Any = FromFit()
+    cardinalities_: Any = FromFit()
     target_type_: Any = FromFit()
     n_classes_: Any = FromFit()
     n_outputs_: Any = FromFit()
@@ -417,6 +419,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             "n_features_in_": fitted.n_features_in_,
             "X_shape_": _shape(X, len(target.numbers)),
             "X_dtype_": getattr(X, "dtype", None),
+            "cardinalities_": indices.cardinalities_of(X, rows),
             **target.info,
         }
         fitted.meta = meta
@@ -463,10 +466,15 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 present_trainer()(training)
                 for name, values in training.history.items():
                     self.history_.setdefault(name, []).extend(values)
+                if begun.reset:
+                    self._tell_of_training(training)
             seen = sampling.spread(sklearn_private.num_samples(begun.y), SEEN_ROWS, begun.rows)
             self._seen_rows = sampling.row_digests(begun.X, seen)
         context.call_on_fit_task_end(estimator=self, **data)
         return self
+
+    def _tell_of_training(self, training: Training) -> None:
+        """Warn of what a training has come to; here of nothing."""
 
     @contextmanager
     def _forget_failed_fit(self, reset: bool) -> Iterator[None]:
@@ -481,7 +489,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _built_from(self) -> dict[str, Any]:
         """Return the parameters that a network is built and compiled from."""
         later = {"epochs", "batch_size", "validation_split", "callbacks", "class_weight", "shuffle"}
-        later |= {"warm_start", "random_state", "verbose"}
+        later |= {"warm_start", "random_state", "verbose", "validation"}
         builder = self._builder()
         return {
             name: value

@@ -40,7 +40,7 @@ class FitSettings:
     ----------
     for_fit : dict of str to object
         Arguments of ``model.fit``: ``epochs``, ``batch_size``, ``shuffle``, ``verbose``, ...
-    validation_split, callbacks, class_weight : object
+    validation_split, callbacks, class_weight, validation : object
         See :class:`KerasClassifier`.
     callback_settings : dict of str to object
         For callbacks that are classes.
@@ -51,6 +51,7 @@ class FitSettings:
     callbacks: Any = None
     class_weight: Any = None
     callback_settings: dict[str, Any] = field(default_factory=dict)
+    validation: Any = "auto"
 
     @classmethod
     def of(cls, estimator, builder: Builder, **further) -> Self:
@@ -62,6 +63,7 @@ class FitSettings:
             estimator.callbacks,
             estimator.class_weight,
             builder.routed("callbacks"),
+            estimator.validation,
             **further,
         )
 
@@ -145,14 +147,14 @@ class FitSettings:
             )
         return for_fit
 
-    def fraction(self, n_rows: int, strata) -> Any:
+    def fraction(self, n_rows: int, strata, groups) -> Any:
         """Return the fraction of the rows to hold out for validation."""
         return self.validation_split
 
     def hold_out(self, n_rows: int, seed: int, strata=None, groups=None) -> tuple:
         """Return the rows to train on, and those to validate on or None."""
-        fraction = self.fraction(n_rows, strata)
-        return hold_out(n_rows, fraction, seed % 2**32, strata, groups)
+        fraction = self.fraction(n_rows, strata, groups)
+        return hold_out(n_rows, fraction, seed % 2**32, strata, groups, self.validation)
 
     def training(
         self,

@@ -1,5 +1,6 @@
 """Which rows are held out of training, to validate on."""
 
+import math
 import warnings
 from numbers import Real
 from typing import Any
@@ -7,8 +8,18 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
+from stackfuse._core import fitting
 
-def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
+#: Which rows `validation` may name.
+VALIDATION = fitting.Wanted(
+    lambda value: isinstance(value, str) and value in ("auto", "random", "last"),
+    "'auto', 'random' or 'last'",
+)
+
+
+def hold_out(
+    n_rows: int, fraction: Any, seed: int, strata, groups, validation: Any = "auto"
+) -> tuple:
     """Return the rows to train on, and those to validate on or None.
 
     Parameters
@@ -21,6 +32,9 @@ def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
         Classes to spread over both parts.
     groups : array-like of shape (n_rows,) or None
         Rows of one group stay together.
+    validation : {"auto", "random", "last"}, default="auto"
+        "last" takes the last rows, as Keras' own ``validation_split`` does, whatever their classes
+        and groups. Else rows are drawn.
 
     Returns
     -------
@@ -32,6 +46,7 @@ def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
     ValueError
         If the fraction lies outside [0, 1), or the rows cannot be split like that.
     """
+    fitting.check_settings({"validation": validation}, {"validation": VALIDATION})
     if fraction is None:
         return np.arange(n_rows), None
     if not isinstance(fraction, Real) or not 0 <= float(fraction) < 1:
@@ -43,6 +58,8 @@ def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
         return np.arange(n_rows), None
     rows, fraction = np.arange(n_rows), float(fraction)
     try:
+        if validation == "last":
+            return _last(rows, fraction)
         if groups is not None and len(np.unique(groups)) < 2:
             raise ValueError("all rows are of one group")
         if groups is None:
@@ -60,6 +77,14 @@ def hold_out(n_rows: int, fraction: Any, seed: int, strata, groups) -> tuple:
             "rows, or validation_split=0."
         ) from error
     return np.sort(kept), np.sort(held_out)
+
+
+def _last(rows: np.ndarray, fraction: float) -> tuple:
+    """Return the rows before the last ones, and the last ones, as Keras counts them."""
+    n_kept = math.floor(len(rows) * (1 - fraction))
+    if n_kept in (0, len(rows)):
+        raise ValueError(f"of {len(rows)} rows {n_kept} would be trained on")
+    return rows[:n_kept], rows[n_kept:]
 
 
 def _by_group_and_class(rows, fraction: float, seed: int, strata, groups) -> tuple:

@@ -1,5 +1,6 @@
 """The two kinds of networks as estimators: classifiers and regressors."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,11 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 
-from stackfuse._core import fitting
-from stackfuse._keras import several_outputs
+from stackfuse._core import fitting, sampling
+from stackfuse._keras import losses, several_outputs
 from stackfuse._networks.base import NetworkEstimator
 from stackfuse._networks.target import LabelTarget, NumberTarget
+from stackfuse._training import Training, prediction
 
 
 class NetworkClassifier(ClassifierMixin, NetworkEstimator):
@@ -156,6 +158,13 @@ def _table(columns: list[np.ndarray]) -> np.ndarray:
     return np.column_stack(columns)
 
 
+#: From which size on a target is told to be far from unit scale, if it is not learned.
+_FAR = 1000.0
+
+#: Training rows that are predicted to find out.
+_LOOKED_AT = 500
+
+
 class NetworkRegressor(RegressorMixin, NetworkEstimator):
     """Base of the regressors that train one Keras network."""
 
@@ -221,6 +230,44 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
                 "predict__output=, or score by a function of your own, scoring=."
             )
         return float(r2_score(y, predictions, sample_weight=sample_weight))
+
+    def _tell_of_training(self, training: Training) -> None:
+        """Warn if y is far from unit scale, and the network predicts it no better than its mean.
+
+        Steps of an optimizer are of the size of its learning rate, whatever the scale of y.
+        """
+        if not isinstance(training.y, np.ndarray) or "output" in self._routed_to_predict():
+            return
+        y = training.y.astype(np.float64).reshape(len(training.y), -1)
+        size = np.maximum(np.abs(y.mean(axis=0)), y.std(axis=0))
+        if size.max() < _FAR:
+            return
+        places, outputs = sampling.spread(len(y), _LOOKED_AT), self._meaning()
+        question = prediction.Question(
+            self.model_, training.x.part(places), outputs.predict, f"predict {outputs}"
+        )
+        predicted: Any = prediction.predict(question)
+        if np.shape(predicted) != y[places].shape:
+            return
+        weight = training.sample_weight
+        weight = np.ones(len(y)) if weight is None else weight.astype(np.float64).reshape(-1)
+        if len(weight) != len(y) or not weight[places].sum() > 0:
+            return
+        mean = np.average(y, axis=0, weights=weight)
+        error, of_mean = (
+            np.average((table - y[places]) ** 2, axis=0, weights=weight[places])
+            for table in (predicted, mean)
+        )
+        # Another loss than the squared error may be least far from the mean, by one deviation.
+        bound = 0.99 if losses.stock_name(self.model_.loss) == "meansquarederror" else 2.0
+        if ((size >= _FAR) & (of_mean > 0) & (error > bound * of_mean)).any():
+            name, order = type(self).__name__, 10 ** int(np.log10(size.max()))
+            warnings.warn(
+                f"{name} predicts its own training rows no better than their mean would: y is of "
+                f"the order of {order:,}, and a network starts near 0. Scale y: "
+                f"TransformedTargetRegressor({name}(...), transformer=StandardScaler()).",
+                stacklevel=2,
+            )
 
     def _is_column(self, n_columns: int) -> bool:
         """Whether predictions of so many columns are returned in one axis."""

@@ -35,9 +35,12 @@ class KerasClassifier(NetworkClassifier):
     model : callable, keras.Model or path, default=None
         A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict of
         ``n_features_in_``, ``X_shape_``, ``X_dtype_``, ``classes_``, ``n_classes_``,
-        ``n_outputs_``, the number of y's columns, and ``target_type_``), ``compile_kwargs``,
+        ``n_outputs_``, the number of y's columns, ``target_type_``, and ``cardinalities_``, the
+        numbers of codes in the columns of X), ``compile_kwargs``,
         ``params``, all parameters of this estimator, and arguments of its own; with ``**kwargs``
-        it gets all of these. A ``keras.Model``, or the path of one, is copied, and its training
+        it gets all of these. ``meta["cardinalities_"]`` has one entry per column: the largest code
+        in the training rows plus one, or None if the column holds other numbers. Use it to size
+        ``Embedding(meta["cardinalities_"][0], 8)``. It is a dict by input for several inputs. A ``keras.Model``, or the path of one, is copied, and its training
         continues from its weights. A model with several outputs learns one column of y with
         each. None is for subclasses, which define a method ``_keras_build_fn``.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
@@ -54,8 +57,13 @@ class KerasClassifier(NetworkClassifier):
         The rows of one gradient step. -1 stands for all rows, here as in ``predict__batch_size``
         and ``validation_batch_size``.
     validation_split : float, default=0.0
-        The part of the training rows to hold out for validation and early stopping, stratified
-        by class.
+        The part of the training rows to hold out for validation and early stopping.
+    validation : {"auto", "random", "last"}, default="auto"
+        The rows that `validation_split` holds out. "random" draws them, stratified by class; with
+        ``fit(..., groups=groups)``, which stacks pass on, it holds out whole groups. "last" takes
+        the last rows: use it if the rows are in the order of time. "auto" is "last" in a stack
+        whose folds train on rows before those that they predict, as TimeSeriesSplit's do, and
+        "random" otherwise.
     callbacks : list of keras.callbacks.Callback, default=None
         Callbacks of the training; copies are used in every fit. In a path that a callback writes
         to, ``{fold}`` stands for the number of the fold in a stack or search, or for "all".
@@ -125,6 +133,7 @@ class KerasClassifier(NetworkClassifier):
         epochs: int = 1,
         batch_size: int = 32,
         validation_split: float = 0.0,
+        validation: str = "auto",
         callbacks: Any = None,
         class_weight: Any = None,
         shuffle: bool = True,
@@ -140,6 +149,7 @@ class KerasClassifier(NetworkClassifier):
         self.epochs = epochs
         self.batch_size = batch_size
         self.validation_split = validation_split
+        self.validation = validation
         self.callbacks = callbacks
         self.class_weight = class_weight
         self.shuffle = shuffle
@@ -212,8 +222,9 @@ class KerasRegressor(NetworkRegressor):
     model : callable, keras.Model or path, default=None
         A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict of
         ``n_features_in_``, ``X_shape_``, ``X_dtype_``, ``n_outputs_``, the number of y's columns,
-        and ``target_type_``), ``compile_kwargs``, ``params``, all parameters of this estimator,
-        and arguments of its own; with ``**kwargs`` it gets all of these. A ``keras.Model``, or the
+        ``target_type_``, and ``cardinalities_``, the numbers of codes in the columns of X: see
+        :class:`KerasClassifier`), ``compile_kwargs``, ``params``, all parameters of this
+        estimator, and arguments of its own; with ``**kwargs`` it gets all of these. A ``keras.Model``, or the
         path of one, is copied, and its training continues from its weights. A model with several
         outputs learns one column of y with each. None is for subclasses, which define a method
         ``_keras_build_fn``.
@@ -231,6 +242,12 @@ class KerasRegressor(NetworkRegressor):
         and ``validation_batch_size``.
     validation_split : float, default=0.0
         The part of the training rows to hold out for validation and early stopping.
+    validation : {"auto", "random", "last"}, default="auto"
+        The rows that `validation_split` holds out. "random" draws them; with
+        ``fit(..., groups=groups)``, which stacks pass on, it holds out whole groups. "last" takes
+        the last rows: use it if the rows are in the order of time. "auto" is "last" in a stack
+        whose folds train on rows before those that they predict, as TimeSeriesSplit's do, and
+        "random" otherwise.
     callbacks : list of keras.callbacks.Callback, default=None
         Callbacks of the training; copies are used in every fit. In a path that a callback writes
         to, ``{fold}`` stands for the number of the fold in a stack or search, or for "all".

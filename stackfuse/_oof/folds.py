@@ -3,10 +3,11 @@
 import warnings
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import check_cv
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from stackfuse._core import messages
 
@@ -60,7 +61,7 @@ def draw_folds(
     ------
     ValueError
         If a fold is empty, repeats or exceeds the rows, trains on a row that it predicts, or
-        trains a classifier on a single class.
+        trains a classifier on a single class; or if a splitter by groups is given none.
 
     Examples
     --------
@@ -77,16 +78,23 @@ def draw_folds(
                     "cv must be a list of pairs of row numbers, (train, test), but its entry "
                     f"{k} is {messages.in_short(pair)}."
                 )
-    splitter = deepcopy(check_cv(cv, y=y, classifier=classifier))
+    splitter: Any = deepcopy(check_cv(cv, y=y, classifier=classifier))
     if random_state is not None and getattr(splitter, "random_state", 0) is None:
         if getattr(splitter, "shuffle", True):
             splitter.random_state = random_state
     params = split_params or {}
     n_rows = len(y)
-    folds = [
-        Fold(_indices(train, n_rows), _indices(test, n_rows))
-        for train, test in splitter.split(X, y, **params)
-    ]
+    try:
+        pairs = list(splitter.split(X, y, **params))
+    except (TypeError, ValueError) as error:
+        if params.get("groups") is not None or not needs_groups(splitter):
+            raise
+        raise ValueError(
+            f"cv={splitter!r} splits by groups, and was given none. Pass one for each row: "
+            "fit(X, y, groups=groups). In a search they reach a stack with "
+            "sklearn.set_config(enable_metadata_routing=True) only."
+        ) from error
+    folds = [Fold(_indices(train, n_rows), _indices(test, n_rows)) for train, test in pairs]
     _check(folds, np.asarray(y), classifier)
     return folds
 
@@ -94,6 +102,41 @@ def draw_folds(
 def whole(n_samples: int) -> Fold:
     """Return the fold that trains on every row and predicts none: the refit."""
     return Fold(np.arange(n_samples), np.arange(0))
+
+
+def needs_groups(cv) -> bool:
+    """Whether a splitter is one of scikit-learn's that split by groups, or says so as they do."""
+    if not hasattr(cv, "split") or not hasattr(cv, "get_metadata_routing"):
+        return False
+    return get_routing_for_object(cv).split.requests.get("groups") is True
+
+
+def are_in_time_order(folds: Sequence[Fold]) -> bool:
+    """Whether every fold trains on rows before those that it predicts.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import KFold, TimeSeriesSplit
+    >>> splits = TimeSeriesSplit(2).split(np.zeros(6)), KFold(2).split(np.zeros(6))
+    >>> [are_in_time_order([Fold(*rows) for rows in split]) for split in splits]
+    [True, False]
+    """
+    return len(folds) > 0 and all(
+        len(train) and len(test) and train.max() < test.min() for train, test in folds
+    )
+
+
+def warn_growing(folds: Sequence[Fold]) -> None:
+    """Warn that models of folds in the order of time are averaged, if the first saw few rows."""
+    sizes = [len(fold.train) for fold in folds]
+    if are_in_time_order(folds) and min(sizes) < 0.75 * max(sizes):
+        warnings.warn(
+            f"refit=False averages the models of the folds, and with these folds in the order of "
+            f"time they were trained on {min(sizes)} to {max(sizes)} of {folds[-1].test.max() + 1} "
+            "rows: early ones have seen little, and nothing that is recent. Use refit=True, the "
+            "default, which predicts by models of all rows.",
+            stacklevel=2,
+        )
 
 
 def warn_missing_classes(

@@ -72,7 +72,8 @@ def out_of_fold(
         rows. ``"prefit"`` uses fitted bases as they are, and warns if they were trained on these
         rows. Earlier out-of-fold predictions are checked against the bases and y, and returned.
     groups : array-like of shape (n_samples,), default=None
-        The groups of the rows, for the splitter.
+        The groups of the rows, for the splitter, and for networks that hold rows out: they hold out
+        whole groups.
     stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
 default="auto"
         The method of the bases that predicts, or one method per name. "auto" takes the first of
@@ -153,7 +154,7 @@ default="auto"
         if not routing and not (isinstance(cv, str) and cv == "prefit"):
             bases = check_weights(bases, on_error, failures)
     router = router_of(bases, cv) if routing else None
-    base_params, split_params = route(router, names_of(bases), groups, fit_params)
+    base_params, split_params = route(router, bases, groups, fit_params)
     plan = Plan(
         bases,
         X,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stackfuse._core import fitting
-from stackfuse._oof.bases import relabelled
+from stackfuse._oof.bases import following_time, relabelled
 from stackfuse._oof.checks import (
     FitCheck,
     check_averages,
@@ -18,7 +18,13 @@ from stackfuse._oof.checks import (
     warn_seen_rows,
 )
 from stackfuse._oof.fitting import FitOptions
-from stackfuse._oof.folds import Fold, draw_folds, warn_missing_classes, whole
+from stackfuse._oof.folds import (
+    Fold,
+    draw_folds,
+    warn_growing,
+    warn_missing_classes,
+    whole,
+)
 from stackfuse._oof.prediction_columns import methods_of
 from stackfuse._oof.result import OutOfFold
 
@@ -31,6 +37,7 @@ class Plan:
     ----------
     bases : list of (str, estimator)
         Those in use. Class weights of theirs are by label when they are given, and by number here.
+        Where the folds are in the order of time, their networks hold out the last rows.
     X : array-like of shape (n_samples, ...)
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class numbers where `classes` are given.
@@ -96,6 +103,8 @@ class Plan:
             self.folds = []
         else:
             self.folds = self._drawn_folds()
+        folds = self.folds if self.saved is None else self.saved.folds
+        self.bases = [(name, following_time(base, folds)) for name, base in self.bases]
         if not self.prefit:
             refuse_or_tell_whole_reads(self.bases, self.X)
         warn_seen_rows(self.bases, self.X, prefit=self.prefit)
@@ -109,6 +118,13 @@ class Plan:
     def fitted_folds(self) -> list[Fold]:
         """The folds that the bases are fitted on, that of all rows last."""
         return [*self.folds, whole(len(self.y))] if self.refit else self.folds
+
+    @property
+    def predicted_rows(self) -> np.ndarray:
+        """The rows that are predicted by any fold, and train the meta-learner."""
+        if self.saved is not None:
+            return np.flatnonzero(self.saved.mask)
+        return np.unique(np.concatenate([fold.test for fold in self.folds]))
 
     @property
     def check(self) -> FitCheck:
@@ -134,6 +150,8 @@ class Plan:
         if self.stacked:
             averaged = not self.refit
             check_coverage(folds, self.y, self.classes, averaged=averaged, methods=methods)
+            if averaged:
+                warn_growing(folds)
         check_averages(folds, methods, self.classes)
         warn_missing_classes(folds, self.y, self.classes, methods)
         warn_if_large(methods, self.y, self.classes)

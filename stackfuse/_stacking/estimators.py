@@ -89,6 +89,11 @@ default="auto"
         their next epoch. Other bases are ended in the middle of a fit only where `n_jobs` has
         processes fit them; else when the fit of a fold is done. The meta-learner is fitted in any
         case.
+    recency : float, default=None
+        For rows in the order of time: the half-life, in rows, of the weights that they have for the
+        meta-learner. The last row weighs 1, one that is `recency` rows older 0.5, multiplied by
+        ``sample_weight``. The meta-learner must take weights. The bases are fitted without, and
+        :meth:`report` judges the meta-learner without.
     random_state : int or None, default=None
         Seeds every estimator whose own random state is None, with one seed for each estimator
         and fold, whatever the order. By default estimators keep their own.
@@ -209,7 +214,7 @@ class StackingRegressor(PredictsIntervals, Stack, ensemble.StackingRegressor):
     final_estimator : regressor, default=None
         The meta-learner; by default :class:`PoolRegressor`, with `passthrough` ``RidgeCV()``.
     cv, stack_method, n_jobs, passthrough, verbose, refit, engine, memory, on_error, time_limit, \
-random_state
+recency, random_state
         See :class:`StackingClassifier`.
 
     Attributes

@@ -28,7 +28,8 @@ from stackfuse._core import (
 )
 from stackfuse._oof import FitOptions, OutOfFold, Plan, bases, jobs, prediction_columns, run
 from stackfuse._stacking.fitted import DIGESTED_ROWS, FittedStack
-from stackfuse._stacking.passthrough import chosen_columns
+from stackfuse._stacking.passthrough import check_taken, chosen_columns
+from stackfuse._stacking.recency import decayed, parameter_for_weights
 from stackfuse._stacking.sketch import held_by, sketch_of
 from stackfuse._stacking.uncertainty.calibrating import group_numbers
 from stackfuse._stacking.uncertainty.calibration import HeldCalibration
@@ -46,6 +47,10 @@ _SETTINGS = {
     "passthrough": fitting.Wanted(_names_columns, "True, False or a list of columns"),
     "verbose": fitting.VERBOSE,
     "refit": fitting.FLAG,
+    "recency": fitting.Wanted(
+        lambda rows: rows is None or fitting.is_positive(rows),
+        "a positive number of rows, or None",
+    ),
 }
 
 
@@ -73,6 +78,8 @@ class Stack(CallbackSupportMixin, FittedStack):
         "_sketch",
     )
 
+    _groups: Any = None
+
     def __init__(
         self,
         estimators,
@@ -88,6 +95,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         memory: Any = None,
         on_error="raise",
         time_limit=None,
+        recency=None,
         random_state=None,
     ):
         self.estimators = estimators
@@ -102,6 +110,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.memory = memory
         self.on_error = on_error
         self.time_limit = time_limit
+        self.recency = recency
         self.random_state = random_state
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -130,7 +139,8 @@ class Stack(CallbackSupportMixin, FittedStack):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target.
         groups : array-like of shape (n_samples,), default=None
-            Passed to the splitter.
+            For the splitter, and for networks that hold out rows for validation, which hold out
+            whole groups; a Keras head does too.
         **fit_params : dict
             ``sample_weight``, passed to all bases and the meta-learner; other metadata where
             scikit-learn's metadata routing is enabled.
@@ -193,8 +203,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self._check_passthrough(X)
         y, classes = self._encode(y)
         in_use = self._check_parts(classes, fit_params)
-        names = [name for name, _ in in_use]
-        base_params, split_params = bases.route(self, names, groups, fit_params)
+        base_params, split_params = bases.route(self, in_use, groups, fit_params)
         plan = Plan(
             in_use,
             X,
@@ -210,6 +219,7 @@ class Stack(CallbackSupportMixin, FittedStack):
             refit=self.refit,
             stacked=True,
         )
+        self._passed(X, plan.predicted_rows)
         context = sklearn_private.callback_context(self, len(in_use) + 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         started = time.perf_counter()
@@ -359,17 +369,15 @@ class Stack(CallbackSupportMixin, FittedStack):
     def _fit_final(self, X, fit_params, context) -> None:
         """Fit the meta-learner on the rows that have out-of-fold predictions."""
         rows = np.flatnonzero(self.oof_.mask)
-        passed = sklearn_private.safe_indexing(X, rows) if self._passes_through() else None
-        table = self._with_passthrough(self.oof_.predictions[rows], passed)
+        table = self._with_passthrough(self.oof_.predictions[rows], self._passed(X, rows))
         seed = None if self.random_state is None else jobs.derived_seed(self.random_state, "final")
         table_columns = self._table_columns(table)
         if self.final_estimator is None:
             self.final_estimator_ = self._default_for(table_columns)
-        final = prediction_columns.set_columns(
-            jobs.replica(self.final_estimator_, seed), table_columns
-        )
+        final = bases.following_time(self.final_estimator_, self.oof_.folds)
+        final = prediction_columns.set_columns(jobs.replica(final, seed), table_columns)
         params = sklearn_private.check_method_params(
-            self.oof_.predictions, fit_params, indices=rows
+            self.oof_.predictions, self._params_for(final, fit_params), indices=rows
         )
         target = sklearn_private.safe_indexing(self.oof_.y, rows)
         started = time.perf_counter()
@@ -384,6 +392,16 @@ class Stack(CallbackSupportMixin, FittedStack):
         seconds = time.perf_counter() - started
         self.fit_seconds_ = {**self.fit_seconds_, "meta-learner": seconds}
 
+    def _params_for(self, final, fit_params: dict[str, Any]) -> dict[str, Any]:
+        """Return the fit parameters of a meta-learner, with groups and the weights of old rows."""
+        if not sklearn_private.routing_enabled():
+            fit_params = fit_params | bases.with_groups(final, self._groups)
+        if self.recency is None:
+            return fit_params
+        name = parameter_for_weights(final)
+        decay, given = decayed(len(self.oof_.predictions), self.recency), fit_params.get(name)
+        return fit_params | {name: decay if given is None else decay * np.asarray(given)}
+
     # ------------------------------------------------------------------ checking
 
     def _check_parts(self, classes, fit_params: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -392,6 +410,8 @@ class Stack(CallbackSupportMixin, FittedStack):
         self._validate_final_estimator()
         self.final_estimator_ = bases.relabelled(self.final_estimator_, classes)
         self.failures_ = {}
+        if self.recency is not None and self.final_estimator is not None:
+            parameter_for_weights(self.final_estimator_)  # raises if there is none
         if fit_params.get("sample_weight") is None or sklearn_private.routing_enabled():
             return in_use
         return bases.check_weights(in_use, self.on_error, self.failures_, self.final_estimator_)
@@ -409,6 +429,15 @@ class Stack(CallbackSupportMixin, FittedStack):
             )
         if self._passes_through() and self.passthrough is not True:
             chosen_columns(sklearn_private.safe_indexing(X, [0]), self.passthrough)
+
+    def _passed(self, X, rows: np.ndarray) -> Any:
+        """Return some rows of X, if the meta-learner sees columns of them and can take these."""
+        if not self._passes_through():
+            return None
+        X = sklearn_private.safe_indexing(X, rows)
+        chosen = X if self.passthrough is True else chosen_columns(X, self.passthrough)
+        check_taken(chosen, self.final_estimator)
+        return X
 
     def _validate_estimators(self):
         """Check the estimators; files of Keras models become networks that are not trained."""

@@ -3,12 +3,13 @@
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from stackfuse._keras import Rows
+from stackfuse._keras import Rows, indices
 from stackfuse._training.process import locked, refuse_fork
 from stackfuse._training.program import (
     MAX_PROGRAMS,
@@ -76,7 +77,8 @@ def predict(question: Question) -> np.ndarray | list[np.ndarray]:
     refuse_fork()
     model, x, finish, name, of, batch_size = question
     function, n_rows = finished_model(model, finish, name, of), batch_size or rows_per_call(x)
-    parts = [function(x[slice(start, start + n_rows)]) for start in range(0, len(x), n_rows)]
+    with indices.failed_lookups_explained(model):
+        parts = [function(x[slice(start, start + n_rows)]) for start in range(0, len(x), n_rows)]
     if isinstance(parts[0], list):  # several outputs
         return [np.concatenate([tensor.numpy() for tensor in tensors]) for tensors in zip(*parts)]
     return np.concatenate([part.numpy() for part in parts])
@@ -107,7 +109,10 @@ def predict_together(questions: Sequence[Question]) -> list:
         if key not in shared:
             shared[key] = tf.nest.flatten(x[slice(None)])
         flat += [*finished.values(), *shared[key]]
-    results = joined.of_flat(flat)
+    with ExitStack() as explained:
+        for question, _ in together:
+            explained.enter_context(indices.failed_lookups_explained(question.model))
+        results = joined.of_flat(flat)
     answers: dict[int, Any] = {}
     for (question, _), y in zip(together, results):
         several = isinstance(y, list)

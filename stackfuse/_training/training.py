@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from stackfuse._core import fitting
-from stackfuse._keras import Rows
+from stackfuse._keras import Rows, indices
 from stackfuse._training.batches import EpochOrders, batches, n_batches
 from stackfuse._training.prediction import rows_per_call
 from stackfuse._training.program import OptimizerState, Program, _assign, _values
@@ -129,15 +129,16 @@ def train(training: Training) -> None:
         )
 
     def fit(trained) -> dict[str, list]:
-        trained.fit(
-            data,
-            initial_epoch=first_epoch,
-            epochs=first_epoch + training.epochs,
-            shuffle=False,
-            callbacks=[*callbacks, _EndsAtLimit()],
-            verbose=training.verbose,
-            **fit_params,
-        )
+        with indices.failed_lookups_explained(model):
+            trained.fit(
+                data,
+                initial_epoch=first_epoch,
+                epochs=first_epoch + training.epochs,
+                shuffle=False,
+                callbacks=[*callbacks, _EndsAtLimit()],
+                verbose=training.verbose,
+                **fit_params,
+            )
         history = trained.history.history
         trained.history = None  # it would keep every callback alive
         return {name: [float(value) for value in values] for name, values in history.items()}

@@ -106,6 +106,23 @@ def test_few_groups_and_numbers():
     assert len(set(groups[held_out])) == 1
 
 
+@pytest.mark.parametrize("fraction", [0.25, 0.1, 0.37])
+def test_the_last_rows_are_those_that_keras_holds_out(iris, fraction):
+    import keras
+
+    X, y = iris[0][:, :3].astype("float32"), iris[0][:, 3]
+    settings = {"epochs": 2, "shuffle": False, "validation_split": fraction, "random_state": 1}
+    network = sf.KerasRegressor(build_regressor, validation="last", **settings)
+    network.fit(X, y, groups=np.arange(150))
+
+    keras.utils.set_random_seed(1)
+    model = build_regressor(META | {"n_features_in_": 3, "n_outputs_": 1})
+    model.compile("adam", "mean_squared_error")
+    history = model.fit(X, y, epochs=2, shuffle=False, validation_split=fraction, verbose=0).history
+    for name in ("loss", "val_loss"):
+        assert_allclose(network.history_[name], history[name], rtol=1e-5)
+
+
 @pytest.mark.parametrize("network", ["classifier", "regressor"])
 def test_splits_that_cannot_be_made(iris, network):
     X, y = iris
@@ -120,3 +137,11 @@ def test_splits_that_cannot_be_made(iris, network):
     for wrong in ("0.2", np.nan, -0.1, True):
         with pytest.raises(ValueError, match=r"validation_split must lie in \[0, 1\), got"):
             estimator.set_params(validation_split=wrong).fit(X, y)
+    estimator.set_params(validation_split=0.999, validation="last")
+    with pytest.raises(
+        ValueError, match=r"held out: of 150 rows 0 would be trained on\. Pass more"
+    ):
+        estimator.fit(X, y)
+    for wrong in ("first", True, None):
+        with pytest.raises(ValueError, match="validation must be 'auto', 'random' or 'last', got"):
+            estimator.set_params(validation=wrong).fit(X, y)

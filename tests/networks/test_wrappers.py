@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
@@ -965,3 +966,36 @@ def test_later_calls_refuse_other_columns_of_y():
     network.partial_fit(X, y)
     with pytest.raises(ValueError, match=r"y has the columns \['b', 'a'\], but KerasRegressor"):
         network.partial_fit(X, pd.DataFrame(y, columns=["b", "a"]))
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "mae"])
+def test_a_target_far_from_unit_scale_that_is_not_learned_is_told(loss):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    y = X @ [1.0, -2.0, 0.5]
+    far = 2e5 + 2e4 * y
+    network = sf.KerasRegressor(build_regressor, loss=loss, epochs=2, random_state=0)
+    message = (
+        "no better than their mean would: y is of the order of 100,000,.*TransformedTargetRegr"
+    )
+    with pytest.warns(UserWarning, match=message) as told:
+        network.fit(X, far)
+    assert len(told) == 1
+    assert np.mean((network.predict(X) - far) ** 2) > far.var()
+    with pytest.warns(UserWarning, match=message):  # one of several columns
+        network.fit(X, np.column_stack([y, far]))
+    scaled = TransformedTargetRegressor(network, transformer=StandardScaler()).fit(X, far)
+    assert scaled.predict(X).std() > 100
+    network.fit(X, 100 * y + 500)  # near enough: a network may get there
+    network.set_params(optimizer__learning_rate=100.0, epochs=40).fit(X, far)
+    assert network.score(X, far) > 0.9  # nothing is told of what is learned
+    network.set_params(epochs=0).fit(X, far)
+
+
+def test_a_stack_of_a_far_target_tells_of_it():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    stack = sf.StackingRegressor([("net", sf.KerasRegressor(build_regressor))], cv=2)
+    with pytest.warns(UserWarning, match="KerasRegressor predicts its own training rows") as told:
+        stack.fit(X, 5000 * X[:, 0])
+    assert len({str(warning.message) for warning in told}) == 1

@@ -267,6 +267,9 @@ def _draw_settings(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
         drawn.take("batch", f"batches of {size}", batch_size=size)
     if choice.chance(0.2):
         drawn.take("validation", "validation", validation_split=0.25)
+        if choice.chance(0.4):
+            which = choice.of(["last", "random"])
+            drawn.take("which", f"of the {which}", validation=which)
         if choice.chance(0.3):
             routed = {"fit__validation_freq": 2, "validation_batch_size": 4}
             name = choice.of(list(routed))

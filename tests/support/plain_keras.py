@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse
 import tensorflow as tf
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 from sklearn.utils import compute_sample_weight
 
 DEFAULTS: dict[str, Any] = {
@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "epochs": 1,
     "batch_size": 32,
     "validation_split": 0.0,
+    "validation": "auto",
     "callbacks": None,
     "class_weight": None,
     "shuffle": True,
@@ -59,7 +60,7 @@ class Plain(BaseEstimator):
         names = [name for name in self.params if name.startswith(prefix)]
         return {name.removeprefix(prefix): self.params[name] for name in names}
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, groups=None):
         numbers = self._numbers(np.asarray(y))
         seed = self.params["random_state"]
         if seed is None or isinstance(seed, np.random.RandomState):
@@ -70,7 +71,8 @@ class Plain(BaseEstimator):
         if self.params["epochs"]:
             target = self._encoded(numbers)
             weights = self._weights(numbers, sample_weight)
-            self.history_ = self._trained(model, inputs(X), target, weights, seed, numbers)
+            kept = self._kept(numbers, groups, seed)
+            self.history_ = self._trained(model, inputs(X), target, weights, seed, kept)
         return self
 
     def _compiled(self, X, numbers, seed: int):
@@ -128,21 +130,33 @@ class Plain(BaseEstimator):
         by_class = compute_sample_weight(kind, numbers).astype(np.float32)
         return own, by_class if own is None else by_class * own
 
-    def _trained(self, model, x, target, weights, seed: int, numbers) -> dict[str, list[float]]:
-        own, both = weights
-        n_rows = len(numbers)
-        kept, validation = np.arange(n_rows), None
-        if self.params["validation_split"]:
-            strata = numbers if hasattr(self, "classes_") and numbers.ndim == 1 else None
-            kept, held = map(
-                np.sort,
-                train_test_split(
-                    kept,
-                    test_size=self.params["validation_split"],
-                    random_state=seed,
-                    stratify=strata,
-                ),
+    def _kept(self, numbers, groups, seed: int) -> np.ndarray:
+        """Return the rows that are not held out."""
+        rows, fraction = np.arange(len(numbers)), self.params["validation_split"]
+        if not fraction:
+            return rows
+        if self.params["validation"] == "last":
+            return rows[: math.floor(len(rows) * (1 - fraction))]  # as Keras counts them
+        strata = numbers if hasattr(self, "classes_") and numbers.ndim == 1 else None
+        if groups is None:
+            kept, _ = train_test_split(rows, test_size=fraction, random_state=seed, stratify=strata)
+        elif strata is None:
+            drawn = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+            kept, _ = next(drawn.split(rows, groups=groups))
+        else:
+            n_folds = min(len(np.unique(groups)), round(1 / fraction))
+            splits = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+            kept, _ = min(
+                splits.split(rows, strata, groups),
+                key=lambda split: abs(len(split[1]) - fraction * len(rows)),
             )
+        return np.sort(kept)
+
+    def _trained(self, model, x, target, weights, seed: int, kept) -> dict[str, list[float]]:
+        own, both = weights
+        validation = None
+        if self.params["validation_split"]:
+            held = np.setdiff1d(np.arange(len(target_rows(target))), kept)
             validation = tuple(part(array, held) for array in (x, target, own) if array is not None)
         size = self.params["batch_size"]
         size = len(kept) if size == -1 else size or 32
@@ -280,6 +294,11 @@ def inputs(X) -> Any:
     if array.dtype.kind == "O":
         return array.astype(str).astype(bytes)  # as TensorFlow holds words
     return array.astype(np.float32) if array.dtype == bool else array
+
+
+def target_rows(target) -> Any:
+    """Return what is learned by the first output: as many rows as by the others."""
+    return target[0] if isinstance(target, tuple) else target
 
 
 def part(arrays, rows) -> Any:

@@ -73,7 +73,7 @@ from tests.support.drawn_networks import (
     draw_network,
     plain,
 )
-from tests.support.plain_keras import PlainClassifier, PlainRegressor
+from tests.support.plain_keras import Plain, PlainClassifier, PlainRegressor
 
 TASKS = ("binary", "multiclass", "regression", "multilabel", "multioutput")
 
@@ -620,6 +620,8 @@ def loop(drawn: DrawnFit, chosen: dict[str, Any]) -> Loop:
             continue
         base = make(False)
         base.set_params(**{k[len(name) + 2 :]: v for k, v in chosen.items() if k.startswith(name)})
+        if isinstance(cv, TimeSeriesSplit):
+            base.set_params(**dict.fromkeys(_unsaid(base), "last"))
         models = [
             _fitted(_seeded(base, settings.get("random_state"), name, place), drawn, train)
             for place, (train, _) in zip(_places(len(folds)), parts)
@@ -658,10 +660,31 @@ def _derived(seed: int, *path: int | str) -> int:
     return int(np.random.SeedSequence([seed, *words]).generate_state(1)[0] >> 1)
 
 
+def _unsaid(base) -> list[str]:
+    """Return the parameters of networks that leave it to the folds which rows are held out."""
+    params = base.get_params(deep=True)
+    return [k for k, v in params.items() if k.split("__")[-1] == "validation" and v == "auto"]
+
+
 def _fitted(model, drawn: DrawnFit, train: np.ndarray) -> Any:
-    weight = drawn.fit_params.get("sample_weight")
+    weight, groups = (drawn.fit_params.get(name) for name in ("sample_weight", "groups"))
     params = {} if weight is None else {"sample_weight": np.asarray(weight)[train]}
+    name = None if groups is None else _name_of_groups(model)
+    if name is not None:
+        params[name] = np.asarray(groups)[train]
     return model.fit(rows_of(drawn.X, train), drawn.numbers[train], **params)
+
+
+def _name_of_groups(model) -> str | None:
+    """Return the name by which groups reach a network that is given all rows in their places."""
+    if isinstance(model, Plain):
+        return "groups"
+    if isinstance(model, Pipeline):
+        inner = _name_of_groups(model.steps[-1][1])
+        return inner and f"{model.steps[-1][0]}__{inner}"
+    return (
+        _name_of_groups(model.regressor) if isinstance(model, TransformedTargetRegressor) else None
+    )
 
 
 def _block(drawn: DrawnFit, model, X, classes) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from stackfuse._core import errors, fitting
-from stackfuse._keras import Rows
+from stackfuse._keras import Rows, indices
 from stackfuse._training.batches import (
     EpochOrders,
     rows_of,
@@ -140,7 +140,9 @@ class SideBySide:
 
         An error that is known to be of one replica has its number as attribute ``replica``.
         """
-        with locked(), WrittenFiles(self.trainings):
+        model = self.trainings[0].model
+        explained = indices.failed_lookups_explained(model)
+        with locked(), WrittenFiles(self.trainings), explained:
             _run_at_once(self._runs())
         for k, training in enumerate(self.trainings):
             with _of_replica(k):

@@ -125,10 +125,10 @@ def test_every_format_refuses_single_rows(stack, format, tmp_path):
 
 
 CASES = [
-    (of_ids, X[:, :2], [np.nan, 9, -10, 1e9]),
-    (of_words, WORDS, [12, 0.5, np.nan, 3e9, -13]),
+    (of_ids, X[:, :2], [np.nan, 9, -1, -10, 1e9]),
+    (of_words, WORDS, [12, 0.5, np.nan, 3e9, -1, -13]),
     (of_moved, X[:, :2], [10, 256, -1, np.nan, 1.5]),
-    (of_steps, X[:, :2], [9, np.nan]),
+    (of_steps, X[:, :2], [9, -1, np.nan]),
     (counted, X[:, :2], [-1, np.nan, 2.0**31]),
     (of_vocabulary, X[:, :2], [9, -1, 0.5, np.nan]),
 ]
@@ -150,7 +150,7 @@ def test_networks_of_every_kind(build, rows, wrong, tmp_path):
 
 def test_indices_that_keras_takes_are_taken(tmp_path):
     rows = X[:, :2].copy()
-    rows[:4, 0] = [-1, -9, 8.7, -0.5]  # from the end, and cut to whole numbers
+    rows[:4, 0] = [8, 0, 8.7, -0.5]  # cut to whole numbers
     network = sf.KerasClassifier(of_ids, random_state=0).fit(X[:, :2], Y)
     got = loaded(network, rows, tmp_path / "net.keras")(rows)["probabilities"]
     rows[:4, 0] = [8, 0, 8, 0]
@@ -161,6 +161,21 @@ def test_indices_that_keras_takes_are_taken(tmp_path):
     expected = plain(network, rows[[0, 1, 3]])
     assert_allclose(np.asarray(got["probabilities"])[[0, 1, 3], 1], expected, atol=1e-7)
     assert_array_equal(np.asarray(got["label"])[2], -1)
+
+
+def of_shifted(meta=None):
+    x = keras.Input((2,))
+    return keras.Model(x, L.Dense(1, "sigmoid")(L.Flatten()(L.Embedding(10, 2)(x - 3))))
+
+
+def test_a_model_that_counts_from_the_end_may_do_so(tmp_path):
+    """What a model computes itself is looked up as Keras does; of X a negative code is none."""
+    network = sf.KerasClassifier(of_shifted, random_state=0).fit(X[:, :2], Y)
+    rows = X[:9, :2]
+    assert (rows < 3).any()
+    got = loaded(network, rows, tmp_path / "net.keras")(rows)["probabilities"]
+    assert_allclose(np.asarray(got)[:, 1], plain(network, rows), atol=1e-7)
+    assert_allclose(network.predict_proba(rows)[:, 1], plain(network, rows), atol=1e-7)
 
 
 def test_several_inputs_and_nested_models(tmp_path):

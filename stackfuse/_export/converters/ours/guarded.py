@@ -157,6 +157,26 @@ def _index_array(index: int, x):
     return np.array([index]).astype(x.dtype if x.dtype != "bfloat16" else "float32")
 
 
+def negative_codes(x, limits: indices.InputLimits):
+    """Return a mask of the rows whose columns of codes hold a negative one.
+
+    Parameters
+    ----------
+    x : tensor of shape (n_samples, ...)
+        One input of a network, as declared.
+    limits : InputLimits
+        Those of the input.
+
+    Returns
+    -------
+    mask : tensor of bool, shape (n_samples, 1)
+    """
+    codes = np.broadcast_to(np.isfinite(limits.above), limits.above.shape)
+    negative = ops.logical_and(ops.less_equal(x, constant(-1.0, x)), codes)
+    axes = tuple(range(1, len(x.shape)))
+    return ops.reshape(ops.any(negative, axis=axes, keepdims=True), (-1, 1))
+
+
 def whole_numbers(x, dtype: str):
     """Return x cast to a dtype of whole numbers, and a mask of the rows that it cannot hold.
 

@@ -8,6 +8,7 @@ from keras import ops
 from stackfuse._core import NotConvertible
 from stackfuse._export.converters.ours.guarded import (
     guarded,
+    negative_codes,
     whole_numbers,
 )
 from stackfuse._export.graph.arithmetic import (
@@ -37,6 +38,7 @@ from stackfuse._export.trained_model import TrainedModel
 from stackfuse._keras import (
     Rows,
     copies,
+    indices,
     input_structure,
     penultimate,
 )
@@ -205,6 +207,9 @@ def _as_declared(network, wanted, x):
         raise NotConvertible(
             f"The network {network.name!r} takes {kinds[0]}s, but the graph gives it {kinds[1]}s."
         )
+    limits = indices.limits_of(network).inputs.get(wanted.name)
+    if limits is not None and "uint" not in x.dtype:
+        refuse_rows(negative_codes(x, limits))
     if "int" in wanted.dtype and "float" in x.dtype:
         whole, wrong = whole_numbers(x, wanted.dtype)
         refuse_rows(wrong)

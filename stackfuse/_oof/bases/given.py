@@ -1,4 +1,4 @@
-"""Base estimators before they are fitted: checked, told the classes by number, given a memory."""
+"""Base estimators as they are given: checked, told the classes by number, given a memory."""
 
 import os
 import warnings
@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import has_fit_parameter
 
 from stackfuse import _networks
-from stackfuse._core import messages, sklearn_private, targets
+from stackfuse._core import messages, targets
 
 
 def pairs_of(estimators: Any) -> list[tuple[str, Any]]:
@@ -179,52 +178,3 @@ def with_memory(base, memory):
     names = [f"{name}__memory" if name else "memory" for name in stacks]
     unset = {name: memory for name in names if base.get_params(deep=True)[name] is None}
     return clone(base).set_params(**unset) if unset else base
-
-
-#: The splitter's name in the router: no base can have it, for theirs hold no "__".
-_SPLITTER = "cv__splitter"
-
-
-def router_of(bases: Sequence[tuple[str, Any]], cv) -> MetadataRouter:
-    """Return the router of an out-of-fold run by itself."""
-    router = MetadataRouter(owner="out_of_fold")
-    for name, base in bases:
-        fits = MethodMapping().add(caller="fit", callee="fit")
-        router.add(**{name: base}, method_mapping=fits)
-    return with_splitter(router, cv)
-
-
-def with_splitter(router: MetadataRouter, cv) -> MetadataRouter:
-    """Add a splitter to a router."""
-    splits = MethodMapping().add(caller="fit", callee="split")
-    splitter = cv if hasattr(cv, "get_metadata_routing") else _NoSplitter()
-    return router.add(**{_SPLITTER: splitter}, method_mapping=splits)
-
-
-def route(
-    router: Any, names: Sequence[str], groups, fit_params: dict[str, Any]
-) -> tuple[dict[str, dict], dict[str, Any]]:
-    """Return the fit parameters of each base, and the splitter's.
-
-    Parameters
-    ----------
-    router : MetadataRouter, or an object that has one
-    names : sequence of str
-        The names of the bases.
-    groups : array-like of shape (n_samples,) or None
-    fit_params : dict
-    """
-    if not sklearn_private.routing_enabled():
-        split_params = {} if groups is None else {"groups": groups}
-        return dict.fromkeys(names, fit_params), split_params
-    if groups is not None:
-        fit_params = {**fit_params, "groups": groups}
-    routed = process_routing(router, "fit", **fit_params)
-    return {name: routed[name]["fit"] for name in names}, routed[_SPLITTER]["split"]
-
-
-class _NoSplitter:
-    """Stands in for a cv that takes no metadata, such as a number of folds."""
-
-    def get_metadata_routing(self):
-        return MetadataRouter(owner=self)
