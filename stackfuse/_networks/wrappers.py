@@ -35,14 +35,14 @@ class KerasClassifier(NetworkClassifier):
     model : callable, keras.Model or path, default=None
         A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict of
         ``n_features_in_``, ``X_shape_``, ``X_dtype_``, ``classes_``, ``n_classes_``,
-        ``n_outputs_``, the number of y's columns, ``target_type_``, and ``cardinalities_``, the
-        numbers of codes in the columns of X), ``compile_kwargs``,
-        ``params``, all parameters of this estimator, and arguments of its own; with ``**kwargs``
-        it gets all of these. ``meta["cardinalities_"]`` has one entry per column: the largest code
-        in the training rows plus one, or None if the column holds other numbers. Use it to size
-        ``Embedding(meta["cardinalities_"][0], 8)``. It is a dict by input for several inputs. A ``keras.Model``, or the path of one, is copied, and its training
-        continues from its weights. A model with several outputs learns one column of y with
-        each. None is for subclasses, which define a method ``_keras_build_fn``.
+        ``n_outputs_``, the number of y's columns, ``target_type_`` and ``cardinalities_``),
+        ``compile_kwargs``, ``params``, all parameters of this estimator, and arguments of its own;
+        with ``**kwargs`` it gets all of these. ``meta["cardinalities_"]`` lists, for each column of
+        X, the largest code in the training rows plus one, or None if the column holds other
+        numbers: size an embedding by it, ``Embedding(meta["cardinalities_"][0], 8)``. For several
+        inputs it is a dict of lists. A ``keras.Model``, or the path of one, is copied, and its
+        training continues from its weights. A model with several outputs learns one column of y
+        with each. None is for subclasses, which define a method ``_keras_build_fn``.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
         The optimizer; a copy is used in every fit.
     loss : str, callable, keras.losses.Loss or its class, default=None
@@ -222,12 +222,11 @@ class KerasRegressor(NetworkRegressor):
     model : callable, keras.Model or path, default=None
         A function that returns a ``keras.Model``, compiled or not. It may take ``meta`` (a dict of
         ``n_features_in_``, ``X_shape_``, ``X_dtype_``, ``n_outputs_``, the number of y's columns,
-        ``target_type_``, and ``cardinalities_``, the numbers of codes in the columns of X: see
-        :class:`KerasClassifier`), ``compile_kwargs``, ``params``, all parameters of this
-        estimator, and arguments of its own; with ``**kwargs`` it gets all of these. A ``keras.Model``, or the
-        path of one, is copied, and its training continues from its weights. A model with several
-        outputs learns one column of y with each. None is for subclasses, which define a method
-        ``_keras_build_fn``.
+        ``target_type_``, and ``cardinalities_``, see :class:`KerasClassifier`),
+        ``compile_kwargs``, ``params``, all parameters of this estimator, and arguments of its own;
+        with ``**kwargs`` it gets all of these. A ``keras.Model``, or the path of one, is copied,
+        and its training continues from its weights. A model with several outputs learns one column
+        of y with each. None is for subclasses, which define a method ``_keras_build_fn``.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
         The optimizer; a copy is used in every fit.
     loss : str, callable, keras.losses.Loss or its class, default=None

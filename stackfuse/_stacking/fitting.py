@@ -29,7 +29,6 @@ from stackfuse._core import (
 from stackfuse._oof import FitOptions, OutOfFold, Plan, bases, jobs, prediction_columns, run
 from stackfuse._stacking.fitted import DIGESTED_ROWS, FittedStack
 from stackfuse._stacking.passthrough import check_taken, chosen_columns
-from stackfuse._stacking.recency import decayed, parameter_for_weights
 from stackfuse._stacking.sketch import held_by, sketch_of
 from stackfuse._stacking.uncertainty.calibrating import group_numbers
 from stackfuse._stacking.uncertainty.calibration import HeldCalibration
@@ -78,8 +77,6 @@ class Stack(CallbackSupportMixin, FittedStack):
         "_sketch",
     )
 
-    _groups: Any = None
-
     def __init__(
         self,
         estimators,
@@ -95,7 +92,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         memory: Any = None,
         on_error="raise",
         time_limit=None,
-        recency=None,
+        recency: Any = None,
         random_state=None,
     ):
         self.estimators = estimators
@@ -398,9 +395,10 @@ class Stack(CallbackSupportMixin, FittedStack):
             fit_params = fit_params | bases.with_groups(final, self._groups)
         if self.recency is None:
             return fit_params
-        name = parameter_for_weights(final)
-        decay, given = decayed(len(self.oof_.predictions), self.recency), fit_params.get(name)
-        return fit_params | {name: decay if given is None else decay * np.asarray(given)}
+        name = bases.parameter_for_weights(final)
+        ages, given = np.arange(len(self.oof_.predictions))[::-1], fit_params.get(name)
+        weights = 0.5 ** (ages / self.recency)
+        return fit_params | {name: weights if given is None else weights * np.asarray(given)}
 
     # ------------------------------------------------------------------ checking
 
@@ -411,7 +409,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.final_estimator_ = bases.relabelled(self.final_estimator_, classes)
         self.failures_ = {}
         if self.recency is not None and self.final_estimator is not None:
-            parameter_for_weights(self.final_estimator_)  # raises if there is none
+            bases.parameter_for_weights(self.final_estimator_)  # raises if there is none
         if fit_params.get("sample_weight") is None or sklearn_private.routing_enabled():
             return in_use
         return bases.check_weights(in_use, self.on_error, self.failures_, self.final_estimator_)

@@ -8,7 +8,7 @@ from stackfuse._oof.bases.given import (
     relabelled,
     with_memory,
 )
-from stackfuse._oof.bases.routing import route, router_of, with_splitter
+from stackfuse._oof.bases.routing import parameter_for_weights, route, router_of, with_splitter
 from stackfuse._oof.bases.validation import following_time, with_groups
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "named_bases",
     "networks_from_files",
     "pairs_of",
+    "parameter_for_weights",
     "relabelled",
     "route",
     "router_of",

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import has_fit_parameter
 
 from stackfuse._core import sklearn_private
 from stackfuse._oof.bases.validation import warn_where_groups_are_lost, with_groups
@@ -59,3 +61,26 @@ class _NoSplitter:
 
     def get_metadata_routing(self):
         return MetadataRouter(owner=self)
+
+
+def parameter_for_weights(final_estimator) -> str:
+    """Return the name of the fit parameter by which weights reach a meta-learner.
+
+    Raises
+    ------
+    ValueError
+        If none does.
+    """
+    if has_fit_parameter(final_estimator, "sample_weight"):
+        return "sample_weight"
+    if not sklearn_private.routing_enabled():
+        if isinstance(final_estimator, Pipeline):
+            name, last = final_estimator.steps[-1]
+            if has_fit_parameter(last, "sample_weight"):
+                return f"{name}__sample_weight"
+        if isinstance(final_estimator, sklearn_private.BaseSearchCV):
+            return parameter_for_weights(final_estimator.estimator)
+    raise ValueError(
+        f"recency weighs the rows of the meta-learner, but {type(final_estimator).__name__} takes "
+        "no sample_weight. Use another final_estimator, or recency=None."
+    )
