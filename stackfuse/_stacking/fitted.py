@@ -297,10 +297,12 @@ class FittedStack(CalibratedStack, TransformerMixin):
 
     def _columns_by_base(self) -> Iterator[tuple[str, list[prediction_columns.Column]]]:
         """Yield the columns of each base that is in use."""
+        columns: dict[str, list] = {}
+        for column in self.oof_.columns:
+            columns.setdefault(column.estimator, []).append(column)
         for name, base in self.estimators:
-            columns = [column for column in self.oof_.columns if column.estimator == name]
-            if columns and not targets.is_dropped(base):
-                yield name, columns
+            if name in columns and not targets.is_dropped(base):
+                yield name, columns[name]
 
     def _passes_through(self) -> bool:
         if isinstance(self.passthrough, bool | np.bool_):
