@@ -228,7 +228,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         self._keep(fits.of, refit=self.refit or plan.prefit)
         self.stack_method_ = [plan.methods[name] for name, _ in self._columns_by_base()]
         self._name_estimators()
-        self._groups = group_numbers(groups)
+        self._groups = group_numbers(groups) if np.ndim(groups) == 1 else None
         self._fit_final(X, self._route_to_final(fit_params), context)
         places = sampling.spread(sklearn_private.num_samples(X), DIGESTED_ROWS)
         self._seen_rows = sampling.row_digests(X, places)
