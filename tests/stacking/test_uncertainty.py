@@ -343,8 +343,11 @@ def test_bases_without_weight_are_not_asked(diabetes):
     assert_array_equal(stack.predict_interval(X, method="normalised"), wide)
     best = sf.StackingRegressor(bases, sf.BestRegressor(), cv=4).fit(X, y)
     assert np.isfinite(best.predict_interval(X)).all()
-    with pytest.raises(ValueError, match=r"predict the target and have a weight, .* has 1: use"):
-        best.predict_interval(X, method="normalised")
+    wide = best.predict_interval(X, method="normalised")
+    here = best.transform(X).std(axis=1) + best.oof_.predictions.std(axis=1).mean()
+    assert_allclose(np.ptp(wide, axis=1) / here, np.ptp(wide[0]) / here[0])
+    graph = sf.to_keras(best, coverage={"coverage": 0.9, "method": "normalised"})(X)
+    assert_allclose(np.transpose([graph["lower"], graph["upper"]]), wide)
 
 
 def test_a_network_as_meta_learner_has_intervals():

@@ -42,9 +42,10 @@ class PredictsIntervals:
             "absolute": the prediction plus and less the quantile of the absolute errors, the same
             width everywhere [1]_. "normalised": errors are divided by the standard deviation of
             the bases' predictions plus its mean, so that intervals are wide where the bases
-            disagree [2]_. It needs two bases that the meta-learner reads. "quantile": two bases
-            predict quantiles. Both are moved outwards, or inwards, by the quantile of how far the
-            targets lay outside [3]_; the meta-learner has no part in these.
+            disagree [2]_. Bases of weight zero have no part in this, unless fewer than two are
+            left. "quantile": two bases predict quantiles. Both are moved outwards, or inwards, by
+            the quantile of how far the targets lay outside [3]_. The meta-learner has no part in
+            these.
         bounds : (str, str), default=None
             The names of the bases that predict the lower and the upper quantile.
 
@@ -128,10 +129,10 @@ class IntervalMaker:
     is_flat : bool
         Whether y has one axis.
     bases : list of int
-        The numbers of the bases that are asked: those that the meta-learner reads, or the two of
-        quantiles.
+        The numbers of the bases that are asked: those that the meta-learner reads and those
+        whose spread is taken, or the two of quantiles.
     places : list of list of int
-        The columns of those among them that predict y.
+        The columns of each base whose spread is taken, or of the two.
     margin : ndarray of shape (n_outputs,)
         The quantile of the scores.
     floor : ndarray of shape (n_outputs,) or None
@@ -225,13 +226,17 @@ class IntervalMaker:
                 f"bounds names two bases for method='quantile', but method is {self.method!r}."
             )
         read = stack.bases_read()
-        predict = [name for name in predict if names.index(name) in read]
-        if self.method == "normalised" and len(predict) < 2:
+        if self.method == "absolute":
+            return read, []
+        if len(predict) < 2:
             raise ValueError(
-                "method='normalised' needs two bases that predict the target and have a weight, "
-                f"and this stack has {len(predict)}: use method='absolute'."
+                "method='normalised' needs two bases that predict the target, and this stack has "
+                f"{len(predict)}: use method='absolute'."
             )
-        return read, [places[name] for name in predict]
+        with_weight = [name for name in predict if names.index(name) in read]
+        asked = predict if len(with_weight) < 2 else with_weight
+        numbers = sorted({*read, *map(names.index, asked)})
+        return numbers, [places[name] for name in asked]
 
     def _check_bounds(self, bounds, predict: list[str]) -> None:
         pair = isinstance(bounds, list | tuple) and len(bounds) == 2 and bounds[0] != bounds[1]
