@@ -203,7 +203,7 @@ def test_frames_with_text_and_rows_that_are_made_up_from_nothing():
     assert not hasattr(sf.distill(stack, tree, frame[:5], **PLAIN), "distillation_")
     student = sf.distill(stack, tree, random_state=0)
     assert student.distillation_.n_scored == 0
-    assert student.distillation_.n_made_up == student.distillation_.n_rows == 2250
+    assert student.distillation_.n_made_up == student.distillation_.n_rows == 4500
     assert "Not scored" in str(student.distillation_)
     assert student.score(frame, FLOWERS) > 0.6
 
