@@ -2,8 +2,8 @@
 
 Every data set of ``meta_learners.py`` is split into up to 1,000 rows to train on and 3,000 to test
 on. The stack has the bases of that file. The student is a starter network, ``sf.models.mlp`` of 64
-units, trained on the labels and, by ``sf.distill`` with its defaults, on the stack's answers. Errors
-are log-loss and 1 - R2 on the test rows. `distill.md` holds what was measured.
+units, trained on the labels and, by ``sf.distill`` with its defaults, on the stack's answers. The
+errors are log-loss and 1 - R2 on the test rows. `distill.md` holds what was measured.
 """
 
 import argparse
