@@ -1,6 +1,5 @@
 """StackingClassifier and StackingRegressor, and one small model in place of a stack."""
 
-from stackfuse._stacking.checks import stack_of
 from stackfuse._stacking.distilling import distill
 from stackfuse._stacking.estimators import StackingClassifier, StackingRegressor
 from stackfuse._stacking.fitting import Stack
@@ -21,5 +20,4 @@ __all__ = [
     "held_by",
     "parts_of",
     "sketch_of",
-    "stack_of",
 ]

@@ -126,6 +126,31 @@ class Stack(CallbackSupportMixin, FittedStack):
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
         """Check y; return what the estimators are trained on, and the classes of a single label."""
 
+    @staticmethod
+    def within(estimator, function: str) -> Any:
+        """Return a stack, or that of a search.
+
+        Parameters
+        ----------
+        estimator : object
+        function : str
+            What was given it, for the message.
+
+        Raises
+        ------
+        TypeError
+            If it is none.
+        """
+        stack = getattr(estimator, "best_estimator_", estimator)
+        if not isinstance(stack, Stack):
+            given = stack.__name__ if isinstance(stack, type) else type(stack).__name__
+            raise TypeError(
+                f"{function} takes a fitted StackingClassifier or StackingRegressor, got {given}. "
+                f"Give it the stack that ends a pipeline, {function}(pipeline[-1]); of other "
+                "estimators make a graph, to_keras(estimator)."
+            )
+        return stack
+
     def fit(self, X, y=None, *, groups=None, **fit_params):
         """Train the bases out-of-fold, the meta-learner on their predictions, and refit the bases.
 

@@ -45,7 +45,7 @@ from stackfuse._export.graph.masks import NO_CLASS, without_refused
 from stackfuse._export.graph.signature import Signature
 from stackfuse._export.tied_neighbors import averaged, check_ties
 from stackfuse._networks import NetworkEstimator
-from stackfuse._stacking import parts_of, stack_of
+from stackfuse._stacking import Stack, parts_of
 from stackfuse._training import compiled as compiled_function
 from stackfuse._training import prediction, undisturbing
 
@@ -111,7 +111,7 @@ def compiled(stack: Any, *, ties: str = "refuse") -> "CompiledStack":
     True
     """
     check_ties(ties)
-    stack = stack_of(stack, "compiled")
+    stack = Stack.within(stack, "compiled")
     check_is_fitted(stack)
     refuse_bases_at_once(stack)
     with undisturbing():

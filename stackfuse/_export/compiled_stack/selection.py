@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._core import NotConvertible, fitting, messages
 from stackfuse._export.compiled_stack.compiling import compiled
 from stackfuse._export.compiled_stack.latency import Latency
-from stackfuse._stacking import stack_of
+from stackfuse._stacking import Stack
 
 #: Bases that are expected to take so much longer than they may, together, are not compiled.
 _CLEARLY = 1.25
@@ -80,7 +80,7 @@ def select(
     ['linear', 'bayes']
     """
     fitting.check_settings({"max_latency": max_latency}, _SETTINGS)
-    stack = stack_of(stack, "select")
+    stack = Stack.within(stack, "select")
     check_is_fitted(stack)
 
     def of_bases(names) -> Any:

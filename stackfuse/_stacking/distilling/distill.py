@@ -10,11 +10,11 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import fitting, messages, multi_input, sampling, sklearn_private, targets
-from stackfuse._stacking.checks import stack_of
 from stackfuse._stacking.distilling import made_up
 from stackfuse._stacking.distilling.answers import RowsOfFit, Teacher
 from stackfuse._stacking.distilling.measuring import summary_of
 from stackfuse._stacking.distilling.students import Lesson, Student
+from stackfuse._stacking.fitting import Stack
 
 #: What the settings may be.
 _SETTINGS = {
@@ -30,7 +30,7 @@ _SETTINGS = {
 }
 
 #: Rows made up from each row of a table with "auto", and the most rows that are learnt then.
-_TIMES, _MOST = 4, 20_000
+_TIMES, _MOST = 29, 30_000
 
 #: The part of the rows of fit that may be found in other rows by chance.
 _FEW = 0.1
@@ -41,7 +41,7 @@ def distill(
     student,
     X=None,
     *,
-    alpha: float = 0.2,
+    alpha: float = 0.3,
     augment: Any = "auto",
     score: bool = True,
     sample_weight=None,
@@ -68,13 +68,13 @@ def distill(
         by models that have not seen them. By default rows are made up from the kinds and ranges of
         the columns, which the stack keeps, each column by itself; with real rows a student learns
         much better.
-    alpha : float, default=0.2
+    alpha : float, default=0.3
         The part of the labels in what is learnt of the rows of fit, from 0 to 1; the other part are
         the answers.
     augment : int or "auto", default="auto"
-        How many rows are made up from each row of X, near to it: each value is that of the row or,
-        by chance, that of its nearest neighbour. The stack answers them. X must be an array of two
-        axes or a data frame of pandas. With "auto" 4, but no more than bring all rows to 20,000,
+        How many rows are made up from each row of X: each value is that of the row or, by chance,
+        that of one of its ten nearest neighbours. The stack answers them. X must be an array of two
+        axes or a data frame of pandas. With "auto" 29, but no more than bring all rows to 30,000,
         and none where X is something else.
     score : bool, default=True
         Whether to measure what is lost and gained. The student is fitted twice more for it, without
@@ -123,11 +123,11 @@ def distill(
     >>> stack = sf.StackingClassifier(bases, cv=3).fit(X, y)
     >>> tree = sf.distill(stack, DecisionTreeClassifier(max_depth=3), X, random_state=0)
     >>> tree.distillation_.n_rows
-    750
+    4500
     """
     settings = {"alpha": alpha, "augment": augment, "score": score}
     fitting.check_settings(settings, _SETTINGS)
-    stack = stack_of(stack, "distill")
+    stack = Stack.within(stack, "distill")
     check_is_fitted(stack)
     teacher = Teacher(stack, is_classifier(stack))
     _check_student(student, teacher)

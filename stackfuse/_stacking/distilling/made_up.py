@@ -1,7 +1,8 @@
 """Rows made up from rows of a table, near to them: MUNGE without its noise.
 
-A row takes some of its values from its nearest neighbour. So every value is one of its column, of
-any kind, and values that belong together mostly stay together.
+A row takes half of its values from one of its nearest neighbours. So every value is one of its
+column, of any kind, and values that belong together mostly stay together. Several neighbours take
+turns, where the paper has the nearest alone: `benchmarks/distill.py` measures the difference.
 
 References
 ----------
@@ -17,7 +18,10 @@ from sklearn.neighbors import NearestNeighbors
 from stackfuse._core import messages
 
 #: The chance of each value to come from the neighbour.
-SWAPPED = 0.5
+_SWAPPED = 0.5
+
+#: The nearest neighbours that take turns.
+_NEAR = 10
 
 #: Rows among which neighbours are looked for; of more rows so many are drawn.
 _MOST = 10_000
@@ -58,8 +62,9 @@ def mixed(X: Any, n_times: int, generator: np.random.Generator) -> tuple[Any, np
         )
     n_rows, n_columns = X.shape
     sources = np.tile(np.arange(n_rows), n_times)
-    neighbours = np.tile(_nearest(X, generator), n_times)
-    swapped = generator.random((len(sources), n_columns)) < SWAPPED
+    near = _nearest(X, generator)
+    neighbours = near[sources, generator.integers(near.shape[1], size=len(sources))]
+    swapped = generator.random((len(sources), n_columns)) < _SWAPPED
     places = np.where(swapped, neighbours[:, None], sources[:, None])
     if isinstance(X, np.ndarray):
         return X[places, np.arange(n_columns)], sources
@@ -70,16 +75,17 @@ def mixed(X: Any, n_times: int, generator: np.random.Generator) -> tuple[Any, np
 
 
 def _nearest(X: Any, generator: np.random.Generator) -> np.ndarray:
-    """Return for each row the number of its nearest other row."""
+    """Return for each row the numbers of the nearest other rows, of shape (n_samples, n_near)."""
     table = _measured(X)
     known = np.arange(len(table))
     if len(table) > _MOST:
         known = np.sort(generator.choice(len(table), _MOST, replace=False))
-    n_near = min(2, len(known))
+    n_near = min(_NEAR + 1, len(known))
     near = NearestNeighbors(n_neighbors=n_near).fit(table[known])
     found = known[near.kneighbors(table, return_distance=False)]
-    itself = found[:, 0] == np.arange(len(table))
-    return np.where(itself, found[:, -1], found[:, 0])
+    itself = found == np.arange(len(table))[:, None]
+    others = np.argsort(itself, axis=1, kind="stable")[:, : max(n_near - 1, 1)]
+    return np.take_along_axis(found, others, axis=1)
 
 
 def _measured(X: Any) -> np.ndarray:
