@@ -18,7 +18,7 @@ from stackfuse._display import page, rowwise
 #: Confidence intervals that reach further than the third leave the question open.
 _HAIR, _CLEAR, _WIDE = 0.02, 0.1, 0.1
 
-#: A base that takes a greater part of what all take must be worth it.
+#: A base with a greater part of all costs must be worth it.
 _DEAR = 0.1
 
 #: The costs of a base, in words.
@@ -184,10 +184,10 @@ class Report:
     def advice(self) -> list[str]:
         """What to do about the stack, one sentence each; empty if there is nothing.
 
-        It names bases that are not worth their cost, see :attr:`not_worth_it`. And it says where
-        the stack fools itself: if the meta-learner scores better on the rows that it was trained on
-        than on those of folds that it has not seen, beyond the 95 % confidence interval and by more
-        than 2 % of what the best base leaves to win.
+        It names bases that are not worth their cost, see :attr:`not_worth_it`. It also warns if the
+        stack fools itself: the meta-learner scores better on its training rows than on folds that
+        it has not seen. The difference must be beyond the 95 % confidence interval, and more than
+        2 % of the loss of the best base.
         """
         said = [
             f"The base {name!r} is not worth its cost: it takes {cost}, and without it the stack "
