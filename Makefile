@@ -92,12 +92,14 @@ bench-data: $(READY)  ## Fetch data sets for the benchmarks; without them some a
 			--upgrade --target .bench-data $(DATA); \
 	fi
 
-check: $(READY)  ## Lint, check types, the import contract and the rules of the house
+check: $(READY)  ## Lint, check types, the import contract, our English and the rules of the house
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.package.architecture
+	@$(BIN)/python -m tests.package.words.prose
 	@$(BIN)/pyright
+	@$(BIN)/python -m tests.package.words.typed
 
 docs: $(READY)  ## Build the pages: docs/_build/html/index.html
 	@rm -rf docs/_build docs/notebooks docs/reference/api

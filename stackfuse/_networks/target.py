@@ -224,7 +224,7 @@ class Probabilities:
     Attributes
     ----------
     table : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels), dtype float64
-        Of classes, in their order; each row has the sum 1. Or of labels.
+        The probabilities of classes, in their order, with the sum 1 in each row; or of labels.
     classes : ndarray of shape (n_classes,), or None
         None for labels.
     """

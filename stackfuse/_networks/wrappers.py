@@ -1,6 +1,6 @@
 """KerasClassifier and KerasRegressor: networks from a function, a model or a file."""
 
-from typing import Any
+from typing import Any, Self
 
 from stackfuse._core import sklearn_private
 from stackfuse._networks.keras_builder import KerasBuilder
@@ -159,7 +159,9 @@ class KerasClassifier(NetworkClassifier):
         refuse_taken(self, builder_and_routed_params)
         self._set_extra_params(builder_and_routed_params)
 
-    def fit_probabilities(self, X, probabilities, classes=None, *, sample_weight=None):
+    def fit_probabilities(
+        self, X: Any, probabilities: Any, classes: Any = None, *, sample_weight: Any = None
+    ) -> Self:
         """Train a new network on probabilities in place of labels.
 
         The loss compares each row's probabilities with those of the network: the sum over the
@@ -169,19 +171,19 @@ class KerasClassifier(NetworkClassifier):
         Parameters
         ----------
         X : array-like, sparse matrix, MultiInput or dict of shape (n_samples, ...)
-            See :meth:`fit`.
+            The rows, as for :meth:`fit`.
         probabilities : array-like of shape (n_samples, n_classes) or (n_samples, n_labels)
-            One row per sample. Those of classes have the sum 1.
+            The probabilities of each row. The probabilities of classes have the sum 1.
         classes : array-like of shape (n_classes,), default=None
-            The labels of the columns, sorted. By default the columns are labels of which a row may
-            have several.
+            The labels of the columns, sorted. By default, the columns are the labels of a
+            multilabel target: a row may have several.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows' losses.
+            Weights of the rows in the loss.
 
         Returns
         -------
         self : estimator
-            It predicts, and is exported, as if it had been fitted on labels.
+            The trained estimator. It predicts, and is exported, as if it had been fitted on labels.
 
         Raises
         ------

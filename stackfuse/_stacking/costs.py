@@ -75,7 +75,7 @@ def milliseconds(call: Callable[[], object]) -> float:
 def kilobytes(model: Any) -> float:
     """Return the size of a fitted model in units of 1,000 bytes: of its weights and its pickle.
 
-    Of networks the weights count, and not what their training left; of all else the pickle.
+    Networks count with their weights alone, everything else with its pickle.
 
     Parameters
     ----------

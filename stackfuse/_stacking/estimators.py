@@ -7,7 +7,6 @@ from sklearn import ensemble
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from stackfuse._core import (
@@ -45,80 +44,83 @@ class StackingClassifier(PredictsSets, Stack, ensemble.StackingClassifier):
         of a multilabel target.
         A path to a ``.keras`` or ``.h5`` file is a network that is used as it is.
     cv : int, splitter, iterable, "prefit", "outer" or OutOfFold, default=None
-        By default five stratified folds. The test sets need not cover all rows: the meta-learner
-        trains on those that they do cover. ``"prefit"`` takes fitted bases as they are. A stack
-        inside a stack may have ``"outer"``: the folds of the stack around it, as far as they lie in
-        its rows; each level multiplies the fits, with 4 folds to 5, 21 and 73 a base. Kept
-        out-of-fold predictions (:class:`OutOfFold`) take the place of all fits but the last ones.
+        The folds; by default five, stratified. The test sets need not cover all rows: the
+        meta-learner trains on the rows that they cover. ``"prefit"`` uses fitted bases as they are.
+        A stack inside a stack may have ``"outer"``: the folds of the stack around it, as far as
+        they lie in its rows. Each level multiplies the fits: 5, 21 and 73 per base with 4 folds.
+        Earlier out-of-fold predictions (:class:`OutOfFold`) replace all fits but the last ones.
     stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
 default="auto"
-        What the bases contribute; with "auto" the first of these that a base has. "features" are
-        what the last layer of a network is given (see :meth:`KerasClassifier.features`); those of
-        the fold models are turned into the frame of the refitted model, on their training rows. A
-        dict has one of these by the names of bases; the others have "auto".
+        The contribution of the bases to the meta-learner's table, or one contribution per name of a
+        base; bases that a dict does not name have "auto". "auto" takes the first of the methods
+        above that a base has. "features" are the inputs of a network's last layer (see
+        :meth:`KerasClassifier.features`). The features of the fold models are turned into the frame
+        of the refitted model, on their training rows.
     n_jobs : int, default=None
-        Folds that are fitted at a time, by joblib; None stands for what ``joblib.parallel_config``
-        says. Networks, which use all cores as they are, go into processes only where their folds
-        take so long that it pays; to a backend such as "dask" they go as all bases do.
+        The number of folds to fit at a time, by joblib. None takes it from
+        ``joblib.parallel_config``. Networks already use all cores: they go into processes only if
+        that saves time. To a backend such as "dask" they go as all bases do.
     passthrough : bool or list, default=False
-        Whether the meta-learner also sees X, or which of its columns, by name or number.
+        Whether the meta-learner also sees X; a list has the names or numbers of the columns to see.
     verbose : int, default=0
-        With 1, fit shows progress bars: bases, folds, epochs; and says how each base was fitted.
+        With 1, ``fit`` shows progress bars for bases, folds and epochs, and says how each base was
+        fitted.
     refit : bool, default=True
-        Whether the bases are refitted on all rows to predict; if not, the fold models are kept
+        Whether to refit the bases on all rows, to predict with. If not, the fold models are kept,
         and their predictions averaged.
     engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
-        How the fold replicas of a network are trained, bare or inside of a pipeline, a search or
-        another estimator. "sequential": one after another by ``model.fit``. "fused": side by side
-        in compiled graphs, one for every processor; this gives the same up to rounding, or raises
-        with the reason why it cannot. "auto": side by side where that is possible and saves time.
-        "dask", "ray": all bases on the workers of the current client of ``distributed``, or of the
-        running Ray. An engine of your own: see :mod:`stackfuse.engines`.
+        How the fold replicas of a network are trained, also inside a pipeline, a search or another
+        estimator. "sequential" trains one after another by ``model.fit``. "fused" trains them side
+        by side in compiled graphs, one per processor, with the same result up to rounding, or
+        raises an error with the reason. "auto" trains side by side where that is possible and saves
+        time. "dask" and "ray" fit all bases on the workers of the current client of
+        ``distributed``, or of the running Ray. For an engine of your own see
+        :mod:`stackfuse.engines`.
     memory : str, path or joblib.Memory, default=None
-        A directory in which every fit of a base is kept, and found again whenever the same base is
-        fitted on the same data, folds and seed: by another meta-learner, in another process, or
-        after this one was killed. Only read directories that you trust: models are pickled.
+        A folder that keeps every fit of a base. A fit is found again whenever the same base is
+        fitted on the same data, folds and seed: with another meta-learner, in another process, or
+        after this one was killed. Models are pickled: use a folder that only you can write to.
     on_error : {"raise", "drop"}, default="raise"
-        Whether a base is an error, or is left out with a warning, if it cannot be fitted, diverges,
-        or predicts NaN or probabilities that are none; with "drop" also if it predicts the same
-        for every row. With `memory` what failed is tried again at the next fit.
+        What to do with a base that cannot be fitted, diverges, or predicts NaN or invalid
+        probabilities: raise an error, or go on without that base and warn. "drop" also drops a base
+        that predicts the same for every row. With `memory`, failed fits are tried again.
     time_limit : float, default=None
-        Seconds for the fits of the bases, in their order: put those that take long last. A base
-        that cannot be finished in what is left is skipped, with a warning, and named in
-        ``failures_``; the others are what they are without a limit. Networks are stopped before
-        their next epoch. Other bases are ended in the middle of a fit only where `n_jobs` has
-        processes fit them; else when the fit of a fold is done. The meta-learner is fitted in any
-        case.
+        Seconds for the fits of the bases, in their order: put slow bases last. A base that cannot
+        be finished in the remaining time is skipped, with a warning, and named in ``failures_``.
+        The remaining bases are the same as without a limit. Networks are stopped before their next
+        epoch. Other bases are stopped within a fit only if `n_jobs` uses processes; else after the
+        fit of a fold. The meta-learner is always fitted.
     recency : float, default=None
-        For rows in the order of time: the half-life, in rows, of the weights that they have for the
-        meta-learner. The last row weighs 1, one that is `recency` rows older 0.5, multiplied by
-        ``sample_weight``. The meta-learner must take weights. The bases are fitted without, and
-        :meth:`report` judges the meta-learner without.
+        For rows in the order of time: the half-life, in rows, of their weights for the
+        meta-learner. The last row has the weight 1, a row `recency` rows earlier 0.5; both are
+        multiplied by ``sample_weight``. The meta-learner must take weights. The bases are fitted
+        without these weights, and :meth:`report` judges the meta-learner without them.
     random_state : int or None, default=None
-        Seeds every estimator whose own random state is None, with one seed for each estimator
-        and fold, whatever the order. By default estimators keep their own.
+        Seeds the random states of bases and meta-learner that are None, with one seed per estimator
+        and fold, whatever the order. By default, they stay None.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
+    classes_ : ndarray of shape (n_classes,), or list of ndarray
+        The labels, sorted; for a multilabel target one array per label.
     estimators_ : list of estimators
         The refitted bases; absent with ``refit=False``.
     fold_estimators_ : list of list of estimators
-        Per base one model per fold; only with ``refit=False``.
+        For each base one model per fold; only with ``refit=False``.
     final_estimator_ : estimator
         The fitted meta-learner.
     oof_ : OutOfFold
         The out-of-fold predictions, with scores and histories.
     engine_ : dict of str to str
-        How each base was fitted, by name: "side by side"; "one by one", with the reason where a
+        How each base was fitted, by name: "side by side"; "one by one", with the reason if a
         network could not be trained side by side or gains nothing by it; "2 at a time"; "by
         Dask on 2 workers, 6 fits in 6 jobs"; "from memory".
     fit_seconds_ : dict of str to float
-        What the bases took, all fits together, and the meta-learner.
+        The seconds of each base, all its fits together, and of the meta-learner.
     failures_ : dict of str to str
         Why bases were left out, by name: with ``on_error="drop"``, or with `time_limit`.
     stack_method_ : list of str
-        The method used of each base.
+        The method of each base.
 
     References
     ----------
@@ -148,20 +150,26 @@ default="auto"
         logistic = LogisticRegression(max_iter=5000) if has_features else LogisticRegression()
         return MultiOutputClassifier(logistic) if isinstance(self.classes_, list) else logistic
 
-    @available_if(final_has("predict_proba"))
+    @fitting.available_if(final_has("predict_proba"))
     @fitting.of_one_fit
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> Any:
         """Return the meta-learner's probabilities for X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like, data frame or MultiInput of shape (n_samples, ...)
+            The rows, with the columns of those of ``fit``.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``; for a multilabel target of shape (n_samples, n_labels),
-            the probability that a row has the label.
+            The probabilities, in the order of ``classes_``. A multilabel target has the shape
+            (n_samples, n_labels): the probability that a row has each label.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         self._check_is_fitted()
         probabilities: Any = self.final_estimator_.predict_proba(self._table_read(X))
@@ -169,18 +177,25 @@ default="auto"
             return prediction_columns.as_labels(probabilities, self.final_estimator_)
         return probabilities
 
-    @available_if(final_has("decision_function"))
+    @fitting.available_if(final_has("decision_function"))
     @fitting.of_one_fit
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> Any:
         """Return the meta-learner's decision function for X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like, data frame or MultiInput of shape (n_samples, ...)
+            The rows, with the columns of those of ``fit``.
 
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The decision function of the meta-learner.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         self._check_is_fitted()
         return self.final_estimator_.decision_function(self._table_read(X))
@@ -205,7 +220,8 @@ default="auto"
 class StackingRegressor(PredictsIntervals, Stack, ensemble.StackingRegressor):
     """Regressors, combined by a meta-learner trained on their out-of-fold predictions.
 
-    A drop-in for :class:`sklearn.ensemble.StackingRegressor`; see :class:`StackingClassifier`.
+    A drop-in for :class:`sklearn.ensemble.StackingRegressor` with any splitter, kept out-of-fold
+    predictions, reproducible seeds, and an export to one Keras graph (:func:`stackfuse.export`).
 
     Parameters
     ----------
@@ -213,14 +229,86 @@ class StackingRegressor(PredictsIntervals, Stack, ensemble.StackingRegressor):
         The bases: :class:`KerasRegressor` and any scikit-learn regressor, or ``"drop"``.
     final_estimator : regressor, default=None
         The meta-learner; by default :class:`PoolRegressor`, with `passthrough` ``RidgeCV()``.
-    cv, stack_method, n_jobs, passthrough, verbose, refit, engine, memory, on_error, time_limit, \
-recency, random_state
-        See :class:`StackingClassifier`.
+    cv : int, splitter, iterable, "prefit", "outer" or OutOfFold, default=None
+        The folds; by default five. The test sets need not cover all rows: the meta-learner trains
+        on the rows that they cover. ``"prefit"`` uses fitted bases as they are. A stack inside a
+        stack may have ``"outer"``: the folds of the stack around it, as far as they lie in its
+        rows. Each level multiplies the fits: 5, 21 and 73 per base with 4 folds. Earlier
+        out-of-fold predictions (:class:`OutOfFold`) replace all fits but the last ones.
+    stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
+default="auto"
+        The contribution of the bases to the meta-learner's table, or one contribution per name of a
+        base; bases that a dict does not name have "auto". "auto" is ``predict`` for regressors.
+        "features" are the inputs of a network's last layer (see :meth:`KerasRegressor.features`).
+        The features of the fold models are turned into the frame of the refitted model, on their
+        training rows.
+    n_jobs : int, default=None
+        The number of folds to fit at a time, by joblib. None takes it from
+        ``joblib.parallel_config``. Networks already use all cores: they go into processes only if
+        that saves time. To a backend such as "dask" they go as all bases do.
+    passthrough : bool or list, default=False
+        Whether the meta-learner also sees X; a list has the names or numbers of the columns to see.
+    verbose : int, default=0
+        With 1, ``fit`` shows progress bars for bases, folds and epochs, and says how each base was
+        fitted.
+    refit : bool, default=True
+        Whether to refit the bases on all rows, to predict with. If not, the fold models are kept,
+        and their predictions averaged.
+    engine : {"auto", "sequential", "fused", "dask", "ray"} or Engine, default="auto"
+        How the fold replicas of a network are trained, also inside a pipeline, a search or another
+        estimator. "sequential" trains one after another by ``model.fit``. "fused" trains them side
+        by side in compiled graphs, one per processor, with the same result up to rounding, or
+        raises an error with the reason. "auto" trains side by side where that is possible and saves
+        time. "dask" and "ray" fit all bases on the workers of the current client of
+        ``distributed``, or of the running Ray. For an engine of your own see
+        :mod:`stackfuse.engines`.
+    memory : str, path or joblib.Memory, default=None
+        A folder that keeps every fit of a base. A fit is found again whenever the same base is
+        fitted on the same data, folds and seed: with another meta-learner, in another process, or
+        after this one was killed. Models are pickled: use a folder that only you can write to.
+    on_error : {"raise", "drop"}, default="raise"
+        What to do with a base that cannot be fitted, diverges, or predicts NaN or invalid
+        probabilities: raise an error, or go on without that base and warn. "drop" also drops a base
+        that predicts the same for every row. With `memory`, failed fits are tried again.
+    time_limit : float, default=None
+        Seconds for the fits of the bases, in their order: put slow bases last. A base that cannot
+        be finished in the remaining time is skipped, with a warning, and named in ``failures_``.
+        The remaining bases are the same as without a limit. Networks are stopped before their next
+        epoch. Other bases are stopped within a fit only if `n_jobs` uses processes; else after the
+        fit of a fold. The meta-learner is always fitted.
+    recency : float, default=None
+        For rows in the order of time: the half-life, in rows, of their weights for the
+        meta-learner. The last row has the weight 1, a row `recency` rows earlier 0.5; both are
+        multiplied by ``sample_weight``. The meta-learner must take weights. The bases are fitted
+        without these weights, and :meth:`report` judges the meta-learner without them.
+    random_state : int or None, default=None
+        Seeds the random states of bases and meta-learner that are None, with one seed per estimator
+        and fold, whatever the order. By default, they stay None.
 
     Attributes
     ----------
-    estimators_, fold_estimators_, final_estimator_, fit_seconds_, oof_, stack_method_
-        See :class:`StackingClassifier`.
+    estimators_ : list of estimators
+        The refitted bases; absent with ``refit=False``.
+    fold_estimators_ : list of list of estimators
+        For each base one model per fold; only with ``refit=False``.
+    final_estimator_ : estimator
+        The fitted meta-learner.
+    oof_ : OutOfFold
+        The out-of-fold predictions, with scores and histories.
+    engine_ : dict of str to str
+        How each base was fitted, by name: "side by side"; "one by one", with the reason if a
+        network could not be trained side by side or gains nothing by it; "2 at a time"; "by
+        Dask on 2 workers, 6 fits in 6 jobs"; "from memory".
+    fit_seconds_ : dict of str to float
+        The seconds of each base, all its fits together, and of the meta-learner.
+    failures_ : dict of str to str
+        Why bases were left out, by name: with ``on_error="drop"``, or with `time_limit`.
+    stack_method_ : list of str
+        The method of each base.
+
+    References
+    ----------
+    Breiman, L. "Stacked regressions." Machine Learning 24 (1996): 49-64.
 
     Examples
     --------

@@ -10,7 +10,6 @@ from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.metadata_routing import process_routing
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import (
@@ -57,17 +56,23 @@ class FittedStack(CalibratedStack, TransformerMixin):
     _shared_columns: SharedColumns | None = None
 
     @fitting.of_one_fit
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Return the bases' predictions for X, the columns that the meta-learner sees.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like, data frame or MultiInput of shape (n_samples, ...)
+            The rows, with the columns of those of ``fit``.
 
         Returns
         -------
         predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
-            In float64, followed by the passed-through columns of X.
+            The predictions in float64, followed by the passed-through columns of X.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         self._check_is_fitted()
         X, shared = multi_input.rows_given(X), self._shared_columns
@@ -123,38 +128,53 @@ class FittedStack(CalibratedStack, TransformerMixin):
                 blocks[k] = votes[0] if len(votes) == 1 else np.mean(votes, axis=0)
         return self._with_passthrough(np.hstack(blocks), X)
 
-    def fit_transform(self, X, y=None, **fit_params):
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, and return the out-of-fold predictions of X: no row is predicted by its own model.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        X : array-like, data frame or MultiInput of shape (n_samples, ...)
+            The training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            The target. It is required.
         **fit_params : dict
-            See :meth:`fit`.
+            Arguments for :meth:`fit`.
 
         Returns
         -------
         predictions : ndarray or sparse matrix of shape (n_samples, n_columns)
-            NaN in rows that no fold predicts.
+            The predictions, followed by the passed-through columns of X. Rows that no fold predicts
+            have NaN.
+
+        Raises
+        ------
+        ValueError
+            If X, y, the folds, an estimator or a setting cannot be used.
         """
         self.fit(X, y, **fit_params)
         return self._with_passthrough(self.oof_.predictions, X)
 
-    @available_if(final_has("predict"))
+    @fitting.available_if(final_has("predict"))
     @fitting.of_one_fit
-    def predict(self, X, **predict_params):
+    def predict(self, X: Any, **predict_params: Any) -> Any:
         """Return the meta-learner's prediction for X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like, data frame or MultiInput of shape (n_samples, ...)
+            The rows, with the columns of those of ``fit``.
         **predict_params : dict
-            Passed to the meta-learner's ``predict``.
+            Arguments for the meta-learner's ``predict``.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The labels or numbers.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         check_is_fitted(self)
         if sklearn_private.routing_enabled():
@@ -172,17 +192,23 @@ class FittedStack(CalibratedStack, TransformerMixin):
         return np.array(columns).T
 
     @fitting.of_one_fit
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns that :meth:`transform` returns.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of X's columns, used with `passthrough`.
+            The names of X's columns, for a stack with `passthrough`.
 
         Returns
         -------
-        names : ndarray of str
+        names : ndarray of str, shape (n_columns,)
+            The names of stack and base, such as ``stackingclassifier_forest0``.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         check_is_fitted(self, "n_features_in_")
         passed = self._passes_through()
@@ -203,7 +229,7 @@ class FittedStack(CalibratedStack, TransformerMixin):
         return np.concatenate((names, input_features))
 
     @fitting.of_one_fit
-    def report(self, X=None, *, scoring=None, sample_weight=None) -> Report:
+    def report(self, X: Any = None, *, scoring: Any = None, sample_weight: Any = None) -> Report:
         """Tell whether stacking helped, from the out-of-fold predictions: no base is fitted.
 
         The meta-learner is trained anew on the other folds' predictions to score each fold, and
@@ -214,12 +240,12 @@ class FittedStack(CalibratedStack, TransformerMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, ...), default=None
-            The rows of fit; needed with `passthrough` only.
+            The rows given to ``fit``. Only a stack with `passthrough` needs them.
         scoring : str or callable, default=None
             One of scikit-learn's scorers. By default the log-loss where all give probabilities,
             the accuracy for other classifiers, and R2 for regressors.
         sample_weight : array-like of shape (n_samples,), default=None
-            As in fit.
+            Weights of the rows, as in ``fit``.
 
         Returns
         -------
@@ -230,7 +256,9 @@ class FittedStack(CalibratedStack, TransformerMixin):
         Raises
         ------
         ValueError
-            If X is needed, or has other rows than those of fit.
+            If X is needed and missing, or has other rows than those of ``fit``.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         check_is_fitted(self)
         self._check_rows_of_fit(X, sample_weight)
@@ -265,8 +293,8 @@ class FittedStack(CalibratedStack, TransformerMixin):
         return sampling.row_digests(X, places) == self._seen_rows
 
     @property
-    def n_features_in_(self):
-        """Number of features seen during fit."""
+    def n_features_in_(self) -> int:
+        """The number of columns of X in ``fit``."""
         try:
             check_is_fitted(self)
         except NotFittedError as error:

@@ -4,7 +4,7 @@ import copy
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -37,7 +37,7 @@ from stackfuse._stacking.uncertainty.calibration import HeldCalibration
 def _names_columns(passthrough: Any) -> bool:
     """Whether a `passthrough` is True, False, or columns in a list, an array or an index."""
     several = hasattr(passthrough, "__len__") and hasattr(passthrough, "__getitem__")
-    single = isinstance(passthrough, bytes | Mapping)  # text is told with what to type instead
+    single = isinstance(passthrough, bytes | Mapping)  # for text an error says what to type
     return fitting.is_flag(passthrough) or (several and not single)
 
 
@@ -151,30 +151,33 @@ class Stack(CallbackSupportMixin, FittedStack):
             )
         return stack
 
-    def fit(self, X, y=None, *, groups=None, **fit_params):
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None, **fit_params: Any) -> Self:
         """Train the bases out-of-fold, the meta-learner on their predictions, and refit the bases.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
-            Training rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Target.
+        X : array-like, data frame or MultiInput of shape (n_samples, ...)
+            The training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            The target. It is required.
         groups : array-like of shape (n_samples,), default=None
-            For the splitter, and for networks that hold out rows for validation, which hold out
-            whole groups; a Keras head does too.
+            The groups of the rows: for the splitter, and for networks and Keras heads, which hold
+            out whole groups for validation.
         **fit_params : dict
-            ``sample_weight``, passed to all bases and the meta-learner; other metadata where
-            scikit-learn's metadata routing is enabled.
+            ``sample_weight``, for all bases and the meta-learner; other metadata if scikit-learn's
+            metadata routing is enabled.
 
         Returns
         -------
         self : estimator
+            The fitted stack.
 
         Raises
         ------
         ValueError
-            Before anything is fitted: if X, y, the folds or an estimator cannot be used.
+            If X, y, the folds, an estimator or a setting cannot be used; nothing is fitted then.
+        Exception
+            With ``on_error="raise"``, the error of a base that fails.
         """
         sklearn_private.raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
         fitting.check_settings(self.get_params(deep=False), _SETTINGS)
@@ -260,22 +263,23 @@ class Stack(CallbackSupportMixin, FittedStack):
         self._sketch = sketch_of(X, held_by(self))
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
 
-    def fit_on_bases_of(self, fitted, X, **fit_params):
+    def fit_on_bases_of(self, fitted: Any, X: Any, **fit_params: Any) -> Self:
         """Train the meta-learner alone, on bases that another stack has fitted.
 
         Parameters
         ----------
-        fitted : fitted stack
-            Differs from this one in the parameters of the meta-learner only. Both use its bases
-            from now on.
+        fitted : StackingClassifier or StackingRegressor
+            A fitted stack that differs from this one in the parameters of the meta-learner alone.
+            Both use its bases from now on.
         X : array-like of shape (n_samples, ...)
             The rows that it was fitted on.
         **fit_params : dict
-            What it was fitted with.
+            The arguments that it was fitted with.
 
         Returns
         -------
         self : estimator
+            The fitted stack.
         """
         self._become(lambda twin: twin._fit_on_bases_of(fitted, X, fit_params))
         return self
@@ -313,7 +317,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         else:
             self.fold_estimators_ = models
 
-    def refit_final(self, final_estimator=None, X=None, *, sample_weight=None):
+    def refit_final(
+        self, final_estimator: Any = None, X: Any = None, *, sample_weight: Any = None
+    ) -> Self:
         """Train another meta-learner on the kept out-of-fold predictions; no base is fitted.
 
         Parameters
@@ -321,17 +327,21 @@ class Stack(CallbackSupportMixin, FittedStack):
         final_estimator : estimator, default=None
             The new meta-learner; None stands for the default one.
         X : array-like of shape (n_samples, ...), default=None
-            The rows of fit; needed with `passthrough` only.
+            The rows given to ``fit``. Only a stack with `passthrough` needs them.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the training of the meta-learner.
 
         Returns
         -------
         self : estimator
+            The stack, with the new meta-learner.
 
         Raises
         ------
         ValueError
-            If X is needed, or has other rows than those of fit.
+            If X is needed and missing, or has other rows than those of ``fit``.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         check_is_fitted(self)
         self._check_rows_of_fit(X, sample_weight)
@@ -344,27 +354,30 @@ class Stack(CallbackSupportMixin, FittedStack):
         self.__dict__ = vars(twin)
         return self
 
-    def of_bases(self, names: Sequence[str], X=None, *, sample_weight=None) -> Any:
+    def of_bases(self, names: Sequence[str], X: Any = None, *, sample_weight: Any = None) -> Any:
         """Return a stack over some of the bases: the meta-learner is trained anew, no base is.
 
         Parameters
         ----------
         names : list of str
-            Of the bases that stay.
+            The names of the bases that stay.
         X : array-like of shape (n_samples, ...), default=None
-            The rows of fit; needed with `passthrough` only.
+            The rows given to ``fit``. Only a stack with `passthrough` needs them.
         sample_weight : array-like of shape (n_samples,), default=None
-            As in fit.
+            Weights of the rows in the training of the meta-learner.
 
         Returns
         -------
-        stack : fitted stack
-            Another one, with `estimators` of these names; both use the same fitted bases.
+        stack : StackingClassifier or StackingRegressor
+            Another fitted stack with these bases. It shares them with this one.
 
         Raises
         ------
         ValueError
-            If a name is none of a base in use, or X is needed, or has other rows than those of fit.
+            If a name is none of a base in use; if X is needed and missing, or has other rows than
+            those of ``fit``.
+        sklearn.exceptions.NotFittedError
+            If the stack is not fitted.
         """
         check_is_fitted(self)
         known = [name for name, _ in self._columns_by_base()]
@@ -473,7 +486,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         twin = copy.copy(self)
         pairs = bases.pairs_of(self.estimators)
         twin.estimators = bases.networks_from_files(pairs, classifier=is_classifier(self))
-        bases.named_bases(twin.estimators)  # raises for what is no estimator
+        bases.named_bases(twin.estimators)  # raises if one is no estimator
         return super(Stack, twin)._validate_estimators()
 
     def _route_to_final(self, fit_params: dict[str, Any]) -> dict[str, Any]:
@@ -490,12 +503,13 @@ class Stack(CallbackSupportMixin, FittedStack):
                 wanted[name] = fit_params[source]
         return wanted
 
-    def get_metadata_routing(self):
-        """Return where metadata goes: to the bases, the meta-learner and the splitter.
+    def get_metadata_routing(self) -> Any:
+        """Return the routes of metadata to the bases, the meta-learner and the splitter.
 
         Returns
         -------
         routing : MetadataRouter
+            The routes, as scikit-learn reads them.
         """
         return bases.with_splitter(super().get_metadata_routing(), self.cv)
 

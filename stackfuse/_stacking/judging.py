@@ -64,7 +64,7 @@ def judge(
     scoring : str, callable or None
         One of scikit-learn's scorers.
     weight : array-like of shape (n_samples,), default=None
-        Of the rows, in training and in scores.
+        Weights of the rows, in training and in scores.
 
     Returns
     -------
@@ -289,7 +289,7 @@ class Judged:
         """Return how alike the errors of the bases are."""
         rows = np.flatnonzero(self.oof.mask)
         errors = [self._errors(name, rows) for name in names]
-        width = max(map(len, errors))  # of what predicts nothing there is one NaN per row
+        width = max(map(len, errors))  # a base without predictions has one NaN per row
         errors = [e if len(e) == width else np.full(width, np.nan) for e in errors]
         with np.errstate(invalid="ignore", divide="ignore"):
             matrix = np.atleast_2d(np.corrcoef(np.array(errors, float)))

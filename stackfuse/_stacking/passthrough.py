@@ -14,7 +14,7 @@ from stackfuse._core import MultiInput, messages, multi_input, sklearn_private
 
 
 def as_list(columns) -> list:
-    """Return names and numbers of columns as a list; a mask as the numbers of what it chooses."""
+    """Return names and numbers of columns as a list; a mask as the numbers that it chooses."""
     columns = list(columns)
     if columns and all(isinstance(column, bool | np.bool_) for column in columns):
         return np.flatnonzero(columns).tolist()

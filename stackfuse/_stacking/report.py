@@ -14,11 +14,11 @@ from scipy.sparse import issparse
 from stackfuse._core import files, messages, sklearn_private
 from stackfuse._display import page, rowwise
 
-#: Parts of what the best base leaves to win: gains below the first are tiny, from the second on
-#: clear; of confidence intervals that reach further than the third nothing can be told.
+#: Parts of the loss of the best base: gains below the first are tiny, from the second on clear.
+#: Confidence intervals that reach further than the third leave the question open.
 _HAIR, _CLEAR, _WIDE = 0.02, 0.1, 0.1
 
-#: A base that takes a greater part of what all take must be worth it.
+#: A base with a greater part of all costs must be worth it.
 _DEAR = 0.1
 
 #: The costs of a base, in words.
@@ -51,7 +51,7 @@ class BaseReport:
     ----------
     name : str
     score : Estimate
-        Of its out-of-fold predictions.
+        The score of its out-of-fold predictions.
     weight : float
         What the meta-learner gives it: its weight, or the part of its columns in the importances
         or in the coefficients (times the columns' deviations); NaN where it has none of these.
@@ -120,9 +120,9 @@ class Report:
         """One sentence: whether stacking helps, and how much.
 
         It helps or hurts if the 95 % confidence interval of the gain, by Student's t over the
-        folds, is on one side of zero. The gain is a part of what the best base leaves to win: of
-        its loss, or of 1 less its score. Below 2 % it is "by a hair", from 10 % on "clearly". An
-        interval of more than 10 % to both sides says that nothing can be told.
+        folds, is on one side of zero. The gain is a part of the best base's loss, or of 1 less its
+        score. Below 2 % it is "by a hair", from 10 % on "clearly". An interval of more than 10 % to
+        both sides leaves the question open.
         """
         if self.is_constant:
             return (
@@ -184,10 +184,10 @@ class Report:
     def advice(self) -> list[str]:
         """What to do about the stack, one sentence each; empty if there is nothing.
 
-        It names bases that are not worth their cost, see :attr:`not_worth_it`. And it says where
-        the stack fools itself: if the meta-learner scores better on the rows that it was trained on
-        than on those of folds that it has not seen, beyond the 95 % confidence interval and by more
-        than 2 % of what the best base leaves to win.
+        It names bases that are not worth their cost, see :attr:`not_worth_it`. It also warns if the
+        stack fools itself: the meta-learner scores better on its training rows than on folds that
+        it has not seen. The difference must be beyond the 95 % confidence interval, and more than
+        2 % of the loss of the best base.
         """
         said = [
             f"The base {name!r} is not worth its cost: it takes {cost}, and without it the stack "
@@ -275,7 +275,7 @@ class Report:
 
     def to_html(
         self,
-        path: str | os.PathLike,
+        path: str | os.PathLike[str],
         *,
         title: str = "Stack report",
         n_worst: int = 10,

@@ -97,7 +97,7 @@ class RowsOfFit:
         return fold.train, fold.test
 
     def losses(self, said: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Return the loss of what a model says of some rows, one by one.
+        """Return the loss of a model's predictions for some rows, one by one.
 
         Parameters
         ----------

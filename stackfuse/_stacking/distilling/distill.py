@@ -37,60 +37,63 @@ _FEW = 0.1
 
 
 def distill(
-    stack,
-    student,
-    X=None,
+    stack: Any,
+    student: Any,
+    X: Any = None,
     *,
     alpha: float = 0.3,
     augment: Any = "auto",
     score: bool = True,
-    sample_weight=None,
-    random_state=None,
+    sample_weight: Any = None,
+    random_state: Any = None,
 ) -> Any:
-    """Return a small model that has learnt what a fitted stack answers.
+    """Return a small model that has learnt the answers of a fitted stack.
 
-    Its answers say more of a row than the label does, and rows without labels have them too.
+    The answer of a stack says more about a row than the label does, and rows without labels have
+    answers too.
 
     Parameters
     ----------
-    stack : fitted StackingClassifier or StackingRegressor
-        Or a search whose best estimator is one. A classifier must give probabilities.
+    stack : StackingClassifier or StackingRegressor
+        The fitted stack, or a search whose best estimator is one. A classifier must give
+        probabilities.
     student : estimator
-        Cloned and fitted: a :class:`KerasClassifier` or :class:`KerasRegressor`, a pipeline that
-        ends in one, or an estimator of scikit-learn, a tree for example. A network of classes
-        learns the probabilities by its own loss (:meth:`KerasClassifier.fit_probabilities`). Any
-        other classifier learns each row once for each class that is not quite improbable, weighted
-        by the probability, and must take a ``sample_weight``; its least numbers of rows in a leaf
-        count such copies.
+        The model to clone and fit: a :class:`KerasClassifier` or :class:`KerasRegressor`, a
+        pipeline that ends in one, or an estimator of scikit-learn, such as a tree. A network for
+        classes learns the probabilities by its own loss
+        (:meth:`KerasClassifier.fit_probabilities`). Any other classifier learns each row once for
+        each class with a noticeable probability, weighted by the probability. It must take a
+        ``sample_weight``; its least numbers of rows in a leaf count such copies.
     X : array-like of shape (n_samples, ...), default=None
-        The rows of fit, in their order; other rows, without labels; or the rows of fit and others
-        below them. Of the rows of fit the student learns what the stack said of them out of fold,
-        by models that have not seen them. By default rows are made up from the kinds and ranges of
-        the columns, which the stack keeps, each column by itself; with real rows a student learns
-        much better.
+        The rows given to ``fit``, in their order; other rows, without labels; or the rows given to
+        ``fit`` and others below them. For the rows of ``fit``, the student learns the out-of-fold
+        answers of models that have not seen them. By default, rows are made up from the kinds and
+        ranges of the columns, which the stack keeps, column by column. A student learns much better
+        with real rows.
     alpha : float, default=0.3
-        The part of the labels in what is learnt of the rows of fit, from 0 to 1; the other part are
-        the answers.
+        The weight of the labels against the answers, for the rows of ``fit``: 0 for the answers
+        alone, 1 for the labels alone.
     augment : int or "auto", default="auto"
-        How many rows are made up from each row of X: each value is that of the row or, by chance,
-        that of one of its ten nearest neighbours. The stack answers them. X must be an array of two
-        axes or a data frame of pandas. With "auto" 29, but no more than bring all rows to 30,000,
-        and none where X is something else.
+        The number of rows to make up from each row of X, near to it: each value is that of the row
+        or, by chance, that of one of its ten nearest neighbours. The stack answers them. X must be an
+        array of two axes or a data frame of pandas. "auto" makes 29, but no more than bring all rows
+        to 30,000, and none for any other X.
     score : bool, default=True
-        Whether to measure what is lost and gained. The student is fitted twice more for it, without
-        the test rows of one fold of the stack: on the answers, without made-up and other rows, for
-        what the stack answers of these knows the test rows; and on the labels.
+        Whether to measure the losses and gains. The student is fitted twice more for this, without
+        the test rows of one fold of the stack. One fit learns the answers, without made-up and
+        other rows, because the stack that answers these knows the test rows. The other one learns
+        the labels.
     sample_weight : array-like of shape (n_samples,), default=None
-        Of the rows of X. For the rows of fit pass those of fit.
+        Weights of the rows of X; for the rows of ``fit``, pass the weights given to ``fit``.
     random_state : int, RandomState or None, default=None
-        Seeds the made-up rows, and the unset random states of the student.
+        Seeds the made-up rows, and the random states of the student that are None.
 
     Returns
     -------
-    student : fitted estimator
-        Of the same class as `student`, which stays as it is. It predicts, is pickled and exported
-        as if it had been fitted on labels. Its ``distillation_`` tells, when printed, what is lost
-        and gained: the loss, milliseconds for a row, kilobytes.
+    student : estimator
+        The fitted clone of `student`. It predicts, is pickled and exported as if it had been fitted
+        on labels. Print its ``distillation_`` to see the losses and gains: the loss, milliseconds
+        for a row, kilobytes.
 
     Raises
     ------

@@ -13,11 +13,11 @@ class Model:
     Attributes
     ----------
     loss : float
-        On the scored rows, which the model has not seen; NaN if there are none.
+        The loss on the scored rows, which the model has not seen; NaN if there are none.
     milliseconds : float
-        For one row: the median of several calls; NaN where it was not measured.
+        The time of one row, the median of several calls; NaN where it was not measured.
     kilobytes : float
-        Of 1,000 bytes, in a pickle of what predicts; NaN where it was not measured.
+        The size of the model's pickle in units of 1,000 bytes; NaN where it was not measured.
     """
 
     loss: float = np.nan
@@ -27,7 +27,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Distillation:
-    """What a student lost and gained beside its stack; the student's ``distillation_``.
+    """The losses and gains of a student beside its stack; the student's ``distillation_``.
 
     Attributes
     ----------

@@ -13,7 +13,7 @@ _MAX_VISITED = 60
 def parts_of(estimator) -> Iterator[Any]:
     """Yield a fitted estimator and all estimators inside it, each once.
 
-    Of a long list only some are visited.
+    Only some members of a long list are visited.
     """
     seen: set[int] = set()
     waiting: list[Any] = [estimator]

@@ -136,7 +136,7 @@ class SparseSketch(Sketch):
     dtype : dtype
     n_columns : int
     n_filled : int
-        Of a row.
+        The number of filled columns of a row.
     numbers : Numbers
         One range of all numbers that are filled in.
     """
@@ -175,7 +175,7 @@ class FrameSketch(Sketch):
     Attributes
     ----------
     names : Index
-        Of the columns.
+        The names of the columns.
     columns : list of Column
     """
 
@@ -204,7 +204,7 @@ class OtherFrameSketch(Sketch):
     backend : narwhals.Implementation
         The library.
     dtypes : dict of str to dtype
-        Of the columns, as narwhals has them.
+        The dtypes of the columns, as narwhals has them.
     columns : dict of str to Column
     """
 

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "docs/migrate/*.md")
 
 #: A sentence with more words is split.
 LONGEST = 35
 
 #: What is hard to read, and what to do about it.
 RULES = {
-    r"\b(of|to|by|in|for|from|with|on|at) what\b": "name the thing",
+    r"\b(of|by|in|for|from|with|on|at) what\b": "name the thing",
     r"\bthat which\b|\bthose which\b": "name the thing",
     r"\b(that|those|one) (of|by|in|for|from|with|to|on) which\b": "make two sentences",
     r"\bWhat (\w+ ){0,5}is refused\b": "say what raises an error",
@@ -73,13 +73,18 @@ def texts() -> Iterator[tuple[Path, int, str]]:
                 yield path, token.start[0], token.string.lstrip("#: ")
 
 
-def main() -> int:
-    """Print every breach; return whether there are any."""
-    found = [
+def all_breaches() -> list[str]:
+    """Return every breach, with its file and line."""
+    return [
         f"{path.relative_to(ROOT)}:{first + line - 1}: {fault}"
         for path, first, text in texts()
         for line, fault in breaches(text)
     ]
+
+
+def main() -> int:
+    """Print every breach; return whether there are any."""
+    found = all_breaches()
     sys.stdout.write("".join(f"{told}\n" for told in found))
     return int(bool(found))
 
