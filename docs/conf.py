@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.errors import ExtensionError
 from sphinx.util.nodes import make_refnode
 
 import stackfuse
@@ -97,8 +98,17 @@ def adapt_links(app, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace("](../docs/", "](../")
 
 
+def refuse_what_is_fetched(app, exception) -> None:
+    """Fail if a page loads a script, a style or a picture from the net."""
+    pattern = re.compile(r'<(?:script|link|img)[^>]*\b(?:src|href)="(?:https?:)?//[^"]*"')
+    for path in Path(app.outdir).rglob("*.html"):
+        if found := pattern.search(path.read_text()):
+            raise ExtensionError(f"{path.name} would load from the net: {found[0]}>")
+
+
 def setup(app) -> None:
     """Connect what is above to Sphinx."""
     app.connect("autodoc-skip-member", is_left_out)
     app.connect("missing-reference", find_short_name)
     app.connect("source-read", adapt_links)
+    app.connect("build-finished", refuse_what_is_fetched)

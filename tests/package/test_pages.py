@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 
 import stackfuse as sf
+from stackfuse._cli.main import app
 from tests.package import architecture
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,7 @@ def blocks(page: str) -> list[str]:
 WITH_CODE = [page for page in pages() if blocks(page) and page not in ELSEWHERE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -91,6 +94,14 @@ def test_links_lead_somewhere(page):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_page_of_the_command_names_every_option():
+    page = (DOCS / "reference" / "command.md").read_text()
+    for name, command in vars(typer.main.get_command(app))["commands"].items():
+        options = {option for given in command.params for option in given.opts if option[:2] == "--"}
+        assert f"`stackfuse {name}" in page
+        assert {option for option in options if f"`{option}" not in page} == set(), name
 
 
 def listed() -> set[str]:
