@@ -75,9 +75,9 @@ def distill(
         alone, 1 for the labels alone.
     augment : int or "auto", default="auto"
         The number of rows to make up from each row of X, near to it: each value is that of the row
-        or, by chance, that of one of its ten nearest neighbours. The stack answers them. X must be an
-        array of two axes or a data frame of pandas. "auto" makes 29, but no more than bring all rows
-        to 30,000, and none for any other X.
+        or, by chance, that of one of its ten nearest neighbours. The stack answers them. X must be
+        an array of two axes or a data frame of pandas. "auto" makes 29, but no more than bring all
+        rows to 30,000, and none for any other X.
     score : bool, default=True
         Whether to measure the losses and gains. The student is fitted twice more for this, without
         the test rows of one fold of the stack. One fit learns the answers, without made-up and
