@@ -4,7 +4,7 @@ Every data set of ``meta_learners.py`` is split several times into up to 1,000 r
 3,000 to test on. A stack of three quick bases is asked for a coverage of 0.9. MAPIE (``pip install
 mapie``), where it is installed, is given the same stack and fits it anew in five folds; its own
 extra time is that of ``fit_conformalize`` less one fit of the stack. Widths are in standard
-deviations of y. `benchmarks/coverage.md` holds what was measured.
+deviations of y. `coverage.md` holds what was measured.
 """
 
 import argparse
