@@ -81,7 +81,8 @@ def check_taken(X, final_estimator) -> None:
         if bad is not None and not takes_text:
             raise ValueError(
                 f"{where} holds {messages.in_short(bad)}, and {name} takes numbers only. Leave the "
-                "column out, passthrough=[...], or let final_estimator be a pipeline that encodes it."
+                "column out, passthrough=[...], or let final_estimator be a pipeline that encodes "
+                "it."
             )
         missing = int(np.asarray(pd.isna(values)).sum())
         if missing and not (tags is not None and tags.allow_nan):
