@@ -153,6 +153,9 @@ class _HeadParameters(prediction_columns.ColumnsMixin):
     def _fit_settings(self) -> HeadSettings:
         return HeadSettings.of(self, self._builder(), patience=self.patience)
 
+    def _tell_of_training(self, training) -> None:
+        """Warn of nothing: what a head is given is of the scale of y already."""
+
     @property
     def weights_(self) -> np.ndarray:
         """The weights of the bases, with "weighted" or "geometric"; shape (n_models,)."""
