@@ -13,7 +13,7 @@ from stackfuse._core import sklearn_private
 from stackfuse._oof import contributions
 
 #: The seconds after which no more calls are made, and the least and the most of them.
-_SECONDS, _LEAST, _MOST = 0.02, 3, 100
+_SECONDS, _LEAST, _MOST = 0.02, 5, 100
 
 
 def costs_of(stack, X) -> pd.DataFrame:

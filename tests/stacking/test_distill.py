@@ -118,6 +118,10 @@ def test_a_regressor_learns_numbers(progress):
     student = sf.distill(stack, tree, DIABETES, alpha=1, sample_weight=weight, **PLAIN)
     wanted = clone(tree).fit(DIABETES, PROGRESS, sample_weight=weight).predict(DIABETES)
     assert_allclose(student.predict(DIABETES), wanted)
+    inside = make_pipeline(StandardScaler(), tree)
+    scaled = TransformedTargetRegressor(inside, func=np.negative, inverse_func=np.negative)
+    student = sf.distill(stack, scaled, DIABETES, alpha=1, sample_weight=weight, **PLAIN)
+    assert_allclose(student.predict(DIABETES), wanted)
 
 
 def test_a_network_learns_probabilities_behind_its_scaler(flowers, tmp_path):

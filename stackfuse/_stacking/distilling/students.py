@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
@@ -145,9 +147,12 @@ def _weights(student, weight: np.ndarray | None) -> dict[str, np.ndarray]:
     if weight is None:
         return {}
     prefix, last = "", student
-    while isinstance(last, Pipeline):
-        name, last = last.steps[-1]
-        prefix += f"{name}__"
+    while isinstance(last, Pipeline | TransformedTargetRegressor):
+        if isinstance(last, Pipeline):
+            name, last = last.steps[-1]
+            prefix += f"{name}__"
+        else:  # it hands on what it is given
+            last = LinearRegression() if last.regressor is None else last.regressor
     if not has_fit_parameter(last, "sample_weight"):
         raise ValueError(
             f"{type(last).__name__}.fit takes no sample_weight, by which a student learns "
