@@ -127,20 +127,20 @@ def limits_of(model) -> Limits:
 def cardinalities_of(X, rows: np.ndarray | None) -> Any:
     """Return how many codes the columns of X have: one more than the largest.
 
-    A column has codes if its numbers are whole and at least -1, which OrdinalEncoder can be told to
-    write for what is missing or unknown, and which counts for none.
+    A column has codes if its numbers are whole and at least -1. OrdinalEncoder can write -1 for
+    missing and unknown values; it is no code.
 
     Parameters
     ----------
     X : ndarray, sparse matrix, StoredRows or MultiInput of shape (n_all_samples, ...)
     rows : ndarray of int of shape (n_samples,), or None
-        Those that are looked at; None for all.
+        The rows that are looked at; None for all.
 
     Returns
     -------
     cardinalities : list of (int or None), dict of these by the name of the input, or None
-        None stands for a column without codes; in place of the list for what is no table, and for
-        rows that are sparse or read from a file.
+        One number per column, None for a column without codes. Rows that are no table, are sparse,
+        or are read from a file, have None in place of the list.
 
     Examples
     --------

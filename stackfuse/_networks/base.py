@@ -474,7 +474,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return self
 
     def _tell_of_training(self, training: Training) -> None:
-        """Warn of what a training has come to; here of nothing."""
+        """Warn about the result of a training; here about nothing."""
 
     @contextmanager
     def _forget_failed_fit(self, reset: bool) -> Iterator[None]:

@@ -139,6 +139,8 @@ default="auto"
     (150, 6)
     """
 
+    classes_: Any
+
     @staticmethod
     def _default_final():
         return PoolClassifier()

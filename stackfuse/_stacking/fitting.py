@@ -77,23 +77,34 @@ class Stack(CallbackSupportMixin, FittedStack):
         "_sketch",
     )
 
+    oof_: OutOfFold
+    estimators_: list[Any]
+    fold_estimators_: list[list[Any]]
+    named_estimators_: Any
+    final_estimator_: Any
+    stack_method_: list[str]
+    engine_: dict[str, str]
+    fit_seconds_: dict[str, float]
+    failures_: dict[str, str]
+    feature_names_in_: Any
+
     def __init__(
         self,
-        estimators,
-        final_estimator=None,
+        estimators: Any,
+        final_estimator: Any = None,
         *,
         cv: Any = None,
         stack_method: Any = "auto",
-        n_jobs=None,
-        passthrough: bool | Sequence = False,
-        verbose=0,
-        refit=True,
+        n_jobs: int | None = None,
+        passthrough: bool | Sequence[Any] = False,
+        verbose: int = 0,
+        refit: bool = True,
         engine: Any = "auto",
         memory: Any = None,
-        on_error="raise",
-        time_limit=None,
-        recency: Any = None,
-        random_state=None,
+        on_error: str = "raise",
+        time_limit: float | None = None,
+        recency: float | None = None,
+        random_state: Any = None,
     ):
         self.estimators = estimators
         self.final_estimator = final_estimator
