@@ -99,7 +99,9 @@ def test_the_readme_is_short():
 def test_the_page_of_the_command_names_every_option():
     page = (DOCS / "reference" / "command.md").read_text()
     for name, command in vars(typer.main.get_command(app))["commands"].items():
-        options = {option for given in command.params for option in given.opts if option[:2] == "--"}
+        options = {
+            option for given in command.params for option in given.opts if option[:2] == "--"
+        }
         assert f"`stackfuse {name}" in page
         assert {option for option in options if f"`{option}" not in page} == set(), name
 
