@@ -46,7 +46,8 @@ def test_an_old_file_is_inspected_and_run(name, version):
     assert "8 golden rows agree" in shown.getvalue()
     got = _inspect.outputs_of(path, {"x": X})
     expected = LogisticRegression(max_iter=1000).fit(X, y).predict_proba(X)
-    assert_allclose(got["probabilities"], expected, atol=1e-3)  # other versions of scikit-learn
+    # Other versions of scikit-learn and SciPy stop elsewhere, within the tolerance of the solver.
+    assert_allclose(got["probabilities"], expected, atol=5e-3)
 
 
 def test_an_old_file_is_replaced(tmp_path):
