@@ -3,7 +3,7 @@
 Every data set of ``meta_learners.py`` is split several times into up to 2,000 rows to train on and
 3,000 to test on. Errors are log-loss and 1 - R2 on the test rows, means over the splits; the last
 column counts how often a model is the best or within one standard error of the best.
-`benchmarks/starters.md` holds what was measured.
+`starters.md` holds what was measured.
 """
 
 import argparse
