@@ -1,6 +1,7 @@
 from . import bases, contributions, engines, jobs, prediction_columns
 from .alignment import Aligned
 from .fitting import FitOptions
+from .folds import are_in_time_order
 from .function import out_of_fold, run
 from .plan import Plan
 from .result import OutOfFold
@@ -10,6 +11,7 @@ __all__ = [
     "FitOptions",
     "OutOfFold",
     "Plan",
+    "are_in_time_order",
     "bases",
     "contributions",
     "engines",

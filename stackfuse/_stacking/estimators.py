@@ -94,7 +94,8 @@ default="auto"
         For rows in the order of time: the half-life, in rows, of their weights for the
         meta-learner. The last row has the weight 1, a row `recency` rows earlier 0.5; both are
         multiplied by ``sample_weight``. The meta-learner must take weights. The bases are fitted
-        without these weights, and :meth:`report` judges the meta-learner without them.
+        without these weights. :meth:`report` trains the meta-learner with them, and scores all rows
+        alike.
     random_state : int or None, default=None
         Seeds the random states of bases and meta-learner that are None, with one seed per estimator
         and fold, whatever the order. By default, they stay None.
@@ -282,7 +283,8 @@ default="auto"
         For rows in the order of time: the half-life, in rows, of their weights for the
         meta-learner. The last row has the weight 1, a row `recency` rows earlier 0.5; both are
         multiplied by ``sample_weight``. The meta-learner must take weights. The bases are fitted
-        without these weights, and :meth:`report` judges the meta-learner without them.
+        without these weights. :meth:`report` trains the meta-learner with them, and scores all rows
+        alike.
     random_state : int or None, default=None
         Seeds the random states of bases and meta-learner that are None, with one seed per estimator
         and fold, whatever the order. By default, they stay None.

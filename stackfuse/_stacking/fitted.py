@@ -265,7 +265,13 @@ class FittedStack(CalibratedStack, TransformerMixin):
         table = self._with_passthrough(self.oof_.predictions, X)
         columns = self._table_columns(table)
         report = judge(
-            self.oof_, table, columns, self.final_estimator_, scoring=scoring, weight=sample_weight
+            self.oof_,
+            table,
+            columns,
+            self.final_estimator_,
+            scoring=scoring,
+            weight=sample_weight,
+            params=self._params_again(sample_weight),
         )
         report = replace(report, costs=costs_of(self, X))
         return replace(report, facts=facts_of(self, report))
@@ -274,8 +280,14 @@ class FittedStack(CalibratedStack, TransformerMixin):
         """Return the stack's score of :meth:`report` alone; greater is better, whatever it is."""
         self._check_rows_of_fit(X, sample_weight)
         table = self._with_passthrough(self.oof_.predictions, X)
-        columns, final = self._table_columns(table), self.final_estimator_
-        return score_of_folds(Judged(self.oof_, table, columns, final, sample_weight), scoring)
+        return score_of_folds(self._judged(table, sample_weight), scoring)
+
+    def _judged(self, table, weight, *, fewest: int = 2) -> Judged:
+        """Return the meta-learner's table, to train the meta-learner anew as in fit."""
+        columns, params = self._table_columns(table), self._params_again(weight)
+        return Judged(
+            self.oof_, table, columns, self.final_estimator_, weight, params=params, fewest=fewest
+        )
 
     def _check_rows_of_fit(self, X, sample_weight) -> None:
         """Raise unless X, where it is needed, has the rows of fit."""

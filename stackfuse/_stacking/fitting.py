@@ -438,6 +438,11 @@ class Stack(CallbackSupportMixin, FittedStack):
         seconds = time.perf_counter() - started
         self.fit_seconds_ = {**self.fit_seconds_, "meta-learner": seconds}
 
+    def _params_again(self, weight) -> dict[str, Any]:
+        """Return the fit parameters for another fit of the meta-learner on the same rows."""
+        given = {} if weight is None else {"sample_weight": np.asarray(weight)}
+        return self._params_for(self.final_estimator_, given)
+
     def _params_for(self, final, fit_params: dict[str, Any]) -> dict[str, Any]:
         """Return the fit parameters of a meta-learner, with groups and the weights of old rows."""
         if not sklearn_private.routing_enabled():

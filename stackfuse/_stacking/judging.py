@@ -48,6 +48,7 @@ def judge(
     *,
     scoring: str | Callable | None = None,
     weight=None,
+    params: dict[str, Any] | None = None,
 ) -> Report:
     """Compare a meta-learner with its bases, on the folds of the bases.
 
@@ -64,7 +65,9 @@ def judge(
     scoring : str, callable or None
         One of scikit-learn's scorers.
     weight : array-like of shape (n_samples,), default=None
-        Weights of the rows, in training and in scores.
+        Weights of the rows in scores, and by default in training.
+    params : dict, default=None
+        Fit parameters of the meta-learner, such as weights that fall with age.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def judge(
     ValueError
         If no fold can be predicted by a meta-learner that other folds have trained.
     """
-    judged = Judged(oof, table, columns, final, weight)
+    judged = Judged(oof, table, columns, final, weight, params=params)
     measure = _measure(scoring, judged)
     names = list(dict.fromkeys(column.estimator for column in oof.columns))
     sign = 1 if measure.greater_is_better else -1
@@ -136,10 +139,13 @@ class Judged:
         final,
         weight,
         *,
+        params: dict[str, Any] | None = None,
         fewest: int = 2,
     ):
         self.oof, self.table, self.columns, self.final = oof, table, columns, final
         self.weight = None if weight is None else np.asarray(weight)
+        #: What the meta-learner is trained with; by default the weights alone.
+        self.params = params or ({} if weight is None else {"sample_weight": self.weight})
         self.y = np.asarray(oof.y)
         self.classifier = is_classifier(final)
         self.labels = self.classifier and self.y.ndim == 2
@@ -150,9 +156,8 @@ class Judged:
         places = [place for place, column in enumerate(self.columns) if column in columns]
         final = prediction_columns.set_columns(clone(self.final), columns, anew=True)
         rows = sklearn_private.safe_indexing(self.table, places, axis=1)
-        params = {} if self.weight is None else {"sample_weight": self.weight}
         fits = [engines.Job(fold.train) for fold in self.folds]
-        models = engines.fit_many(final, rows, self.y, fits, fit_params=params)
+        models = engines.fit_many(final, rows, self.y, fits, fit_params=self.params)
         tests = [sklearn_private.safe_indexing(rows, fold.test) for fold in self.folds]
         return list(zip(models, tests))
 

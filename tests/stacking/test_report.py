@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.datasets import load_diabetes
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -326,3 +327,41 @@ def test_where_a_stack_fools_itself_is_told(iris):
     assert report.advice[-1].startswith("The stack fools itself: its accuracy is")
     calm = sf.StackingClassifier(BASES, cv=5).fit(X, y).report()
     assert not any("fools itself" in said for said in calm.advice)
+
+
+def test_old_rows_weigh_less_for_the_meta_learner_that_is_judged():
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(400, 2))
+    y = np.where(np.arange(400) < 200, X[:, 0], X[:, 1]) + generator.normal(0, 0.1, 400)
+    stack = sf.StackingRegressor(
+        [("first", Told(0)), ("second", Told(1))], Ridge(), cv=TimeSeriesSplit(4), recency=10
+    ).fit(X, y)
+    said, folds = stack.oof_.predictions, stack.oof_.folds
+    weights, scores = 0.5 ** (np.arange(400)[::-1] / 10), []
+    for train, test in folds[1:]:
+        rows = train[stack.oof_.mask[train]]
+        meta = Ridge().fit(said[rows], y[rows], sample_weight=weights[rows])
+        scores.append(r2_score(y[test], meta.predict(said[test])))
+    assert stack.report().stack.mean == pytest.approx(np.mean(scores))
+    errors = []
+    for train, test in folds[1:]:
+        rows = train[stack.oof_.mask[train]]
+        meta = Ridge().fit(said[rows], y[rows], sample_weight=weights[rows])
+        errors.append(np.abs(y[test] - meta.predict(said[test])))
+    wanted = np.sort(np.concatenate(errors))[int(np.ceil(241 * 0.9)) - 1]
+    lower, upper = stack.predict_interval(X[:1])[0]
+    assert (upper - lower) / 2 == pytest.approx(wanted)
+
+
+class Told(RegressorMixin, BaseEstimator):
+    """A regressor that answers a column of X."""
+
+    def __init__(self, column=0):
+        self.column = column
+
+    def fit(self, X, y):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict(self, X):
+        return X[:, self.column]

@@ -64,8 +64,7 @@ class RowsOfFit:
     def _judged(self) -> Judged:
         stack = self.teacher.stack
         table = stack._with_passthrough(stack.oof_.predictions, self.X)
-        columns = stack._table_columns(table)
-        return Judged(stack.oof_, table, columns, stack.final_estimator_, self.weight)
+        return stack._judged(table, self.weight)
 
     @cached_property
     def answers(self) -> np.ndarray:

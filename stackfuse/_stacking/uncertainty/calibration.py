@@ -7,10 +7,9 @@ import numpy as np
 
 from stackfuse._core import sklearn_private
 from stackfuse._display import rowwise
-from stackfuse._stacking.judging import Judged
+from stackfuse._oof import are_in_time_order
 from stackfuse._stacking.uncertainty.quantile import conformal_quantile
 from stackfuse._stacking.uncertainty.row_weights import (
-    goes_forward,
     keeps_groups_apart,
     row_weights,
 )
@@ -110,7 +109,7 @@ def on_out_of_fold(stack, X, extras: Extras) -> Calibration:
         If these rows do not tell how far off the stack is for new ones.
     """
     oof = stack.oof_
-    if extras.half_life is not None and not goes_forward(oof.folds):
+    if extras.half_life is not None and not are_in_time_order(oof.folds):
         raise ValueError(
             "half_life lets old rows count less, but the folds of this stack do not go forward in "
             "time: fit it with cv=TimeSeriesSplit(), on rows in their order."
@@ -121,14 +120,7 @@ def on_out_of_fold(stack, X, extras: Extras) -> Calibration:
             "unseen: fit the stack with cv=GroupKFold() and fit(X, y, groups=groups)."
         )
     table = stack._with_passthrough(oof.predictions, X)
-    judged = Judged(
-        oof,
-        table,
-        stack._table_columns(table),
-        stack.final_estimator_,
-        extras.sample_weight,
-        fewest=1,
-    )
+    judged = stack._judged(table, extras.sample_weight, fewest=1)
     said, _ = judged.said_by(rowwise.STACK, judged.cross_fitted(judged.columns))
     rows = np.unique(np.concatenate([fold.test for fold in judged.folds]))
     every = len(rows) == len(oof.predictions)

@@ -58,8 +58,3 @@ def row_weights(n_rows: int, sample_weight, groups, half_life: float | None) -> 
 def keeps_groups_apart(folds: Sequence[jobs.Fold], groups: np.ndarray) -> bool:
     """Whether no fold trains on a row of a group that it predicts."""
     return not any(np.isin(groups[fold.test], groups[fold.train]).any() for fold in folds)
-
-
-def goes_forward(folds: Sequence[jobs.Fold]) -> bool:
-    """Whether each fold predicts rows that come after those that it trains on."""
-    return all(fold.train.max() < fold.test.min() for fold in folds)
