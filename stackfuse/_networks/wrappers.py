@@ -300,7 +300,7 @@ class KerasRegressor(NetworkRegressor):
     (2,)
     """
 
-    __init__: Any = KerasClassifier.__init__
+    __init__ = KerasClassifier.__init__
 
     def _builder(self) -> KerasBuilder:
         return _builder_of(self)

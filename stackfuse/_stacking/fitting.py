@@ -138,19 +138,25 @@ class Stack(CallbackSupportMixin, FittedStack):
         """Check y; return what the estimators are trained on, and the classes of a single label."""
 
     @staticmethod
-    def within(estimator, function: str) -> Any:
-        """Return a stack, or that of a search.
+    def within(estimator: Any, function: str) -> Any:
+        """Return a stack, or the best one of a search over stacks.
 
         Parameters
         ----------
         estimator : object
+            A stack, or a search whose best estimator is one.
         function : str
-            What was given it, for the message.
+            The name of the function that takes it, for the message.
+
+        Returns
+        -------
+        stack : StackingClassifier or StackingRegressor
+            The stack.
 
         Raises
         ------
         TypeError
-            If it is none.
+            If there is no stack.
         """
         stack = getattr(estimator, "best_estimator_", estimator)
         if not isinstance(stack, Stack):

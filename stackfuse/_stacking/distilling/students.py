@@ -151,7 +151,7 @@ def _weights(student, weight: np.ndarray | None) -> dict[str, np.ndarray]:
         if isinstance(last, Pipeline):
             name, last = last.steps[-1]
             prefix += f"{name}__"
-        else:  # it hands on what it is given
+        else:  # it hands weights on
             last = LinearRegression() if last.regressor is None else last.regressor
     if not has_fit_parameter(last, "sample_weight"):
         raise ValueError(

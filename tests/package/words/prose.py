@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "docs/migrate/*.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md")
+PAGES += tuple(f"docs/{folder}/*.md" for folder in ("concepts", "migrate", "reference"))
 
 #: A sentence with more words is split.
 LONGEST = 35
