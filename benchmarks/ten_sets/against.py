@@ -6,7 +6,8 @@ in the one that runs it. Make the others by
     python -m venv ag && ag/bin/pip install 'autogluon.tabular[lightgbm,catboost,xgboost]'
     python -m venv h2o && h2o/bin/pip install h2o pandas pyarrow     # needs Java
 
-    python benchmarks/ten_sets/against.py --autogluon ag/bin/python --h2o h2o/bin/python --seconds 120
+    python benchmarks/ten_sets/against.py --seconds 120 \\
+        --autogluon ag/bin/python --h2o h2o/bin/python
 
 The sets are those of `meta_learners.py`, which took no part in choosing the default meta-learner.
 What a library does not finish in its time counts as not finished, with twice the time as the end.
