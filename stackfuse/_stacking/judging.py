@@ -155,6 +155,8 @@ class Judged:
         """Return for each fold the meta-learner of the other rows, and the rows it is asked for."""
         places = [place for place, column in enumerate(self.columns) if column in columns]
         final = prediction_columns.set_columns(clone(self.final), columns, anew=True)
+        if len(places) < len(self.columns) and hasattr(self.final, "pool_"):
+            final.set_params(pool=self.final.pool_)  # without a base, the choice is not made again
         rows = sklearn_private.safe_indexing(self.table, places, axis=1)
         fits = [engines.Job(fold.train) for fold in self.folds]
         models = engines.fit_many(final, rows, self.y, fits, fit_params=self.params)

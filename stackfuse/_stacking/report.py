@@ -156,11 +156,10 @@ class Report:
     def not_worth_it(self) -> dict[str, str]:
         """The bases that are not worth their cost, and what they cost.
 
-        A base is not worth it if the stack scores no worse without it, beyond noise (the 95 %
-        confidence interval of `lost_without` reaches to zero) or by a hair (it is below 2 % of what
-        the best base leaves to win); and it takes more than 10 % of the bases' seconds to fit, of
-        their milliseconds to predict, or of their kilobytes. Each base is judged by itself: once
-        one is left out, the others may be worth theirs.
+        A base is not worth it if the stack scores no worse without it, or by a hair (the mean of
+        `lost_without` is below 2 % of what the best base leaves to win); and it takes more than
+        10 % of the bases' seconds to fit, of their milliseconds to predict, or of their kilobytes.
+        Each base is judged by itself: once one is left out, the others may be worth theirs.
         """
         if self.costs.empty:
             return {}
@@ -170,7 +169,7 @@ class Report:
             lost, dear = base.lost_without, shares.loc[base.name] > _DEAR
             if np.isnan(lost.error) or not dear.any():
                 continue
-            if lost.mean > max(self._reach(lost), _HAIR * self._at_stake):
+            if lost.mean > _HAIR * self._at_stake:
                 continue
             parts = [
                 f"{shares.loc[base.name, name]:.0%} of the {what}"
@@ -191,7 +190,7 @@ class Report:
         """
         said = [
             f"The base {name!r} is not worth its cost: it takes {cost}, and without it the stack "
-            "is no worse beyond noise, or by a hair."
+            "is no worse, or by a hair."
             for name, cost in self.not_worth_it.items()
         ]
         gap = self.optimism
