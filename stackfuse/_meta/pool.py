@@ -28,10 +28,11 @@ class Pool:
     weights: np.ndarray
     offset: np.ndarray
     link: str = "identity"
+    floor: float = SMALLEST_PROBABILITY
 
     def of(self, predictions: np.ndarray, *, classes: bool, labels: bool = False) -> np.ndarray:
         """Return what the pool predicts; shape (n_samples, n_outputs)."""
-        linked = apply_link(predictions, self.link, labels=labels)
+        linked = apply_link(predictions, self.link, labels=labels, floor=self.floor)
         total = self.weights @ linked + self.offset
         return invert_link(total, self.link, labels=labels) if classes else total
 
@@ -120,6 +121,9 @@ class PoolClassifier(CombiningClassifier):
         The numbers to add to the weighted sum.
     link_ : {"identity", "logit"}
         The scale of the sum: probabilities, or their logarithms (log-odds for labels).
+    floor_ : float
+        Smaller probabilities of a base count as this before a logarithm: one half divided by the
+        number of rows. So no base is surer than the rows can tell.
     bases_ : list of str
         The names of the bases, in the order of the weights.
     blocks_ : list of Block
@@ -175,9 +179,12 @@ class PoolClassifier(CombiningClassifier):
         labels = self._is_multilabel
         kinds = _pools_of(self._KINDS, self.pool)
         predictions, target, weight = _in_use(predictions, target, weight)
+        floor = max(SMALLEST_PROBABILITY, 0.5 / len(target))
 
         def fit(kind, rows):
-            return _fit_classes(kind, predictions[rows], target[rows], weight[rows], labels)
+            return _fit_classes(
+                kind, predictions[rows], target[rows], weight[rows], labels, floor
+            )
 
         def losses(pool, rows):
             chances = pool.of(predictions[rows], classes=True, labels=labels)
@@ -185,8 +192,13 @@ class PoolClassifier(CombiningClassifier):
 
         self.pool_, self.losses_ = _choose(kinds, fit, losses, target, weight)
         pool = fit(self.pool_, np.arange(len(target)))
-        self.link_, self.offset_ = pool.link, pool.offset
+        self.link_, self.offset_, self.floor_ = pool.link, pool.offset, pool.floor
         return pool.weights
+
+    @property
+    def floor(self) -> float:
+        """Smaller probabilities of a base count as this before a logarithm: ``floor_``."""
+        return self.floor_
 
     @property
     def scale(self) -> str:
@@ -194,7 +206,7 @@ class PoolClassifier(CombiningClassifier):
         return self.link_
 
 
-def _fit_classes(kind, predictions, target, weight, labels: bool) -> Pool:
+def _fit_classes(kind, predictions, target, weight, labels: bool, floor: float) -> Pool:
     """Fit a pool of probabilities; those of the labels count as so many problems of two classes."""
     n_models, n_classes = predictions.shape[1:]
     truth = target if labels else np.eye(n_classes)[target]
@@ -203,8 +215,8 @@ def _fit_classes(kind, predictions, target, weight, labels: bool) -> Pool:
     if kind == "constant":
         return Pool(np.zeros(n_models), shares if labels else shares / shares.sum())
     if kind == "logarithmic":
-        logs = apply_link(predictions, "logit", labels=labels)
-        return Pool(*free_sum.fit_logarithms(logs, target, weight, labels=labels), "logit")
+        logs = apply_link(predictions, "logit", labels=labels, floor=floor)
+        return Pool(*free_sum.fit_logarithms(logs, target, weight, labels=labels), "logit", floor)
     everyone = np.concatenate([predictions, np.broadcast_to(shares, truth.shape)[:, None]], axis=1)
     weights = _fit_linear(everyone, truth, weight, labels)
     return Pool(weights[:-1], weights[-1] * shares)

@@ -33,7 +33,7 @@ def said_by_three(n_rows=600, n_classes=3, seed=0):
 def test_a_logarithmic_pool_is_the_penalised_logistic_regression_it_claims_to_be():
     said, y = said_by_three()
     meta = sf.PoolClassifier(pool="logarithmic").fit(said.reshape(600, -1), y)
-    logs = np.log(said)
+    logs = np.log(np.clip(said, 0.5 / 600, 1))
 
     def loss(numbers):
         scores = np.einsum("k,nkc->nc", numbers[:3], logs) + numbers[3:]
@@ -77,6 +77,18 @@ def test_sums_of_numbers_are_least_squares():
     assert_allclose(convex.weights_, wanted[:2], atol=1e-9)
     assert_allclose(convex.offset_, wanted[2] * y.mean(), atol=1e-9)
     assert sf.PoolRegressor().fit(said, y).pool_ == "free"
+
+
+def test_a_base_that_is_sure_and_wrong_is_not_believed():
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 2, 200)
+    sure = np.where(y == 1, 1.0, 0.0)
+    sure[:2] = 1 - sure[:2]
+    meta = sf.PoolClassifier(pool="logarithmic").fit(sure[:, None], y)
+    assert meta.floor_ == 0.5 / 200
+    chances = meta.predict_proba(np.array([[0.0], [1.0], [1e-9]]))
+    assert_allclose(chances[0], chances[2])
+    assert 0.9 < chances[1, 1] < 0.999
 
 
 def test_the_choice_is_that_of_cross_validation():

@@ -20,6 +20,7 @@ from stackfuse._meta.blocks import (
     fit_calibrator,
 )
 from stackfuse._meta.combining.pooling import (
+    SMALLEST_PROBABILITY,
     apply_link,
     check_link,
     invert_link,
@@ -121,6 +122,8 @@ class CombiningClassifier(ClassifierMixin, Combiner):
 
     #: The scale on which probabilities are averaged; a subclass may offer it as a parameter.
     link: str = "identity"
+    #: Smaller probabilities of a base count as this before a logarithm.
+    floor: float = SMALLEST_PROBABILITY
     classes_: np.ndarray
     calibrators_: list[Any]
 
@@ -214,7 +217,8 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         read = self._base_predictions(X, self.blocks_read())
-        total = self._weighted_sum(apply_link(read, self.scale, labels=self._is_multilabel))
+        labels, floor = self._is_multilabel, self.floor
+        total = self._weighted_sum(apply_link(read, self.scale, labels=labels, floor=floor))
         return invert_link(total, self.scale, labels=self._is_multilabel)
 
     def decision_function(self, X: Any) -> np.ndarray:

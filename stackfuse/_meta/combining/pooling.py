@@ -26,7 +26,9 @@ def check_link(link: str) -> None:
         raise ValueError(f"link must be {messages.listed(LINKS)}, got {link!r}.")
 
 
-def apply_link(probabilities: np.ndarray, link: str, *, labels: bool) -> np.ndarray:
+def apply_link(
+    probabilities: np.ndarray, link: str, *, labels: bool, floor: float = SMALLEST_PROBABILITY
+) -> np.ndarray:
     """Return probabilities on the scale on which they are averaged.
 
     Parameters
@@ -37,10 +39,12 @@ def apply_link(probabilities: np.ndarray, link: str, *, labels: bool) -> np.ndar
         sum to one, so that of two classes only the difference counts, which is the log-odds.
     labels : bool
         Whether the last axis holds labels; each label has its own log-odds.
+    floor : float
+        Smaller probabilities count as this before a logarithm, larger than 1 - floor as that.
     """
     if link == "identity":
         return probabilities
-    probabilities = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    probabilities = np.clip(probabilities, floor, 1 - floor)
     return np.log(probabilities) - np.log(1 - probabilities) if labels else np.log(probabilities)
 
 

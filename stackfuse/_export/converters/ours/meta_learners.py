@@ -31,7 +31,7 @@ def _regressor(estimator, x, method):
 def _classifier(estimator, x, method):
     labels = estimator._task == "multilabel"
     predictions = [
-        _apply_link(_base_probabilities(estimator, x, k), estimator.scale, labels)
+        _apply_link(_base_probabilities(estimator, x, k), estimator.scale, labels, estimator.floor)
         for k in estimator.blocks_read()
     ]
     probabilities = _invert_link(_weighted_sum(estimator, x, predictions), estimator.scale, labels)
@@ -43,7 +43,7 @@ def _classifier(estimator, x, method):
         return first_largest(probabilities)
     if method != "decision_function":
         raise unsupported(estimator, method)
-    logs = _apply_link(probabilities, "logit", labels)
+    logs = _apply_link(probabilities, "logit", labels, combining.pooling.SMALLEST_PROBABILITY)
     return logs[:, 1] - logs[:, 0] if estimator._task == "binary" else logs
 
 
@@ -75,16 +75,12 @@ def _weighted_sum(estimator: combining.Combiner, x, predictions):
     return total + exact_constants(x, estimator.offset_)[0]
 
 
-def _apply_link(probabilities, link: str, labels: bool):
+def _apply_link(probabilities, link: str, labels: bool, floor: float):
     """See :func:`stackfuse._meta.combining.pooling.apply_link`."""
     if link == "identity":
         return probabilities
-    probabilities = ops.maximum(
-        probabilities, constant(combining.pooling.SMALLEST_PROBABILITY, probabilities)
-    )
-    probabilities = ops.minimum(
-        probabilities, constant(1 - combining.pooling.SMALLEST_PROBABILITY, probabilities)
-    )
+    probabilities = ops.maximum(probabilities, constant(floor, probabilities))
+    probabilities = ops.minimum(probabilities, constant(1 - floor, probabilities))
     return ops.log(probabilities) - ops.log(1 - probabilities) if labels else ops.log(probabilities)
 
 
