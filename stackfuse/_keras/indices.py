@@ -167,7 +167,7 @@ _FEW = 100
 
 def _n_codes(column: np.ndarray) -> int:
     """Return one more than the largest of whole numbers from -1 on; 0 if there are others."""
-    least, most = column.min(), column.max()
+    least, most = float(column.min()), float(column.max())  # float16 has no 2**31
     whole = least >= -1 and most < 2**31 and bool((column == np.floor(column)).all())
     return int(most) + 1 if whole else 0
 

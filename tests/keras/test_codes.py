@@ -125,3 +125,10 @@ def test_a_category_that_a_fold_has_not_seen_is_unknown_to_it():
     rows[2, 1] = rows[1, 1]
     one, other = stack.predict(rows)[1:]
     assert_allclose(one, other)
+
+
+def test_codes_are_counted_in_any_dtype():
+    for dtype in ("float16", "float32", "int8", "uint8", "bool"):
+        X = np.array([[0, 1], [1, 0]], dtype)
+        assert cardinalities_of(X, None) == [2, 2]
+    assert cardinalities_of(np.array([[0.5], [np.nan]], "float16"), None) == [None]

@@ -153,7 +153,7 @@ def test_calibrated_networks(iris):
 def test_kernels_that_vanish_in_float32_are_refused(iris):
     X, y = iris
     model = LabelPropagation(gamma=20).fit(X, y)
-    with pytest.raises(sf.NotConvertible, match="none of it: use precision='float64'"):
+    with pytest.raises(sf.NotConvertible, match="too small for float32: use precision='float64'"):
         sf.to_keras(model, precision="float32")
     far = X[:5] + 2.5  # exp(-20 * 2.5**2 * 4) is no float32
     assert np.isfinite(model.predict_proba(far)).all()
