@@ -215,7 +215,7 @@ def table() -> str:
     others = sorted(names - REASONS.keys() - {*kept["classifier"], *kept["regressor"]})
     reasons = Counter(REASONS[name] for name in sorted(names & REASONS.keys()))
     lines = [
-        f"Of the {len(names)} estimators that scikit-learn {release()} lists, these are converted:",
+        f"scikit-learn {release()} lists {len(names)} estimators. These are converted:",
         "",
         *(f"- all {len(of_kind)} {kind}s;" for kind, of_kind in kept.items()),
         f"- {len(others)} others: {_code(others)}.",
