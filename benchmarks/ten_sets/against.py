@@ -92,13 +92,15 @@ def by_stack(train, test, classes, seconds, folder, library):
 
     import stackfuse as sf
 
+    start = time.perf_counter()
     X, y = train.drop(columns=TARGET), train[TARGET]
-    bases = sf.models.table_bases(X, y, time_budget=0.7 * seconds)
+    bases = sf.models.table_bases(X, y, time_budget=0.4 * seconds)
+    left = max(seconds - (time.perf_counter() - start), 1)
     kind = "StackingRegressor" if classes is None else "StackingClassifier"
     if library == "scikit-learn":
         stack = getattr(ensemble, kind)(bases, cv=5).fit(X, y)
     else:
-        stack = getattr(sf, kind)(bases, cv=5, time_limit=seconds, random_state=0).fit(X, y)
+        stack = getattr(sf, kind)(bases, cv=5, time_limit=left, random_state=0).fit(X, y)
     rows = test.drop(columns=TARGET)
     method = "predict" if classes is None else "predict_proba"
     said = getattr(stack, method)(rows)
@@ -133,7 +135,7 @@ def frame_of(data, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     X, y = data.load(meta_learners.FOLDER / (data.file or ""))
     frame = pd.DataFrame(np.asarray(X, float), columns=[f"x{k}" for k in range(X.shape[1])])
-    frame[TARGET] = [f"c{label}" for label in y] if data.classes else np.asarray(y, float)
+    frame[TARGET] = np.unique(y, return_inverse=True)[1] if data.classes else np.asarray(y, float)
     shares = frame[TARGET] if data.classes else None
     train, test = train_test_split(frame, test_size=1 / 3, stratify=shares, random_state=seed)
     return train[: meta_learners.ROWS[0]], test[: meta_learners.ROWS[1]]
@@ -141,8 +143,6 @@ def frame_of(data, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def main() -> None:
     """Print the tables."""
-    import meta_learners
-
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--autogluon", help="the Python that has autogluon.tabular")
     parser.add_argument("--h2o", help="the Python that has h2o")
@@ -153,6 +153,8 @@ def main() -> None:
     if options.run:
         print(json.dumps(run_here(options.run[0], Path(options.run[1]), options.seconds)))
         return
+    import meta_learners
+
     pythons = {"stackfuse": sys.executable, "scikit-learn": sys.executable}
     if options.autogluon:
         pythons |= dict.fromkeys(
@@ -174,12 +176,16 @@ def main() -> None:
                 command = [python, __file__, "--run", name, folder]
                 command += ["--seconds", str(options.seconds)]
                 limit = 2 * options.seconds + 60
+                result = {"loss": np.inf, "s": np.nan, "ms a row": np.nan}
                 try:
                     done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-                    result = json.loads(done.stdout.splitlines()[-1])
-                except (subprocess.TimeoutExpired, json.JSONDecodeError, IndexError) as error:
-                    result = {"loss": np.inf, "s": np.nan, "ms a row": np.nan}
-                    print(f"{name} on {data.name}: {type(error).__name__}", file=sys.stderr)
+                except subprocess.TimeoutExpired:
+                    print(f"{name} on {data.name}: not within {limit:g} s", file=sys.stderr)
+                else:
+                    if done.returncode == 0:
+                        result = json.loads(done.stdout.splitlines()[-1])
+                    else:
+                        print(f"{name} on {data.name}: {done.stderr[-500:]}", file=sys.stderr)
                 found.append({"data": data.name, "library": name, **result})
                 print(found[-1], file=sys.stderr, flush=True)
     frame = pd.DataFrame(found)

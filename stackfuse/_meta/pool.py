@@ -182,9 +182,7 @@ class PoolClassifier(CombiningClassifier):
         floor = max(SMALLEST_PROBABILITY, 0.5 / len(target))
 
         def fit(kind, rows):
-            return _fit_classes(
-                kind, predictions[rows], target[rows], weight[rows], labels, floor
-            )
+            return _fit_classes(kind, predictions[rows], target[rows], weight[rows], labels, floor)
 
         def losses(pool, rows):
             chances = pool.of(predictions[rows], classes=True, labels=labels)
