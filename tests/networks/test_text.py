@@ -257,4 +257,5 @@ def test_strings_of_digits():
         x = keras.Input((1,), dtype="string")
         return _ended(x, L.StringLookup(vocabulary=list("01234"), output_mode="one_hot")(x))
 
-    assert_allclose(network(build).fit(digits, Y).predict_proba(digits)[:, 1], plain(build, digits))
+    ours = network(build).fit(digits, Y).predict_proba(digits)[:, 1]
+    assert_allclose(ours, plain(build, digits), rtol=1e-6)  # float32

@@ -340,7 +340,7 @@ def of_any_length():
     ("model", "message"),
     [
         (Subclassed, "only its own code knows which of its layers is the last"),
-        (lambda: one_layer(None), "its features, is X itself. Add a hidden layer"),
+        (lambda: one_layer(None), "the inputs of that layer, are X itself. Add a hidden layer"),
         (of_any_length, "is of no fixed size. Pool over"),
     ],
 )
