@@ -138,7 +138,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         """Check y; return what the estimators are trained on, and the classes of a single label."""
 
     @staticmethod
-    def within(estimator: Any, function: str) -> Any:
+    def _within(estimator: Any, function: str) -> Any:
         """Return a stack, or the best one of a search over stacks.
 
         Parameters

@@ -111,7 +111,7 @@ def compiled(stack: Any, *, ties: str = "refuse") -> "CompiledStack":
     True
     """
     check_ties(ties)
-    stack = Stack.within(stack, "compiled")
+    stack = Stack._within(stack, "compiled")
     check_is_fitted(stack)
     refuse_bases_at_once(stack)
     with undisturbing():

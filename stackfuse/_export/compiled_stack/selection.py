@@ -80,7 +80,7 @@ def select(
     ['linear', 'bayes']
     """
     fitting.check_settings({"max_latency": max_latency}, _SETTINGS)
-    stack = Stack.within(stack, "select")
+    stack = Stack._within(stack, "select")
     check_is_fitted(stack)
 
     def of_bases(names) -> Any:

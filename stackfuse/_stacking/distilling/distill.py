@@ -130,7 +130,7 @@ def distill(
     """
     settings = {"alpha": alpha, "augment": augment, "score": score}
     fitting.check_settings(settings, _SETTINGS)
-    stack = Stack.within(stack, "distill")
+    stack = Stack._within(stack, "distill")
     check_is_fitted(stack)
     teacher = Teacher(stack, is_classifier(stack))
     _check_student(student, teacher)
