@@ -60,6 +60,7 @@ class Onnx(Format):
                     opset=_OPSET,
                     custom_op_handlers={
                         "SelectV2": (_keep_node, ["Where"]),
+                        "Log": (_keep_node, ["Log"]),
                         TreeSums.OPERATION: (write_trees, []),
                     },
                     optimizers=optimizers,
@@ -127,5 +128,5 @@ def _keep_node(ctx, node, name, args) -> None:
     """Leave a node as it is but for its type.
 
     Without this, a choice between numbers becomes ``chosen * a + (1 - chosen) * b``, which is NaN
-    where the one that is not chosen is NaN or infinite.
+    where the one that is not chosen is NaN or infinite; and a logarithm is computed in float32.
     """

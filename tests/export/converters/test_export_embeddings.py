@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers as L
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
@@ -102,7 +103,8 @@ def stack():
     """Return a stack of an embedding network and a forest, fitted on a frame."""
     bases = [("net", sf.KerasClassifier(by_column)), ("forest", RandomForestClassifier(3))]
     frame = pd.DataFrame(X, columns=["city", "shop", "a", "b"]).astype({"city": int, "shop": int})
-    return sf.StackingClassifier(bases, cv=2, random_state=0).fit(frame, Y), frame
+    stack = sf.StackingClassifier(bases, LogisticRegression(), cv=2, random_state=0)
+    return stack.fit(frame, Y), frame  # both are read
 
 
 @pytest.mark.parametrize("format", ENDINGS)
