@@ -79,7 +79,8 @@ def test_sequences_of_one_length_after_others(afresh, engine):
     def fitted(length):
         rows = np.repeat(X[:, None], length, axis=1) * np.linspace(0.1, 1, length)[:, None]
         net = sf.KerasClassifier(sequences, epochs=2)
-        fit = sf.StackingClassifier([("net", net)], cv=2, engine=engine, random_state=0)
+        meta = sf.ConvexClassifier()  # the default would be a constant
+        fit = sf.StackingClassifier([("net", net)], meta, cv=2, engine=engine, random_state=0)
         return fit.fit(rows, y).predict_proba(rows)
 
     wanted = fitted(5)
