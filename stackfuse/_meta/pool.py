@@ -308,9 +308,7 @@ class PoolRegressor(CombiningRegressor):
     def _find_weights(self, predictions, target, weight):
         kinds = _pools_of(self._KINDS, self.pool)
         predictions, target, weight = _in_use(predictions, target, weight)
-        mean = np.average(target, axis=0, weights=weight)
-        variance = np.average((target - mean) ** 2, axis=0, weights=weight)
-        variance = np.where(variance > 0, variance, 1.0)
+        _, variance = free_sum.mean_and_variance(target, weight)
 
         def fit(kind, rows):
             return _fit_numbers(kind, predictions[rows], target[rows], weight[rows])
@@ -328,14 +326,12 @@ class PoolRegressor(CombiningRegressor):
 def _fit_numbers(kind, predictions, target, weight) -> Pool:
     """Fit a sum of numbers; each output counts in units of its own deviation."""
     n_models = predictions.shape[1]
-    mean = np.average(target, axis=0, weights=weight)
+    mean, variance = free_sum.mean_and_variance(target, weight)
     if kind == "constant":
         return Pool(np.zeros(n_models), mean)
     if kind == "free":
         return Pool(*free_sum.fit_numbers(predictions, target, weight))
-    deviation = np.sqrt(np.average((target - mean) ** 2, axis=0, weights=weight))
-    unit = np.where(deviation > 0, deviation, 1.0)
     everyone = np.concatenate([predictions, np.broadcast_to(mean, target.shape)[:, None]], axis=1)
-    errors = (everyone - target[:, None]) / unit * np.sqrt(weight)[:, None, None]
+    errors = (everyone - target[:, None]) / np.sqrt(variance) * np.sqrt(weight)[:, None, None]
     weights = simplex.least_squares(errors.swapaxes(1, 2).reshape(-1, n_models + 1))
     return Pool(weights[:-1], weights[-1] * mean)

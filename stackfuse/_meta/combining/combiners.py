@@ -219,7 +219,7 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         read = self._base_predictions(X, self.blocks_read())
         labels, floor = self._is_multilabel, self.floor
         total = self._weighted_sum(apply_link(read, self.scale, labels=labels, floor=floor))
-        return invert_link(total, self.scale, labels=self._is_multilabel)
+        return invert_link(total, self.scale, labels=labels)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return log-odds of the second of two classes or of each label, else log-probabilities.

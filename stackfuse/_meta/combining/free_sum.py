@@ -86,10 +86,8 @@ def fit_numbers(
     The offset is free, so that all is centred; outputs count equally, whatever their scales.
     """
     centre = np.average(predictions, axis=0, weights=weight)
-    mean = np.average(target, axis=0, weights=weight)
-    root = np.sqrt(weight)[:, None]
-    deviation = np.sqrt(np.average((target - mean) ** 2, axis=0, weights=weight))
-    unit = np.where(deviation > 0, deviation, 1.0)
+    mean, variance = mean_and_variance(target, weight)
+    root, unit = np.sqrt(weight)[:, None], np.sqrt(variance)
     apart = (target - mean) / unit * root
     columns = (predictions - centre) / unit * root[:, None]
     n_models = predictions.shape[1]
@@ -101,6 +99,13 @@ def fit_numbers(
     table, rest = _reduced(table, np.append(apart.ravel(), prior @ np.full(n_models, 1 / n_models)))
     weights, _ = nnls(table, rest)
     return weights, mean - weights @ centre
+
+
+def mean_and_variance(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weighted mean and variance of each output; 1 for the variance of a constant."""
+    mean = np.average(target, axis=0, weights=weight)
+    variance = np.average((target - mean) ** 2, axis=0, weights=weight)
+    return mean, np.where(variance > 0, variance, 1.0)
 
 
 def _reduced(table: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
