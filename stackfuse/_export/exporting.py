@@ -159,10 +159,10 @@ def export(
         one that :func:`fuse` has joined, becomes a file with the input ``x`` and the output
         ``prediction``. Several inputs keep their names; `verify` is a ``MultiInput`` then.
     path : path or list of paths
-        Where to write. An earlier export there is replaced in one step if it is unchanged; its
-        mode stays. A link stays too: the file that it leads to is replaced. Anything else is left
-        alone. For a list of paths, the graph is built and compared once for all files, and no file
-        is put in its place before all have been checked.
+        Where to write. An earlier export there is replaced in one step and keeps its permissions,
+        unless somebody changed it. A link stays: the file that it leads to is replaced. Any other
+        file stops the export with FileExistsError. For a list of paths, the graph is built and
+        compared once for all files, and no file is put in its place before all have been checked.
     format : {"keras", "saved_model", "onnx", "litert", "openvino"} or str, default=None
         By default the ending of the path decides: ``.keras``; no ending for a SavedModel, a
         directory for TensorFlow Serving; ``.onnx``; ``.tflite`` for LiteRT; ``.xml`` for OpenVINO,

@@ -36,9 +36,11 @@ def facts_of(stack, report: Report) -> page.Facts:
     """
     kind = type(stack).__name__
     final = stack.final_estimator  # the fitted one was told the columns, which are many
-    meta = f"{type(stack.final_estimator_).__name__}()" if final is None else plain(final)
+    meta = _default_meta(stack.final_estimator_) if final is None else plain(final)
     settings = {"stack": kind, "meta-learner": meta}
     settings |= {name: plain(getattr(stack, name)) for name in _SETTINGS}
+    if stack.cv is None:
+        settings["cv"] = f"None, which is {messages.counted(len(stack.oof_.folds), 'fold')}"
     return page.Facts(
         settings,
         _bases(stack, report.costs),
@@ -46,6 +48,12 @@ def facts_of(stack, report: Report) -> page.Facts:
         versions(),
         dict(getattr(stack, "fit_seconds_", {})),
     )
+
+
+def _default_meta(meta) -> str:
+    """Return the default meta-learner, with the pool that it chose if it is one, on one line."""
+    pool = getattr(meta, "pool_", None)
+    return f"{type(meta).__name__}()" + (f", which chose the {pool} pool" if pool else "")
 
 
 def plain(value) -> str:

@@ -120,9 +120,9 @@ class Report:
         """One sentence: whether stacking helps, and how much.
 
         It helps or hurts if the 95 % confidence interval of the gain, by Student's t over the
-        folds, is on one side of zero. The gain is a part of the best base's loss, or of 1 less its
-        score. Below 2 % it is "by a hair", from 10 % on "clearly". An interval of more than 10 % to
-        both sides leaves the question open.
+        folds, is on one side of zero. How much is told in parts of the best base's loss, or of
+        1 - its score: below 2 % is "by a hair", from 10 % on "clearly". The question is left open
+        if the interval is wider than 10 % to each side.
         """
         if self.is_constant:
             return (
@@ -148,7 +148,8 @@ class Report:
         if self._sure / self._at_stake > _WIDE:
             return (
                 f"Whether stacking helps cannot be told from {self.n_folds} folds: {against}, and "
-                f"the folds differ too much (+/- {self._sure:.2g}); use more rows or more folds."
+                f"the folds differ too much (gain {self.gain.mean:.2g}, 95 % interval +/- "
+                f"{self._sure:.2g}); use more rows or more folds."
             )
         return f"Stacking makes no difference beyond noise: {against}."
 
@@ -159,7 +160,9 @@ class Report:
         A base is not worth it if the stack scores no worse without it, or by a hair (the mean of
         `lost_without` is below 2 % of what the best base leaves to win); and it takes more than
         10 % of the bases' seconds to fit, of their milliseconds to predict, or of their kilobytes.
-        Each base is judged by itself: once one is left out, the others may be worth theirs.
+        A base is not judged if the folds differ too much: the half of the 95 % confidence interval
+        of `lost_without` is above 10 % of what the best base leaves to win. Each base is judged
+        by itself: once one is left out, the others may be worth theirs.
         """
         if self.costs.empty:
             return {}
@@ -169,7 +172,8 @@ class Report:
             lost, dear = base.lost_without, shares.loc[base.name] > _DEAR
             if np.isnan(lost.error) or not dear.any():
                 continue
-            if lost.mean > _HAIR * self._at_stake:
+            is_told = self._reach(lost) <= _WIDE * self._at_stake
+            if not is_told or lost.mean > _HAIR * self._at_stake:
                 continue
             parts = [
                 f"{shares.loc[base.name, name]:.0%} of the {what}"
@@ -190,9 +194,14 @@ class Report:
         """
         said = [
             f"The base {name!r} is not worth its cost: it takes {cost}, and without it the stack "
-            "is no worse, or by a hair."
+            f"loses less than {_HAIR:.0%}, or nothing."
             for name, cost in self.not_worth_it.items()
         ]
+        if len(said) > 1:
+            said.append(
+                "Each of these bases was judged with all others in the stack. Leave out one by "
+                "stack.of_bases([...]), and read its report before you leave out the next."
+            )
         gap = self.optimism
         if np.isfinite(gap.error) and gap.mean > max(self._reach(gap), _HAIR * self._at_stake):
             said.append(

@@ -261,6 +261,7 @@ def report_of(lost, error, costs):
     [
         (0.05, 0.01, False),  # more than 2 % of 0.5
         (0.05, 0.04, False),  # it may be noise, and may be worth it
+        (0.0, 0.02, False),  # the folds differ too much to tell
         (0.009, 0.0001, True),  # by a hair
         (-0.05, 0.01, True),
         (0.0, np.nan, False),  # one fold

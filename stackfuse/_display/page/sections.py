@@ -358,7 +358,7 @@ def tiles(content: Content) -> Html:
 def _plus_minus(value: float, error: float, write: Callable) -> Html:
     if not np.isfinite(error):
         return joined(write(value))
-    return joined(write(value), " ", element("small", f"± {write(error)}"))
+    return joined(write(value), " ", element("small", f"s.e. {write(error)}"))
 
 
 def _beside(picture: Html, *others: Html) -> Html:
@@ -380,7 +380,7 @@ def _best_first(content: Content) -> pd.DataFrame:
 #: The sections of a page in their order: address, title and what makes them.
 SECTIONS: tuple[tuple[str, str, Callable[[Content], Html | None]], ...] = (
     ("leaderboard", "Leaderboard", leaderboard),
-    ("warnings", "Data warnings", warnings),
+    ("warnings", "Warnings and advice", warnings),
     ("weights", "Weights", weights),
     ("additions", "What each base adds", additions),
     ("calibration", "Calibration", calibration),

@@ -106,7 +106,7 @@ def _no_converter_message(estimator) -> str:
     reason = reason_against(type(estimator))
     why = f"it {reason}" if reason else "there is no converter for it"
     return (
-        f"{name} cannot be converted to a Keras graph: {why}. docs/tables/exports.md lists what "
+        f"{name} cannot be converted to a Keras graph: {why}. The page \"What exports\" lists what "
         "can be in an exported stack; a converter of your own is a function (estimator, x, method) "
         f"-> tensor under the decorator @stackfuse.converter_for({name})."
     )
@@ -131,7 +131,7 @@ def converter_for(
         Takes the fitted estimator and returns an array of shape (n_edges, 2): numbers of columns of
         its X, each with a value at which the answer jumps, ``x <= value`` for example. An export is
         compared with the estimator on rows that lie on these values and one float beside them. By
-        default those of the nearest parent class that has some.
+        default those of the closest parent class that has edges.
 
     Returns
     -------

@@ -44,8 +44,9 @@ def check_converter(
 
     They are compared on X and on rows made up from it: far away, with missing and infinite values,
     on and beside the values at which the estimator's answer jumps, declared as ``edges=`` or found
-    by halving intervals, and one row alone. Rows that the estimator refuses must be NaN. So are all
-    its methods, in float64 and float32, and files in every installed format, in their own runtimes.
+    by halving intervals, and one row alone. Rows that the estimator refuses must be NaN. All its
+    methods are compared, in float64 and float32, and in files of every installed format, each in
+    its own runtime.
 
     Parameters
     ----------
