@@ -160,9 +160,9 @@ class Report:
         A base is not worth it if the stack scores no worse without it, or by a hair (the mean of
         `lost_without` is below 2 % of what the best base leaves to win); and it takes more than
         10 % of the bases' seconds to fit, of their milliseconds to predict, or of their kilobytes.
-        A base is not judged if the folds differ too much: the half of the 95 % confidence interval
-        of `lost_without` is above 10 % of what the best base leaves to win. Each base is judged
-        by itself: once one is left out, the others may be worth theirs.
+        A base is not judged where the folds differ too much, by the same limit of 10 % as for the
+        verdict. Each base is judged by itself: once one is left out, the others may be worth
+        theirs.
         """
         if self.costs.empty:
             return {}

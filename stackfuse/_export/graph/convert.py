@@ -106,7 +106,7 @@ def _no_converter_message(estimator) -> str:
     reason = reason_against(type(estimator))
     why = f"it {reason}" if reason else "there is no converter for it"
     return (
-        f"{name} cannot be converted to a Keras graph: {why}. The page \"What exports\" lists what "
+        f'{name} cannot be converted to a Keras graph: {why}. The page "What exports" lists what '
         "can be in an exported stack; a converter of your own is a function (estimator, x, method) "
         f"-> tensor under the decorator @stackfuse.converter_for({name})."
     )
