@@ -61,6 +61,7 @@ class Onnx(Format):
                     custom_op_handlers={
                         "SelectV2": (_keep_node, ["Where"]),
                         "Log": (_keep_node, ["Log"]),
+                        "Bitcast": (_write_sign, []),
                         TreeSums.OPERATION: (write_trees, []),
                     },
                     optimizers=optimizers,
@@ -130,3 +131,34 @@ def _keep_node(ctx, node, name, args) -> None:
     Without this, a choice between numbers becomes ``chosen * a + (1 - chosen) * b``, which is NaN
     where the one that is not chosen is NaN or infinite; and a logarithm is computed in float32.
     """
+
+
+def _write_sign(ctx, node, name, args) -> None:
+    """Write the bits of float32 numbers, of which only the sign is looked at.
+
+    Keras' ``signbit``, and so its ``argmax``, looks at this bit. ONNX has an operator for bits from
+    version 26 on. Here the sign comes from comparisons; that of a zero from its reciprocal.
+    """
+    sign = np.iinfo(np.int32).min
+    for user in ctx.find_output_consumers(node.output[0]):
+        masks = [each.get_tensor_value() for each in user.inputs if each.is_const()]
+        if user.type != "BitwiseAnd" or masks != [sign]:
+            raise NotImplementedError(f"ONNX has no operator for the bits of numbers, in {name}")
+
+    def made(operation: str, *inputs) -> str:
+        return ctx.make_node(operation, list(inputs)).output[0]
+
+    values = {
+        "zero": np.float32(0),
+        "one": np.float32(1),
+        "set": np.int32(sign),
+        "not": np.int32(0),
+    }
+    constants = {k: ctx.make_const(f"{name}_{k}", np.array(v)).output[0] for k, v in values.items()}
+    number, shape = node.input[0], ctx.get_shape(node.output[0])
+    reciprocal = made("Div", constants["one"], number)
+    is_set = made("Or", *(made("Less", each, constants["zero"]) for each in (number, reciprocal)))
+    dtype = ctx.get_dtype(node.output[0])
+    ctx.remove_node(node.name)
+    inputs = [is_set, constants["set"], constants["not"]]
+    ctx.make_node("Where", inputs, name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
