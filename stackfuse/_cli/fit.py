@@ -129,6 +129,7 @@ def _write(wanted: Wanted, stack, report, y: np.ndarray, path: Path) -> None:
         f"# {wanted.target}\n\n{report.verdict}\n\n"
         f"    stackfuse predict {path.name} NEW_TABLE.csv --out predictions.csv\n"
         f"    stackfuse inspect {path.name}\n\n"
-        f"`{path.name}` needs no stackfuse: its inputs are the columns of the table, by name.\n",
+        f"`{path.name}` needs no stackfuse. The second command lists its inputs: the columns, by "
+        "names of letters and digits; numbers as floats, dates as days since 1970.\n",
         encoding="utf-8",
     )

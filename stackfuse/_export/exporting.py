@@ -157,7 +157,8 @@ def export(
     stack : fitted estimator or keras.Model
         A stack, or anything that :func:`to_keras` takes. A Keras model of stock layers, for example
         one that :func:`fuse` has joined, becomes a file with the input ``x`` and the output
-        ``prediction``. Several inputs keep their names; `verify` is a ``MultiInput`` then.
+        ``prediction``. Several inputs keep their names; `verify` is a dict of
+        arrays or a ``MultiInput`` then.
     path : path or list of paths
         Where to write. An earlier export there is replaced in one step and keeps its permissions,
         unless somebody changed it. A link stays: the file that it leads to is replaced. Any other
@@ -222,7 +223,7 @@ def export(
     several = isinstance(path, list | tuple)
     check_ties(ties)
     targets = _targets(path if several else [path], format, precision)
-    check_given(verify, golden)
+    verify, golden = check_given(verify, golden)
     given = next(
         (rows for rows in (verify, golden) if rows is not None and rows is not False), None
     )

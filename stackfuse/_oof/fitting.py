@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -104,10 +105,7 @@ class Fits:
 
     def how_fitted(self) -> dict[str, str]:
         """Return how each base was fitted, by its name."""
-        return {
-            name: "; ".join(dict.fromkeys(fit.how or "by an engine of its own" for fit in of_base))
-            for name, of_base in self.of.items()
-        }
+        return {name: _how(of_base) for name, of_base in self.of.items()}
 
     def check_any_left(self) -> None:
         """Raise if all base estimators have failed, or none was finished in time."""
@@ -391,6 +389,15 @@ class _Pace:
             raise NotFinished(
                 f"{self._n_done} of its {self.n_jobs} fits could be made within {self.limit}"
             ) from None
+
+
+def _how(fits: Sequence[FoldFit]) -> str:
+    """Return how the fits of a base were made, and how many were kept if only some were."""
+    ways = Counter(fit.how or "by an engine of its own" for fit in fits)
+    if len(ways) > 1 and FROM_MEMORY in ways:
+        some = f"{ways.pop(FROM_MEMORY)} of {len(fits)} fits {FROM_MEMORY}"
+        return "; ".join([some, *ways])
+    return "; ".join(ways)
 
 
 #: Less is no reason to warn, for a process grows by some megabytes in any case.

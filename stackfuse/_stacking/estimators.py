@@ -115,9 +115,10 @@ default="auto"
     engine_ : dict of str to str
         How each base was fitted, by name: "side by side"; "one by one", with the reason if a
         network could not be trained side by side or gains nothing by it; "2 at a time"; "by
-        Dask on 2 workers, 6 fits in 6 jobs"; "from memory".
+        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...".
     fit_seconds_ : dict of str to float
-        The seconds of each base, all its fits together, and of the meta-learner.
+        The seconds of all fits of bases, ``"bases"``, and of the ``"meta-learner"``. Those of each
+        base are in ``report().costs``.
     failures_ : dict of str to str
         Why bases were left out, by name: with ``on_error="drop"``, or with `time_limit`.
     stack_method_ : list of str
@@ -302,9 +303,10 @@ default="auto"
     engine_ : dict of str to str
         How each base was fitted, by name: "side by side"; "one by one", with the reason if a
         network could not be trained side by side or gains nothing by it; "2 at a time"; "by
-        Dask on 2 workers, 6 fits in 6 jobs"; "from memory".
+        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...".
     fit_seconds_ : dict of str to float
-        The seconds of each base, all its fits together, and of the meta-learner.
+        The seconds of all fits of bases, ``"bases"``, and of the ``"meta-learner"``. Those of each
+        base are in ``report().costs``.
     failures_ : dict of str to str
         Why bases were left out, by name: with ``on_error="drop"``, or with `time_limit`.
     stack_method_ : list of str

@@ -1,5 +1,6 @@
 """The rows on which a graph is compared with its estimator, and the comparison."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from stackfuse._core import MultiInput, NotConvertible, messages, sklearn_private, targets
+from stackfuse._core import (
+    MultiInput,
+    NotConvertible,
+    messages,
+    multi_input,
+    sklearn_private,
+    targets,
+)
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.made_up_rows import made_up_rows, rows_like
 from stackfuse._export.checking.parity import TOLERANCE, check_parity
@@ -55,7 +63,7 @@ class RowsToCompare:
         ValueError
             If there are no rows, and none can be made up.
         """
-        check_given(verify, golden)
+        verify, golden = check_given(verify, golden)
         if verify is False:
             return None
         sketch = sketch_within(stack)
@@ -75,8 +83,18 @@ class RowsToCompare:
         return cls(rows, _rows_like(stack, rows) if golden is None else golden)
 
 
-def check_given(verify: Any, golden: Any) -> None:
-    """Raise ValueError if rows were given that cannot be compared."""
+def check_given(verify: Any, golden: Any) -> tuple[Any, Any]:
+    """Return the rows to compare, a dict of arrays as MultiInput.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they cannot be compared.
+    """
+    verify, golden = (
+        multi_input.rows_given(rows, name=name) if isinstance(rows, Mapping) else rows
+        for name, rows in {"verify": verify, "golden": golden}.items()
+    )
     for name, rows in {"verify": verify, "golden": golden}.items():
         if rows is None or rows is False:
             continue
@@ -89,6 +107,7 @@ def check_given(verify: Any, golden: Any) -> None:
             "golden rows are compared before they are written, and verify=False skips the "
             "comparison: leave out one of the two."
         )
+    return verify, golden
 
 
 def _rows_like(stack, verify) -> Any:
