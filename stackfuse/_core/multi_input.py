@@ -12,7 +12,7 @@ import scipy.sparse
 from sklearn.utils.validation import check_array
 
 from stackfuse._core import sklearn_private
-from stackfuse._core.messages import first_few, listed, printable
+from stackfuse._core.messages import first_few, in_short, listed, printable
 from stackfuse._core.stored_rows import StoredRows, stored
 from stackfuse._core.targets import check_same_length, refuse_ragged
 from stackfuse._core.targets import n_rows as n_rows_of
@@ -26,8 +26,10 @@ class MultiInput:
 
     Parameters
     ----------
-    **arrays : array-like of shape (n_samples, ...)
+    mapping : dict of str to array-like of shape (n_samples, ...), optional
         The arrays, by the names of the network's inputs.
+    **arrays : array-like of shape (n_samples, ...)
+        The same, or further arrays.
 
     Attributes
     ----------
@@ -38,6 +40,8 @@ class MultiInput:
 
     Raises
     ------
+    TypeError
+        If the arrays have no names.
     ValueError
         If there is no array, or the arrays have different numbers of rows.
 
@@ -55,7 +59,14 @@ class MultiInput:
     (5, 5)
     """
 
-    def __init__(self, **arrays: Any):
+    def __init__(self, mapping: Mapping[str, Any] | None = None, /, **arrays: Any):
+        if mapping is not None:
+            if not isinstance(mapping, Mapping) or not all(isinstance(k, str) for k in mapping):
+                raise TypeError(
+                    f"MultiInput takes arrays by name, got {in_short(mapping)}: type "
+                    "MultiInput(image=images, table=table)."
+                )
+            arrays = {**mapping, **arrays}
         if not arrays:
             raise ValueError("MultiInput needs at least one array: MultiInput(image=images, ...).")
         self.arrays: dict[str, Any] = {

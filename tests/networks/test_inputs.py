@@ -43,6 +43,15 @@ def test_it_indexes_splits_and_counts_like_an_array(mixed):
     assert repr(X) == "MultiInput(image=(60, 4, 4), table=(60, 3))"
 
 
+def test_a_dict_of_arrays():
+    image, table = np.zeros((5, 4, 4)), np.arange(15).reshape(5, 3)
+    X = sf.MultiInput({"image": image}, table=table)
+    assert X.shape == (5, 2)
+    assert_array_equal(X["table"], table)
+    with pytest.raises(TypeError, match=r"arrays by name, got \[1, 2\]: type MultiInput\(image="):
+        sf.MultiInput([1, 2])
+
+
 def test_frames_as_inputs():
     X = sf.MultiInput(a=pd.DataFrame({"x": [1, 2, 3]}), b=[[1], [2], [3]])
     assert_array_equal(X[1:]["a"]["x"], [2, 3])

@@ -143,6 +143,13 @@ def test_scores_are_those_of_scikit_learn(iris):
         assert oof.scores["rf"]["log_loss"][k] == log_loss(y[test], proba, labels=[0, 1, 2])
 
 
+def test_fits_from_memory_are_counted(iris, tmp_path):
+    X, y = iris
+    stack = sf.StackingClassifier([LR], cv=3, memory=tmp_path, random_state=0)
+    sf.out_of_fold(stack.estimators, X, y, cv=3, memory=tmp_path, random_state=0)
+    assert stack.fit(X, y).engine_ == {"lr": "3 of 4 fits from memory; one by one"}
+
+
 def test_a_base_that_failed_is_tried_again(iris, tmp_path):
     X, y = iris
     bases = [LR, ("bad", Failing("raise at the end"))]

@@ -112,7 +112,7 @@ def on_out_of_fold(stack, X, extras: Extras) -> Calibration:
     if extras.half_life is not None and not are_in_time_order(oof.folds):
         raise ValueError(
             "half_life lets old rows count less, but the folds of this stack do not go forward in "
-            "time: sort the rows by date, and fit it with cv=TimeSeriesSplit() or with folds of dates."
+            "time: sort the rows by date, and fit it with cv=TimeSeriesSplit(), or folds by date."
         )
     if extras.groups is not None and not keeps_groups_apart(oof.folds, extras.groups):
         raise ValueError(
