@@ -88,7 +88,7 @@ def prepare(wanted: Wanted) -> Prepared:
     said = []
     known = frame[wanted.target].notna()
     if not known.all():
-        said.append(f"{int((~known).sum())} rows without a target are left out.")
+        said.append(f"{int((~known).sum())} rows have no target and are left out.")
         frame = frame[known]
     if wanted.time_column is not None:
         when = _moments(frame[wanted.time_column])
@@ -100,13 +100,13 @@ def prepare(wanted: Wanted) -> Prepared:
     said += told
     numbering = column_warnings.identifiers(X)
     if numbering:
-        said.append(f"Left out, since they only number the rows: {', '.join(numbering)}.")
+        said.append(f"These columns only number the rows and are left out: {', '.join(numbering)}.")
         X = X.drop(columns=numbering)
     if len(X) < 20 or X.shape[1] == 0 or y.nunique() < 2:
         raise ValueError(
             f"{wanted.table} has {len(X)} rows, {X.shape[1]} columns to learn from and "
-            f"{y.nunique()} different targets: at least 20 rows, one column and two targets are "
-            "needed."
+            f"{y.nunique()} different targets. Pass a table with at least 20 rows, one column to "
+            "learn from and two targets."
         )
     return Prepared(X, y, groups, said)
 
@@ -120,7 +120,10 @@ def _moments(column: pd.Series) -> pd.Series:
         If some are missing or no dates, or days and months can be mistaken for each other.
     """
     if column.isna().any():
-        raise ValueError(f"--time-column: {column.name!r} lacks values, so rows have no order.")
+        raise ValueError(
+            f"--time-column: {column.name!r} has missing values, so some rows have no place in "
+            "time. Fill them, or drop those rows."
+        )
     if pd.api.types.is_numeric_dtype(column):
         return column
     try:

@@ -83,19 +83,21 @@ def warnings_of(frame: pd.DataFrame, y: pd.Series, classes: bool) -> list[str]:
     said = []
     for name in leaking(frame, y, classes):
         said.append(
-            f"The column {name!r} gives the target away by itself. If it is known only afterwards, "
-            f"leave it out: --drop {name!r}."
+            f"The column {name!r} gives the target away by itself. If you will not know it when "
+            f"you predict, leave it out: --drop {name!r}."
         )
     n_twice = int(frame.assign(**{"the target": y}).duplicated().sum())
     if n_twice:
         said.append(
-            f"{n_twice} of {len(frame)} rows repeat an earlier row, so that folds share them and "
-            "scores are too good. Remove them, or name a column of groups: --groups."
+            f"{n_twice} of {len(frame)} rows repeat an earlier row. Folds share them, so scores "
+            "are too good. Remove them, or name a column of groups: --groups."
         )
     if classes:
         counts = y.value_counts()
         rare = counts[counts < 10]
         if len(rare):
             shown = ", ".join(f"{label!r} ({count})" for label, count in rare.items())
-            said.append(f"Classes with fewer than ten rows can hardly be learnt: {shown}.")
+            said.append(
+                f"These classes have fewer than ten rows and can hardly be learnt: {shown}."
+            )
     return said

@@ -44,8 +44,8 @@ def dates_of(column: pd.Series) -> pd.Series:
         raise ValueError(f"{column.name!r} holds no dates, {present.iloc[0]!r}.")
     if not readings[0].equals(readings[-1]):
         raise ValueError(
-            f"whether {present.iloc[0]!r} in {column.name!r} begins with the day or the month "
-            "cannot be told. Write dates as 2024-12-31."
+            f"{present.iloc[0]!r} in {column.name!r} may begin with the day or with the month. "
+            "Write dates as 2024-12-31."
         )
     return readings[0]
 
@@ -72,7 +72,7 @@ def with_dates(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             try:
                 found[name] = dates_of(column)
             except ValueError as error:
-                said.append(f"A column of dates is left as words: {error}")
+                said.append(f"A column of dates is read as words: {error}")
     if found:
-        said.append(f"Dates, which the graph takes as days since 1970: {', '.join(found)}.")
+        said.append(f"Dates, passed to the graph as days since 1970: {', '.join(found)}.")
     return frame.assign(**found), said

@@ -65,7 +65,7 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     _write(wanted, stack, report, y, path)
     title = f"{wanted.target}, from {wanted.table.name}"
     report.to_html(wanted.out / "report.html", title=title, warnings=said)
-    console.print(f"All of it is in {escape(str(wanted.out))}; predict with\n", soft_wrap=True)
+    console.print(f"All files are in {escape(str(wanted.out))}; predict with\n", soft_wrap=True)
     console.print(f"    stackfuse predict {escape(str(path))} NEW_TABLE.csv\n", soft_wrap=True)
     best = report.best
     return {

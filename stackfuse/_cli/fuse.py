@@ -51,7 +51,10 @@ def fuse_files(models: Sequence[Path], how: str, out: Path) -> dict[str, list]:
         rows = _made_up_rows(joined)
         for one, other in zip(keras.tree.flatten(joined(rows)), keras.tree.flatten(again(rows))):
             if not np.allclose(one, other, rtol=0, atol=1e-6):
-                raise ValueError(f"The file computes something else than the joined {how} model.")
+                raise ValueError(
+                    f"The file was read back and computes other numbers than the joined {how} "
+                    "model."
+                )
         draft.swap(check)
     return {tensor.name: list(tensor.shape[1:]) for tensor in joined.inputs}
 

@@ -28,8 +28,8 @@ _OF_OTHER_MANIFESTS = (AttributeError, IndexError, KeyError, TypeError, ValueErr
 
 #: The verdict without --run on a format that could do harm.
 _NOT_RUN = (
-    "It was not run on its golden rows, for a {} may hold operations that write files: add --run "
-    "if you trust where it comes from"
+    "It was not run on its golden rows, because a {} may hold operations that write files. Add "
+    "--run if you trust where it comes from"
 )
 
 
@@ -132,7 +132,7 @@ class Inspected:
         except _OF_OTHER_MANIFESTS as error:
             raise ValueError(f"{path}: its manifest was not written by sf.export.") from error
         if golden is None:
-            verdict, is_right = "there are no rows in it to check it on", True
+            verdict, is_right = "it holds no golden rows, so it cannot be checked", True
         elif form.may_write_files and not run:
             verdict, is_right = f"digests agree. {_NOT_RUN.format(form.title)}", True
         else:
@@ -179,7 +179,7 @@ def _check_digests(form, path: Path, manifest: dict[str, Any]) -> None:
         raise ValueError(f"{path}: {error}.") from None
     if changed:
         raise ValueError(
-            f"{path} is not loaded, for parts of it have changed since it was written: "
+            f"{path} is not loaded, because parts of it have changed since it was written: "
             f"{_shortened(changed)}."
         )
 

@@ -26,7 +26,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON, and
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option(help="Show where in the code a mistake is met.")] = False,
+    debug: Annotated[bool, typer.Option(help="Show the Python traceback of an error.")] = False,
 ) -> None:
     """Stack Keras and scikit-learn models into one Keras graph."""
 
@@ -66,23 +66,28 @@ def fit(
         typer.Option(help="Kinds of bases: linear,neighbors,forest,boosting,networks,boosters."),
     ] = None,
     time: Annotated[
-        str | None, typer.Option(help="What the fits may take, 90s, 10m or 2h: fewer bases then.")
+        str | None,
+        typer.Option(help="Time for the fits: 90s, 10m or 2h. A short time means fewer bases."),
     ] = None,
     drop: Annotated[
         list[str] | None, typer.Option(help="A column to leave out; repeat it.")
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="What is best, by a name of scikit-learn's: roc_auc, f1_macro, ..."),
+        typer.Option(
+            help="The score to choose by, a name from scikit-learn: roc_auc, f1_macro, ..."
+        ),
     ] = None,
     groups: Annotated[
-        str | None, typer.Option(help="A column whose rows of one value stay in one fold.")
+        str | None,
+        typer.Option(help="A column of groups: rows with the same value stay in one fold."),
     ] = None,
     time_column: Annotated[
-        str | None, typer.Option(help="A column that orders the rows: folds predict the future.")
+        str | None,
+        typer.Option(help="A column of times: folds predict later rows from earlier ones."),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of all random numbers.")] = 0,
     as_json: _Json = False,
 ) -> None:
     """Fit a stack to a table, and export it. Interrupted, the same command goes on where it was."""
@@ -111,7 +116,7 @@ def fit(
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
             found = _fit.fit(wanted, prepared, _console())
     except KeyboardInterrupt:
-        sys.stderr.write("stackfuse fit: interrupted. The same command goes on where it was.\n")
+        sys.stderr.write("stackfuse fit: interrupted. Type the same command to go on.\n")
         raise typer.Exit(130) from None
     if as_json:
         _print_json(found)
@@ -124,7 +129,7 @@ def _print_json(found) -> None:
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A file that stackfuse has exported.")],
-    table: Annotated[Path, typer.Argument(help="A table with the columns that it reads.")],
+    table: Annotated[Path, typer.Argument(help="A table with the columns that the model reads.")],
     out: Annotated[
         Path | None,
         typer.Option(help="A .csv file for the predictions; by default they are printed."),
@@ -154,7 +159,7 @@ def predict(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="The folder that fit has written, its --out.")],
+    folder: Annotated[Path, typer.Argument(help="The folder that stackfuse fit wrote (--out).")],
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the whole report in a browser.")
     ] = False,
@@ -180,7 +185,7 @@ def inspect(
     ] = None,
     run: Annotated[
         bool,
-        typer.Option(help="Run a SavedModel too, which may write files: if you trust it."),
+        typer.Option(help="Run a SavedModel too. It may write files: only if you trust it."),
     ] = False,
     as_json: _Json = False,
 ) -> None:
@@ -233,7 +238,7 @@ def _seconds(text: str) -> float:
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
     if found is None or float(found[1]) == 0:
-        raise ValueError(f"--time takes 90s, 10m or 2h, got {text!r}.")
+        raise ValueError(f"--time must be written like 90s, 10m or 2h, got {text!r}.")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 

@@ -24,10 +24,10 @@ def check_metric(name: str | None, y: np.ndarray, classes: bool) -> None:
     """
     if name is not None and not _fits(name, y, classes):
         fitting = [other for other in get_scorer_names() if _fits(other, y, classes)]
-        task = f"{len(np.unique(y))} classes" if classes else "these numbers"
+        task = f"{len(np.unique(y))} classes" if classes else "numbers"
         raise ValueError(
-            f"--metric {name!r} fits no target of {task}: choose {messages.listed(fitting)}."
-            f"{messages.did_you_mean(name, fitting)}"
+            f"--metric {name!r} does not fit a target of {task}: choose "
+            f"{messages.listed(fitting)}.{messages.did_you_mean(name, fitting)}"
         )
 
 

@@ -83,7 +83,7 @@ class Left:
     def open(self) -> None:
         """Open the page in a browser; ValueError if none can be started."""
         if not webbrowser.open(self.page.as_uri()):
-            raise ValueError(f"No browser could be started: open {self.page} yourself.")
+            raise ValueError(f"No browser could be started. Open {self.page} yourself.")
 
 
 def leaderboard(scores: pd.DataFrame, *, greater_is_better: bool) -> Table:

@@ -115,7 +115,7 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     names = [str(name).strip() for name in frame.columns]
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
-        raise ValueError(f"{path} has two columns {repeated[0]!r}: give each a name of its own.")
+        raise ValueError(f"{path} has two columns named {repeated[0]!r}: rename one.")
     return frame.set_axis(names, axis=1).apply(_without_objects)
 
 

@@ -156,7 +156,7 @@ def read_own(path: Path, most: int) -> bytes:
     with open(path, "rb", opener=lambda path, _: os.open(path, flags)) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{printable(path)} is no file")
+            raise OSError(f"{printable(path)} is not a file")
         if hasattr(os, "geteuid"):
             if status.st_uid not in (0, os.geteuid()):
                 raise PermissionError(
@@ -204,11 +204,11 @@ def check_regular(path: Path) -> None:
     if not os.path.lexists(path):
         return
     if not path.is_file():
-        raise RefusedFile("it is no file")
+        raise RefusedFile("it is not a file")
     status = path.stat()
     on_disk = getattr(status, "st_blocks", status.st_size) * 512
     if status.st_size > _LARGE and on_disk < status.st_size // 100:
-        raise RefusedFile(f"its {status.st_size / 1e9:.1f} GB are holes")
+        raise RefusedFile(f"it claims {status.st_size / 1e9:.1f} GB and holds almost no data")
 
 
 def most_unpacked(size: int) -> int:
@@ -225,7 +225,9 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
     for member in members:
         parts = member.filename.replace("\\", "/").split("/")
         if member.filename[:1] in ("/", "\\") or ".." in parts or ":" in parts[0]:
-            raise RefusedFile(f"its member {member.filename[:200]!r} leads out of it")
+            raise RefusedFile(
+                f"its member {member.filename[:200]!r} would be written outside of its folder"
+            )
         if stat.S_ISLNK(member.external_attr >> 16):
             raise RefusedFile(f"its member {member.filename[:200]!r} is a link")
     unpacked = sum(member.file_size for member in members)
@@ -238,9 +240,9 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
 #: The messages for a disk that cannot be written to, by the number of the error.
 _FULL = {
     errno.ENOSPC: "There is no space left to write {}: free some",
-    errno.EDQUOT: "Your quota is used up, to write {}: delete something",
-    errno.EFBIG: "There is a limit to the size of files, which {} exceeds: raise it (ulimit -f)",
-    errno.EROFS: "{} is on a file system that is read-only: mount it to be written to",
+    errno.EDQUOT: "Your disk quota is used up, so {} cannot be written: delete something",
+    errno.EFBIG: "{} is larger than the limit for files: raise the limit (ulimit -f)",
+    errno.EROFS: "{} is on a read-only file system: mount it with write access",
 }
 
 
@@ -324,7 +326,9 @@ def real_place(path: Path) -> Path:
         return path
     place = Path(os.path.realpath(path))
     if place.is_symlink():
-        raise OSError(f"{printable(path)} is a link that leads in a circle: choose another path.")
+        raise OSError(
+            f"{printable(path)} is a link that leads back to itself: choose another path."
+        )
     if not place.parent.is_dir():
         raise FileNotFoundError(
             f"{printable(path)} is a link to {printable(place)}, whose folder does not exist: make "
@@ -339,7 +343,7 @@ def check_writable(folder: Path) -> None:
     while not os.path.lexists(existing):
         existing = existing.parent
     if not existing.is_dir():
-        raise NotADirectoryError(f"{printable(existing)} is no folder: choose another path.")
+        raise NotADirectoryError(f"{printable(existing)} is not a folder: choose another path.")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(
             f"You may not write to the folder {printable(existing)}: change its mode, or choose "

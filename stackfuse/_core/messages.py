@@ -121,5 +121,5 @@ def keras_object_named(
         known = [key for key in vars(module) if key[0] != "_" and callable(vars(module)[key])]
         known = [key for key in known if key not in ("get", "serialize", "deserialize")]
         raise ValueError(
-            f"{parameter}={name!r} is none of keras.{noun}.{did_you_mean(name, known)}"
+            f"{parameter}={name!r} is not in keras.{noun}.{did_you_mean(name, known)}"
         ) from None

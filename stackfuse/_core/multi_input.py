@@ -97,7 +97,7 @@ class MultiInput:
         """Return one array by its name, or the rows that an index selects."""
         if isinstance(key, str):
             if key not in self.arrays:
-                raise KeyError(f"{key!r} is none of the inputs {listed(list(self.arrays))}.")
+                raise KeyError(f"{key!r} is not one of the inputs {listed(list(self.arrays))}.")
             return self.arrays[key]
         if isinstance(key, tuple):  # X[rows, ...]
             key = key[0]
@@ -208,8 +208,8 @@ def rows_for(names: list[str] | None, X: Any) -> Any:
 def _of_mapping(X: Mapping, name: str) -> MultiInput:
     if not X or not all(isinstance(key, str) for key in X):
         raise ValueError(
-            f"{name} is a dict with the keys {list(X)}: the keys of several inputs are the names "
-            "of the keras.Input layers, {'image': images, 'table': table}."
+            f"{name} is a dict with the keys {list(X)}. Name each input after its keras.Input "
+            "layer: {'image': images, 'table': table}."
         )
     return MultiInput(**X)
 
@@ -235,8 +235,8 @@ def _refuse_batches(X: Any, name: str) -> None:
     """Raise if X is something that yields batches, and cannot be split into folds."""
     if hasattr(X, "as_numpy_iterator"):
         raise ValueError(
-            f"{name} is a tf.data.Dataset, which cannot be split into folds. Pass arrays; of a "
-            "dataset of batches (X, y) they are: X, y = map(np.concatenate, "
+            f"{name} is a tf.data.Dataset, which cannot be split into folds. Pass arrays. For a "
+            "dataset of batches (X, y): X, y = map(np.concatenate, "
             "zip(*dataset.as_numpy_iterator()))."
         )
     loads = hasattr(X, "dataset") and hasattr(X, "batch_size")
@@ -296,8 +296,8 @@ def check_stored(rows: StoredRows, owner, name: str = "X") -> StoredRows:
             if not np.isfinite(part).all()
         )
         raise ValueError(
-            f"Input {name} contains NaN or infinity, in row {bad} for one. {type(owner).__name__} "
-            "takes finite numbers only: write others into the file."
+            f"Input {name} contains NaN or infinity, for example in row {bad}. "
+            f"{type(owner).__name__} takes finite numbers only: replace the others in the file."
         )
     return rows
 
@@ -310,8 +310,8 @@ def say_where_missing(error: ValueError, X, owner) -> ValueError:
     message = str(error).splitlines()[0]
     if "setting an array element with a sequence" in message:
         return ValueError(
-            "X holds arrays in its cells: pass them as an input of their own, each column "
-            "stacked, sf.MultiInput(name=np.stack(X['column']), ...)."
+            "X holds arrays in its cells. Stack each such column and pass it as a separate "
+            "input: sf.MultiInput(name=np.stack(X['column']), ...)."
         )
     if not ("NaN" in message or "infinity" in message) or scipy.sparse.issparse(X):
         return error
@@ -327,8 +327,8 @@ def say_where_missing(error: ValueError, X, owner) -> ValueError:
         place += f"; columns {first_few(names)}"
     return ValueError(
         f"{message} {type(owner).__name__} takes finite numbers only, but {len(rows)} of "
-        f"{len(table)} rows of X hold others ({place}): impute them, SimpleImputer(), or drop the "
-        "rows."
+        f"{len(table)} rows of X hold NaN or infinity ({place}): impute them, SimpleImputer(), or "
+        "drop the rows."
     )
 
 

@@ -77,7 +77,7 @@ class StoredRows:
         if missing or not len(source.shape) or np.dtype(source.dtype).kind not in "iufb":
             kind = getattr(source, "dtype", type(source).__name__)
             raise ValueError(
-                f"StoredRows reads numbers from something with shape, dtype and rows, got {kind}. "
+                f"StoredRows reads numbers from an object with shape, dtype and rows, got {kind}. "
                 "Pass a .npy file, a numpy.memmap, or an array of h5py or Zarr."
             )
         self.source: Any = source
@@ -288,7 +288,8 @@ def _read_file(source: np.memmap, rows: np.ndarray) -> np.ndarray:
                 n_read = file.readinto(buffer[place:stop])
                 if not n_read:
                     raise ValueError(
-                        f"{str(source.filename)!r} has become shorter while rows were read from it."
+                        f"{str(source.filename)!r} became shorter while rows were read from "
+                        "it. Write the file again, and do not change it during a fit."
                     )
                 place += n_read
             start = end
@@ -309,18 +310,24 @@ def _unpacked(folder: Path, columns: Sequence[str] | None) -> np.memmap:
     parquet = importlib.import_module("pyarrow.parquet")
     paths = sorted(folder.glob("*.parquet")) if folder.is_dir() else [folder]
     if not paths:
-        raise ValueError(f"{str(folder)!r} holds no file that ends in .parquet.")
+        raise ValueError(
+            f"{str(folder)!r} holds no file that ends in .parquet. Pass the folder of the Parquet "
+            "files, or one file."
+        )
     files = [parquet.ParquetFile(path) for path in paths]
     names = list(files[0].schema_arrow.names if columns is None else columns)
     for path, file in zip(paths, files):
         if lacking := [name for name in names if name not in file.schema_arrow.names]:
-            raise ValueError(f"{str(path)!r} has no column {lacking[0]!r}, as others have.")
+            raise ValueError(
+                f"{str(path)!r} has no column {lacking[0]!r}, but the other files have. Write all "
+                "files with the same columns."
+            )
     first = next(files[0].iter_batches(8192, columns=names)).to_pandas()[names]
     kinds = [str(dtype) for dtype in first.dtypes if dtype.kind not in "iufb"]
     if kinds:
         raise ValueError(
-            f"StoredRows reads numbers, but Parquet files in {str(folder)!r} hold {kinds[0]}: name "
-            "the columns of numbers, columns=[...]."
+            f"StoredRows reads numbers, but Parquet files in {str(folder)!r} hold {kinds[0]}. "
+            "Name the columns of numbers: columns=[...]."
         )
     dtype = np.result_type(*first.dtypes, np.float32)
     shape = (sum(file.metadata.num_rows for file in files), len(names))

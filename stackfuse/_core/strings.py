@@ -73,8 +73,8 @@ def check_strings(X: Any, owner, name: str = "X") -> np.ndarray:
         where = f"row {row}" if columns is None else f"column {columns[column]!r}"
         raise ValueError(
             f"{type(owner).__name__} takes strings, but {name} holds {by_row[row, column]!r} in "
-            f"{where}: pass numbers as an input of their own, sf.MultiInput(text=..., table=...), "
-            f"or make strings of all, {name}.astype(str)."
+            f"{where}: pass numbers as a separate input, sf.MultiInput(text=..., table=...), or "
+            f"convert all to strings, {name}.astype(str)."
         )
     if any(isinstance(value, bytes) for value in by_row.ravel()):
         decoded = [v.decode("utf-8") if isinstance(v, bytes) else v for v in by_row.ravel()]

@@ -72,7 +72,9 @@ def check_weights(sample_weight) -> None:
         return
     weights = np.asarray(sample_weight)
     if weights.ndim != 1:
-        raise ValueError(f"sample_weight must have one axis, got shape {weights.shape}.")
+        raise ValueError(
+            f"sample_weight must have one axis, (n_samples,), got shape {weights.shape}."
+        )
     numbers = pd.to_numeric(pd.Series(weights), errors="coerce").to_numpy(np.float64)
     wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
     if wrong.size:
@@ -115,7 +117,7 @@ keras.utils.pad_sequences(X, padding='post').
             "shape, or several inputs by their names, sf.MultiInput(image=..., table=...)."
         )
     if len(sizes) == 1:
-        raise ValueError(f"{name} holds an array in each row: pass np.stack({name}).")
+        raise ValueError(f"{name} holds an array in each row. Stack them: np.stack({name}).")
     if sizes or isinstance(rows, list | tuple):
         lengths = f" ({min(sizes)} to {max(sizes)})" if sizes else ""
         raise ValueError(
@@ -163,14 +165,15 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
     if y.ndim > 2:
         raise ValueError(f"y must have one or two axes, got shape {y.shape}.")
     if 0 in y.shape:
-        raise ValueError(f"y must have a column or more, got shape {y.shape}.")
+        raise ValueError(f"y must have at least one column, got shape {y.shape}.")
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: y has dtype {y.dtype}.")
     _refuse_missing(y)
     if not classifier:
         if y.dtype.kind in "mM":
             raise ValueError(
-                f"{name} needs numbers in y, got dates of dtype {y.dtype}: pass days or seconds."
+                f"{name} needs numbers in y, got dates of dtype {y.dtype}. Convert them to "
+                "days or seconds."
             )
         if y.dtype.kind not in "buif":
             try:
@@ -225,7 +228,7 @@ def _refuse_mixed(y) -> None:
     ]
     if texts and others:
         raise ValueError(
-            f"y mixes text and numbers, {texts[0]!r} and {others[0]!r} for example: make all "
+            f"y mixes text and numbers, for example {texts[0]!r} and {others[0]!r}. Make all "
             "labels text, [str(label) for label in y], or all numbers."
         )
 
@@ -273,9 +276,7 @@ def task_of(y: np.ndarray, *, classifier: bool) -> Task:
         "multiclass-multioutput": "multiclass-multioutput",
     }
     if kind not in tasks:
-        raise ValueError(
-            f"y is a {kind} target. Supported are columns of labels and a 0/1 indicator matrix."
-        )
+        raise ValueError(f"y is a {kind} target. Pass columns of labels or a 0/1 indicator matrix.")
     return tasks[kind]
 
 
@@ -283,8 +284,8 @@ def refuse_several_columns(y: np.ndarray) -> None:
     """Raise if a target has several columns of classes."""
     if task_of(y, classifier=True) == "multiclass-multioutput":
         raise ValueError(
-            f"y has {y.shape[1]} columns of classes, a multiclass-multioutput target. A stack "
-            "learns one column, or a 0/1 indicator matrix: fit one stack per column."
+            f"y has {y.shape[1]} columns of classes (a multiclass-multioutput target). A stack "
+            "learns one column or a 0/1 indicator matrix. Fit one stack per column."
         )
 
 
@@ -302,7 +303,7 @@ def check_finite_predictions(numbers: np.ndarray, owner) -> None:
     rows = np.flatnonzero(~finite.all(axis=1))
     raise FloatingPointError(
         f"{type(owner).__name__} predicts NaN or infinity for {rows.size} of {len(numbers)} rows "
-        f"(rows {first_few(rows)}). Its network overflows on them: scale X (StandardScaler), or "
+        f"(rows {first_few(rows)}). Its network overflows on them. Scale X (StandardScaler), or "
         "look for logarithms, divisions and square roots in the model."
     )
 

@@ -133,7 +133,7 @@ class CalibrationDisplay:
     def _of(cls, evidence: rowwise.Evidence, n_bins: int) -> "CalibrationDisplay":
         if evidence.kind == "numbers":
             raise ValueError(
-                "CalibrationDisplay draws probabilities, and these are predictions of numbers: use "
+                "CalibrationDisplay draws probabilities, but got predictions of numbers: use "
                 "ResidualsDisplay."
             )
         if not evidence.predictions:

@@ -29,7 +29,7 @@ def new_axes(ax: Any = None, size: tuple[float, float] | None = None):
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            "Pictures need matplotlib, which is not installed: pip install 'stackfuse[plot]'."
+            "Plots need matplotlib, which is not installed: pip install 'stackfuse[plot]'."
         ) from error
     figure, ax = plt.subplots(figsize=size, layout="constrained")
     return ax, figure
@@ -48,8 +48,8 @@ def check_stack(estimator, what: str = "report") -> None:
     if not hasattr(estimator, what):
         raise TypeError(
             "from_estimator takes a fitted StackingClassifier or StackingRegressor, got a "
-            f"{type(estimator).__name__}: of a pipeline pass pipeline[-1], of a search "
-            "search.best_estimator_."
+            f"{type(estimator).__name__}: pass pipeline[-1] of a pipeline, or best_estimator_ of "
+            "a search."
         )
     check_is_fitted(estimator)
 

@@ -146,12 +146,12 @@ class FoldHistoryDisplay:
         known = {base: kept for base, kept in self.histories.items() if any(kept)}
         if not known:
             raise ValueError(
-                "No base has a training history: KerasClassifier and KerasRegressor keep one. Use "
-                "LeaderboardDisplay for others."
+                "No base has a training history; only KerasClassifier and KerasRegressor keep "
+                "one. Use LeaderboardDisplay for other bases."
             )
         if name is not None and name not in known:
             raise ValueError(
-                f"name must be {messages.listed(list(known))}, which have training histories, got "
+                f"name must be {messages.listed(list(known))} (bases with a training history), got "
                 f"{name!r}."
             )
         curves = {

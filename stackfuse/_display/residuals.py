@@ -100,7 +100,7 @@ class ResidualsDisplay:
         evidence = drawing.report_of(estimator, X).evidence
         if evidence.kind != "numbers":
             raise ValueError(
-                "ResidualsDisplay draws predictions of numbers, and this stack is a classifier: "
+                "ResidualsDisplay draws predictions of numbers, but this stack is a classifier: "
                 "use CalibrationDisplay."
             )
         if name not in evidence.predictions:

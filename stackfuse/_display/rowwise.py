@@ -218,8 +218,8 @@ def _of_shape(name: str, said, y: np.ndarray, n_classes: int) -> np.ndarray:
     wanted = (len(y), n_classes) if n_classes else y.shape
     if said.shape != wanted:
         raise ValueError(
-            f"The predictions of {name!r} have the shape {said.shape}, expected {wanted}: of "
-            "classes pass what predict_proba returns, of numbers what predict returns."
+            f"The predictions of {name!r} have the shape {said.shape}, expected {wanted}. Pass "
+            "the result of predict_proba for classes, or of predict for numbers."
         )
     return said
 

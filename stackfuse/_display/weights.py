@@ -79,8 +79,8 @@ class WeightsDisplay:
         if all(np.isnan(base.weight) for base in bases):
             raise ValueError(
                 f"The meta-learner, a {type(estimator.final_estimator_).__name__}, has neither "
-                "weights nor importances nor coefficients to draw: use LeaderboardDisplay, or "
-                "stack.report(), which tells what is lost without each base."
+                "weights nor importances nor coefficients to draw. Use LeaderboardDisplay, or "
+                "stack.report(), which shows how much worse the stack is without each base."
             )
         names = [base.name for base in bases]
         return cls(names, [base.weight for base in bases]).plot(ax, **kwargs)

@@ -285,17 +285,18 @@ def _targets(paths, format: str | None, precision: str | None) -> list[_Target]:
     """Return the files to write; raise before anything else is done if one cannot be written."""
     if len(paths) != 1 and format is not None:
         raise ValueError(
-            f"format={format!r} is for one path: the endings of several decide each for itself."
+            f"format={format!r} works with one path only. Leave it out: the endings of "
+            "several paths choose their formats."
         )
     targets = [_Target.of(files.path_given(path), format, precision) for path in paths]
     if not targets:
-        raise ValueError("path is an empty list: give one path or more.")
+        raise ValueError("path is an empty list. Pass one path or more.")
     places = [file for target in targets for file in _files_of(target)]
     twice = next((place for place in places if places.count(place) > 1), None)
     if twice is not None:
         raise ValueError(
-            f"Two of the paths lead to {messages.printable(twice)}: give each file a path of its "
-            "own."
+            f"Two of the paths lead to {messages.printable(twice)}. Pass a different path for "
+            "each file."
         )
     return targets
 
@@ -476,7 +477,7 @@ def _precision_for(form: Format, precision: str | None) -> str:
         raise ValueError(f"precision must be {messages.listed(PRECISIONS)}, got {precision!r}.")
     if precision not in form.precisions:
         raise ValueError(
-            f"precision={precision!r} does not go with {form.title}, which computes in "
-            f"{form.precisions[0]}: leave precision out, or choose .keras or .onnx."
+            f"precision={precision!r} does not work with {form.title}, which computes in "
+            f"{form.precisions[0]}. Leave precision out, or choose .keras or .onnx."
         )
     return precision

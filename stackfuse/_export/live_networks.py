@@ -43,7 +43,7 @@ def call_live(estimator, x, meaning: str):
         raise NotConvertible("The network does not take one array of floating-point numbers.")
     limits = indices.limits_of(model)
     if not limits.complete:
-        raise NotConvertible("The network looks up indices that are not X's own.")
+        raise NotConvertible("The network looks up indices that it computes itself.")
     between = limits.inputs.get(declared.name)
     finish = getattr(outputs, meaning)
     function = prediction.finished_model(model, finish, f"{meaning} {outputs}")

@@ -22,8 +22,8 @@ def place_of(path: Path, form: Format) -> Path:
         if Path(os.path.realpath(beside)) != Path(os.path.realpath(meant)) or meant.is_symlink():
             raise FileExistsError(
                 messages.printable(
-                    f"{path} leads to {place}, but {beside} leads to {os.path.realpath(beside)}: "
-                    f"of a pair make both links, or none, or export to {place}."
+                    f"{path} leads to {place}, but {beside} leads to {os.path.realpath(beside)}. "
+                    f"Make both files of a pair links, or neither, or export to {place}."
                 )
             )
     return place
@@ -40,7 +40,8 @@ def check_replaceable(place: Path, form: Format) -> None:
     """
     if not form.is_folder and place.is_dir():
         raise IsADirectoryError(
-            f"{messages.printable(place)} is a directory; a {form.title} export is one file."
+            f"{messages.printable(place)} is a directory, but a {form.title} export is one "
+            "file. Choose another path."
         )
     if os.path.ismount(place):
         raise FileExistsError(
@@ -57,8 +58,8 @@ def check_replaceable(place: Path, form: Format) -> None:
     if reason:
         raise FileExistsError(
             messages.printable(
-                f"{standing} exists and is no earlier export ({reason}): it is left alone. Choose "
-                "another path, or move it elsewhere."
+                f"{standing} exists and is not an earlier export ({reason}), so it was not "
+                "replaced. Choose another path, or move it elsewhere."
             )
         )
 
@@ -67,12 +68,12 @@ def _reason_to_keep(place: Path, form: Format) -> str | None:
     """Return why a place does not hold an unchanged export, or None if it does."""
     if form.is_folder:
         if not place.is_dir():
-            return "it is no directory"
+            return "it is not a directory"
         if not any(place.iterdir()):
             return None
     else:
         if not place.is_file():
-            return "it is no regular file"
+            return "it is not a regular file"
         beside = [place.with_suffix(ending) for ending in form.companions]
         if not place.stat().st_size and not any(map(os.path.lexists, beside)):
             return None

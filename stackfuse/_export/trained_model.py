@@ -44,13 +44,13 @@ class TrainedModel:
         """
         if not getattr(model, "inputs", None):
             raise NotConvertible(
-                f"The model {model.name!r} is a subclassed one, which only loads where its code "
-                "is. Make it a Sequential or functional model."
+                f"The model {model.name!r} is a subclassed model, which only loads together with "
+                "its code. Make it a Sequential or functional model."
             )
         if len(model.outputs) > 1:
             raise NotConvertible(
-                f"The model {model.name!r} has {len(model.outputs)} outputs, and a file holds "
-                "one: choose it, keras.Model(model.inputs, model.outputs[0])."
+                f"The model {model.name!r} has {len(model.outputs)} outputs, but a file holds "
+                "one. Choose it: keras.Model(model.inputs, model.outputs[0])."
             )
         if rows is not None:
             return cls(model, multi_input.row_shapes(_check_rows(rows, model)))

@@ -56,8 +56,8 @@ def check_manifest(manifest: Any) -> dict[str, Any]:
     version = manifest["manifest_version"]
     if isinstance(version, int) and version > VERSION:
         raise ValueError(
-            f"its manifest has version {version}, written by {_writer(manifest)}, and this release "
-            f"reads versions up to {VERSION}: upgrade stackfuse"
+            f"its manifest has version {version}, written by {_writer(manifest)}, but this "
+            f"release reads versions up to {VERSION}: upgrade stackfuse"
         )
     if not isinstance(version, int) or not _ENTRIES <= manifest.keys():
         raise ValueError("its manifest was not written by sf.export")

@@ -89,7 +89,7 @@ def test_report(fitted, capsys, monkeypatch):
 
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<h1>Miete, from flats.csv</h1>" in page
-    assert "<li>Left out, since they only number the rows: Kunden-Nr.</li>" in page
+    assert "<li>These columns only number the rows and are left out: Kunden-Nr.</li>" in page
 
 
 def test_json(fitted, flats, capsys, tmp_path):
@@ -138,7 +138,7 @@ def test_mistakes_about_reports(fitted, capsys, tmp_path, monkeypatch):
     )
     monkeypatch.setattr("webbrowser.open", lambda address: False)
     status, shown, told = run(capsys, "report", folder, "--open")
-    assert (status, "No browser could be started: open" in told) == (2, True)
+    assert (status, "No browser could be started. Open" in told) == (2, True)
     assert "lower is better" in shown
     for name in ("report.txt", "report.html"):
         (tmp_path / name).write_text("; lower is better")
@@ -193,10 +193,10 @@ def test_what_is_odd_is_told(flats, capsys, tmp_path):
     status, shown, _ = run(capsys, "fit", tmp_path / "odd.csv", "--target", "teuer", *arguments)
     shown = " ".join(shown.split())
     assert status == 0
-    assert "1 rows without a target are left out" in shown
+    assert "1 rows have no target and are left out" in shown
     assert "The column 'Name' gives the target away by itself" in shown
     assert "of 302 rows repeat an earlier row" in shown
-    assert "fewer than ten rows can hardly be learnt: 'vielleicht' (2)" in shown
+    assert "fewer than ten rows and can hardly be learnt: 'vielleicht' (2)" in shown
 
 
 def test_groups_and_time(flats, capsys, tmp_path):
@@ -229,13 +229,19 @@ def test_groups_and_time(flats, capsys, tmp_path):
         (["--target", "Meite"], "has no column 'Meite'. Did you mean 'Miete'?"),
         (["--target", "Miete", "--format", "pickle"], "format must be 'keras', 'litert', 'onnx'"),
         (["--target", "Miete", "--bases", "trees"], "kinds names 'trees', which is none of"),
-        (["--target", "Miete", "--time", "soon"], "--time takes 90s, 10m or 2h, got 'soon'"),
+        (
+            ["--target", "Miete", "--time", "soon"],
+            "--time must be written like 90s, 10m or 2h, got 'soon'",
+        ),
         (["--target", "Miete", "--drop", "x"], "has no column 'x'"),
-        (["--target", "Miete", "--metric", "r3"], "'r3' fits no target of these numbers: choose"),
+        (["--target", "Miete", "--metric", "r3"], "'r3' does not fit a target of numbers: choose"),
         (["--target", "Miete", "--metric", "f1"], "'neg_mean_absolute_error'"),
-        (["--target", "teuer", "--metric", "r2"], "'r2' fits no target of 2 classes: choose"),
+        (
+            ["--target", "teuer", "--metric", "r2"],
+            "'r2' does not fit a target of 2 classes: choose",
+        ),
         (["--target", "teuer", "--metric", "rocauc"], "Did you mean 'roc_auc', '"),
-        (["--target", "gleich"], "1 different targets: at least 20 rows"),
+        (["--target", "gleich"], "1 different targets. Pass a table with at least 20 rows"),
         (["--folds", "2"], "Missing option '--target'"),
         (["--target", "Miete", "--folds", "one"], "Invalid value for '--folds'"),
     ],
@@ -327,9 +333,9 @@ def test_dates_are_learnt_from(flats, capsys, tmp_path):
     status, shown, _ = run(capsys, "fit", tmp_path / "t.csv", "--target", "rent", *common)
     shown = " ".join(shown.split())
     assert status == 0
-    assert "Dates, which the graph takes as days since 1970: when, until." in shown
-    assert shown.count("A column of dates is left as words: whether") == 1
-    assert "in 'slashes' begins with the day or the month cannot be told" in shown
+    assert "Dates, passed to the graph as days since 1970: when, until." in shown
+    assert shown.count("A column of dates is read as words: ") == 1
+    assert "in 'slashes' may begin with the day or with the month" in shown
     table.drop(columns="rent").to_csv(tmp_path / "new.csv", index=False)
     model = out / "stack.onnx"
     assert run(capsys, "predict", model, tmp_path / "new.csv", "--out", tmp_path / "p.csv")[0] == 0

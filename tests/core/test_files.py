@@ -300,7 +300,7 @@ def test_a_file_that_is_written_whole_keeps_its_mode_and_the_link_to_it(tmp_path
 
 def test_links_that_lead_nowhere(tmp_path):
     (tmp_path / "circle").symlink_to("circle")
-    with pytest.raises(OSError, match="is a link that leads in a circle: choose another path"):
+    with pytest.raises(OSError, match="is a link that leads back to itself: choose another path"):
         _files.real_place(tmp_path / "circle")
     (tmp_path / "far").symlink_to("missing/file")
     with pytest.raises(FileNotFoundError, match="whose folder does not exist: make the folder, or"):
@@ -312,7 +312,7 @@ def test_links_that_lead_nowhere(tmp_path):
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     _files.check_writable(tmp_path / "not" / "yet")
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError, match="file is no folder: choose another path"):
+    with pytest.raises(NotADirectoryError, match="file is not a folder: choose another path"):
         _files.check_writable(tmp_path / "file" / "below")
     tmp_path.chmod(0o555)
     if os.geteuid() == 0:  # root may write anywhere

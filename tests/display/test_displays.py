@@ -183,7 +183,9 @@ def test_histories_and_the_graph(iris):
         assert list(line.get_xdata()) == [1, 2]
     with pytest.raises(ValueError, match="metric must be 'loss', got 'accuracy'"):
         sf.FoldHistoryDisplay.from_estimator(stack, metric="accuracy")
-    with pytest.raises(ValueError, match="name must be 'net', which have training histories, got"):
+    with pytest.raises(
+        ValueError, match=r"name must be 'net' .bases with a training history., got"
+    ):
         sf.FoldHistoryDisplay.from_estimator(stack, name="tree")
 
     graph = sf.StackGraphDisplay.from_estimator(stack, X)
@@ -218,7 +220,7 @@ def test_mistakes_are_told(binary, numbers):
         sf.ResidualsDisplay.from_estimator(regressor, name="net")
     with pytest.raises(ValueError, match="kind must be 'residual_vs_predicted' or"):
         sf.ResidualsDisplay.from_predictions([1.0], [2.0], kind="other")  # pyright: ignore
-    with pytest.raises(TypeError, match=r"got a Pipeline: of a pipeline pass pipeline\[-1\]"):
+    with pytest.raises(TypeError, match=r"got a Pipeline: pass pipeline\[-1\] of a pipeline"):
         sf.LeaderboardDisplay.from_estimator(make_pipeline(StandardScaler(), stack))
     with pytest.raises(NotFittedError):
         sf.StackGraphDisplay.from_estimator(sf.StackingClassifier(BASES))
@@ -242,5 +244,5 @@ def test_matplotlib_is_imported_when_something_is_drawn():
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert told.stdout.strip() == (
-        "Pictures need matplotlib, which is not installed: pip install 'stackfuse[plot]'."
+        "Plots need matplotlib, which is not installed: pip install 'stackfuse[plot]'."
     )

@@ -133,7 +133,7 @@ def test_regression_and_labels(diabetes, iris, tmp_path):
     bases = [("forest", RandomForestClassifier(5)), ("tree", DecisionTreeClassifier(max_depth=2))]
     for final in (None, MultiOutputClassifier(LogisticRegression())):
         stack = sf.StackingClassifier(bases, final, cv=3, random_state=0).fit(X, labels)
-        assert "All labels are counted together." in written(stack.report(), tmp_path)
+        assert "All labels are pooled." in written(stack.report(), tmp_path)
 
 
 def test_without_probabilities_the_rows_that_most_miss_come_first(iris, tmp_path):

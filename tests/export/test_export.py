@@ -303,7 +303,7 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
 
         return sf.KerasClassifier(build).fit(X, y)
 
-    with pytest.raises(sf.NotConvertible, match="Twice, which only loads where its code is"):
+    with pytest.raises(sf.NotConvertible, match="Twice, which only loads together with its code"):
         sf.to_keras(custom(Twice()))
     with pytest.raises(sf.NotConvertible, match="a Lambda layer 'doubled'"):
         sf.to_keras(custom(keras.layers.Lambda(lambda x: 2 * x, name="doubled")))
@@ -314,7 +314,7 @@ def test_what_cannot_be_converted_is_named(iris, tmp_path):
     [
         (sf.StackingClassifier(BASES), NotFittedError, "StackingClassifier instance is not fitted"),
         (LogisticRegression(), NotFittedError, "LogisticRegression instance is not fitted"),
-        ("stack", TypeError, "takes a fitted scikit-learn estimator, got 'stack'"),
+        ("stack", TypeError, "is made of a fitted scikit-learn estimator, got 'stack'"),
         (LogisticRegression, TypeError, "got the class LogisticRegression"),
     ],
     ids=shown,

@@ -167,9 +167,9 @@ def test_a_limit_to_the_size_of_files(tmp_path):
     *exports, fits = process.stdout.splitlines()
     for name, line in zip([*NAMES, "oof.npz"], exports, strict=True):
         assert line == (
-            f"There is a limit to the size of files, which {tmp_path / name} exceeds: raise it "
-            "(ulimit -f), or choose another path."
+            f"{tmp_path / name} is larger than the limit for files: raise the limit (ulimit -f), "
+            "or choose another path."
         )
     assert "'forest' is fitted without memory: " in fits
-    assert f"OSError: There is a limit to the size of files, which {tmp_path / 'fits'}" in fits
+    assert f"OSError: {tmp_path / 'fits'}" in fits
     assert [path.name for path in tmp_path.iterdir()] == ["fits"]

@@ -158,7 +158,8 @@ def test_nan_that_the_estimator_refuses_is_found():
     own = type("Step", (Step,), {})
     sf.converter_for(own, frames=True)(step())
     with pytest.raises(
-        sf.ParityError, match="answers a row that the estimator refuses, with a mis"
+        sf.ParityError,
+        match="predicts a made-up row for which the estimator raises an error, with a mis",
     ):
         sf.testing.check_converter(own().fit(ROWS), ROWS, formats=[])
 
@@ -195,7 +196,7 @@ def test_methods_can_be_chosen(iris):
     X, y = iris
     model = KMeans(3, n_init=1, random_state=0).fit(X)
     assert sf.testing.check_converter(model, X, formats=[]) > 100
-    with pytest.raises(ValueError, match="'predict_proba', which the KMeans has not: choose"):
+    with pytest.raises(ValueError, match="'predict_proba', but KMeans has no such method"):
         sf.testing.check_converter(model, X, methods=["predict_proba"])
     logistic = LogisticRegression(max_iter=500).fit(X, y)
     few = sf.testing.check_converter(logistic, X, methods=[], formats=[])
@@ -241,7 +242,7 @@ def empty(form):
 WRONG_FORMATS = {
     "contents": (without_weights, "files of two models have equal digests"),
     "attached": (cut_short, "it is no Keras file, or damaged"),
-    "write": (empty, "tensorflow does not run the file that was written for Keras"),
+    "write": (empty, "tensorflow cannot run the Keras file"),
 }
 
 

@@ -76,20 +76,20 @@ def test_a_newer_file_is_refused_in_one_sentence(iris, tmp_path, capsys):
     newer = {"manifest_version": VERSION + 1, "versions": {"stackfuse": "9.1"}}
     path = with_manifest(tmp_path / "iris.keras", **newer)
     sentence = (
-        f"its manifest has version {VERSION + 1}, written by stackfuse 9.1, and this release reads "
-        f"versions up to {VERSION}: upgrade stackfuse"
+        f"its manifest has version {VERSION + 1}, written by stackfuse 9.1, but this release "
+        f"reads versions up to {VERSION}: upgrade stackfuse"
     )
     assert cli.main(["inspect", str(path)]) == 2
     assert capsys.readouterr().err == f"stackfuse inspect: {path}: {sentence}.\n"
     with pytest.raises(ValueError, match=sentence):
         _inspect.outputs_of(path, {"x": iris[0]})
     before = path.read_bytes()
-    with pytest.raises(FileExistsError, match=f"{sentence}.: it is left alone"):
+    with pytest.raises(FileExistsError, match=f"{sentence}.*, so it was not replaced"):
         sf.export(LogisticRegression(max_iter=1000).fit(*iris), path, verify=False)
     assert path.read_bytes() == before
     # Whatever else a newer manifest holds or lacks, its version is what is said.
     path = with_manifest(tmp_path / "other.keras", **(newer | {"sha256": None, "versions": None}))
-    with pytest.raises(ValueError, match="written by a newer stackfuse, and this release"):
+    with pytest.raises(ValueError, match="written by a newer stackfuse, but this release"):
         _inspect.read_manifest(path)
 
 

@@ -222,7 +222,7 @@ def test_made_up_rows_that_an_estimator_refuses_are_left_out_one_by_one():
     made_up = rows_like(model, TABLE, 64)
     assert 20 < len(made_up) <= 64
     assert made_up[:, 0].max() <= 3.0
-    with pytest.raises(ValueError, match="refuses all rows that were made up"):
+    with pytest.raises(ValueError, match="for all rows that were made up"):
         rows_like(model, TABLE + 100.0, 64)
 
 

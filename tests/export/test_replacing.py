@@ -87,18 +87,20 @@ def test_links_to_what_is_no_export(models, tmp_path):
     (tmp_path / "far").symlink_to("none/model")
     refused(models[0], tmp_path / "far", "whose folder does not exist", FileNotFoundError)
     (tmp_path / "circle").symlink_to("circle")
-    refused(models[0], tmp_path / "circle", "leads in a circle", OSError)
+    refused(models[0], tmp_path / "circle", "leads back to itself", OSError)
 
 
 def test_half_a_pair_of_links(models, made, tmp_path):
     for ending in (".xml", ".bin"):
         shutil.copy(made / f"model{ending}", tmp_path / f"v3{ending}")
     (tmp_path / "latest.xml").symlink_to("v3.xml")
-    message = r"v3.xml, but .*latest.bin leads to .*latest.bin: of a pair make both links, or none"
+    message = r"v3.xml, but .*latest.bin leads to .*latest.bin. Make both files of a pair links"
     refused(models[0], tmp_path / "latest.xml", message)
     (tmp_path / "v3.bin").rename(tmp_path / "far.bin")
     (tmp_path / "v3.bin").symlink_to("far.bin")
-    message = r"v3.bin leads to .*far.bin: of a pair make both links, or none, or export to"
+    message = (
+        r"v3.bin leads to .*far.bin. Make both files of a pair links, or neither, or export to"
+    )
     refused(models[0], tmp_path / "v3.xml", message)
 
 
@@ -117,7 +119,9 @@ def test_folders_with_a_manifest_of_somebody(manifest, message, models, tmp_path
     (folder / "saved_model.pb").write_text("theirs")
     if manifest is not None:
         (folder / MANIFEST).write_text(manifest)
-    refused(models[0], folder, rf"{message}.*: it is left alone. Choose another path, or move it")
+    refused(
+        models[0], folder, rf"{message}.*, so it was not replaced. Choose another path, or move it"
+    )
 
 
 def test_a_manifest_that_was_copied(models, made, tmp_path):
@@ -166,20 +170,20 @@ def test_a_changed_export_is_not_deleted(models, made, tmp_path):
 def test_files_of_somebody(format, models, tmp_path):
     path = tmp_path / f"model{FORMATS[format].suffix}"
     path.write_text("1")
-    refused(models[0], path, "exists and is no earlier export .*no manifest|, or damaged")
+    refused(models[0], path, "exists and is not an earlier export .*no manifest|, or damaged")
     path.unlink()
     path.mkdir()
     refused(models[0], path, "is a directory", IsADirectoryError)
     path.rmdir()
     os.mkfifo(path)  # reading it waits for ever
-    refused(models[0], path, "it is no regular file")
+    refused(models[0], path, "it is not a regular file")
 
 
 def test_a_file_where_a_folder_should_be(models, tmp_path):
     (tmp_path / "model").write_text("1")
-    refused(models[0], tmp_path / "model", "is no earlier export .it is no directory")
+    refused(models[0], tmp_path / "model", "is not an earlier export .it is not a directory")
     below = tmp_path / "model" / "below"
-    with pytest.raises(NotADirectoryError, match="model is no folder: choose another path"):
+    with pytest.raises(NotADirectoryError, match="model is not a folder: choose another path"):
         sf.export(models[0], below, verify=False)
 
 

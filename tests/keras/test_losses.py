@@ -140,7 +140,7 @@ def test_softmax_as_a_layer_and_losses_over_numbered_classes(data):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        ("binary_crossentropi", "loss='binary_crossentropi' is none of keras.losses. Did you mean"),
+        ("binary_crossentropi", "loss='binary_crossentropi' is not in keras.losses. Did you mean"),
         ({"kind": "mse"}, "loss holds none for the model's output 'long', which would learn noth"),
         ({"kind": "mse", "long": None}, "loss holds none for the model's output 'long'"),
         (["mse", None], "loss holds none for the model's output 'long'"),

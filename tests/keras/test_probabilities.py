@@ -90,7 +90,7 @@ def test_certain_probabilities_teach_what_labels_do():
     [
         ({"class_weight": "balanced"}, CHANCES, LABELS, "use class_weight=None"),
         ({"metrics": ["sparse_categorical_accuracy"]}, CHANCES, LABELS, "Use 'accuracy'"),
-        ({"loss": "sparse_categorical_focal"}, CHANCES, LABELS, "none of keras.losses"),
+        ({"loss": "sparse_categorical_focal"}, CHANCES, LABELS, "not in keras.losses"),
         ({}, CHANCES[:, 0], LABELS, r"got shape \(60,\)"),
         ({}, CHANCES - 0.5, LABELS, "between 0 and 1"),
         ({}, CHANCES / 2, LABELS, "pass classes=None"),

@@ -99,10 +99,10 @@ def test_the_advice_about_datasets_works():
         (RAGGED, r"different lengths \(1 to 3\): pad them .*pad_sequences\(X"),
         (pd.Series(RAGGED), r"different lengths \(1 to 3\)"),
         (np.array([np.ones(k % 3 + 1) for k in range(30)], object), r"different lengths \(1 to 3"),
-        (pd.Series([np.ones(3)] * 30), r"an array in each row: pass np\.stack\(X\)"),
+        (pd.Series([np.ones(3)] * 30), r"an array in each row. Stack them: np\.stack\(X\)"),
         (tf.ragged.constant(RAGGED), r"different lengths: pad .* X\.to_tensor\(\)\.numpy\(\)"),
         (tf.sparse.from_dense(TABLE), r"sparse tensor: pass .* tf\.sparse\.to_dense"),
-        ({1: IMAGE, 2: TABLE}, r"a dict with the keys \[1, 2\]: the keys of several inputs"),
+        ({1: IMAGE, 2: TABLE}, r"a dict with the keys \[1, 2\]. Name each input after"),
         ({"image": RAGGED, "table": TABLE}, "image holds rows of different lengths"),
         ({"image": IMAGE[:5], "table": TABLE}, "image has 5 rows, table has 30"),
     ],
@@ -117,7 +117,7 @@ def test_what_cannot_be_trained_on(X, message):
 
 
 def test_arrays_in_the_cells_of_a_frame():
-    with pytest.raises(ValueError, match=r"arrays in its cells: .*np\.stack\(X\['column'\]\)"):
+    with pytest.raises(ValueError, match=r"arrays in its cells\. .*np\.stack\(X\['column'\]\)"):
         network().fit(pd.DataFrame({"a": [np.ones(3)] * 30}), Y)
 
 

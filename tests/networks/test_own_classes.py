@@ -229,7 +229,7 @@ def test_a_loss_of_ones_own_is_exported_and_a_layer_is_refused(numbers, tmp_path
     exported = model(np.float32(X))["prediction"]
     assert_allclose(np.ravel(exported), stack.predict(X), rtol=1e-4, atol=1e-5)
     stack.set_params(net=network("layers")).fit(X, y)
-    with pytest.raises(sf.NotConvertible, match=r"holds .*which only loads where its code is"):
+    with pytest.raises(sf.NotConvertible, match=r"holds .*which only loads together with its code"):
         sf.export(stack, tmp_path / "other.keras")
 
 

@@ -40,16 +40,19 @@ OPTIMIZER = "optimizer__learning_rat is no setting of {}. Did you mean 'learning
         ({"random_state": "a"}, "or None, got 'a'"),
         ({"callbacks": [3]}, "keras.callbacks.Callback objects or classes, got 3"),
         ({"callbacks": "stop"}, "callbacks must be keras.callbacks.Callback objects"),
-        ({"optimizer": "adm"}, "optimizer='adm' is none of keras.optimizers. Did you mean 'Adam'"),
+        ({"optimizer": "adm"}, "optimizer='adm' is not in keras.optimizers. Did you mean 'Adam'"),
         ({"optimizer": "addam", "optimizer__learning_rate": 1.0}, "Did you mean 'Adam'"),
         (
             {"loss": "sparse_categorical_crossentropi"},
-            "loss='sparse_categorical_crossentropi' is none of keras.losses. Did you mean 'sparse_",
+            (
+                "loss='sparse_categorical_crossentropi' is not in keras.losses. Did you mean "
+                "'sparse_"
+            ),
         ),
-        ({"loss": "nonsense"}, "loss='nonsense' is none of keras.losses."),
+        ({"loss": "nonsense"}, "loss='nonsense' is not in keras.losses."),
         (
             {"metrics": ["accuracy", "sparse_categorical_acuracy"]},
-            "metrics='sparse_categorical_acuracy' is none of keras.metrics. Did you mean 'sparse_",
+            "metrics='sparse_categorical_acuracy' is not in keras.metrics. Did you mean 'sparse_",
         ),
         ({"optimizer__learning_rat": 0.1}, OPTIMIZER.format("Adam")),
         ({"optimizer": "sgd", "optimizer__learning_rat": 0.1}, OPTIMIZER.format("SGD")),

@@ -174,13 +174,13 @@ def test_numbers_that_are_none_are_found_in_pieces(tmp_path):
     broken[150, 2] = np.nan
     np.save(tmp_path / "x.npy", broken)
     rows = sf.StoredRows(tmp_path / "x.npy")
-    with pytest.raises(ValueError, match="X contains NaN or infinity, in row 150 for one"):
+    with pytest.raises(ValueError, match="X contains NaN or infinity, for example in row 150"):
         NET[1].fit(rows, Y)
 
 
 @pytest.mark.parametrize("source", [[[1.0]], np.array(["a"]), np.float64(3)])
 def test_what_holds_no_rows_of_numbers_is_refused(source):
-    with pytest.raises(ValueError, match="StoredRows reads numbers from something with shape, dty"):
+    with pytest.raises(ValueError, match="StoredRows reads numbers from an object with shape, dty"):
         sf.StoredRows(source)
 
 

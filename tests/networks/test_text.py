@@ -222,7 +222,7 @@ GONE = np.array([None if k == 3 else text for k, text in enumerate(TEXTS)], obje
     [
         (of_texts, GONE, r"NaN or None among its strings, in 1 of 40 rows \(rows 3\): fill them"),
         (of_texts, pd.Series(GONE), r"in 1 of 40 rows \(rows 3\)"),
-        (of_texts, TABLE[:, :1], "takes strings, but X holds .* in row 0: pass numbers as an"),
+        (of_texts, TABLE[:, :1], "takes strings, but X holds .* in row 0: pass numbers as a"),
         (of_words, pd.DataFrame({"n": PLACES[:, 0]}), r"takes strings, .* in column 'n'"),
         (of_both, sf.MultiInput(text=GONE, table=TABLE), r"Input X\['text'\] contains NaN or None"),
         (of_both, sf.MultiInput(text=TABLE[:, 0], table=TABLE), r"strings, but X\['text'\] holds"),

@@ -106,7 +106,9 @@ def test_the_examples_are_exported_verified_and_inspected(elsewhere):
     damaged.write_bytes(data)
     told = run(elsewhere, "-m", "stackfuse._cli.main", "inspect", "damaged.ort")
     assert told.returncode == 1
-    assert "is not loaded, for parts of it have changed since it was written: model" in told.stdout
+    assert (
+        "is not loaded, because parts of it have changed since it was written: model" in told.stdout
+    )
 
 
 def test_a_broken_package_is_named_where_its_format_is_asked_for(elsewhere, tmp_path):

@@ -53,10 +53,12 @@ def is_limit(value: Any) -> bool:
 
 
 FLAG = Wanted(is_flag, "True or False")
-FRACTION = Wanted(lambda value: is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
+FRACTION = Wanted(
+    lambda value: is_number(value) and 0 <= value < 1, "a number of at least 0 and below 1"
+)
 JOBS = Wanted(
     lambda value: value is None or (is_whole(value) and value != 0),
-    "None or an integer other than 0, where -1 stands for all cores",
+    "None or an integer other than 0 (-1 means all cores)",
 )
 VERBOSE = Wanted(
     lambda value: is_flag(value) or is_whole(value, 0), "True, False or an integer of at least 0"

@@ -51,6 +51,6 @@ def report_fragment(content: Content) -> str:
     better = "higher" if content.greater_is_better else "lower"
     notes = [
         f"Means over {content.n_folds} folds with standard errors; {better} is better.",
-        "report.to_html(path) writes all that is known as a page.",
+        "report.to_html(path) writes the whole report as a page.",
     ]
     return fragment([content.verdict, *notes], leaderboard_table(content))

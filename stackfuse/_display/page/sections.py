@@ -25,8 +25,9 @@ from stackfuse._display.rowwise import STACK, calibration_error
 _SURE = 2.0
 
 _NOTHING_ODD = (
-    "Nothing odd was found. Looked for: rows without predictions, rare classes, far-off targets, "
-    "bases that failed, that repeat each other, or that are too good or too bad to be true."
+    "Nothing odd was found. The report looked for rows without predictions, rare classes, "
+    "far-off targets and bases that failed. It also looked for bases that repeat each other, or "
+    "that are too good or too bad to be true."
 )
 
 
@@ -52,8 +53,8 @@ def leaderboard(content: Content) -> Html | None:
     note = element(
         "p",
         f"Means over the scored folds ({content.n_folds}) with standard errors (s.e.). No model "
-        "was scored on rows that it was trained on. The stack's score is slightly too good: bases "
-        "that predicted the rows of other folds have seen those of the fold that is scored.",
+        "was scored on rows that it was trained on. The stack's score is slightly too good: the "
+        "meta-learner learns from predictions of bases that were trained on the scored fold too.",
         class_="note",
     )
     return _beside(
@@ -108,9 +109,9 @@ def additions(content: Content) -> Html | None:
         element("p", _who_adds(marks)),
         figure(
             dots(marks, alt, zero=True),
-            f"By how much {content.metric} gets worse without each base. Right of the line the "
-            "base helps, left of it the stack would do better without it. Lines reach two standard "
-            "errors to both sides.",
+            f"How much worse {content.metric} gets without each base. Right of the line the base "
+            "helps. Left of it the stack would do better without the base. Lines reach two "
+            "standard errors to both sides.",
         ),
     )
 
@@ -120,7 +121,7 @@ def _who_adds(marks: list[Mark]) -> str:
     harm = [m.name for m in marks if np.isfinite(m.error) and m.value < -_SURE * m.error]
     said = []
     if sure:
-        said.append(f"The stack needs {_listed(sure)}: without, it gets worse beyond noise.")
+        said.append(f"The stack needs {_listed(sure)}: without them it gets worse beyond noise.")
     if harm:
         said.append(f"The stack would do better without {_listed(harm)}.")
     rest = len(marks) - len(sure) - len(harm)
@@ -148,8 +149,9 @@ def calibration(content: Content) -> Html | None:
         head = ["model", "RMSE", "MAE", "bias"]
         titles = (f"mean prediction{unit}", f"mean target{unit}")
         caption = (
-            "Mean target of ten groups of rows of equal size, by prediction. On the dashed line "
-            "predictions are right on average; below it they are too high."
+            "Rows are sorted by prediction and cut into ten equal groups; each point is the mean "
+            "target in a group. On the dashed line predictions are right on average. Below it "
+            "they are too high."
         )
         what = "Mean target against mean prediction"
     else:
@@ -158,7 +160,7 @@ def calibration(content: Content) -> Html | None:
         titles = ("predicted probability", "share that came true")
         caption = (
             "Share of rows that came true, by predicted probability, in ten bins of equal width. "
-            "On the dashed line probabilities mean what they say; below it they are too high."
+            "On the dashed line the probabilities are right. Below it they are too high."
         )
         what = "Share that came true against predicted probability"
     own = next((row for row in rows if row[0] == THE_STACK), rows[0])
@@ -182,9 +184,9 @@ def _about_calibration(content: Content) -> str:
     kind = content.evidence.kind if content.evidence is not None else "numbers"
     if kind == "numbers":
         return "Bias is the mean of prediction minus target."
-    pooled = "All labels are counted together. " if kind == "labels" else ""
+    pooled = "All labels are pooled. " if kind == "labels" else ""
     if kind == "classes" and content.evidence is not None and len(content.evidence.classes) > 2:
-        pooled = "Every class is counted, each against all others. "
+        pooled = "All classes are pooled, each against the others. "
     return (
         f"{pooled}The calibration error is the mean distance from the dashed line; the Brier score "
         "is the mean squared error of the probabilities. Both are best at 0."
@@ -283,9 +285,8 @@ def worst(content: Content) -> Html | None:
     return joined(
         element(
             "p",
-            f"The rows that the stack misses by most, by their {evidence.loss_names[STACK]}. Rows "
-            "are counted from 0, as in the table that was fitted. Mistakes in the data are often "
-            "found here.",
+            f"The rows with the greatest {evidence.loss_names[STACK]} of the stack. Rows are "
+            "counted from 0, as in the table of fit. Mistakes in the data are often found here.",
         ),
         table("Rows with the greatest loss", ["row", *map(str, rows.columns)], shown),
     )
@@ -382,7 +383,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Content], Html | None]], ...] = (
     ("leaderboard", "Leaderboard", leaderboard),
     ("warnings", "Warnings and advice", warnings),
     ("weights", "Weights", weights),
-    ("additions", "What each base adds", additions),
+    ("additions", "Gain from each base", additions),
     ("calibration", "Calibration", calibration),
     ("correlation", "Error correlation", correlation),
     ("worst", "Worst rows", worst),

@@ -28,8 +28,8 @@ from stackfuse._steps import dates
 N_ROWS, N_GOLDEN = 64, 8
 
 _HINT_FLOAT32 = (
-    "X is float32, in which scikit-learn computes some estimators; the graph computes in float64. "
-    "Fit and verify on float64."
+    "X is float32. scikit-learn computes some estimators in float32, and the graph computes in "
+    "float64. Fit and verify on float64."
 )
 
 
@@ -75,9 +75,9 @@ class RowsToCompare:
             return cls(rows, golden)
         if verify is None and golden is None:
             raise ValueError(
-                f"A {type(stack).__name__} keeps nothing that rows could be made up from, to "
-                "compare the file on: pass verify=X_sample, some rows of X (or verify=False to go "
-                "without the check)."
+                f"A {type(stack).__name__} keeps no facts about X, so no rows can be made up to "
+                "check the file. Pass some rows of X, verify=X_sample, or skip the check, "
+                "verify=False."
             )
         rows = golden if verify is None else verify
         return cls(rows, _rows_like(stack, rows) if golden is None else golden)
@@ -99,13 +99,13 @@ def check_given(verify: Any, golden: Any) -> tuple[Any, Any]:
         if rows is None or rows is False:
             continue
         if rows is True:
-            raise TypeError(f"{name} must be rows of X, got True: leave it out, or pass X_sample.")
+            raise TypeError(f"{name} must be rows of X, got True. Leave it out, or pass X_sample.")
         if targets.n_rows(rows, name) == 0:
-            raise ValueError(f"{name} holds no rows.")
+            raise ValueError(f"{name} holds no rows. Pass some rows of X.")
     if verify is False and golden is not None:
         raise ValueError(
-            "golden rows are compared before they are written, and verify=False skips the "
-            "comparison: leave out one of the two."
+            "golden rows are compared before they are written, but verify=False skips the "
+            "comparison. Leave out one of the two."
         )
     return verify, golden
 
@@ -195,7 +195,7 @@ class Comparison:
         missing = sorted(set(self.expected) - set(outputs))
         if missing:
             raise NotConvertible(
-                f"{what} has no output {messages.listed(missing)}: {list(outputs)}."
+                f"{what} has no output {messages.listed(missing)}. It has {list(outputs)}."
             )
         ends = np.cumsum([self.n_rows, *(len(probe.on_edge) for probe in self.probes)])
         parts = {name: np.split(np.asarray(outputs[name]), ends) for name in self.expected}

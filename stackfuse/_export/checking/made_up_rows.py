@@ -68,8 +68,8 @@ def _accepted(estimator, rows) -> np.ndarray:
         places = np.array([k for k, refusal in alone if refusal is None], int)
         if not len(places):
             raise ValueError(
-                f"The {type(estimator).__name__} refuses all rows that were made up to compare "
-                f"the file on ({error}): pass verify=X_sample, some rows of X."
+                f"The {type(estimator).__name__} raised an error for all rows that were made up "
+                f"to check the file ({error}). Pass some rows of X: verify=X_sample."
             ) from error
         expected = _answers(estimator, sklearn_private.safe_indexing(rows, places))
     clear = np.ones(len(places), bool)

@@ -116,9 +116,9 @@ def check_parity(
             found, wanted = np.asarray(got[name])[row], expected[name][row]
             if name == "label" and is_tie(expected, TIE["float32"])[row]:
                 hint = (
-                    "To the estimator that row is a tie: its best scores differ by less than "
-                    "float32 can tell. Leave such rows out of verify, or choose a format that "
-                    f"computes in float64 (.keras, .onnx). {hint}"
+                    "That row is a tie: the estimator's best scores for it are equal in float32. "
+                    "Leave such rows out of verify, or choose a format that computes in float64 "
+                    f"(.keras, .onnx). {hint}"
                 )
             raise errors.ParityError(
                 f"{what} disagrees with the estimator: {name!r} differs in {wrong.sum()} of "

@@ -117,10 +117,9 @@ class Probe:
                 if nearby is not None and _is_between(given[k], *nearby, difference.allowed):
                     continue
                 raise errors.ParityError(
-                    f"{what} disagrees with the estimator on a row made up to try it, "
-                    f"{self.kind}: {difference.name!r} is {given[k]!r} instead of {wanted[k]!r} "
-                    f"(allowed: {difference.allowed:.3g}) for {_row_text(row)}. Nothing was "
-                    "written."
+                    f"{what} disagrees with the estimator on a made-up row, {self.kind}: "
+                    f"{difference.name!r} is {given[k]!r} instead of {wanted[k]!r} (allowed: "
+                    f"{difference.allowed:.3g}) for {_row_text(row)}. Nothing was written."
                 )
 
     def _check_refused(self, got: dict[str, np.ndarray], what: str) -> None:
@@ -129,10 +128,10 @@ class Probe:
             for k in np.flatnonzero(difference.wrong)[:1]:
                 row = sklearn_private.safe_indexing(self.rows, [k])
                 raise errors.ParityError(
-                    f"{what} answers a row that the estimator refuses, {self.kind}: "
-                    f"{difference.name!r} is {np.asarray(got[difference.name])[k]!r} instead of "
-                    f"{self.expected[difference.name][k]!r} for "
-                    f"{_row_text(row)}. Nothing was written."
+                    f"{what} predicts a made-up row for which the estimator raises an error, "
+                    f"{self.kind}: {difference.name!r} is {np.asarray(got[difference.name])[k]!r} "
+                    f"instead of {self.expected[difference.name][k]!r} for {_row_text(row)}. "
+                    "Nothing was written."
                 )
 
 
@@ -171,7 +170,10 @@ def _refused_probes(
     """Return rows that the estimator refuses because of one number; the graph must return NaN."""
     kinds = {"with a missing value": [np.nan], "with an infinite value": [np.inf, -np.inf]}
     whole = np.flatnonzero(_holds_whole_numbers(table.numbers))
-    of_indices = {"with a number that is no index": [_NO_INDEX, -_NO_INDEX], "with a half": [0.5]}
+    of_indices = {
+        "with a number that is not an index": [_NO_INDEX, -_NO_INDEX],
+        "with a half": [0.5],
+    }
     if len(whole):
         kinds |= of_indices
     if precision == "float64":

@@ -238,8 +238,8 @@ class Runtime:
             raise OSError(answer["not_written"])
         if "error" in answer and memory is not None and _WITHOUT_MEMORY.search(answer["error"]):
             raise NotConvertible(
-                f"{loader.title} needs more than the {memory / 1e9:.1f} GB of memory that a file "
-                "of its size may take."
+                f"{loader.title} needs more than {memory / 1e9:.1f} GB of memory, the limit for a "
+                "file of this size."
             )
         if "error" in answer:
             raise NotConvertible(_refusal_message(loader, " ".join(answer["error"].split())))
@@ -269,8 +269,11 @@ def _refusal_message(loader: Loader, error: str) -> str:
     runner = loader.packages[0] if loader.packages else "Python"
     missing = re.search(r"Could not find an implementation for (\w+)\(", error)
     if missing:
-        return f"{runner} has no kernel for {missing[1]} in this precision, which the graph needs."
-    return f"{runner} does not run the file that was written for {loader.title}: {error[:400]}"
+        return (
+            f"{runner} cannot run {missing[1]} in this precision, which the graph needs. Choose "
+            "another precision or format."
+        )
+    return f"{runner} cannot run the {loader.title} file: {error[:400]}"
 
 
 #: Run files of formats that need TensorFlow, and of all others.

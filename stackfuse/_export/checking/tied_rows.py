@@ -85,8 +85,9 @@ class TiedRows:
 
     def __str__(self) -> str:
         return (
-            f"equally far neighbours share in {self.n_rows} rows and {self.n_probes} made-up rows, "
-            f"with differences of up to {self.max_difference:.1e}, {self.n_labels} of labels"
+            f"ties of neighbours in {self.n_rows} rows and {self.n_probes} made-up rows: "
+            f"predictions differ by up to {self.max_difference:.1e}, and {self.n_labels} labels "
+            "differ"
         )
 
 

@@ -294,13 +294,13 @@ class _AcceptedRows:
                 else f"a {type(sample).__name__}"
             )
             raise NotConvertible(
-                f"The {owner} was fitted on {what}, and compiled calls take an array or a data "
-                "frame: use the stack itself."
+                f"The {owner} was fitted on {what}, but compiled calls take an array or a data "
+                "frame. Use the stack itself."
             )
         if isinstance(sample, np.ndarray) and strings.holds_strings(sample):
             raise NotConvertible(
-                f"The {owner} was fitted on an array of strings, and compiled calls take numbers "
-                "or a data frame: use the stack itself."
+                f"The {owner} was fitted on an array of strings, but compiled calls take numbers "
+                "or a data frame. Use the stack itself."
             )
         bases = [base for replicas in stack._replicas() for base in replicas]
         networks = all(isinstance(base, NetworkEstimator) for base in bases)
@@ -309,8 +309,8 @@ class _AcceptedRows:
         ]
         if narrow and not networks:
             raise NotConvertible(
-                f"The {owner} was fitted on {narrow[0]}, in which scikit-learn computes, and a "
-                "graph computes in float64: fit it on float64 to compile it."
+                f"The {owner} was fitted on {narrow[0]} and computes in it, but a graph computes "
+                "in float64. Fit it on float64 to compile it."
             )
         signature = Signature.of_rows(sample, "float64")
         bytes_per_row = 8 * sum(int(np.prod(i.shape)) for i in signature.inputs.values())
@@ -343,7 +343,7 @@ class _AcceptedRows:
         inputs = self._of_frame(self.sample)
         if inputs is None:
             raise NotConvertible(
-                "Some column of X holds words and other objects: make strings of them before the "
+                "A column of X mixes words and other objects. Convert it to strings before the "
                 "fit, or use the stack itself."
             )
         return inputs
@@ -386,7 +386,9 @@ def _function_of(stack, method: str, signature: Signature) -> Callable:
         inputs, x = signature.symbolic_inputs()
         y = convert(stack, x, name)
         if isinstance(y, list | Frame):
-            raise NotConvertible(f"{type(stack).__name__}.{method} returns no single array.")
+            raise NotConvertible(
+                f"{type(stack).__name__}.{method} does not return one array. Use the stack itself."
+            )
         graph = Graph(keras.Model(inputs, without_refused({name: y}, "float64")[name]), signature)
         return compiled_function(lambda inputs: graph.model(inputs, training=False), graph.specs())
 
@@ -425,8 +427,8 @@ def _check_against_stack(stack, functions: Mapping[str, Callable], rows: _Accept
         kept = np.flatnonzero(~_is_refused(got))
         if not len(kept):
             raise NotConvertible(
-                f"The graph of {type(stack).__name__}.{method} has no number for any of the "
-                "rows that were made up to try it: use the stack itself."
+                f"The graph of {type(stack).__name__}.{method} returned NaN for all made-up rows, "
+                "so it cannot be checked. Use the stack itself."
             )
         got, some = got[kept], sklearn_private.safe_indexing(sample, kept)
         if _gives_labels(stack, method):

@@ -157,9 +157,9 @@ class _Trial:
         fastest = min(self.alone, key=self.alone.__getitem__)
         if self.alone[fastest] > self.most:
             raise ValueError(
-                f"No base answers {messages.counted(len(self.rows), 'row')} "
-                f"within max_latency={self.most:g} ms: the fastest, {fastest!r} alone, takes "
-                f"{self.alone[fastest]:.3g} ms. Allow more, or ask for fewer rows at a time."
+                f"No base answers {messages.counted(len(self.rows), 'row')} within "
+                f"max_latency={self.most:g} ms: the fastest, {fastest!r} alone, takes "
+                f"{self.alone[fastest]:.3g} ms. Allow more time, or pass fewer rows."
             )
         return [name for name, took in self.alone.items() if took <= self.most]
 

@@ -29,7 +29,7 @@ def text_within_limits(file: IO[bytes]) -> str:
     """Return the text of a manifest; raise RefusedFile if it is larger than any that is written."""
     text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
-        raise files.RefusedFile(f"its manifest has more than {LARGEST / 1e6:,.0f} MB")
+        raise files.RefusedFile(f"its manifest is larger than {LARGEST / 1e6:,.0f} MB")
     return text.decode()
 
 

@@ -165,7 +165,7 @@ class Format(ABC):
         listed = messages.listed(of_strings)
         if not self.takes_strings:
             raise NotConvertible(
-                f"The {owner} takes strings in {listed}, which {self.title} cannot carry. Export "
+                f"The {owner} takes strings in {listed}, and {self.title} has no strings. Export "
                 "to .keras or a SavedModel, or encode them before the stack."
             )
         import keras
@@ -176,14 +176,14 @@ class Format(ABC):
         networks = [part for part in parts if isinstance(part, keras.Model)]
         if any(isinstance(part, keras.layers.TextVectorization) for part in graph.model.layers):
             raise NotConvertible(
-                f"The {owner} cuts texts in {listed} into words, and {self.title} has no layers "
-                "that do. Export to .keras or a SavedModel, or leave columns of text out."
+                f"The {owner} cuts texts in {listed} into words, which {self.title} cannot do. "
+                "Export to .keras or a SavedModel, or leave columns of text out."
             )
         if any(tensor.dtype == "string" for part in networks for tensor in part.inputs):
             raise NotConvertible(
-                f"The {owner} holds a network that takes strings in {listed}, and {self.title} has "
-                "no layers that read them. Export to .keras or a SavedModel, or encode the strings "
-                "before the network, for example with a OneHotEncoder."
+                f"The {owner} holds a network that takes strings in {listed}, which {self.title} "
+                "cannot read. Export to .keras or a SavedModel, or encode the strings before the "
+                "network, for example with a OneHotEncoder."
             )
 
     def attach(self, path: Path, manifest: str) -> None:
@@ -397,7 +397,7 @@ class Format(ABC):
     def _check_regular(self, path: Path) -> None:
         """Raise ValueError if there is a pipe or a device, which would be waited for."""
         if self.is_folder and os.path.lexists(path) and not path.is_dir():
-            raise ValueError("it is no folder")
+            raise ValueError("it is not a folder")
         beside = [path, *(path.with_suffix(ending) for ending in self.companions)]
         for part in self.files(path) if self.is_folder else beside:
             files.check_regular(part)

@@ -19,16 +19,15 @@ def refusal_message(title: str, error: Exception) -> str:
     text = str(error)
     if "time dimension is undefined" in text:  # Keras' own words
         return (
-            f"{title} has no kernel for the loop of a recurrent layer over sequences of any "
-            "length. Declare their length, keras.Input((n_steps, n_features)), or export to .keras "
-            "or .onnx."
+            f"{title} cannot run a recurrent layer over sequences of any length. Declare the "
+            "length, keras.Input((n_steps, n_features)), or export to .keras or .onnx."
         )
     missing = re.search(r"(?:TF Select|Custom) ops: (.*)", text)
     operations = missing[1].strip() if missing else ", ".join(sorted({*_ILLEGAL.findall(text)}))
     if operations:
-        return f"{title} has no kernel for {operations}, which this graph needs."
+        return f"{title} cannot run {operations}, which this graph needs. Export to .keras."
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"This graph cannot be written for {title}: {(lines or [repr(error)])[0][:300]}"
+    return f"This graph cannot be converted to {title}: {(lines or [repr(error)])[0][:300]}"
 
 
 @contextmanager

@@ -32,14 +32,14 @@ def check_stands_alone(cls: type) -> None:
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType) or code.co_argcount != 1:
         raise TypeError(
-            f"{cls.__name__}.load must be a @staticmethod of one parameter, load(path): another "
-            "process runs it, which has no object of this class."
+            f"{cls.__name__}.load must be a @staticmethod with one parameter, load(path). Another "
+            "process runs it, and has no object of this class."
         )
     outside = sorted({*code.co_freevars, *_names_from_outside(code)})
     if outside:
         raise TypeError(
-            f"{cls.__name__}.load uses {outside[0]!r} from outside of the function, which is not "
-            "there in the process that runs it: import or define it inside of load."
+            f"{cls.__name__}.load uses {outside[0]!r} from outside of the function. Another "
+            "process runs load alone: import or define it inside of load."
         )
 
 

@@ -71,7 +71,8 @@ class Onnx(Format):
         foreign = {node.domain for node in model.graph.node} - _DOMAINS
         if model.functions or foreign:
             raise NotConvertible(
-                f"ONNX has no operator for a part of this graph: {sorted(foreign)}."
+                f"ONNX has no operator for a part of this graph: {sorted(foreign)}. Export to "
+                ".keras or a SavedModel."
             )
         for entry in model.opset_import if trees else ():
             if entry.domain == "ai.onnx.ml":

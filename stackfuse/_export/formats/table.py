@@ -71,7 +71,7 @@ def register(format_class: Class) -> Class:
         if not again and (other.name == form.name or other.suffix == form.suffix):
             raise ValueError(
                 f"{format_class.__name__} has the name {form.name!r} and the ending "
-                f"{form.suffix!r}, of which {other.title} has one already: choose others."
+                f"{form.suffix!r}, but {other.title} already uses one of them. Choose others."
             )
     FORMATS[form.name] = form
     return format_class
@@ -81,14 +81,15 @@ def _check_names(cls: type[Format]) -> None:
     """Raise if a format has no names, or such as cannot be found again."""
     for attribute in ("name", "suffix", "title"):
         if not isinstance(getattr(cls, attribute, None), str):
-            raise TypeError(f"{cls.__name__} has no {attribute}: set it in the class, a string.")
+            raise TypeError(f"{cls.__name__} has no {attribute}: set it in the class to a string.")
     for ending in (cls.suffix, *cls.companions):
         if ending and (not ending[1:].strip() or Path(f"x{ending}").suffix != ending):
             raise ValueError(f"An ending of files must be like '.foo', got {ending!r}.")
     refused = sorted(set(REFUSED).intersection(m.partition(".")[0] for m in cls.runs_with))
     if refused:
         raise ValueError(
-            f"{cls.__name__} names {refused[0]} in runs_with, and a file must run without it."
+            f"{cls.__name__} names {refused[0]} in runs_with, but files must run without it. "
+            "Take it out."
         )
 
 
@@ -113,7 +114,9 @@ def format_of(path: Path, format: str | None = None) -> Format:
         If no format has this name or ending, or they contradict each other.
     """
     if not path.name or path.name == "..":
-        raise ValueError(f"The path {str(path)!r} names no file: 'stack.keras' does, for example.")
+        raise ValueError(
+            f"The path {str(path)!r} names no file. Write, for example, 'stack.keras'."
+        )
     if format is not None:
         form = named(format)
         if form.suffix and path.suffix != form.suffix:

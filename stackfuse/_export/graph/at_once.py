@@ -28,11 +28,11 @@ def refuse_at_once(estimator) -> None:
     """
     if isinstance(estimator, type):
         raise TypeError(
-            f"A graph takes a fitted estimator, got the class {estimator.__name__}: make an "
+            f"A graph is made of a fitted estimator, got the class {estimator.__name__}. Make an "
             "instance and fit it."
         )
     if not hasattr(estimator, "get_params"):
-        raise TypeError(f"A graph takes a fitted scikit-learn estimator, got {estimator!r}.")
+        raise TypeError(f"A graph is made of a fitted scikit-learn estimator, got {estimator!r}.")
     for part in _parts_in_graph(estimator):
         find_converter(part)
 

@@ -106,9 +106,9 @@ def _no_converter_message(estimator) -> str:
     reason = reason_against(type(estimator))
     why = f"it {reason}" if reason else "there is no converter for it"
     return (
-        f'{name} cannot be converted to a Keras graph: {why}. The page "What exports" lists what '
-        "can be in an exported stack; a converter of your own is a function (estimator, x, method) "
-        f"-> tensor under the decorator @stackfuse.converter_for({name})."
+        f'{name} cannot be converted to a Keras graph: {why}. The page "What exports" lists the '
+        "estimators that can be exported. To add one, write a function (estimator, x, method) -> "
+        f"tensor and decorate it with @stackfuse.converter_for({name})."
     )
 
 
@@ -266,7 +266,7 @@ def _refuse_overridden(cls: type, parent: type) -> None:
     if changed:
         raise NotConvertible(
             f"{cls.__name__} overrides {changed[0]} of {parent.__name__}, so it cannot be "
-            f"converted as a {parent.__name__}. Register a converter for it with "
+            f"converted like a {parent.__name__}. Register a converter for it with "
             f"@stackfuse.converter_for({cls.__name__})."
         )
 
@@ -278,7 +278,9 @@ def _static_attribute(cls: type, name: str):
 
 def unsupported(estimator, method: str) -> NotConvertible:
     """Return the error for a method that a converter does not know."""
-    return NotConvertible(f"{type(estimator).__name__}.{method} has no counterpart in the graph.")
+    return NotConvertible(
+        f"{type(estimator).__name__}.{method} cannot be converted to a Keras graph."
+    )
 
 
 def _class_values(estimator, label, dtype: str):
@@ -298,8 +300,8 @@ def _values_of(estimator, classes, label, dtype: str):
     values = np.asarray(classes)
     if values.dtype.kind not in "buif":
         raise NotConvertible(
-            f"{type(estimator).__name__} predicts the classes {values.tolist()}, which are not "
-            "numbers. Use stack_method='predict_proba'."
+            f"{type(estimator).__name__} predicts the classes {values.tolist()}, but the "
+            "meta-learner needs numbers. Use stack_method='predict_proba'."
         )
     hits = ops.equal(ops.reshape(label, (-1, 1)), np.arange(len(values), dtype=np.int64))
     return ops.sum(ops.where(hits, values.astype(dtype), np.zeros(len(values), dtype)), axis=1)

@@ -54,12 +54,14 @@ def _covered(estimator, settings: dict[str, Any]) -> Any:
     elif isinstance(estimator, StackingClassifier):
         check_is_fitted(estimator)
         if "bounds" in settings:
-            raise ValueError("bounds are for intervals; the sets of a classifier have none.")
+            raise ValueError(
+                "bounds are for intervals, but a classifier predicts sets. Leave bounds out."
+            )
         changed = {"_coverage": SetMaker(estimator, **settings)}
     else:
         raise TypeError(
-            f"coverage adds intervals or sets, which a {type(estimator).__name__} does not have: "
-            "export a fitted StackingRegressor or StackingClassifier, or leave coverage out."
+            f"coverage adds intervals or sets, which a {type(estimator).__name__} does not have. "
+            "Export a fitted StackingRegressor or StackingClassifier, or leave coverage out."
         )
     other = copy.copy(estimator)
     for attribute, value in changed.items():

@@ -92,8 +92,8 @@ class Frame:
         for name, column in self.columns.items():
             if column.dtype != "string":
                 raise NotConvertible(
-                    f"{wanted_by} takes strings, but the column {name!r} holds numbers: give it "
-                    "the columns of strings alone, for example by a ColumnTransformer."
+                    f"{wanted_by} takes strings, but the column {name!r} holds numbers. Give it "
+                    "only the columns of strings, for example with a ColumnTransformer."
                 )
             tensors.append(StringColumn.of(column).rewritten())
         return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=1)
@@ -110,7 +110,7 @@ class Frame:
         if strings:
             raise NotConvertible(
                 f"{wanted_by} takes numbers, but the column {strings[0]!r} holds strings. Encode "
-                "it before, for example with a OneHotEncoder in a ColumnTransformer."
+                "it first, for example with a OneHotEncoder in a ColumnTransformer."
             )
         columns = list(self.columns.values())
         return columns[0] if len(columns) == 1 else ops.concatenate(columns, axis=1)

@@ -278,8 +278,8 @@ def _signature(estimator, rows, precision: str) -> Signature:
         return Signature.of_shape((1,), precision)
     if not hasattr(estimator, "n_features_in_"):
         raise NotConvertible(
-            f"{type(estimator).__name__} does not say how many features it was fitted on: give "
-            "some of its rows, to_keras(estimator, X=rows)."
+            f"{type(estimator).__name__} does not know how many features it was fitted on. Pass "
+            "some of its rows: to_keras(estimator, X=rows)."
         )
     return Signature.of_shape((estimator.n_features_in_,), precision)
 

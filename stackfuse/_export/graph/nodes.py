@@ -41,9 +41,9 @@ def refuse_taken_for_bias(outputs: Iterable[Any]) -> None:
         is_broadcast = any(n == 1 != w for w, n in zip(wide[::-1], narrow[::-1]))
         if is_broadcast and _looks_like_bias(narrow, len(wide)):
             raise NotConvertible(
-                f"The graph adds {narrow} to {wide}, in which Keras takes the second for a bias "
-                "where there are as many rows as columns: write the sum the other way round, "
-                "narrow + wide."
+                f"The graph adds a tensor of shape {narrow} to one of shape {wide}. Keras takes "
+                "it for a bias if there are as many rows as columns. Write the sum the other way "
+                "round, narrow + wide."
             )
 
 

@@ -1,14 +1,15 @@
 """The reasons why some estimators of scikit-learn have no converter."""
 
 _ITERATES = "repeats an approximation for each row until it is good enough"
-_CLUSTERS = "gives clusters to the rows that it was fitted on only"
-_DENSITY = "is no classifier, regressor or transformer: stacks and pipelines have no place for it"
+_CLUSTERS = "only finds clusters for the rows that it was fitted on"
+_DENSITY = "is not a classifier, regressor or transformer, so stacks and pipelines cannot use it"
 _GRAPH = "returns a matrix with a column for each training row, for clustering"
-_TARGET = "is made for y, and a graph takes X"
-_DICTS = "takes dicts apart, or hashes them, and a graph takes columns: use it before the stack"
+_TARGET = "transforms y, but a graph takes X"
+_DICTS = "reads dicts, but a graph takes columns. Use it before the stack"
 _TEXT = (
-    "cuts texts into words as Python reads letters and spaces, which no stock layer of Keras does: "
-    "use sf.TextVectorizer, which goes to .keras and SavedModel, or use it before the stack"
+    "cuts texts into words by Python's rules, which no stock layer of Keras follows. Use "
+    "sf.TextVectorizer, which can be exported to .keras and SavedModel, or use it before the "
+    "stack"
 )
 
 #: For each class of scikit-learn, what it does that a graph on single rows of numbers cannot do.

@@ -94,8 +94,8 @@ class Signature:
         repeated = frame.columns[frame.columns.duplicated()].tolist()
         if repeated:
             raise NotConvertible(
-                f"X has several columns of the name {repeated[0]!r}: a graph that takes strings "
-                "has one input per column, so give each a name of its own before the fit."
+                f"X has several columns named {repeated[0]!r}. A graph that takes strings has one "
+                "input per column: rename them before the fit."
             )
         names = input_names(frame.columns)
         return cls(
@@ -174,8 +174,8 @@ def _dtype_of(column: pd.Series, precision: str) -> str:
     if pd.api.types.is_string_dtype(values) or all(isinstance(v, str) for v in present):
         return "string"
     raise NotConvertible(
-        f"The column {column.name!r} holds {column.dtype} values, which no graph takes: make "
-        "numbers or strings of them before the stack is fitted."
+        f"The column {column.name!r} holds {column.dtype} values, which no graph takes. Convert "
+        "them to numbers or strings before the fit."
     )
 
 
@@ -186,8 +186,8 @@ def _as_array(X, entry: Input) -> np.ndarray:
         words = strings.as_objects(X)
         if np.any(words[~pd.isna(words)] == MISSING):
             raise NotConvertible(
-                f"The column {entry.column or 'X'!r} holds the string {MISSING!r}, which stands "
-                "for a missing value in the graph: make it None, or another word, before the fit."
+                f"The column {entry.column or 'X'!r} holds the string {MISSING!r}, which means a "
+                "missing value in the graph. Replace it by None or another word before the fit."
             )
         return np.where(pd.isna(words), MISSING, words)
     if isinstance(X, pd.DataFrame):

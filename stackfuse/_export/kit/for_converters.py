@@ -27,8 +27,8 @@ from stackfuse._training import undisturbing
 _MAX_ROWS, _MAX_JUMPS = 64, 64
 
 _HINT = (
-    "Keep numbers that the estimator has learned in arrays of at least one axis, in the dtype of "
-    "x. If the estimator itself computes in float32, pass rtol=1e-5."
+    "Keep learned numbers in arrays of at least one axis, in the dtype of x. If the estimator "
+    "itself computes in float32, pass rtol=1e-5."
 )
 
 
@@ -91,8 +91,8 @@ def check_converter(
     unknown = [method for method in asked if not hasattr(estimator, method)]
     if unknown:
         raise ValueError(
-            f"methods names {unknown[0]!r}, which the {type(estimator).__name__} has not: choose "
-            f"of {messages.listed(further_methods(estimator) or ['predict'])}."
+            f"methods names {unknown[0]!r}, but {type(estimator).__name__} has no such method. "
+            f"Choose from {messages.listed(further_methods(estimator) or ['predict'])}."
         )
     n_probes = 0
     with undisturbing():

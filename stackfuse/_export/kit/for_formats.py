@@ -71,7 +71,7 @@ def check_format(format: str | Format) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _demand(
             format_of(Path(f"x{form.suffix}")).name == form.name,
-            f"files with the ending {form.suffix!r} are of another format: register this one",
+            f"files with the ending {form.suffix!r} belong to another format: register this one",
         )
         for precision in form.precisions:
             for case in _cases(form):
@@ -150,12 +150,15 @@ def _check_manifests(form: Format, model, path: Path) -> None:
         form.read_manifest(path)
     except ValueError as error:
         _demand(
-            "holds no manifest" in str(error), f"attached() of none must be a KeyError: {error}"
+            "holds no manifest" in str(error),
+            f"without a manifest attached() must raise KeyError: {error}",
         )
     else:
-        raise AssertionError("a file without a manifest has one: attached() must raise KeyError")
+        raise AssertionError("attached() of a file without a manifest must raise KeyError")
     form.attach(path, _LONG)
-    _demand(form.attached(path) == _LONG, "attached() returns another text than attach() was given")
+    _demand(
+        form.attached(path) == _LONG, "attached() does not return the text that attach() was given"
+    )
 
 
 def _check_replacing(form: Format, model, other, X, path: Path) -> None:
@@ -165,7 +168,7 @@ def _check_replacing(form: Format, model, other, X, path: Path) -> None:
     export(other, path, format=form.name, verify=X)
     _demand(
         form.digests(path) != before,
-        "files of two models have equal digests: contents() leaves out what computes",
+        "files of two models have equal digests: contents() leaves out a part that computes",
     )
 
 
@@ -178,7 +181,7 @@ def _check_damage(form: Format, model, X, path: Path) -> None:
         if _is_told(form, path):
             _check_is_left_alone(form, model, path, what)
         else:  # then the file computes the same
-            what = f"An export of which {what}, which nothing tells,"
+            what = f"An export whose damage nobody notices ({what})"
             check_parity(expected_outputs(model, X), form.outputs_of(path, rows), what=what)
 
     for file in form.files(path):
@@ -193,7 +196,10 @@ def _check_damage(form: Format, model, X, path: Path) -> None:
             file.write_bytes(changed)
             check_told(f"byte {place} of {name} is changed")
         file.write_bytes(data)
-    _demand(not form.changed_parts(path, manifest), "a file as it was written is said to differ")
+    _demand(
+        not form.changed_parts(path, manifest),
+        "changed_parts() names parts of a file that was not changed",
+    )
 
 
 def _is_told(form: Format, path: Path) -> bool:
@@ -211,7 +217,7 @@ def _check_is_left_alone(form: Format, model, path: Path, what: str) -> None:
         export(model, path, format=form.name, verify=False)
     except OSError:
         return
-    raise AssertionError(f"an export is replaced though {what}")
+    raise AssertionError(f"an export is replaced although {what}")
 
 
 def _check_strings_are_refused(form: Format, path: Path) -> None:
@@ -219,9 +225,9 @@ def _check_strings_are_refused(form: Format, path: Path) -> None:
     try:
         export(case.estimator, path, format=form.name, verify=case.X)
     except NotConvertible:
-        _demand(not path.exists(), "a stack of words is refused, and something is written")
+        _demand(not path.exists(), "a stack with words raises an error, but a file is written")
         return
-    raise AssertionError("takes_strings is False, and a stack of words is exported")
+    raise AssertionError("takes_strings is False, but a stack with words is exported")
 
 
 def _copied(form: Format, path: Path, target: Path) -> Path:

@@ -122,7 +122,7 @@ def test_a_converter_that_is_wrong_on_a_threshold_only_is_refused(iris, tmp_path
     graph = sf.to_keras(model)
     assert_array_equal(graph(rows)["probabilities"], model.predict_proba(rows))
     with pytest.raises(
-        sf.ParityError, match=r"made up to try it, on the threshold of a tree .* for x = \["
+        sf.ParityError, match=r"a made-up row, on the threshold of a tree .* for x = \["
     ):
         sf.export(model, tmp_path / "late.keras", verify=rows)
     assert not list(tmp_path.iterdir())
@@ -190,7 +190,7 @@ def test_labels_at_ties(iris):
     assert _parity.is_tie(expected, 1e-9).tolist() == [True, False, False]
     assert _parity.is_tie(expected, 1e-6).tolist() == [True, True, False]
     got = {**expected, "label": np.array([0, 1, 0])}
-    with pytest.raises(sf.ParityError, match="that row is a tie: its best scores differ by less"):
+    with pytest.raises(sf.ParityError, match="that row is a tie: the estimator's best scores"):
         _parity.check_parity(expected, got, what="The file")
     got = {**expected, "label": np.array([0, 0, 1])}
     with pytest.raises(sf.ParityError, match="'label' differs in 1 of 3") as caught:

@@ -264,4 +264,4 @@ def test_made_up_rows_hold_indices_and_what_is_none():
     assert_array_equal(whole.rows[1], WORDS.max(axis=0))
     assert_allclose(whole.expected["probabilities"], network.predict_proba(whole.rows))
     refused = {kind for kind, probe in made.items() if probe.refused}
-    assert {"with a number that is no index", "with a half", "with a missing value"} <= refused
+    assert {"with a number that is not an index", "with a half", "with a missing value"} <= refused

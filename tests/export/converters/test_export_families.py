@@ -257,14 +257,14 @@ def kernel_of_mine(a, b):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (KNeighborsClassifier(weights=lambda d: d + 1), "by a function of yours"),
+        (KNeighborsClassifier(weights=lambda d: d + 1), "by your own function"),
         (KNeighborsClassifier(metric="cosine"), "with Normalizer"),
         (KNeighborsClassifier(metric=metric_of_mine), "a graph can measure by"),
-        (RadiusNeighborsClassifier(outlier_label=7), "no class of the training rows"),
+        (RadiusNeighborsClassifier(outlier_label=7), "not a class of the training rows"),
         (GaussianProcessRegressor(Matern(nu=0.7), optimizer=None), "use 0.5, 1.5, 2.5 or inf"),
         (GaussianProcessClassifier(multi_class="one_vs_one", optimizer=None), "one_vs_rest"),
         (SVR(kernel=kernel_of_mine), "how many features it was fitted on"),
-        (KernelRidge(kernel=kernel_of_mine), "a kernel that scikit-learn knows by its name"),
+        (KernelRidge(kernel=kernel_of_mine), "a kernel of scikit-learn by its name"),
     ],
     ids=shown,
 )
@@ -281,7 +281,7 @@ def test_libsvm_probabilities_are_refused(flowers):
 
 def test_neighbours_at_equal_distances_are_refused_where_they_matter():
     X = np.array([[0.0], [1], [2], [3], [4], [5]])
-    with pytest.raises(sf.NotConvertible, match="of training row 1 the neighbours 2 and 3"):
+    with pytest.raises(sf.NotConvertible, match="the neighbours 2 and 3 of training row 1"):
         sf.to_keras(KNeighborsClassifier(2).fit(X, [0, 0, 1, 1, 0, 0]))
     assert_converts(KNeighborsClassifier(2).fit(X, [0, 1, 0, 1, 0, 1]), X)
     assert_converts(KNeighborsClassifier(1).fit(X, [0, 0, 1, 1, 0, 0]), X)

@@ -132,7 +132,9 @@ def test_stacks_on_frames_with_strings(people, path, tmp_path):
 
 def test_what_has_no_twin_is_refused(iris):
     X, _ = iris
-    with pytest.raises(sf.NotConvertible, match="'sinc' of FunctionTransformer has no twin"):
+    with pytest.raises(
+        sf.NotConvertible, match="'sinc' of FunctionTransformer cannot be converted"
+    ):
         sf.to_keras(FunctionTransformer(np.sinc).fit(X))
     words = OneHotEncoder().fit(np.array([["a"], ["b"]], object))
     with pytest.raises(sf.NotConvertible, match="fit on a data frame"):

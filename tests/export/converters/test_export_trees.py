@@ -255,7 +255,7 @@ def test_more_nodes_than_float32_can_count(monkeypatch):
     model = RandomForestClassifier(5, random_state=0).fit(X, y)
     monkeypatch.setattr(_descent, "_MAX_NODES_IN_FLOAT32", 50)
     assert sf.to_keras(model)
-    with pytest.raises(sf.NotConvertible, match=r"cannot be counted in float32.*max_depth"):
+    with pytest.raises(sf.NotConvertible, match=r"float32 cannot number the .*max_depth"):
         sf.to_keras(model, precision="float32")
 
 

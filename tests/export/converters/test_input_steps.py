@@ -100,7 +100,7 @@ def test_an_input_of_words(inputs, tmp_path):
     for ending in (".keras", ".onnx"):
         assert sf.export(stack, tmp_path / f"words{ending}", verify=X).max_difference < 1e-12
     everything = make_pipeline(sf.Flatten(), OneHotEncoder(), LogisticRegression()).fit(X, y)
-    with pytest.raises(sf.NotConvertible, match="joins inputs of strings and of numbers"):
+    with pytest.raises(sf.NotConvertible, match="joins strings and numbers"):
         sf.to_keras(everything, X=X)
 
 

@@ -89,7 +89,7 @@ def test_another_number_stands_for_missing(numbers, tmp_path):
 
 def test_refusals_of_numbers(numbers):
     flat = np.round(numbers, 1)
-    with pytest.raises(sf.NotConvertible, match="neighbours at equal distances"):
+    with pytest.raises(sf.NotConvertible, match="neighbours at the same distance"):
         sf.to_keras(KNNImputer().fit(flat))
     drawn = IterativeImputer(max_iter=1, tol=9.0, sample_posterior=True, random_state=0)
     with pytest.raises(sf.NotConvertible, match="sample_posterior=False"):
@@ -218,7 +218,7 @@ def test_refusals_of_words(people):
     with pytest.raises(sf.NotConvertible, match="'port' holds strings"):
         sf.to_keras(alone, X=frame[WORDS])
     zero = SimpleImputer(strategy="constant", fill_value=0).fit(frame[WORDS])
-    with pytest.raises(sf.NotConvertible, match="give words as fill_value"):
+    with pytest.raises(sf.NotConvertible, match="Use a word as fill_value"):
         sf.to_keras(zero, X=frame[WORDS])
     mixed = frame[["port", "rank"]]
     word = SimpleImputer(strategy="constant", fill_value="?").fit(mixed)

@@ -71,6 +71,6 @@ def test_models_that_a_file_cannot_hold(tmp_path):
     two = keras.Model(x := keras.Input((4,)), [L.Dense(1)(x), L.Dense(2)(x)])
     with pytest.raises(sf.NotConvertible, match=r"has 2 outputs, .* choose it"):
         sf.export(two, tmp_path / "a.keras", verify=X)
-    with pytest.raises(sf.NotConvertible, match="only loads where its code is"):
+    with pytest.raises(sf.NotConvertible, match="only loads together with its code"):
         sf.export(Own(), tmp_path / "a.keras", verify=X)
     assert list(tmp_path.iterdir()) == []

@@ -196,7 +196,7 @@ def test_what_a_format_has_no_kernel_for_is_named(diabetes, tmp_path):
         return ops.erfinv(ops.tanh(x[:, 0]))
 
     model = Inverse().fit(*diabetes)
-    with pytest.raises(sf.NotConvertible, match="LiteRT has no kernel for Erfinv"):
+    with pytest.raises(sf.NotConvertible, match="LiteRT cannot run Erfinv"):
         sf.export(model, tmp_path / "model.tflite", verify=diabetes[0])
 
 
@@ -313,12 +313,12 @@ def test_what_is_no_export_is_never_replaced(iris, stack, tmp_path):
     precious = tmp_path / "results" / "precious.csv"
     precious.parent.mkdir()
     precious.write_text("1")
-    with pytest.raises(FileExistsError, match="is no earlier export"):
+    with pytest.raises(FileExistsError, match="is not an earlier export"):
         sf.export(stack, precious.parent)
-    with pytest.raises(FileExistsError, match="is no earlier export"):
+    with pytest.raises(FileExistsError, match="is not an earlier export"):
         sf.export(stack, precious, format="saved_model")
     (tmp_path / "stack.bin").write_text("1")
-    with pytest.raises(FileExistsError, match=r"stack\.bin exists and is no earlier"):
+    with pytest.raises(FileExistsError, match=r"stack\.bin exists and is not an earlier"):
         sf.export(stack, tmp_path / "stack.xml")
     with pytest.raises(ValueError, match="names no file"):
         sf.export(stack, ".")
@@ -347,7 +347,7 @@ def test_an_earlier_export_is_replaced(iris, format, tmp_path):
         ("stack.h5", {}, "names no format. Use .keras, .onnx, .tflite, .xml, or a path without"),
         ("stack.keras", {"format": "hdf5"}, "format must be 'keras', 'litert', 'onnx'"),
         ("stack", {"format": "keras"}, "must end in '.keras'"),
-        ("stack.tflite", {"precision": "float64"}, "'float64' does not go with LiteRT"),
+        ("stack.tflite", {"precision": "float64"}, "'float64' does not work with LiteRT"),
         ("stack.keras", {"precision": "float16"}, "precision must be 'float64' or 'float32'"),
     ],
 )
@@ -431,7 +431,7 @@ def test_a_process_that_hangs_or_dies_is_an_error(line, runtime, tmp_path, monke
 
 def test_what_a_runtime_says_of_a_file_is_told(runtime, tmp_path):
     (tmp_path / "model.onnx").write_text("none")
-    with pytest.raises(sf.NotConvertible, match=r"onnxruntime does not run .*InvalidProto"):
+    with pytest.raises(sf.NotConvertible, match=r"onnxruntime cannot run .*InvalidProto"):
         runtime.outputs_of(ONNX.loader, tmp_path / "model.onnx", {"x": np.zeros((1, 4))})
 
 

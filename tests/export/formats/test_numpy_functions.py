@@ -114,7 +114,7 @@ def test_functions_far_out(tmp_path):
 def test_what_has_no_twin_is_refused(diabetes):
     X, y = diabetes
     with pytest.raises(
-        sf.NotConvertible, match=r"'sinc' of FunctionTransformer has no twin.* log1p"
+        sf.NotConvertible, match=r"'sinc' of FunctionTransformer cannot be converted.* log1p"
     ):
         sf.to_keras(FunctionTransformer(np.sinc).fit(X))
     power = FunctionTransformer(np.square, kw_args={"where": True}).fit(X)

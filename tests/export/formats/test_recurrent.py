@@ -52,7 +52,7 @@ def test_other_formats_keep_the_loop(sequences, tmp_path, ending):
 def test_sequences_of_any_length_are_refused_in_one_sentence(sequences, tmp_path):
     X, y = sequences
     network = sf.KerasClassifier(build, kind="LSTM", n_steps=None, random_state=0).fit(X, y)
-    with pytest.raises(sf.NotConvertible, match=r"any length\. Declare their length"):
+    with pytest.raises(sf.NotConvertible, match=r"any length\. Declare the length"):
         sf.export(network, tmp_path / "net.tflite", verify=X)
     again = sf.export(network, tmp_path / "net.onnx", verify=X)
     assert again.max_difference < 1e-5

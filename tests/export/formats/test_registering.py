@@ -70,17 +70,17 @@ class Unfinished(sf.formats.Format):
 @pytest.mark.parametrize(
     ("cls", "error", "message"),
     [
-        (Bound, TypeError, r"Bound.load must be a @staticmethod of one parameter, load\(path\)"),
+        (Bound, TypeError, r"Bound.load must be a @staticmethod with one parameter, load\(path\)"),
         (FromOutside, TypeError, "FromOutside.load uses 'OUTSIDE' from outside of the function"),
         (Unfinished, TypeError, "abstract methods"),
         (Plain(), TypeError, "register takes a subclass of Format, got"),
         (int, TypeError, "register takes a subclass of Format, got <class 'int'>"),
-        (changed(title=None), TypeError, "Changed has no title: set it in the class, a string"),
+        (changed(title=None), TypeError, "Changed has no title: set it in the class to a string"),
         (changed(suffix="plain"), ValueError, "must be like '.foo', got 'plain'"),
         (changed(suffix=".a.b"), ValueError, "must be like '.foo', got '.a.b'"),
         (changed(companions=("bin",)), ValueError, "must be like '.foo', got 'bin'"),
-        (changed(suffix=".onnx"), ValueError, "'.onnx', of which ONNX has one already"),
-        (changed(name="keras"), ValueError, "'keras' and the ending '.plain', of which Keras has"),
+        (changed(suffix=".onnx"), ValueError, "'.onnx', but ONNX already uses one"),
+        (changed(name="keras"), ValueError, "'keras' and the ending '.plain', but Keras already"),
         (changed(runs_with=("scipy.sparse",)), ValueError, "Changed names scipy in runs_with"),
     ],
 )

@@ -55,5 +55,7 @@ def test_vectorizers_are_refused_with_a_way_out(tmp_path, vectorizer, ending):
     stack = make_pipeline(columns, LogisticRegression()).fit(frame, Y)
     alone = make_pipeline(vectorizer(), LogisticRegression()).fit(TEXTS, Y)
     for model, rows in [(stack, frame), (alone, np.array(TEXTS))]:
-        with pytest.raises(sf.NotConvertible, match=r"use sf\.TextVectorizer, which goes to"):
+        with pytest.raises(
+            sf.NotConvertible, match=r"Use sf\.TextVectorizer, which can be exported to"
+        ):
             sf.export(model, tmp_path / f"model{ending}", verify=rows)

@@ -75,7 +75,7 @@ def test_no_rows_are_asked_for_first(counts, topics, no_work, tmp_path):
     for ask in (lambda: sf.export(words, path), lambda: sf.to_keras(words)):
         with pytest.raises(sf.NotConvertible, match=r"CountVectorizer cannot .* cuts texts"):
             ask()
-    with pytest.raises(sf.NotConvertible, match=r"KernelDensity cannot .* is no classifier"):
+    with pytest.raises(sf.NotConvertible, match=r"KernelDensity cannot .* is not a classifier"):
         sf.to_keras(KernelDensity().fit(counts[0]))
 
 

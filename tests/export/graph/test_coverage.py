@@ -164,7 +164,7 @@ def test_wrong_requests_write_nothing(coverage, message, diabetes, tmp_path):
     stack = sf.StackingRegressor([("ridge", Ridge()), ("tree", TREE)], cv=3).fit(X, y)
     with pytest.raises(ValueError, match=message):
         sf.export(stack, tmp_path / "stack.keras", coverage=coverage)
-    with pytest.raises(TypeError, match="a Ridge does not have: export a fitted StackingReg"):
+    with pytest.raises(TypeError, match=r"a Ridge does not have\. Export a fitted StackingReg"):
         sf.export(Ridge().fit(X, y), tmp_path / "ridge.keras", coverage=0.9)
     assert list(tmp_path.iterdir()) == []
 

@@ -117,10 +117,10 @@ def test_the_word_for_missing_values_may_not_be_a_value():
         ColumnTransformer([("w", encoder, ["port"])], remainder="passthrough"),
         LogisticRegression(max_iter=1000),
     )
-    with pytest.raises(sf.NotConvertible, match="of which none is '<NA>'"):
+    with pytest.raises(sf.NotConvertible, match="to strings other than '<NA>'"):
         sf.to_keras(model.fit(marked, SURVIVED), X=marked)
     # Trained without, but some row that is compared has it: "missing" and "<NA>" would be one.
-    with pytest.raises(sf.NotConvertible, match="'port' holds the string '<NA>', which stands for"):
+    with pytest.raises(sf.NotConvertible, match="'port' holds the string '<NA>', which means"):
         sf.export(model.fit(PLAIN, SURVIVED), "none.keras", verify=marked)
 
 

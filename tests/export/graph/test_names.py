@@ -153,5 +153,5 @@ def test_inputs_of_networks_of_any_name(tmp_path):
 
 def test_columns_of_one_name_are_refused():
     X = pd.DataFrame([["a", 1.0], ["b", 2.0]], columns=["c", "c"])
-    with pytest.raises(sf.NotConvertible, match="several columns of the name 'c'"):
+    with pytest.raises(sf.NotConvertible, match="several columns named 'c'"):
         Signature.of_rows(X, "float64")

@@ -1,4 +1,6 @@
-"""Rules for our English, in pages, docstrings and comments; ``make check`` prints what breaks them.
+"""Rules for our English, in pages, docstrings, comments and messages.
+
+``make check`` prints the sentences that break them.
 
 Run it by ``python -m tests.package.words.prose``.
 """
@@ -14,15 +16,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 PAGES = ("*.md", "docs/*.md", "docs/**/*.md", "benchmarks/**/*.md")
 
-#: A sentence with more words is split.
+#: A sentence with more words is split; messages are read in a hurry.
 LONGEST = 35
+LONGEST_OF_A_MESSAGE = 25
 
-#: What is hard to read, and what to do about it.
+#: A string of fewer words is a name or a setting, and no message.
+FEWEST_OF_A_MESSAGE = 4
+
+#: Patterns that are hard to read, and the advice to the writer.
 RULES = {
     r"\b(of|by|in|for|from|with|on|at) what\b": "name the thing",
     r"\bthat which\b|\bthose which\b": "name the thing",
     r"\b(that|those|one) (of|by|in|for|from|with|to|on) which\b": "make two sentences",
-    r"\bWhat (\w+ ){0,5}is refused\b": "say what raises an error",
+    r"^What\b(?!.*\?$)": "begin with a noun",
+    r"\bof (\S+ ){1,4}of (\S+ ){1,4}of\b": "use of once or twice",
     r"^Of (?!course\b)": "begin with the subject",
 }
 
@@ -45,41 +52,68 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
             words.append(line.strip())
 
 
-def breaches(text: str) -> Iterator[tuple[int, str]]:
+def breaches(text: str, longest: int = LONGEST) -> Iterator[tuple[int, str]]:
     """Yield the line and the fault of each sentence that breaks a rule."""
     for line, paragraph in paragraphs(text):
         plain = re.sub(r"`+[^`]+`+|\"[^\"]*\"|\([^()]*\)", "X", paragraph)
         plain = re.sub(r"X(, X)+", "X", plain)  # a list of names
         for sentence in re.split(r"(?<=[.!?;:])\s+", plain):
             n_words = len(sentence.split())
-            if n_words > LONGEST:
+            if n_words > longest:
                 yield line, f"{n_words} words in a sentence: {sentence[:60]}..."
             for pattern, advice in RULES.items():
                 if found := re.search(pattern, sentence):
                     yield line, f"{found[0]!r}, {advice}: {sentence[:90]}"
 
 
-def texts() -> Iterator[tuple[Path, int, str]]:
-    """Yield pages, and the docstrings and comments of the package, with their first lines."""
+def _filled(string: ast.Constant | ast.JoinedStr) -> str:
+    """Return the text of a string, with X for each placeholder."""
+    parts = string.values if isinstance(string, ast.JoinedStr) else [string]
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in parts)
+
+
+def messages(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the strings in code that are long enough to say something, with their lines."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.JoinedStr) or (
+            isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ):
+            if len((text := _filled(node)).split()) >= FEWEST_OF_A_MESSAGE:
+                yield node.lineno, text.strip(" ;,")
+        if isinstance(node, ast.JoinedStr):
+            for part in node.values:
+                yield from messages(part) if isinstance(part, ast.FormattedValue) else ()
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            yield from messages(node)
+
+
+def texts() -> Iterator[tuple[Path, int, str, int]]:
+    """Yield pages, and the docstrings, comments and messages of the package.
+
+    Beside each stand its first line and the most words of its sentences.
+    """
     for page in sorted(path for pattern in PAGES for path in ROOT.glob(pattern)):
-        yield page, 1, page.read_text()
+        yield page, 1, page.read_text(), LONGEST
     for path in sorted((ROOT / "stackfuse").rglob("*.py")):
         source = path.read_text()
-        for node in ast.walk(ast.parse(source)):
+        tree = ast.parse(source)
+        for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 if doc := ast.get_docstring(node):
-                    yield path, node.body[0].lineno, doc
+                    yield path, node.body[0].lineno, doc, LONGEST
+        for line, message in messages(tree):
+            yield path, line, message, LONGEST_OF_A_MESSAGE
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
-                yield path, token.start[0], token.string.lstrip("#: ")
+                yield path, token.start[0], token.string.lstrip("#: "), LONGEST
 
 
 def all_breaches() -> list[str]:
     """Return every breach, with its file and line."""
     return [
         f"{path.relative_to(ROOT)}:{first + line - 1}: {fault}"
-        for path, first, text in texts()
-        for line, fault in breaches(text)
+        for path, first, text, longest in texts()
+        for line, fault in breaches(text, longest)
     ]
 
 

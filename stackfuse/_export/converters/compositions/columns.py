@@ -73,7 +73,10 @@ def _selector(estimator, x, method):
         raise unsupported(estimator, method)
     places = np.flatnonzero(estimator.get_support()).tolist()
     if not places:
-        raise NotConvertible(f"{type(estimator).__name__} selects no column.")
+        raise NotConvertible(
+            f"{type(estimator).__name__} selects no column. Change its settings so that it "
+            "selects one."
+        )
     if not isinstance(x, Frame):
         refuse_as(estimator, x, method)
     elif all(column.dtype != "string" for column in columns_of(x)):
@@ -94,13 +97,18 @@ def _times_weight(x, weight: float | None):
     if weight is None:
         return x
     if isinstance(x, Frame):
-        raise NotConvertible("transformer_weights multiply numbers, but a column holds strings.")
+        raise NotConvertible(
+            "transformer_weights multiply numbers, but a column holds strings. Encode it, or "
+            "leave the weights out."
+        )
     return x * exact_constants(x, np.full(x.shape[1], weight))[0]
 
 
 def _side_by_side(estimator, blocks: list):
     if not blocks:
-        raise NotConvertible(f"{type(estimator).__name__} returns no columns.")
+        raise NotConvertible(
+            f"{type(estimator).__name__} returns no columns. Add a transformer that returns some."
+        )
     if len(blocks) == 1:
         return blocks[0]
     if not any(isinstance(block, Frame) for block in blocks):

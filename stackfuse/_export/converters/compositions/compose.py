@@ -49,7 +49,8 @@ def _frozen(estimator, x, method):
 def _search(estimator, x, method):
     if not hasattr(estimator, "best_estimator_"):
         raise NotConvertible(
-            f"{type(estimator).__name__} with refit=False keeps no estimator to convert."
+            f"{type(estimator).__name__} with refit=False keeps no estimator to convert. Fit "
+            "it with refit=True."
         )
     return convert(estimator.best_estimator_, x, method)
 
@@ -84,8 +85,8 @@ def _inverse(transformer, y):
     inverse = _INVERSES.get(type(transformer))
     if inverse is None:
         raise NotConvertible(
-            f"The inverse of {type(transformer).__name__} has no counterpart in the graph. Use "
-            "a scaler or numpy functions as transformer of TransformedTargetRegressor."
+            f"The inverse of {type(transformer).__name__} cannot be converted to a Keras graph. "
+            "Use a scaler or numpy functions as transformer of TransformedTargetRegressor."
         )
     return inverse(transformer, y)
 

@@ -62,7 +62,9 @@ def same_for_all(x, values: np.ndarray):
         tensors = x.columns if isinstance(x, Frame) else x
         numbers = [tensor for tensor in tensors.values() if tensor.dtype != "string"]
         if not numbers:
-            raise NotConvertible("A constant prediction needs a column of numbers in X.")
+            raise NotConvertible(
+                "A constant prediction can only be exported if X has a column of numbers."
+            )
         x = numbers[0]
     if len(x.shape) > 2:
         x = ops.reshape(x, (-1, int(np.prod(x.shape[1:]))))

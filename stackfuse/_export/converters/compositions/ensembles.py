@@ -61,7 +61,10 @@ def _voting_classifier(estimator, x, method):
     if method != "label":
         raise unsupported(estimator, method)
     if weights is not None and min(weights) < 0:
-        raise NotConvertible("VotingClassifier with negative weights has no counterpart.")
+        raise NotConvertible(
+            "VotingClassifier with negative weights cannot be converted to a Keras graph. Use "
+            "weights of at least 0."
+        )
     votes = ops.stack([_indicators(b, x, np.arange(len(estimator.classes_))) for b in bases], 1)
     return first_largest(sum_over_trees(_times_weights(votes, weights)))
 
@@ -125,7 +128,10 @@ def _ada_classifier(estimator, x, method):
     classes, weights = estimator.classes_, estimator.estimator_weights_
     n_classes, bases = len(classes), estimator.estimators_
     if n_classes == 1:
-        raise NotConvertible("AdaBoostClassifier was fitted on one class: nothing to export.")
+        raise NotConvertible(
+            "AdaBoostClassifier was fitted on one class, so there is nothing to export. Fit it "
+            "on two classes or more."
+        )
     if method not in ("decision_function", "predict_proba", "label"):
         raise unsupported(estimator, method)
     if _are_all_trees(bases):

@@ -52,7 +52,10 @@ def _one_vs_rest(estimator, x, method):
 @converter_for(OneVsOneClassifier)
 def _one_vs_one(estimator, x, method):
     if estimator.pairwise_indices_ is not None:
-        raise NotConvertible("OneVsOneClassifier over a precomputed kernel has no counterpart.")
+        raise NotConvertible(
+            "OneVsOneClassifier over a precomputed kernel cannot be converted to a Keras graph. "
+            "Use a kernel by its name, such as 'rbf'."
+        )
     if method not in ("decision_function", "label"):
         raise unsupported(estimator, method)
     n_classes = len(estimator.classes_)
@@ -131,8 +134,8 @@ def _check_order_of_classes(chain) -> None:
     alike = all(np.array_equal(first, classes) for classes in chain.classes_)
     if not alike and list(chain.order_) != list(range(len(chain.order_))):
         raise NotConvertible(
-            "ClassifierChain lists its classes_ in the order of the chain, and its targets have "
-            "different classes. Use order=None, or encode the targets alike."
+            "The targets of ClassifierChain have different classes, and order= has changed their "
+            "places in classes_. Use order=None, or give all targets the same classes."
         )
 
 
@@ -142,7 +145,7 @@ def _one_output(base, x, method: str):
     if method == "predict_proba":
         if len(base.classes_) != 2:
             raise NotConvertible(
-                f"A chain passes on the probability of the second of two classes, but "
+                "A chain passes on the probability of the second class of two, but "
                 f"{type(base).__name__} has {len(base.classes_)}. Use chain_method='predict'."
             )
         return y[:, 1]

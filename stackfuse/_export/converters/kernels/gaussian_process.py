@@ -36,8 +36,8 @@ def _kernel(kernel, x, rows: np.ndarray):
     converter = _KERNELS.get(type(kernel))
     if converter is None:
         raise NotConvertible(
-            f"The kernel {kernel} has no counterpart in a graph; the kernels of "
-            "sklearn.gaussian_process.kernels have."
+            f"The kernel {kernel} cannot be converted to a Keras graph. Use the kernels of "
+            "sklearn.gaussian_process.kernels."
         )
     return converter(kernel, x, rows)
 
@@ -86,8 +86,8 @@ def _matern(kernel, x, rows):
         return _rbf(kernel, x, rows)
     if kernel.nu not in (0.5, 1.5, 2.5):
         raise NotConvertible(
-            f"Matern with nu={kernel.nu} is a Bessel function, which Keras has not: use 0.5, 1.5, "
-            "2.5 or inf."
+            f"Matern with nu={kernel.nu} is a Bessel function, which Keras cannot compute: use "
+            "0.5, 1.5, 2.5 or inf."
         )
     distance = ops.sqrt(_scaled_squares(kernel, x, rows)) * constant(np.sqrt(2 * kernel.nu), x)
     decay = ops.exp(-distance)
@@ -119,7 +119,10 @@ def _pairwise(kernel, x, rows):
     settings = {"gamma": kernel.gamma} | settings
     unknown = set(settings) - {"gamma", "degree", "coef0"}
     if unknown:
-        raise NotConvertible(f"PairwiseKernel with {sorted(unknown)} has no counterpart.")
+        raise NotConvertible(
+            f"PairwiseKernel with {sorted(unknown)} cannot be converted to a "
+            "Keras graph. Leave it out."
+        )
     return pairwise_kernel(kernel, kernel.metric, x, rows, **settings)
 
 
@@ -152,7 +155,8 @@ def _diagonal(kernel, x):
         return squares + constant(kernel.sigma_0**2, x)
     if isinstance(kernel, kernels.PairwiseKernel) and kernel.metric not in ("rbf", "laplacian"):
         raise NotConvertible(
-            f"The variance of a process with the kernel {kernel} has no counterpart in a graph."
+            f"Probabilities of a Gaussian process with the kernel {kernel} cannot be converted to "
+            "a Keras graph. Use the metric 'rbf' or 'laplacian'."
         )
     # All others are functions of the distance, which is 0.
     value = kernel.diag(np.zeros((1, x.shape[1])))
@@ -213,8 +217,8 @@ def _classifier(estimator, x, method):
         return _binary_process(base, x, method)
     if isinstance(base, OneVsOneClassifier):
         raise NotConvertible(
-            "GaussianProcessClassifier with multi_class='one_vs_one' has no probabilities for more "
-            "than two classes: use multi_class='one_vs_rest'."
+            "GaussianProcessClassifier with multi_class='one_vs_one' has no probabilities for "
+            "more than two classes. Use multi_class='one_vs_rest'."
         )
     return _one_vs_rest(estimator, x, method)
 

@@ -53,7 +53,7 @@ def _svc(estimator, x, method):
         raise NotConvertible(
             f"{type(estimator).__name__}.predict_proba repeats an approximation until it is good "
             "enough, which no graph does exactly. Wrap it in CalibratedClassifierCV instead of "
-            "giving probability=True."
+            "setting probability=True."
         )
     pairs = _pairwise_decisions(estimator, x)
     n_classes = len(estimator.classes_)
@@ -67,7 +67,7 @@ def _svc(estimator, x, method):
     if as_one_vs_rest:
         return first_largest(_one_vs_rest(pairs, n_classes))
     raise NotConvertible(
-        "SVC with break_ties=True predicts nothing where decision_function_shape is 'ovo': give "
+        "SVC with break_ties=True cannot predict with decision_function_shape='ovo': use "
         "decision_function_shape='ovr'."
     )
 

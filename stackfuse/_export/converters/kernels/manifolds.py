@@ -30,7 +30,8 @@ from stackfuse._export.graph.convert import (
 def _isomap(estimator, x):
     if estimator.n_neighbors is None:
         raise NotConvertible(
-            "Isomap with a radius compares paths over all training rows: give n_neighbors."
+            "Isomap with a radius compares paths over all training rows, which no graph "
+            "does. Set n_neighbors instead."
         )
     reduced, power, places = _nearest_rows(estimator, x, estimator.dist_matrix_)
     distances = reduced if power == 1 else ops.power(reduced, constant(1 / power, x))

@@ -108,13 +108,13 @@ def refuse_ties(estimator, values: np.ndarray) -> None:
         goes_on = equal[row, -1] and n_seen < rows.shape[0]
         if goes_on or np.ptp(values[places[row, equal[row]]], axis=0).any():
             raise NotConvertible(
-                f"{type(estimator).__name__} has to choose among neighbours at equal distances "
-                f"(of training row {row} the neighbours {n_neighbors} and {n_neighbors + 1}, with "
-                "different targets), and scikit-learn's choice depends on how it searches. "
+                f"{type(estimator).__name__} has to choose between the neighbours {n_neighbors} "
+                f"and {n_neighbors + 1} of training row {row}. They are equally far and have "
+                "different targets, so scikit-learn's choice depends on how it searches. "
                 + (
-                    "Let all of them count, with shares: ties='average'."
+                    "Average over the tied neighbours: ties='average'."
                     if isinstance(estimator, KNeighborsClassifier | KNeighborsRegressor)
-                    else "Scale the features by factors of their own."
+                    else "Scale each feature by another factor."
                 )
             )
 
@@ -134,10 +134,10 @@ def refuse_crowds(estimator, distances: Distances, values: np.ndarray) -> None:
     for row in np.flatnonzero(squares[:, -1] - last[:, 0] <= lost):
         if np.ptp(values[places[row, squares[row] >= last[row] - lost]], axis=0).any():
             raise NotConvertible(
-                f"{type(estimator).__name__} has {MORE} and more training rows with different "
-                f"targets whose distances from training row {row} differ by less than a product "
-                "of matrices can tell. Scale the features, with a StandardScaler for example, or "
-                "let all of them count, with shares: ties='average'."
+                f"{type(estimator).__name__} has {MORE} or more training rows with different "
+                f"targets at nearly the same distance from training row {row}. Rounding decides "
+                "between them. Scale the features, for example with a StandardScaler, or average "
+                "over the tied neighbours: ties='average'."
             )
 
 
@@ -204,8 +204,8 @@ def _votes_of_outliers(classes: np.ndarray, label) -> np.ndarray:
     """Return the votes of a row without neighbours."""
     if label not in classes:
         raise NotConvertible(
-            f"RadiusNeighborsClassifier predicts the outlier_label {label!r}, which is no class of "
-            "the training rows and so has no number. Give one of the classes, or 'most_frequent'."
+            f"RadiusNeighborsClassifier predicts the outlier_label {label!r}, which is not a "
+            "class of the training rows. Use one of the classes, or 'most_frequent'."
         )
     return (classes == label).astype(np.float64)
 

@@ -70,7 +70,7 @@ def _linear(estimator, x, method):
 def _projection(estimator, x):
     if estimator.solver == "lsqr":
         raise NotConvertible(
-            "LinearDiscriminantAnalysis with solver='lsqr' does not transform: use 'svd'."
+            "LinearDiscriminantAnalysis with solver='lsqr' cannot transform: use solver='svd'."
         )
     if estimator.solver == "svd":
         x = x - exact_constants(x, estimator.xbar_)[0]

@@ -119,8 +119,9 @@ def _safe_input(layer, x):
         return ops.where(_outside(x, -1.0, np.inf), _index_array(layer.num_tokens, x), x), None
     if len(private.flatten_layers(layer)) > 1:
         raise NotConvertible(
-            f"The layer {layer.name!r}, a {type(layer).__name__}, hides a layer that looks indices "
-            "up, so that one wrong index would fail a whole batch. Look them up before it."
+            f"The layer {layer.name!r}, a {type(layer).__name__}, contains a layer that looks "
+            "indices up. There one wrong index would fail a whole batch. Move that layer "
+            "outside, in front of it."
         )
     return x, None
 

@@ -18,8 +18,8 @@ def _flatten(estimator, x):
     parts = list(x.values()) if isinstance(x, dict) else [x]
     if len({part.dtype for part in parts}) > 1:
         raise NotConvertible(
-            "Flatten joins inputs of strings and of numbers, which a graph cannot: pick the "
-            f"inputs of one kind before, sf.Pick({list(x)[:1]})."
+            "Flatten joins strings and numbers, which a graph cannot do. Pick the inputs of one "
+            f"kind first: sf.Pick({list(x)[:1]})."
         )
     tables = [ops.reshape(part, (-1, int(np.prod(part.shape[1:], dtype=int)))) for part in parts]
     return tables[0] if len(tables) == 1 else ops.concatenate(tables, axis=1)

@@ -148,7 +148,7 @@ def _network_outputs(estimator, x):
 def _features(estimator, x):
     """Return the input of the last layer of the estimator's network."""
     if current_build().live:
-        raise NotConvertible("Features are computed base by base.")
+        raise NotConvertible("Features are not compiled: the stack computes them base by base.")
     return penultimate.in_float64(
         _run_network(penultimate.penultimate(estimator.model_), x), current_build().precision
     )
@@ -177,7 +177,8 @@ def _network_inputs(network, x):
     tensors = structure if isinstance(structure, dict) else {t.name: t for t in structure}
     if not isinstance(x, dict):
         raise NotConvertible(
-            f"The network {network.name!r} has the inputs {list(tensors)}, but X is one table."
+            f"The network {network.name!r} has the inputs {list(tensors)}, but X is one table. "
+            "Pass an sf.MultiInput with an array for each."
         )
     inputs = {name: _as_declared(network, tensor, x[name]) for name, tensor in tensors.items()}
     return (

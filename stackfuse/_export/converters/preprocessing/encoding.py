@@ -124,7 +124,7 @@ def _look_up(encoder, x, rows: list[np.ndarray], finish: Callable = lambda k, y:
         if block is not None:
             blocks.append(block)
     if not blocks:
-        raise NotConvertible(f"{type(encoder).__name__} returns no columns.")
+        raise NotConvertible(f"{type(encoder).__name__} returns no columns. Leave it out.")
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
 
 
@@ -134,8 +134,8 @@ def _code(encoder, column, categories: np.ndarray):
     missing = np.asarray(pd.isna(categories), bool)
     if missing.sum() > 1:
         raise NotConvertible(
-            f"{name} knows both None and NaN as categories, which a graph cannot tell apart: "
-            "replace None by NaN before the stack is fitted."
+            f"{name} has both None and NaN as categories, and a graph cannot tell them apart. "
+            "Replace None by NaN before the fit."
         )
     if column.dtype == "string":
         return _code_of_strings(name, StringColumn.of(column), _as_words(name, categories, missing))
@@ -143,13 +143,16 @@ def _code(encoder, column, categories: np.ndarray):
         isinstance(c, bool | int | float | np.number | np.bool_) for c in categories[~missing]
     ):
         raise NotConvertible(
-            f"{name} knows the categories {categories[:3].tolist()}, but the graph gives it "
-            "numbers: fit on a data frame, and pass rows of it as X= or verify=."
+            f"{name} has the categories {categories[:3].tolist()}, but the graph gives it "
+            "numbers. Fit on a data frame, and pass rows of it as X= or verify=."
         )
     values = np.where(missing, np.nan, categories).astype(np.float64)
     typed = constant(values, column)
     if len(np.unique(typed)) < len(values) or np.any(np.abs(values[~missing]) > 2.0**53):
-        raise NotConvertible(f"{name} knows categories that are equal as {column.dtype} numbers.")
+        raise NotConvertible(
+            f"{name} has categories that become equal as {column.dtype} numbers. "
+            "Convert them to strings before the fit."
+        )
     hits = ops.equal(column, typed)
     if missing.any():
         hits = ops.logical_or(hits, ops.logical_and(ops.isnan(column), missing))
@@ -162,8 +165,8 @@ def _code_of_strings(name: str, column: StringColumn, words: list[str]):
     """Return 1 + the number of each row's word, 0 for others; int32 of shape (batch, 1)."""
     if MISSING in words and MISSING in column.read_as:
         raise NotConvertible(
-            f"{name} knows None as a category after missing values have been imputed, and a graph "
-            "cannot tell None from NaN: replace None by NaN before the stack is fitted."
+            f"{name} has the category None after missing values were imputed, and a graph cannot "
+            "tell None from NaN. Replace None by NaN before the fit."
         )
     vocabulary = words + [string for string in column.read_as if string not in words]
     free = next(f"<{k}>" for k in range(len(vocabulary) + 1) if f"<{k}>" not in vocabulary)
@@ -181,7 +184,7 @@ def _as_words(name: str, categories: Any, missing: np.ndarray) -> list[str]:
     known = categories[~missing].tolist()
     if not all(isinstance(word, str) for word in known) or MISSING in known:
         raise NotConvertible(
-            f"{name} takes strings in the graph, but knows {known[:3]}: make strings of them, of "
-            f"which none is {MISSING!r}, the graph's word for a missing value."
+            f"{name} takes strings in the graph, but has the categories {known[:3]}. Convert them "
+            f"to strings other than {MISSING!r}, the graph's word for a missing value."
         )
     return [MISSING if gone else str(word) for word, gone in zip(categories, missing)]

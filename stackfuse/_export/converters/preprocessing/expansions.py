@@ -85,7 +85,7 @@ class _Feature:
         if not last > first:
             raise NotConvertible(
                 "SplineTransformer with extrapolation='periodic' was fitted on a column of one "
-                "value, which has no period: leave the column out."
+                "value, which has no period. Leave the column out."
             )
         return first, last - first
 
@@ -101,9 +101,9 @@ def _features(estimator) -> Iterator[_Feature]:
             low, high = knots[degree], knots[-degree - 1]
             if low > high:
                 raise NotConvertible(
-                    "SplineTransformer(extrapolation='linear') of degree 0 or 1 takes wrong knots "
-                    "for the ends of all columns but the first, and here they cross: give "
-                    "n_knots=5 or more."
+                    "SplineTransformer(extrapolation='linear') with degree 0 or 1 uses wrong "
+                    "knots for all columns but the first, and here they cross. Set n_knots=5 or "
+                    "more."
                 )
             within = np.flatnonzero((low < inner) & (inner <= high))
             first = int(np.searchsorted(inner, low, side="right")) - 1
@@ -211,5 +211,7 @@ def _polynomial(estimator, x):
         if degree >= lowest:
             blocks.append(powers)
     if not blocks:
-        raise NotConvertible("PolynomialFeatures returns no columns.")
+        raise NotConvertible(
+            "PolynomialFeatures returns no columns. Leave it out, or choose another degree."
+        )
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)

@@ -39,7 +39,10 @@ def _simple(estimator, x):
     if not estimator.keep_empty_features:
         kept = kept[[not (isinstance(fill, float) and np.isnan(fill)) for fill in fills]]
     if not kept.size:
-        raise NotConvertible(f"{type(estimator).__name__} returns no columns.")
+        raise NotConvertible(
+            f"{type(estimator).__name__} returns no columns. Leave out the columns without any "
+            "value."
+        )
     fills = fills[kept].astype(estimator._fill_dtype)
     return with_indicator(estimator, x, _filled(estimator, take_columns(x, kept.tolist()), fills))
 
@@ -47,7 +50,9 @@ def _simple(estimator, x):
 @convert_transformer(MissingIndicator, frames=True)
 def _indicator(estimator, x):
     if not len(estimator.features_):
-        raise NotConvertible("MissingIndicator returns no columns: nothing was missing.")
+        raise NotConvertible(
+            "MissingIndicator returns no columns, because no value was missing. Use features='all'."
+        )
     _refuse_infinite(estimator, x)
     others = np.setdiff1d(np.arange(x.shape[1]), estimator.features_)
     if estimator.features == "missing-only" and estimator.error_on_new and len(others):
@@ -126,8 +131,8 @@ def _filled_numbers(estimator, x, fills: np.ndarray):
     words = [fill for fill in fills.tolist() if isinstance(fill, str)]
     if words:
         raise NotConvertible(
-            f"{type(estimator).__name__} puts the word {words[0]!r} into a column of numbers: give "
-            "numbers as fill_value, and impute columns of words by an imputer of their own."
+            f"{type(estimator).__name__} puts the word {words[0]!r} into a column of numbers. Use "
+            "a number as fill_value, and another imputer for columns of words."
         )
     mask = is_missing(x, estimator.missing_values)
     return ops.where(mask, exact_constants(x, fills.astype(np.float64))[0], x)
@@ -136,8 +141,8 @@ def _filled_numbers(estimator, x, fills: np.ndarray):
 def _filled_words(estimator, name: Hashable, column: StringColumn, fill) -> StringColumn:
     if not isinstance(fill, str):
         raise NotConvertible(
-            f"{type(estimator).__name__} puts {fill!r} into {name!r}, a column of words: give "
-            "words as fill_value, and impute columns of numbers by an imputer of their own."
+            f"{type(estimator).__name__} puts {fill!r} into {name!r}, a column of words. Use a "
+            "word as fill_value, and another imputer for columns of numbers."
         )
     value = estimator.missing_values
     return column.with_replacement(MISSING if pd.isna(value) else str(value), by=fill)
@@ -155,7 +160,7 @@ def _iterative(estimator, x):
     """
     if estimator.sample_posterior:
         raise NotConvertible(
-            "IterativeImputer(sample_posterior=True) draws random numbers for each row: give "
+            "IterativeImputer(sample_posterior=True) draws random numbers for each row: use "
             "sample_posterior=False."
         )
     columns = columns_of(convert(estimator.initial_imputer_, x, "transform"))

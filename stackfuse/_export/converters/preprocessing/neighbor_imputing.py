@@ -47,8 +47,8 @@ _MAX_CHECKED = 200
 def _impute(estimator, x):
     if callable(estimator.metric) or callable(estimator.weights):
         raise NotConvertible(
-            "KNNImputer with a function of yours as metric or weights has no counterpart in the "
-            "graph: use metric='nan_euclidean' and weights 'uniform' or 'distance'."
+            "KNNImputer with your own function as metric or weights cannot be converted to a "
+            "Keras graph. Use metric='nan_euclidean', and weights='uniform' or 'distance'."
         )
     mask = estimator._mask_fit_X
     rows = kept_rows(estimator, np.where(mask, np.nan, estimator._fit_X))
@@ -171,7 +171,7 @@ def _refuse_ties(estimator, rows: np.ndarray, column: int) -> None:
         is_choice = np.sum(squares <= last + rounding) > n_neighbors and np.isfinite(last)
         if is_choice and np.ptp(tied) > 0:
             raise NotConvertible(
-                f"KNNImputer has to choose among neighbours at equal distances (in column {column} "
-                f"of a row like {row.tolist()}), and scikit-learn leaves the choice to chance. "
-                "Let all of them count, with shares: ties='average'."
+                "KNNImputer has to choose between neighbours at the same distance, in column "
+                f"{column} of a row like {row.tolist()}. scikit-learn leaves the choice to "
+                "chance. Average over the tied neighbours: ties='average'."
             )

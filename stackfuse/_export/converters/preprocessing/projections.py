@@ -93,8 +93,8 @@ def _agglomerated(estimator, x):
     reduce = ops.max if pool is np.max else ops.min if pool is np.min else None
     if reduce is None:
         raise NotConvertible(
-            f"FeatureAgglomeration(pooling_func={pool!r}) has no counterpart in the graph: use "
-            "numpy's mean, sum, max or min."
+            f"FeatureAgglomeration(pooling_func={pool!r}) cannot be converted to a Keras graph: "
+            "use numpy's mean, sum, max or min."
         )
     groups = [ops.take(x, np.flatnonzero(row).tolist(), axis=1) for row in members]
     return ops.concatenate([reduce(group, axis=1, keepdims=True) for group in groups], axis=1)
@@ -108,7 +108,7 @@ def _coded(estimator, x):
     if estimator.transform_algorithm != "threshold":
         raise NotConvertible(
             f"{type(estimator).__name__} solves an optimisation for each row, which no graph does "
-            "exactly: give transform_algorithm='threshold'."
+            "exactly: use transform_algorithm='threshold'."
         )
     alpha = estimator.transform_alpha
     alpha = getattr(estimator, "alpha", None) if alpha is None else alpha

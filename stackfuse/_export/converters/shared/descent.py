@@ -201,8 +201,8 @@ def _pack(trees: Sequence[Tree], n_features: int, dtype: np.dtype) -> _PackedTre
         offset += len(nodes)
     if dtype == np.float32 and offset > _MAX_NODES_IN_FLOAT32:
         raise NotConvertible(
-            f"Trees of {offset} nodes in all cannot be counted in float32. Use "
-            "precision='float64', fewer trees, or a smaller max_depth."
+            f"float32 cannot number the {offset} nodes of all trees. Use precision='float64', "
+            "fewer trees, or a smaller max_depth."
         )
     by_level = np.stack(tops, axis=1)
     return _PackedTrees(

@@ -43,7 +43,7 @@ def _counts(estimator) -> bool:
     kind = getattr(estimator, "weights", "uniform")
     if callable(kind):
         raise NotConvertible(
-            f"{type(estimator).__name__} weighs neighbours by a function of yours: use "
+            f"{type(estimator).__name__} weighs neighbours by your own function: use "
             "weights='uniform' or weights='distance'."
         )
     return kind in (None, "uniform")

@@ -162,8 +162,8 @@ def apply(function: Callable, x, settings: dict | None, *, used_by: str):
         name = getattr(function, "__name__", repr(function))
         known = ", ".join(f.__name__ for f in TWINS if hasattr(np, f.__name__))
         raise NotConvertible(
-            f"The function {name!r} of {used_by} has no twin in the graph. Use one of numpy's "
-            f"{known}, or scipy.special's expit or logit, without further arguments."
+            f"The function {name!r} of {used_by} cannot be converted to a Keras graph. Use one of "
+            f"numpy's {known}, or scipy.special's expit or logit, without further arguments."
         )
     return _with_ends_of(function, x, twin(x))
 

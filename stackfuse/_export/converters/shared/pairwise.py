@@ -47,8 +47,8 @@ def kept_rows(estimator, rows) -> np.ndarray:
     rows = np.asarray(rows.toarray() if issparse(rows) else rows, np.float64)
     if len(rows) > _MAX_WIDTH:
         raise NotConvertible(
-            f"{type(estimator).__name__} compares each row with {len(rows)} rows, and a graph is "
-            f"built for up to {_MAX_WIDTH}. Fit it on fewer rows."
+            f"{type(estimator).__name__} compares each row with {len(rows)} training rows, and a "
+            f"graph can hold up to {_MAX_WIDTH}. Fit it on fewer rows."
         )
     return rows
 
@@ -98,7 +98,7 @@ def sum_over_features(x, rows: np.ndarray, term: Callable, reduce: str = "sum"):
     if width > _MAX_WIDTH:
         raise NotConvertible(
             f"Differences from {len(rows)} rows of {rows.shape[1]} features take {width} numbers "
-            f"for each row, and a graph is built for up to {_MAX_WIDTH}: fit on fewer rows."
+            f"for each row, and a graph can hold up to {_MAX_WIDTH}. Fit on fewer rows."
         )
     combine, over = {"sum": (ops.add, ops.sum), "max": (ops.maximum, ops.max)}[reduce]
     features = table(np.ascontiguousarray(rows.T), x.dtype)
@@ -212,14 +212,15 @@ def reduced_distances(estimator, x, rows: np.ndarray, metric: str, parameters: M
     power = exponent_of(metric, parameters)
     if parameters.get("w") is not None:
         raise NotConvertible(
-            f"{type(estimator).__name__} weighs features by metric_params['w']. Scale them before."
+            f"{type(estimator).__name__} weighs features by metric_params['w']. Leave it out, "
+            "and scale the features instead."
         )
     if power is None:
         known = ["euclidean", "manhattan", "chebyshev", "minkowski", "sqeuclidean"]
         raise NotConvertible(
             f"{type(estimator).__name__} measures by {metric!r} with the parameters "
-            f"{dict(parameters)}; a graph can measure by {messages.listed(known)}. For 'cosine' "
-            "scale rows to length 1, with Normalizer, and take 'euclidean'."
+            f"{dict(parameters)}. A graph can measure by {messages.listed(known)}. In place of "
+            "'cosine' scale rows to length 1, with Normalizer, and use 'euclidean'."
         )
     if power == np.inf:
         return sum_over_features(x, rows, lambda a, b: ops.abs(a - b), "max"), 1.0
@@ -259,6 +260,6 @@ def pairwise_kernel(estimator, name: Any, x, rows: np.ndarray, gamma=None, degre
     if name == "chi2":
         return ops.exp(_chi2(x, rows) * constant(-gamma, x))
     raise NotConvertible(
-        f"{type(estimator).__name__} with the kernel {name!r} has no counterpart in a graph: use a "
-        "kernel that scikit-learn knows by its name, other than 'precomputed'."
+        f"{type(estimator).__name__} with the kernel {name!r} cannot be converted to a Keras "
+        "graph. Use a kernel of scikit-learn by its name, but not 'precomputed'."
     )

@@ -44,8 +44,8 @@ def _classifier(estimator, x, method):
     model = _read_model(estimator, ("Logloss", "CrossEntropy", "MultiClass"))
     if estimator.get_probability_threshold() not in (None, 0.5):
         raise NotConvertible(
-            "CatBoostClassifier with a probability threshold has no counterpart in the graph. Use "
-            "FixedThresholdClassifier around it."
+            "CatBoostClassifier with a probability threshold cannot be converted to a Keras "
+            "graph. Wrap it in FixedThresholdClassifier instead."
         )
     raw = _raw_predictions(estimator, model, x)
     if method == "label":
@@ -64,8 +64,8 @@ def _read_model(estimator, known: tuple[str, ...]) -> dict:
             model = json.load(file)
     if _loss(model) not in known:
         raise NotConvertible(
-            f"{type(estimator).__name__}(loss_function={_loss(model)!r}) has no counterpart in the "
-            f"graph. Use one of {', '.join(known)}."
+            f"{type(estimator).__name__}(loss_function={_loss(model)!r}) cannot be converted to a "
+            f"Keras graph. Use one of {', '.join(known)}."
         )
     return model
 
@@ -113,8 +113,8 @@ def _tree_of(estimator, root: dict, features: dict[int, dict], n_outputs: int) -
         split = {} if is_leaf else node["split"]
         if not is_leaf and split["split_type"] != "FloatFeature":
             raise NotConvertible(
-                f"{type(estimator).__name__} splits on a {split['split_type']}, which has no "
-                "counterpart in the graph. Encode categories before, for example with a "
+                f"{type(estimator).__name__} splits on a {split['split_type']}, which cannot be "
+                "converted to a Keras graph. Encode categories first, for example with a "
                 "OneHotEncoder."
             )
         known = {} if is_leaf else features[split["float_feature_index"]]

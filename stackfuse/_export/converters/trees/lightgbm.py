@@ -60,8 +60,8 @@ def _objective(estimator: LGBMModel, model: dict, known: tuple) -> tuple[str, di
     name, *settings = model.get("objective", "a function").split(" ")
     if name not in known:
         raise NotConvertible(
-            f"{type(estimator).__name__} with the objective {name!r} has no counterpart in the "
-            f"graph. Use one of {', '.join(known)}."
+            f"{type(estimator).__name__} with the objective {name!r} cannot be converted to a "
+            f"Keras graph. Use one of {', '.join(known)}."
         )
     return name, dict(setting.partition(":")[::2] for setting in settings)
 
@@ -109,17 +109,19 @@ def _check_split(estimator: LGBMModel, node: dict) -> None:
     name = type(estimator).__name__
     if node["decision_type"] != "<=":
         raise NotConvertible(
-            f"{name} splits on categories, which has no counterpart yet. Encode them before, for "
-            "example with a OneHotEncoder."
+            f"{name} splits on categories, which cannot be converted to a Keras graph yet. Encode "
+            "them first, for example with a OneHotEncoder."
         )
     if node["missing_type"] == "Zero":
         raise NotConvertible(
-            f"{name}(zero_as_missing=True) has no counterpart in the graph. Make the zeros NaN."
+            f"{name}(zero_as_missing=True) cannot be converted to a Keras graph. Make the "
+            "zeros NaN."
         )
 
 
 def _check_leaf(estimator: LGBMModel, leaf: dict) -> None:
     if "leaf_coeff" in leaf:
         raise NotConvertible(
-            f"{type(estimator).__name__}(linear_tree=True) has no counterpart in the graph."
+            f"{type(estimator).__name__}(linear_tree=True) cannot be converted to a Keras "
+            "graph. Use linear_tree=False."
         )

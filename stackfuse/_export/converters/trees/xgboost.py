@@ -76,12 +76,12 @@ def _read_model(estimator: XGBModel) -> dict:
     name = type(estimator).__name__
     if booster != "gbtree":
         raise NotConvertible(
-            f"{name}(booster={booster!r}) has no counterpart in the graph. Use 'gbtree'."
+            f"{name}(booster={booster!r}) cannot be converted to a Keras graph. Use 'gbtree'."
         )
     if learner["gradient_booster"]["model"].get("weight_drop"):  # DART, from XGBoost 3.4 on
         raise NotConvertible(
-            f"{name} that drops trees has no counterpart in the graph. Leave out rate_drop and "
-            "one_drop."
+            f"{name} that drops trees cannot be converted to a Keras graph. Leave out rate_drop "
+            "and one_drop."
         )
     is_classifier = isinstance(estimator, XGBClassifier)
     known = (*_IDENTITY, *_EXPONENTIAL, "reg:logistic")
@@ -91,7 +91,8 @@ def _read_model(estimator: XGBModel) -> dict:
     if objective not in known or several:
         what = "several targets" if several else f"objective={objective!r}"
         raise NotConvertible(
-            f"{name} with {what} has no counterpart in the graph. Use one of {', '.join(known)}."
+            f"{name} with {what} cannot be converted to a Keras graph. Use one of "
+            f"{', '.join(known)}."
         )
     return learner
 
@@ -136,13 +137,13 @@ def _tree_of(estimator: XGBModel, tree: dict) -> Tree:
     """Read a tree; rows go left where they are less than the threshold, as float32 numbers."""
     if any(tree["split_type"]):
         raise NotConvertible(
-            f"{type(estimator).__name__} splits on categories, which has no counterpart yet. "
-            "Encode them before, for example with a OneHotEncoder."
+            f"{type(estimator).__name__} splits on categories, which cannot be converted to a "
+            "Keras graph yet. Encode them first, for example with a OneHotEncoder."
         )
     if int(tree["tree_param"]["size_leaf_vector"]) > 1:
         raise NotConvertible(
-            f"{type(estimator).__name__}(multi_strategy='multi_output_tree') has no counterpart "
-            "in the graph. Use multi_strategy='one_output_per_tree'."
+            f"{type(estimator).__name__}(multi_strategy='multi_output_tree') cannot be converted "
+            "to a Keras graph. Use multi_strategy='one_output_per_tree'."
         )
     numbers = np.array(tree["split_conditions"], np.float32)
     below = np.nextafter(numbers, np.float32(-np.inf)).astype(np.float64)
