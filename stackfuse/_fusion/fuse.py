@@ -163,9 +163,15 @@ def _check_how(how: str | Fusion, weights: Any, context: Any) -> None:
             f"{messages.did_you_mean(str(how), known)}"
         )
     if weights is not None and how not in ("weighted", "geometric"):
-        raise ValueError(f"weights belong to how='weighted' or 'geometric', got how={how!r}.")
+        raise ValueError(
+            f"weights work only with how='weighted' or 'geometric', got how={how!r}. Leave "
+            "weights out."
+        )
     if context is not None and how not in ("attention", "gated"):
-        raise ValueError(f"context belongs to how='attention' or 'gated', got how={how!r}.")
+        raise ValueError(
+            f"context works only with how='attention' or 'gated', got how={how!r}. Leave context "
+            "out."
+        )
 
 
 def _strategy_options(
@@ -225,7 +231,7 @@ def _combine(
         return strategy(tensors, **options)
     if how == "add" and not has_head:
         raise ValueError(
-            f"how='add' of {len(parts)} probabilities sums to {len(parts)}, which is no "
+            f"how='add' of {len(parts)} probabilities sums to {len(parts)}, which is not a "
             "probability: use how='average'."
         )
     if how == "vote":
@@ -269,5 +275,8 @@ def _check_tensors(outputs: Any, parameter: str) -> Any:
     """Return the outputs of a user's function, or raise if they are no tensors of the graph."""
     for output in keras.tree.flatten(outputs):
         if not isinstance(output, keras.KerasTensor):
-            raise TypeError(f"{parameter} must return a tensor of the graph, got {output!r}.")
+            raise TypeError(
+                f"{parameter} must return a Keras tensor, computed from its arguments, got "
+                f"{output!r}."
+            )
     return outputs

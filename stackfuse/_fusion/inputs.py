@@ -80,7 +80,10 @@ def outputs_of(members: list[Member], sources: list[Source]) -> list:
         ]
         output = member(tensors)
         if not isinstance(output, keras.KerasTensor):
-            raise ValueError(f"{member.label} returns {output!r}; one tensor is needed.")
+            raise ValueError(
+                f"{member.label} must return one tensor, got {output!r}. Choose an output with "
+                "layer=."
+            )
         outputs.append(output)
     return outputs
 
@@ -132,12 +135,18 @@ def _groups_from_dict(inputs: dict, members: list[Member]) -> Iterator[tuple[str
     for name, readers in inputs.items():
         readers = readers if isinstance(readers, list) else [readers]
         if not isinstance(name, str) or not readers:
-            raise ValueError(f"inputs needs names with readers, got {name!r}: {readers!r}.")
+            raise ValueError(
+                "inputs must map names to lists of models, such as {'x': [0, 1]}, got "
+                f"{name!r}: {readers!r}."
+            )
         places = [_find_port(name, reader, members) for reader in readers]
         for place in places:
             if place in fed:
                 label = members[place[0]].ports[place[1]].label
-                raise ValueError(f"inputs feeds {label} twice, by {fed[place]!r} and {name!r}.")
+                raise ValueError(
+                    f"inputs feeds {label} twice, by {fed[place]!r} and {name!r}. Take it out of "
+                    "one of them."
+                )
             fed[place] = name
         yield name, places
     for m, member in enumerate(members):
@@ -189,7 +198,7 @@ def _check_can_share(one: Port, other: Port) -> None:
     ):
         raise ValueError(
             f"{_capitalized(one.label)} takes rows of shape {one.shape} and dtype {one.dtype}, "
-            f"{other.label} {other.shape} and {other.dtype}: they cannot share an input. Use "
+            f"{other.label} {other.shape} and {other.dtype}, so they cannot share an input. Use "
             "inputs='separate', or a dict that says which models share an input."
         )
 

@@ -106,7 +106,10 @@ def member_output(member: Member, tensor: Any, declared: str | None) -> MemberOu
         or (kind == "probability" and from_logits_of(member.loss) and not last)
     ):
         seen = f"ends in a {last}" if last else f"was trained with {_describe_loss(member.loss)}"
-        raise ValueError(f"kinds calls the output of {member.label} {declared!r}, but it {seen}.")
+        raise ValueError(
+            f"kinds says {declared!r} for the output of {member.label}, but it {seen}. Correct "
+            "kinds."
+        )
     if kind in ("probability", "logits"):
         link = link or _link_named(last) or _link_of_loss(family, tensor.shape[-1])
     return replace(part, kind=kind, link=link)
@@ -204,9 +207,10 @@ def bring_to_one_scale(parts: list[MemberOutput], how: str) -> list[MemberOutput
         if part.kind is None:
             raise ValueError(
                 f"how={how!r} needs to know whether the output of {part.label} is logits, "
-                f"probabilities or a regression, which cannot be read: {part.reason}. Declare it "
-                f"with one word per model, kinds={[_example_kind(other) for other in parts]} for "
-                f"example. The words are {messages.listed(list(KINDS))}."
+                f"probabilities or a regression, but this is not known: {part.reason}. Declare it "
+                "with one word per model, for example "
+                f"kinds={[_example_kind(other) for other in parts]}. The words are "
+                f"{messages.listed(list(KINDS))}."
             )
     first = parts[0]
     for part in parts[1:]:
@@ -214,8 +218,8 @@ def bring_to_one_scale(parts: list[MemberOutput], how: str) -> list[MemberOutput
             not part.is_of_classes and part.kind != first.kind
         ):
             raise ValueError(
-                f"{first.summary()}, but {part.summary()}: how={how!r} of them means nothing. Use "
-                "how='concat' with a head, or declare with kinds= what they are."
+                f"{first.summary()}, but {part.summary()}: how={how!r} cannot combine them. Use "
+                "how='concat' with a head, or declare what they are with kinds=."
             )
     if not first.is_of_classes:
         if how in ("geometric", "vote"):
@@ -233,8 +237,8 @@ def bring_to_one_scale(parts: list[MemberOutput], how: str) -> list[MemberOutput
         if part.link != parts[0].link or part.shape[-1] != parts[0].shape[-1]:
             raise ValueError(
                 f"{given[0].summary()}, but {given[k].summary()}: these are not the same classes, "
-                f"so how={how!r} means nothing. Use how='concat' with a head, or layer=-2 for the "
-                "features before them."
+                f"so how={how!r} cannot combine them. Use how='concat' with a head, or layer=-2 "
+                "for the features before them."
             )
     return parts
 

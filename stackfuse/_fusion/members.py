@@ -109,7 +109,7 @@ def members_of(models: Sequence, layer: Any, trainable: bool) -> list[Member]:
     if isinstance(models, str | os.PathLike) or not isinstance(models, Sequence):
         raise TypeError(f"models must be a list of Keras models or paths, got {models!r}.")
     if len(models) < 2:
-        raise ValueError(f"models must hold at least two models to join, got {len(models)}.")
+        raise ValueError(f"models must hold at least two models, got {len(models)}.")
     layers = per_model("layer", layer, len(models))
     members = [_read_member(k, *pair, trainable) for k, pair in enumerate(zip(models, layers))]
     names = [member.model.name for member in members]
@@ -187,8 +187,8 @@ def _load_model(path: Path, place: str) -> tuple[Any, Any]:
         raise FileNotFoundError(f"{place}: there is no file {str(path)!r}.")
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ValueError(
-            f"{place} must be a path to a .keras or .h5 file, got {str(path)!r}. Of a SavedModel "
-            "Keras keeps no layers: save the model again with model.save('model.keras')."
+            f"{place} must be a path to a .keras or .h5 file, got {str(path)!r}. A SavedModel has "
+            "no Keras layers: save the model again with model.save('model.keras')."
         )
     loading.refuse_weights(path)
     try:
@@ -249,8 +249,8 @@ def _loss_of_output(loss: Any, k: int = 0, names: Sequence[str] = ()) -> Any:
 def _check_built(model, place: str) -> None:
     if not model.built:
         raise ValueError(
-            f"{place} ({model.name!r}) has no weights yet: begin it with keras.Input(shape), or "
-            "call it on data, and train it before it is joined."
+            f"{place} ({model.name!r}) has no weights yet. Begin it with keras.Input(shape), or "
+            "call it on data, and train it first."
         )
 
 
@@ -266,8 +266,8 @@ def _without_fixed_batch_size(model, label: str):
         return again
     sizes = [tensor.shape[0] for tensor in model.inputs]
     raise ValueError(
-        f"{label} takes {next(n for n in sizes if n)} rows at a time and no other number. Build it "
-        "with keras.Input(shape), without batch_size or batch_shape."
+        f"{label} takes {next(n for n in sizes if n)} rows at a time, and no other number of "
+        "rows. Build it with keras.Input(shape), without batch_size or batch_shape."
     )
 
 
@@ -291,8 +291,8 @@ def _port_of_subclassed(model, label: str) -> Port:
     shape = (model.get_build_config() or {}).get("input_shape")
     if not isinstance(shape, list | tuple) or isinstance(shape[0], list | tuple):
         raise ValueError(
-            f"{label} is a subclassed model without a known single input. Call it on one array "
-            "before it is joined, or make it a functional model."
+            f"{label} is a subclassed model, and its input is not known. Call it on one array "
+            "first, or make it a functional model."
         )
     return Port(f"the input of {label}", "x", False, tuple(shape[1:]), model.input_dtype)
 
@@ -323,8 +323,8 @@ def _chosen_output(model, layer: int | str | None, label: str):
     if layer is None:
         if len(model.outputs) > 1:
             raise ValueError(
-                f"{label} has {len(model.outputs)} outputs, {_output_names(model)}: choose one "
-                "by the name of its layer, layer='...'."
+                f"{label} has {len(model.outputs)} outputs, {_output_names(model)}. Choose one by "
+                "the name of its layer: layer='...'."
             )
         return model.outputs[0]
     names = [part.name for part in model.layers]
@@ -334,20 +334,22 @@ def _chosen_output(model, layer: int | str | None, label: str):
         )
     if isinstance(layer, int):
         if not -len(names) <= layer < len(names):
-            raise ValueError(f"layer={layer}: {label} has {len(names)} layers, {names}.")
+            raise ValueError(
+                f"layer={layer} does not exist: {label} has {len(names)} layers, {names}."
+            )
         found = model.layers[layer]
     elif layer in names:
         found = model.get_layer(layer)
     else:
         raise ValueError(
-            f"layer={layer!r} is none of the layers of {label}, {messages.listed(names)}."
-            f"{messages.did_you_mean(layer, names)}"
+            f"layer={layer!r} is not a layer of {label}. Choose "
+            f"{messages.listed(names)}.{messages.did_you_mean(layer, names)}"
         )
     tensors = _layer_outputs(found, model)
     if len(tensors) != 1:
         raise ValueError(
             f"The layer {found.name!r} of {label} gives {len(tensors)} tensors: it is called "
-            "several times, or returns several. Choose a layer with one output."
+            "several times, or returns several tensors. Choose a layer with one output."
         )
     return tensors[0]
 

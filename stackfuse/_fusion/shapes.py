@@ -20,7 +20,10 @@ def cast_to_one_dtype(parts: list[MemberOutput]) -> list[MemberOutput]:
     """
     for part in parts:
         if part.tensor.dtype == "string":
-            raise ValueError(f"{part.label} gives strings, which cannot be joined.")
+            raise ValueError(
+                f"{part.label} gives strings, which cannot be joined. Choose an earlier layer "
+                "with layer=."
+            )
     dtype = "float64" if any(part.tensor.dtype == "float64" for part in parts) else "float32"
     result = []
     for part in parts:
@@ -81,7 +84,7 @@ def check_shapes(parts: list[MemberOutput], how: str) -> None:
         remedies += ["layer= chooses other layers"]
         raise ValueError(
             f"{first.label} gives shape {first.shape} and {part.label} {part.shape}, but "
-            f"how={how!r} needs {needs}, and nothing is broadcast: {'; '.join(remedies)}."
+            f"how={how!r} needs {needs}. Shapes are not broadcast: {'; '.join(remedies)}."
         )
 
 
@@ -127,8 +130,8 @@ def _flattened(parts: list[MemberOutput]) -> list[MemberOutput]:
             continue
         if None in part.shape[1:]:
             raise ValueError(
-                f"{part.label} gives shape {part.shape}, which has no fixed length to flatten: "
-                "use align='pool'."
+                f"{part.label} gives shape {part.shape}, which has no fixed length, so it cannot "
+                "be flattened: use align='pool'."
             )
         flat = layers.Flatten(dtype=part.tensor.dtype)(part.tensor)
         result.append(replace(part, tensor=flat, kind="features", link=None))

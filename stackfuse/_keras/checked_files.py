@@ -43,16 +43,16 @@ def check_model_file(path: Path) -> None:
         elif path.suffix == ".keras":
             _check_archive(path)
     except files.RefusedFile as error:
-        raise ValueError(f"{str(path)!r} is not opened: {error}.") from error
+        raise ValueError(f"{str(path)!r} was not opened: {error}.") from error
     except Exception as error:  # readers of damaged files raise errors of any kind
         kind = "Keras archive" if path.suffix == ".keras" else "HDF5 file"
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{str(path)!r} is no {kind}, or damaged: {reason}.") from error
+        raise ValueError(f"{str(path)!r} is not a {kind}, or is damaged: {reason}.") from error
 
 
 def _check_archive(path: Path) -> None:
     if not zipfile.is_zipfile(path):
-        raise zipfile.BadZipFile("it is no zip archive, or was cut off")
+        raise zipfile.BadZipFile("it is not a zip archive, or was cut off")
     with zipfile.ZipFile(path) as archive:
         files.check_archive(archive, path.stat().st_size)
         damaged = archive.testzip()
@@ -67,7 +67,7 @@ def _check_archive(path: Path) -> None:
 def _check_hdf5(file, size: int) -> None:
     """Raise if an HDF5 file names other files, or claims to hold far more than it can."""
     if file.read(len(_HDF5)) != _HDF5:
-        raise OSError("it does not begin as one")
+        raise OSError("it does not begin like one")
     file.seek(0)
     claimed = 0
 

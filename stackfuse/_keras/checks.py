@@ -30,14 +30,15 @@ def check_network(model, X) -> None:
             model.build((None, *shapes))  # a first call would fix the number of rows
         except ValueError as error:
             raise ValueError(
-                f"The model {model.name!r} takes no rows of shape {shapes}, as X has: {error}"
+                f"The model {model.name!r} cannot take rows of shape {shapes}, the shape of "
+                f"X: {error}"
             ) from error
     for layer in private.flatten_layers(model):
         if getattr(layer, "stateful", False):
             raise ValueError(
-                f"The layer {layer.name!r} of model {model.name!r} is stateful: it would carry its "
-                "state from one batch of rows to the next, which have nothing to do with each "
-                "other. Use stateful=False."
+                f"The layer {layer.name!r} of model {model.name!r} is stateful. It would carry "
+                "its state from one batch of rows to another, although they are unrelated. Use "
+                "stateful=False."
             )
     for name, tensor in Rows(X, model).inputs.items():
         if tensor.shape[0] is not None:

@@ -67,9 +67,9 @@ def copied(model, *, narrow: bool = False):
                 copy = keras.models.load_model(path, compile=False, safe_mode=True)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise NotConvertible(
-                f"The model {model.name!r} cannot be copied through a file, which is how it joins "
-                f"others: {errors.message_of(error)} Give its classes a get_config that returns "
-                "the arguments of __init__."
+                f"The model {model.name!r} cannot be copied through a file, which joining needs: "
+                f"{errors.message_of(error)} Give its classes a get_config that returns the "
+                "arguments of __init__."
             ) from error
     if code:
         _check_same(model, copy)
@@ -105,7 +105,7 @@ def frozen(model):
         if _holds_generator(layer) and not rates:
             raise NotConvertible(
                 f"The layer {layer.name!r} of model {model.name!r} draws random numbers in "
-                f"training, and a {type(layer).__name__} cannot be kept from it. Remove it from "
+                f"training, and a {type(layer).__name__} cannot be switched off. Remove it from "
                 "the model, or let the models train."
             )
     model.trainable = False
@@ -132,8 +132,8 @@ def refuse_unsafe(model) -> None:
             )
         if getattr(layer, "stateful", False):
             raise NotConvertible(
-                f"The model {model.name!r} holds a stateful layer {layer.name!r}: its "
-                "predictions depend on the calls before. Use stateful=False."
+                f"The model {model.name!r} holds a stateful layer {layer.name!r}: its predictions "
+                "depend on earlier calls. Use stateful=False."
             )
 
 
@@ -147,7 +147,7 @@ def check_stock(model, *, besides: tuple[type, ...] = ()) -> None:
     foreign = next((part for part in foreign_parts(model) if part not in allowed), None)
     if foreign:
         raise NotConvertible(
-            f"The model {model.name!r} holds {foreign}, which only loads where its code is. "
+            f"The model {model.name!r} holds {foreign}, which only loads together with its code. "
             "Build it from stock Keras layers and functions."
         )
 
@@ -195,9 +195,9 @@ def warn_of_classes(model) -> None:
     chance = any(_holds_generator(layer) for layer in private.flatten_layers(model))
     if foreign is not None and chance:
         warnings.warn(
-            f"The model {model.name!r} drops or draws at random in training. That is off now, but "
-            f"{type(foreign).__name__} is not a class of Keras, and makes such layers anew when "
-            "the joined model is loaded from a file: they work again with training=True.",
+            f"The model {model.name!r} has layers that are random in training. They are off now. "
+            f"But {type(foreign).__name__} is not a Keras class: when the joined model is loaded "
+            "from a file, it makes these layers anew. With training=True they are random again.",
             UserWarning,
             stacklevel=4,
         )

@@ -71,9 +71,9 @@ class InputLimits:
         known = f"0 to {below - 1:.0f}" if below < 2**31 else "0 and above"
         raise ValueError(
             f"{shown}{column} holds {array[place].item()!r}, but the layer "
-            f"{str(self.layers[entry])!r} of model {model.name!r} takes the indices {known}. "
-            "Give the layer more of them, or encode X so that all of its indices are known, "
-            "for example with an OrdinalEncoder."
+            f"{str(self.layers[entry])!r} of model {model.name!r} takes the indices {known}. Make "
+            "the layer larger, or encode X so that all of its indices are known, for example "
+            "with an OrdinalEncoder."
         )
 
 
@@ -199,9 +199,9 @@ def failed_lookups_explained(model) -> Iterator[None]:
         ]
         layer = f"the layer {tables[0]!r}" if len(tables) == 1 else "a layer"
         raise ValueError(
-            f"{layer[0].upper()}{layer[1:]} of model {model.name!r} was given the index {index}, "
-            f"and takes the indices 0 to {size - 1}. Give it more of them, or encode X so that all "
-            "of its indices are known, for example with an OrdinalEncoder."
+            f"{layer[0].upper()}{layer[1:]} of model {model.name!r} got the index {index}, but "
+            f"takes the indices 0 to {size - 1}. Make it larger, or encode X so that all of its "
+            "indices are known, for example with an OrdinalEncoder."
         ) from error
 
 

@@ -59,8 +59,8 @@ def refuse_weights(path: Path) -> None:
     """Raise if the name of a file says that it holds the weights of a model, but no model."""
     if path.name.endswith(".weights.h5"):
         raise ValueError(
-            f"{str(path)!r} holds weights alone, and no model: build the model, call "
-            "model.load_weights(path), and pass the model; or save it with "
+            f"{str(path)!r} holds weights but no model. Build the model, call "
+            "model.load_weights(path), and pass the model. Or save the whole model with "
             "model.save('model.keras')."
         )
 

@@ -81,9 +81,9 @@ def for_probabilities(loss: Any) -> Any:
         return loss
     if stock_name(loss) != "sparsecategoricalcrossentropy":
         raise ValueError(
-            f"The loss {loss_name(loss)!r} compares class numbers, and the target holds "
-            "probabilities of the classes. Use 'categorical_crossentropy', or loss=None to have it "
-            "chosen."
+            f"The loss {loss_name(loss)!r} compares class numbers, but the target holds "
+            "probabilities of the classes. Use 'categorical_crossentropy', or loss=None to have "
+            "it chosen."
         )
     return keras.losses.CategoricalCrossentropy(from_logits=bool(from_logits(loss)))
 
@@ -111,16 +111,16 @@ def check_loss(loss: Any, task: targets.Task, n_units: int, what: str) -> None:
         one_number = n_units == 1 and stock in _ONE_HOT  # of one number only the sign counts
         if stock and ("crossentropy" in stock or stock in _NUMBERED | _OTHERS or one_number):
             raise ValueError(
-                f"The loss {loss_name(loss)!r} cannot teach {what} numbers. "
-                "Use 'mean_squared_error', or a classifier if y holds classes."
+                f"The loss {loss_name(loss)!r} cannot train {what} to predict numbers. Use "
+                "'mean_squared_error', or a classifier if y holds classes."
             )
         return
     single = n_units == 1 or task == "multilabel"
     fitting = "'binary_crossentropy'" if single else "'sparse_categorical_crossentropy'"
     if stock in _MARGINS | _OTHERS:
         raise ValueError(
-            f"The loss {loss_name(loss)!r} does not lead to probabilities of the classes. "
-            f"Use {fitting}, or loss=None to have it chosen."
+            f"The loss {loss_name(loss)!r} does not train probabilities of the classes. Use "
+            f"{fitting}, or loss=None to have it chosen."
         )
     if single and (is_sparse(loss) or stock in _ONE_HOT):
         units = "1 unit" if n_units == 1 else f"{n_units} units, one per label"

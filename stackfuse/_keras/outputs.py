@@ -61,8 +61,8 @@ class Outputs:
             return self
         if self.task not in ("regression", "multioutput"):
             raise ValueError(
-                f"{NAME} was {self.part!r} in fit and is {part!r} now: a classifier learns its "
-                "classes with this part of the outputs, so fit it anew."
+                f"{NAME} was {self.part!r} in fit and is {part!r} now. A classifier learns its "
+                "classes with one part of the outputs: fit it again."
             )
         if part is not None:
             check_part(part)
@@ -225,8 +225,8 @@ def read_outputs(
         return Outputs(task, n_units, False, False, part, width)
     if task == "multilabel" and activation == "softmax":
         raise ValueError(
-            f"y is a 0/1 matrix of {n_outputs} labels, and a row may have several of them; but "
-            "the network ends in a softmax over classes. If y is one-hot, pass the classes: "
+            f"y is a 0/1 matrix of {n_outputs} labels, so a row may have several of them. But the "
+            "network ends in a softmax over classes. If y is one-hot, pass the classes: "
             "y.argmax(axis=1). If it is not, end the network with activation='sigmoid'."
         )
     link = "sigmoid" if task == "multilabel" or n_units == 1 else "softmax"
@@ -246,9 +246,8 @@ def read_outputs(
     logits = bool(of_logits) if activation is None else activation == "linear"
     if loss is not None and of_logits is not None and of_logits != logits:
         raise ValueError(
-            f"The loss {loss_name(loss)!r} has from_logits={of_logits}, but the last activation of "
-            f"{what} is {activation!r}. Pass loss=None to have a fitting one "
-            "chosen."
+            f"The loss {loss_name(loss)!r} has from_logits={of_logits}, but the last activation "
+            f"of {what} is {activation!r}. Pass loss=None to have the right one chosen."
         )
     # Without a loss, default_loss is used: sparse wherever it can be.
     sparse = is_sparse(loss) or (loss is None and task != "multilabel" and n_units > 1)
@@ -271,8 +270,8 @@ def _check_own_loss(loss: Any, what: str, n_units: int, columns: str) -> None:
     if loss is None or stock_name(loss):
         shown = "The default loss" if loss is None else f"The loss {loss_name(loss)!r}"
         raise ValueError(
-            f"{shown} compares each output with its column of y, but {what} has {n_units} output "
-            f"units and y has {columns}. Pass a loss of your own, loss=function(y_true, y_pred)."
+            f"{shown} compares each output with a column of y, but {what} has {n_units} output "
+            f"units and y has {columns}. Pass your own loss, loss=function(y_true, y_pred)."
         )
 
 
@@ -291,8 +290,8 @@ def _capital(what: str) -> str:
 def _n_units(what: str, shape: Any) -> int:
     if len(shape) != 2 or shape[1] is None:
         raise ValueError(
-            f"{_capital(what)} gives outputs of shape {shape}, but one row of units per "
-            "sample, (None, n_units), is needed. Flatten or pool before the last Dense layer."
+            f"{_capital(what)} gives outputs of shape {shape}, but must give one row of units per "
+            "sample, (None, n_units). Flatten or pool before the last Dense layer."
         )
     return int(shape[1])
 

@@ -402,9 +402,9 @@ def check_probe(item: Any, expected: np.ndarray | None) -> None:
 def another_model(copy) -> NotConvertible:
     """Return the error of a copy that is not the model that was copied."""
     return NotConvertible(
-        f"A copy of the model {copy.name!r} through a file is another model: its class does "
-        f"not say what it was made from. Give {type(copy).__name__} a get_config that returns "
-        "the arguments of __init__."
+        f"A copy of the model {copy.name!r} through a file is another model, because its class "
+        f"does not say how it was made. Give {type(copy).__name__} a get_config that returns the "
+        "arguments of __init__."
     )
 
 

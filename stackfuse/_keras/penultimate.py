@@ -34,9 +34,9 @@ def penultimate(model):
     """
     if not getattr(model, "inputs", None):
         raise ValueError(
-            f"The network {model.name!r} is a subclassed model: only its own code knows which of "
-            "its layers is the last, so it has no features to stack. Make it a Sequential or "
-            "functional model, or use stack_method='auto' for it."
+            f"The network {model.name!r} is a subclassed model. Only its own code knows its last "
+            "layer, so it has no features to stack. Make it a Sequential or functional model, or "
+            "use stack_method='auto' for it."
         )
     given = {id(tensor): tensor for output in model.outputs for tensor in _before_last(output)}
     # Names of their own: those that Keras makes up might be in the model already.
@@ -55,9 +55,9 @@ def penultimate(model):
         )
     if features.shape[1] is None:
         raise ValueError(
-            f"The input of the last layer of the network {model.name!r}, of shape "
-            f"{[tuple(tensor.shape) for tensor in given.values()]}, is of no fixed size. Pool over "
-            "space or time before the last layer."
+            f"The network {model.name!r} has no features of a fixed size: its last layer takes "
+            f"shape {[tuple(tensor.shape) for tensor in given.values()]}. Pool over space or time "
+            "before the last layer."
         )
     return part
 

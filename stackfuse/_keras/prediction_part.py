@@ -28,7 +28,7 @@ def check_part(part: Any) -> None:
         return
     raise ValueError(
         f"{NAME} must be the number of an output column, a slice or list of them, or a function "
-        f"of the outputs, got {part!r}: {NAME}=0 is the first column."
+        f"of the outputs, got {part!r}. For example, {NAME}=0 is the first column."
     )
 
 
@@ -36,8 +36,8 @@ def refuse_part(part: Any, n_outputs: int) -> None:
     """Raise if a part is chosen of a model that has several outputs."""
     if part is not None:
         raise ValueError(
-            f"{NAME} chooses columns of one output, but the model has {n_outputs} outputs: leave "
-            "it out, or let the model end in one layer, keras.layers.Concatenate()(outputs)."
+            f"{NAME} chooses columns of one output, but the model has {n_outputs} outputs. Leave "
+            "it out, or let the model end in one layer: keras.layers.Concatenate()(outputs)."
         )
 
 
@@ -62,8 +62,8 @@ def width_of(part: Part, n_units: int, what: str) -> int:
     shape = tuple(chosen(np.zeros((3, n_units), "float32"), part).shape)
     if len(shape) != 2 or shape[0] != 3:
         raise ValueError(
-            f"{NAME} makes of outputs of shape (3, {n_units}) something of shape {shape}. Let it "
-            "return one row per row: (n_samples,) or (n_samples, n_columns)."
+            f"{NAME} returned shape {shape} for outputs of shape (3, {n_units}). It must return "
+            "one row for each row: (n_samples,) or (n_samples, n_columns)."
         )
     return shape[1]
 

@@ -37,7 +37,7 @@ class Rows:
             if names and set(names) != set(X.arrays):
                 raise ValueError(
                     f"The model {model.name!r} has the inputs {names}, but X has "
-                    f"{list(X.arrays)}. Name the keras.Input layers as the arrays."
+                    f"{list(X.arrays)}. Give the keras.Input layers the names of the arrays."
                 )
         elif len(names) > 1:
             arguments = ", ".join(f"{messages.printable(name)}=..." for name in names)
@@ -165,8 +165,8 @@ def _cast(array: np.ndarray, dtype: Any, name: str, model) -> np.ndarray:
         changed = cast.astype(array.dtype) != array
     if changed.any():
         raise ValueError(
-            f"{name} has dtype {array.dtype} and holds {array[changed][0].item()!r}, which the "
-            f"input of model {model.name!r}, {wanted}, cannot represent. Rescale it, cast it "
+            f"{name} has dtype {array.dtype} and holds {array[changed][0].item()!r}. The input of "
+            f"model {model.name!r}, {wanted}, cannot hold that number. Rescale {name}, cast it "
             "yourself, or declare keras.Input(dtype=...)."
         )
     return cast

@@ -156,8 +156,8 @@ def _output_shapes(model, X) -> tuple[Any, list[int]]:
         tensors = list(structure) if isinstance(structure, list | tuple) else [structure]
     if any(isinstance(tensor, dict | list | tuple) for tensor in tensors):
         raise ValueError(
-            f"The model {model.name!r} returns outputs within outputs. Return one list of them, "
-            "[first, second, third], or one dict."
+            f"The model {model.name!r} returns outputs within outputs. Return one list, [first, "
+            "second, third], or one dict."
         )
     if isinstance(structure, dict):
         shapes: Any = {name: (None, *tensor.shape[1:]) for name, tensor in structure.items()}
@@ -178,7 +178,7 @@ def _tasks(
         if n_columns == target_info["n_outputs_"] > 1:
             return [("multioutput" if width > 1 else "regression", width) for width in widths]
         raise ValueError(
-            f"The model {name!r} has {len(shapes)} outputs with {n_columns} units together, but y "
+            f"The model {name!r} has {len(shapes)} outputs with {n_columns} units in all, but y "
             f"has {target_info['n_outputs_']} columns. Each unit needs a column of y."
         )
     if task == "multilabel":
@@ -219,12 +219,15 @@ def _loss_per_output(loss: Any, n_parts: int, names) -> list:
     else:
         return [loss] * n_parts
     if len(loss) != n_parts:
-        raise ValueError(f"loss lists {len(loss)} losses, but the model has {n_parts} outputs.")
+        raise ValueError(
+            f"loss lists {len(loss)} losses, but the model has {n_parts} outputs. List one loss "
+            "for each output."
+        )
     without = [name for name, one in zip(names, loss) if one is None]
     if without:
         raise ValueError(
-            f"loss holds none for the model's output {without[0]!r}, which would learn nothing. "
-            "Name a loss for each output, or pass loss=None to have fitting ones chosen."
+            f"loss has no loss for the model's output {without[0]!r}, so it would learn nothing. "
+            "Name a loss for each output, or pass loss=None to have them chosen."
         )
     return list(loss)
 

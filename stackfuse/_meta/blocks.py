@@ -78,9 +78,9 @@ def blocks_of(
     blocks, passed = blocks_by_base(columns, X)
     if passed and not allow_passthrough:
         raise ValueError(
-            f"Predictions are combined here, but {len(passed)} columns of X are passed through: "
-            "use passthrough=False, or a meta-learner that learns from them too, such as "
-            "sf.FusionClassifier('attention')."
+            f"This meta-learner combines predictions only, but {len(passed)} columns of X are "
+            "passed through. Use passthrough=False, or a meta-learner that learns from them too, "
+            "such as sf.FusionClassifier('attention')."
         )
     return [_check_block(block, columns[block.places[0]].method, task, width) for block in blocks]
 
@@ -93,7 +93,7 @@ def blocks_by_base(
         raise TypeError(f"columns must be a list of Column, got {messages.in_short(columns)}.")
     if len(columns) != X.shape[1]:
         raise ValueError(
-            f"columns tells of {len(columns)} columns, but X has {X.shape[1]}: pass the columns "
+            f"columns describes {len(columns)} columns, but X has {X.shape[1]}: pass the columns "
             "of these predictions, or columns=None."
         )
     places: dict[str, list[int]] = {}
@@ -117,21 +117,21 @@ def _check_block(block: Block, method: str, task: targets.Task, width: int) -> B
     one_column_is_enough = task == "binary"
     if method == contributions.FEATURES:
         raise ValueError(
-            f"{block.name!r} contributes features, which are no predictions that can be weighed: "
-            "use a meta-learner that learns from any numbers, such as LogisticRegression(), "
-            "Ridge() or fusion='dense', or stack_method='auto'."
+            f"{block.name!r} contributes features, but this meta-learner weighs predictions. Use "
+            "a meta-learner for any numbers, such as LogisticRegression(), Ridge() or "
+            "fusion='dense', or use stack_method='auto'."
         )
     if task in ("regression", "multioutput"):
         if n_columns == width:
             return Block(block.name, block.places)
     elif block.scores and task == "multilabel":
         raise ValueError(
-            f"{block.name!r} contributes {method}, which is no probability of a label: use "
+            f"{block.name!r} contributes {method}, which is not a probability of a label: use "
             "stack_method='predict_proba'."
         )
     elif method == "predict" and task == "multiclass":
         raise ValueError(
-            f"{block.name!r} contributes class labels or numbers ({method}), which are no "
+            f"{block.name!r} contributes class labels or numbers ({method}), which are not "
             "probabilities: use stack_method='predict_proba', or another meta-learner, such as "
             "LogisticRegression()."
         )
@@ -154,8 +154,8 @@ def _guess_blocks(
         step, n_left_over = 1, 0
     if n_left_over:
         raise ValueError(
-            f"X has {n_columns} columns, which is no multiple of the {width} "
-            f"{_noun_for_outputs(task)} of y: give {width} columns per base estimator, one after "
+            f"X has {n_columns} columns, which is not a multiple of the {width} "
+            f"{_noun_for_outputs(task)} of y. Pass {width} columns per base estimator, one after "
             "another, or columns=."
         )
     blocks = [
@@ -167,8 +167,8 @@ def _guess_blocks(
     blocks = [Block(b.name, b.places, scores=not _are_probabilities(b.of(X), task)) for b in blocks]
     if task == "multilabel" and any(block.scores for block in blocks):
         raise ValueError(
-            "X holds numbers outside of 0 to 1, which are no probabilities of labels: pass what "
-            "predict_proba returns."
+            "X holds numbers below 0 or above 1, which are not probabilities. Pass the result of "
+            "predict_proba."
         )
     return blocks
 
@@ -204,7 +204,7 @@ def check_probabilities(block: Block, table: np.ndarray, owner: Any) -> None:
     if wrong.any():
         raise ValueError(
             f"{type(owner).__name__} takes probabilities from {block.name!r}, but X holds "
-            f"{numbers[wrong][0]:.4g}: pass what predict_proba returns, as in fit."
+            f"{numbers[wrong][0]:.4g}. Pass the result of predict_proba, as in fit."
         )
 
 

@@ -83,7 +83,7 @@ class Head:
             keras.activations.get(self.activation)
         except ValueError:
             raise ValueError(
-                f"activation={self.activation!r} is none of keras.activations."
+                f"activation={self.activation!r} is not in keras.activations."
                 f"{messages.did_you_mean(str(self.activation), vars(keras.activations))}"
             ) from None
         fitting.check_settings({"hidden_units": self.hidden_units}, {"hidden_units": _WIDTHS})
@@ -162,7 +162,10 @@ class Head:
             scaled = standardized(table, X)
             parts = [_take_block(scaled, block) for block in self._blocks_of_table(X)]
             if self.fusion == "bilinear" and len(parts) < 2:
-                raise ValueError("fusion='bilinear' multiplies two bases, but X holds one.")
+                raise ValueError(
+                    "fusion='bilinear' multiplies two bases, but X holds the predictions of one. "
+                    "Add a base, or use another fusion."
+                )
             return strategy(parts)
         blocks = self._blocks(X, task, width)
         fused = strategy([_take_block(table, block) for block in blocks])

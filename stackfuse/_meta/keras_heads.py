@@ -50,8 +50,8 @@ class HeadBuilder(Builder):
         if isinstance(X, MultiInput) or X.ndim != 2:
             given = f"is {X!r}" if isinstance(X, MultiInput) else f"has shape {X.shape}"
             raise ValueError(
-                f"{type(self.owner).__name__} combines predictions, a table with two axes; "
-                f"X {given}."
+                f"{type(self.owner).__name__} combines predictions, so X must be a table with two "
+                f"axes, but X {given}."
             )
         X = np.asarray(X if rows is None else X[rows], np.float64)
         n_classes = meta["n_classes_"]  # a list for several columns, which are refused below
@@ -160,7 +160,9 @@ class _HeadParameters(prediction_columns.ColumnsMixin):
     def weights_(self) -> np.ndarray:
         """The weights of the bases, with "weighted" or "geometric"; shape (n_models,)."""
         if self.fusion not in ("weighted", "geometric"):
-            raise AttributeError(f"fusion={self.fusion!r} has no weights that hold for all rows.")
+            raise AttributeError(
+                f"fusion={self.fusion!r} has no fixed weights: they differ from row to row."
+            )
         check_is_fitted(self)
         # This is the only trainable layer: calibrators are frozen.
         layers = [layer for layer in self.model_.layers if layer.trainable_weights]

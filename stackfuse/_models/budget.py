@@ -43,7 +43,7 @@ def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
     left_out = [name for name, _ in bases if name not in kept]
     if left_out:
         warnings.warn(
-            f"Left out, since {seconds:g} s do not suffice for their fits: {', '.join(left_out)}.",
+            f"Left out, because their fits take more than {seconds:g} s: {', '.join(left_out)}.",
             stacklevel=3,
         )
     return [(name, base) for name, base in bases if name in kept]

@@ -72,7 +72,9 @@ class Columns:
             )
         frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
         if not len(frame):
-            raise ValueError("X has no rows: table_bases reads them to find out what columns hold.")
+            raise ValueError(
+                "X has no rows. table_bases reads rows to learn what the columns hold."
+            )
         columns = cls()
         for place, name in enumerate(frame.columns):
             column = frame.iloc[:, place]
@@ -80,7 +82,10 @@ class Columns:
             if _n_different(column, name) < 2:
                 columns.constant.append(name)
             elif pd.api.types.is_complex_dtype(column):
-                raise ValueError(f"Complex data not supported: the column {name!r} holds such.")
+                raise ValueError(
+                    f"Complex data not supported: the column {name!r} holds complex numbers. "
+                    "Split it into a real and an imaginary column."
+                )
             elif dates.is_dates(column) or pd.api.types.is_numeric_dtype(column):
                 (columns.dates if dates.is_dates(column) else columns.numbers).append(name)
                 if column.isna().any():
@@ -102,9 +107,9 @@ class Columns:
         present = column.dropna()
         if not all(isinstance(value, str) for value in present):
             raise ValueError(
-                f"The column {name!r} holds {column.dtype} values, with "
-                f"{present.iloc[0]!r} among them. table_bases takes numbers, truth values, strings "
-                "and dates: make dates of objects by pd.to_datetime(X[column])."
+                f"The column {name!r} holds {column.dtype} values, for example "
+                f"{present.iloc[0]!r}. table_bases takes numbers, truth values, strings and "
+                "dates. Convert objects to dates with pd.to_datetime(X[column])."
             )
         if present.nunique() <= FEW_LEVELS:
             return self.few
@@ -113,7 +118,7 @@ class Columns:
 
     def warn_of_unused(self) -> None:
         """Warn of the columns that no base uses."""
-        text = "text, which of all files .keras and SavedModel alone carry"
+        text = "text, which only .keras and SavedModel files can hold"
         for names, what in ((self.constant, "the same in all rows"), (self.left_out, text)):
             if names:
                 warnings.warn(

@@ -32,8 +32,9 @@ def check_settings(meta: Any, builder: str, **settings: Any) -> None:
     """
     if not isinstance(meta, Mapping) or "X_shape_" not in meta:
         raise TypeError(
-            f"sf.models.{builder} is called by an estimator, which tells it of X and y: write "
-            f"sf.KerasClassifier(sf.models.{builder}) or sf.models.classifier(sf.models.{builder})."
+            f"sf.models.{builder} is called by an estimator, which passes it facts about X and y. "
+            f"Write sf.KerasClassifier(sf.models.{builder}) or "
+            f"sf.models.classifier(sf.models.{builder})."
         )
     fitting.check_settings(settings, {name: _SETTINGS[name] for name in settings})
 
@@ -51,7 +52,7 @@ def table_input(meta: Mapping[str, Any], builder: str) -> Any:
         found = f"the inputs {list(shape)}" if isinstance(shape, Mapping) else f"shape {shape}"
         raise ValueError(
             f"sf.models.{builder} reads a table, X of shape (n_samples, n_features), but X has "
-            f"{found}. Put sf.Flatten() or sf.Pick(name) in front, or build a network for it."
+            f"{found}. Put sf.Flatten() or sf.Pick(name) in front, or build your own network."
         )
     return Input((shape[1],), name="table")
 
@@ -91,8 +92,8 @@ def n_outputs(meta: Mapping[str, Any], builder: str) -> int:
     """
     if isinstance(meta["n_classes_"], list) or meta["target_type_"].startswith("multiclass-"):
         raise ValueError(
-            f"sf.models.{builder} has one output, but y has several columns of classes: fit one "
-            "estimator for each, sklearn.multioutput.MultiOutputClassifier."
+            f"sf.models.{builder} has one output, but y has several columns of classes. Fit one "
+            "estimator for each: sklearn.multioutput.MultiOutputClassifier."
         )
     if meta["n_classes_"] is None or meta["target_type_"] == "multilabel-indicator":
         return meta["n_outputs_"]

@@ -115,14 +115,15 @@ def table_bases(
         kinds = _KINDS_OF_MANY_ROWS if many else DEFAULT_KINDS
         if many:
             warnings.warn(
-                f"With {n_rows:,} rows, table_bases makes only the kinds {list(kinds)} by default, "
-                "because others take long: name them in kinds=, or pass time_budget=.",
+                f"With {n_rows:,} rows, table_bases makes only the kinds {list(kinds)} by "
+                "default, because others take long. Name the others in kinds=, or pass "
+                "time_budget=.",
                 stacklevel=2,
             )
     unknown = [kind for kind in kinds if kind not in _KINDS]
     if unknown:
         raise ValueError(
-            f"kinds names {unknown[0]!r}, which is none of {messages.listed(list(_KINDS))}."
+            f"kinds names {unknown[0]!r}, which is not one of {messages.listed(list(_KINDS))}."
         )
     targets.n_rows(y, "y")
     targets.check_same_length(X=X, y=y)
@@ -144,11 +145,15 @@ def holds_classes(y) -> bool:
     y = np.asarray(y)
     if y.dtype.kind not in "iuf":
         if pd.isna(y).all():
-            raise ValueError("y holds nothing: pass classes, or numbers to be predicted.")
+            raise ValueError(
+                "y is empty or holds only missing values. Pass classes, or numbers to predict."
+            )
         return True
     values = np.unique(y[np.isfinite(y)])
     if not values.size:
-        raise ValueError("y holds no number: pass classes, or numbers to be predicted.")
+        raise ValueError(
+            "y holds no number, only missing values. Pass classes, or numbers to predict."
+        )
     return bool(np.all(values == np.floor(values))) and len(values) <= 20
 
 

@@ -58,7 +58,8 @@ def tabm(
     check_settings(meta, "tabm", width=width, depth=depth, dropout=dropout, n_members=n_members)
     if meta["target_type_"] == "multilabel-indicator":
         raise ValueError(
-            "sf.models.tabm learns one class a row, but y holds several labels: use sf.models.mlp."
+            "sf.models.tabm learns one class per row, but y holds several labels: use "
+            "sf.models.mlp."
         )
     n_units = n_outputs(meta, "tabm")
     inputs = table_input(meta, "tabm")

@@ -292,7 +292,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         if for_this_call.get("epochs", 1) != 1:
             raise ValueError(
-                "partial_fit trains for one epoch: for more call fit with warm_start=True."
+                "partial_fit trains for one epoch. For more, call fit with warm_start=True."
             )
         for_this_call["epochs"] = 1
         reset = not hasattr(self, "model_")
@@ -503,8 +503,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         changed = [k for k in {**then, **now} if not _are_equal(now.get(k), then.get(k))]
         if changed:
             raise ValueError(
-                f"The network is trained on, but {messages.listed(changed)} changed since it was "
-                "built and would have no effect. Call fit with warm_start=False to build it anew."
+                f"fit would train the existing network further, but {messages.listed(changed)} "
+                "changed since it was built and would have no effect. Call fit with "
+                "warm_start=False to build it anew."
             )
 
     def _check_rows(self, X, *, reset: bool):
@@ -628,8 +629,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state: Any) -> None:
         if "model_" in state:  # before there was a FittedNetwork; predictions would miss it
             raise ValueError(
-                f"This {type(self).__name__} was pickled by an earlier stackfuse, which kept a fit "
-                "in another form: fit it again, or load it with the version that wrote it."
+                f"This {type(self).__name__} was pickled by an earlier stackfuse, and this "
+                "version cannot read it. Fit it again, or load it with the version that wrote it."
             )
         super().__setstate__(state)
 

@@ -182,9 +182,9 @@ class Builder(ABC):
         given = self.in_effect()
         if given:
             raise ValueError(
-                f"{messages.listed(given)} would have no effect, because the model comes compiled. "
-                "Let the builder return it uncompiled, or take an argument `compile_kwargs` and "
-                "call model.compile(**compile_kwargs)."
+                f"{messages.listed(given)} would have no effect, because the model is already "
+                "compiled. Let the builder return it uncompiled, or take an argument "
+                "`compile_kwargs` and call model.compile(**compile_kwargs)."
             )
 
 
@@ -192,8 +192,8 @@ def _for_probabilities(outputs: several_outputs.AnyOutputs) -> several_outputs.O
     """Return the meaning of outputs that learn probabilities; raise if there are several."""
     if isinstance(outputs, several_outputs.SeveralOutputs):
         raise ValueError(
-            f"The network has {len(outputs.parts)} outputs, and probabilities are learnt by one: "
-            "end it with a single Dense layer of a unit for each label."
+            f"The network has {len(outputs.parts)} outputs, but learns probabilities with one. "
+            "End it with a single Dense layer with one unit for each label."
         )
     return outputs.for_probabilities()
 
@@ -205,8 +205,9 @@ def _refuse_class_numbers(network) -> None:
     for metric in keras.tree.flatten(metrics):
         if metric is not None and losses.loss_name(metric).lower().startswith("sparse"):
             raise ValueError(
-                f"The metric {losses.loss_name(metric)!r} compares class numbers, and the target "
-                "holds probabilities of the classes. Use 'accuracy' or 'categorical_crossentropy'."
+                f"The metric {losses.loss_name(metric)!r} compares class numbers, but the target "
+                "holds probabilities of the classes. Use 'accuracy' or "
+                "'categorical_crossentropy'."
             )
 
 

@@ -306,7 +306,7 @@ def _rebuild(estimator, shape, target: Target, meta, seed: int, values: tuple):
         if [tuple(variable.shape) for variable in variables] != [value.shape for value in own]:
             raise ValueError(
                 f"The network of this {type(estimator).__name__} cannot be loaded: its builder "
-                "makes another network now. Load it where the builder is as it was."
+                "makes another network now. Load it with the builder of the fit."
             )
         for variable, value in zip(variables, own):
             variable.assign(value)

@@ -51,8 +51,8 @@ def hold_out(
         return np.arange(n_rows), None
     if not isinstance(fraction, Real) or not 0 <= float(fraction) < 1:
         raise ValueError(
-            f"validation_split must lie in [0, 1), got {fraction!r}: it is the fraction of the "
-            "rows to hold out."
+            f"validation_split must be at least 0 and below 1, got {fraction!r}. It is the "
+            "fraction of rows to hold out."
         )
     if fraction == 0:
         return np.arange(n_rows), None
@@ -83,7 +83,7 @@ def _last(rows: np.ndarray, fraction: float) -> tuple:
     """Return the rows before the last ones, and the last ones, as Keras counts them."""
     n_kept = math.floor(len(rows) * (1 - fraction))
     if n_kept in (0, len(rows)):
-        raise ValueError(f"of {len(rows)} rows {n_kept} would be trained on")
+        raise ValueError(f"{n_kept} of {len(rows)} rows would be left to train on")
     return rows[:n_kept], rows[n_kept:]
 
 

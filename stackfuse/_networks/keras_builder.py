@@ -90,7 +90,7 @@ class KerasBuilder(Builder):
         """Return the model of a file; raise ValueError, in one sentence, if there is none."""
         if not path.exists() or path.is_dir():
             raise ValueError(
-                f"model={str(path)!r} is no file: pass the path of a .keras or .h5 file, or a "
+                f"model={str(path)!r} is not a file: pass the path of a .keras or .h5 file, or a "
                 "function that returns a keras.Model."
             )
         try:

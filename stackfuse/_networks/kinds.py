@@ -225,9 +225,9 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         widths = [np.atleast_2d(np.asarray(table).T).shape[0] for table in (y, predictions)]
         if widths[0] != widths[1]:
             raise ValueError(
-                f"score compares the columns of y with those of the prediction, but y has "
-                f"{widths[0]} and the prediction {widths[1]}. Choose as many with "
-                "predict__output=, or score by a function of your own, scoring=."
+                "score compares the columns of y with those of the prediction, but y has "
+                f"{widths[0]} and the prediction {widths[1]}. Choose as many columns with "
+                "predict__output=, or pass your own scorer, scoring=."
             )
         return float(r2_score(y, predictions, sample_weight=sample_weight))
 
@@ -263,8 +263,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         if ((size >= _FAR) & (of_mean > 0) & (error > bound * of_mean)).any():
             name, order = type(self).__name__, 10 ** int(np.log10(size.max()))
             warnings.warn(
-                f"{name} predicts its own training rows no better than their mean would: y is of "
-                f"the order of {order:,}, and a network starts near 0. Scale y: "
+                f"{name} predicts its own training rows no better than their mean. y has numbers "
+                f"around {order:,}, and a network starts near 0. Scale y: "
                 f"TransformedTargetRegressor({name}(...), transformer=StandardScaler()).",
                 stacklevel=2,
             )

@@ -60,7 +60,7 @@ def _class_named(spec: str, name: str) -> Any:
         return spec
     if spec.lower() in _CHOSEN_BY_KERAS:
         raise ValueError(
-            f"{name}={spec!r} stands for what Keras chooses by y, which has no settings: name the "
+            f"{name}={spec!r} lets Keras choose the class by y, so it takes no settings. Name the "
             "class, for example 'BinaryAccuracy' or 'SparseCategoricalAccuracy'."
         )
     found = messages.keras_object_named(spec, module, name)
@@ -89,8 +89,8 @@ def _check_settings(kind: type, settings, name: str, error: Exception | None = N
     for setting in settings:
         if setting not in known:
             raise ValueError(
-                f"{name}__{setting} is no setting of {kind.__name__}."
-                f"{messages.did_you_mean(setting, known)}"
+                f"{name}__{setting} is not a setting of "
+                f"{kind.__name__}.{messages.did_you_mean(setting, known)}"
             ) from error
 
 
@@ -149,13 +149,14 @@ def _list_from_settings(keys: list[str], parts: list, settings: dict[str, Any], 
     for setting in settings.keys() - general.keys():
         key, _, rest = setting.partition("__")
         if key not in own:
-            raise ValueError(f"{name}__{setting}: {name} has no member {key!r}, only {keys}.")
+            raise ValueError(f"{name}__{setting}: {name} has no entry {key!r}, only {keys}.")
         own[key][rest] = settings[setting]
     # Settings without a place are for classes; for names only where there is no class.
     kind = type if any(isinstance(part, type) for part in parts) else str
     if general and not any(isinstance(part, kind) for part in parts):
         raise ValueError(
-            f"{name}__{next(iter(general))} needs a class to apply to, but {name} holds none."
+            f"{name}__{next(iter(general))} needs a class to apply to, but {name} holds none. "
+            f"Pass a class in {name}."
         )
     return [
         build_from_settings(

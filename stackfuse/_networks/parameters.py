@@ -37,11 +37,11 @@ BARE = {
 #: Methods of subclasses that scikeras calls and stackfuse does not, and the alternatives.
 _HOOKS = {
     "dataset_transformer": "pass X and y as arrays, and weights as sample_weight",
-    "feature_encoder": "put the transformer in front, make_pipeline(transformer, network)",
+    "feature_encoder": "put the transformer in front: make_pipeline(transformer, network)",
     "target_encoder": "encode y before fit, or use TransformedTargetRegressor",
     "_ensure_compiled_model": "compile the model in _keras_build_fn",
     "_fit_keras_model": "give the model a train_step, or pass callbacks=",
-    "_type_of_target": "pass y in the form that it is meant in",
+    "_type_of_target": "pass y in its final form",
 }
 
 
@@ -50,8 +50,8 @@ def refuse_hooks(kind: type) -> None:
     for name, instead in _HOOKS.items():
         if name in vars(kind):
             raise TypeError(
-                f"{kind.__name__} defines {name}, which scikeras calls and stackfuse does not: "
-                f"{instead}."
+                f"{kind.__name__} defines {name}, which scikeras calls but stackfuse does not. "
+                f"Instead, {instead}."
             )
 
 
@@ -85,7 +85,7 @@ def check_kept(owner) -> None:
     lost = [name for name in names if not hasattr(owner, name)]
     if lost:
         raise AttributeError(
-            f"{type(owner).__name__}.__init__ takes {lost[0]!r} and does not keep it: end it with "
+            f"{type(owner).__name__}.__init__ takes {lost[0]!r} but does not keep it. Add "
             f"self.{lost[0]} = {lost[0]}, or pass it on to super().__init__."
         )
 
@@ -134,7 +134,7 @@ def refuse_taken(owner, names: Iterable[str]) -> None:
     for name in names:
         if name == "build_fn":
             raise TypeError(
-                f"build_fn is named model here: {type(owner).__name__}(model=build_fn)."
+                f"build_fn is called model in stackfuse: {type(owner).__name__}(model=build_fn)."
             )
         attribute = name.startswith("_") or hasattr(type(owner), name)
         if attribute and name not in own:
@@ -169,8 +169,8 @@ def check_names(owner, builder, names: Iterable[str]) -> None:
         takes = f"takes {sorted(arguments) or 'no arguments'}"
         who = f"builder {name_of(builder)!r}" if isinstance(builder, Callable) else "model"
         raise ValueError(
-            f"Invalid parameter {name!r} for estimator {type(owner).__name__}: it is none of "
-            f"its own, and the {who} {takes}.{_hint(name, owner, takers)}"
+            f"Invalid parameter {name!r} for estimator {type(owner).__name__}. It is not one of "
+            f"its own parameters, and the {who} {takes}.{_hint(name, owner, takers)}"
         )
 
 

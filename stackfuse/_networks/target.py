@@ -91,7 +91,7 @@ class Target(ABC):
             return
         raise ValueError(
             f"y is {self._form_in_words}, but {type(owner).__name__} was first fitted on "
-            f"{first._form_in_words}. Pass a y like the first, or build a new network: fit with "
+            f"{first._form_in_words}. Pass a y of the same form, or build a new network: fit with "
             "warm_start=False."
         )
 
@@ -159,7 +159,7 @@ class LabelTarget(Target):
         if known is not None and classes is not None and not _same_classes(classes, known):
             raise ValueError(
                 f"classes={_plain(classes)} differs from the classes of the first call, "
-                f"{_plain(known)}."
+                f"{_plain(known)}. Pass the same classes, or leave classes out."
             )
         return cls(numbers, task, columns, found)
 
@@ -244,8 +244,8 @@ class Probabilities:
         table = np.asarray(table, np.float64)
         if table.ndim != 2 or 0 in table.shape:
             raise ValueError(
-                "probabilities must have a row for each row of X and a column for each class, got "
-                f"shape {table.shape}."
+                "probabilities must have a row for each row of X and a column for each class, "
+                f"got shape {table.shape}. Pass shape (n_samples, n_classes)."
             )
         if not (np.isfinite(table).all() and (table >= 0).all() and (table <= 1 + 1e-6).all()):
             raise ValueError("probabilities must lie between 0 and 1.")
@@ -259,7 +259,7 @@ class Probabilities:
             )
         if not np.allclose(table.sum(axis=1), 1, atol=1e-4):
             raise ValueError(
-                "The probabilities of a row must have the sum 1. If a row may have several labels, "
+                "The probabilities of each row must sum to 1. If a row may have several labels, "
                 "pass classes=None."
             )
         return cls(table / table.sum(axis=1, keepdims=True), classes)
@@ -302,7 +302,7 @@ def _number_columns(y: np.ndarray, known, name: str) -> tuple[list, np.ndarray]:
     """Return the classes and the places of several columns of labels."""
     labels = [None] * y.shape[-1] if known is None else list(known)
     if y.ndim != 2 or len(labels) != y.shape[1]:
-        raise ValueError(f"y has shape {y.shape}, but {len(labels)} columns of labels are needed.")
+        raise ValueError(f"y has shape {y.shape}, but must have {len(labels)} columns of labels.")
     # numpy makes objects of a frame whose columns differ in dtype.
     columns = [np.asarray(c.tolist()) if c.dtype.kind == "O" else c for c in y.T]
     pairs = [_number_labels(column, which, name) for column, which in zip(columns, labels)]
@@ -379,11 +379,13 @@ def _weights_of(weights: dict, labels: list) -> np.ndarray:
     """Return the weights of the labels, in their order."""
     for label, weight in weights.items():
         if label not in labels:
-            raise ValueError(f"class_weight names {label!r}, but the classes are {labels}.")
+            raise ValueError(
+                f"class_weight names {label!r}, but the classes are {labels}. Use these as keys."
+            )
         number = isinstance(weight, int | float | np.number)
         if not number or not np.isfinite(weight) or weight < 0:
             raise ValueError(
-                f"class_weight gives {label!r} the weight {weight!r}: weights are numbers of at "
-                "least 0."
+                f"class_weight gives {label!r} the weight {weight!r}. Weights must be numbers of "
+                "at least 0."
             )
     return np.array([weights.get(label, 1.0) for label in labels])

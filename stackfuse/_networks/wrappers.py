@@ -206,8 +206,8 @@ class KerasClassifier(NetworkClassifier):
         """
         if self.class_weight is not None:
             raise ValueError(
-                f"class_weight={self.class_weight!r} weighs rows by their class, and a row with "
-                "probabilities has no single one: use class_weight=None."
+                f"class_weight={self.class_weight!r} weighs rows by their class, but a row with "
+                "probabilities has no single class. Use class_weight=None."
             )
         y = Probabilities.checked(probabilities, classes)
         return self._train(X, y, sample_weight, None, reset=True, for_this_call={})

@@ -228,7 +228,7 @@ def test_groups_and_time(flats, capsys, tmp_path):
     [
         (["--target", "Meite"], "has no column 'Meite'. Did you mean 'Miete'?"),
         (["--target", "Miete", "--format", "pickle"], "format must be 'keras', 'litert', 'onnx'"),
-        (["--target", "Miete", "--bases", "trees"], "kinds names 'trees', which is none of"),
+        (["--target", "Miete", "--bases", "trees"], "kinds names 'trees', which is not one of"),
         (
             ["--target", "Miete", "--time", "soon"],
             "--time must be written like 90s, 10m or 2h, got 'soon'",

@@ -241,7 +241,7 @@ def empty(form):
 
 WRONG_FORMATS = {
     "contents": (without_weights, "files of two models have equal digests"),
-    "attached": (cut_short, "it is no Keras file, or damaged"),
+    "attached": (cut_short, "it is not a Keras file, or is damaged"),
     "write": (empty, "tensorflow cannot run the Keras file"),
 }
 

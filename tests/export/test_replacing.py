@@ -109,7 +109,7 @@ def test_half_a_pair_of_links(models, made, tmp_path):
     [
         ("{}", r"it holds saved_model.pb; its manifest was not written by sf.export"),
         ("[1]", r"it holds saved_model.pb; its manifest was not written by sf.export"),
-        ("no JSON", r"it holds saved_model.pb; it is no SavedModel file, or damaged"),
+        ("no JSON", r"it holds saved_model.pb; it is not a SavedModel file, or is damaged"),
         (None, r"it holds saved_model.pb; it holds no manifest"),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_changed_export_is_not_deleted(models, made, tmp_path):
 def test_files_of_somebody(format, models, tmp_path):
     path = tmp_path / f"model{FORMATS[format].suffix}"
     path.write_text("1")
-    refused(models[0], path, "exists and is not an earlier export .*no manifest|, or damaged")
+    refused(models[0], path, "exists and is not an earlier export .*no manifest|, or is damaged")
     path.unlink()
     path.mkdir()
     refused(models[0], path, "is a directory", IsADirectoryError)

@@ -112,7 +112,7 @@ def test_they_are_exported(tmp_path, how, ending):
 def test_a_file_of_weights_is_told_from_a_model(tmp_path):
     model = net()
     model.save_weights(tmp_path / "net.weights.h5")
-    with pytest.raises(ValueError, match=r"net\.weights\.h5' holds weights alone, and no model"):
+    with pytest.raises(ValueError, match=r"net\.weights\.h5' holds weights but no model"):
         sf.fuse([tmp_path / "net.weights.h5", model])
-    with pytest.raises(ValueError, match="holds weights alone, and no model"):
+    with pytest.raises(ValueError, match="holds weights but no model"):
         sf.KerasClassifier(tmp_path / "net.weights.h5").fit(X, np.arange(12) % 3)

@@ -95,7 +95,7 @@ def test_indices_that_a_model_computes_are_told_where_they_fail(build, engine):
     network, wrong = sf.KerasRegressor(build, random_state=0), X.copy()
     wrong[::7, 0] = 77
     layer = "'table'" if build is own else r"'embedding(_\d+)?'"
-    message = rf"layer {layer} of model .* was given the index 7[78], and takes the indices 0 to"
+    message = rf"layer {layer} of model .* got the index 7[78], but takes the indices 0 to"
     if engine == "predict":
         network.fit(X, Y)
         with pytest.raises(ValueError, match=message):

@@ -127,7 +127,7 @@ def test_regression_heads_of_several_widths(diabetes):
     assert_allclose(
         network.predict(X), np.hstack(network.model_.predict(X, verbose=0)), rtol=1e-5, atol=1e-6
     )
-    with pytest.raises(ValueError, match="2 outputs with 3 units together, but y has 2 columns"):
+    with pytest.raises(ValueError, match="2 outputs with 3 units in all, but y has 2 columns"):
         network.fit(X, Y[:, :2])
 
 

@@ -62,7 +62,7 @@ def test_losses_over_classes_need_a_unit_per_class(data, loss, target, units):
 def test_losses_that_lead_to_no_probabilities(data, loss, target, units, activation, use):
     X, targets = data
     network = sf.KerasClassifier(ends_in(units, activation), loss=loss)
-    with pytest.raises(ValueError, match=f"'{loss}' does not lead .*Use {use}, or loss=None"):
+    with pytest.raises(ValueError, match=f"'{loss}' does not train .*Use {use}, or loss=None"):
         network.fit(X, targets[target])
 
 
@@ -74,7 +74,7 @@ def test_crossentropies_teach_no_numbers(data, loss, target, units):
     import keras
 
     X, targets = data
-    message = f"'{loss}' cannot teach the network numbers. Use 'mean_squared_error', or a class"
+    message = f"'{loss}' cannot train the network to predict numbers. Use 'mean_squared_error'"
     with pytest.raises(ValueError, match=message):
         sf.KerasRegressor(ends_in(units), loss=loss).fit(X, targets[target])
 
@@ -89,7 +89,9 @@ def test_crossentropies_teach_no_numbers(data, loss, target, units):
 
 def test_the_direction_of_one_number_tells_nothing(data):
     X, targets = data
-    with pytest.raises(ValueError, match="'cosine_similarity' cannot teach the network numbers"):
+    with pytest.raises(
+        ValueError, match="'cosine_similarity' cannot train the network to predict numbers"
+    ):
         sf.KerasRegressor(ends_in(1), loss="cosine_similarity").fit(X, targets["numbers"])
     network = sf.KerasRegressor(ends_in(2), loss="cosine_similarity").fit(X, targets["rows"])
     assert network.predict(X).shape == (60, 2)
@@ -141,9 +143,9 @@ def test_softmax_as_a_layer_and_losses_over_numbered_classes(data):
     ("loss", "message"),
     [
         ("binary_crossentropi", "loss='binary_crossentropi' is not in keras.losses. Did you mean"),
-        ({"kind": "mse"}, "loss holds none for the model's output 'long', which would learn noth"),
-        ({"kind": "mse", "long": None}, "loss holds none for the model's output 'long'"),
-        (["mse", None], "loss holds none for the model's output 'long'"),
+        ({"kind": "mse"}, "loss has no loss for the model's output 'long', so it would"),
+        ({"kind": "mse", "long": None}, "loss has no loss for the model's output 'long'"),
+        (["mse", None], "loss has no loss for the model's output 'long'"),
         (
             {"kind": "mse", "lang": "mse", "long": "mse"},
             "loss names 'lang', but the model's outputs are ['kind', 'long']. Did you mean 'long'?",
@@ -174,7 +176,7 @@ def test_a_loss_for_each_head(data, loss, message, compiled):
         (4, "softmax", None, "The network's output 'kind' has 4 output units, but y has 3 classes"),
         (3, "relu", None, "The network's output 'kind' ends in 3 units with activation 'relu'"),
         (3, None, "mse", "the last activation of the network's output 'kind' is 'linear'"),
-        (3, "softmax", "hinge", "The loss 'hinge' does not lead to probabilities"),
+        (3, "softmax", "hinge", "The loss 'hinge' does not train probabilities"),
     ],
 )
 def test_messages_name_the_head(data, units, activation, loss, message):

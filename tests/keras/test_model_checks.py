@@ -94,5 +94,5 @@ def test_a_sequential_model_without_an_input_takes_any_number_of_rows(iris):
     def build():
         return ends(keras.layers.Conv1D(2, 2))
 
-    with pytest.raises(ValueError, match=r"takes no rows of shape \(4,\), as X has"):
+    with pytest.raises(ValueError, match=r"cannot take rows of shape \(4,\), the shape of X"):
         sf.KerasClassifier(build, loss="sparse_categorical_crossentropy").fit(X, y)

@@ -298,14 +298,29 @@ Y3 = np.arange(30) % 3
 @pytest.mark.parametrize(
     ("meta", "X", "y", "message"),
     [
-        (sf.ConvexClassifier(), probabilities(), Y3, "4 columns, which is no multiple of the 3 cl"),
-        (sf.ConvexRegressor(), probabilities(3), np.eye(30)[:, :2], "no multiple of the 2 columns"),
-        (sf.ConvexClassifier(), probabilities(3), np.eye(2)[Y2], "no multiple of the 2 labels"),
-        (sf.ConvexClassifier(), 3 * probabilities(), np.eye(2)[Y2], "no probabilities of labels"),
+        (
+            sf.ConvexClassifier(),
+            probabilities(),
+            Y3,
+            "4 columns, which is not a multiple of the 3 cl",
+        ),
+        (
+            sf.ConvexRegressor(),
+            probabilities(3),
+            np.eye(30)[:, :2],
+            "not a multiple of the 2 columns",
+        ),
+        (sf.ConvexClassifier(), probabilities(3), np.eye(2)[Y2], "not a multiple of the 2 labels"),
+        (sf.ConvexClassifier(), 3 * probabilities(), np.eye(2)[Y2], "which are not probabilities"),
         (sf.ConvexClassifier(link="log"), probabilities(), Y2, "link must be 'identity' or 'logi"),
         (sf.GreedyClassifier(n_rounds=0), probabilities(), Y2, "n_rounds must be"),
         (sf.GreedyClassifier(bag_fraction=2), probabilities(), Y2, "bag_fraction must be above 0"),
-        (sf.ConvexClassifier(columns=[]), probabilities(), Y2, "columns tells of 0 columns, but X"),
+        (
+            sf.ConvexClassifier(columns=[]),
+            probabilities(),
+            Y2,
+            "columns describes 0 columns, but X",
+        ),
         (
             sf.ConvexClassifier(columns=[Column("a", "predict", 0)] * 4),
             probabilities(),
@@ -328,7 +343,7 @@ Y3 = np.arange(30) % 3
             sf.ConvexClassifier(columns=[Column("a", "decision_function", 1)] * 4),
             probabilities(),
             np.eye(4)[np.arange(30) % 4],
-            "contributes decision_function, which is no probability of a label",
+            "contributes decision_function, which is not a probability of a label",
         ),
     ],
 )
@@ -345,7 +360,7 @@ def test_numbers_that_were_probabilities_in_fit_must_be_so_later():
 
 def test_columns_of_x_are_refused(iris):
     stack = sf.StackingClassifier([("nb", GaussianNB())], sf.ConvexClassifier(), passthrough=True)
-    with pytest.raises(ValueError, match="4 columns of X are passed through: use passthrough=Fals"):
+    with pytest.raises(ValueError, match="4 columns of X are passed through"):
         stack.fit(*iris)
 
 

@@ -68,7 +68,7 @@ def test_wrong_parameters(iris):
     X, y = iris
     with pytest.raises(ValueError, match=r"fusion must be 'dense', .*, got 'densest'"):
         sf.FusionClassifier("densest").fit(X, y)
-    with pytest.raises(ValueError, match=r"a table with two axes; X has shape \(150, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"a table with two axes, but X has shape \(150, 2, 2\)"):
         sf.FusionClassifier().fit(X.reshape(150, 2, 2), y)
 
 
@@ -237,6 +237,6 @@ def test_what_strategies_refuse():
             head.fit(X, y)
     with pytest.raises(ValueError, match=r"needs positive predictions, but X holds -0\.5"):
         sf.FusionRegressor("geometric").fit(X - X.min() - 0.5, y)
-    with pytest.raises(ValueError, match="3 columns, which is no multiple of the 4 classes"):
+    with pytest.raises(ValueError, match="3 columns, which is not a multiple of the 4 classes"):
         sf.FusionClassifier("average").fit(X, np.arange(300) % 4)
     assert not hasattr(sf.FusionClassifier("dense"), "weights_")

@@ -127,7 +127,9 @@ def test_bases_of_very_many_rows_are_few():
 def test_the_dearest_are_left_out(iris):
     X, y = iris
     kinds = ["linear", "forest", "boosting"]
-    with pytest.warns(UserWarning, match=r"Left out, since 0.001 s do not suffice .*: forest, boo"):
+    with pytest.warns(
+        UserWarning, match=r"Left out, because their fits take more than 0.001 s: forest, boo"
+    ):
         bases = sf.models.table_bases(X, y, kinds=kinds, time_budget=1e-3)
     assert [name for name, _ in bases] == ["linear"]
     assert len(sf.models.table_bases(X, y, kinds=kinds, time_budget=1e6)) == 3
@@ -152,7 +154,9 @@ def test_networks_are_measured_by_few_epochs():
     bases = [("cheap", make_pipeline(Ridge())), ("network", make_pipeline(Slow()))]
     assert within(60, bases, X, X[:, 0], False) == bases
     assert Slow.seen == [(1, 2000), (3, 2000)]
-    with pytest.warns(UserWarning, match="Left out, since 5 s do not suffice .*: network"):
+    with pytest.warns(
+        UserWarning, match="Left out, because their fits take more than 5 s: network"
+    ):
         kept = within(5, bases, X, X[:, 0], False)  # 40 epochs of 9000 rows take 1.8 s, six times
     assert kept == bases[:1]
 
@@ -165,8 +169,8 @@ def test_columns_that_no_base_uses_are_told(flats):
     messages = [str(warning.message) for warning in told]
     assert messages == [
         "No base uses 'same': this column is the same in all rows.",
-        "No base uses 'note': this column is text, which of all files .keras and SavedModel alone "
-        "carry.",
+        "No base uses 'note': this column is text, which only .keras and SavedModel files can "
+        "hold.",
     ]
     assert {warning.filename for warning in told} == {__file__}
     assert base.fit(X, rent).score(X, rent) > 0.5
@@ -225,7 +229,7 @@ def test_dates_are_learnt_from_and_exported(flats, tmp_path):
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
-        ({}, {"kinds": ["trees"]}, "kinds names 'trees', which is none of 'linear'"),
+        ({}, {"kinds": ["trees"]}, "kinds names 'trees', which is not one of 'linear'"),
         ({}, {"time_budget": 0}, "time_budget must be a positive number of seconds, got 0"),
         ({"day": pd.timedelta_range("2 days", periods=N_ROWS)}, {}, "'day' holds timedelta64"),
     ],

@@ -129,9 +129,9 @@ def test_losses_and_metrics_by_name_with_settings(binary):
     huber = sf.KerasRegressor(build_regressor, loss="huber", loss__delta=0.1, random_state=0)
     made = sf.KerasRegressor(build_regressor, loss=keras.losses.Huber(0.1), random_state=0)
     assert huber.fit(X, y).history_ == made.fit(X, y).history_
-    with pytest.raises(ValueError, match="loss__smoothing is no setting of BinaryCrossentropy"):
+    with pytest.raises(ValueError, match="loss__smoothing is not a setting of BinaryCrossentropy"):
         network.set_params(loss__smoothing=0.1).fit(X, y)
-    with pytest.raises(ValueError, match=r"which has no settings: name the class"):
+    with pytest.raises(ValueError, match=r"so it takes no settings. Name the class"):
         one.set_params(metrics="accuracy").fit(X, y)
 
 

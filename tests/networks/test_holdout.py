@@ -58,7 +58,7 @@ def test_classes_are_weighed_in_training_alone_as_in_keras(iris, weighted, class
     ("class_weight", "message"),
     [
         ({0: 1.0, 7: 2.0}, r"class_weight names 7, but the classes are \[0, 1, 2\]"),
-        ({0: -1.0}, "class_weight gives 0 the weight -1.0: weights are numbers of at least 0"),
+        ({0: -1.0}, "class_weight gives 0 the weight -1.0. Weights must be numbers of at least 0"),
         ({0: np.nan}, "class_weight gives 0 the weight nan"),
         ({0: "2"}, "class_weight gives 0 the weight '2'"),
         ("balance", "class_weight must be a dict of label to weight, or 'balanced', got 'balance'"),
@@ -135,11 +135,13 @@ def test_splits_that_cannot_be_made(iris, network):
     with pytest.raises(ValueError, match=r"validation_split=0.3 cannot be held out: The least pop"):
         classifier.fit(X, alone)
     for wrong in ("0.2", np.nan, -0.1, True):
-        with pytest.raises(ValueError, match=r"validation_split must lie in \[0, 1\), got"):
+        with pytest.raises(
+            ValueError, match="validation_split must be at least 0 and below 1, got"
+        ):
             estimator.set_params(validation_split=wrong).fit(X, y)
     estimator.set_params(validation_split=0.999, validation="last")
     with pytest.raises(
-        ValueError, match=r"held out: of 150 rows 0 would be trained on\. Pass more"
+        ValueError, match=r"held out: 0 of 150 rows would be left to train on\. Pass"
     ):
         estimator.fit(X, y)
     for wrong in ("first", True, None):

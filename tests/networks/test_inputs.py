@@ -117,7 +117,7 @@ def test_where_several_inputs_cannot_go(mixed):
     X, y = mixed
     with pytest.raises(ValueError, match=r"X is a MultiInput\. Use passthrough=False"):
         sf.StackingClassifier([("net", sf.KerasClassifier(build))], passthrough=True).fit(X, y)
-    with pytest.raises(ValueError, match="a table with two axes; X is MultiInput"):
+    with pytest.raises(ValueError, match="a table with two axes, but X is MultiInput"):
         sf.FusionClassifier().fit(X, y)
     texts = sf.MultiInput(image=X["image"], table=np.full((60, 3), "x"))
     with pytest.raises(ValueError, match=r"X\['table'\]: .*numeric"):

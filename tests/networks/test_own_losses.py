@@ -143,7 +143,7 @@ def test_classifiers_with_one_more_output():
     wanted = wanted / wanted.sum(axis=1, keepdims=True)
     assert_allclose(fitted.predict_proba(X), wanted, rtol=1e-5)
     assert (fitted.predict(X) == np.array(["a", "b", "c"])[wanted.argmax(axis=1)]).all()
-    with pytest.raises(ValueError, match="a classifier learns its classes with this part"):
+    with pytest.raises(ValueError, match="A classifier learns its classes with one part"):
         fitted.set_params(predict__output=slice(1, 4)).predict(X)
 
 
@@ -185,12 +185,15 @@ def test_a_stack_of_times_and_events(data):
     ("settings", "message"),
     [
         ({"loss": of_rows}, r"2 output units, but y has 1 column\..* predict__output=0 is the"),
-        ({"loss": "mse", "predict__output": 0}, r"loss 'mse' compares each output .* of your own"),
+        (
+            {"loss": "mse", "predict__output": 0},
+            r"loss 'mse' compares each output .* your own loss",
+        ),
         ({"predict__output": 0}, "The default loss compares each output"),
         ({"loss": of_rows, "predict__output": 2}, "chooses no output: .* numbered 0 to 1"),
         ({"loss": of_rows, "predict__output": "mean"}, "must be the number of an output column"),
         ({"loss": of_rows, "predict__output": True}, "must be the number of an output column"),
-        ({"loss": of_rows, "predict__output": ops.sum}, "Let it return one row per row"),
+        ({"loss": of_rows, "predict__output": ops.sum}, "must return one row for each row"),
         ({"loss": survival, "predict__output": 0}, r"The loss 'survival' fails for y of shape"),
     ],
 )
@@ -207,5 +210,5 @@ def test_several_outputs_have_no_part(data):
         table = keras.Input((3,))
         return keras.Model(table, [keras.layers.Dense(1)(table), keras.layers.Dense(1)(table)])
 
-    with pytest.raises(ValueError, match=r"has 2 outputs: leave it out, or .*Concatenate"):
+    with pytest.raises(ValueError, match=r"has 2 outputs. Leave it out, or .*Concatenate"):
         sf.KerasRegressor(build, predict__output=0).fit(X, y)

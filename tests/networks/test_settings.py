@@ -29,7 +29,7 @@ def test_a_batch_of_all_rows(iris):
     assert len(head.history_["loss"]) == 1000  # one step an epoch
 
 
-OPTIMIZER = "optimizer__learning_rat is no setting of {}. Did you mean 'learning_rate'"
+OPTIMIZER = "optimizer__learning_rat is not a setting of {}. Did you mean 'learning_rate'"
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,12 @@ def test_wrong_settings_of_classes(iris):
     with pytest.raises(ValueError, match=re.escape(OPTIMIZER.format("SGD"))):
         sf.KerasClassifier(build_classifier, **settings).fit(*iris)
     settings = {"callbacks": keras.callbacks.EarlyStopping, "callbacks__patiense": 3}
-    with pytest.raises(ValueError, match=r"callbacks__patiense is no setting of Early.*'patience'"):
+    with pytest.raises(
+        ValueError, match=r"callbacks__patiense is not a setting of Early.*'patience'"
+    ):
         sf.KerasClassifier(build_classifier, **settings).fit(*iris)
     settings = {"loss": keras.losses.SparseCategoricalCrossentropy, "loss__from_logit": True}
-    with pytest.raises(ValueError, match=r"loss__from_logit is no setting of .*'from_logits'"):
+    with pytest.raises(ValueError, match=r"loss__from_logit is not a setting of .*'from_logits'"):
         sf.KerasClassifier(build_classifier, **settings).fit(*iris)
 
 

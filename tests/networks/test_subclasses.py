@@ -134,18 +134,18 @@ def test_an_argument_that_is_not_kept_is_named():
         def __init__(self, units=5, **kwargs):
             super().__init__(build_classifier, **kwargs)
 
-    with pytest.raises(AttributeError, match=r"takes 'units' and does not keep it.*self\.units ="):
+    with pytest.raises(AttributeError, match=r"takes 'units' but does not keep it.*self\.units ="):
         Forgetful().get_params()
 
 
 @pytest.mark.parametrize("name", ["feature_encoder", "target_encoder", "_fit_keras_model"])
 def test_hooks_that_would_never_be_called_are_refused(name):
-    with pytest.raises(TypeError, match=f"Mine defines {name}, which scikeras calls and stackfuse"):
+    with pytest.raises(TypeError, match=f"Mine defines {name}, which scikeras calls but stackfuse"):
         type("Mine", (sf.KerasClassifier,), {name: property(lambda self: None)})
 
 
 def test_a_network_without_a_builder(iris):
     with pytest.raises(TypeError, match=r"KerasClassifier has no model: pass a function"):
         sf.KerasClassifier().fit(*iris)
-    with pytest.raises(TypeError, match=r"build_fn is named model here"):
+    with pytest.raises(TypeError, match=r"build_fn is called model in stackfuse"):
         sf.KerasClassifier(build_fn=build_sigmoid)

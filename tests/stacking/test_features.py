@@ -339,9 +339,9 @@ def of_any_length():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Subclassed, "only its own code knows which of its layers is the last"),
+        (Subclassed, "Only its own code knows its last layer"),
         (lambda: one_layer(None), "the inputs of that layer, are X itself. Add a hidden layer"),
-        (of_any_length, "is of no fixed size. Pool over"),
+        (of_any_length, "no features of a fixed size.*Pool over"),
     ],
 )
 def test_networks_without_features_are_refused(model, message):
@@ -381,7 +381,9 @@ def test_too_few_rows_to_align(iris):
 
 def test_features_are_not_weighed(iris):
     bases = [("net", network())]
-    with pytest.raises(ValueError, match="'net' contributes features, which are no predictions"):
+    with pytest.raises(
+        ValueError, match="'net' contributes features, but this meta-learner weighs predictions"
+    ):
         sf.StackingClassifier(bases, sf.ConvexClassifier(), cv=2, stack_method="features").fit(
             *iris
         )

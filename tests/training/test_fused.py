@@ -541,7 +541,7 @@ def test_an_error_within_the_graph_is_not_blamed_on_a_fold(iris):
     # An index that the model computes is found out by TensorFlow alone.
     words = small(lambda: L.Rescaling(1.0), lambda: L.Embedding(10, 2), L.Flatten)
     folds = draw_folds(3, X, iris[1], classifier=True)
-    with pytest.raises(Exception, match="was given the index 99") as caught:
+    with pytest.raises(Exception, match="got the index 99") as caught:
         fit_folds(
             SideBySideEngine(), sf.KerasClassifier(words), X, iris[1], folds, method="predict"
         )

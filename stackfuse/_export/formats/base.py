@@ -391,7 +391,7 @@ class Format(ABC):
         except (ImportError, OSError, files.RefusedFile):
             raise
         except Exception as error:  # each format's reader has its own for files that are none
-            raise ValueError(f"it is no {self.title} file, or damaged") from error
+            raise ValueError(f"it is not a {self.title} file, or is damaged") from error
         return check_manifest(manifest)
 
     def _check_regular(self, path: Path) -> None:
@@ -433,5 +433,5 @@ class Format(ABC):
         except (ImportError, OSError, files.RefusedFile):
             raise
         except Exception as error:  # each format's reader has its own for files that are damaged
-            raise ValueError(f"it is no {self.title} file, or damaged") from error
+            raise ValueError(f"it is not a {self.title} file, or is damaged") from error
         return sorted(k for k in {*found, *written} if found.get(k) != written.get(k))

@@ -74,7 +74,8 @@ def minimise(loss: Callable, start: np.ndarray) -> np.ndarray:
         start = 0.9 * weights + 0.1 / len(weights)
     else:
         warnings.warn(
-            f"The weights may not be the best ones: the loss could fall by {gap:.1g}.",
+            "The search for the best weights stopped early: the loss could still fall by "
+            f"{gap:.1g}.",
             ConvergenceWarning,
             stacklevel=2,
         )
