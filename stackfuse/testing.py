@@ -72,7 +72,7 @@ def _compare(job: FoldJob, got: FoldFit, wanted: FoldFit, data: Data, tolerance,
 
 def _close(got: Any, wanted: Any, tolerance: float, what: str) -> None:
     if wanted is None or got is None:
-        _demand(got is wanted, f"{what} are {got!r} in place of {wanted!r}")
+        _demand(got is wanted, f"{what} are {got!r} instead of {wanted!r}")
         return
     np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance, err_msg=what)
 
@@ -129,4 +129,6 @@ def _check_failure(engine: Engine) -> None:
         known = failure.place in {"", *(job.place for job in jobs)}
         _demand(known, f"the place is {failure.place!r}")
     else:
-        raise AssertionError("a fit that fails raises nothing: let FitFailed of job.run pass")
+        raise AssertionError(
+            "a fit failed, but the engine raised nothing. Do not catch the FitFailed of job.run"
+        )

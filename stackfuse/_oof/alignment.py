@@ -84,13 +84,13 @@ class Alignment:
         n_rows, width = features.shape
         if width != reference.shape[1]:
             raise ValueError(
-                f"it has {width} features, but the model that they are to be aligned with has "
-                f"{reference.shape[1]}: build networks of one shape, whatever the rows"
+                f"it has {width} features, but the model to align it with has "
+                f"{reference.shape[1]}. Build networks of the same shape for all rows"
             )
         if n_rows <= width:
             raise ValueError(
-                f"{n_rows} training rows are too few to align {width} features: more rows than "
-                "features are needed. Make the layer before the last one narrower, or use "
+                f"{n_rows} training rows are too few to align {width} features, which takes more "
+                "rows than features. Make the layer before the last one narrower, or use "
                 "stack_method='auto'"
             )
         origin, target = features.mean(axis=0), reference.mean(axis=0)

@@ -54,7 +54,7 @@ def refuse_or_tell_whole_reads(bases: Sequence[tuple[str, Any]], X) -> None:
         f"{'take' if several else 'takes'} all rows of X at once, "
         f"{messages.size_in_words(size)} in memory"
     )
-    advice = "Networks read batches: leave others out, or give them fewer rows"
+    advice = "Only networks read batches: leave these out, or pass fewer rows"
     if free is not None and size > free:
         raise ValueError(f"{told}, but {messages.size_in_words(free)} are free. {advice}.")
     warnings.warn(f"{told}. {advice}.", stacklevel=2)
@@ -117,15 +117,15 @@ def check_saved(
     features = [name for name, method in methods.items() if method == FEATURES]
     if features:
         raise ValueError(
-            f"cv holds out-of-fold features of {features[0]!r}, in the frame of a model that was "
-            "fitted then; the one fitted now has another. Fit with folds (memory= keeps the fits), "
-            "or train another meta-learner with refit_final."
+            f"cv holds out-of-fold features of {features[0]!r}, aligned to a model that was "
+            "fitted then. The model fitted now has other features. Fit with folds (memory= keeps "
+            "the fits), or train another meta-learner with refit_final."
         )
     now, then = (y, classes), (saved.y, saved.classes_)
     if not all(a is b or np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(now, then)):
         raise ValueError(
-            "cv holds out-of-fold predictions for another y. Fit on the rows, in the order, that "
-            "they were made from."
+            "cv holds out-of-fold predictions for another y. Fit on the rows that they were made "
+            "from, in the same order."
         )
     if not refit:
         raise ValueError(
@@ -146,9 +146,9 @@ def warn_seen_rows(bases: Sequence[tuple[str, Any]], X, *, prefit: bool) -> None
         # Some rows may be equal by chance, where there are few columns.
         if seen and np.mean([row in here for row in seen]) > 0.1:
             warnings.warn(
-                f"Base estimator {name!r} was trained on rows that now train the meta-learner: it "
-                "is better at them than at new ones, and will be trusted too much. Fit the stack "
-                "on rows that its bases have not seen.",
+                f"Base estimator {name!r} was trained on rows that now train the meta-learner. It "
+                "predicts them better than new rows, so the meta-learner will trust it too much. "
+                "Fit the stack on rows that its bases have not seen.",
                 stacklevel=2,
             )
 
@@ -193,7 +193,7 @@ class FitCheck:
                 width = block.shape[1] if width is None else width
                 if block.shape[1] != width:
                     raise UnusablePredictions(
-                        f"it predicted {block.shape[1]} columns, and {width} before"
+                        f"it predicted {block.shape[1]} columns, but {width} before"
                     )
             varies = varies or len(block) == 1 or bool((block != block[0]).any())
         if not (varies or self.constant):
@@ -248,8 +248,8 @@ def _check_probabilities(table: np.ndarray, name: str, *, exclusive: bool) -> No
     least, most = float(table.min()), float(table.max())
     if least < -_OUTSIDE or most > 1 + _OUTSIDE:
         raise UnusablePredictions(
-            f"it predicted probabilities from {least:.3g} to {most:.3g}, which must lie between 0 "
-            f"and 1: {advice}"
+            f"it predicted probabilities from {least:.3g} to {most:.3g}, but they must lie "
+            f"between 0 and 1: {advice}"
         )
     if not exclusive or table.shape[1] == 1:
         return
@@ -257,8 +257,8 @@ def _check_probabilities(table: np.ndarray, name: str, *, exclusive: bool) -> No
     worst = int(np.abs(sums - 1).argmax())
     if abs(sums[worst] - 1) > _OFF_ONE:
         raise UnusablePredictions(
-            f"it predicted probabilities that sum to {sums[worst]:.3g} in row {worst} of those "
-            f"that it did not see, and must sum to 1: {advice}"
+            f"it predicted probabilities that sum to {sums[worst]:.3g} in row {worst} of its test "
+            f"rows, but they must sum to 1: {advice}"
         )
 
 

@@ -314,7 +314,7 @@ class BaseFitter:
                     number, fit = answer
                     if number in found:
                         raise RuntimeError(
-                            f"the engine ran job {number} twice: {self.options.engine!r}"
+                            f"the engine {self.options.engine!r} ran job {number} twice"
                         )
                     found[number] = fit
                     if reports is not None:
@@ -324,7 +324,7 @@ class BaseFitter:
             left = set(range(len(jobs))) - set(found)
             if left:
                 raise RuntimeError(
-                    f"the engine left out jobs {sorted(left)}: {self.options.engine!r}"
+                    f"the engine {self.options.engine!r} left out jobs {sorted(left)}"
                 )
             return self._checked(name, jobs, [found[number] for number in range(len(jobs))])
 
@@ -425,9 +425,10 @@ class _MemoryTaken:
         if needed > max(free, _LEAST_TOLD):
             size = messages.size_in_words
             warnings.warn(
-                f"Base estimator {self.name!r} took {size(most)} of memory for its first fit; the "
-                f"{len(others)} that are left will take about {size(needed)}, but {size(free)} are "
-                "free. Use fewer rows or folds, or refit=True, which keeps one model of each base.",
+                f"Base estimator {self.name!r} took {size(most)} of memory for its first fit. The "
+                f"other {len(others)} fits will take about {size(needed)}, but {size(free)} are "
+                "free. Use fewer rows or folds, or refit=True, which keeps one model of each "
+                "base.",
                 stacklevel=4,
             )
 

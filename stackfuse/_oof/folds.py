@@ -90,9 +90,9 @@ def draw_folds(
         if params.get("groups") is not None or not needs_groups(splitter):
             raise
         raise ValueError(
-            f"cv={splitter!r} splits by groups, and was given none. Pass one for each row: "
-            "fit(X, y, groups=groups). In a search they reach a stack with "
-            "sklearn.set_config(enable_metadata_routing=True) only."
+            f"cv={splitter!r} splits by groups, but got none. Pass one for each row: fit(X, y, "
+            "groups=groups). In a search, groups reach a stack only with "
+            "sklearn.set_config(enable_metadata_routing=True)."
         ) from error
     folds = [Fold(_indices(train, n_rows), _indices(test, n_rows)) for train, test in pairs]
     _check(folds, np.asarray(y), classifier)
@@ -131,10 +131,10 @@ def warn_growing(folds: Sequence[Fold]) -> None:
     sizes = [len(fold.train) for fold in folds]
     if are_in_time_order(folds) and min(sizes) < 0.75 * max(sizes):
         warnings.warn(
-            f"refit=False averages the models of the folds, and with these folds in the order of "
-            f"time they were trained on {min(sizes)} to {max(sizes)} of {folds[-1].test.max() + 1} "
-            "rows: early ones have seen little, and nothing that is recent. Use refit=True, the "
-            "default, which predicts by models of all rows.",
+            "refit=False averages the models of the folds. These folds go forward in time, so "
+            f"the models saw {min(sizes)} to {max(sizes)} of {folds[-1].test.max() + 1} rows: the "
+            "first saw few rows, and no recent ones. Use refit=True, the default, which trains "
+            "on all rows.",
             stacklevel=2,
         )
 
@@ -169,13 +169,13 @@ def warn_missing_classes(
     shown = ", ".join(told[:3]) + (", ..." if len(told) > 3 else "")
     if told and "decision_function" in methods:
         raise ValueError(
-            f"cv trains {shown}, and the columns of decision_function cannot be matched. Use bases "
+            f"cv trains {shown}, so the columns of decision_function cannot be matched. Use bases "
             "with predict_proba, or stratified folds."
         )
     if told:
         warnings.warn(
-            f"cv trains {shown}: a base gives a "
-            "class that it has not seen probability 0. StratifiedKFold or fewer folds avoid it.",
+            f"cv trains {shown}. There a base predicts probability 0 for the missing class. "
+            "StratifiedKFold or fewer folds avoid it.",
             stacklevel=2,
         )
 
@@ -186,7 +186,7 @@ def _indices(rows, n_rows: int) -> np.ndarray:
         return np.flatnonzero(rows)
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
         raise ValueError(
-            f"cv must yield row numbers, or masks of {n_rows} booleans; got an array of dtype "
+            f"cv must yield row numbers, or masks of {n_rows} booleans, got an array of dtype "
             f"{rows.dtype} and shape {rows.shape}."
         )
     return rows.astype(np.intp)
@@ -196,25 +196,28 @@ def _check(folds: Sequence[Fold], y: np.ndarray, classifier: bool) -> None:
     if not folds:
         raise ValueError(
             "cv yields no folds: at least one (train, test) pair is needed. A generator can be "
-            "used only once: pass a list of the pairs."
+            "read only once: pass a list of the pairs."
         )
     n_samples = len(y)
     for k, (train, test) in enumerate(folds):
         for name, rows in (("training", train), ("test", test)):
             if rows.size == 0:
-                raise ValueError(f"cv: fold {k} has no {name} rows.")
+                raise ValueError(f"cv: fold {k} has no {name} rows. Leave this fold out.")
             if rows.min() < 0 or rows.max() >= n_samples:
                 raise ValueError(
                     f"cv: fold {k} has {name} rows outside 0..{n_samples - 1} "
                     f"({rows.min()} to {rows.max()})."
                 )
         if np.unique(test).size != test.size:
-            raise ValueError(f"cv: fold {k} predicts a row twice.")
+            raise ValueError(
+                f"cv: fold {k} predicts a row twice. List each row once in its test set."
+            )
         leaked = np.intersect1d(train, test)
         if leaked.size:
             raise ValueError(
-                f"cv: fold {k} trains on {leaked.size} of the rows that it predicts "
-                f"(row {leaked[0]}, for example): out-of-fold predictions would leak."
+                f"cv: fold {k} trains on {leaked.size} of the rows that it predicts (row "
+                f"{leaked[0]}, for example), so out-of-fold predictions would leak. Take them out "
+                "of its training rows."
             )
         if classifier and y.ndim == 1 and np.unique(y[train]).size < 2:
             raise ValueError(

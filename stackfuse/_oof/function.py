@@ -138,7 +138,9 @@ default="auto"
     pairs = pairs_of(estimators)
     names = names_of(pairs)
     if len(set(names)) < len(names):
-        raise ValueError(f"The names of the estimators are not unique: {names}.")
+        raise ValueError(
+            f"The names of the estimators are not unique: {names}. Give each another name."
+        )
     classifier = _holds_classes(pairs, classifier)
     bases = named_bases(networks_from_files(pairs, classifier=classifier))
     if not bases:
@@ -183,8 +185,8 @@ def _holds_classes(estimators: list[tuple[str, Any]], classifier: bool | None) -
     classifiers = [n for n, e in estimators if _is_classifier(e)]
     if classifier is False and classifiers:
         raise ValueError(
-            f"classifier=False says that y holds numbers, but base estimator {classifiers[0]!r} is "
-            "a classifier: leave classifier out, or pass regressors."
+            f"classifier=False means that y holds numbers, but base estimator {classifiers[0]!r} "
+            "is a classifier. Leave classifier out, or pass regressors."
         )
     return bool(classifiers) if classifier is None else bool(classifier)
 
@@ -267,9 +269,8 @@ def _check_fitted(base) -> None:
         check_is_fitted(base)
     except NotFittedError:
         raise NotFittedError(
-            f"This {type(base).__name__} is not fitted. Copies, as in cross_val_score and in "
-            "searches, do not keep what was learnt: fit it, and wrap it, "
-            "sklearn.frozen.FrozenEstimator(...)."
+            f"This {type(base).__name__} is not fitted. cross_val_score and searches make copies, "
+            "which are not fitted. Fit it, and wrap it: sklearn.frozen.FrozenEstimator(...)."
         ) from None
 
 

@@ -391,9 +391,9 @@ def _inner_folds(folds: Sequence[Fold], k: int) -> list[Fold]:
     if not inner:
         n_folds = sum(len(fold.test) > 0 for fold in folds)
         raise ValueError(
-            f'cv="outer" takes the other outer folds as far as they lie in the training rows, and '
-            f"of {n_folds} folds none does. Let the outer stack have three folds or more, or "
-            "the inner one a cv of its own."
+            'cv="outer" uses the outer folds that lie in the training rows, but none of '
+            f"{n_folds} folds does. Give the outer stack three folds or more, or give the inner "
+            "one its own cv."
         )
     return inner
 

@@ -126,7 +126,7 @@ def methods_of(
     unknown = [name for name in by_name if name not in names]
     if unknown:
         raise ValueError(
-            f"stack_method names {unknown[0]!r}, which is none of the base estimators "
+            f"stack_method names {unknown[0]!r}, which is not one of the base estimators "
             f"{list(names)}.{messages.did_you_mean(str(unknown[0]), names)}"
         )
     return {name: _response_method(name, e, by_name.get(name, "auto")) for name, e in bases}
@@ -149,9 +149,9 @@ def _response_method(name: str, estimator, stack_method: str) -> str:
     if stack_method == FEATURES:
         if network_of(estimator) is None:
             raise ValueError(
-                f"stack_method='features' takes the activations of a network, but base estimator "
-                f"{name!r} is a {type(estimator).__name__}, which has none. Ask the networks only, "
-                "by name: stack_method={'net': 'features'}; the others keep 'auto'."
+                "stack_method='features' takes the activations of a network, but base estimator "
+                f"{name!r} is a {type(estimator).__name__}, which has none. Name the networks "
+                "only: stack_method={'net': 'features'}. The others keep 'auto'."
             )
         return FEATURES
     wanted = METHODS if stack_method == "auto" else (stack_method,)
@@ -163,7 +163,7 @@ def _response_method(name: str, estimator, stack_method: str) -> str:
     shown = list(wanted) if stack_method == "auto" else stack_method
     raise ValueError(
         f"Underlying estimator {messages.printable(name)} does not implement the method {shown}: "
-        f"it is a {type(estimator).__name__}; {hint}."
+        f"it is a {type(estimator).__name__}. Instead, {hint}."
     )
 
 
@@ -222,8 +222,8 @@ def as_block(prediction, estimator, method: str, labels: np.ndarray | None) -> n
     except ValueError as error:
         value = block.tolist()[0][0]
         raise ValueError(
-            f"{_kind(estimator)}.{method} returned {value!r}, which is no number: "
-            "use stack_method='predict_proba'."
+            f"{_kind(estimator)}.{method} returned {value!r}, which is not a number: use "
+            "stack_method='predict_proba'."
         ) from error
 
 
@@ -250,9 +250,9 @@ def aligned(
         return prediction
     if method != "predict_proba":
         raise ValueError(
-            f"{_kind(estimator)} was trained on {len(known)} of {len(labels)} classes, "
-            f"and the columns of {method} cannot be matched. Use stack_method='predict_proba', "
-            "or stratified folds."
+            f"{_kind(estimator)} was trained on {len(known)} of {len(labels)} classes, so the "
+            f"columns of {method} cannot be matched. Use stack_method='predict_proba', or "
+            "stratified folds."
         )
     full = np.zeros((len(prediction), len(labels)), prediction.dtype)
     full[:, class_places(estimator, labels)] = prediction
@@ -275,8 +275,8 @@ def class_places(estimator, labels: np.ndarray) -> np.ndarray:
     known = np.asarray(estimator.classes_)
     if not np.isin(known, labels).all():
         raise ValueError(
-            f"{_kind(estimator)} was trained on the classes {known.tolist()}, which are "
-            f"not all among {np.asarray(labels).tolist()}."
+            f"{_kind(estimator)} was trained on the classes {known.tolist()}, but y holds "
+            f"{np.asarray(labels).tolist()}."
         )
     return np.searchsorted(labels, known)
 

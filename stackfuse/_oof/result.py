@@ -144,7 +144,8 @@ class OutOfFold:
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ValueError(
-                f"names holds {messages.in_short(unknown[0])}, which is none of the bases {known}."
+                f"names holds {messages.in_short(unknown[0])}, which is not one of the bases "
+                f"{known}."
             )
         places = [k for k, column in enumerate(self.columns) if column.estimator in names]
         return replace(
@@ -183,7 +184,7 @@ class OutOfFold:
         if mixed:
             raise TypeError(
                 f"{mixed[0]} holds Python objects, {arrays[mixed[0]][:3].tolist()}, which a file "
-                "without pickle cannot keep. Use text or numbers as labels."
+                "without pickle cannot hold. Use text or numbers as labels."
             )
         about = {
             "format": _FORMAT,
@@ -224,14 +225,16 @@ class OutOfFold:
         """
         path = files.path_given(path)
         if not path.exists():
-            raise FileNotFoundError(f"There is no file {str(path)!r}.")
+            raise FileNotFoundError(
+                f"There is no file {str(path)!r}. Pass a file written by OutOfFold.save."
+            )
         try:
             oof = cls._read(path)
         except Exception as error:  # readers of damaged files raise errors of any kind
             reason = " ".join(str(error).split()).rstrip(".")
             raise ValueError(
-                f"{str(path)!r} holds no out-of-fold predictions, or is damaged: {reason}. "
-                "Pass a file that OutOfFold.save has written."
+                f"{str(path)!r} holds no out-of-fold predictions, or is damaged: {reason}. Pass a "
+                "file written by OutOfFold.save."
             ) from error
         return oof
 
@@ -246,7 +249,7 @@ class OutOfFold:
         about = json.loads(str(arrays.pop("about", "{}")))
         if about.get("format") != _FORMAT:
             found = about.get("format")
-            raise ValueError(f"it has the format {found!r}, and this version reads {_FORMAT!r}")
+            raise ValueError(f"it has the format {found!r}, but this version reads {_FORMAT!r}")
         digest = about.pop("sha256", None)  # files of earlier versions have none
         if digest not in (None, _digest(arrays, about)):
             raise ValueError("it has changed since it was saved")
@@ -277,20 +280,20 @@ class OutOfFold:
         n_rows, n_columns = self.predictions.shape
         if self.predictions.dtype.kind != "f" or n_columns != len(self.columns):
             raise ValueError(
-                f"its predictions, {self.predictions.dtype} of {n_columns} columns, are no numbers "
-                f"of its {len(self.columns)} columns"
+                f"its predictions, {self.predictions.dtype} of {n_columns} columns, are not "
+                f"numbers for its {len(self.columns)} columns"
             )
         kinds = (str, str, int)
         if not all(isinstance(part, kind) for c in self.columns for part, kind in zip(c, kinds)):
-            raise ValueError("its columns are not told by a name, a method and a number")
+            raise ValueError("its columns are not described by a name, a method and a number")
         if self.mask.dtype != bool or self.mask.shape != (n_rows,):
-            raise ValueError(f"its mask is not True or False for each of its {n_rows} rows")
+            raise ValueError(f"its mask does not have True or False for each of its {n_rows} rows")
         if self.y is not None and len(self.y) != n_rows:
-            raise ValueError(f"its y has {len(self.y)} rows, and its predictions {n_rows}")
+            raise ValueError(f"its y has {len(self.y)} rows, but its predictions have {n_rows}")
         for rows in (rows for fold in self.folds for rows in fold):
             whole = rows.ndim == 1 and rows.dtype.kind in "iu"
             if not whole or (rows.size and not 0 <= rows.min() <= rows.max() < n_rows):
-                raise ValueError(f"its folds hold numbers that are none of its {n_rows} rows")
+                raise ValueError(f"its folds hold row numbers outside of its {n_rows} rows")
 
     def _label(self, column: Column) -> str:
         if self.classes_ is None or column.method in ("predict", FEATURES):

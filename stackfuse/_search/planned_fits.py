@@ -135,7 +135,7 @@ class PlannedFits:
             return
         except StopIteration:
             raise RuntimeError(
-                f"the engine left out {len(self._handed)} jobs: {self.engine!r}"
+                f"the engine {self.engine!r} left out {len(self._handed)} jobs"
             ) from None
         number = self._order[place]
         del self._handed[number]

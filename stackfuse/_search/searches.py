@@ -102,8 +102,8 @@ def _check_space(name: str, space: Any) -> None:
     several = isinstance(parts, list | tuple) and len(parts) > 0
     if not several or not all(isinstance(part, Mapping) for part in parts):
         raise TypeError(
-            f"{name} must be a dict of parameter names to lists of values, or a list of such "
-            f"dicts, got {messages.in_short(space)}."
+            f"{name} must map parameter names to lists of values, as a dict or a list of dicts, "
+            f"got {messages.in_short(space)}."
         )
     for part in parts:
         for key, values in part.items():

@@ -119,7 +119,7 @@ def _about_target(known: rowwise.Evidence, n_folds: int) -> list[str]:
         rare = [(f"class {name!r}", int(n)) for name, n in zip(known.classes, counts)]
         least = max(5, n_folds)
     return [
-        f"The {name} has only {messages.counted(n, 'row')}, so little can be said of it."
+        f"The {name} has only {messages.counted(n, 'row')}. Do not trust its scores."
         for name, n in rare
         if n < least
     ]
@@ -132,7 +132,7 @@ def _far_targets(y: np.ndarray) -> list[str]:
         return []
     return [
         f"{int(far.any(axis=1).sum())} rows have targets more than ten interquartile ranges from "
-        "the median. They decide a squared error."
+        "the median. They dominate a squared error."
     ]
 
 
@@ -147,8 +147,8 @@ def _about_bases(known: rowwise.Evidence) -> list[str]:
         explained = 1 - np.mean((predicted - outcome) ** 2) / outcome.var()
         if explained > _TOO_GOOD:
             said.append(
-                f"The base {name!r} is right about almost every row. Look for a column that gives "
-                "the target away."
+                f"The base {name!r} is right about almost every row. Look for a column that "
+                "reveals the target."
             )
         elif explained < 0:
             constant = "mean of the target" if known.kind == "numbers" else "shares of the classes"
@@ -160,7 +160,7 @@ def _about_pairs(report: Report) -> list[str]:
     names, values = list(report.correlations.index), report.correlations.to_numpy(float)
     return [
         f"The bases {names[i]!r} and {names[j]!r} make nearly the same errors (correlation "
-        f"{values[i, j]:.3f}). One of them would do."
+        f"{values[i, j]:.3f}). One of them is enough."
         for i in range(len(names))
         for j in range(i)
         if values[i, j] > _ALIKE

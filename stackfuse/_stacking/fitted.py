@@ -292,12 +292,16 @@ class FittedStack(CalibratedStack, TransformerMixin):
     def _check_rows_of_fit(self, X, sample_weight) -> None:
         """Raise unless X, where it is needed, has the rows of fit."""
         if self._passes_through() and X is None:
-            raise ValueError("The meta-learner also sees columns of X (passthrough): pass X=.")
+            raise ValueError(
+                "The meta-learner also uses columns of X (passthrough). Pass X=, the X of fit."
+            )
         rows = self.oof_.predictions if X is None else X
         targets.check_same_length(X=rows, oof_=self.oof_.predictions, sample_weight=sample_weight)
         targets.check_weights(sample_weight)
         if X is not None and not self._has_rows_of_fit(X):
-            raise ValueError("X holds other rows than those of fit, or in another order.")
+            raise ValueError(
+                "X does not hold the rows of fit in the same order. Pass the X of fit."
+            )
 
     def _has_rows_of_fit(self, X) -> bool:
         """Whether as many rows as those of fit are these, as far as some of them tell."""

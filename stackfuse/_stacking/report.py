@@ -126,12 +126,12 @@ class Report:
         """
         if self.is_constant:
             return (
-                "No base predicts better than a constant: the stack answers with the shares of the "
-                "classes, or the mean of y, whatever the row."
+                "No base predicts better than a constant. So the stack predicts the shares of "
+                "the classes, or the mean of y, for every row."
             )
         best = self.best
         if best is None:
-            return f"No base is scored by itself; the stack has {self.metric} {self.stack}."
+            return f"No base is scored alone. The stack has {self.metric} {self.stack}."
         against = (
             f"{self.metric} {self.stack.mean:.4g} against {best.score.mean:.4g} of the best base, "
             f"{best.name!r}, alone"
@@ -328,7 +328,7 @@ class Report:
         >>> stack.report().to_html(f"{tempfile.mkdtemp()}/report.html")
         """
         if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
-            raise ValueError(f"n_worst must be a whole number from 0 on, got {n_worst!r}: use 10.")
+            raise ValueError(f"n_worst must be an integer of at least 0, got {n_worst!r}: use 10.")
         if isinstance(warnings, str) or not isinstance(warnings, Sequence):
             raise ValueError(f"warnings must be a list of sentences, got {warnings!r}: use [...].")
         if not isinstance(title, str):

@@ -194,8 +194,8 @@ class DateParts(TransformerMixin, BaseEstimator):
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             return column.to_numpy(np.float64, na_value=np.nan)
         raise ValueError(
-            f"DateParts takes dates, but the column {column.name!r} holds {column.dtype} values: "
-            "make dates of them, pd.to_datetime(X[column])."
+            f"DateParts takes dates, but the column {column.name!r} holds {column.dtype} values. "
+            "Convert them: pd.to_datetime(X[column])."
         )
 
     def __sklearn_tags__(self) -> Tags:

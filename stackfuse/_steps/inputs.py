@@ -118,7 +118,7 @@ class Flatten(TransformerMixin, BaseEstimator):
         if not reset and multi_input.row_shapes(X) != self.X_shape_:
             raise ValueError(
                 f"X has rows of shape {multi_input.row_shapes(X)}, but Flatten was fitted on rows "
-                f"of shape {self.X_shape_}: reshape them, or fit again."
+                f"of shape {self.X_shape_}. Reshape them, or fit again."
             )
         return X
 
@@ -239,10 +239,10 @@ class Pick(TransformerMixin, BaseEstimator):
         missing = [name for name in names if name not in X.arrays]
         if missing or not names:
             raise ValueError(
-                f"Pick({self.name!r}) names {missing[0]!r}, which is no input of X: choose "
+                f"Pick({self.name!r}) names {missing[0]!r}, which is not an input of X. Choose "
                 f"{messages.listed(list(X.arrays))}, or a list of these."
                 if missing
-                else "Pick([]) names no input of X: give the name of one, or a list of names."
+                else "Pick([]) names no input of X. Write the name of one, or a list of names."
             )
         return X
 

@@ -99,7 +99,9 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
         self.vocabularies_, self.idf_, self._layers = [], [], []
         for place, column in enumerate(texts.T):
             if not any(map(_holds_words, column)):
-                raise ValueError(f"TextVectorizer found no word in column {place} of X.")
+                raise ValueError(
+                    f"TextVectorizer found no word in column {place} of X. Leave this column out."
+                )
             layer = self._layer()
             layer.adapt(column)
             words = [str(word) for word in layer.get_vocabulary(include_special_tokens=False)]

@@ -25,8 +25,8 @@ def refuse_fork() -> None:
     _process = _process or os.getpid()
     if _process != os.getpid():
         raise RuntimeError(
-            "This process is a fork of one in which TensorFlow has run, and would hang. Use "
-            "joblib's backend 'loky', the default, or 'threading', instead of 'multiprocessing'."
+            "This process was forked after TensorFlow had run, and would hang. Use joblib's "
+            "backend 'loky', the default, or 'threading', instead of 'multiprocessing'."
         )
 
 

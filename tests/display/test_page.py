@@ -166,7 +166,7 @@ def test_what_is_odd_is_told(cancer, tmp_path):
     with pytest.warns(UserWarning, match="least populated class"):
         stack = sf.StackingClassifier(bases, LogisticRegression(), cv=5).fit(X, rare)
     said = warnings_in(stack.report())
-    assert "The class 'other' has only 2 rows, so little can be said of it." in said
+    assert "The class 'other' has only 2 rows. Do not trust its scores." in said
     assert any("'b' and 'a' make nearly the same errors (correlation 1.000)" in one for one in said)
     written(stack.report(), tmp_path, warnings=["A sentence of mine."])
     page = (tmp_path / "report.html").read_text()
@@ -181,7 +181,7 @@ def test_mistakes_are_told_and_write_nothing(binary, tmp_path):
     place = tmp_path / "report.html"
     place.write_text("before")
     for options, told in [
-        ({"n_worst": -1}, "n_worst must be a whole number from 0 on, got -1: use 10"),
+        ({"n_worst": -1}, "n_worst must be an integer of at least 0, got -1: use 10"),
         ({"values_of": X[:9]}, "values_of has 9 rows, and the stack was fitted on 200: pass the X"),
         ({"values_of": X[:, :, None]}, "values_of must be a table of shape"),
         ({"warnings": "one"}, "warnings must be a list of sentences, got 'one'"),

@@ -52,7 +52,7 @@ def test_an_entry_at_the_place_of_another_is_noticed(place, other, iris, tmp_pat
     mine, theirs = kept_as(tmp_path, f"'a' {place}"), kept_as(tmp_path, other.format(place))
     shutil.rmtree(mine)
     shutil.copytree(theirs, mine)
-    with pytest.warns(UserWarning, match=f"'a' {place} is damaged .* the copy of another entry"):
+    with pytest.warns(UserWarning, match=f"'a' {place} is damaged .* a copy of another entry"):
         got = fitted(tmp_path, iris, **bases)
     assert_array_equal(got.predict_proba(iris[0]), expected)
     assert set(fitted(tmp_path, iris, **bases).engine_.values()) == {"from memory"}
@@ -70,7 +70,7 @@ def test_a_fit_of_other_rows_or_another_class_is_noticed(what, iris, tmp_path):
     shutil.rmtree(mine)
     shutil.copytree(theirs, mine)
     (mine / "done.json").write_text(json.dumps(marker))
-    words = "predicts 0 rows, and not 50" if what == "rows" else "Tree.*, and not a .*Logistic"
+    words = "predicts 0 rows, not 50" if what == "rows" else "Tree.*, not a .*Logistic"
     with pytest.warns(UserWarning, match=words):
         got = fitted(tmp_path, iris, **bases)
     assert_array_equal(got.predict_proba(iris[0]), expected)
@@ -211,7 +211,7 @@ def test_a_holder_of_a_lock_that_is_stopped_is_told_and_done_without(tmp_path, m
         child.wait()
     assert_array_equal(got.predictions, expected)
     last = str(told[-1].message)  # it may say first that it waits
-    assert "is made here too: who makes it elsewhere has shown no life for 3 seconds" in last
+    assert "is made here too. Another process makes it, but has shown no life for 3 seconds" in last
 
 
 def test_who_waits_for_another_says_so(tmp_path, monkeypatch):

@@ -87,8 +87,8 @@ def by_import_by_name(x):
         (through_another, "the function `by_global` reads the global `connection`$"),
         (by_attribute, "reads the global `settings`, which holds it as `database`$"),
         (by_default, "the function `by_default` has it as the default of `held`"),
-        (by_computed_name, "`by_computed_name` reads environment variables by names that it"),
-        (by_all_variables, "`by_all_variables` reads environment variables by names"),
+        (by_computed_name, "`by_computed_name` computes the names of the environment variables"),
+        (by_all_variables, "`by_all_variables` computes the names of the environment variables"),
         (by_globals, "`by_globals` uses `globals`"),
         (by_eval, "`by_eval` uses `eval`"),
         (by_file, "`by_file` reads a file with `open`"),
@@ -224,7 +224,7 @@ class Adapting(LogisticRegression):
 
 def test_fits_that_change_what_they_depend_on_are_not_kept(iris, tmp_path):
     stack = sf.StackingClassifier([("base", Adapting())], cv=2, memory=tmp_path)
-    words = "fitting changes what they depend on: the function `Adapting.fit` reads .* `seen`"
+    words = "fitting changes their inputs: the function `Adapting.fit` reads .* `seen`"
     with pytest.warns(UserWarning, match=words) as told:
         stack.fit(*iris)
     assert len(told) == 1

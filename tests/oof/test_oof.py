@@ -69,7 +69,9 @@ def test_a_class_missing_from_a_fold_has_a_column_of_zeros():
     X = np.random.default_rng(0).normal(size=(40, 2))
     y = np.array(["a", "b"] * 19 + ["c", "c"])
     folds = [(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))]
-    with pytest.warns(UserWarning, match=r"cv trains fold 0 without \['c'\]: a base gives"):
+    with pytest.warns(
+        UserWarning, match=r"cv trains fold 0 without \['c'\]. There a base predicts"
+    ):
         oof = sf.out_of_fold([("lr", LogisticRegression())], X, y, cv=folds)
     assert_array_equal(oof.predictions[20:, 2], 0)
     assert (oof.predictions[:20, 2] > 0).all()

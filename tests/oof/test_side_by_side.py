@@ -162,7 +162,7 @@ def test_folds_of_other_widths_are_fitted_one_by_one():
     assert len({words.word[train].nunique() for train, _ in folds}) == len(folds)
     stack = sf.StackingClassifier([("base", estimator)], LogisticRegression(), cv=folds)
     stack.fit(words, y)
-    assert stack.engine_ == {"base": "one by one: no other network is like it"}
+    assert stack.engine_ == {"base": "one by one: no other network has its architecture"}
     expected = [clone(estimator).fit(words.loc[t], y[t]) for t, _ in folds]
     covered = np.mean([m.predict_proba(words[:20])[:, 1] for m in expected], axis=0)
     assert_allclose(stack.oof_.predictions[:20, -1], covered, atol=5e-5)
@@ -329,7 +329,7 @@ class Noting(keras.callbacks.Callback):
 @pytest.mark.parametrize(
     ("refused", "reason"),
     [
-        (LogisticRegression(), "no network of ours"),
+        (LogisticRegression(), "not a stackfuse network"),
         (network(optimizer="adafactor"), "looks at whole tensors"),
         (scaled(network(run_eagerly=True)), "run_eagerly"),
     ],

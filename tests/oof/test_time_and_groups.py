@@ -98,7 +98,7 @@ def test_a_head_follows_time_and_groups_also_when_it_is_refitted(held_out):
 def test_a_network_that_groups_do_not_reach_is_told():
     search = GridSearchCV(network(), {"epochs": [1]}, cv=GroupKFold(2))
     stack = sf.StackingRegressor([("net", search)], cv=GroupKFold(3), random_state=0)
-    with pytest.warns(UserWarning, match=r"'net' \(GridSearchCV\) cannot hand on groups to its"):
+    with pytest.warns(UserWarning, match=r"'net' \(GridSearchCV\) cannot pass groups on to its"):
         stack.fit(X, Y, groups=GROUPS)
 
 
@@ -114,7 +114,7 @@ def test_stacks_and_searches_within_are_given_the_groups_that_they_split_by():
 
 def test_groups_that_are_missing_are_asked_for():
     stack = sf.StackingRegressor([("ridge", Ridge())], cv=GroupKFold(3))
-    message = r"cv=GroupKFold\(.*\) splits by groups, and was given none.*groups=groups"
+    message = r"cv=GroupKFold\(.*\) splits by groups, but got none.*groups=groups"
     with pytest.raises(ValueError, match=message):
         stack.fit(X, Y)
     with pytest.raises(ValueError, match=message):
@@ -130,7 +130,7 @@ def test_models_of_growing_folds_are_not_averaged_unseen():
     settings = {"cv": TimeSeriesSplit(5)}
     bases = [("line", make_pipeline(StandardScaler(), Ridge(10)))]
     whole = sf.StackingRegressor(bases, **settings).fit(time[:100], y[:100])
-    with pytest.warns(UserWarning, match="trained on 20 to 84 of 100 rows: early ones"):
+    with pytest.warns(UserWarning, match="saw 20 to 84 of 100 rows: the first"):
         parts = sf.StackingRegressor(bases, refit=False, **settings).fit(time[:100], y[:100])
     errors = [np.abs(s.predict(time[100:]) - y[100:]).mean() for s in (whole, parts)]
     assert errors[1] > 1.5 * errors[0]

@@ -215,8 +215,8 @@ def test_it_is_told_before_memory_runs_out():
         check=False,
     )
     told = re.search(
-        r"Base estimator 'large' took (\d+)\.\d MiB of memory for its first fit; the 3 that are "
-        r"left will take about (\d+)\.\d MiB, but (\d+)\.\d MiB are free\.",
+        r"Base estimator 'large' took (\d+)\.\d MiB of memory for its first fit. The other 3 fits "
+        r"will take about (\d+)\.\d MiB, but (\d+)\.\d MiB are free\.",
         ran.stderr,
     )
     assert told is not None, ran.stderr

@@ -61,7 +61,7 @@ def test_arrays_and_numbers_of_days():
     assert_array_equal(sf.DateParts().fit_transform(array), wanted)
     assert_array_equal(sf.DateParts().fit_transform(wanted[:, :1]), wanted)
     assert_array_equal(sf.DateParts().fit_transform(pd.DataFrame(wanted[:, :1])), wanted)
-    with pytest.raises(ValueError, match=r"the column 'a' holds .* values: make dates of them"):
+    with pytest.raises(ValueError, match=r"the column 'a' holds .* values. Convert them"):
         sf.DateParts().fit(pd.DataFrame({"a": ["2024-01-01"]}))
 
 

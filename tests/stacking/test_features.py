@@ -265,7 +265,7 @@ def test_out_of_fold(iris):
         random_state=0,
     ).fit(X, y)
     assert_allclose(oof.predictions, again.transform(X), atol=1e-4)
-    with pytest.raises(ValueError, match="in the frame of a model that was fitted then"):
+    with pytest.raises(ValueError, match="aligned to a model that was fitted then"):
         sf.StackingClassifier([("net", network())], cv=oof, stack_method="features").fit(X, y)
 
 
@@ -355,7 +355,10 @@ def test_networks_without_features_are_refused(model, message):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("features", "'forest' is a RandomForestClassifier, which has none. Ask the networks only"),
+        (
+            "features",
+            "'forest' is a RandomForestClassifier, which has none. Name the networks only",
+        ),
         ({"forest": "features"}, "'forest' is a RandomForestClassifier"),
         ({"nte": "features"}, r"names 'nte', .*\['net', 'forest'\]. Did you mean 'net'"),
         ("activations", "'predict' or 'features', or a dict of these"),

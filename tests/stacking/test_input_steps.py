@@ -86,7 +86,7 @@ def test_what_they_cannot_do_is_said(digits):
         sf.Flatten().fit(X.reshape(-1, 8, 8)).transform(X.reshape(-1, 4, 16))
     with pytest.raises(ValueError, match=r"one ndarray: pass X = sf.MultiInput\(table=...\)"):
         sf.Pick("table").fit(X)
-    with pytest.raises(ValueError, match="no input of X: choose 'image' or 'table'"):
+    with pytest.raises(ValueError, match=r"not an input of X\. Choose 'image' or 'table'"):
         sf.Pick("tables").fit(inputs)
 
 

@@ -112,7 +112,7 @@ def test_decisions_are_scored_by_accuracy(iris):
     assert np.isnan(report.bases[1].score.mean)  # numbers are no classes
     assert np.isfinite(report.bases[1].lost_without.mean)
     stack = sf.StackingClassifier(bases[1:], LogisticRegression(), cv=3).fit(X, y)
-    assert stack.report().verdict.startswith("No base is scored by itself; the stack has")
+    assert stack.report().verdict.startswith("No base is scored alone. The stack has")
 
 
 def test_regression_with_passthrough_and_time(diabetes):
@@ -120,7 +120,7 @@ def test_regression_with_passthrough_and_time(diabetes):
     bases = [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2, random_state=0))]
     stack = sf.StackingRegressor(bases, Ridge(), cv=TimeSeriesSplit(4), passthrough=[0, 1])
     stack.fit(X, y)
-    with pytest.raises(ValueError, match=r"also sees columns of X \(passthrough\): pass X="):
+    with pytest.raises(ValueError, match=r"also uses columns of X \(passthrough\). Pass X="):
         stack.report()
     report = stack.report(X)
     table = np.hstack([stack.oof_.predictions, X[:, :2]])

@@ -71,7 +71,7 @@ class FailingMeta(LogisticRegression):
         (Failing("nan"), "failed on fold 0.*it predicted NaN or infinity"),
         (
             Failing("beyond"),
-            r"failed on fold 0.*from -1 to 1.98, which must lie between 0 and 1: corr",
+            r"failed on fold 0.*from -1 to 1.98, but they must lie between 0 and 1: corr",
         ),
         (Failing("no sum"), r"failed on fold 0.*sum to 1.5 in row 0 .*stack_method={'bad': 'pred"),
         (
@@ -188,7 +188,9 @@ def test_weights_that_a_base_cannot_take(iris):
     stack = sf.StackingClassifier([LR, ("knn", KNeighborsClassifier())], cv=3)
     with pytest.raises(TypeError, match=r"knn .* does not support sample weights"):
         stack.fit(X, y, sample_weight=weights)
-    with pytest.warns(UserWarning, match=r"knn .* does not support sample weights, and is dropped"):
+    with pytest.warns(
+        UserWarning, match=r"knn .* does not support sample weights.*, so it is dropped"
+    ):
         stack.set_params(on_error="drop").fit(X, y, sample_weight=weights)
     assert list(stack.failures_) == ["knn"]
     alone = sf.StackingClassifier([LR], cv=3).fit(X, y, sample_weight=weights)
@@ -245,7 +247,7 @@ def test_another_meta_learner_costs_no_base_fit(iris):
         stack.refit_final(final, X if passthrough else None)
         assert_array_equal(stack.predict(X), wanted.predict(X))
         assert all(a is b for a, b in zip(stack.estimators_, bases))
-    with pytest.raises(ValueError, match="also sees columns of X"):
+    with pytest.raises(ValueError, match="also uses columns of X"):
         stack.refit_final(final)
     with pytest.raises(ValueError, match="X has 10 rows, oof_ has 150"):
         stack.refit_final(final, X[:10])
@@ -321,7 +323,7 @@ def test_an_inner_stack_keeps_to_the_outer_folds(iris):
         assert_array_equal(fold.test, kept.test)
     with pytest.raises(ValueError, match="cv='outer' takes the folds of the stack around this"):
         inner.fit(X, y)
-    with pytest.raises(ValueError, match=r"(?s) of 2 folds none does.*'inner' failed"):
+    with pytest.raises(ValueError, match=r"(?s) none of 2 folds does.*'inner' failed"):
         sf.StackingClassifier([("inner", inner)], cv=2).fit(X, y)
 
 
@@ -666,5 +668,5 @@ def test_columns_may_be_chosen_in_any_way(iris, columns):
 def test_folds_that_are_no_rows(iris, fold, message):
     with pytest.raises(ValueError, match=message):
         sf.StackingClassifier([LR], cv=[fold]).fit(*iris)
-    with pytest.raises(ValueError, match="A generator can be used only once"):
+    with pytest.raises(ValueError, match="A generator can be read only once"):
         sf.StackingClassifier([LR], cv=iter([])).fit(*iris)

@@ -154,11 +154,11 @@ def test_groups_count_once_each():
     assert_array_equal(again.predict_interval(X), stack.predict_interval(X))
     with pytest.raises(
         ValueError,
-        match=r"coverage=0.99 needs 99 groups to calibrate on, and there are 30: .* 0.967",
+        match=r"coverage=0.99 needs 99 groups to calibrate on, but there are 30: .* 0.967",
     ):
         stack.predict_interval(X, 0.99)
     mixed = sf.StackingRegressor(NUMBERS, cv=KFold(5, shuffle=True, random_state=0)).fit(X, y)
-    with pytest.raises(ValueError, match="rows of one group on both sides of a fold"):
+    with pytest.raises(ValueError, match="A group has rows on both sides of a fold"):
         mixed.calibrate(groups=names)
 
 
@@ -204,12 +204,12 @@ def test_columns_that_pass_through_are_given_once_more(diabetes):
     frame = pd.DataFrame(X, columns=[f"c{k}" for k in range(10)])
     stack = sf.StackingRegressor(NUMBERS, LinearRegression(), cv=4, passthrough=["c2", "c8"])
     stack.fit(frame, y)
-    with pytest.raises(ValueError, match=r"stack keeps no rows: call stack.calibrate\(X\) first"):
+    with pytest.raises(ValueError, match=r"stack keeps no rows. First call stack.calibrate\(X\)"):
         stack.predict_interval(frame)
     errors = np.abs(y - unseen(stack, y, X[:, [2, 8]]))
     found = stack.calibrate(frame).predict_interval(frame)
     assert_allclose(np.ptp(found, axis=1), 2 * nth(errors, 0.9))
-    with pytest.raises(ValueError, match="X holds other rows than those of fit"):
+    with pytest.raises(ValueError, match="X does not hold the rows of fit"):
         stack.calibrate(frame[::-1])
     assert_array_equal(stack.predict_interval(frame), found)
 
@@ -245,7 +245,7 @@ REFUSED = {
     ),
     "final": (
         {"final_estimator": FrozenEstimator(Ridge().fit(np.eye(2), [0, 1]))},
-        "The meta-learner came fitted",
+        "The meta-learner was fitted before",
     ),
     "repeated": ({"cv": RepeatedKFold(n_splits=3, n_repeats=2)}, "predicted in several folds"),
     "one fold": ({"cv": [(np.arange(20), np.arange(20, 60))]}, "use more folds"),
@@ -268,12 +268,12 @@ WRONG = [
     ({"coverage": True}, "coverage must be a number above 0"),
     (
         {"coverage": 0.999},
-        "needs 999 rows to calibrate on, and there are 60: use more, or .* 0.983",
+        "needs 999 rows to calibrate on, but there are 60: use more, or .* 0.983",
     ),
     ({"method": "cqr"}, "method must be 'absolute', 'normalised' or 'quantile', got 'cqr'"),
     ({"method": "quantile"}, r"needs bounds=\(lower, upper\), .* \['ridge', 'tree'\] .* got None"),
     ({"method": "quantile", "bounds": ("ridge", "q95")}, r"got \('ridge', 'q95'\)"),
-    ({"bounds": ("ridge", "tree")}, "bounds names two bases for method='quantile'"),
+    ({"bounds": ("ridge", "tree")}, "bounds works only with method='quantile'"),
 ]
 
 
@@ -425,9 +425,9 @@ def test_sets_of_new_rows_that_count_differently():
     limit = scores[order][np.flatnonzero(reached)[0]]
     new, _ = blurred(100, seed=1)
     assert_array_equal(stack.predict_set(new), 1 - stack.predict_proba(new) <= limit + 1e-6)
-    with pytest.raises(ValueError, match="y holds 'up', which is none of the classes"):
+    with pytest.raises(ValueError, match="y holds 'up', which is not one of the classes"):
         stack.calibrate(X[:2], np.array(["up", "east"]))
-    with pytest.raises(ValueError, match="y is the target of new rows, and X is missing"):
+    with pytest.raises(ValueError, match="y is the target of new rows, but X is missing"):
         stack.calibrate(y=y)
 
 

@@ -275,13 +275,13 @@ SHARED = L.Dense(4, name="the_same")
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (small(Unseeded, dense), "a random generator that is not part of it"),
+        (small(Unseeded, dense), "a random generator from outside"),
         (small(DrawnByTensorFlow, dense), "runs the operation RandomStandardNormal"),
         (small(ThroughPython, dense), "runs the operation PyFunc"),
-        (small(Counting, dense), "computes something else each time"),
-        (of_its_class, "since the models of other replicas were built"),
+        (small(Counting, dense), "computes different results at different calls"),
+        (of_its_class, "after other models were built"),
         (small(Untracked, dense), "uses a variable, a table"),
-        (own_step, "has a train_step of its own"),
+        (own_step, "has its own train_step"),
         (shared_layer, "the same variables to several replicas"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

@@ -100,5 +100,5 @@ def test_a_fork_of_a_process_that_has_trained_is_told(iris):
     X, y = iris
     network = sf.KerasClassifier(build_classifier, random_state=0).fit(X, y)
     with joblib.parallel_config("multiprocessing", n_jobs=2):
-        with pytest.raises(RuntimeError, match="is a fork of one in which TensorFlow has run"):
+        with pytest.raises(RuntimeError, match="was forked after TensorFlow had run"):
             cross_val_score(network, X, y, cv=2, error_score="raise")

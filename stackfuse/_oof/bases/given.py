@@ -62,9 +62,9 @@ def named_bases(estimators: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
             )
         if not hasattr(estimator, "get_params"):
             raise TypeError(
-                f"Base estimator {name!r} is no scikit-learn estimator, got "
-                f"{messages.in_short(estimator)}. "
-                "Wrap a function that builds a Keras model: sf.KerasClassifier(build)."
+                f"Base estimator {name!r} must be a scikit-learn estimator, got "
+                f"{messages.in_short(estimator)}. Wrap a function that builds a Keras model: "
+                "sf.KerasClassifier(build)."
             )
     return bases
 
@@ -107,8 +107,8 @@ def relabelled(estimator, classes: np.ndarray | None):
         unknown = [label for label in weight if label not in numbers]
         if unknown:
             raise ValueError(
-                f"{name} of {type(estimator).__name__} weighs {unknown[0]!r}, which is none of the "
-                f"classes {list(numbers)}."
+                f"{name} of {type(estimator).__name__} weighs {unknown[0]!r}, which is not one of "
+                f"the classes {list(numbers)}."
             )
         weights[name] = {numbers[label]: value for label, value in weight.items()}
     return clone(estimator).set_params(**weights)
@@ -126,9 +126,9 @@ def _refuse_searched_weights(estimator) -> None:
                 )
                 if key.endswith("class_weight") and dicts:
                     raise ValueError(
-                        f"{type(estimator).__name__} searches {key} by label, but is told the "
-                        "numbers of the classes, 0, 1, ...: write the weights by number in y too, "
-                        "LabelEncoder().fit_transform(y)."
+                        f"{type(estimator).__name__} searches {key} by label, but a stack passes "
+                        "classes as numbers 0, 1, ... Number the classes in y and in the "
+                        "weights: LabelEncoder().fit_transform(y)."
                     )
 
 
@@ -162,7 +162,7 @@ def check_weights(
                 "enable scikit-learn's metadata routing and set_fit_request on those that take it."
             )
         failures[name] = cause
-        warnings.warn(f"{cause}, and is dropped.", stacklevel=2)
+        warnings.warn(f"{cause}, so it is dropped.", stacklevel=2)
     takers = takers[: len(takers) - len(final)]
     if not takers:
         raise ValueError("No base estimator supports sample weights: leave sample_weight out.")

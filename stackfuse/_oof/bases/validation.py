@@ -96,9 +96,9 @@ def warn_where_groups_are_lost(bases: Sequence[tuple[str, Any]]) -> None:
         parts = [base, *base.get_params(deep=True).values()]
         if any(is_network(part) and _holds_out_any(part) for part in parts):
             warnings.warn(
-                f"Base estimator {name!r} ({type(base).__name__}) cannot hand on groups to its "
-                "network, whose validation_split holds out rows of any group. Use "
-                "validation_split=0, or the network bare, in a Pipeline, in a "
+                f"Base estimator {name!r} ({type(base).__name__}) cannot pass groups on to its "
+                "network, so validation_split would cut through groups. Use validation_split=0. "
+                "Groups only reach a network that stands alone, in a Pipeline, in a "
                 "TransformedTargetRegressor or in a stack with cv='outer'.",
                 stacklevel=2,
             )

@@ -212,7 +212,7 @@ class SideBySideEngine:
             else:
                 members.append(fit)
         if len(members) == 1 and self.otherwise is not None:
-            _train_one_by_one(members, "no other network is like it")
+            _train_one_by_one(members, "no other network has its architecture")
         elif members:
             together.make_graphs()
             _train_in_graphs(together, members)
@@ -253,7 +253,7 @@ def _reason_against(estimator) -> str | None:
     """Return why an estimator has nothing to train side by side; None if it has."""
     name = type(estimator).__name__
     if not holds_network(estimator):
-        return f"{name} is no network of ours, and holds none"
+        return f"{name} is not a stackfuse network, and holds none"
     return f"{name} trains its networks by an engine of its own" if has_engine(estimator) else None
 
 

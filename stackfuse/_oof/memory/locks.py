@@ -101,8 +101,8 @@ class Patience:
         now = time.monotonic()
         if now - _last_touch(self._path) > _PATIENCE:
             warnings.warn(
-                f"The fit of {self._title} is made here too: who makes it elsewhere has shown no "
-                f"life for {_PATIENCE:g} seconds, and may be stopped. Its lock is "
+                f"The fit of {self._title} is made here too. Another process makes it, but has "
+                f"shown no life for {_PATIENCE:g} seconds. Its lock is "
                 f"{messages.printable(self._path)}.",
                 stacklevel=6,
             )
@@ -110,8 +110,8 @@ class Patience:
         if not self._has_told and now - self._start > _TELL:
             self._has_told = True
             warnings.warn(
-                f"The fit of {self._title} is being made by another process or thread, and is "
-                f"waited for. Its lock is {messages.printable(self._path)}.",
+                f"The fit of {self._title} is being made by another process or thread. This one "
+                f"waits for it. Its lock is {messages.printable(self._path)}.",
                 stacklevel=6,
             )
         return False

@@ -90,8 +90,8 @@ class RememberingEngine:
                 changed = entry.seen.first_change(later)
                 changed = changed or "the estimator, its parameters or the engine"
                 raise CannotStore(
-                    f"Fits of base estimator {self.name!r} are not kept in memory, for fitting "
-                    f"changes what they depend on: {changed}"
+                    f"Fits of base estimator {self.name!r} are not kept in memory, because "
+                    f"fitting changes their inputs: {changed}"
                 )
             entry.commit(fit, seconds)
         except (NotComparable, Trouble) as trouble:
@@ -192,7 +192,7 @@ class _Round:
                     continue
                 place, fit = answer
                 if place in done:
-                    raise RuntimeError(f"the engine ran a job twice: {self.engine!r}")
+                    raise RuntimeError(f"the engine {self.engine!r} ran a job twice")
                 number, job, entry, unlock = self.taken[place]
                 self.memory.commit(entry, job, fit, time.perf_counter() - start)
                 unlock()
@@ -200,7 +200,7 @@ class _Round:
                 yield number, fit
                 start = time.perf_counter()
             if len(done) < len(self.taken):
-                raise RuntimeError(f"the engine left out jobs: {self.engine!r}")
+                raise RuntimeError(f"the engine {self.engine!r} left out jobs")
         finally:
             for place, (*_, unlock) in enumerate(self.taken):
                 if place not in done:
@@ -244,5 +244,5 @@ def digest_of(data: Data) -> str | None:
     try:
         return fingerprint(X, data.y)
     except NotComparable as error:
-        warnings.warn(f"Nothing is kept in memory, because in X {error}.", stacklevel=2)
+        warnings.warn(f"No fit is kept in memory, because in X {error}.", stacklevel=2)
         return None

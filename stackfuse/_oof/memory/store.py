@@ -142,7 +142,7 @@ class Entry:
             if marker.get("format") != _FORMAT:
                 return None
             if marker["key"] != self.key:
-                raise ValueError("it is the copy of another entry")
+                raise ValueError("it is a copy of another entry")
             parts = marker["files"]
             data = self._read("predictions.npz", *parts["predictions.npz"])
             found = _unpacked(data, type(like).__name__)
@@ -170,7 +170,7 @@ class Entry:
                 return free
             estimator = unpickled(data, like)
             if _name_of(estimator) != _name_of(like):
-                raise TypeError(f"it is a {_name_of(estimator)}, and not a {_name_of(like)}")
+                raise TypeError(f"it is a {_name_of(estimator)}, not a {_name_of(like)}")
             if holds_network(like):
                 loaded.keep(place, estimator, len(data))
             return estimator
@@ -232,7 +232,7 @@ class Entry:
     def _read(self, name: str, size: int, digest: str) -> bytes:
         data = files.read_own(self._place(name, digest), size)
         if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
-            raise ValueError(f"{name} does not agree with its marker")
+            raise ValueError(f"{name} has changed since it was written")
         return data
 
     def patience(self) -> locks.Patience:
@@ -330,7 +330,7 @@ def _check_rows(fit: FoldFit, n_rows: int) -> None:
     tables = predictions if isinstance(predictions, list) else [predictions]
     found = {0 if table is None else len(table) for table in tables}
     if found != {n_rows}:
-        raise ValueError(f"it predicts {found.pop()} rows, and not {n_rows}")
+        raise ValueError(f"it predicts {found.pop()} rows, not {n_rows}")
 
 
 def _packed(fit: FoldFit) -> bytes:

@@ -168,8 +168,8 @@ def _check_student(student, teacher: Teacher) -> None:
         or not hasattr(student, "get_params")
     ):
         raise TypeError(
-            f"student must be a {kind} that is not fitted, sf.Keras{kind.capitalize()}(build) for "
-            f"example, got {messages.in_short(student)}."
+            f"student must be a {kind} that is not fitted, for example "
+            f"sf.Keras{kind.capitalize()}(build), got {messages.in_short(student)}."
         )
     if not (is_classifier if teacher.classifier else is_regressor)(student):
         name = type(teacher.stack).__name__
@@ -180,9 +180,9 @@ def _check_student(student, teacher: Teacher) -> None:
     if teacher.classifier and not hasattr(teacher.stack, "predict_proba"):
         final = type(teacher.stack.final_estimator_).__name__
         raise ValueError(
-            f"The stack gives no probabilities, because its meta-learner {final} has no "
-            "predict_proba. Train another one: stack.refit_final(sf.ConvexClassifier()), for "
-            "example."
+            f"The stack has no probabilities, because its meta-learner {final} has no "
+            "predict_proba. Train another one, for example "
+            "stack.refit_final(sf.ConvexClassifier())."
         )
 
 
@@ -191,7 +191,7 @@ def _checked_weight(X, sample_weight) -> np.ndarray | None:
     if sample_weight is None:
         return None
     if X is None:
-        raise ValueError("sample_weight weighs the rows of X, and X is None: pass X too.")
+        raise ValueError("sample_weight weighs the rows of X, but X is None. Pass X too.")
     targets.check_weights(sample_weight)
     targets.check_same_length(X=multi_input.rows_given(X), sample_weight=sample_weight)
     return np.asarray(sample_weight, np.float64)
@@ -208,8 +208,8 @@ def _rows_of_fit(teacher: Teacher, X, weight: np.ndarray | None) -> RowsOfFit | 
     here = set(sampling.row_digests(X))
     if np.mean([row in here for row in stack._seen_rows]) > _FEW:
         warnings.warn(
-            "X holds rows that the stack was fitted on, but does not begin with all of them in "
-            "their order. The stack is surer of them than of new rows, and so will be the student. "
+            "X holds rows that the stack was fitted on, but does not begin with all of them, in "
+            "the same order. The stack is too sure of those rows, so the student would be too. "
             "Pass the X of fit, with other rows below it.",
             stacklevel=3,
         )

@@ -57,8 +57,8 @@ def mixed(X: Any, n_times: int, generator: np.random.Generator) -> tuple[Any, np
     """
     if not can_be_mixed(X):
         raise ValueError(
-            "Rows are made up from an array of two axes or a data frame of pandas, got "
-            f"{messages.in_short(type(X).__name__)}: use augment=0."
+            "augment makes up rows for an array with two axes or a pandas frame, got "
+            f"{messages.in_short(type(X).__name__)}. Use augment=0."
         )
     n_rows, n_columns = X.shape
     sources = np.tile(np.arange(n_rows), n_times)

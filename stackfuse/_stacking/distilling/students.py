@@ -155,7 +155,7 @@ def _weights(student, weight: np.ndarray | None) -> dict[str, np.ndarray]:
             last = LinearRegression() if last.regressor is None else last.regressor
     if not has_fit_parameter(last, "sample_weight"):
         raise ValueError(
-            f"{type(last).__name__}.fit takes no sample_weight, by which a student learns "
+            f"{type(last).__name__}.fit takes no sample_weight, which a student needs to learn "
             "probabilities and weighted rows. Use a network, sf.KerasClassifier or "
             "sf.KerasRegressor, or a tree."
         )

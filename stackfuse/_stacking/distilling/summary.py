@@ -88,10 +88,10 @@ class Distillation:
             )
             if np.isfinite(self.kept):
                 lines.append(
-                    f"It keeps {self.kept:.0%} of what the stack gains over the same student "
-                    "trained on labels."
+                    "The stack beats the same student trained on labels; the student keeps "
+                    f"{self.kept:.0%} of that gain."
                 )
         else:
-            lines.append("Not scored: score it on rows with labels.")
+            lines.append("Not scored. Score it yourself on rows with labels.")
         table = self.to_frame().to_string(float_format="{:.4g}".format, na_rep="")
         return "\n".join([*lines, table])

@@ -108,7 +108,8 @@ class CalibratedStack:
         codes = self._groups_of_fit() if groups is None and y is None else group_numbers(groups)
         if codes is not None and half_life is not None:
             raise ValueError(
-                "groups and half_life do not go together: in which order groups come is not known."
+                "groups and half_life cannot be combined, because groups have no order in "
+                "time. Leave out one of them."
             )
         if y is None:
             refuse_seen_rows(stack)
@@ -116,7 +117,7 @@ class CalibratedStack:
             targets.check_same_length(oof_=stack.oof_.predictions, groups=groups)
             return on_out_of_fold(stack, X, _extras(sample_weight, codes, half_life))
         if X is None:
-            raise ValueError(f"y is the target of new rows, and X is missing: {_NEW_ROWS}.")
+            raise ValueError(f"y is the target of new rows, but X is missing: {_NEW_ROWS}.")
         targets.check_same_length(X=X, y=y, sample_weight=sample_weight, groups=groups)
         targets.check_weights(sample_weight)
         extras = _extras(sample_weight, codes, half_life)
@@ -141,14 +142,14 @@ class CalibratedStack:
         unknown = [name for name in self._final_params if name != "sample_weight"]
         if unknown:
             raise ValueError(
-                f"The meta-learner was fitted with {unknown[0]}, which a stack does not keep: call "
-                f"{_NEW_ROWS}."
+                f"The meta-learner was fitted with {unknown[0]}, which a stack does not keep. "
+                f"Call {_NEW_ROWS}."
             )
         if lacking:
             raise ValueError(
-                f"The meta-learner was fitted with {' and '.join(lacking)} too, and a stack keeps "
-                f"no rows: call stack.calibrate({', '.join(lacking.values())}) first, as "
-                "given to fit."
+                f"The meta-learner was fitted with {' and '.join(lacking)} too, but a stack keeps "
+                f"no rows. First call stack.calibrate({', '.join(lacking.values())}) with the "
+                "arguments of fit."
             )
         return self._calibrated_on(None, None, None, None, None)
 
@@ -190,25 +191,25 @@ def refuse_seen_rows(stack) -> None:
     oof = stack.oof_
     if not oof.folds:
         raise ValueError(
-            "The bases came fitted, so there are no out-of-fold predictions that tell how far off "
-            f"they are: call {_NEW_ROWS}."
+            "The bases were fitted before, so no out-of-fold predictions show how far off they "
+            f"are. Call {_NEW_ROWS}."
         )
     for name, base in stack.estimators:
         if not targets.is_dropped(base) and _comes_fitted(base):
             raise ValueError(
-                f"Base estimator {name!r} came fitted, maybe on these rows, so its predictions do "
-                f"not tell how far off it is: call {_NEW_ROWS}."
+                f"Base estimator {name!r} was fitted before, maybe on these rows. So its "
+                f"predictions do not show how far off it is. Call {_NEW_ROWS}."
             )
     if _comes_fitted(stack.final_estimator_):
         raise ValueError(
-            "The meta-learner came fitted, maybe on these rows, so its predictions do not tell "
-            f"how far off it is: call {_NEW_ROWS}."
+            "The meta-learner was fitted before, maybe on these rows. So its predictions do not "
+            f"show how far off it is. Call {_NEW_ROWS}."
         )
     tested = np.concatenate([fold.test for fold in oof.folds])
     if hasattr(stack, "estimators_") and np.unique(tested).size < tested.size:
         raise ValueError(
             "Some rows were predicted in several folds. The means are better than what one "
-            "refitted base predicts, so they do not tell how far off it is: use refit=False, or "
+            "refitted base predicts, so they do not show how far off it is. Use refit=False, or "
             f"folds that do not overlap, or {_NEW_ROWS}."
         )
 
@@ -228,13 +229,13 @@ def _as_learnt(stack, y) -> np.ndarray:
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         if y.shape[1:] != np.shape(stack.oof_.y)[1:]:
             raise ValueError(
-                f"y has shape {y.shape}, and the stack was fitted on targets of shape "
-                f"{np.shape(stack.oof_.y)}."
+                f"y has shape {y.shape}, but the stack was fitted on targets of shape "
+                f"{np.shape(stack.oof_.y)}. Pass y in that form."
             )
         return np.asarray(y)
     y = column_or_1d(y)
     known = stack.classes_.tolist()
     unknown = [label for label in pd.unique(y).tolist() if label not in known]
     if unknown:
-        raise ValueError(f"y holds {unknown[0]!r}, which is none of the classes {known}.")
+        raise ValueError(f"y holds {unknown[0]!r}, which is not one of the classes {known}.")
     return np.searchsorted(stack.classes_, y)

@@ -112,12 +112,12 @@ def on_out_of_fold(stack, X, extras: Extras) -> Calibration:
     if extras.half_life is not None and not are_in_time_order(oof.folds):
         raise ValueError(
             "half_life lets old rows count less, but the folds of this stack do not go forward in "
-            "time: sort the rows by date, and fit it with cv=TimeSeriesSplit(), or folds by date."
+            "time. Sort the rows by date, and fit it with cv=TimeSeriesSplit(), or folds by date."
         )
     if extras.groups is not None and not keeps_groups_apart(oof.folds, extras.groups):
         raise ValueError(
-            "groups has rows of one group on both sides of a fold, so that its rows were not "
-            "unseen: fit the stack with cv=GroupKFold() and fit(X, y, groups=groups)."
+            "A group has rows on both sides of a fold, so its test rows are not new to the "
+            "bases. Fit the stack with cv=GroupKFold() and fit(X, y, groups=groups)."
         )
     table = stack._with_passthrough(oof.predictions, X)
     judged = stack._judged(table, extras.sample_weight, fewest=1)

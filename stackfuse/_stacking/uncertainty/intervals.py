@@ -223,14 +223,15 @@ class IntervalMaker:
             return [names.index(name) for name in bounds], [places[name] for name in bounds]
         if bounds is not None:
             raise ValueError(
-                f"bounds names two bases for method='quantile', but method is {self.method!r}."
+                f"bounds works only with method='quantile', but method is {self.method!r}. "
+                "Leave bounds out."
             )
         read = stack.bases_read()
         if self.method == "absolute":
             return read, []
         if len(predict) < 2:
             raise ValueError(
-                "method='normalised' needs two bases that predict the target, and this stack has "
+                "method='normalised' needs two bases that predict the target, but this stack has "
                 f"{len(predict)}: use method='absolute'."
             )
         with_weight = [name for name in predict if names.index(name) in read]

@@ -60,8 +60,8 @@ def conformal_quantile(
         most = np.floor(1000.0 * total / (total + 1.0)) / 1000.0
         instead = f", or ask for a coverage of at most {most:g}" if most > 0 else ""
         raise ValueError(
-            f"coverage={coverage:g} needs {messages.counted(needed, counted)} to calibrate on, and "
-            f"there are {total:.4g}: use more{instead}."
+            f"coverage={coverage:g} needs {messages.counted(needed, counted)} to calibrate on, "
+            f"but there are {total:.4g}: use more{instead}."
         )
     columns = scores.reshape(len(scores), -1)
     order = np.argsort(columns, axis=0)

@@ -44,7 +44,7 @@ def row_weights(n_rows: int, sample_weight, groups, half_life: float | None) -> 
     """
     weights = np.ones(n_rows) if sample_weight is None else np.asarray(sample_weight, np.float64)
     if not weights.sum() > 0:
-        raise ValueError("sample_weight is 0 in all rows to calibrate on.")
+        raise ValueError("sample_weight is 0 in all rows to calibrate on. Pass weights above 0.")
     if groups is None:
         weights = weights * (n_rows / weights.sum())
     else:

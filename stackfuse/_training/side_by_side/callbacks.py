@@ -67,13 +67,13 @@ def check_callback(callback) -> None:
         callback.save_freq != "epoch" or callback.verbose
     ):
         raise errors.CannotTrainSideBySide(
-            f"{name} saves in the middle of epochs, or prints where it saves"
+            f"{name} saves in the middle of epochs, or prints its paths"
         )
     if "://" in str(written_to(callback)):
         raise errors.CannotTrainSideBySide(f"{name} writes to another machine")
     for method in _IN_VALIDATION:
         if _overrides(callback, method):
-            raise errors.CannotTrainSideBySide(f"{name} has {method}, which is for model.fit")
+            raise errors.CannotTrainSideBySide(f"{name} has {method}, which only model.fit calls")
     for code in _codes(callback):
         change = _hidden_change(code)
         if change is not None:

@@ -155,26 +155,22 @@ def _check_model(model) -> None:
     for method in _METHODS_OF_KERAS:
         function = getattr(model, method)
         if not (getattr(function, "__module__", None) or "").startswith("keras."):
-            raise errors.CannotTrainSideBySide(
-                f"the model {model.name!r} has a {method} of its own"
-            )
+            raise errors.CannotTrainSideBySide(f"the model {model.name!r} has its own {method}")
     optimizer = model.optimizer
     name = type(optimizer).__name__
     if name not in _ELEMENTWISE or not type(optimizer).__module__.startswith("keras."):
         raise errors.CannotTrainSideBySide(f"the optimizer {name} looks at whole tensors")
     if optimizer.loss_scale_factor:
-        raise errors.CannotTrainSideBySide("loss_scale_factor is for model.fit")
+        raise errors.CannotTrainSideBySide("loss_scale_factor works only in model.fit")
     if optimizer.gradient_accumulation_steps and (optimizer.clipnorm or optimizer.global_clipnorm):
         raise errors.CannotTrainSideBySide(
             "the optimizer clips gradients that are added up over several steps"
         )
     if architecture.exempts_from_decay(optimizer):
-        raise errors.CannotTrainSideBySide(
-            "exclude_from_weight_decay treats one weight unlike another"
-        )
+        raise errors.CannotTrainSideBySide("exclude_from_weight_decay treats weights differently")
     if not isinstance(optimizer.get_config()["learning_rate"], float | dict):
         raise errors.CannotTrainSideBySide(
-            "the optimizer's learning rate is no number and no schedule"
+            "the optimizer's learning rate is neither a number nor a schedule"
         )
 
 
@@ -185,17 +181,19 @@ def _check_settings(training: Training) -> None:
         check_callback(callback)
         if is_called_at_batches(callback) and model.steps_per_execution != 1:
             raise errors.CannotTrainSideBySide(
-                f"the callback {type(callback).__name__} is called at every batch, and "
+                f"the callback {type(callback).__name__} is called at every batch, but "
                 "steps_per_execution takes several batches at once"
             )
     if training.fit_params:
         raise errors.CannotTrainSideBySide(
-            f"fit__{next(iter(training.fit_params))} is for model.fit"
+            f"fit__{next(iter(training.fit_params))} works only in model.fit"
         )
     if training.optimizer_state or model.optimizer.iterations.numpy() or training.first_epoch:
         raise errors.CannotTrainSideBySide("the model has been trained before")
     if training.verbose or model.run_eagerly or model.jit_compile:
-        raise errors.CannotTrainSideBySide("verbose, run_eagerly and jit_compile are for model.fit")
+        raise errors.CannotTrainSideBySide(
+            "verbose, run_eagerly and jit_compile work only in model.fit"
+        )
 
 
 def kind_of(training: Training) -> list:

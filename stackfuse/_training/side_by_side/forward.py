@@ -168,9 +168,8 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
         id(tensor) not in handles for tensor in resources
     ):
         raise errors.CannotTrainSideBySide(
-            f"the model {name!r} uses a variable, a table or a random generator that is not part "
-            "of it. Make it an attribute of the layer, keras.random.SeedGenerator for random "
-            "numbers"
+            f"the model {name!r} uses a variable, a table or a random generator from outside. "
+            "Make it an attribute of the layer; for random numbers, a keras.random.SeedGenerator"
         )
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
@@ -180,7 +179,7 @@ def refuse_side_effects(graph, forwards: list[Forward], own: list) -> None:
             continue
         if all(argument.type != tf.resource.as_datatype_enum for argument in described.input_arg):
             raise errors.CannotTrainSideBySide(
-                f"the model {name!r} runs the operation {kind}, which may give something else "
+                f"the model {name!r} runs the operation {kind}, which may return another result "
                 "each time"
             )
 

@@ -195,7 +195,7 @@ class ReplicaGraph:
         fed = tf.nest.flatten((feeds, n_steps))
         for tensor, wanted in zip(fed, self._function.inputs):  # the operation does not look
             if not wanted.shape.is_compatible_with(tensor.shape):
-                raise ValueError(f"the graph takes {wanted.shape}, but is fed with {tensor.shape}")
+                raise ValueError(f"the graph takes shape {wanted.shape}, but got {tensor.shape}")
         handles = [[v.value.handle for v in s.variables] for s in (self.states[0], state)]
         place = {id(handle): n for n, handle in enumerate(handles[0])}
         captured = [
@@ -278,8 +278,8 @@ def _refuse_division_by_zero(optimizer) -> None:
     config = optimizer.get_config()
     if config.get("centered") or config.get("epsilon") == 0:
         raise errors.CannotTrainSideBySide(
-            "a sparse gradient is divided by what may be zero, where Keras mixes up its rows: "
-            "let the optimizer have an epsilon, and not be centered"
+            "the optimizer may divide a sparse gradient by zero, and then Keras mixes up its "
+            "rows. Set epsilon above 0, and centered=False"
         )
 
 

@@ -104,7 +104,7 @@ class SideBySide:
         n_weights = len(self.trainings) * training.model.count_params()
         if n_weights > MOST_WEIGHTS:
             raise errors.CannotTrainSideBySide(
-                f"{n_weights} weights in all replicas are too many to gain anything"
+                f"{n_weights} weights in all replicas are too many to save time"
             )
 
     def _check_like_first(self, training: Training, program: Program | None) -> None:
@@ -182,8 +182,8 @@ class SideBySide:
         forwards = [Forward(training.model, like) for training in trainings]
         if first is self.trainings[0] and forwards[0].traced(like) != self._as_built:
             raise errors.CannotTrainSideBySide(
-                f"the code in the model {first.model.name!r} computes something else each time it "
-                "is called, or since the models of other replicas were built"
+                f"the code in the model {first.model.name!r} computes different results at "
+                "different calls, or after other models were built"
             )
         graph = ReplicaGraph(forwards, [_own_optimizer(t.model) for t in trainings], like)
         held_out = ((f, t.validation) for f, t in zip(forwards, trainings))

@@ -174,7 +174,7 @@ def test_workers_that_cannot_run_a_job_are_told(tmp_path):
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: scipy\nVersion: 0.0.1\n")
     preload.write_text(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n")
     with cluster_of(1, preload=str(preload)):
-        with pytest.raises(errors.EngineFailed, match=r"has scipy 0\.0\.1, and this process"):
+        with pytest.raises(errors.EngineFailed, match=r"has scipy 0\.0\.1, but this process"):
             faults.stack_of([("lr", LinearRegression())], "dask")
 
 
@@ -189,7 +189,7 @@ def test_more_than_the_memory_of_a_worker_is_told(tmp_path):
                 faults.stack_of(bases, "dask")
             rows = np.zeros((100, 2**20))
             stack = sf.StackingRegressor([("lr", LinearRegression())], cv=3, engine="dask")
-            with pytest.raises(errors.EngineFailed, match="data take 800 MiB, and worker"):
+            with pytest.raises(errors.EngineFailed, match="data take 800 MiB, but worker"):
                 stack.fit(rows, np.arange(100.0))
 
 

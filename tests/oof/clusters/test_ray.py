@@ -104,7 +104,7 @@ def test_a_base_that_kills_its_workers_loses_no_other(running, tmp_path):
 @pytest.mark.clusters
 def test_more_than_the_memory_of_a_node_is_told(running):
     stack = sf.StackingRegressor([("lr", LinearRegression())], cv=3, engine="ray")
-    with pytest.raises(errors.EngineFailed, match="data take 200 MiB, and worker"):
+    with pytest.raises(errors.EngineFailed, match="data take 200 MiB, but worker"):
         stack.fit(np.zeros((100, 2**18)), np.arange(100.0))
 
 

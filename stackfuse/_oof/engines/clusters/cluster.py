@@ -25,8 +25,8 @@ PATIENCE = 5.0
 
 #: The message for a job that ends every process that runs it.
 KILLED = (
-    "the workers that ran it were killed, one after another: it may need more memory than a worker "
-    "has, or end the process that it runs in"
+    "the workers that ran it were killed, one after another: it may need more memory than a "
+    "worker has, or end its process"
 )
 
 
@@ -62,7 +62,7 @@ class ClusterEngine(ABC):
     def __init__(self):
         if worker.runs_jobs():
             raise ValueError(
-                f"engine={self.title.lower()!r} within a job of a cluster would wait for its own "
+                f"engine={self.title.lower()!r} inside a job of a cluster would wait for its own "
                 "worker. Give the inner stack engine='auto'."
             )
         self.connect()
@@ -214,7 +214,7 @@ class ClusterEngine(ABC):
             of_data = self._packer.pack(data)
             parcels = [self._packer.pack([jobs[number] for number in group]) for group in groups]
         except Exception as error:  # what a class does when it is pickled
-            what = f"It cannot be sent to a worker, for it cannot be pickled: {error}"
+            what = f"It cannot be sent to a worker, because it cannot be pickled: {error}"
             raise errors.FitFailed("", TypeError(what)) from error
         workers.check_memory(self._found(), self._packer.arrays)
         for group, parcel in zip(groups, parcels):
@@ -245,6 +245,6 @@ class ClusterEngine(ABC):
             except Lost as loss:
                 self.check_alive()
                 if sent.n_tries == _TRIES:
-                    raise errors.EngineFailed(f"{loss}, for {_TRIES} times.") from loss
+                    raise errors.EngineFailed(f"{loss}, {_TRIES} times.") from loss
                 self._handles.clear()
                 self._submit(sent._replace(n_tries=sent.n_tries + 1))

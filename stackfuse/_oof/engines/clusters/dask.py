@@ -24,7 +24,7 @@ class DaskEngine(ClusterEngine):
             self._client: Any = distributed.get_client()
         except ValueError as error:
             raise ValueError(
-                "engine='dask' takes the current client of distributed, and there is none. Make "
+                "engine='dask' uses the current client of distributed, but there is none. Make "
                 "one before fit: client = distributed.Client(address)."
             ) from error
         self._arrived: SimpleQueue = SimpleQueue()
@@ -82,8 +82,8 @@ class DaskEngine(ClusterEngine):
         """See :class:`ClusterEngine`."""
         if self._client.status != "running":
             raise errors.EngineFailed(
-                "The scheduler of Dask is gone. Start a cluster and a client, and fit again: what "
-                "memory= has kept is found."
+                "The scheduler of Dask is gone. Start a cluster and a client, and fit again. "
+                "Fits kept by memory= are not repeated."
             )
         address = self._client.scheduler.address
         self.check_any_worker(bool(self._about(1)), f"dask worker {address} in a shell")

@@ -25,8 +25,8 @@ class RayEngine(ClusterEngine):
         """See :class:`ClusterEngine`."""
         if not ray.is_initialized():
             raise ValueError(
-                "engine='ray' takes the Ray that is running, and this process is connected to "
-                "none. Connect before fit: ray.init(address)."
+                "engine='ray' uses a running Ray, but this process is not connected to one. "
+                "Connect before fit: ray.init(address)."
             )
         context = ray.get_runtime_context()
         self._head, self._job = context.gcs_address, (context.get_node_id(), context.get_job_id())
@@ -92,8 +92,8 @@ class RayEngine(ClusterEngine):
             socket.create_connection((host, int(port)), timeout=PATIENCE).close()
         except OSError as error:
             raise errors.EngineFailed(
-                "The head of Ray is gone. Start Ray and connect, ray.init(address), and fit again: "
-                "what memory= has kept is found."
+                "The head of Ray is gone. Start Ray and connect, ray.init(address), and fit "
+                "again. Fits kept by memory= are not repeated."
             ) from error
         self.check_any_worker(
             bool(_nodes_that_compute()),

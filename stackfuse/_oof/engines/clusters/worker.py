@@ -72,7 +72,7 @@ def _fits(parcels: list[Parcel], settings: dict, arrays: dict) -> Iterator[tuple
     if network and keras_settings() != settings["keras"]:
         raise RuntimeError(
             f"keras.config holds {keras_settings()} on a worker and {settings['keras']} in the "
-            "process that fits. Set the same on the workers, in ~/.keras/keras.json for example."
+            "process that fits. Set the same on the workers, for example in ~/.keras/keras.json."
         )
     # A job alone is run by its own fit; several are networks, side by side where that pays.
     engine: Any = SequentialEngine()

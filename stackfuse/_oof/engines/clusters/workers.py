@@ -52,8 +52,8 @@ def check(workers: Sequence[Worker], network: bool) -> None:
             there = each.facts["versions"][package]
             if there != version and (network or package not in ("keras", "tensorflow")):
                 raise errors.EngineFailed(
-                    f"Worker {each.name} has {package} {there}, and this process {version}: fits "
-                    "would not be the same, or could not be loaded. Install the same there."
+                    f"Worker {each.name} has {package} {there}, but this process has {version}. "
+                    "Fits would differ, or could not be loaded. Install the same version there."
                 )
 
 
@@ -63,8 +63,8 @@ def check_memory(workers: Sequence[Worker], arrays: dict[str, Any]) -> None:
     for each in workers:
         if each.memory and n_bytes > each.memory:
             raise errors.EngineFailed(
-                f"The data take {n_bytes / 2**20:,.0f} MiB, and worker {each.name} has "
-                f"{each.memory / 2**20:,.0f} MiB. Give workers more memory, or fit fewer rows."
+                f"The data take {n_bytes / 2**20:,.0f} MiB, but worker {each.name} has "
+                f"{each.memory / 2**20:,.0f} MiB. Give workers more memory, or pass fewer rows."
             )
 
 

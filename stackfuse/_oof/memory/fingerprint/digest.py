@@ -83,7 +83,7 @@ def look_at(*things: Any) -> Fingerprint:
     except NotComparable:
         raise
     except RecursionError as error:  # a mock, for example, has parts without end
-        raise NotComparable("an object has parts without end") from error
+        raise NotComparable("an object has endlessly many parts") from error
     except Exception as error:  # of an odd object; it is told, and stops no fit
         raise NotComparable(f"an object cannot be compared ({error!r:.200})") from error
     return Fingerprint(digest.hex(), walk.reads)

@@ -277,15 +277,14 @@ def _refuse_unforeseeable(read: Read, function: types.FunctionType, name: str) -
     bare = read.where == "global" and not read.attributes
     is_builtin = bare and _global(read.root, function) is getattr(builtins, read.root, "none")
     if (is_builtin and read.root in _UNFORESEEABLE_BUILTINS) or last in _UNFORESEEABLE:
-        raise NotComparable(f"{name} uses `{last}`, so that nobody can tell what it reads")
+        raise NotComparable(f"{name} uses `{last}`, so it may read anything")
     if "modules" in read.attributes and _module_of(read, function) is sys:
-        raise NotComparable(f"{name} uses `sys.modules`, so that nobody can tell what it reads")
+        raise NotComparable(f"{name} uses `sys.modules`, so it may read anything")
     opens = (last == "open" and (is_builtin or read.attributes)) and not read.writes_only
     loads = last == "load" and isinstance(_module_of(read, function), types.ModuleType)
     if opens or loads or (last in _FILE_READERS and (read.attributes or not is_builtin)):
         raise NotComparable(
-            f"{name} reads a file with `{last}`, whose content may change: hand over what the "
-            "file holds as a parameter"
+            f"{name} reads a file with `{last}`, which may change: pass its content as a parameter"
         )
 
 
@@ -326,8 +325,8 @@ def _environment(read: Read, function: types.FunctionType, walk: Walk, name: str
         key = _global(read.key_name, function)
     if not isinstance(key, str):
         raise NotComparable(
-            f"{name} reads environment variables by names that it computes: read them outside, and "
-            "hand over the values as parameters"
+            f"{name} computes the names of the environment variables that it reads: read them "
+            "outside, and pass the values as parameters"
         )
     walk.reads_data = True
     digest = walk.read(f"{name} reads the environment variable `{key}`", os.environ.get(key))

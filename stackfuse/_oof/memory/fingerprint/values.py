@@ -68,7 +68,7 @@ def refuse_own_pickling(thing: Any) -> None:
     """Raise if a class of the user's says how it is pickled: it holds more than can be seen."""
     found = looking.defines(type(thing), "__reduce__", "__reduce_ex__")
     if found is not None and is_own_class(found):
-        raise NotComparable.of(thing, "its class says itself how it is pickled")
+        raise NotComparable.of(thing, "its class defines its own pickling")
 
 
 @digests(object)
