@@ -255,7 +255,7 @@ def told_if_full(path: Path) -> Iterator[None]:
     Parameters
     ----------
     path : Path
-        What is written within; a folder if it is the temporary one.
+        The file that is written within, or the temporary folder.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class LeaderboardDisplay:
     errors : array-like of shape (n_models,)
         The standard errors of the scores; NaN where they are not known.
     metric : str, default="score"
-        What the scores measure, for the label of the axis.
+        The name of the scores, for the label of the axis.
     greater_is_better : bool, default=True
         Whether a higher score is better.
 

@@ -77,7 +77,7 @@ class ResidualsDisplay:
             The base to draw; by default the stack, with the predictions of meta-learners that
             were trained on other folds. Several targets are drawn together.
         kind : {"residual_vs_predicted", "actual_vs_predicted"}, default="residual_vs_predicted"
-            What to draw over the predictions: target minus prediction, or the target.
+            The vertical axis over the predictions: target minus prediction, or the target.
         ax : matplotlib Axes, default=None
             Where to draw. By default, new axes in a new figure.
         **kwargs : dict
@@ -129,7 +129,7 @@ class ResidualsDisplay:
         y_true, y_pred : array-like of shape (n_samples,)
             The target and the predictions.
         kind : {"residual_vs_predicted", "actual_vs_predicted"}, default="residual_vs_predicted"
-            What to draw over the predictions: target minus prediction, or the target.
+            The vertical axis over the predictions: target minus prediction, or the target.
         name : str, default=None
             The name of the model, for the title.
         ax : matplotlib Axes, default=None
@@ -159,7 +159,7 @@ class ResidualsDisplay:
         ax : matplotlib Axes, default=None
             Where to draw. By default, new axes in a new figure.
         kind : {"residual_vs_predicted", "actual_vs_predicted"}, default="residual_vs_predicted"
-            What to draw over the predictions: target minus prediction, or the target.
+            The vertical axis over the predictions: target minus prediction, or the target.
         **kwargs : dict
             Passed to matplotlib's ``scatter``.
 

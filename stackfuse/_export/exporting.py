@@ -182,7 +182,7 @@ def export(
         float32 the rows are rounded to float32 before stack and file are compared. Where two
         scores are equal up to rounding and the label differs, the export is refused.
     ties : {"refuse", "average"}, default="refuse"
-        What nearest neighbours do about training rows at equal distances with different targets:
+        How nearest neighbours treat training rows at equal distances with different targets:
         see :func:`to_keras`. The report and the manifest tell in how many of the compared rows
         it matters; in all others file and stack agree.
     coverage : float or dict, default=None

@@ -310,7 +310,8 @@ _AVERAGED: dict[type, type] = {
 def averaged(estimator) -> Any:
     """Return a fitted estimator in which nearest neighbours share equal distances.
 
-    What holds no nearest neighbours is the same object; all else is copied as far as it holds some.
+    An object without nearest neighbours stays the same object; others are copied where they hold
+    some.
     """
     return _Substitution().of(estimator)
 

@@ -82,8 +82,8 @@ def fuse(
         readers, ``{"x": [0, 1], "image": [(2, "pixels")]}``: a reader is the number of a model,
         or a pair of this number and the name of its input if the model has several.
     kinds : str or list of str, default=None
-        What the outputs are: "probability" ("sigmoid" of labels, "softmax" of classes), "logits",
-        "regression" or "features". None reads it from the last activation and the loss.
+        The meaning of the outputs: "probability" ("sigmoid" of labels, "softmax" of classes),
+        "logits", "regression" or "features". None reads it from the last activation and the loss.
     align : {"project", "pool", "flatten"} or list of these, default=None
         How to give outputs of different shapes one shape. "project": a Dense layer to the largest
         width; "pool": means over space or time; "flatten": one row of features per model.

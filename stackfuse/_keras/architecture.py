@@ -184,7 +184,7 @@ def activation_of(tensor) -> str | None:
         return None
     name = getattr(getattr(operation, "activation", None), "__name__", None)
     if isinstance(operation, layers.Activation) and name == "linear":
-        # What mixed precision ends with, to cast: the activation is that of the layer before.
+        # Mixed precision ends with this layer, to cast: the activation is in the layer before.
         return activation_of(private.node_of(tensor).input_tensors[0])
     return name
 

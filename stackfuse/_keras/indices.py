@@ -172,7 +172,7 @@ def _n_codes(column: np.ndarray) -> int:
     return int(most) + 1 if whole else 0
 
 
-#: What TensorFlow says of an index outside of a table.
+#: TensorFlow's message for an index outside of a table.
 _OUTSIDE = re.compile(r"indices\[[\d,]*\] = (-?\d+) is not in \[0, (\d+)\)")
 
 

@@ -236,7 +236,7 @@ def portable(item: Any, memo: dict[int, Any]) -> Any:
 
 
 class Portable:
-    """Stands for a Keras object in a pickle. What is loaded is the object.
+    """Stands for a Keras object in a pickle. Loading it returns the object.
 
     Parameters
     ----------

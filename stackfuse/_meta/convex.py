@@ -30,7 +30,7 @@ class ConvexClassifier(CombiningClassifier):
     Parameters
     ----------
     link : {"identity", "logit"}, default="identity"
-        What is averaged: probabilities, or their log-odds, which are scaled to sum to one
+        The numbers to average: probabilities, or their log-odds, which are scaled to sum to one
         afterwards. Averaged log-odds are more extreme.
     per_class : bool, default=False
         Whether each class, or label, has weights of its own.

@@ -125,7 +125,7 @@ class GreedyClassifier(_Greedy, ScoringClassifier):
     bag_fraction : float, default=0.5
         The part of the bases in each bag, above 0 and at most 1.
     link : {"identity", "logit"}, default="identity"
-        What is averaged: probabilities, or their log-odds.
+        The numbers to average: probabilities, or their log-odds.
     random_state : int, RandomState or None, default=None
         Seeds the draw of the bags.
     columns : list of Column, default=None

@@ -223,7 +223,7 @@ class FusionClassifier(_HeadParameters, NetworkClassifier):
     random_state : int, RandomState or None, default=None
         Seeds the initial weights and the order of the rows.
     verbose : int, default=0
-        What Keras prints while it trains: 0 nothing, 1 a progress bar, 2 a line per epoch.
+        How much Keras prints while it trains: 0 nothing, 1 a progress bar, 2 a line per epoch.
     columns : list of Column, default=None
         The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
         too. By default, each column of X is a base if there are two classes; with more classes,
@@ -296,7 +296,7 @@ class FusionRegressor(_HeadParameters, NetworkRegressor):
     random_state : int, RandomState or None, default=None
         Seeds the initial weights and the order of the rows.
     verbose : int, default=0
-        What Keras prints while it trains: 0 nothing, 1 a progress bar, 2 a line per epoch.
+        How much Keras prints while it trains: 0 nothing, 1 a progress bar, 2 a line per epoch.
     columns : list of Column, default=None
         The base and the output behind each column of X. A stack sets it; :class:`OutOfFold` has it
         too. By default, each column of X is a base; with several targets, each run of

@@ -19,8 +19,8 @@ _USUAL_EPOCHS = 40
 def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
     """Return the bases whose fits take no longer than some seconds in all.
 
-    The dearest are left out first, with a warning that names them; the cheapest always stays. What
-    has not been measured when the time is over is left out too.
+    The dearest are left out first, with a warning that names them; the cheapest always stays. Bases
+    that have not been measured when the time is over are left out too.
 
     Parameters
     ----------

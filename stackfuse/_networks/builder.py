@@ -21,7 +21,7 @@ from stackfuse._networks.objects import (
 from stackfuse._networks.target import ProbabilityTarget, Target
 from stackfuse._training import seeded
 
-#: What settings of ``model.compile`` may be.
+#: The values that settings of ``model.compile`` may have.
 _WANTED = {
     "run_eagerly": fitting.FLAG,
     "jit_compile": fitting.Wanted(

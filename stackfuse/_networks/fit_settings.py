@@ -19,7 +19,7 @@ from stackfuse._training import Training, rows_of
 RowWeights = tuple[np.ndarray | None, np.ndarray | None]
 
 
-#: What settings of ``model.fit`` may be; numbers of rows and epochs are checked by themselves.
+#: The values that settings of ``model.fit`` may have. Counts of rows and epochs are checked apart.
 _WANTED = {
     "shuffle": fitting.FLAG,
     "verbose": fitting.Wanted(

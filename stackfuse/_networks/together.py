@@ -7,7 +7,7 @@ from typing import Any
 
 from stackfuse._training import prediction
 
-#: What a network computes when one of its methods is called; of all other methods "predict".
+#: The computation behind each method of a network; "predict" behind all others.
 WHAT = {"decision_function": "decide", "features": "features"}
 
 

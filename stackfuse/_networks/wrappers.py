@@ -81,8 +81,8 @@ class KerasClassifier(NetworkClassifier):
         bit by bit, and start from the weights that the builder gives after
         ``keras.utils.set_random_seed``. No global generator is touched.
     verbose : int, default=0
-        What Keras prints while it trains, as in ``model.fit``: 0 nothing, 1 a progress bar, 2 a
-        line per epoch.
+        How much Keras prints while it trains, as in ``model.fit``: 0 nothing, 1 a progress bar,
+        2 a line per epoch.
     **builder_and_routed_params
         Arguments of the builder (``units=64`` or ``model__units=64``), and settings for Keras:
         ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__validation_freq``,
@@ -265,8 +265,8 @@ class KerasRegressor(NetworkRegressor):
         bit by bit, and start from the weights that the builder gives after
         ``keras.utils.set_random_seed``. No global generator is touched.
     verbose : int, default=0
-        What Keras prints while it trains, as in ``model.fit``: 0 nothing, 1 a progress bar, 2 a
-        line per epoch.
+        How much Keras prints while it trains, as in ``model.fit``: 0 nothing, 1 a progress bar,
+        2 a line per epoch.
     **builder_and_routed_params
         Arguments of the builder (``units=64`` or ``model__units=64``), and settings for Keras:
         ``optimizer__learning_rate``, ``compile__jit_compile``, ``fit__validation_freq``,

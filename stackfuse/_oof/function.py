@@ -90,7 +90,7 @@ default="auto"
         A folder in which fits are kept and found again. It holds pickles: use a folder that only
         you can write to.
     on_error : {"raise", "drop"}, default="raise"
-        What to do with a base whose fit fails: raise the error, or go on without that base.
+        How to treat a base whose fit fails: raise the error, or go on without that base.
     time_limit : float, default=None
         Seconds for all fits. Bases that cannot be finished in this time are left out.
     random_state : int or None, default=None

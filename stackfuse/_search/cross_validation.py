@@ -55,7 +55,7 @@ def cross_validate(
         The number of fits at a time, as in joblib. Networks are trained in this process until
         further processes would save more time than they need to import TensorFlow.
     verbose : int, default=0
-        What joblib prints: 0 nothing, more with greater numbers.
+        How much joblib prints: 0 nothing, more with greater numbers.
     params : dict, default=None
         Arguments for ``fit``. Those with one entry per row are cut to the rows of the fold.
     pre_dispatch : int or str, default="2*n_jobs"
@@ -154,7 +154,7 @@ def cross_val_predict(
         The number of fits at a time, as in joblib. Networks are trained in this process until
         further processes would save more time than they need to import TensorFlow.
     verbose : int, default=0
-        What joblib prints: 0 nothing, more with greater numbers.
+        How much joblib prints: 0 nothing, more with greater numbers.
     params : dict, default=None
         Arguments for ``fit``. Those with one entry per row are cut to the rows of the fold.
     pre_dispatch : int or str, default="2*n_jobs"

@@ -1,4 +1,4 @@
-"""What is asked of the parts of a stack before anything is fitted."""
+"""Checks of the parts of a stack before anything is fitted."""
 
 
 def check_final(final_estimator, kind: str, example: str) -> None:

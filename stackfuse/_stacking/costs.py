@@ -1,4 +1,4 @@
-"""What models cost: seconds to fit, milliseconds to predict, kilobytes."""
+"""The costs of models: seconds to fit, milliseconds to predict, kilobytes."""
 
 import time
 import warnings

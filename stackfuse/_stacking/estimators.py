@@ -81,7 +81,7 @@ default="auto"
         fitted on the same data, folds and seed: with another meta-learner, in another process, or
         after this one was killed. Models are pickled: use a folder that only you can write to.
     on_error : {"raise", "drop"}, default="raise"
-        What to do with a base that cannot be fitted, diverges, or predicts NaN or invalid
+        How to treat a base that cannot be fitted, diverges, or predicts NaN or invalid
         probabilities: raise an error, or go on without that base and warn. "drop" also drops a base
         that predicts the same for every row. With `memory`, failed fits are tried again.
     time_limit : float, default=None
@@ -271,7 +271,7 @@ default="auto"
         fitted on the same data, folds and seed: with another meta-learner, in another process, or
         after this one was killed. Models are pickled: use a folder that only you can write to.
     on_error : {"raise", "drop"}, default="raise"
-        What to do with a base that cannot be fitted, diverges, or predicts NaN or invalid
+        How to treat a base that cannot be fitted, diverges, or predicts NaN or invalid
         probabilities: raise an error, or go on without that base and warn. "drop" also drops a base
         that predicts the same for every row. With `memory`, failed fits are tried again.
     time_limit : float, default=None

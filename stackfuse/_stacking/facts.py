@@ -20,7 +20,7 @@ _SETTINGS = (
 #: Bases whose errors are more alike than this are told.
 _ALIKE = 0.99
 
-#: What is better than this, of 1, is told: a column may give the target away.
+#: A better score than this, of 1, gets a warning: a column may reveal the target.
 _TOO_GOOD = 0.999
 
 _LIBRARIES = ("stackfuse", "keras", "tensorflow", "scikit-learn", "numpy", "pandas")

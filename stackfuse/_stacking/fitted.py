@@ -1,4 +1,4 @@
-"""What a fitted stack does: transform, predict, name its columns, and show itself."""
+"""The methods of a fitted stack: transform, predict, name its columns, and show itself."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What both stacks do to fit: the bases out-of-fold, the meta-learner on them."""
+"""The fit of both stacks: the bases out-of-fold, the meta-learner on them."""
 
 import copy
 import time
@@ -41,7 +41,7 @@ def _names_columns(passthrough: Any) -> bool:
     return fitting.is_flag(passthrough) or (several and not single)
 
 
-#: What the options of a stack may be; those of its fits are checked by FitOptions.
+#: The values that options of a stack may have; FitOptions checks those of its fits.
 _SETTINGS = {
     "passthrough": fitting.Wanted(_names_columns, "True, False or a list of columns"),
     "verbose": fitting.VERBOSE,
@@ -54,7 +54,7 @@ _SETTINGS = {
 
 
 class Stack(CallbackSupportMixin, FittedStack):
-    """What the two stacks do differently from scikit-learn's, whose classes they also inherit."""
+    """The shared part of both stacks, where they differ from scikit-learn's, which they inherit."""
 
     FITTED = (
         "classes_",
@@ -163,8 +163,8 @@ class Stack(CallbackSupportMixin, FittedStack):
             given = stack.__name__ if isinstance(stack, type) else type(stack).__name__
             raise TypeError(
                 f"{function} takes a fitted StackingClassifier or StackingRegressor, got {given}. "
-                f"Give it the stack that ends a pipeline, {function}(pipeline[-1]); of other "
-                "estimators make a graph, to_keras(estimator)."
+                f"Pass the stack at the end of a pipeline: {function}(pipeline[-1]). Turn other "
+                "estimators into a graph: to_keras(estimator)."
             )
         return stack
 

@@ -1,4 +1,4 @@
-"""What the bases and the meta-learner are worth, from out-of-fold predictions alone."""
+"""The worth of the bases and the meta-learner, from out-of-fold predictions alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def judge(
     table : ndarray or sparse matrix of shape (n_samples, n_columns)
         The out-of-fold predictions and what is passed through.
     columns : list of Column
-        What the columns of the table are.
+        The base and the output behind each column of the table.
     final : fitted estimator
         The meta-learner; clones of it are fitted.
     scoring : str, callable or None
@@ -144,7 +144,7 @@ class Judged:
     ):
         self.oof, self.table, self.columns, self.final = oof, table, columns, final
         self.weight = None if weight is None else np.asarray(weight)
-        #: What the meta-learner is trained with; by default the weights alone.
+        #: Arguments for the fit of the meta-learner; by default the weights alone.
         self.params = params or ({} if weight is None else {"sample_weight": self.weight})
         self.y = np.asarray(oof.y)
         self.classifier = is_classifier(final)

@@ -1,4 +1,4 @@
-"""What a notebook shows of a fitted stack, below scikit-learn's diagram."""
+"""The tables of a fitted stack in a notebook, below scikit-learn's diagram."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from stackfuse._display import page
 from stackfuse._stacking.judging import weights_of
 from stackfuse._stacking.report import Estimate
 
-#: What the scores of out-of-fold predictions are called, the one to sort by first, and its sign.
+#: Titles and signs of the scores of out-of-fold predictions; the first one sorts the table.
 _METRICS = {"log_loss": ("log-loss", 1), "r2": ("R2", -1), "accuracy": ("accuracy", -1)}
 
 

@@ -45,7 +45,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class BaseReport:
-    """What is known of one base estimator.
+    """Scores, costs and weight of one base estimator.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class BaseReport:
     score : Estimate
         The score of its out-of-fold predictions.
     weight : float
-        What the meta-learner gives it: its weight, or the part of its columns in the importances
+        Its share in the meta-learner: its weight, or the part of its columns in the importances
         or in the coefficients (times the columns' deviations); NaN where it has none of these.
     lost_without : Estimate
         By how much the stack scores worse without it; below 0, if it does better.
@@ -85,8 +85,8 @@ class Report:
     optimism : Estimate
         By how much better the meta-learner scores on the rows that it was trained on.
     costs : DataFrame of shape (n_models, 3)
-        What each base costs: seconds to fit, on all folds together; milliseconds to predict a row;
-        kilobytes. NaN where it is not known.
+        The costs of each base: seconds to fit, on all folds together; milliseconds to predict a
+        row; kilobytes. NaN where it is not known.
     evidence : Evidence or None
         Predictions of every row by the bases and the cross-fitted stack, and their losses.
     facts : Facts or None
@@ -185,7 +185,7 @@ class Report:
 
     @property
     def advice(self) -> list[str]:
-        """What to do about the stack, one sentence each; empty if there is nothing.
+        """Advice on the stack, one sentence each; empty if there is none.
 
         It names bases that are not worth their cost, see :attr:`not_worth_it`. It also warns if the
         stack fools itself: the meta-learner scores better on its training rows than on folds that
@@ -222,7 +222,7 @@ class Report:
 
     @property
     def _at_stake(self) -> float:
-        """What the best base leaves to win: its loss, or how far its score is from 1."""
+        """The room above the best base: its loss, or how far its score is from 1."""
         best = self.best
         mean = np.nan if best is None else best.score.mean
         to_one = self.greater_is_better and 0 <= mean < 1

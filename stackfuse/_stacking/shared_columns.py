@@ -12,7 +12,7 @@ _MOST = 2
 
 
 class SharedColumns:
-    """What the bases of several stacks predict, for the rows that were asked about last.
+    """Predictions by the bases of several stacks, for the rows that were asked about last.
 
     A search over meta-learners asks every candidate about the same rows. Rows are known by the
     digest of all that is in them. For bases that nobody changes; a pickle of it is None.

@@ -34,8 +34,8 @@ TIMEOUT = 600.0
 #: Files after which a process is replaced, since each loaded file leaves memory behind.
 LOADS = 100
 
-#: What no file may need. Keras imports the others where it finds them, for things that files do not
-#: hold, which takes as long as half of TensorFlow.
+#: Packages that no file may need. Keras imports the last three if it finds them, although no file
+#: uses them; that takes half as long as importing TensorFlow.
 REFUSED = ("stackfuse", "sklearn", "pandas", "scipy")
 
 #: Modules that take seconds to import: only files that need them wait for them.

@@ -74,7 +74,7 @@ def compiled(stack: Any, *, ties: str = "refuse") -> "CompiledStack":
         Or a search whose best estimator is one. It is copied: a later fit or change of weights
         does not affect the compiled stack.
     ties : {"refuse", "average"}, default="refuse"
-        What nearest neighbours do about training rows at equal distances: see :func:`to_keras`.
+        How nearest neighbours treat training rows at equal distances: see :func:`to_keras`.
         With "average" they share for any number of rows, and ``fast`` differs from the stack where
         that matters.
 

@@ -1,6 +1,6 @@
 """How each estimator becomes a part of a graph, one family a folder.
 
-What converts comes from here, so that whoever asks for it finds all converters registered.
+Import :func:`convert` from here: then all converters are registered.
 """
 
 from stackfuse._export.converters import (

@@ -1,4 +1,4 @@
-"""What an estimator says besides its predictions: the ends of intervals, or sets of classes."""
+"""Outputs besides the predictions: the ends of intervals, or sets of classes."""
 
 import copy
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from stackfuse._core import messages
 from stackfuse._stacking import IntervalMaker, SetMaker, StackingClassifier, StackingRegressor
 
-#: What can be asked for, in ``coverage={...}``.
+#: The settings in ``coverage={...}``.
 _SETTINGS = ("coverage", "method", "bounds")
 
 
@@ -23,7 +23,7 @@ def covered(estimator, coverage: Any) -> Any:
     estimator : fitted estimator
         A stack, or a pipeline or search around one.
     coverage : float, mapping or None
-        What ``predict_interval`` or ``predict_set`` is asked for.
+        The arguments of ``predict_interval`` or ``predict_set``.
 
     Raises
     ------

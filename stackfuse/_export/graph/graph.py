@@ -70,7 +70,7 @@ def to_keras(
         Whether networks and linear models can be trained on, with ``fit``; networks then keep
         their dropout.
     ties : {"refuse", "average"}, default="refuse"
-        What to do about k nearest neighbours, and ``KNNImputer``, whose training rows lie at equal
+        How to treat k nearest neighbours, and ``KNNImputer``, whose training rows lie at equal
         distances with different targets: which of them scikit-learn takes depends on its search.
         "refuse" raises. With "average", all training rows that are equally far as the k-th share:
         if n rows are nearer and m equally far, each of the m counts (k - n) / m, in votes and

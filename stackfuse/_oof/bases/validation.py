@@ -1,4 +1,4 @@
-"""What networks that hold rows out for validation are told of the folds: time, and groups."""
+"""The time and groups of the folds, passed to networks that hold rows out for validation."""
 
 import warnings
 from collections.abc import Sequence

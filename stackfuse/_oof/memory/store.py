@@ -128,7 +128,8 @@ class Entry:
         Parameters
         ----------
         like : estimator
-            What is fitted. Classes and functions that only this program knows are taken from it.
+            The estimator to fit. Classes and functions that only this program knows are taken from
+            it.
 
         Raises
         ------

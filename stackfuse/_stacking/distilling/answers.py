@@ -1,4 +1,4 @@
-"""What a stack answers: of its own training rows what it said of them out of fold."""
+"""The answers of a stack; for its own training rows, its out-of-fold predictions."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,7 @@ class Teacher:
 
     @property
     def classes(self) -> np.ndarray | None:
-        """What the columns of the answers stand for; None for labels, and for numbers."""
+        """The classes behind the columns of the answers; None for labels, and for numbers."""
         labels = isinstance(getattr(self.stack, "classes_", None), list)
         return self.stack.classes_ if self.classifier and not labels else None
 
@@ -68,7 +68,7 @@ class RowsOfFit:
 
     @cached_property
     def answers(self) -> np.ndarray:
-        """What the stack says of the rows by models that have not seen them; else NaN."""
+        """Predictions of the stack by models that have not seen the rows; else NaN."""
         return self._judged.out_of_fold()
 
     @property

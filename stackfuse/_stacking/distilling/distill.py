@@ -16,7 +16,7 @@ from stackfuse._stacking.distilling.measuring import summary_of
 from stackfuse._stacking.distilling.students import Lesson, Student
 from stackfuse._stacking.fitting import Stack
 
-#: What the settings may be.
+#: The values that settings may have.
 _SETTINGS = {
     "alpha": fitting.Wanted(
         lambda given: fitting.FRACTION.allows(given) or (fitting.is_positive(given) and given <= 1),

@@ -23,7 +23,7 @@ def summary_of(
     fitted : fitted estimator
         The student once it has learnt.
     real : Lesson
-        What it has learnt, without rows that were made up.
+        Its lesson, without rows that were made up.
     of_fit : RowsOfFit or None
         The first rows of the lesson, if these are known.
     """

@@ -27,7 +27,7 @@ class Lesson:
     answers : ndarray of shape (n_samples, n_classes), (n_samples, n_outputs) or (n_samples,)
         Probabilities, or numbers.
     classes : ndarray of shape (n_classes,), or None
-        What the columns of probabilities stand for; None for labels, and for numbers.
+        The classes behind the columns of probabilities; None for labels, and for numbers.
     weight : ndarray of shape (n_samples,) or None
     """
 

@@ -1,4 +1,4 @@
-"""What is lost and what is gained by a distillation."""
+"""The losses and gains of a distillation."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Model:
-    """What is known of one model.
+    """Score and costs of one model.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a stack keeps in place of training rows, and rows that are made up from it."""
+"""Facts that a stack keeps in place of training rows, and rows made up from them."""
 
 from stackfuse._stacking.sketch.held import Held, held_by
 from stackfuse._stacking.sketch.parts import parts_of

@@ -15,7 +15,7 @@ from stackfuse._steps import dates
 
 @dataclass(frozen=True, eq=False)
 class Unknown:
-    """What is kept of a column that no graph takes, of durations for example: what it holds.
+    """The sketch of a column that no graph takes, of durations for example: its content.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Unknown:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What is kept of one column.
+    """The sketch of one column.
 
     Attributes
     ----------

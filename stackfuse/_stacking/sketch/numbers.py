@@ -34,7 +34,7 @@ _LARGEST = 8e307
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """What is kept of columns of numbers.
+    """The sketch of columns of numbers.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Rows of any kind: what is kept of them, and rows made up from that.
 
-Columns are independent of each other in made-up rows. What matters is that estimators accept them,
-and that they tell two graphs apart.
+Columns are independent of each other in made-up rows. They only have to be
+accepted by estimators, and to tell two graphs apart.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ _MAX_COLUMNS = 4096
 
 
 class Sketch(ABC):
-    """What is kept of rows, without the rows."""
+    """Facts about rows, without the rows."""
 
     @abstractmethod
     def rows(self, n_rows: int, generator: np.random.Generator) -> Any:
@@ -70,7 +70,7 @@ def sketch_of(X: Any, held: Held) -> Sketch:
 
 @dataclass(frozen=True, eq=False)
 class ArraySketch(Sketch):
-    """What is kept of an array, or of rows as a list.
+    """The sketch of an array, or of rows as a list.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class ArraySketch(Sketch):
 
 @dataclass(frozen=True, eq=False)
 class SparseSketch(Sketch):
-    """What is kept of a sparse matrix.
+    """The sketch of a sparse matrix.
 
     Attributes
     ----------
@@ -170,7 +170,7 @@ class SparseSketch(Sketch):
 
 @dataclass(frozen=True, eq=False)
 class FrameSketch(Sketch):
-    """What is kept of a data frame of pandas.
+    """The sketch of a data frame of pandas.
 
     Attributes
     ----------
@@ -197,7 +197,7 @@ class FrameSketch(Sketch):
 
 @dataclass(frozen=True, eq=False)
 class OtherFrameSketch(Sketch):
-    """What is kept of a data frame of another library.
+    """The sketch of a data frame of another library.
 
     Attributes
     ----------
@@ -243,7 +243,7 @@ class OtherFrameSketch(Sketch):
 
 @dataclass(frozen=True, eq=False)
 class SeriesSketch(Sketch):
-    """What is kept of a series of pandas, of texts for example.
+    """The sketch of a series of pandas, of texts for example.
 
     Attributes
     ----------
@@ -261,7 +261,7 @@ class SeriesSketch(Sketch):
 
 @dataclass(frozen=True, eq=False)
 class SeveralSketch(Sketch):
-    """What is kept of a MultiInput.
+    """The sketch of a MultiInput.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ _MISSING = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """What is kept of a column of strings.
+    """The sketch of a column of strings.
 
     Attributes
     ----------

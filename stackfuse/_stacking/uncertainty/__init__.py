@@ -1,1 +1,1 @@
-"""What a stack does not know: intervals and sets, from predictions of rows that were not seen."""
+"""The uncertainty of a stack: intervals and sets, from predictions of rows that were not seen."""

@@ -18,7 +18,7 @@ from stackfuse._stacking.uncertainty.calibration import (
 )
 from stackfuse._stacking.uncertainty.row_weights import HALF_LIFE, keeps_groups_apart
 
-#: What to type where the rows of fit tell nothing.
+#: The call to type if the rows of fit cannot be used.
 _NEW_ROWS = "stack.calibrate(X_new, y_new), with rows that nothing in it was fitted on"
 
 
@@ -29,9 +29,9 @@ class CalibratedStack:
     _calibration: HeldCalibration
     #: The group of each row of fit by number, or None.
     _groups: np.ndarray | None = None
-    #: What the meta-learner was fitted with besides the table, by name.
+    #: Names of the arguments of the meta-learner's fit, besides the table.
     _final_params: tuple[str, ...] = ()
-    #: What makes the intervals or sets that a graph has too; set in copies that are exported.
+    #: Makes the intervals or sets that a graph has too; set in copies that are exported.
     _coverage: Any = None
 
     def calibrate(

@@ -1,4 +1,4 @@
-"""What a stack is calibrated on: rows with predictions of models that have not seen them."""
+"""The rows for calibration, with predictions of models that have not seen them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ class Calibration:
     y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
         Numbers of classes, or numbers.
     predictions : ndarray of shape (n_rows,), (n_rows, n_outputs) or (n_rows, n_classes)
-        What the meta-learner says.
+        Predictions of the meta-learner.
     table : ndarray of shape (n_rows, n_columns)
-        What the bases say.
+        Predictions of the bases.
     weights : ndarray of shape (n_rows,)
-        What each row counts; a new row counts 1.
+        The weight of each row; a new row has 1.
     counted : {"row", "group"}
-        What counts 1 in all.
+        The unit that has a weight of 1 in all.
     """
 
     y: np.ndarray
@@ -46,7 +46,7 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class Extras:
-    """What is known of the rows besides X and y.
+    """Facts about the rows besides X and y.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Extras:
 
     @property
     def counted(self) -> str:
-        """What counts 1 in all."""
+        """The unit that has a weight of 1 in all."""
         return "row" if self.groups is None else "group"
 
 

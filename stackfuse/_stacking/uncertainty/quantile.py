@@ -27,7 +27,7 @@ def conformal_quantile(
     weights : ndarray of shape (n_rows,)
     coverage : float
     counted : str, default="row"
-        What has a weight of 1 in all, for the message.
+        The unit that has a weight of 1 in all, for the message.
 
     Returns
     -------

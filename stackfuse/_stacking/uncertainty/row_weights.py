@@ -1,4 +1,4 @@
-"""What each row counts when a stack is calibrated; a new row counts 1."""
+"""The weight of each row when a stack is calibrated; a new row has 1."""
 
 from collections.abc import Sequence
 

@@ -31,7 +31,7 @@ _OF_KERAS = (
 _AT_BATCHES = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _IN_VALIDATION = ("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end")
 
-#: What a callback of one's own may set on something that is not itself.
+#: Attributes that your own callback may set on other objects.
 _MAY_BE_SET = {"learning_rate", "stop_training"}
 
 #: Names by which code changes what cannot be seen in variables.

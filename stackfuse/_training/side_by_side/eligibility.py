@@ -38,7 +38,7 @@ _METHODS_OF_KERAS = (
 
 #: Steps of all replicas together that must be ahead before a graph for them is traced and
 #: optimised: in all, and more for every weight, every other variable and every recurrent layer.
-#: What is compiled already does not count, so that equal fits are trained alike: the graph is
+#: Graphs that are compiled already do not count, so that equal fits are trained alike: the graph is
 #: weighed against a loop that has to be compiled too, which takes about half as long. Measured with
 #: six replicas on two cores, in seconds for the graph, in milliseconds saved per step of one
 #: replica, and in steps that make up for the time of the graph or, after "or", for its time beyond
@@ -53,7 +53,7 @@ _METHODS_OF_KERAS = (
 #:     LSTM, GRU, two GRUs                1.8, 1.7, 3.0    2.3, 3.0, 1.5  750, 550, 2,000
 #:                                                                     or 390, 270, 920
 #:
-#: What ``model.fit`` takes besides its steps is saved too: 0.14 s a replica, as long as 140 steps.
+#: The time of ``model.fit`` besides its steps is saved too: 0.14 s a replica, or 140 steps.
 #: One epoch of 200 rows with two folds and all rows took, as the first fit of a process and as the
 #: second, 1.4 and 0.2 s in the graph and 1.5 and 0.5 s in the loop (dense, 1 layer), 1.5 and 0.3
 #: against 1.9 and 0.6 (8 layers), 3.0 and 0.2 against 2.4 and 0.6 (GRU).

@@ -183,7 +183,7 @@ class ReplicaGraph:
         ----------
         state : ReplicaState
         feeds : sequence of dict
-            What each replica is fed with, see :func:`feed_of`; and the `order` of its rows, the
+            The rows and settings of each replica, see :func:`feed_of`; the `order` of its rows, the
             place in it from which to `start`, and the `size` of batches.
         n_steps : int32 tensor of shape ()
 

@@ -130,8 +130,8 @@ class SideBySide:
     def train(self) -> None:
         """Train them all, in the graphs that are made.
 
-        What each model, optimizer state and history holds afterwards is, up to rounding, what
-        :func:`stackfuse._training.program.train` would have left.
+        Up to rounding, each model, optimizer state and history is afterwards the same as after
+        :func:`stackfuse._training.program.train`.
 
         Raises
         ------

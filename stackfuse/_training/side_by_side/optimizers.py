@@ -1,8 +1,9 @@
 """One optimizer that acts on the weights of several replicas as their own would on each.
 
 An optimizer that works element by element does, in one go, to all replicas what it would do to
-each. What looks at a whole variable or at all of them is done for each replica by itself: gradients
-are clipped before, and weights constrained after the step. Each replica has its own learning rate.
+each. Steps that look at a whole variable or at all of them are done for each replica by itself:
+gradients are clipped before, and weights constrained after the step. Each replica has its own
+learning rate.
 """
 
 import json
@@ -117,7 +118,7 @@ class JointOptimizer:
         wholes = _slots(joint, len(self.weights.each))
         of_weights = {id(variable) for slot in wholes for variable in slot}
         numbers = [v for v in joint.variables if id(v) not in of_weights]
-        #: What is kept for each weight, and what besides, as the number of steps done.
+        #: The numbers kept for each weight, and the others, such as the number of steps done.
         self._slots = list(zip(slots, wholes, strict=True))
         self._numbers = list(zip(left.values(), numbers, strict=True))
         self._rate_place: Any = None if self.rates is None else left[id(own.learning_rate)]

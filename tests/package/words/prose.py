@@ -29,8 +29,14 @@ RULES = {
     r"\bthat which\b|\bthose which\b": "name the thing",
     r"\b(that|those|one) (of|by|in|for|from|with|to|on) which\b": "make two sentences",
     r"^What\b(?!.*\?$)": "begin with a noun",
-    r"\bof (\S+ ){1,4}of (\S+ ){1,4}of\b": "use of once or twice",
     r"^Of (?!course\b)": "begin with the subject",
+}
+
+#: Further patterns for messages.
+RULES_OF_MESSAGES = {
+    r"\bof ([^\s,]+ ){1,4}of ([^\s,]+ ){1,4}of\b": "use of once or twice",
+    r"(?<![Tt]here )\b(is|are) no (?!longer\b|worse\b)": "write is not a",
+    r"\b(is|are) none of\b": "write is not one of",
 }
 
 
@@ -52,8 +58,10 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
             words.append(line.strip())
 
 
-def breaches(text: str, longest: int = LONGEST) -> Iterator[tuple[int, str]]:
+def breaches(text: str, *, is_message: bool = False) -> Iterator[tuple[int, str]]:
     """Yield the line and the fault of each sentence that breaks a rule."""
+    longest = LONGEST_OF_A_MESSAGE if is_message else LONGEST
+    rules = {**RULES, **RULES_OF_MESSAGES} if is_message else RULES
     for line, paragraph in paragraphs(text):
         plain = re.sub(r"`+[^`]+`+|\"[^\"]*\"|\([^()]*\)", "X", paragraph)
         plain = re.sub(r"X(, X)+", "X", plain)  # a list of names
@@ -61,7 +69,7 @@ def breaches(text: str, longest: int = LONGEST) -> Iterator[tuple[int, str]]:
             n_words = len(sentence.split())
             if n_words > longest:
                 yield line, f"{n_words} words in a sentence: {sentence[:60]}..."
-            for pattern, advice in RULES.items():
+            for pattern, advice in rules.items():
                 if found := re.search(pattern, sentence):
                     yield line, f"{found[0]!r}, {advice}: {sentence[:90]}"
 
@@ -87,33 +95,33 @@ def messages(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from messages(node)
 
 
-def texts() -> Iterator[tuple[Path, int, str, int]]:
-    """Yield pages, and the docstrings, comments and messages of the package.
+def texts() -> Iterator[tuple[Path, int, str, bool]]:
+    """Yield pages, and the package's docstrings, comments and messages, with their first lines.
 
-    Beside each stand its first line and the most words of its sentences.
+    The last entry says whether the text is a message.
     """
     for page in sorted(path for pattern in PAGES for path in ROOT.glob(pattern)):
-        yield page, 1, page.read_text(), LONGEST
+        yield page, 1, page.read_text(), False
     for path in sorted((ROOT / "stackfuse").rglob("*.py")):
         source = path.read_text()
         tree = ast.parse(source)
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 if doc := ast.get_docstring(node):
-                    yield path, node.body[0].lineno, doc, LONGEST
+                    yield path, node.body[0].lineno, doc, False
         for line, message in messages(tree):
-            yield path, line, message, LONGEST_OF_A_MESSAGE
+            yield path, line, message, True
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
-                yield path, token.start[0], token.string.lstrip("#: "), LONGEST
+                yield path, token.start[0], token.string.lstrip("#: "), False
 
 
 def all_breaches() -> list[str]:
     """Return every breach, with its file and line."""
     return [
         f"{path.relative_to(ROOT)}:{first + line - 1}: {fault}"
-        for path, first, text, longest in texts()
-        for line, fault in breaches(text, longest)
+        for path, first, text, is_message in texts()
+        for line, fault in breaches(text, is_message=is_message)
     ]
 
 

@@ -14,7 +14,7 @@ def coverage_output(stack, table, name: str):
     ----------
     stack : fitted stack
     table : KerasTensor of shape (batch, n_columns)
-        What the meta-learner takes.
+        The table of the meta-learner.
     name : {"lower", "upper", "set"}
     """
     maker = getattr(stack, "_coverage", None)

@@ -50,8 +50,8 @@ def in_groups(
 def _steps_of(job: FoldJob, data: Data) -> Callable[[int], float]:
     """Return a function from a number of fits like a job to their time on one worker.
 
-    What stands in front of a network or around it may take long to be fitted: it is not, and such
-    fits are taken for equally long, one by one.
+    A step in front of a network or around it may take long to be fitted, and is not timed. Such
+    fits are sent one by one, as if all took equally long.
     """
     if not is_plain_network(job.estimator):
         return float

@@ -32,7 +32,7 @@ class Read:
     Attributes
     ----------
     where : {"global", "closure", "module", "unknown"}
-        What the root is: a global name, a variable of the enclosing function, a module that the
+        The kind of the root: a global name, a variable of the enclosing function, a module that the
         code imports itself, anything else.
     root : str
         Its name; of a module the dotted one.

@@ -1,10 +1,10 @@
 """A digest of anything that a fit depends on: data, parameters, functions with all they refer to.
 
-Equal things have equal digests in every process; different things have different ones. What cannot
-be told apart for certain, such as an open file, raises :class:`NotComparable`. Nothing is imported,
-run or changed on the way.
+Equal things have equal digests in every process; different things have different ones. Things that
+cannot be told apart for certain, such as an open file, raise :class:`NotComparable`. Nothing is
+imported, run or changed on the way.
 
-What no digest sees is outside of the process: the content of files that compiled code opens, a
+No digest sees the world outside of the process: the content of files that compiled code opens, a
 database, the time.
 """
 
