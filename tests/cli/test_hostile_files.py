@@ -375,7 +375,7 @@ def test_a_file_that_asks_for_memory(change, made, tmp_path, capsys, monkeypatch
     capsys.readouterr()
     change(path)
     shown = inspected(path, capsys)
-    assert "more than the 4.3 GB of memory, the limit for a file of this size" in shown
+    assert "more than 4.3 GB of memory, the limit for a file of this size" in shown
 
 
 @pytest.mark.parametrize("how", ["grows", "reads"])

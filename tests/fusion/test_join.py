@@ -274,7 +274,7 @@ def test_outputs_are_joined_on_one_scale(case, tmp_path):
             r"\(None, 3\).*\(None, 4\).*same",
         ),
         (SOFTMAX, LABELS, "average", "softmax.*sigmoid.*not the same classes"),
-        (NUMBER, SIGMOID, "average", "regression.*probability.*means nothing"),
+        (NUMBER, SIGMOID, "average", "regression.*probability.*cannot combine them"),
         (NUMBER, {"units": 1, "activation": "relu"}, "multiply", "regression.*features"),
         (NUMBER, {"units": 1}, "average", r"models\[1\].*without an activation, without a loss"),
         ({"units": 1}, {"units": 1}, "average", "kinds=\\['regression', 'regression'\\]"),
@@ -421,7 +421,7 @@ def test_several_outputs_need_a_choice():
     both = keras.Model(x, {"a": L.Dense(2, name="a")(x), "b": L.Dense(3, name="b")(x)})
     both.compile(loss={"a": "mse", "b": SCCE_LOGITS})
     other = net(3, "softmax")
-    with pytest.raises(ValueError, match=r"has 2 outputs, \['a', 'b'\]: choose one"):
+    with pytest.raises(ValueError, match=r"has 2 outputs, \['a', 'b'\]\. Choose one"):
         sf.fuse([both, other])
     joined = sf.fuse([both, other], "average", layer=["b", None], inputs="shared")
     wanted = (softmax(out(lambda x: both(x)["b"], X)) + out(other, X)) / 2

@@ -88,7 +88,7 @@ def test_certain_probabilities_teach_what_labels_do():
 @pytest.mark.parametrize(
     ("settings", "chances", "classes", "said"),
     [
-        ({"class_weight": "balanced"}, CHANCES, LABELS, "use class_weight=None"),
+        ({"class_weight": "balanced"}, CHANCES, LABELS, "Use class_weight=None"),
         ({"metrics": ["sparse_categorical_accuracy"]}, CHANCES, LABELS, "Use 'accuracy'"),
         ({"loss": "sparse_categorical_focal"}, CHANCES, LABELS, "not in keras.losses"),
         ({}, CHANCES[:, 0], LABELS, r"got shape \(60,\)"),

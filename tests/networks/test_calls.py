@@ -217,7 +217,7 @@ def test_a_pickle_of_an_earlier_version_is_refused(iris):
     state = network.__getstate__()
     del state["_fitted"]
     fresh = sf.KerasClassifier(build_classifier)
-    with pytest.raises(ValueError, match=r"was pickled by an earlier stackfuse.*fit it again"):
+    with pytest.raises(ValueError, match=r"was pickled by an earlier stackfuse.*Fit it again"):
         fresh.__setstate__(state | {"model_": network.model_, "classes_": network.classes_})
     again = pickle.loads(pickle.dumps(network))
     assert_array_equal(again.predict(iris[0]), network.predict(iris[0]))

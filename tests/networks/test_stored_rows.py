@@ -144,7 +144,7 @@ def test_bases_that_read_everything_are_told_with_their_size(tmp_path):
     rows = of_npy(tmp_path)
     scaled = ("scaled", make_pipeline(StandardScaler(), NET[1]))
     told = r"^Base estimators 'ridge', 'scaled' take all rows of X at once, 3\.9 KiB in memory"
-    with pytest.warns(UserWarning, match=rf"{told}\. Networks read batches"):
+    with pytest.warns(UserWarning, match=rf"{told}\. Only networks read batches"):
         sf.out_of_fold([RIDGE, NET, scaled], rows, Y, cv=2, random_state=0)
 
 
@@ -192,7 +192,7 @@ def test_columns_of_parquet(tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     rows = sf.StoredRows.from_parquet(tmp_path / "t.parquet", columns=["x", "n"])
     assert_array_equal(np.asarray(rows), [[0.5, 1], [np.nan, 2], [2, 3]])
-    with pytest.raises(ValueError, match="name the columns of numbers, columns="):
+    with pytest.raises(ValueError, match="Name the columns of numbers, columns="):
         sf.StoredRows.from_parquet(tmp_path)
     with pytest.raises(ValueError, match="has no column 'y'"):
         sf.StoredRows.from_parquet(tmp_path, columns=["y"])

@@ -262,7 +262,7 @@ def test_engines_compute_what_the_loop_does(engine):
         (altered(lambda fits: [(k, f._replace(predictions=None)) for k, f in fits]), "predictions"),
         (altered(lambda fits: [(k, f.without_model()) for k, f in fits]), "the model is not"),
         (altered(lambda fits: [(k, f._replace(history={})) for k, f in fits]), "history"),
-        (Swallowing(), "raises nothing"),
+        (Swallowing(), "raised nothing"),
         (OtherSeeds(), "predictions"),
     ],
 )

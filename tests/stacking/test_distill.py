@@ -267,7 +267,7 @@ def test_several_inputs():
     student = sf.distill(stack, tree, X)
     assert student.distillation_.n_made_up == 0
     assert student.score(X, FLOWERS) > 0.9
-    with pytest.raises(ValueError, match="use augment=0"):
+    with pytest.raises(ValueError, match="Use augment=0"):
         sf.distill(stack, tree, X, augment=1)
 
 
@@ -304,7 +304,7 @@ def test_rows_of_fit_in_another_order_are_told(flowers):
             sf.KerasClassifier(build, class_weight="balanced"),
             {},
             ValueError,
-            "use class_weight=None",
+            "Use class_weight=None",
         ),
     ],
 )
@@ -315,7 +315,7 @@ def test_what_has_no_meaning_is_told(flowers, student, given, error, said):
 
 def test_stacks_that_cannot_teach_are_told(flowers):
     tree = DecisionTreeClassifier()
-    with pytest.raises(ValueError, match="pass X too"):
+    with pytest.raises(ValueError, match="Pass X too"):
         sf.distill(flowers, tree, sample_weight=np.ones(150))
     with pytest.raises(TypeError, match=r"distill\(pipeline\[-1\]\)"):
         sf.distill(make_pipeline(StandardScaler(), flowers), tree, IRIS)

@@ -660,7 +660,7 @@ def test_columns_may_be_chosen_in_any_way(iris, columns):
 @pytest.mark.parametrize(
     ("fold", "message"),
     [
-        ((np.ones(10, bool), np.arange(50)), "row numbers, or masks of 150 booleans; got .*bool"),
+        ((np.ones(10, bool), np.arange(50)), "row numbers, or masks of 150 booleans, got .*bool"),
         ((np.arange(100) + 0.5, np.arange(50)), "row numbers, or masks .* dtype float64"),
         ((np.arange(100).reshape(50, 2), np.arange(100, 150)), r"shape \(50, 2\)"),
     ],

@@ -218,7 +218,7 @@ def test_new_rows_measure_what_rows_of_fit_cannot(diabetes):
     X, y = diabetes
     fitted = [(name, clone(base).fit(X[:60], y[:60])) for name, base in NUMBERS]
     stack = sf.StackingRegressor(fitted, LinearRegression(), cv="prefit").fit(X[60:120], y[60:120])
-    with pytest.raises(ValueError, match=r"came fitted.*call stack.calibrate\(X_new, y_new\)"):
+    with pytest.raises(ValueError, match=r"fitted before.*Call stack.calibrate\(X_new, y_new\)"):
         stack.predict_interval(X)
     stack.calibrate(X[120:], y[120:])
     margin = nth(np.abs(y[120:] - stack.predict(X[120:])), 0.9)
@@ -233,7 +233,7 @@ def test_new_rows_measure_what_rows_of_fit_cannot(diabetes):
 REFUSED = {
     "frozen": (
         {"estimators": [("f", FrozenEstimator(Ridge().fit(*wavy(20))))]},
-        "'f' came fitted",
+        "'f' was fitted before",
     ),
     "in a pipeline": (
         {
@@ -241,7 +241,7 @@ REFUSED = {
                 ("p", make_pipeline(StandardScaler(), FrozenEstimator(Ridge().fit(*wavy(20)))))
             ]
         },
-        "'p' came fitted",
+        "'p' was fitted before",
     ),
     "final": (
         {"final_estimator": FrozenEstimator(Ridge().fit(np.eye(2), [0, 1]))},

@@ -55,7 +55,7 @@ def register(format_class: Class) -> Class:
     ...     def load(path): ...
     Traceback (most recent call last):
     ...
-    TypeError: Nameless has no name: set it in the class, a string.
+    TypeError: Nameless has no name: set it in the class to a string.
     """
     if not isinstance(format_class, type) or not issubclass(format_class, Format):
         raise TypeError(f"register takes a subclass of Format, got {format_class!r}.")

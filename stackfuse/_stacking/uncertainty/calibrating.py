@@ -19,7 +19,7 @@ from stackfuse._stacking.uncertainty.calibration import (
 from stackfuse._stacking.uncertainty.row_weights import HALF_LIFE, keeps_groups_apart
 
 #: The call to type if the rows of fit cannot be used.
-_NEW_ROWS = "stack.calibrate(X_new, y_new), with rows that nothing in it was fitted on"
+_NEW_ROWS = "stack.calibrate(X_new, y_new), with rows that no part of it was fitted on"
 
 
 class CalibratedStack:

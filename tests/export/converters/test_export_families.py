@@ -259,7 +259,7 @@ def kernel_of_mine(a, b):
     [
         (KNeighborsClassifier(weights=lambda d: d + 1), "by your own function"),
         (KNeighborsClassifier(metric="cosine"), "with Normalizer"),
-        (KNeighborsClassifier(metric=metric_of_mine), "a graph can measure by"),
+        (KNeighborsClassifier(metric=metric_of_mine), "A graph can measure by"),
         (RadiusNeighborsClassifier(outlier_label=7), "not a class of the training rows"),
         (GaussianProcessRegressor(Matern(nu=0.7), optimizer=None), "use 0.5, 1.5, 2.5 or inf"),
         (GaussianProcessClassifier(multi_class="one_vs_one", optimizer=None), "one_vs_rest"),

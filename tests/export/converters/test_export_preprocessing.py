@@ -137,5 +137,5 @@ def test_what_has_no_twin_is_refused(iris):
     ):
         sf.to_keras(FunctionTransformer(np.sinc).fit(X))
     words = OneHotEncoder().fit(np.array([["a"], ["b"]], object))
-    with pytest.raises(sf.NotConvertible, match="fit on a data frame"):
+    with pytest.raises(sf.NotConvertible, match="Fit on a data frame"):
         sf.to_keras(words)

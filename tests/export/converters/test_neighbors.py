@@ -70,7 +70,7 @@ def test_equally_far_rows_share(whole, tmp_path, model, how, ending):
     assert differ.any()
     assert differ.sum() <= report.tied.n_rows <= len(asked)
     assert report.tied.max_difference >= np.abs(usual - wanted).max() - 1e-12
-    assert f"share in {report.tied.n_rows} rows" in str(report)
+    assert f"neighbours in {report.tied.n_rows} rows" in str(report)
     told = inspect.read_manifest(tmp_path / f"model{ending}")["ties"]
     assert told == {"rule": "average", **vars(report.tied)}
 

@@ -253,7 +253,7 @@ def test_constant_columns(numbers, tmp_path):
     transformers = [prep.SplineTransformer(4, extrapolation=h) for h in how]
     transformers += [prep.PowerTransformer(), prep.QuantileTransformer(n_quantiles=9)]
     assert_parity([t.fit(X) for t in transformers], rows, tmp_path / "c.keras", 1e-12)
-    with pytest.raises(sf.NotConvertible, match="leave the column out"):
+    with pytest.raises(sf.NotConvertible, match="Leave the column out"):
         sf.to_keras(prep.SplineTransformer(extrapolation="periodic").fit(X))
 
 
@@ -281,7 +281,7 @@ def test_refusals(numbers):
         "n_knots=5": prep.SplineTransformer(2, 1, extrapolation="linear"),
         "transform_algorithm='threshold'": decomposition.SparseCoder(X[:3]),
         "mean, sum, max or min": cluster.FeatureAgglomeration(2, pooling_func=np.median),
-        "give n_neighbors": manifold.Isomap(n_neighbors=None, radius=9.0),
+        "Set n_neighbors": manifold.Isomap(n_neighbors=None, radius=9.0),
         "until it is good enough": decomposition.NMF(2, max_iter=500, tol=0.1),
     }
     for message, transformer in refused.items():

@@ -247,7 +247,7 @@ def test_report_and_manifest(iris, stack, tmp_path):
 
 def test_rows_to_verify_on_are_made_up_for_a_stack(stack, tmp_path):
     assert sf.export(stack, tmp_path / "stack.keras").n_rows == 64
-    with pytest.raises(ValueError, match="pass verify=X_sample"):
+    with pytest.raises(ValueError, match="verify=X_sample"):
         sf.export(stack.estimators_[1], tmp_path / "trees.keras")
     report = sf.export(stack.estimators_[1], tmp_path / "trees.keras", verify=False)
     assert "not verified" in str(report)

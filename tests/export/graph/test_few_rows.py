@@ -106,6 +106,6 @@ def test_sums_that_keras_takes_for_biases_are_refused(wide, narrow, refused):
     if not refused:
         refuse_taken_for_bias([total])
         return
-    with pytest.raises(sf.NotConvertible, match="write the sum the other way round"):
+    with pytest.raises(sf.NotConvertible, match="Write the sum the other way round"):
         refuse_taken_for_bias([total])
     refuse_taken_for_bias([second + first])
