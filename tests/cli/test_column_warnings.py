@@ -1,4 +1,4 @@
-"""What is odd about columns: those that number rows, and those that give the target away."""
+"""Odd columns: those that number rows, and those that give the target away."""
 
 import numpy as np
 import pandas as pd

@@ -23,7 +23,7 @@ from stackfuse._core import sklearn_private
 PACKAGE = Path(__file__).parents[2] / "stackfuse"
 TREE = ast.parse((PACKAGE / "_core" / "sklearn_private.py").read_text())
 
-#: What breaks in stackfuse when a name goes, by the name that stackfuse gives it.
+#: The part of stackfuse that breaks when a name goes, by the name that stackfuse gives it.
 BREAKS = {
     "BOUNDS_THRESHOLD": "export of QuantileTransformer",
     "COEFS": "export of GaussianProcessClassifier",

@@ -1,4 +1,4 @@
-"""What a notebook shows of a stack, of out-of-fold predictions and of a report."""
+"""A notebook's view of a stack, of out-of-fold predictions and of a report."""
 
 import re
 

@@ -21,7 +21,7 @@ CUT = float(np.median(ROWS[:, 1]))
 
 
 class Fitted(BaseEstimator):
-    """What all estimators below share."""
+    """The methods that all estimators below share."""
 
     def fit(self, X, y=None):
         self.n_features_in_ = X.shape[1]

@@ -1,4 +1,4 @@
-"""What is asked of a network before it is trained."""
+"""Checks of a network before it is trained."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What stackfuse relies on of the private names of Keras and TensorFlow.
+"""The private names of Keras and TensorFlow on which stackfuse relies.
 
 A test that fails names the part of stackfuse that breaks.
 """
@@ -242,7 +242,7 @@ def node_modules():
     assert all(re.match(private.NODE_MODULES, module) for module in modules)
 
 
-#: What breaks in stackfuse if a name goes.
+#: For each name, the part of stackfuse that breaks if it goes.
 BREAKS = {
     history_of: "fuse, features, exports: the layer that an output comes from",
     inbound_nodes: "fuse, features, exports: walks through a network's graph",

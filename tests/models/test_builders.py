@@ -16,7 +16,7 @@ import stackfuse as sf
 
 TABLE_BUILDERS = [sf.models.mlp, sf.models.resnet, sf.models.mlp_plr, sf.models.tabm]
 
-#: What builders are told of three columns and a number, or three classes.
+#: Facts for builders about three columns and a number, or three classes.
 OF_NUMBERS = {
     "X_shape_": (60, 3),
     "n_classes_": None,

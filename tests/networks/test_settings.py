@@ -1,4 +1,4 @@
-"""What is said of wrong values of parameters."""
+"""Messages about wrong values of parameters."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What happens to kept fits: moved files, killed writers, other users, stopped holders."""
+"""Accidents of kept fits: moved files, killed writers, other users, stopped holders."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What cannot be digested is told in words that the user wrote; nothing is run on the way."""
+"""Things that cannot be digested are named in the user's words; nothing is run on the way."""
 
 import functools
 import importlib

@@ -1,4 +1,4 @@
-"""What the folds of a stack say of time and groups reaches the networks that hold rows out."""
+"""The time and groups of a stack's folds reach the networks that hold rows out."""
 
 import numpy as np
 import pytest

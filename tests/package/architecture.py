@@ -34,7 +34,7 @@ MANY_PARAMETERS = {
     "fit",
 }
 
-#: What may lie in the package beside its rooms.
+#: Files that may lie in the package beside its rooms.
 LOOSE = {
     *("__init__.py", "__init__.pyi", "py.typed"),
     *("engines.py", "formats.py", "models.py", "testing.py"),

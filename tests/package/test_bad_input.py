@@ -1,4 +1,4 @@
-"""What can be typed wrong raises the sentence that the page of bad input shows."""
+"""Each line of the page of bad input raises the sentence that stands beside it."""
 
 import pytest
 

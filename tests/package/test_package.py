@@ -1,4 +1,4 @@
-"""What holds for the package as a whole."""
+"""Properties of the package as a whole."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What people do with their networks, in a stack whose settings are all left alone.
+"""Habits of people with their networks, in a stack whose settings are all left alone.
 
 Some of it cannot be trained side by side. The stack finds that out by itself, before it trains
 anything, and its numbers are those of a loop, bit for bit.

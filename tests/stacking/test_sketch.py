@@ -1,4 +1,4 @@
-"""What a stack keeps of its rows, and the rows that are made up from it."""
+"""Facts that a stack keeps about its rows, and the rows that are made up from them."""
 
 import pickle
 

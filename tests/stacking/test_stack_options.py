@@ -1,4 +1,4 @@
-"""What a stack can do beyond scikit-learn's: errors, kept predictions, columns, nested folds."""
+"""Options of a stack beyond scikit-learn's: errors, kept predictions, columns, nested folds."""
 
 import json
 from itertools import combinations

@@ -20,7 +20,7 @@ _LINE = re.compile(r"^\| `([^`]+)` \| (\w+) \| (`` .* ``) \|$")
 
 @dataclass(frozen=True)
 class Line:
-    """What is typed, and what it raises."""
+    """A line of code, and the error that it raises."""
 
     typed: str
     error: str

@@ -38,7 +38,7 @@ class Draw:
 
 @dataclass
 class DrawnNetwork:
-    """What a wrapper is given.
+    """The arguments of a wrapper.
 
     Attributes
     ----------

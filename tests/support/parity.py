@@ -1,4 +1,4 @@
-"""What the tests of exported estimators share: many graphs in one file, compared at once."""
+"""Shared by the tests of exported estimators: many graphs in one file, compared at once."""
 
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal

@@ -195,7 +195,7 @@ class Plain(BaseEstimator):
 
 
 class PlainClassifier(ClassifierMixin, Plain):
-    """What KerasClassifier has to equal."""
+    """The reference that KerasClassifier has to equal."""
 
     def _numbers(self, y: np.ndarray) -> np.ndarray:
         if y.ndim == 2 and y.shape[1] > 1:
@@ -257,7 +257,7 @@ class PlainClassifier(ClassifierMixin, Plain):
 
 
 class PlainRegressor(RegressorMixin, Plain):
-    """What KerasRegressor has to equal."""
+    """The reference that KerasRegressor has to equal."""
 
     def _numbers(self, y: np.ndarray) -> np.ndarray:
         self.is_column_ = y.ndim == 1

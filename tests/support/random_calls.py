@@ -62,7 +62,7 @@ REGRESSORS = [
 ]
 NO_ESTIMATORS: list[Any] = [None, 3, "drop", "nothing", LogisticRegression, StandardScaler(), build]
 
-#: What an option may be, and what it may not.
+#: Values that an option may have, and values that it may not.
 OPTIONS: dict[str, tuple[list[Any], list[Any]]] = {
     "passthrough": ([False, True, [0]], ["no", 1, None, [99], ["z"], 2.5, {}]),
     "refit": ([True, False], [0, 1, "yes", None]),

@@ -89,7 +89,7 @@ SENTENCE = 400
 #: Rows to train on, and further ones to predict.
 N_NEW = 12
 
-#: What X may be.
+#: Kinds of X.
 KINDS = (
     *("array", "array", "array", "float32", "frame", "frame", "mixed"),
     *("ids", "sparse", "several", "series", "lists", "polars", "float16", "bool", "memmap"),
@@ -164,7 +164,7 @@ class DrawnFit:
 
     @property
     def method(self) -> str:
-        """What a base predicts with."""
+        """The method by which a base predicts."""
         return self.settings.get("stack_method", "predict_proba" if self.classify else "predict")
 
     @property
@@ -587,7 +587,7 @@ def _draw_folds(choice: Draw, drawn: DrawnFit) -> None:
 
 @dataclass
 class Loop:
-    """What the loop over the folds gives.
+    """The results of the loop over the folds.
 
     Attributes
     ----------
@@ -722,7 +722,7 @@ def _out_of_fold(drawn: DrawnFit, models: list, folds: list, classes) -> np.ndar
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a fit.
+    """The outcome of a fit.
 
     Attributes
     ----------
@@ -817,7 +817,7 @@ def check_refusal(error: Exception, n_trained: int) -> None:
 
 @dataclass
 class Fitted:
-    """What a fit through the public door gives."""
+    """The results of a fit through the public door."""
 
     predictions: np.ndarray
     new: np.ndarray | None

@@ -544,7 +544,7 @@ def _around(choice: Draw, task: str, prepare, stack) -> Any:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a stack that was drawn.
+    """The outcome of a stack that was drawn.
 
     Attributes
     ----------

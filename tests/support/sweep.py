@@ -33,7 +33,7 @@ BEGIN, END = "<!-- written by tests/support/sweep.py -->", "<!-- end -->"
 #: Rows that the models are fitted on; the graphs are compared on more.
 FITTED = 60
 
-#: What the sweep's data need an estimator to be told.
+#: Settings of estimators that the sweep's data need.
 SETTINGS: dict[str, dict[str, Any]] = {
     "Birch": {"threshold": 2.0},  # the distance of a row to itself is rounding alone
     "DictionaryLearning": {"transform_algorithm": "threshold"},  # others search for each row

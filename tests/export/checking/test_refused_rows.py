@@ -68,7 +68,7 @@ EXTREMES[[2, 3], [1, 1]] = [np.nan, -np.inf]
 EXTREMES[[4, 5, 6], [1, 2, 3]] = [1e39, -1e39, FIRST_TOO_LARGE]
 EXTREMES[7, 3] = np.nextafter(FIRST_TOO_LARGE, 0)
 
-#: What takes missing values, but not infinite ones.
+#: Estimators that take missing values, but not infinite ones.
 TRANSFORMERS = [
     StandardScaler(),
     RobustScaler(),
@@ -85,7 +85,7 @@ TRANSFORMERS = [
     KBinsDiscretizer(3, encode="ordinal"),
 ]
 
-#: What may see a missing value and what may not, one behind the other.
+#: A step that may see a missing value, and behind it one that may not.
 COMPOSED = [
     make_pipeline(PCA(3), TREE),
     make_pipeline(StandardScaler(), TREE),

@@ -171,7 +171,7 @@ def of_shifted(meta=None):
 
 
 def test_a_model_that_counts_from_the_end_may_do_so(tmp_path):
-    """What a model computes itself is looked up as Keras does; of X a negative code is none."""
+    """Codes that a model computes are looked up as Keras does; negative codes in X are refused."""
     network = sf.KerasClassifier(of_shifted, random_state=0).fit(X[:, :2], Y)
     rows = X[:9, :2]
     assert (rows < 3).any()

@@ -1,4 +1,4 @@
-"""What scikit-learn lists is converted, and equal, or has its reason in the page."""
+"""Each estimator of scikit-learn is converted, and equal, or has its reason in the page."""
 
 import warnings
 

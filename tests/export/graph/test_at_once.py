@@ -1,4 +1,4 @@
-"""What cannot be converted, or not be carried by a format, says why before anything else."""
+"""Estimators that cannot be converted, or not to a format, say why before anything else."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What docs/guides/results/serving.md shows: tests run its code and send its requests."""
+"""The page docs/guides/results/serving.md: tests run its code and send its requests."""
 
 import json
 import re

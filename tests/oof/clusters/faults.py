@@ -1,4 +1,4 @@
-"""What both kinds of clusters are tried with; each function takes the name of the engine."""
+"""Trials for both kinds of clusters; each function takes the name of the engine."""
 
 import os
 
@@ -51,7 +51,7 @@ def check_kept(engine, folder):
 
 
 def check_killed_worker(engine, folder):
-    """What a killed worker ran is run elsewhere, with the same numbers, and nothing else again."""
+    """Jobs of a killed worker run elsewhere, with the same numbers, and no other job runs again."""
     bases = [("base", Base(folder / "log", seconds=0.3, dies="once"))]
     there = stack_of(bases, engine)
     lines = [line.split() for line in lines_of(folder / "log")]

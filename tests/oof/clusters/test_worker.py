@@ -1,4 +1,4 @@
-"""What a worker answers, asked in this process."""
+"""The answers of a worker, asked in this process."""
 
 import copyreg
 import pickle
