@@ -177,7 +177,7 @@ def test_the_same_command_goes_on_where_it_was(fitted, capsys, flats):
     np.testing.assert_allclose(best[1], -errors.mean().min(), rtol=1e-6)
     assert found["largest difference"] < 1e-9
     assert "from memory" in told
-    assert "only number the rows: Kunden-Nr" in " ".join(told.split())
+    assert "only number the rows and are left out: Kunden-Nr" in " ".join(told.split())
     assert "No base uses 'gleich'" in told
     assert (folder / "Miete" / "out_of_fold.csv").read_text() == before
 

@@ -83,7 +83,7 @@ def test_one_column(tmp_path):
     [
         (None, "There is no"),
         (b"", "is empty"),
-        (b"a,a \n1,2\n", "two columns 'a'"),
+        (b"a,a \n1,2\n", "two columns named 'a'"),
         (b"a,b\n1,2\n1,2,3,4\n", "cannot be read as a table: .*line 3"),
     ],
 )

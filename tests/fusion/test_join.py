@@ -408,7 +408,7 @@ def test_layers_by_place_name_and_model():
         ValueError, match=r"layer='hiden' is not a layer of .*Did you mean 'hidden'"
     ):
         sf.fuse(models[1:], layer="hiden")
-    with pytest.raises(ValueError, match=r"layer=-9: models\[0\] \('net'\) has"):
+    with pytest.raises(ValueError, match=r"layer=-9 does not exist: models\[0\] \('net'\) has"):
         sf.fuse(models[1:], layer=-9)
     with pytest.raises(ValueError, match="layer lists 2 values for 3 models"):
         sf.fuse(models, layer=[-1, -2])

@@ -83,7 +83,7 @@ def test_codes_that_a_layer_does_not_have_are_refused_with_their_column(code):
     network = sf.KerasRegressor(by_cardinality).fit(X, Y)
     rows = X[:3].copy()
     rows[1, 0] = code
-    message = rf"X, column 0, holds {code}.0, but the layer .* takes the indices 0 to 4\. Give"
+    message = rf"X, column 0, holds {code}.0, but the layer .* takes the indices 0 to 4\. Make"
     with pytest.raises(ValueError, match=message):
         network.predict(rows)
 

@@ -192,7 +192,7 @@ def test_columns_of_parquet(tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     rows = sf.StoredRows.from_parquet(tmp_path / "t.parquet", columns=["x", "n"])
     assert_array_equal(np.asarray(rows), [[0.5, 1], [np.nan, 2], [2, 3]])
-    with pytest.raises(ValueError, match="Name the columns of numbers, columns="):
+    with pytest.raises(ValueError, match="Name the columns of numbers: columns="):
         sf.StoredRows.from_parquet(tmp_path)
     with pytest.raises(ValueError, match="has no column 'y'"):
         sf.StoredRows.from_parquet(tmp_path, columns=["y"])

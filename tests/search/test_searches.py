@@ -180,7 +180,7 @@ def test_engines(iris):
     with pytest.raises(ValueError, match="engine must be 'auto'"):
         sf.GridSearchCV(net(), UNITS, engine="none").fit(*iris)
     declined = net(fit__validation_freq=2)
-    with pytest.raises(CannotTrainSideBySide, match="fit__validation_freq is for"):
+    with pytest.raises(CannotTrainSideBySide, match="fit__validation_freq works only in"):
         sf.GridSearchCV(declined, UNITS, engine="fused").fit(*iris)
     ours, theirs = both(declined, UNITS, *iris)
     assert_same_results(ours.cv_results_, theirs.cv_results_)

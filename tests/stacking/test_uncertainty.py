@@ -184,7 +184,7 @@ def test_rows_count_by_their_weights(diabetes):
     weights = np.where(np.arange(200) % 3, 1.0, 4.0)
     final = LinearRegression()
     stack = sf.StackingRegressor(NUMBERS, final, cv=4).fit(X, y, sample_weight=weights)
-    with pytest.raises(ValueError, match=r"stack.calibrate\(sample_weight=sample_weight\) first"):
+    with pytest.raises(ValueError, match=r"First call stack.calibrate\(sample_weight=sample_w"):
         stack.predict_interval(X)
     stack.calibrate(sample_weight=10 * weights)
     said = np.empty(200)

@@ -149,7 +149,7 @@ def test_a_graph_that_answers_what_the_estimator_refuses_is_not_written(iris, tm
     X, y = iris
     with pytest.raises(
         sf.ParityError,
-        match=r"refuses, with an infinite value: 'prediction' is .* instead of .*nan.* x = \[inf",
+        match=r"with an infinite value: 'prediction' is .* instead of .*nan.* x = \[inf",
     ):
         sf.export(Finite().fit(X, y), tmp_path / "finite.keras", verify=X)
     assert not list(tmp_path.iterdir())

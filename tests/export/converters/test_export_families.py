@@ -289,7 +289,7 @@ def test_neighbours_at_equal_distances_are_refused_where_they_matter():
 
 def test_too_many_rows_are_refused():
     X = np.random.default_rng(0).normal(size=(50_001, 1))
-    with pytest.raises(sf.NotConvertible, match="compares each row with 50001 rows"):
+    with pytest.raises(sf.NotConvertible, match="compares each row with 50001 training rows"):
         sf.to_keras(KNeighborsRegressor().fit(X, X[:, 0]))
 
 

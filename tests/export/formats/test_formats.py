@@ -179,7 +179,7 @@ def test_strings(format, tmp_path):
 
 @pytest.mark.parametrize("ending", [".tflite", ".xml"])
 def test_strings_are_refused_where_no_file_can_carry_them(ending, tmp_path):
-    with pytest.raises(sf.NotConvertible, match="The Lengths takes strings in 'word', which"):
+    with pytest.raises(sf.NotConvertible, match="The Lengths takes strings in 'word', and"):
         sf.export(Lengths().fit(FRAME, None), tmp_path / f"words{ending}", verify=FRAME)
     assert not list(tmp_path.iterdir())
 
