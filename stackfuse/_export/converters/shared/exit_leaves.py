@@ -29,7 +29,7 @@ MOST_LEAVES = 64
 _ROW_BYTES = 512
 
 #: Features whose masks are read at once.
-_AT_ONCE = 4
+_AT_ONCE = 8
 
 
 def leaf_values(x, trees: Sequence[Tree]):
@@ -66,7 +66,7 @@ def cost(trees: Sequence[Tree]) -> float:
     if n_leaves > MOST_LEAVES or n_leaves == 1:
         return np.inf
     n_features = len(np.unique(np.concatenate([t.feature[t.left >= 0] for t in trees])))
-    return 40 + n_features * (4 if n_leaves <= 32 else 8)
+    return 15 + n_features * (0.9 if n_leaves <= 32 else 1.8)
 
 
 def _first_leaves(x, masks: "_Masks"):
@@ -81,7 +81,7 @@ def _first_leaves(x, masks: "_Masks"):
     )
     n_rows = np.array([[len(own) + 2] for own in masks.thresholds], np.int32)
     first = np.cumsum(n_rows, axis=0, dtype=np.int32) - n_rows
-    row = ops.where(ops.isnan(x), first + n_rows - 1, row + first)
+    row = ops.where(ops.isnan(x), first + n_rows - 1, ops.add(first, row))
     read = table(masks.masks, masks.masks.dtype.name)
     left = None
     for k in range(0, len(masks.features), _AT_ONCE):
