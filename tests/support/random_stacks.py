@@ -63,6 +63,7 @@ import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
 from stackfuse._export.checking import answers
 from stackfuse._export.checking.comparison import Comparison, RowsToCompare, _round_to_float32
+from stackfuse._export.converters import to_keras  # noqa: F401  registers all converters
 from stackfuse._export.graph import graph as _graph
 from stackfuse._export.graph.build import Build
 from stackfuse._stacking import parts_of

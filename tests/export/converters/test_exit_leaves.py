@@ -53,16 +53,20 @@ def rows(random, trees, n_features, dtype):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
-    ("n_leaves", "n_trees"), [(2, 3), (31, 5), (32, 140), (33, 5), (64, 70), (64, 1)]
+    ("way", "n_leaves", "n_trees"),
+    [
+        *((exit_leaves, *size) for size in [(2, 3), (31, 5), (32, 140), (33, 5), (64, 70), (64, 1)]),
+        *((descent, *size) for size in [(1, 1), (2, 3), (31, 5), (32, 140), (90, 3)]),
+    ],
 )
-def test_the_leaves_are_those_of_a_walk(n_leaves, n_trees, dtype):
+def test_the_leaves_are_those_of_a_walk(way, n_leaves, n_trees, dtype):
     random = np.random.default_rng(n_leaves)
     sizes = random.integers(1, n_leaves + 1, n_trees)
     sizes[0] = n_leaves
     trees = [grown(random, size, 9, chain=k % 3 == 0) for k, size in enumerate(sizes)]
     x = keras.Input((11,), dtype=dtype)
     with building(Build("float64")):
-        model = keras.Model(x, exit_leaves.leaf_values(x, trees))
+        model = keras.Model(x, way.leaf_values(x, trees))
     X = rows(random, trees, 11, np.dtype(dtype).type)
     wide = X.astype("float64")
     expected = np.stack([tree.value[tree.leaves_of(wide)] for tree in trees], axis=1)

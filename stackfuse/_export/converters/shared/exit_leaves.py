@@ -29,7 +29,7 @@ MOST_LEAVES = 64
 _ROW_BYTES = 512
 
 #: Features whose masks are read at once.
-_AT_ONCE = 4
+_AT_ONCE = 8
 
 
 def leaf_values(x, trees: Sequence[Tree]):
@@ -66,39 +66,48 @@ def cost(trees: Sequence[Tree]) -> float:
     if n_leaves > MOST_LEAVES or n_leaves == 1:
         return np.inf
     n_features = len(np.unique(np.concatenate([t.feature[t.left >= 0] for t in trees])))
-    return 40 + n_features * (4 if n_leaves <= 32 else 8)
+    return 15 + n_features * (0.9 if n_leaves <= 32 else 1.8)
 
 
 def _first_leaves(x, masks: "_Masks"):
     """Return the numbers of the leaves, from the left, as int32 of shape (batch, n_trees)."""
-    if len(masks.features) < x.shape[1]:
-        x = ops.take(x, masks.features, axis=1)
-    n_features, n_thresholds = len(masks.features), len(masks.thresholds)
-    one = ops.sum(ops.ones_like(x[:1, :1]), axis=0, keepdims=True)
-    (thresholds,) = exact_constants(one, masks.thresholds)
-    flat = ops.reshape(x, (-1,))
-    # One search among the thresholds of all features tells which of each feature's are below.
-    place = ops.searchsorted(ops.reshape(thresholds, (n_thresholds,)), flat, side="left")
-    place = ops.where(ops.isnan(flat), np.array([n_thresholds + 1], np.int32), place)
-    first = np.arange(n_features, dtype=np.int32) * np.int32(n_thresholds + 2)
-    place = ops.reshape(place, (-1, n_features)) + first
-    row = ops.reshape(table(masks.rows.reshape(-1, 1), "int32")(place), (-1, n_features))
+    x = ops.transpose(x)
+    if len(masks.features) < x.shape[0]:
+        x = ops.take(x, masks.features, axis=0)
+    thresholds = _as_tensors(x, masks.thresholds)
+    columns = ops.unstack(x, len(masks.features), axis=0)
+    row = ops.stack(
+        [ops.searchsorted(own, column) for own, column in zip(thresholds, columns)], axis=0
+    )
+    n_rows = np.array([[len(own) + 2] for own in masks.thresholds], np.int32)
+    first = np.cumsum(n_rows, axis=0, dtype=np.int32) - n_rows
+    row = ops.where(ops.isnan(x), first + n_rows - 1, ops.add(first, row))
     read = table(masks.masks, masks.masks.dtype.name)
     left = None
-    for k in range(0, n_features, _AT_ONCE):
-        some = _all_and(read(row[:, k : k + _AT_ONCE]))
+    for k in range(0, len(masks.features), _AT_ONCE):
+        some = _all_and(read(row[k : k + _AT_ONCE, :]))
         left = some if left is None else ops.bitwise_and(left, some)
     return _lowest_bit(left)
 
 
+def _as_tensors(x, rows: Sequence[np.ndarray]) -> list:
+    """Return rows of numbers of different lengths as tensors in the dtype of x, each a vector."""
+    one = ops.sum(ops.ones_like(x[:1, :1]), axis=1, keepdims=True)
+    (flat,) = exact_constants(one, np.concatenate(rows))
+    flat = ops.reshape(flat, (sum(map(len, rows)),))
+    if len(rows) == 1:
+        return [flat]
+    return ops.split(flat, np.cumsum([len(row) for row in rows[:-1]]).tolist())
+
+
 def _all_and(masks):
-    """Return masks of shape (batch, n, n_trees) that stand in all n."""
-    while masks.shape[1] > 1:
-        half = masks.shape[1] // 2
-        both = ops.bitwise_and(masks[:, :half], masks[:, half : 2 * half])
-        odd = masks.shape[1] % 2
-        masks = ops.concatenate([both, masks[:, 2 * half :]], axis=1) if odd else both
-    return masks[:, 0]
+    """Return masks of shape (n, batch, n_trees) that stand in all n."""
+    while masks.shape[0] > 1:
+        half = masks.shape[0] // 2
+        both = ops.bitwise_and(masks[:half, :, :], masks[half : 2 * half, :, :])
+        odd = masks.shape[0] % 2
+        masks = ops.concatenate([both, masks[2 * half :, :, :]], axis=0) if odd else both
+    return masks[0]
 
 
 def _lowest_bit(masks):
@@ -124,18 +133,15 @@ class _Masks:
     ----------
     features : ndarray of shape (n_features,)
         Those that some node asks for.
-    thresholds : ndarray of shape (n_thresholds,)
-        The thresholds of all features, in order.
-    rows : ndarray of shape (n_features, n_thresholds + 2)
-        For each feature the row of the masks by how many of the thresholds are below it; the last
-        one where it is missing.
+    thresholds : list of ndarray
+        The thresholds of each feature, in order.
     masks : ndarray of shape (n_rows, n_trees)
-        The leaves that no node of the feature rules out.
+        The leaves that no node of a feature rules out: for each feature a row by how many of its
+        thresholds are below it, and one where it is missing.
     """
 
     features: np.ndarray
-    thresholds: np.ndarray
-    rows: np.ndarray
+    thresholds: list[np.ndarray]
     masks: np.ndarray
 
     @classmethod
@@ -149,26 +155,18 @@ class _Masks:
         of_tree = np.repeat(np.arange(len(trees)), [len(n) for n in nodes])
         threshold = thresholds_in(dtype, threshold)
 
-        features, thresholds = np.unique(feature), np.unique(threshold)
-        rows, masks, n_rows = [], [], 0
+        features, thresholds, masks = np.unique(feature), [], []
         for number in features:
             asks = np.flatnonzero(feature == number)
             own = np.unique(threshold[asks])
-            below = np.concatenate([[0], np.searchsorted(own, thresholds, side="right")])
-            rows.append(np.append(below, len(own) + 1) + n_rows)
-            n_rows += len(own) + 2
+            thresholds.append(own)
             masks.append(np.full((len(own) + 2, len(trees)), ~ruled_out.dtype.type(0)))
             for node in asks:
                 first = np.searchsorted(own, threshold[node]) + 1
                 masks[-1][first:-1, of_tree[node]] &= ~ruled_out[node]
                 if not missing_left[node]:
                     masks[-1][-1, of_tree[node]] &= ~ruled_out[node]
-        return cls(
-            features.astype(np.int32),
-            thresholds,
-            np.array(rows, np.int32),
-            np.vstack(masks).view(f"int{n_bits}"),
-        )
+        return cls(features.astype(np.int32), thresholds, np.vstack(masks).view(f"int{n_bits}"))
 
 
 def _ruled_out(tree: Tree, n_bits: int) -> np.ndarray:
