@@ -190,7 +190,7 @@ def test_labels_at_ties(iris):
     assert _parity.is_tie(expected, 1e-9).tolist() == [True, False, False]
     assert _parity.is_tie(expected, 1e-6).tolist() == [True, True, False]
     got = {**expected, "label": np.array([0, 1, 0])}
-    with pytest.raises(sf.ParityError, match="that row is a tie: the estimator's best scores"):
+    with pytest.raises(sf.ParityError, match="That row is a tie: the estimator's best scores"):
         _parity.check_parity(expected, got, what="The file")
     got = {**expected, "label": np.array([0, 0, 1])}
     with pytest.raises(sf.ParityError, match="'label' differs in 1 of 3") as caught:

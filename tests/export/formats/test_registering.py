@@ -101,7 +101,7 @@ def test_a_light_loader_has_no_tensorflow(tmp_path):
 
     (tmp_path / "x.plain").touch()
     with pytest.raises(
-        sf.NotConvertible, match=r"converted to Plain: ModuleNotFoundError: .*tensorf"
+        sf.NotConvertible, match=r"cannot run the Plain file: ModuleNotFoundError: .*tensorf"
     ):
         Heavy().outputs_of(tmp_path / "x.plain", {"x": np.ones((1, 4))})
 
