@@ -319,9 +319,7 @@ HOLDERS = [
     make_pipeline(SimpleImputer(strategy="median"), Ridge()),
     make_pipeline(QuantileTransformer(n_quantiles=9), Ridge()),
     make_pipeline(
-        KBinsDiscretizer(
-            3, encode="onehot-dense", quantile_method="averaged_inverted_cdf"
-        ),
+        KBinsDiscretizer(3, encode="onehot-dense", quantile_method="averaged_inverted_cdf"),
         Ridge(),
     ),
     make_pipeline(SplineTransformer(4), Ridge()),

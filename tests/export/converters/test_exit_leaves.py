@@ -55,7 +55,10 @@ def rows(random, trees, n_features, dtype):
 @pytest.mark.parametrize(
     ("way", "n_leaves", "n_trees"),
     [
-        *((exit_leaves, *size) for size in [(2, 3), (31, 5), (32, 140), (33, 5), (64, 70), (64, 1)]),
+        *(
+            (exit_leaves, *size)
+            for size in [(2, 3), (31, 5), (32, 140), (33, 5), (64, 70), (64, 1)]
+        ),
         *((descent, *size) for size in [(1, 1), (2, 3), (31, 5), (32, 140), (90, 3)]),
     ],
 )
