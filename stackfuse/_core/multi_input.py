@@ -26,7 +26,7 @@ class MultiInput:
 
     Parameters
     ----------
-    mapping : dict of str to array-like of shape (n_samples, ...), optional
+    mapping : dict of str to array-like of shape (n_samples, ...), default=None
         The arrays, by the names of the network's inputs.
     **arrays : array-like of shape (n_samples, ...)
         The same, or further arrays.
