@@ -3,11 +3,12 @@
 import io
 import pickle
 import types
+from collections.abc import Callable
 from typing import Any
 
 import cloudpickle
 
-from stackfuse._keras import private
+from stackfuse._keras import loading, private
 from stackfuse._oof.memory.fingerprint import networks
 
 
@@ -37,15 +38,26 @@ class _Pickler(cloudpickle.Pickler):
         self._names = {id(thing): name for name, thing in _own_code(estimator).items()}
 
     def persistent_id(self, obj):
+        if isinstance(obj, loading.UnreadModel):
+            return (_MODEL, obj.data)
+        if isinstance(obj, loading.PortableModel) and networks.is_plain(obj.item):
+            return (_MODEL, pickle.dumps(obj))
         return self._names.get(id(obj)) if isinstance(obj, type | types.FunctionType) else None
 
 
+#: The first part of what stands in a pickle for a model that is read when somebody asks for it.
+_MODEL = "model"
+
+
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, like):
+    def __init__(self, file, like, answers):
         super().__init__(file)
         self._code = _own_code(like)
+        self._answers = answers
 
     def persistent_load(self, pid):
+        if isinstance(pid, tuple):
+            return loading.UnreadModel(pid[1], self._answers(pid[1]))
         return self._code[pid]
 
 
@@ -65,7 +77,7 @@ def pickled(estimator) -> bytes:
     return buffer.getvalue()
 
 
-def unpickled(data: bytes, like) -> Any:
+def unpickled(data: bytes, like, answers: Callable[[bytes], Any] = lambda model: None) -> Any:
     """Return a fitted estimator from its pickle.
 
     Parameters
@@ -73,6 +85,9 @@ def unpickled(data: bytes, like) -> Any:
     data : bytes
     like : estimator
         Classes and functions that only this program knows are taken from it.
+    answers : callable
+        From the pickle of a model to the place of its answers. Models without code of the user's
+        stay in bytes until somebody asks for them.
     """
     with private.without_array_warnings():
-        return _Unpickler(io.BytesIO(data), like).load()
+        return _Unpickler(io.BytesIO(data), like, answers).load()
