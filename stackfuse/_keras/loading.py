@@ -10,6 +10,7 @@ import pickle
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -139,26 +140,26 @@ class UnreadModel:
     data : bytes
         The pickle of a :class:`PortableModel`.
     answers : object
-        Where answers of the model are kept.
+        The place of the model's answers, which are right until somebody has the model.
     values : sequence of ndarray, default=()
         Those of its :func:`counters`.
     """
 
     def __init__(self, data: bytes, answers: Any, values: Sequence[np.ndarray] = ()):
         self.data = data
-        self._answers = answers
-        self._values = list(values)
+        self.answers = answers
+        self.values = list(values)
         self._model: Any = None
         self._lock = threading.Lock()
 
     @property
-    def answers(self) -> Any:
-        """Where answers are kept; None once somebody has the model, and may change it."""
-        return self._answers if self._model is None else None
+    def is_read(self) -> bool:
+        """Whether somebody has the model, and may change it."""
+        return self._model is not None
 
     def with_counters(self, values: Sequence[np.ndarray]) -> "UnreadModel":
         """Return the same model with these values of its :func:`counters`."""
-        return UnreadModel(self.data, self._answers, values)
+        return UnreadModel(self.data, self.answers, values)
 
     def model(self) -> Any:
         """Return the model."""
@@ -166,20 +167,16 @@ class UnreadModel:
             if self._model is None:
                 with private.without_array_warnings():
                     model = pickle.loads(self.data)
-                set_counters(model, self._values)
+                set_counters(model, self.values)
                 self._model = model
             return self._model
 
-    @property
-    def state(self) -> dict[str, Any]:
-        """What stands for it in the pickle of a fit."""
-        if self._model is None:
-            return {"counters": self._values, "model_": self}
-        values = [variable.numpy() for variable in counters(self._model)]
-        return {"counters": values, "model_": PortableModel(self._model)}
-
     def __reduce__(self):
         return pickle.loads, (self.data,)
+
+
+#: For models that were just fitted and kept, the place of their first answers.
+FIRST_ANSWERS: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 
 
 def counters(model) -> list:

@@ -540,11 +540,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         return numbers
 
     def _kept_answer(self, X, what: str, for_this_call: Any) -> Any:
-        """Return the answer of a network that is still unread, else None.
+        """Return the answer of a network that a memory keeps, else None.
 
-        Such a network was kept in a memory, and what it answers is kept there too.
+        As long as nobody can have changed it, what it answers is kept too.
         """
-        answers = fitted_of(self) and self._fitted.answers
+        fitted = fitted_of(self)
+        answers = None if fitted is None else fitted.take_answers()
         if answers is None:
             return None
         rows = self._rows_to_predict(X)

@@ -255,10 +255,16 @@ class FittedNetwork:
         return name in vars(self) or (name == "model_" and "unread" in vars(self))
 
     @property
-    def answers(self) -> Any:
-        """Where answers of the network are kept, as long as nobody has read its model."""
-        unread = None if "model_" in vars(self) else vars(self).get("unread")
-        return None if unread is None else unread.answers
+    def is_unread(self) -> bool:
+        """Whether the model is still in bytes, where nobody can have changed it."""
+        return "model_" not in vars(self) and "unread" in vars(self) and not self.unread.is_read
+
+    def take_answers(self) -> Any:
+        """Return the place of the answers of a model that is unread; of one just fitted, once."""
+        if self.is_unread:
+            return self.unread.answers
+        model = vars(self).get("model_")
+        return None if model is None else loading.FIRST_ANSWERS.pop(model, None)
 
     def __getattr__(self, name: str) -> Any:
         unread = vars(self).get("unread") if name == "model_" else None
@@ -270,9 +276,13 @@ class FittedNetwork:
 
     def __getstate__(self):
         state = dict(vars(self))
-        unread, model = state.pop("unread", None), state.get("model_")
-        if model is None:
-            return state if unread is None else state | unread.state
+        if self.is_unread:
+            unread = state.pop("unread")
+            return state | {"counters": unread.values, "model_": unread}
+        if not self.has("model_"):
+            return state
+        state["model_"] = model = self.model_
+        state.pop("unread", None)
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built:
             # Keras warns when it loads an optimizer without variables.

@@ -34,7 +34,7 @@ def asked_together(networks: Sequence[tuple[Any, str]], X) -> Iterator[None]:
     if shape[0] > prediction.FEW_ROWS:  # each network checks X when it is asked
         yield
         return
-    read = [(network, method) for network, method in networks if network._fitted.answers is None]
+    read = [(network, method) for network, method in networks if not network._fitted.is_unread]
     asked = [(network, WHAT.get(method, "predict")) for network, method in read]
     results = prediction.predict_together([network._question(X, what) for network, what in asked])
     answers = {

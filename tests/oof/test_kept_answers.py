@@ -39,17 +39,30 @@ def stack_with(memory, network=None):
 def test_a_kept_network_answers_unread_until_somebody_has_its_model(iris, tmp_path, read):
     X, y = iris
     first = stack_with(tmp_path).fit(X, y)
-    wanted = first.predict_proba(X)
-    assert_array_equal(stack_with(tmp_path).fit(X, y).predict_proba(X), wanted)
-    assert len(read) == 1  # these rows were new to the network that was found
+    wanted = first.transform(X)
+    assert_array_equal(stack_with(tmp_path).fit(X, y).transform(X), wanted)
+    assert not read
+    some = stack_with(tmp_path).fit(X, y).transform(X[:90])
+    assert_array_equal(some, first.transform(X[:90]))
+    assert len(read) == 1  # these rows were new to it
     again = stack_with(tmp_path).fit(X, y)
-    assert_array_equal(again.predict_proba(X), wanted)
+    assert_array_equal(again.transform(X), wanted)
     assert len(read) == 1
     model = again.estimators_[0].model_
     model.set_weights([weight + 1 for weight in model.get_weights()])
     got = again.estimators_[0].predict_proba(X)
     assert not np.allclose(got, first.estimators_[0].predict_proba(X))
     np.testing.assert_allclose(got, model.predict(X, verbose=0), atol=1e-6)
+
+
+def test_nothing_is_kept_of_a_fitted_network_that_somebody_has_changed(iris, tmp_path):
+    X, y = iris
+    wanted = stack_with(None).fit(X, y).transform(X)
+    first = stack_with(tmp_path).fit(X, y)
+    model = first.estimators_[0].model_
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    assert not np.allclose(first.transform(X), wanted)
+    assert_array_equal(stack_with(tmp_path).fit(X, y).transform(X), wanted)
 
 
 def test_an_answer_is_that_to_its_question_alone(iris, tmp_path):
@@ -75,12 +88,12 @@ def test_an_answer_is_that_to_its_question_alone(iris, tmp_path):
 
 def test_unread_networks_are_pickled_and_copied_as_others_are(iris, tmp_path):
     X, y = iris
-    wanted = stack_with(tmp_path).fit(X, y).predict_proba(X)
+    wanted = stack_with(tmp_path).fit(X, y).transform(X)
     unread = stack_with(tmp_path).fit(X, y)
     data = pickle.dumps(unread)
     assert "model_" not in vars(unread.estimators_[0]._fitted)
     for twin in (pickle.loads(data), copy.deepcopy(unread), copy.copy(unread)):
-        assert_array_equal(twin.predict_proba(X), wanted)
+        assert_array_equal(twin.transform(X), wanted)
         assert twin.estimators_[0].model_.count_params() > 0
     assert unread.estimators_[0].fit(X, y).predict_proba(X).shape == (150, 3)
 
@@ -99,11 +112,10 @@ def test_a_fit_goes_on_from_an_unread_network(iris, tmp_path):
 )
 def test_a_damaged_answer_is_asked_for_again(iris, tmp_path, damage):
     X, y = iris
-    for _ in range(2):
-        wanted = stack_with(tmp_path).fit(X, y).predict_proba(X)
+    wanted = stack_with(tmp_path).fit(X, y).transform(X)
     [place] = [p for p in (tmp_path / "stackfuse-fits" / "answers").rglob("*") if p.is_file()]
     place.write_bytes(damage(place.read_bytes()))
-    assert_array_equal(stack_with(tmp_path).fit(X, y).predict_proba(X), wanted)
+    assert_array_equal(stack_with(tmp_path).fit(X, y).transform(X), wanted)
 
 
 def test_networks_that_hold_words_or_own_code_are_read_with_the_rest():
@@ -125,8 +137,7 @@ def test_a_second_search_reads_no_network(kind, in_pipeline, iris, tmp_path, rea
     base = make_pipeline(StandardScaler(), net) if in_pipeline else net
     finals = {"final_estimator": [LogisticRegression(C=strength) for strength in (0.1, 1, 10)]}
     plain = kind(stack_with(None, base), finals, cv=2).fit(*iris)
-    for _ in range(2):  # the networks of the first time are no found ones
-        kind(stack_with(tmp_path, base), finals, cv=2).fit(*iris)
+    kind(stack_with(tmp_path, base), finals, cv=2).fit(*iris)
     del read[:]
     again = kind(stack_with(tmp_path, base), finals, cv=2).fit(*iris)
     assert not read

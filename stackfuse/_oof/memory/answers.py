@@ -8,7 +8,8 @@ been asked about. An answer is one file::
 
 *Key.* The digest of the network's bytes, the rows, the method and its settings, and of the
 circumstances of the call: versions, threads, global settings. A network whose model somebody has
-asked for may have been changed: it answers by itself from then on.
+asked for may have been changed: it answers by itself from then on. Of a network that was just
+fitted the first answer is kept, if its weights are still those that were kept.
 
 A file that is missing, damaged or another user's is a miss: the network is made, and asked.
 """
@@ -16,6 +17,7 @@ A file that is missing, damaged or another user's is a miss: the network is made
 import hashlib
 import io
 import pickle
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +28,12 @@ import numpy as np
 import scipy.sparse
 
 from stackfuse._core import MultiInput, files
-from stackfuse._oof.memory.fingerprint import NotComparable, circumstances, look_at
+from stackfuse._oof.memory.fingerprint import (
+    NotComparable,
+    circumstances,
+    fingerprint,
+    look_at,
+)
 from stackfuse._training import numbers_of_threads
 
 #: Bytes of the digest at the begin of a file, and of the largest file.
@@ -40,13 +47,17 @@ class KeptAnswers:
     ----------
     root : Path
         The folder of the store.
-    model : bytes
+    data : bytes
         The pickle of the network's model.
+    model : keras.Model, default=None
+        The model itself where it was just fitted. Nothing is kept once it has other weights.
     """
 
-    def __init__(self, root: Path, model: bytes):
+    def __init__(self, root: Path, data: bytes, model: Any = None):
         self.root = root
-        self.model = hashlib.sha256(model).hexdigest()
+        self.model = hashlib.sha256(data).hexdigest()
+        self._live = None if model is None else weakref.ref(model)
+        self._weights = None if model is None else _weights_of(model)
 
     def of(self, rows, question: str, compute: Callable[[], Any]) -> Any:
         """Return an answer that is kept, or compute and keep it.
@@ -59,7 +70,9 @@ class KeptAnswers:
         compute : callable
             Returns the answer: an array, or a list of arrays.
         """
-        place = self._place(rows, question)
+        model = None if self._live is None else self._live()
+        changed = model is not None and _weights_of(model) != self._weights
+        place = None if changed else self._place(rows, question)
         found = None if place is None else _read(place)
         if found is not None:
             return found
@@ -96,6 +109,11 @@ class KeptAnswers:
             files.make_private(folder, self.root)
         data = hashlib.sha256(data).digest() + data
         files.write_whole(place, data, drafts=drafts, private=True)
+
+
+def _weights_of(model: Any) -> str:
+    """Return the digest of all values in a model."""
+    return fingerprint([variable.numpy() for variable in model.variables])
 
 
 #: Arrays whose digest is that of their content.

@@ -35,13 +35,15 @@ class _Pickler(cloudpickle.Pickler):
 
     def __init__(self, file, estimator):
         super().__init__(file)
+        self.models: list[tuple[Any, bytes]] = []
         self._names = {id(thing): name for name, thing in _own_code(estimator).items()}
 
     def persistent_id(self, obj):
         if isinstance(obj, loading.UnreadModel):
             return (_MODEL, obj.data)
         if isinstance(obj, loading.PortableModel) and networks.is_plain(obj.item):
-            return (_MODEL, pickle.dumps(obj))
+            self.models.append((obj.item, pickle.dumps(obj)))
+            return (_MODEL, self.models[-1][1])
         return self._names.get(id(obj)) if isinstance(obj, type | types.FunctionType) else None
 
 
@@ -61,8 +63,14 @@ class _Unpickler(pickle.Unpickler):
         return self._code[pid]
 
 
-def pickled(estimator) -> bytes:
+def pickled(estimator) -> tuple[bytes, list[tuple[Any, bytes]]]:
     """Return the pickle of a fitted estimator, which can be loaded again.
+
+    Returns
+    -------
+    data : bytes
+    models : list of (keras.Model, bytes)
+        The models that can be read later, with the part of the pickle that stands for each.
 
     Raises
     ------
@@ -71,10 +79,11 @@ def pickled(estimator) -> bytes:
     """
     buffer = io.BytesIO()
     with private.without_array_warnings():
-        _Pickler(buffer, estimator).dump(estimator)
+        pickler = _Pickler(buffer, estimator)
+        pickler.dump(estimator)
     if networks.have_own_code(estimator):
         unpickled(buffer.getvalue(), estimator)  # a class of one's own may not be found again
-    return buffer.getvalue()
+    return buffer.getvalue(), pickler.models
 
 
 def unpickled(data: bytes, like, answers: Callable[[bytes], Any] = lambda model: None) -> Any:

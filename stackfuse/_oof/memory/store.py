@@ -48,6 +48,7 @@ import joblib
 import numpy as np
 
 from stackfuse._core import errors, files
+from stackfuse._keras import loading
 from stackfuse._oof.jobs import FROM_MEMORY, DiscardedModel, FoldFit
 from stackfuse._oof.memory import locks
 from stackfuse._oof.memory.answers import KeptAnswers
@@ -187,9 +188,9 @@ class Entry:
             If the folder cannot be written to.
         """
         try:
-            parts = {"predictions.npz": _packed(fit)}
+            parts, models = {"predictions.npz": _packed(fit)}, []
             if self.keep:
-                parts["estimator.pkl"] = pickled(fit.estimator)
+                parts["estimator.pkl"], models = pickled(fit.estimator)
         except Exception as error:  # what a class does when it is pickled
             raise CannotStore(
                 f"The fit of {self.title} could not be stored and will be made again: "
@@ -202,6 +203,8 @@ class Entry:
                 f"the fit of {self.title} could not be stored and will be made again: "
                 f"{brief(error).removesuffix('.')}"
             ) from error
+        for model, data in models:
+            loading.FIRST_ANSWERS[model] = KeptAnswers(self.root, data, model)
 
     def _write(self, parts: dict[str, bytes], seconds: float | None) -> None:
         drafts = self.root / "drafts"
