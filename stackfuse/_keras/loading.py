@@ -1,7 +1,8 @@
 """Models from files, without what they were compiled with, and models that wait in a pickle.
 
-Files of Keras 2 are read as well. Keras 3 refuses .h5 files of Keras 2 with settings that its layers no longer have, although nearly
-all such files hold the value at which they do nothing. The settings are left out here, in a copy.
+Files of Keras 2 are read as well. Keras 3 refuses their .h5 files with settings that its layers no
+longer have, although nearly all such files hold the value at which they do nothing. The settings
+are left out here, in a copy.
 """
 
 import inspect
