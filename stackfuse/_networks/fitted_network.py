@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from stackfuse._core import MultiInput, multi_input, strings
-from stackfuse._keras import Rows, loading
+from stackfuse._keras import Rows, loading, own_code
 from stackfuse._networks.target import Target
 
 

@@ -19,7 +19,6 @@ import stackfuse as sf
 from stackfuse import engines
 from stackfuse._core import files
 from stackfuse._oof.memory import locks
-from tests.support.cases import build_classifier
 
 
 class Counted(LogisticRegression):

@@ -164,7 +164,8 @@ def have_own_code(estimator: Any) -> bool:
 def is_plain(model: Any) -> bool:
     """Whether a model can be read from its bytes later than the estimator around it.
 
-    Code of the user's may not be found then. Words of a vocabulary are looked for in a fitted stack.
+    Code of the user's may not be found then. Words of a vocabulary are asked for when a stack is
+    fitted.
     """
     layers = private.flatten_layers(model)
     has_words = any(hasattr(layer, "get_vocabulary") for layer in layers)
