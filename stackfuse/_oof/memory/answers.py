@@ -1,4 +1,4 @@
-"""What kept networks predict, kept too: a search over meta-learners asks again and again.
+"""Predictions of kept networks: a search over meta-learners asks for the same again and again.
 
 To make a network from its bytes takes far longer than to fit a meta-learner. A network that was
 found in a memory stays in its bytes until somebody asks for its model, or for rows that it has not
@@ -8,8 +8,8 @@ been asked about. An answer is one file::
 
 *Key.* The digest of the network's bytes, the rows, the method and its settings, and of the
 circumstances of the call: versions, threads, global settings. A network whose model somebody has
-asked for may have been changed: it answers by itself from then on. Of a network that was just
-fitted the first answer is kept, if its weights are still those that were kept.
+asked for may have been changed: it answers by itself from then on. The first answer of a
+network that was just fitted is kept, if its weights are still those that were kept.
 
 A file that is missing, damaged or another user's is a miss: the network is made, and asked.
 """

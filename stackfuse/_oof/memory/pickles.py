@@ -47,7 +47,7 @@ class _Pickler(cloudpickle.Pickler):
         return self._names.get(id(obj)) if isinstance(obj, type | types.FunctionType) else None
 
 
-#: The first part of what stands in a pickle for a model that is read when somebody asks for it.
+#: The first part of the pair that stands in a pickle for a model that is read later.
 _MODEL = "model"
 
 

@@ -8,7 +8,7 @@ The folder, as version 4 of the store writes it::
             <digest>-estimator.pkl       the fitted estimator, where it is kept
             done.json                    written last: {"format": 4, "key": key, "title": what it
                                          is, "seconds": s, "files": {name: [bytes, SHA-256]}}
-        answers/<k1>/<key>               what a kept network predicts for some rows; see answers.py
+        answers/<k1>/<key>               predictions of a kept network for some rows; see answers.py
         locks/<key>                      locked and touched by the process that makes the fit
         drafts/.draft-*                  files that are not finished; deleted after a day
 
