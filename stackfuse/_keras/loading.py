@@ -1,20 +1,28 @@
-"""Models from files, without what they were compiled with; those of Keras 2 as well.
+"""Models from files, without what they were compiled with, and models that wait in a pickle.
 
-Keras 3 refuses .h5 files of Keras 2 with settings that its layers no longer have, although nearly
-all such files hold the value at which they do nothing. The settings are left out here, in a copy.
+Files of Keras 2 are read as well. Keras 3 refuses their .h5 files with settings that its layers no
+longer have, although nearly all such files hold the value at which they do nothing. The settings
+are left out here, in a copy.
 """
 
 import inspect
 import json
+import pickle
 import shutil
 import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
+import numpy as np
 
+from stackfuse._keras import private
 from stackfuse._keras.checked_files import check_model_file
+from stackfuse._keras.own_code import Portable
 
 #: Settings that layers of Keras 2 had, and the value at which they did nothing; ... for any value.
 _GONE: dict[str, Any] = {
@@ -119,3 +127,66 @@ def _placed(value: Any) -> Any:
     if not isinstance(vars(keras.layers).get(name), type):
         return value
     return {"module": "keras.layers", "registered_name": None, **value}
+
+
+class PortableModel(Portable):
+    """Stands in a pickle for the model of a fit, which may be made later than the rest of it."""
+
+
+class UnreadModel:
+    """A model that is still in bytes: it is made when somebody asks for it, once.
+
+    Parameters
+    ----------
+    data : bytes
+        The pickle of a :class:`PortableModel`.
+    answers : object
+        The place of the model's answers, which are right until somebody has the model.
+    values : sequence of ndarray, default=()
+        Those of its :func:`counters`.
+    """
+
+    def __init__(self, data: bytes, answers: Any, values: Sequence[np.ndarray] = ()):
+        self.data = data
+        self.answers = answers
+        self.values = list(values)
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody has the model, and may change it."""
+        return self._model is not None
+
+    def with_counters(self, values: Sequence[np.ndarray]) -> "UnreadModel":
+        """Return the same model with these values of its :func:`counters`."""
+        return UnreadModel(self.data, self.answers, values)
+
+    def model(self) -> Any:
+        """Return the model."""
+        with self._lock:
+            if self._model is None:
+                with private.without_array_warnings():
+                    model = pickle.loads(self.data)
+                set_counters(model, self.values)
+                self._model = model
+            return self._model
+
+    def __reduce__(self):
+        return pickle.loads, (self.data,)
+
+
+#: For models that were just fitted and kept, the place of their first answers.
+FIRST_ANSWERS: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
+
+
+def counters(model) -> list:
+    """Return the variables of a model that are no weights: the states of its random layers."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
+
+
+def set_counters(model, values: Sequence[np.ndarray]) -> None:
+    """Set the states of a model's random layers."""
+    for variable, value in zip(counters(model) if values else [], values):
+        variable.assign(value)

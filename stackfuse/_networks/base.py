@@ -255,7 +255,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             If the loss or a weight becomes NaN or infinite.
         """
         fitting.check_settings({"warm_start": self.warm_start}, {"warm_start": fitting.FLAG})
-        reset = not (self.warm_start and hasattr(self, "model_"))
+        reset = not (self.warm_start and self.__sklearn_is_fitted__())
         return self._train(X, y, sample_weight, groups, reset=reset, for_this_call=for_this_call)
 
     def partial_fit(
@@ -295,7 +295,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 "partial_fit trains for one epoch. For more, call fit with warm_start=True."
             )
         for_this_call["epochs"] = 1
-        reset = not hasattr(self, "model_")
+        reset = not self.__sklearn_is_fitted__()
         return self._train(
             X, y, sample_weight, None, reset=reset, classes=classes, for_this_call=for_this_call
         )
@@ -532,18 +532,42 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         numbers = None if for_this_call else together.fetch(self, X, what)
         if numbers is None:
+            numbers = self._kept_answer(X, what, for_this_call)
+        if numbers is None:
             numbers = prediction.predict(self._question(X, what, for_this_call))
         for table in numbers if isinstance(numbers, list) else [numbers]:
             targets.check_finite_predictions(table, self)
         return numbers
+
+    def _kept_answer(self, X, what: str, for_this_call: Any) -> Any:
+        """Return the answer of a network that a memory keeps, else None.
+
+        As long as nobody can have changed it, what it answers is kept too.
+        """
+        fitted = fitted_of(self)
+        answers = None if fitted is None else fitted.take_answers()
+        if answers is None:
+            return None
+        rows = self._rows_to_predict(X)
+        batch_size = self._predict_params(for_this_call).get("batch_size")
+        meaning = what if what == "features" else f"{what} {self._meaning()}"
+        question = f"{meaning} in batches of {batch_size}"
+        return answers.of(
+            rows, question, lambda: prediction.predict(self._question(X, what, for_this_call))
+        )
+
+    def _rows_to_predict(self, X) -> Any:
+        """Return X as numeric arrays; see :meth:`_check_rows`."""
+        shape = self._fitted.X_shape_
+        names = list(shape) if isinstance(shape, dict) else None
+        return self._check_rows(multi_input.rows_for(names, X), reset=False)
 
     def _question(self, X, what: str, for_this_call: Any = None) -> prediction.Question:
         """Return the computation for X, see :meth:`_answer`, without computing anything yet."""
         self._check_is_fitted()
         fitted = self._fitted
         params = self._predict_params(for_this_call)
-        names = list(fitted.X_shape_) if isinstance(fitted.X_shape_, dict) else None
-        rows = self._check_rows(multi_input.rows_for(names, X), reset=False)
+        rows = self._rows_to_predict(X)
         if params.get("batch_size") == -1:
             params["batch_size"] = sklearn_private.num_samples(rows)
         if what == "features":
@@ -583,7 +607,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _check_is_fitted(self) -> None:
         # scikit-learn's check alone takes as long as a small network.
-        if not hasattr(self, "model_"):
+        if not self.__sklearn_is_fitted__():
             check_is_fitted(self, "model_")
 
     def _predict_params(self, for_this_call: Any = None) -> dict[str, Any]:
@@ -607,7 +631,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _fit_depends_on(self) -> dict[str, Any]:
         """Return all that a fit depends on: the parameters, and the state of a fitted network."""
-        learnt = self._fitted.depends_on() if hasattr(self, "model_") else {}
+        learnt = self._fitted.depends_on() if self.__sklearn_is_fitted__() else {}
         return self.get_params(deep=False) | self._builder().content() | learnt
 
     def __getstate__(self) -> dict[str, Any]:
@@ -619,7 +643,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             state["_fitted"] = fitted
             if hasattr(fitted, "built_from"):
                 fitted.built_from = own_code.portable(fitted.built_from, replaced)
-            if hasattr(fitted, "model_") and not own_code.can_be_written(fitted.model_):
+            if "model_" in vars(fitted) and not own_code.can_be_written(fitted.model_):
                 source: Any = copy.copy(self)
                 del vars(source)["_fitted"]
                 vars(source).update(self._fitted.built_from)
@@ -635,7 +659,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         super().__setstate__(state)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
+        fitted = fitted_of(self)
+        return fitted is not None and fitted.has("model_")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

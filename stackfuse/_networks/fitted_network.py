@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from stackfuse._core import MultiInput, multi_input, strings
-from stackfuse._keras import Rows, own_code
+from stackfuse._keras import Rows, loading, own_code
 from stackfuse._networks.target import Target
 
 
@@ -47,6 +47,8 @@ class FittedNetwork:
         Where the optimizer goes on.
     seen_rows : list of bytes
         Digests of some training rows.
+    unread : UnreadModel
+        In place of `model_` until somebody asks for that.
     """
 
     n_features_in_: int
@@ -65,6 +67,7 @@ class FittedNetwork:
     meta: dict[str, Any]
     optimizer_state: list
     seen_rows: list[bytes]
+    unread: loading.UnreadModel
 
     def check_rows(self, X, owner, *, reset: bool, sparse: bool, takes_strings: bool = False):
         """Return X as arrays whose rows have the form that was seen in fit.
@@ -247,25 +250,56 @@ class FittedNetwork:
         vars(twin).update(vars(self))
         return twin
 
+    def has(self, name: str) -> bool:
+        """Whether an attribute is set; a model may be unread."""
+        return name in vars(self) or (name == "model_" and "unread" in vars(self))
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the model is still in bytes, where nobody can have changed it."""
+        return "model_" not in vars(self) and "unread" in vars(self) and not self.unread.is_read
+
+    def take_answers(self) -> Any:
+        """Return the place of the answers of a model that is unread; of one just fitted, once."""
+        if self.is_unread:
+            return self.unread.answers
+        model = vars(self).get("model_")
+        return None if model is None else loading.FIRST_ANSWERS.pop(model, None)
+
+    def __getattr__(self, name: str) -> Any:
+        unread = vars(self).get("unread") if name == "model_" else None
+        if unread is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.model_ = unread.model()
+        vars(self).pop("unread", None)
+        return self.model_
+
     def __getstate__(self):
         state = dict(vars(self))
-        model = state.get("model_")
-        if model is None:
+        if self.is_unread:
+            unread = state.pop("unread")
+            return state | {"counters": unread.values, "model_": unread}
+        if not self.has("model_"):
             return state
+        state["model_"] = model = self.model_
+        state.pop("unread", None)
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built:
             # Keras warns when it loads an optimizer without variables.
             optimizer.build(model.trainable_variables)
         # Keras saves weights only: without these, dropout would go on from anywhere.
-        counters = [variable.numpy() for variable in _counters(model)]
-        model = state.pop("rebuilt", None) or own_code.Portable(model)
+        counters = [variable.numpy() for variable in loading.counters(model)]
+        model = state.pop("rebuilt", None) or loading.PortableModel(model)
         return state | {"counters": counters, "model_": model}
 
     def __setstate__(self, state):
-        counters = state.pop("counters", [])
+        counters, model = state.pop("counters", []), state.get("model_")
         vars(self).update(state)
-        for variable, value in zip(_counters(self.model_) if counters else [], counters):
-            variable.assign(value)
+        if isinstance(model, loading.UnreadModel):
+            del vars(self)["model_"]
+            self.unread = model.with_counters(counters)
+        elif counters:
+            loading.set_counters(model, counters)
 
 
 class Rebuilt:
@@ -345,19 +379,13 @@ class FromFit:
         if estimator is None:
             return self
         fitted = fitted_of(estimator)
-        if fitted is None or self.name not in vars(fitted):
+        if fitted is None or not fitted.has(self.name):
             message = f"{type(estimator).__name__!r} object has no attribute {self.name!r}"
             raise AttributeError(message, name=self.name, obj=estimator)
-        return vars(fitted)[self.name]
+        return getattr(fitted, self.name)
 
     def __set__(self, estimator, value) -> None:
         setattr(fitted_of(estimator) or estimator._new_fitted(), self.name, value)
 
     def __delete__(self, estimator) -> None:
         delattr(fitted_of(estimator), self.name)
-
-
-def _counters(model) -> list:
-    """Return the variables of a model that are no weights: the states of its random layers."""
-    weights = {id(weight) for weight in model.weights}
-    return [variable for variable in model.variables if id(variable) not in weights]

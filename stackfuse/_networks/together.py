@@ -21,7 +21,8 @@ _answers: ContextVar[tuple[Any, dict[tuple[int, str], Any]] | None] = ContextVar
 def asked_together(networks: Sequence[tuple[Any, str]], X) -> Iterator[None]:
     """Within, the methods of these networks answer X by one call of TensorFlow.
 
-    That is done for a few rows only; of more rows each network is asked by itself.
+    That is done for a few rows only; of more rows each network is asked by itself. So is a network
+    that a memory keeps and that nobody has read yet.
 
     Parameters
     ----------
@@ -33,7 +34,8 @@ def asked_together(networks: Sequence[tuple[Any, str]], X) -> Iterator[None]:
     if shape[0] > prediction.FEW_ROWS:  # each network checks X when it is asked
         yield
         return
-    asked = [(network, WHAT.get(method, "predict")) for network, method in networks]
+    read = [(network, method) for network, method in networks if not network._fitted.is_unread]
+    asked = [(network, WHAT.get(method, "predict")) for network, method in read]
     results = prediction.predict_together([network._question(X, what) for network, what in asked])
     answers = {
         (id(network._fitted), what): y

@@ -414,8 +414,10 @@ class _MemoryTaken:
     def note(self, number: int, fit: FoldFit) -> None:
         """Warn if the fits that are left will take more than is free, going by the first."""
         before, self._before = self._before, None
+        if before is None or fit.how == FROM_MEMORY:
+            return
         now, free = fitting.memory_use.used(), fitting.memory_use.free()
-        if before is None or now is None or free is None or fit.how == FROM_MEMORY:
+        if now is None or free is None:
             return
         stays = max(0, now[0] - before[0])
         others = [job for k, job in enumerate(self.jobs) if k != number]

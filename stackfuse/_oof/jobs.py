@@ -346,12 +346,17 @@ def replica(estimator, seed: int | None, inner_folds: list[Fold] | None = None):
         Not fitted.
     """
     twin = clone(estimator)
-    changed: dict[str, Any] = {}
     if inner_folds is not None:
-        changed = dict.fromkeys(_outer_parts(twin), inner_folds)
-    if seed is not None:
-        changed |= {name: derived_seed(seed, name) for name in unset_random_states(twin)}
-    return twin.set_params(**changed) if changed else twin
+        twin.set_params(**dict.fromkeys(_outer_parts(twin), inner_folds))
+    return seeded(twin, seed)
+
+
+def seeded(estimator, seed: int | None):
+    """Set the unset random states of an estimator from a seed, unless that is None; return it."""
+    if seed is None:
+        return estimator
+    unset = unset_random_states(estimator)
+    return estimator.set_params(**{name: derived_seed(seed, name) for name in unset})
 
 
 def unset_random_states(estimator) -> list[str]:

@@ -9,7 +9,7 @@ import joblib
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from stackfuse._core import sklearn_private
+from stackfuse._core import fitting, sklearn_private
 from stackfuse._search.fit_times import FitTimes
 from stackfuse._stacking import Stack
 
@@ -62,10 +62,37 @@ class SharedBases:
 
         When all fits have been asked for, it is a clone like any other.
         """
-        number, twin = self._n_cloned, clone(self.estimator)
+        number = self._n_cloned
+        twin = self._clone(number)
         self._n_cloned += 1
         if number < len(self.times.seconds):
             vars(twin)["fit"] = partial(self._fit, twin, number)
+        return twin
+
+    def _clone(self, number: int) -> Any:
+        """Return a clone; one whose bases will not be fitted has those of the original.
+
+        To clone the bases takes longer than to fit a meta-learner.
+        """
+        candidate, fold = divmod(number, self.n_folds)
+        is_last = number >= len(self.times.seconds)
+        if is_last or isinstance(self.estimator, Pipeline) or self._keys[candidate]:
+            return clone(self.estimator)
+        if (fold, self._keys[candidate]) not in self._fitted:
+            return clone(self.estimator)
+        twin = fitting.as_it_is(self.estimator)
+        twin.final_estimator = clone(self.estimator.final_estimator, safe=False)
+        vars(twin)["set_params"] = partial(self._set_final, twin)
+        return twin
+
+    def _set_final(self, twin, **params) -> Any:
+        """Stand for the ``set_params`` of a clone, once: those of bases are not looked at."""
+        del vars(twin)["set_params"]
+        final, start = params.get("final_estimator", twin.final_estimator), "final_estimator__"
+        nested = {n.removeprefix(start): v for n, v in params.items() if n.startswith(start)}
+        if nested and (isinstance(final, type) or not hasattr(final, "set_params")):
+            return twin.set_params(**params)
+        twin.final_estimator = final.set_params(**nested) if nested else final
         return twin
 
     def _fit(self, twin, number: int, X, y, **params) -> Any:

@@ -176,7 +176,7 @@ class FittedStack(CalibratedStack, TransformerMixin):
         sklearn.exceptions.NotFittedError
             If the stack is not fitted.
         """
-        check_is_fitted(self)
+        self._check_is_fitted()
         if sklearn_private.routing_enabled():
             routed = process_routing(self, "predict", **predict_params)
             predict_params = routed["final_estimator_"]["predict"]

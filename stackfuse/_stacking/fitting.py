@@ -307,7 +307,10 @@ class Stack(CallbackSupportMixin, FittedStack):
         of_bases = {*self.FITTED, "_label_encoder"} - {"final_estimator_", "_sketch"}
         for name in of_bases & {*vars(fitted)}:
             setattr(self, name, getattr(fitted, name))
-        self._check_parts(fitted.oof_.classes_, fit_params)
+        if fit_params.get("sample_weight") is None:
+            self._check_final(fitted.oof_.classes_)  # the bases were checked when they were fitted
+        else:
+            self._check_parts(fitted.oof_.classes_, fit_params)
         self.failures_ = dict(fitted.failures_)
         context = sklearn_private.callback_context(self, 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=fitted.oof_.y)
@@ -426,8 +429,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         table_columns = self._table_columns(table)
         if self.final_estimator is None:
             self.final_estimator_ = self._default_for(table_columns)
+        # It was made for this fit, so nobody else has it.
         final = bases.following_time(self.final_estimator_, self.oof_.folds)
-        final = prediction_columns.set_columns(jobs.replica(final, seed), table_columns)
+        final = prediction_columns.set_columns(jobs.seeded(final, seed), table_columns)
         params = sklearn_private.check_method_params(
             self.oof_.predictions, self._params_for(final, fit_params), indices=rows
         )
@@ -465,14 +469,18 @@ class Stack(CallbackSupportMixin, FittedStack):
     def _check_parts(self, classes, fit_params: dict[str, Any]) -> list[tuple[str, Any]]:
         """Check the estimators, and make the meta-learner; return the bases in use."""
         in_use = bases.named_bases(zip(*self._validate_estimators()))
-        self._validate_final_estimator()
-        self.final_estimator_ = bases.relabelled(self.final_estimator_, classes)
+        self._check_final(classes)
         self.failures_ = {}
-        if self.recency is not None and self.final_estimator is not None:
-            bases.parameter_for_weights(self.final_estimator_)  # raises if there is none
         if fit_params.get("sample_weight") is None or sklearn_private.routing_enabled():
             return in_use
         return bases.check_weights(in_use, self.on_error, self.failures_, self.final_estimator_)
+
+    def _check_final(self, classes) -> None:
+        """Check the meta-learner, and make it."""
+        self._validate_final_estimator()
+        self.final_estimator_ = bases.relabelled(self.final_estimator_, classes)
+        if self.recency is not None and self.final_estimator is not None:
+            bases.parameter_for_weights(self.final_estimator_)  # raises if there is none
 
     def _check_passthrough(self, X) -> None:
         if isinstance(self.passthrough, str):

@@ -18,8 +18,7 @@ from sklearn.linear_model import LogisticRegression
 import stackfuse as sf
 from stackfuse import engines
 from stackfuse._core import files
-from stackfuse._oof.memory import loaded, locks
-from tests.support.cases import build_classifier
+from stackfuse._oof.memory import locks
 
 
 class Counted(LogisticRegression):
@@ -249,24 +248,3 @@ def test_networks_with_own_layers_are_kept_or_told_in_a_sentence(iris, tmp_path,
     assert messages[0] == messages[1]
     assert all(len(one) < 400 and "damaged" not in one for one in messages[0])
     assert len(messages[0]) <= 1
-
-
-def test_a_loaded_network_is_handed_out_again_when_it_is_free_and_unchanged(iris, tmp_path):
-    def fit():
-        network = sf.KerasClassifier(build_classifier, random_state=0)
-        stack = sf.StackingClassifier([("net", network)], cv=2, memory=tmp_path, random_state=0)
-        return stack.fit(*iris)
-
-    first = fit().predict_proba(iris[0])
-    loaded._pool.clear()
-    one, other = fit(), fit()
-    models = [stack.estimators_[0].model_ for stack in (one, other)]
-    assert models[0] is not models[1]
-    models[0].set_weights([weight + 1 for weight in models[0].get_weights()])
-    assert_array_equal(other.predict_proba(iris[0]), first)
-    del one, other
-    changed, free = map(id, models)
-    del models
-    again = fit()
-    assert id(again.estimators_[0].model_) == free != changed
-    assert_array_equal(again.predict_proba(iris[0]), first)

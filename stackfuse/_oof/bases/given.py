@@ -90,15 +90,13 @@ def relabelled(estimator, classes: np.ndarray | None):
     ValueError
         If a class weight is for a label that y does not hold.
     """
-    if classes is None:
+    if classes is None or np.array_equal(classes, np.arange(len(classes))):
         return estimator
     weights = {
         name: value
         for name, value in estimator.get_params(deep=True).items()
         if isinstance(value, dict) and (name == "class_weight" or name.endswith("__class_weight"))
     }
-    if np.array_equal(classes, np.arange(len(classes))):
-        return estimator
     _refuse_searched_weights(estimator)
     if not weights:
         return estimator

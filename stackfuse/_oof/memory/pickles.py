@@ -3,11 +3,12 @@
 import io
 import pickle
 import types
+from collections.abc import Callable
 from typing import Any
 
 import cloudpickle
 
-from stackfuse._keras import private
+from stackfuse._keras import loading, private
 from stackfuse._oof.memory.fingerprint import networks
 
 
@@ -34,23 +35,42 @@ class _Pickler(cloudpickle.Pickler):
 
     def __init__(self, file, estimator):
         super().__init__(file)
+        self.models: list[tuple[Any, bytes]] = []
         self._names = {id(thing): name for name, thing in _own_code(estimator).items()}
 
     def persistent_id(self, obj):
+        if isinstance(obj, loading.UnreadModel):
+            return (_MODEL, obj.data)
+        if isinstance(obj, loading.PortableModel) and networks.is_plain(obj.item):
+            self.models.append((obj.item, pickle.dumps(obj)))
+            return (_MODEL, self.models[-1][1])
         return self._names.get(id(obj)) if isinstance(obj, type | types.FunctionType) else None
 
 
+#: The first part of the pair that stands in a pickle for a model that is read later.
+_MODEL = "model"
+
+
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, like):
+    def __init__(self, file, like, answers):
         super().__init__(file)
         self._code = _own_code(like)
+        self._answers = answers
 
     def persistent_load(self, pid):
+        if isinstance(pid, tuple):
+            return loading.UnreadModel(pid[1], self._answers(pid[1]))
         return self._code[pid]
 
 
-def pickled(estimator) -> bytes:
+def pickled(estimator) -> tuple[bytes, list[tuple[Any, bytes]]]:
     """Return the pickle of a fitted estimator, which can be loaded again.
+
+    Returns
+    -------
+    data : bytes
+    models : list of (keras.Model, bytes)
+        The models that can be read later, with the part of the pickle that stands for each.
 
     Raises
     ------
@@ -59,13 +79,14 @@ def pickled(estimator) -> bytes:
     """
     buffer = io.BytesIO()
     with private.without_array_warnings():
-        _Pickler(buffer, estimator).dump(estimator)
+        pickler = _Pickler(buffer, estimator)
+        pickler.dump(estimator)
     if networks.have_own_code(estimator):
         unpickled(buffer.getvalue(), estimator)  # a class of one's own may not be found again
-    return buffer.getvalue()
+    return buffer.getvalue(), pickler.models
 
 
-def unpickled(data: bytes, like) -> Any:
+def unpickled(data: bytes, like, answers: Callable[[bytes], Any] = lambda model: None) -> Any:
     """Return a fitted estimator from its pickle.
 
     Parameters
@@ -73,6 +94,9 @@ def unpickled(data: bytes, like) -> Any:
     data : bytes
     like : estimator
         Classes and functions that only this program knows are taken from it.
+    answers : callable
+        From the pickle of a model to the place of its answers. Models without code of the user's
+        stay in bytes until somebody asks for them.
     """
     with private.without_array_warnings():
-        return _Unpickler(io.BytesIO(data), like).load()
+        return _Unpickler(io.BytesIO(data), like, answers).load()

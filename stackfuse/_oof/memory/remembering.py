@@ -113,7 +113,8 @@ class RememberingEngine:
             return None
         try:
             seen = self._look_at(jobs[0])
-            return [self._entry(job, seen) for job in jobs]
+            is_seeded = bool(unset_random_states(jobs[0].estimator))
+            return [self._entry(job, seen, job.seed if is_seeded else None) for job in jobs]
         except NotComparable as trouble:
             self._tell(trouble)
             return None
@@ -131,10 +132,9 @@ class RememberingEngine:
         parts = [job.estimator, params, threads, *([] if there is None else [there])]
         return self.store.look_at(self.data_digest, engine, *parts)
 
-    def _entry(self, job: FoldJob, seen: Fingerprint) -> Entry:
+    def _entry(self, job: FoldJob, seen: Fingerprint, seed: int | None) -> Entry:
         train, test = job.fold
         method = job.method if len(test) else None
-        seed = job.seed if unset_random_states(job.estimator) else None
         title = f"base estimator {self.name!r} {job.place}"
         parts = (seed, job.inner_folds, train, test, method)
         return self.store.entry(title, seen, *parts, keep=job.keep_model, n_rows=len(test))

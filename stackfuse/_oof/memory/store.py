@@ -1,13 +1,14 @@
 """Fits kept on disk: each is made once, by whichever process comes first, and found again.
 
-The folder, as version 3 of the store writes it::
+The folder, as version 4 of the store writes it::
 
     <memory>/stackfuse-fits/
         fits/<k1>/<key>/                 one fit; key: 40 hexadecimal digits, k1: its first two
             <digest>-predictions.npz     predictions and classes; read without pickle
             <digest>-estimator.pkl       the fitted estimator, where it is kept
-            done.json                    written last: {"format": 3, "key": key, "title": what it
+            done.json                    written last: {"format": 4, "key": key, "title": what it
                                          is, "seconds": s, "files": {name: [bytes, SHA-256]}}
+        answers/<k1>/<key>               predictions of a kept network for some rows; see answers.py
         locks/<key>                      locked and touched by the process that makes the fit
         drafts/.draft-*                  files that are not finished; deleted after a day
 
@@ -39,6 +40,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +48,15 @@ import joblib
 import numpy as np
 
 from stackfuse._core import errors, files
-from stackfuse._oof.contributions import holds_network
+from stackfuse._keras import loading
 from stackfuse._oof.jobs import FROM_MEMORY, DiscardedModel, FoldFit
-from stackfuse._oof.memory import loaded, locks
+from stackfuse._oof.memory import locks
+from stackfuse._oof.memory.answers import KeptAnswers
 from stackfuse._oof.memory.fingerprint import Fingerprint, circumstances, look_at
 from stackfuse._oof.memory.pickles import pickled, unpickled
 
 #: The version of the store, part of every key and marker: those of another are not found.
-_FORMAT = 3
+_FORMAT = 4
 
 #: The folder in a memory.
 _FOLDER = "stackfuse-fits"
@@ -164,16 +167,10 @@ class Entry:
         return found if data is None else found._replace(estimator=self._loaded(data, like))
 
     def _loaded(self, data: bytes, like) -> Any:
-        place = (self._folder, hashlib.sha256(data).hexdigest())
         try:
-            free = loaded.take(place) if holds_network(like) else None
-            if free is not None:
-                return free
-            estimator = unpickled(data, like)
+            estimator = unpickled(data, like, partial(KeptAnswers, self.root))
             if _name_of(estimator) != _name_of(like):
                 raise TypeError(f"it is a {_name_of(estimator)}, not a {_name_of(like)}")
-            if holds_network(like):
-                loaded.keep(place, estimator, len(data))
             return estimator
         except Exception as error:  # what a class does when it is loaded
             raise CannotRecall(
@@ -191,9 +188,9 @@ class Entry:
             If the folder cannot be written to.
         """
         try:
-            parts = {"predictions.npz": _packed(fit)}
+            parts, models = {"predictions.npz": _packed(fit)}, []
             if self.keep:
-                parts["estimator.pkl"] = pickled(fit.estimator)
+                parts["estimator.pkl"], models = pickled(fit.estimator)
         except Exception as error:  # what a class does when it is pickled
             raise CannotStore(
                 f"The fit of {self.title} could not be stored and will be made again: "
@@ -206,6 +203,8 @@ class Entry:
                 f"the fit of {self.title} could not be stored and will be made again: "
                 f"{brief(error).removesuffix('.')}"
             ) from error
+        for model, data in models:
+            loading.FIRST_ANSWERS[model] = KeptAnswers(self.root, data, model)
 
     def _write(self, parts: dict[str, bytes], seconds: float | None) -> None:
         drafts = self.root / "drafts"

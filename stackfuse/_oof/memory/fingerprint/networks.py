@@ -161,6 +161,17 @@ def have_own_code(estimator: Any) -> bool:
     )
 
 
+def is_plain(model: Any) -> bool:
+    """Whether a model can be read from its bytes later than the estimator around it.
+
+    Code of the user's may not be found then. Words of a vocabulary are asked for when a stack is
+    fitted.
+    """
+    layers = private.flatten_layers(model)
+    has_words = any(hasattr(layer, "get_vocabulary") for layer in layers)
+    return not (has_words or _has_own_code(model) or _is_compiled_with_own(model))
+
+
 def _is_compiled_with_own(model: Any) -> bool:
     parts = [_compiled_parts(model)]
     while parts:
