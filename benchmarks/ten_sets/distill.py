@@ -9,6 +9,7 @@ errors are log-loss and 1 - R2 on the test rows. `distill.md` holds what was mea
 import argparse
 import time
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from meta_learners import CLASSIFIERS, DATA, FOLDER, REGRESSORS
@@ -19,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 import stackfuse as sf
-from stackfuse._stacking.costs import kilobytes, milliseconds
+from stackfuse._stacking.costs import kilobytes
 
 TRAINING = {"batch_size": 128, "optimizer__learning_rate": 2e-3}
 
@@ -54,8 +55,8 @@ def error_of(model, X, y, classes: bool) -> float:
     return float(log_loss(y, chances, labels=np.arange(chances.shape[1])))
 
 
-def measured(data, seed: int) -> list[str]:
-    """Return the cells of a line of the table."""
+def measured(data, seed: int) -> dict[str, float]:
+    """Return what is measured on one split."""
     X, y, X_test, y_test = split(data, seed)
     kind = sf.StackingClassifier if data.classes else sf.StackingRegressor
     stack = kind(CLASSIFIERS if data.classes else REGRESSORS, random_state=seed).fit(X, y)
@@ -64,32 +65,38 @@ def measured(data, seed: int) -> list[str]:
     started = time.perf_counter()
     distilled = sf.distill(stack, network, X, score=False, random_state=seed)
     seconds = time.perf_counter() - started
-    errors = [error_of(m, X_test, y_test, data.classes) for m in (stack, on_labels, distilled)]
-    gain = errors[1] - errors[0]
-    kept = f"{(errors[1] - errors[2]) / gain:.0%}" if gain > 0 else ""
-    method = "predict_proba" if data.classes else "predict"
-    took = [
-        milliseconds(lambda model=model: getattr(model, method)(X[:1]))
-        for model in (stack, distilled)
-    ]
-    sizes = [
-        kilobytes([stack.estimators_, stack.final_estimator_]),
-        kilobytes(distilled),
-    ]
+    models = {"stack": stack, "on labels": on_labels, "distilled": distilled}
+    return {
+        "rows": len(X),
+        **{name: error_of(model, X_test, y_test, data.classes) for name, model in models.items()},
+        "kB, stack": kilobytes([stack.estimators_, stack.final_estimator_]),
+        "kB, distilled": kilobytes(distilled),
+        "s to distill": seconds,
+    }
+
+
+def kept(of: Mapping[str, float]) -> str:
+    """Return the part of the stack's gain that is kept, if there is one."""
+    gain = of["on labels"] - of["stack"]
+    return f"{(of['on labels'] - of['distilled']) / gain:.0%}" if gain > 0 else "-"
+
+
+def cells_of(splits: list[dict[str, float]]) -> list[str]:
+    """Return the cells of a line of the table: means, and what is kept of the mean and of each."""
+    mean = {name: float(np.mean([split[name] for split in splits])) for name in splits[0]}
     return [
-        f"{len(X):,}",
-        *(f"{error:.4f}" for error in errors),
-        kept,
-        *(f"{ms:.2g}" for ms in took),
-        *(f"{size:,.0f}" for size in sizes),
-        f"{seconds:.0f}",
+        f"{mean['rows']:,.0f}",
+        *(f"{mean[name]:.4f}" for name in ("stack", "on labels", "distilled")),
+        kept(mean),
+        ", ".join(kept(split) for split in splits),
+        *(f"{mean[name]:,.0f}" for name in ("kB, stack", "kB, distilled", "s to distill")),
     ]
 
 
-def main(names: list[str], seed: int) -> None:
+def main(names: list[str], n_splits: int) -> None:
     """Print the table."""
-    head = ["", "rows", "stack", "on labels", "distilled", "kept"]
-    head += ["ms, stack", "ms, distilled", "kB, stack", "kB, distilled", "s to distill"]
+    head = ["", "rows", "stack", "on labels", "distilled", "kept", "by split"]
+    head += ["kB, stack", "kB, distilled", "s to distill"]
     print("|", " | ".join(head), "|")
     print("|---" * len(head) + "|", flush=True)
     for data in DATA:
@@ -97,12 +104,13 @@ def main(names: list[str], seed: int) -> None:
         if there and (not names or data.name in names):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                print("|", " | ".join([data.name, *measured(data, seed)]), "|", flush=True)
+                splits = [measured(data, seed) for seed in range(n_splits)]
+            print("|", " | ".join([data.name, *cells_of(splits)]), "|", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="data sets, by default all")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--splits", type=int, default=2, help="of each data set (default: 2)")
     given = parser.parse_args()
-    main(given.names, given.seed)
+    main(given.names, given.splits)

@@ -4,23 +4,25 @@ import time
 import warnings
 
 import numpy as np
+from keras import callbacks
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
-from stackfuse._core import sklearn_private
+from stackfuse._core import fitting, sklearn_private
 
 #: The most rows that a base is tried on, and how many fits of it a stack of five folds makes.
 _TRIED_ROWS, _N_FITS = 2000, 6
 
-#: The epochs after which a network has usually stopped.
-_USUAL_EPOCHS = 40
+#: The epochs after which a network has usually stopped, and how many of them are measured.
+_USUAL_EPOCHS, _TRIED_EPOCHS = 40, 3
 
 
 def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
     """Return the bases whose fits take no longer than some seconds in all.
 
-    The dearest are left out first, with a warning that names them; the cheapest always stays. Bases
-    that have not been measured when the time is over are left out too.
+    The dearest are left out first, with a warning that names them; the cheapest always stays.
+    Networks are measured last, because to compile them takes longer than to fit most other bases.
+    Bases that have not been measured when the time is over are left out too.
 
     Parameters
     ----------
@@ -32,11 +34,11 @@ def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
         Whether y holds classes: then the tried rows hold all of them, if they can.
     """
     costs: dict[str, float] = {}
-    started = time.perf_counter()
-    for name, base in bases:
-        over = time.perf_counter() - started > seconds and len(costs) > 0
-        cost = np.inf if over else _seconds_of(base, X, y, classifier, seconds / _N_FITS)
-        costs[name] = _N_FITS * cost
+    limit = fitting.time_limit.TimeLimit(seconds)
+    for name, base in sorted(bases, key=lambda named: bool(_params(named[1], "epochs"))):
+        costs[name] = np.inf
+        if limit.left > 0 or len(costs) == 1:
+            costs[name] = _N_FITS * _seconds_within(limit, base, X, y, classifier)
     kept = sorted(costs, key=costs.__getitem__)
     while len(kept) > 1 and sum(costs[name] for name in kept) > seconds:
         kept.pop()
@@ -49,6 +51,17 @@ def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
     return [(name, base) for name, base in bases if name in kept]
 
 
+def _seconds_within(limit, base, X, y, classifier: bool) -> float:
+    """Return the time of a fit on all rows; infinity for a network that cannot be measured."""
+    try:
+        with fitting.time_limit.within(limit):
+            return _seconds_of(base, X, y, classifier, limit.seconds / _N_FITS)
+    except fitting.time_limit.OutOfTime as over:
+        if over.limit is not limit:
+            raise
+        return np.inf
+
+
 def _seconds_of(base, X, y, classifier: bool, most: float) -> float:
     """Return the time of a fit on all rows, as if it grew in proportion to the rows.
 
@@ -56,19 +69,36 @@ def _seconds_of(base, X, y, classifier: bool, most: float) -> float:
     """
     n_rows = sklearn_private.num_samples(X)
     small, large = min(n_rows, _TRIED_ROWS // 4), min(n_rows, _TRIED_ROWS)
-    epochs = [name for name in base.get_params() if name.endswith("__epochs")]
-    if epochs:  # a network: what takes time is an epoch, and before the first the program
-        one, three = (
-            _measured(clone(base).set_params(**dict.fromkeys(epochs, k)), X, y, large, classifier)
-            for k in (1, 3)
-        )
-        return one + max(0.0, three - one) / 2 * (_USUAL_EPOCHS - 1) * n_rows / large
+    if _params(base, "epochs"):
+        return _seconds_of_network(base, X, y, classifier, n_rows, large)
     first = _measured(base, X, y, small, classifier)
     if large == small or first > most:
         return first
     second = _measured(base, X, y, large, classifier)
     per_row = max(0.0, second - first) / (large - small)
     return second + per_row * (n_rows - large)
+
+
+def _seconds_of_network(base, X, y, classifier: bool, n_rows: int, n_tried: int) -> float:
+    """Return the time of a fit on all rows, whose epochs take time in proportion to them."""
+    ends = []
+
+    class Clock(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            ends.append(time.perf_counter())
+
+    tried = clone(base).set_params(
+        **dict.fromkeys(_params(base, "epochs"), _TRIED_EPOCHS),
+        **{name: [Clock] for name in _params(base, "callbacks")},
+    )
+    seconds = _measured(tried, X, y, n_tried, classifier)  # the first epoch compiles
+    an_epoch = (ends[-1] - ends[0]) / (len(ends) - 1)
+    return seconds + an_epoch * (_USUAL_EPOCHS - _TRIED_EPOCHS) * n_rows / n_tried
+
+
+def _params(base, ending: str) -> list[str]:
+    """Return the names of the parameters of a base's networks that end so."""
+    return [name for name in base.get_params() if name.endswith(f"__{ending}")]
 
 
 def _measured(base, X, y, n_rows: int, classifier: bool) -> float:

@@ -85,7 +85,7 @@ def table_bases(
     time_budget : float, default=None
         The seconds that six fits of each base, one after another, may take in all. The bases that
         take longest are left out, with a warning that names them. Their time is measured on up to
-        2,000 rows, for no longer than the budget.
+        2,000 rows, of networks last and by three epochs, until the budget is over.
     texts : bool, default=True
         Whether bases read columns of text. Stacks that do can be exported to .keras and SavedModel.
         Use False for other formats, which have no text.

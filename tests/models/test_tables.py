@@ -15,7 +15,8 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import stackfuse as sf
-from stackfuse._models import preparing
+from stackfuse._core.fitting.time_limit import TimeLimit
+from stackfuse._models import budget, preparing
 from stackfuse._models.budget import within
 from stackfuse._models.columns import Columns
 
@@ -140,25 +141,39 @@ class Slow(BaseEstimator):
 
     seen: ClassVar[list] = []
 
-    def __init__(self, epochs=100):
+    def __init__(self, epochs=100, callbacks=None):
         self.epochs = epochs
+        self.callbacks = callbacks
 
     def fit(self, X, y):
         self.seen.append((self.epochs, len(X)))
-        time.sleep(0.01 * self.epochs)
+        clock = self.callbacks[0]()
+        for epoch in range(self.epochs):
+            time.sleep(0.01)
+            clock.on_epoch_end(epoch)
         return self
 
 
-def test_networks_are_measured_by_few_epochs():
+def test_networks_are_measured_by_few_epochs_and_last():
     X = np.zeros((9000, 1))
-    bases = [("cheap", make_pipeline(Ridge())), ("network", make_pipeline(Slow()))]
+    bases = [("network", make_pipeline(Slow())), ("cheap", make_pipeline(Ridge()))]
     assert within(60, bases, X, X[:, 0], False) == bases
-    assert Slow.seen == [(1, 2000), (3, 2000)]
+    assert Slow.seen == [(3, 2000)]
     with pytest.warns(
         UserWarning, match="Left out, because their fits take more than 5 s: network"
     ):
         kept = within(5, bases, X, X[:, 0], False)  # 40 epochs of 9000 rows take 1.8 s, six times
-    assert kept == bases[:1]
+    assert kept == bases[1:]
+    with pytest.warns(UserWarning, match="take more than 1e-06 s: network"):
+        assert within(1e-6, bases, X, X[:, 0], False) == bases[1:]
+    assert len(Slow.seen) == 2  # there was no time to measure it
+
+
+def test_measuring_a_network_ends_with_the_budget(iris):
+    X, y = iris
+    ((_, base), *_) = sf.models.table_bases(X, y, kinds=["networks"])
+    assert budget._seconds_within(TimeLimit(1e-6), base, X, y, True) == np.inf
+    assert budget._seconds_within(TimeLimit(1e6), base, X, y, True) < 1e6
 
 
 def test_columns_that_no_base_uses_are_told(flats):

@@ -176,10 +176,13 @@ def test_numbers_are_scored_by_r2(progress):
 def test_rows_are_made_up_from_neighbours():
     frame = pd.DataFrame({"a": IRIS[:40, 0], "b": np.arange(40) % 3, "c": list("xyxz") * 10})
     frame["d"] = pd.Categorical(frame["c"])
+    frame["e"] = pd.to_datetime("2026-01-01") + pd.to_timedelta(np.arange(40) * 7, "D")
+    frame.loc[3, ["a", "e"]] = np.nan
     rows, sources = mixed(frame, 3, np.random.default_rng(0))
     assert_array_equal(rows.dtypes, frame.dtypes)
+    assert all(rows[name].isin(frame[name]).all() for name in frame)
     assert len(rows) == len(sources) == 120
-    table = IRIS[:40] + np.random.default_rng(0).normal(scale=1e-6, size=(40, 4))  # none are equal
+    table = IRIS[:80] + np.random.default_rng(0).normal(scale=1e-6, size=(80, 4))  # none are equal
     scaled = table / table.std(axis=0)
     apart = ((scaled[:, None] - scaled) ** 2).sum(axis=2)
     near = apart.argsort(axis=1)[:, 1:11]  # the first is the row itself

@@ -1,8 +1,8 @@
 """Rows made up from rows of a table, near to them: MUNGE without its noise.
 
 A row takes half of its values from one of its nearest neighbours. So every value is one of its
-column, of any kind, and values that belong together mostly stay together. Several neighbours take
-turns, where the paper has the nearest alone: `benchmarks/distill.py` measures the difference.
+column, of any kind, and values that belong together mostly stay together. Ten neighbours take
+turns, where the paper has the nearest alone: `benchmarks/ten_sets/distill.md` tells the difference.
 
 References
 ----------
@@ -97,13 +97,15 @@ def _measured(X: Any) -> np.ndarray:
     columns = []
     for k in range(frame.shape[1]):
         column = frame.iloc[:, k]
+        missing = column.isna().to_numpy()
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        if not pd.api.types.is_numeric_dtype(column) and np.isnan(numbers).any():
+        if not pd.api.types.is_numeric_dtype(column) and np.isnan(numbers[~missing]).any():
             codes, values = pd.factorize(column)
             if len(values) <= _LEVELS:
                 columns.append((codes[:, None] == np.arange(len(values))) / np.sqrt(2))
             continue
-        numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+        # A missing date would be a number.
+        numbers = np.where(np.isfinite(numbers) & ~missing, numbers, np.nan)
         spread = np.nanstd(numbers) if np.isfinite(numbers).any() else 0.0
         if spread > 0:
             columns.append(np.nan_to_num((numbers - np.nanmean(numbers)) / spread)[:, None])
