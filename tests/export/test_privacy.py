@@ -4,6 +4,7 @@ import io
 import pickle
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import joblib
@@ -125,8 +126,8 @@ def families():
     import catboost
     import lightgbm
 
-    light = {"min_child_samples": 5, "n_jobs": 1, "verbose": -1}
-    cat = {"allow_writing_files": False, "thread_count": 1, "verbose": 0}
+    light: dict[str, Any] = {"min_child_samples": 5, "n_jobs": 1, "verbose": -1}
+    cat: dict[str, Any] = {"allow_writing_files": False, "thread_count": 1, "verbose": 0}
     return [
         ExtraTreesClassifier(3, max_depth=4, random_state=0),
         GradientBoostingClassifier(n_estimators=3, random_state=0),

@@ -1,5 +1,8 @@
 """Random stacks, and what they have found."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,6 +32,13 @@ def test_each_agrees_or_is_refused(first):
     n_wrong, text = tally(10, first)
     assert n_wrong == 0, text
     assert "agrees to" not in text  # these are exact, or narrow
+
+
+def test_the_script_converts():
+    """In a process of its own, where no test has loaded the converters before."""
+    command = [sys.executable, "-m", "tests.support.random_stacks", "1", "1116"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "{'agrees': 1}" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_seed_draws_one_stack():

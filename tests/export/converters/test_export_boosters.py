@@ -13,6 +13,9 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
 import stackfuse as sf
+from stackfuse._export.converters import to_keras  # noqa: F401  registers all converters
+from stackfuse._export.graph.build import Build
+from stackfuse._export.graph.graph import build_graph
 from tests.support.parity import assert_parity
 
 pytestmark = [  # both still work in XGBoost 3.4
@@ -227,3 +230,18 @@ def test_the_boosters_are_imported_by_nobody_else():
     code += "('xgboost', 'lightgbm', 'catboost')])"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert process.stdout.strip() == "[]", process.stderr
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        XGBClassifier(**XGB),
+        LGBMClassifier(**LGBM),
+        CatBoostClassifier(**CAT),
+        GradientBoostingClassifier(n_estimators=4),
+    ],
+)
+def test_labels_and_probabilities_read_the_trees_once(model, iris):
+    build = Build()
+    build_graph(model.fit(*iris), iris[0], build)
+    assert len(build.n_trees) == 1

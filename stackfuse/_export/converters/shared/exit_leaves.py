@@ -66,7 +66,7 @@ def cost(trees: Sequence[Tree]) -> float:
     if n_leaves > MOST_LEAVES or n_leaves == 1:
         return np.inf
     n_features = len(np.unique(np.concatenate([t.feature[t.left >= 0] for t in trees])))
-    return 15 + n_features * (0.9 if n_leaves <= 32 else 1.8)
+    return 20 + n_features * (0.9 if n_leaves <= 32 else 1.8)
 
 
 def _first_leaves(x, masks: "_Masks"):

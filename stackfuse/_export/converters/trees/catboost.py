@@ -20,6 +20,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     converter_for,
+    once,
     unsupported,
 )
 from stackfuse._export.graph.trees import Tree
@@ -28,26 +29,27 @@ from stackfuse._export.graph.trees import Tree
 _IDENTITY = ("RMSE", "MAE", "Quantile", "Expectile", "LogCosh", "Huber", "MAPE", "MultiRMSE", "Lq")
 _EXPONENTIAL = ("Poisson", "Tweedie")
 
+#: Classifiers' losses.
+_OF_CLASSES = ("Logloss", "CrossEntropy", "MultiClass")
+
 
 @converter_for(CatBoostRegressor)
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    model = _read_model(estimator, (*_IDENTITY, *_EXPONENTIAL))
-    raw = _raw_predictions(estimator, model, x)
-    y = ops.exp(raw) if _loss(model) in _EXPONENTIAL else raw
+    loss, raw = _raw_predictions(estimator, x)
+    y = ops.exp(raw) if loss in _EXPONENTIAL else raw
     return y if y.shape[1] > 1 else y[:, 0]
 
 
 @converter_for(CatBoostClassifier)
 def _classifier(estimator, x, method):
-    model = _read_model(estimator, ("Logloss", "CrossEntropy", "MultiClass"))
     if estimator.get_probability_threshold() not in (None, 0.5):
         raise NotConvertible(
             "CatBoostClassifier with a probability threshold cannot be converted to a Keras "
             "graph. Wrap it in FixedThresholdClassifier instead."
         )
-    raw = _raw_predictions(estimator, model, x)
+    _, raw = _raw_predictions(estimator, x)
     if method == "label":
         return is_positive(raw) if raw.shape[1] == 1 else first_largest(raw)
     if method != "predict_proba":
@@ -55,8 +57,10 @@ def _classifier(estimator, x, method):
     return two_columns(ops.sigmoid(raw)) if raw.shape[1] == 1 else ops.softmax(raw)
 
 
-def _read_model(estimator, known: tuple[str, ...]) -> dict:
+def _read_model(estimator) -> dict:
     """Return the model as CatBoost writes it, if its predictions are sums over trees."""
+    is_classifier = isinstance(estimator, CatBoostClassifier)
+    known = _OF_CLASSES if is_classifier else (*_IDENTITY, *_EXPONENTIAL)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.json")
         estimator.save_model(path, format="json")
@@ -74,14 +78,16 @@ def _loss(model: dict) -> str:
     return model["model_info"]["params"]["loss_function"]["type"]
 
 
-def _raw_predictions(estimator, model: dict, x):
-    """Return the sums of the trees, shape (batch, n_outputs)."""
+@once
+def _raw_predictions(estimator, x):
+    """Return the loss, and the sums of the trees, shape (batch, n_outputs)."""
+    model = _read_model(estimator)
     scale, bias = model["scale_and_bias"]
     features = {f["feature_index"]: f for f in model["features_info"]["float_features"]}
     roots = [_as_nested_nodes(tree) for tree in model.get("oblivious_trees", [])] or model["trees"]
     trees = [_tree_of(estimator, root, features, len(bias)) for root in roots]
     total = tree_sums(as_float32(x, trees), trees, len(bias))
-    return total * constant(scale, x) + exact_constants(x, bias)[0]
+    return _loss(model), total * constant(scale, x) + exact_constants(x, bias)[0]
 
 
 def _as_nested_nodes(tree: dict) -> dict:

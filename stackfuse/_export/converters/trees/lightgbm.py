@@ -16,6 +16,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     converter_for,
+    once,
     unsupported,
 )
 from stackfuse._export.graph.trees import Tree
@@ -23,6 +24,9 @@ from stackfuse._export.graph.trees import Tree
 #: Regressors' predictions are the sum of the trees, or a function of it.
 _IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
 _EXPONENTIAL = ("poisson", "gamma", "tweedie")
+
+#: Classifiers' objectives.
+_OF_CLASSES = ("binary", "multiclass", "multiclassova")
 
 #: Is written for infinity, a threshold that separates the missing values only.
 _INFINITY = 1e300
@@ -32,9 +36,8 @@ _INFINITY = 1e300
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    model = estimator.booster_.dump_model()
-    name, settings = _objective(estimator, model, (*_IDENTITY, *_EXPONENTIAL))
-    raw = _raw_predictions(estimator, model, x)[:, 0]
+    name, settings, raw = _raw_predictions(estimator, x)
+    raw = raw[:, 0]
     if name in _EXPONENTIAL:
         return ops.exp(raw)
     return ops.sign(raw) * raw * raw if "sqrt" in settings else raw
@@ -44,9 +47,7 @@ def _regressor(estimator, x, method):
 def _classifier(estimator, x, method):
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
-    model = estimator.booster_.dump_model()
-    name, settings = _objective(estimator, model, ("binary", "multiclass", "multiclassova"))
-    raw = _raw_predictions(estimator, model, x)
+    name, settings, raw = _raw_predictions(estimator, x)
     if name == "multiclass":
         proba = ops.softmax(raw)
     else:
@@ -55,8 +56,10 @@ def _classifier(estimator, x, method):
     return proba if method == "predict_proba" else first_largest(proba)
 
 
-def _objective(estimator: LGBMModel, model: dict, known: tuple) -> tuple[str, dict[str, str]]:
+def _objective(estimator: LGBMModel, model: dict) -> tuple[str, dict[str, str]]:
     """Return the name of the objective, and its settings."""
+    is_classifier = isinstance(estimator, LGBMClassifier)
+    known = _OF_CLASSES if is_classifier else (*_IDENTITY, *_EXPONENTIAL)
     name, *settings = model.get("objective", "a function").split(" ")
     if name not in known:
         raise NotConvertible(
@@ -66,14 +69,18 @@ def _objective(estimator: LGBMModel, model: dict, known: tuple) -> tuple[str, di
     return name, dict(setting.partition(":")[::2] for setting in settings)
 
 
-def _raw_predictions(estimator: LGBMModel, model: dict, x):
-    """Return the sums of the trees, shape (batch, num_tree_per_iteration)."""
+@once
+def _raw_predictions(estimator: LGBMModel, x):
+    """Return the objective, its settings, and the sums, shape (batch, num_tree_per_iteration)."""
+    model = estimator.booster_.dump_model()
+    name, settings = _objective(estimator, model)
     trees = [_tree_of(estimator, tree["tree_structure"]) for tree in model["tree_info"]]
     n_outputs = model["num_tree_per_iteration"]
     total = tree_sums(x, trees, n_outputs)
-    if not model["average_output"]:
-        return total
-    return total / exact_constants(total, np.full(n_outputs, float(len(trees) // n_outputs)))[0]
+    if model["average_output"]:
+        n_stages = np.full(n_outputs, float(len(trees) // n_outputs))
+        total = total / exact_constants(total, n_stages)[0]
+    return name, settings, total
 
 
 def _tree_of(estimator: LGBMModel, root: dict[str, Any]) -> Tree:

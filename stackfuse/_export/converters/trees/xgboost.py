@@ -16,6 +16,7 @@ from stackfuse._export.graph.arithmetic import (
 )
 from stackfuse._export.graph.convert import (
     converter_for,
+    once,
     unsupported,
 )
 from stackfuse._export.graph.trees import Tree
@@ -38,11 +39,10 @@ _BINARY = ("binary:logistic", "reg:logistic", "binary:hinge")
 def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
-    model = _read_model(estimator)
-    margin = _raw_margins(estimator, model, x)
-    if model["objective"]["name"] in _EXPONENTIAL:
+    objective, margin = _raw_margins(estimator, x)
+    if objective in _EXPONENTIAL:
         margin = ops.exp(margin)
-    elif model["objective"]["name"] == "reg:logistic":
+    elif objective == "reg:logistic":
         margin = _sigmoid(margin)
     y = ops.cast(margin, x.dtype)
     return y if y.shape[1] > 1 else y[:, 0]
@@ -52,9 +52,7 @@ def _regressor(estimator, x, method):
 def _classifier(estimator, x, method):
     if method not in ("predict_proba", "label"):
         raise unsupported(estimator, method)
-    model = _read_model(estimator)
-    objective = model["objective"]["name"]
-    margin = _raw_margins(estimator, model, x)
+    objective, margin = _raw_margins(estimator, x)
     if objective in _BINARY and margin.shape[1] == 1:
         if objective == "binary:hinge":  # it gives labels for probabilities
             proba = ops.cast(ops.greater(margin, constant(0.0, margin)), margin.dtype)
@@ -97,8 +95,10 @@ def _read_model(estimator: XGBModel) -> dict:
     return learner
 
 
-def _raw_margins(estimator: XGBModel, model: dict, x):
-    """Return the sums of the trees, float32 of shape (batch, n_groups)."""
+@once
+def _raw_margins(estimator: XGBModel, x):
+    """Return the objective, and the sums of the trees, float32 of shape (batch, n_groups)."""
+    model = _read_model(estimator)
     booster = model["gradient_booster"]["model"]
     last = _last_iteration(estimator) or len(booster["iteration_indptr"]) - 1
     n_trees = booster["iteration_indptr"][last]
@@ -112,7 +112,8 @@ def _raw_margins(estimator: XGBModel, model: dict, x):
         x = ops.where(is_missing, constant(np.nan, x), x)
     margins = np.broadcast_to(_initial_margin(model), len(members))
     start = [Tree.of_one_leaf(float(margin)) for margin in margins]
-    return tree_sums(x, [*start, *by_stage], len(start), sums_in="float32")
+    sums = tree_sums(x, [*start, *by_stage], len(start), sums_in="float32")
+    return model["objective"]["name"], sums
 
 
 def _last_iteration(estimator: XGBModel) -> int:
