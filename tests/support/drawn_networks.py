@@ -306,6 +306,8 @@ def _draw_metrics(choice: Draw, task: str, drawn: DrawnNetwork) -> None:
         "an own class": [Farthest()],
     }
     form = choice.of(list(forms) if regress else ["a name", "a name", "an own function"])
+    if isinstance(drawn.params.get("loss"), keras.losses.SparseCategoricalCrossentropy):
+        form = "a name"  # class numbers, of shape (n,), are not to be subtracted from (n, 3)
     if regress or drawn.params.get("loss") is not None or form == "a name":
         drawn.take("metrics", f"metrics: {form}", metrics=forms[form])
 
