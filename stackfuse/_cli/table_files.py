@@ -106,6 +106,8 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: pass the path of a table.")
     try:
         frame = _read_parquet(path) if is_parquet(path) else _read_csv(path, words)
     except _NO_TABLE as error:

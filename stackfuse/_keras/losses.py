@@ -62,7 +62,7 @@ def from_logits(loss) -> bool | None:
         # Stock losses other than the cross-entropies compare with probabilities.
         stock = type(loss).__module__.startswith("keras.")
         return loss.get_config().get("from_logits", False if stock else None)
-    return False if getattr(loss, "__module__", "").startswith("keras.") else None
+    return False if str(getattr(loss, "__module__", "")).startswith("keras.") else None
 
 
 def for_probabilities(loss: Any) -> Any:

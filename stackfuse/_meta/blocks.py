@@ -89,7 +89,10 @@ def blocks_by_base(
     columns: Sequence[prediction_columns.Column], X: np.ndarray
 ) -> tuple[list[Block], tuple[int, ...]]:
     """Return the block of each base estimator, and the places of the columns passed through."""
-    if not isinstance(columns, Sequence) or isinstance(columns, str):
+    listed = isinstance(columns, Sequence) and not isinstance(columns, str)
+    if listed and len(columns) == X.shape[1]:
+        listed = all(isinstance(column, prediction_columns.Column) for column in columns)
+    if not listed:
         raise TypeError(f"columns must be a list of Column, got {messages.in_short(columns)}.")
     if len(columns) != X.shape[1]:
         raise ValueError(

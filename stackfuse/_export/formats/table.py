@@ -167,9 +167,9 @@ def named(name: str) -> Format:
     >>> sf.formats.named("onnx").suffix
     '.onnx'
     """
-    if name not in FORMATS:
+    if not isinstance(name, str) or name not in FORMATS:
         broken = "".join(_broken_packages())
-        if name not in FORMATS:
+        if not isinstance(name, str) or name not in FORMATS:
             raise ValueError(
                 f"format must be {messages.listed(sorted(FORMATS))}, got {name!r}.{broken}"
             )
