@@ -44,6 +44,8 @@ def demo(
     ),
 ) -> None:
     """Train, search, export and verify a stack on data that scikit-learn ships."""
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"--output must be a folder, got the file {output}.")
     from stackfuse._cli import demo as _demo
 
     raise typer.Exit(_demo.run(output))
@@ -197,6 +199,8 @@ def inspect(
     """
     from stackfuse._cli import inspect as _inspect
 
+    if picture is not None and picture.suffix.lower() != ".svg":
+        raise ValueError(f"--picture must end in .svg, got {picture}.")
     seen = _inspect.Inspected.of(file, run=run)
     if as_json:
         _print_json(seen.as_dict())

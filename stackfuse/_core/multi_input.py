@@ -193,11 +193,29 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
 
 
 def check_width(rows: Any, estimator, name: str) -> None:
-    """Raise ValueError if a table has another number of columns than an estimator was fitted on."""
+    """Raise if rows are none, or none that an estimator takes.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or they have another number of columns than it was fitted on.
+    TypeError
+        If they are no rows. For rows that are no table of numbers also any error of its
+        ``predict``.
+    """
     width = getattr(estimator, "n_features_in_", None)
-    if rows is None or isinstance(rows, bool | MultiInput) or hasattr(rows, "columns"):
+    if rows is None or isinstance(rows, bool):
+        return
+    rows = rows_given(rows, name=name)
+    if not n_rows_of(rows, name):
+        raise ValueError(f"{name} holds no rows.")
+    if hasattr(rows, "columns") and not isinstance(rows, MultiInput):
         return  # of frames the names of columns are checked
-    refuse_ragged(rows, name)
+    numeric = not isinstance(rows, MultiInput) and np.asarray(rows[:1]).dtype.kind in "biuf"
+    if not numeric and not scipy.sparse.issparse(rows) and hasattr(estimator, "predict"):
+        estimator.predict(rows[:1])
+    if isinstance(rows, MultiInput):
+        return
     shape = rows.shape if hasattr(rows, "shape") else np.shape(rows)
     if width is not None and len(shape) == 2 and shape[1] != width:
         raise ValueError(

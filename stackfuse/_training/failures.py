@@ -86,8 +86,8 @@ def _sentence(model, x, y) -> str | None:
     if reason is not None:
         return (
             f"The loss {_name(given.get('loss'))} cannot be computed from {shapes}: {reason}. A "
-            "loss of your own is a function of y and the outputs that returns a number for each row; "
-            "with loss=None a fitting one is chosen."
+            "loss of your own is a function of y and the outputs that returns a number for each "
+            "row; with loss=None a fitting one is chosen."
         )
     for metric in keras.tree.flatten(given.get("metrics")):
         reason = _failure(lambda metric=metric: _measured(metric, target, outputs))

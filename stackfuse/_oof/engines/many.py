@@ -5,7 +5,7 @@ cross-validation of a meta-learner. Networks are trained side by side where that
 of them cost little more than one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,6 +105,8 @@ def fit_many(
     [2.0, 6.0]
     """
     targets.check_same_length(X=X, y=y)
+    if not isinstance(fit_params, Mapping | None):
+        raise TypeError(f"fit_params must be a dict of arguments of fit, got {fit_params!r}.")
     jobs = _checked(jobs, targets.n_rows(X, "X"))
     folds = [Fold(job.rows, np.arange(0)) for job in jobs]
     seeds = [job.seed for job in jobs]
