@@ -71,7 +71,7 @@ def path_given(path: Any, name: str = "path") -> Path:
     if "\0" in str(path) or too_long:
         what = f"names of more than {_LONGEST_NAME} bytes" if too_long else "null characters"
         raise ValueError(
-            f"{name} must be the path of a file, without {what}, got {in_short(path)}."
+            f"{name} must be the path of a file, without {what}, got {in_short(str(path))}."
         )
     return path
 
@@ -333,8 +333,13 @@ def real_place(path: Path) -> Path:
     Raises
     ------
     OSError
-        If the link leads in a circle, or into a folder that does not exist.
+        If the link leads in a circle, or into a folder that does not exist; if a pipe, a device or
+        a socket is there, which a file would take the place of.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(
+            f"{printable(path)} is no file but a pipe, a device or a socket: choose another path."
+        )
     if not path.is_symlink():
         return path
     place = Path(os.path.realpath(path))

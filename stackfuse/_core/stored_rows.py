@@ -346,7 +346,7 @@ def _unpacked(folder: Path, columns: Sequence[str] | None) -> np.memmap:
         )
     files = []
     for path in paths:
-        if not path.exists():
+        if not path.is_file():
             raise FileNotFoundError(f"There is no file or folder {str(path)!r}.")
         try:
             files.append(parquet.ParquetFile(path))

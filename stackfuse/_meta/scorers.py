@@ -115,6 +115,7 @@ def scorer_of(scoring: str | Callable) -> Callable[..., float]:
         It raises a ValueError if a model cannot be judged, a TypeError if the score is no number.
     """
     scorer = get_scorer(scoring)
+    name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", str(scoring))
 
     def score(model, X, y, **params) -> float:
         try:
@@ -124,14 +125,13 @@ def scorer_of(scoring: str | Callable) -> Callable[..., float]:
                 errors.message_of(error).replace(type(model).__name__, "what is judged").rstrip(".")
             )
             raise ValueError(
-                f"scoring={messages.in_short(scoring)} cannot judge these predictions: {said}. It "
+                f"scoring={name!r} cannot judge these predictions: {said}. It "
                 "is called as scoring(estimator, X, y): make such a function of a metric, "
                 "sklearn.metrics.make_scorer(metric)."
             ) from error
         if np.ndim(value) or not isinstance(value, int | float | np.number | np.bool_):
             raise TypeError(
-                f"scoring={messages.in_short(scoring)} must return a number, got "
-                f"{messages.in_short(value)}."
+                f"scoring={name!r} must return a number, got {messages.in_short(value)}."
             )
         return float(value)
 

@@ -102,7 +102,7 @@ class KerasBuilder(Builder):
             # Without epochs the optimizer is not used.
             with ignore_unbuilt_optimizers() if self.owner.epochs == 0 else nullcontext():
                 return keras.models.load_model(path)
-        except (OSError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except loading.FAILURES as error:
             reason = " ".join(str(error).split())
             reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
             raise ValueError(f"{str(path)!r} cannot be loaded: {reason}") from error
