@@ -1,4 +1,4 @@
-"""Losses and metrics that cannot be computed: which one, of what, and why."""
+"""Losses and metrics that cannot be computed: their names, what they were given, and why."""
 
 import re
 from collections.abc import Callable, Iterator
