@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from stackfuse._core import messages
+from stackfuse._core import files, messages
 
 app = typer.Typer(
     help="Stack Keras and scikit-learn models into one Keras graph.",
@@ -146,8 +146,10 @@ def predict(
     from stackfuse._cli.table_files import json_rows
 
     predictions = _predict.predict(model, table)
-    if out is not None:
-        predictions.to_csv(out, index=False)
+    if out is not None and out.exists() and not (out.is_file() or out.is_dir()):
+        predictions.to_csv(out, index=False)  # a pipe, or a terminal
+    elif out is not None:
+        files.write_whole(out, predictions.to_csv(index=False).encode())
     if as_json:
         found = {"rows": len(predictions), "columns": list(predictions.columns)}
         there = {"file": str(out)} if out else {"predictions": json_rows(predictions)}
