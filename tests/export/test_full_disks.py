@@ -178,7 +178,9 @@ def test_a_limit_to_the_size_of_files(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["fits"]
 
 
+@mounted
 def test_the_commands_predict_and_fuse_on_a_full_disk(forest, iris, tiny, tmp_path, capsys):
+    folder = tiny(16384)
     model, table = tmp_path / "model.onnx", tmp_path / "table.csv"
     sf.export(forest, model, verify=iris[0])
     np.savetxt(table, iris[0].repeat(20, axis=0), delimiter=",", header="a,b,c,d", comments="")
@@ -186,10 +188,10 @@ def test_the_commands_predict_and_fuse_on_a_full_disk(forest, iris, tiny, tmp_pa
     network.save(tmp_path / "network.keras")
     joined = [str(tmp_path / "network.keras")] * 2
     for arguments in (
-        ["predict", str(model), str(table), "--out", str(tiny / "predicted.csv")],
-        ["fuse", *joined, "--how", "concat", "--out", str(tiny / "joined.keras")],
+        ["predict", str(model), str(table), "--out", str(folder / "predicted.csv")],
+        ["fuse", *joined, "--how", "concat", "--out", str(folder / "joined.keras")],
     ):
         assert cli.main(arguments) == 2
         [line] = capsys.readouterr().err.splitlines()
         assert re.search(FULL.format(re.escape(arguments[-1])), line)
-    assert not list(tiny.iterdir())
+    assert not list(folder.iterdir())
