@@ -244,7 +244,7 @@ def rows_for(names: list[str] | None, X: Any) -> Any:
 def _refuse_equal_names(X: Any, name: str) -> None:
     """Raise if two columns of a frame have one name."""
     names = list(X.columns)
-    if len(set(names)) == len(names):
+    if not all(isinstance(one, Hashable) for one in names) or len(set(names)) == len(names):
         return
     twice = next(one for k, one in enumerate(names) if one in names[:k])
     raise ValueError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import NotConvertible, fitting, messages, targets
@@ -83,6 +84,8 @@ def select(
     stack = Stack._within(stack, "select")
     check_is_fitted(stack)
     targets.n_rows(rows, "rows")
+    if scoring is not None:
+        get_scorer(scoring)  # raises now if there is none
 
     def of_bases(names) -> Any:
         return stack.of_bases(names, X, sample_weight=sample_weight)
