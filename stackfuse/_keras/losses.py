@@ -243,9 +243,7 @@ def numbers_out_of_reach(model, y: np.ndarray) -> str | None:
     outside = (y < least) | (y > most)
     if not outside.any():
         return None
-    reach = (
-        f"numbers from {least:g} to {most:g}" if np.isfinite(most) else f"numbers from {least:g}"
-    )
+    reach = f"numbers from {least:g} {f'to {most:g}' if np.isfinite(most) else 'on'}"
     return (
         f"{what[0].upper()}{what[1:]} {reach}, but y holds {y[outside].ravel()[0]:.6g} "
         f"({int(outside.reshape(len(y), -1).any(axis=1).sum())} of {len(y)} rows): {advice}, or "

@@ -124,10 +124,11 @@ def scorer_of(scoring: str | Callable) -> Callable[..., float]:
             said = (
                 errors.message_of(error).replace(type(model).__name__, "what is judged").rstrip(".")
             )
+            several = "For several classes choose 'roc_auc_ovr'. " if "ovo" in said else ""
             raise ValueError(
-                f"scoring={name!r} cannot judge these predictions: {said}. It "
-                "is called as scoring(estimator, X, y): make such a function of a metric, "
-                "sklearn.metrics.make_scorer(metric)."
+                f"scoring={name!r} cannot judge these predictions: {said}. "
+                f"{several}It is called as scoring(estimator, X, y): make such a function of a "
+                "metric, sklearn.metrics.make_scorer(metric)."
             ) from error
         if np.ndim(value) or not isinstance(value, int | float | np.number | np.bool_):
             raise TypeError(

@@ -246,9 +246,9 @@ def test_a_loss_or_metric_that_fails_is_told_by_its_name(data, settings, message
     network = sf.KerasClassifier(classifier, **settings)
     with pytest.raises(ValueError, match=message):
         network.fit(X, y)
-    if "metrics" in settings:  # in a graph of several replicas
+    if "metrics" in settings:  # also in a graph of several replicas
         with pytest.raises(ValueError, match=message):
-            sf.StackingClassifier([("net", network)], cv=2, engine="fused").fit(X, y)
+            sf.StackingClassifier([("net", network)], cv=2).fit(X, y)
 
 
 @pytest.mark.parametrize(
