@@ -113,7 +113,7 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: pass the path of a table.")
     if not path.is_file():
-        raise OSError(f"{path} is no file but a pipe or a device: save the table in a file first.")
+        raise OSError(f"{path} is a pipe or a device, not a file: save the table in a file first.")
     if path.suffix.lower() in _SPREADSHEETS:
         raise ValueError(f"{path} is a spreadsheet: save the sheet as .csv, and pass that file.")
     try:

@@ -338,7 +338,7 @@ def real_place(path: Path) -> Path:
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(
-            f"{printable(path)} is no file but a pipe, a device or a socket: choose another path."
+            f"{printable(path)} is a pipe, a device or a socket, not a file: choose another path."
         )
     if not path.is_symlink():
         return path

@@ -258,7 +258,7 @@ def _file_of_numpy(path: str | os.PathLike[str]) -> Any:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:  # numpy advises to allow pickles, which run what they say
         raise ValueError(
-            f"{shown} is no .npy file of numbers, or is damaged: write one with np.save."
+            f"{shown} is not a .npy file of numbers, or is damaged: write one with np.save."
         ) from error
 
 
@@ -352,7 +352,9 @@ def _unpacked(folder: Path, columns: Sequence[str] | None) -> np.memmap:
             files.append(parquet.ParquetFile(path))
         except ValueError as error:  # of pyarrow
             reason = " ".join(str(error).split()).rstrip(".")
-            raise ValueError(f"{str(path)!r} is no Parquet file, or damaged: {reason}.") from error
+            raise ValueError(
+                f"{str(path)!r} is not a Parquet file, or is damaged: {reason}."
+            ) from error
     names = list(files[0].schema_arrow.names if columns is None else columns)
     for path, file in zip(paths, files):
         if lacking := [name for name in names if name not in file.schema_arrow.names]:

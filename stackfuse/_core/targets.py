@@ -263,7 +263,7 @@ def _refuse_containers(y: np.ndarray) -> None:
     for label in labels:
         if not isinstance(label, Hashable) or isinstance(label, tuple):
             raise ValueError(
-                f"y holds {in_short(label)}, which is no label: Unknown label type. Pass strings, "
+                f"y holds {in_short(label)}, which cannot be a label: Unknown label type. Pass strings, "
                 "whole numbers or truth values."
             )
 
