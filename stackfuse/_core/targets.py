@@ -263,8 +263,8 @@ def _refuse_containers(y: np.ndarray) -> None:
     for label in labels:
         if not isinstance(label, Hashable) or isinstance(label, tuple):
             raise ValueError(
-                f"y holds {in_short(label)}, which cannot be a label: Unknown label type. Pass strings, "
-                "whole numbers or truth values."
+                f"y holds {in_short(label)}, which cannot be a label: Unknown label type. Pass "
+                "strings, whole numbers or truth values."
             )
 
 

@@ -25,7 +25,7 @@ from stackfuse._keras import private
 from stackfuse._keras.checked_files import check_model_file
 from stackfuse._keras.own_code import Portable
 
-#: What Keras raises of a file that it cannot load, besides the ValueErrors that say so.
+#: Errors of Keras about a file that it cannot load, besides ValueErrors.
 FAILURES = (
     AttributeError,
     KeyError,

@@ -28,7 +28,7 @@ _LIMIT = fitting.Wanted(
     lambda value: value is None or fitting.is_positive(value), "None or a number above 0"
 )
 
-#: What settings of optimizers may be. Keras checks few of them.
+#: Checks of the settings of optimizers. Keras checks few of them.
 _OF_OPTIMIZERS = {
     "learning_rate": fitting.Wanted(
         _is_rate, "a finite number of at least 0, or a learning rate schedule of Keras"

@@ -15,7 +15,7 @@ from stackfuse._keras import private
 #: Names of metrics that Keras reads by the shape of y.
 _CHOSEN_BY_KERAS = ("acc", "accuracy", "ce", "crossentropy")
 
-#: What Keras and TensorFlow raise where something cannot be computed.
+#: Errors of Keras and TensorFlow about something that cannot be computed.
 _FAILURES = (
     ArithmeticError,
     AttributeError,
@@ -25,7 +25,7 @@ _FAILURES = (
     tf.errors.OpError,
 )
 
-#: What TensorFlow puts around the sentence of an error.
+#: Marks of TensorFlow around the sentence of an error.
 _AROUND = re.compile(r"\{\{[^}]*\}\} ?|,? ?\[Op:\w+\].*$| name: *$")
 
 #: Rows that a loss or metric is tried on, once a training has failed.

@@ -315,7 +315,7 @@ def test_a_pipe_is_not_replaced_by_a_file(iris, tmp_path):
     linked = tmp_path / "linked"
     linked.symlink_to(pipe)
     for path in (pipe, linked):
-        with pytest.raises(OSError, match="is no file but a pipe, a device or a socket"):
+        with pytest.raises(OSError, match="is a pipe, a device or a socket, not a file"):
             _files.write_whole(path, b"data")
     model = LogisticRegression(max_iter=1000).fit(*iris)
     with pytest.raises(OSError, match="is a pipe, a device"):
