@@ -37,6 +37,8 @@ def check_engine(engine: Engine) -> None:
 
     Raises
     ------
+    TypeError
+        If it has no such method.
     AssertionError
         If a job is left out or done twice, or leaves another model, other predictions or another
         history than the loop: more than 5e-5 away for networks, at all for other estimators.
@@ -46,6 +48,8 @@ def check_engine(engine: Engine) -> None:
     >>> import stackfuse as sf
     >>> sf.testing.check_engine(sf.engines.SequentialEngine())
     """
+    if isinstance(engine, type) or not hasattr(engine, "run_jobs"):
+        raise TypeError(f"engine must be an object with a method run_jobs, got {engine!r}.")
     for title, jobs, data, tolerance in _cases():
         wanted = dict(SequentialEngine().run_jobs(iter(jobs), data))
         got: dict[int, FoldFit] = {}

@@ -85,6 +85,11 @@ def prepare(wanted: Wanted) -> Prepared:
                 f"{wanted.table} has no column {name!r}."
                 f"{messages.did_you_mean(name, list(frame.columns))}"
             )
+    for option, column in (("--groups", wanted.groups), ("--time-column", wanted.time_column)):
+        if column == wanted.target:
+            raise ValueError(f"{option} must be another column than --target, got {column!r}.")
+    if wanted.target in wanted.drop:
+        raise ValueError(f"--drop leaves out {wanted.target!r}, which is --target.")
     said = []
     known = frame[wanted.target].notna()
     if not known.all():

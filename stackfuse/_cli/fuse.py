@@ -45,7 +45,7 @@ def fuse_files(models: Sequence[Path], how: str, out: Path) -> dict[str, list]:
 
     check()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with files.draft_of(out, (out.suffix,)) as draft:
+    with files.told_if_full(out), files.draft_of(out, (out.suffix,)) as draft:
         joined.save(draft.path)
         again = keras.models.load_model(draft.path, compile=False, safe_mode=True)
         rows = _made_up_rows(joined)

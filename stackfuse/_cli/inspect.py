@@ -76,7 +76,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         return formats.format_of(path).read_manifest(path)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}.") from None
+        raise ValueError(f"{path}: {str(error).rstrip('.')}.") from None
 
 
 @dataclass(frozen=True)
@@ -262,4 +262,4 @@ def _structure_tree(structure: dict[str, Any], name: str = "") -> Tree:
 def _save_picture(tree: Tree, picture: Path) -> None:
     console = SafeConsole(record=True, width=100, file=io.StringIO(), highlight=False)
     console.print(tree)
-    console.save_svg(str(picture), title="stackfuse")
+    files.write_whole(picture, console.export_svg(title="stackfuse").encode())

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from stackfuse._core import messages
+from stackfuse._core import files, messages
 
 app = typer.Typer(
     help="Stack Keras and scikit-learn models into one Keras graph.",
@@ -44,6 +44,8 @@ def demo(
     ),
 ) -> None:
     """Train, search, export and verify a stack on data that scikit-learn ships."""
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"--output must be a folder, got the file {output}.")
     from stackfuse._cli import demo as _demo
 
     raise typer.Exit(_demo.run(output))
@@ -144,8 +146,10 @@ def predict(
     from stackfuse._cli.table_files import json_rows
 
     predictions = _predict.predict(model, table)
-    if out is not None:
-        predictions.to_csv(out, index=False)
+    if out is not None and out.exists() and not (out.is_file() or out.is_dir()):
+        predictions.to_csv(out, index=False)  # a pipe, or a terminal
+    elif out is not None:
+        files.write_whole(out, predictions.to_csv(index=False).encode())
     if as_json:
         found = {"rows": len(predictions), "columns": list(predictions.columns)}
         there = {"file": str(out)} if out else {"predictions": json_rows(predictions)}
@@ -197,6 +201,8 @@ def inspect(
     """
     from stackfuse._cli import inspect as _inspect
 
+    if picture is not None and picture.suffix.lower() != ".svg":
+        raise ValueError(f"--picture must end in .svg, got {picture}.")
     seen = _inspect.Inspected.of(file, run=run)
     if as_json:
         _print_json(seen.as_dict())

@@ -22,6 +22,13 @@ def predict(model: Path, table: Path) -> pd.DataFrame:
     OSError, ValueError
         If the file or the table cannot be read, or a column is missing or holds something else.
     """
+    try:
+        return _predicted(model, table)
+    except (AttributeError, LookupError, OverflowError) as error:
+        raise ValueError(f"{model}: its manifest was not written by sf.export.") from error
+
+
+def _predicted(model: Path, table: Path) -> pd.DataFrame:
     manifest = _inspect.read_manifest(model)
     inputs = manifest["inputs"].values()
     words = {entry["column"] for entry in inputs if entry["dtype"] == "string"}

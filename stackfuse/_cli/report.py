@@ -48,7 +48,7 @@ class Left:
         """
         board, words, page = (folder / name for name in _FILES)
         for place in (folder, board, words, page):
-            if not place.exists():
+            if not (place.is_dir() if place == folder else place.is_file()):
                 raise FileNotFoundError(
                     f"There is no {place}: pass the folder that stackfuse fit --out has written."
                 )

@@ -23,8 +23,12 @@ _COMPRESSED: dict[str, Callable[..., IO[Any]]] = {
     ".xz": lzma.open,
 }
 
+#: The endings of files that hold sheets.
+_SPREADSHEETS = {".xls", ".xlsx", ".xlsm", ".ods"}
+
 #: The errors for a file that is no table.
 _NO_TABLE = (
+    gzip.BadGzipFile,
     UnicodeDecodeError,
     EOFError,
     lzma.LZMAError,
@@ -106,6 +110,12 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: pass the path of a table.")
+    if not path.is_file():
+        raise OSError(f"{path} is a pipe or a device, not a file: save the table in a file first.")
+    if path.suffix.lower() in _SPREADSHEETS:
+        raise ValueError(f"{path} is a spreadsheet: save the sheet as .csv, and pass that file.")
     try:
         frame = _read_parquet(path) if is_parquet(path) else _read_csv(path, words)
     except _NO_TABLE as error:

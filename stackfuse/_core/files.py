@@ -50,6 +50,10 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANNOT_SWAP = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
+#: The bytes that a name of a file may have on the file systems in use.
+_LONGEST_NAME = 255
+
+
 def path_given(path: Any, name: str = "path") -> Path:
     """Return a path that was given as text or as a path.
 
@@ -57,10 +61,19 @@ def path_given(path: Any, name: str = "path") -> Path:
     ------
     TypeError
         If it is anything else.
+    ValueError
+        If no file can have such a name.
     """
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
         raise TypeError(f"{name} must be a path, as text or a pathlib.Path, got {in_short(path)}.")
-    return Path(path)
+    path = Path(path)
+    too_long = max((len(os.fsencode(part)) for part in path.parts), default=0) > _LONGEST_NAME
+    if "\0" in str(path) or too_long:
+        what = f"names of more than {_LONGEST_NAME} bytes" if too_long else "null characters"
+        raise ValueError(
+            f"{name} must be the path of a file, without {what}, got {in_short(str(path))}."
+        )
+    return path
 
 
 def write_whole(
@@ -320,8 +333,13 @@ def real_place(path: Path) -> Path:
     Raises
     ------
     OSError
-        If the link leads in a circle, or into a folder that does not exist.
+        If the link leads in a circle, or into a folder that does not exist; if a pipe, a device or
+        a socket is there, which a file would take the place of.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(
+            f"{printable(path)} is a pipe, a device or a socket, not a file: choose another path."
+        )
     if not path.is_symlink():
         return path
     place = Path(os.path.realpath(path))

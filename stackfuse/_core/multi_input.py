@@ -67,8 +67,9 @@ class MultiInput:
                     "MultiInput(image=images, table=table)."
                 )
             arrays = {**mapping, **arrays}
-        if not arrays:
-            raise ValueError("MultiInput needs at least one array: MultiInput(image=images, ...).")
+        if not arrays or "" in arrays:
+            what = "a name for each array" if arrays else "at least one array"
+            raise ValueError(f"MultiInput needs {what}: MultiInput(image=images, ...).")
         self.arrays: dict[str, Any] = {
             name: _as_array(array, name) for name, array in arrays.items()
         }
@@ -105,6 +106,15 @@ class MultiInput:
             key = [key]
         return MultiInput(**{name: _rows_of(array, key) for name, array in self.arrays.items()})
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        """Refuse to become one array, which numpy would make of objects."""
+        names = [printable(name) for name in self.arrays]
+        raise TypeError(
+            f"X holds several inputs by their names, {listed(names)}, and one array is needed "
+            f"here. Choose one in front: make_pipeline(sf.Pick({names[0]!r}), ...), or of a "
+            f"MultiInput take X[{names[0]!r}]."
+        )
+
     def __repr__(self) -> str:
         shapes = (f"{printable(name)}={tuple(array.shape)}" for name, array in self.arrays.items())
         return f"MultiInput({', '.join(shapes)})"
@@ -113,6 +123,11 @@ class MultiInput:
 def _as_array(array: Any, name: str) -> Any:
     """Return one input as something with a shape; a tensor as an array."""
     array = rows_given(array, name=name)
+    if isinstance(array, MultiInput):
+        raise TypeError(
+            f"{name} must be one array, got the inputs {listed(list(array.arrays))}: put them "
+            "beside the others."
+        )
     return array if hasattr(array, "shape") else np.asarray(array)
 
 
@@ -151,7 +166,10 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
         if isinstance(X, np.ndarray) and X.dtype.kind == "c":
             raise ValueError(f"Complex data not supported: {name} has dtype {X.dtype}.")
         return X
-    if scipy.sparse.issparse(X) or hasattr(X, "columns"):
+    if scipy.sparse.issparse(X):
+        return X
+    if hasattr(X, "columns"):
+        _refuse_equal_names(X, name)
         return X
     if isinstance(X, Mapping):
         return _of_mapping(X, name)
@@ -175,11 +193,29 @@ def rows_given(X: Any, n_rows: int | None = None, name: str = "X") -> Any:
 
 
 def check_width(rows: Any, estimator, name: str) -> None:
-    """Raise ValueError if a table has another number of columns than an estimator was fitted on."""
+    """Raise if rows are none, or none that an estimator takes.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or they have another number of columns than it was fitted on.
+    TypeError
+        If they are no rows. For rows that are no table of numbers also any error of its
+        ``predict``.
+    """
     width = getattr(estimator, "n_features_in_", None)
-    if rows is None or isinstance(rows, bool | MultiInput) or hasattr(rows, "columns"):
+    if rows is None or isinstance(rows, bool):
+        return
+    rows = rows_given(rows, name=name)
+    if not n_rows_of(rows, name):
+        raise ValueError(f"{name} holds no rows.")
+    if hasattr(rows, "columns") and not isinstance(rows, MultiInput):
         return  # of frames the names of columns are checked
-    refuse_ragged(rows, name)
+    numeric = not isinstance(rows, MultiInput) and np.asarray(rows[:1]).dtype.kind in "biuf"
+    if not numeric and not scipy.sparse.issparse(rows) and hasattr(estimator, "predict"):
+        estimator.predict(rows[:1])
+    if isinstance(rows, MultiInput):
+        return
     shape = rows.shape if hasattr(rows, "shape") else np.shape(rows)
     if width is not None and len(shape) == 2 and shape[1] != width:
         raise ValueError(
@@ -203,6 +239,18 @@ def rows_for(names: list[str] | None, X: Any) -> Any:
             f"{type(X).__name__}. Pass X = sf.MultiInput({arguments})."
         )
     return rows_given(X)
+
+
+def _refuse_equal_names(X: Any, name: str) -> None:
+    """Raise if two columns of a frame have one name."""
+    names = list(X.columns)
+    if not all(isinstance(one, Hashable) for one in names) or len(set(names)) == len(names):
+        return
+    twice = next(one for k, one in enumerate(names) if one in names[:k])
+    raise ValueError(
+        f"{name} has several columns named {twice!r}: Expected unique column names. Rename them, "
+        f"or leave the copies out, {name}.loc[:, ~{name}.columns.duplicated()]."
+    )
 
 
 def _of_mapping(X: Mapping, name: str) -> MultiInput:
@@ -330,6 +378,18 @@ def say_where_missing(error: ValueError, X, owner) -> ValueError:
         f"{len(table)} rows of X hold NaN or infinity ({place}): impute them, SimpleImputer(), or "
         "drop the rows."
     )
+
+
+def refuse_dates(X: Any, error: TypeError) -> None:
+    """Raise if a frame holds dates beside numbers, which have no dtype in common."""
+    if not isinstance(X, pd.DataFrame):
+        return
+    dates = [name for name in X if getattr(X[name].dtype, "kind", "") in "mM"]
+    if dates:
+        raise ValueError(
+            f"The column {dates[0]!r} of X holds dates, and numbers are needed: make columns of "
+            "their parts in front, sf.DateParts(), for example in a ColumnTransformer."
+        ) from error
 
 
 def check_numeric(array, owner, name: str = "X"):

@@ -5,7 +5,7 @@ import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,7 +72,7 @@ class StoredRows:
 
     def __init__(self, source: Any, chosen: np.ndarray | None = None):
         if isinstance(source, str | os.PathLike):
-            source = np.load(source, mmap_mode="r", allow_pickle=False)
+            source = _file_of_numpy(source)
         missing = [a for a in ("shape", "dtype", "__getitem__") if not hasattr(source, a)]
         if missing or not len(source.shape) or np.dtype(source.dtype).kind not in "iufb":
             kind = getattr(source, "dtype", type(source).__name__)
@@ -81,9 +81,9 @@ class StoredRows:
                 "Pass a .npy file, a numpy.memmap, or an array of h5py or Zarr."
             )
         self.source: Any = source
-        self.chosen = chosen
+        self.chosen = chosen if chosen is None else _row_numbers(chosen, int(source.shape[0]))
         self.dtype: np.dtype[Any] = np.dtype(source.dtype)
-        n_rows = int(source.shape[0]) if chosen is None else len(chosen)
+        n_rows = int(source.shape[0]) if self.chosen is None else len(self.chosen)
         self.shape: tuple[int, ...] = (n_rows, *(int(n) for n in source.shape[1:]))
         #: Whether all numbers of the source are finite; shared by all views of it.
         self._found: dict[str, bool] = {}
@@ -116,6 +116,11 @@ class StoredRows:
         ImportError
             If pyarrow is not installed.
         """
+        if not isinstance(folder, str | os.PathLike):
+            raise TypeError(f"folder must be a path, as text or a pathlib.Path, got {folder!r}.")
+        several = isinstance(columns, Iterable) and not isinstance(columns, str | bytes)
+        if columns is not None and not (several and list(columns)):
+            raise ValueError(f"columns must be a list of names of columns, got {columns!r}.")
         return cls(_unpacked(Path(folder), columns))
 
     @property
@@ -155,7 +160,8 @@ class StoredRows:
             if isinstance(key, np.ndarray) and not key.size:
                 key = key.astype(np.intp)
             chosen = np.arange(len(self))[key] if self.chosen is None else self.chosen[key]
-        view = StoredRows(self.source, chosen)
+        view = StoredRows(self.source)
+        view.chosen, view.shape = chosen, (len(chosen), *self.shape[1:])
         view._found = self._found
         return view
 
@@ -243,6 +249,30 @@ class StoredRows:
             self.source = source.opened()
 
 
+def _file_of_numpy(path: str | os.PathLike[str]) -> Any:
+    """Return the array of a .npy file, not read yet."""
+    shown = repr(os.fspath(path))
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no file {shown}: pass the path of a .npy file.")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:  # numpy advises to allow pickles, which run what they say
+        raise ValueError(
+            f"{shown} is not a .npy file of numbers, or is damaged: write one with np.save."
+        ) from error
+
+
+def _row_numbers(chosen: Any, n_rows: int) -> np.ndarray:
+    """Return numbers of rows as an array; raise unless they are in the range of the rows."""
+    rows = np.asarray(chosen)
+    whole = rows.ndim == 1 and rows.dtype.kind in "iu"
+    if not whole or (rows.size and not 0 <= rows.min() <= rows.max() < n_rows):
+        raise ValueError(
+            f"chosen must be an array of row numbers from 0 to {n_rows - 1}, got {rows!r}."
+        )
+    return rows
+
+
 class _Dataset:
     """A dataset in an HDF5 file, for pickles."""
 
@@ -314,7 +344,17 @@ def _unpacked(folder: Path, columns: Sequence[str] | None) -> np.memmap:
             f"{str(folder)!r} holds no file that ends in .parquet. Pass the folder of the Parquet "
             "files, or one file."
         )
-    files = [parquet.ParquetFile(path) for path in paths]
+    files = []
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file or folder {str(path)!r}.")
+        try:
+            files.append(parquet.ParquetFile(path))
+        except ValueError as error:  # of pyarrow
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise ValueError(
+                f"{str(path)!r} is not a Parquet file, or is damaged: {reason}."
+            ) from error
     names = list(files[0].schema_arrow.names if columns is None else columns)
     for path, file in zip(paths, files):
         if lacking := [name for name in names if name not in file.schema_arrow.names]:

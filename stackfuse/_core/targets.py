@@ -1,6 +1,7 @@
 """Checks of targets and of predictions, and the task that a target sets."""
 
-from typing import Literal
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def n_rows(array, name: str) -> int:
     TypeError: X must be an array, a data frame or a list with an entry for each row, got 3.
     """
     try:
-        if not isinstance(array, str | bytes | set | frozenset):
+        if not isinstance(array, str | bytes | set | frozenset | Mapping):
             return sklearn_private.num_samples(array)
     except TypeError:  # of scikit-learn, which does not say which array
         pass
@@ -75,12 +76,33 @@ def check_weights(sample_weight) -> None:
         raise ValueError(
             f"sample_weight must have one axis, (n_samples,), got shape {weights.shape}."
         )
+    if weights.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: sample_weight has dtype {weights.dtype}.")
     numbers = pd.to_numeric(pd.Series(weights), errors="coerce").to_numpy(np.float64)
     wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
     if wrong.size:
         raise ValueError(
             "sample_weight must hold a finite number of at least 0 for each row, got "
             f"{in_short(weights.tolist()[wrong[0]])} in row {wrong[0]}."
+        )
+    if numbers.size and not numbers.any():
+        raise ValueError(
+            "sample_weight is 0 in all rows: Sample weights must contain at least one non-zero "
+            "number."
+        )
+
+
+def check_groups(groups) -> None:
+    """Raise unless groups of rows are None, or a label for each row."""
+    if groups is None:
+        return
+    labels = np.asarray(groups)
+    if labels.ndim != 1:
+        raise ValueError(f"groups must have one axis, got shape {labels.shape}.")
+    missing = np.flatnonzero(pd.isna(labels)) if labels.dtype.kind == "O" else labels[:0]
+    if len(missing):
+        raise ValueError(
+            f"groups must hold a label for each row, got {labels[missing[0]]} in row {missing[0]}."
         )
 
 
@@ -160,6 +182,8 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
         _refuse_mixed(y)
     n_rows(y, "y")
     y = np.asarray(y)
+    if classifier and y.dtype.kind == "O":
+        _refuse_containers(y)
     if y.shape[0] == 0:
         raise ValueError(f"{name}: y is empty; at least one sample is needed.")
     if y.ndim > 2:
@@ -231,6 +255,17 @@ def _refuse_mixed(y) -> None:
             f"y mixes text and numbers, for example {texts[0]!r} and {others[0]!r}. Make all "
             "labels text, [str(label) for label in y], or all numbers."
         )
+
+
+def _refuse_containers(y: np.ndarray) -> None:
+    """Raise if labels are dicts, lists or others that cannot be told apart as classes."""
+    labels: list[Any] = y.ravel().tolist()
+    for label in labels:
+        if not isinstance(label, Hashable) or isinstance(label, tuple):
+            raise ValueError(
+                f"y holds {in_short(label)}, which cannot be a label: Unknown label type. Pass "
+                "strings, whole numbers or truth values."
+            )
 
 
 def _refuse_missing(y: np.ndarray) -> None:

@@ -46,6 +46,11 @@ class CalibrationDisplay:
     lines_: dict[str, Any]
 
     def __init__(self, curves: dict[str, tuple[np.ndarray, np.ndarray]]):
+        if not isinstance(curves, dict) or not curves:
+            raise ValueError(
+                "curves must be a dict of names of models to (mean predictions, mean outcomes), "
+                f"got {curves!r}."
+            )
         self.curves = curves
 
     @classmethod

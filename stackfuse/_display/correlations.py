@@ -45,8 +45,9 @@ class ErrorCorrelationDisplay:
     texts_: list[list[Any]]
 
     def __init__(self, names: Sequence[str], correlations: Any):
-        self.names: list[str] = list(names)
-        self.correlations: np.ndarray = np.asarray(correlations, float)
+        self.names: list[str] = drawing.names_of(names)
+        shape = (len(self.names), len(self.names))
+        self.correlations: np.ndarray = drawing.numbers_of("correlations", correlations, shape)
 
     @classmethod
     def from_estimator(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import messages
@@ -58,3 +59,31 @@ def report_of(estimator, X=None, **options):
     """Return the report of a fitted stack."""
     check_stack(estimator)
     return estimator.report(X, **options)
+
+
+def names_of(names: Any) -> list[str]:
+    """Return names of models as a list; raise ValueError if there is none."""
+    listed = [] if isinstance(names, str) or not hasattr(names, "__iter__") else list(names)
+    if not listed:
+        raise ValueError(f"names must be a list of names of models, got {names!r}.")
+    return listed
+
+
+def numbers_of(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return numbers to draw as an array.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers.
+    ValueError
+        If they have another shape, or there are none.
+    """
+    try:
+        array = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must hold numbers, got {messages.in_short(values)}.") from None
+    if not array.ndim or not array.size or (shape is not None and array.shape != shape):
+        wanted = "hold a number for each row" if shape is None else f"have the shape {shape}"
+        raise ValueError(f"{name} must {wanted}, got the shape {array.shape}.")
+    return array

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import r2_score
 
-from stackfuse._core import messages
+from stackfuse._core import fitting, messages
 from stackfuse._display import drawing, rowwise
 
 
@@ -59,9 +59,13 @@ class LeaderboardDisplay:
         metric: str = "score",
         greater_is_better: bool = True,
     ):
-        self.names: list[str] = list(names)
-        self.scores: np.ndarray = np.asarray(scores, float)
-        self.errors: np.ndarray = np.asarray(errors, float)
+        fitting.check_settings(
+            {"greater_is_better": greater_is_better}, {"greater_is_better": fitting.FLAG}
+        )
+        self.names: list[str] = drawing.names_of(names)
+        shape = (len(self.names),)
+        self.scores: np.ndarray = drawing.numbers_of("scores", scores, shape)
+        self.errors: np.ndarray = drawing.numbers_of("errors", errors, shape)
         self.metric = metric
         self.greater_is_better = greater_is_better
 
@@ -158,6 +162,11 @@ class LeaderboardDisplay:
             If the shape of a prediction does not fit y_true.
         """
         evidence = rowwise.evidence_of(y_true, y_pred)
+        if metric is not None and not callable(metric):
+            raise TypeError(
+                "metric must be a function (y_true, prediction) -> float, such as "
+                f"sklearn.metrics.accuracy_score, got {metric!r}."
+            )
         if metric is not None:
             y, of, name = np.asarray(y_true), metric, getattr(metric, "__name__", "score")
             said = {model: np.asarray(one) for model, one in _named(y_pred).items()}
@@ -167,8 +176,17 @@ class LeaderboardDisplay:
             y, of, name, said = evidence.y, _log_loss, "log-loss", evidence.predictions
             greater_is_better = False
         ids = np.zeros(len(y), int) if folds is None else np.asarray(folds)
+        if ids.shape != (len(y),) or ids.dtype.kind not in "iu" or not (ids >= 0).any():
+            raise ValueError(
+                "folds must hold the number of each row's fold, -1 for none, got "
+                f"{messages.in_short(folds)}."
+            )
         parts = [ids == k for k in np.unique(ids[ids >= 0])]
         values = np.array([[of(y[rows], one[rows]) for rows in parts] for one in said.values()])
+        if values.dtype.kind not in "biuf":
+            raise TypeError(
+                f"metric must return a number, got {messages.in_short(values.tolist()[0][0])}."
+            )
         n_folds = len(parts)
         spread = values.std(axis=1, ddof=1) if n_folds > 1 else np.full(len(values), np.nan)
         display = cls(

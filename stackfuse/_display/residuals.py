@@ -45,8 +45,8 @@ class ResidualsDisplay:
     scatter_: Any
 
     def __init__(self, y_true: Any, y_pred: Any, *, name: str | None = None):
-        self.y_true: np.ndarray = np.asarray(y_true, float)
-        self.y_pred: np.ndarray = np.asarray(y_pred, float)
+        self.y_true: np.ndarray = drawing.numbers_of("y_true", y_true)
+        self.y_pred: np.ndarray = drawing.numbers_of("y_pred", y_pred, self.y_true.shape)
         self.name = name
 
     @property

@@ -11,6 +11,8 @@ import pandas as pd
 from sklearn.calibration import calibration_curve
 from sklearn.utils.multiclass import type_of_target
 
+from stackfuse._display import drawing
+
 #: The name of the cross-fitted stack among its bases.
 STACK = "(stack)"
 
@@ -180,6 +182,8 @@ def evidence_of(y_true, y_pred) -> Evidence:
         If a prediction has another shape than y.
     """
     named = dict(y_pred.items()) if hasattr(y_pred, "items") else {"model": y_pred}
+    if not named:
+        raise ValueError("y_pred names no model: pass predictions, or a dict of them by name.")
     y, classes = np.asarray(y_true), ()
     target = type_of_target(y_true)
     kind: Kind = _KINDS.get(target, "numbers")
@@ -212,7 +216,9 @@ def _of_shape(name: str, said, y: np.ndarray, n_classes: int) -> np.ndarray:
     ValueError
         If they have another shape.
     """
-    said = np.asarray(said, float)
+    said = drawing.numbers_of(f"The predictions of {name!r}", said)
+    if not np.isfinite(said).any():
+        raise ValueError(f"The predictions of {name!r} hold no finite number.")
     if n_classes == 2 and said.ndim == 1:
         said = np.column_stack([1 - said, said])
     wanted = (len(y), n_classes) if n_classes else y.shape

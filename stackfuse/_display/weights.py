@@ -41,8 +41,12 @@ class WeightsDisplay:
     bars_: Any
 
     def __init__(self, names: Sequence[str], weights: Any):
-        self.names: list[str] = list(names)
-        self.weights: np.ndarray = np.asarray(weights, float)
+        self.names: list[str] = drawing.names_of(names)
+        self.weights: np.ndarray = drawing.numbers_of("weights", weights)
+        if len(self.weights) != len(self.names):
+            raise ValueError(
+                f"weights must hold one for each of {self.names}, got {len(self.weights)}."
+            )
 
     @classmethod
     def from_estimator(

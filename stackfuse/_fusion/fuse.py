@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from stackfuse._core import fitting, messages
+from stackfuse._core import errors, fitting, messages
 from stackfuse._fusion.inputs import (
     Source,
     outputs_of,
@@ -139,6 +139,7 @@ def fuse(
     True
     """
     _check_how(how, weights, context)
+    _check_name(name)
     fitting.check_settings({"trainable": trainable}, {"trainable": fitting.FLAG})
     members = members_of(models, layer, trainable)
     sources = sources_of(members, inputs)
@@ -172,6 +173,11 @@ def _check_how(how: str | Fusion, weights: Any, context: Any) -> None:
             f"context works only with how='attention' or 'gated', got how={how!r}. Leave context "
             "out."
         )
+
+
+def _check_name(name: Any) -> None:
+    if name is not None and (not isinstance(name, str) or not name or "/" in name):
+        raise ValueError(f"name must be text without '/', or None, got {name!r}.")
 
 
 def _strategy_options(
@@ -211,7 +217,8 @@ def _join_outputs(
 ):
     """Join the outputs by a strategy, after bringing them to one scale if it combines values."""
     if not isinstance(how, str):
-        return _check_tensors(how([part.tensor for part in parts]), "how")
+        tensors = [part.tensor for part in parts]
+        return _check_tensors(_called(how, tensors, "how"), "how", single=True)
     strategy = _STRATEGIES[how]
     if how in SIDE_BY_SIDE:
         check_shapes(parts, how)
@@ -267,12 +274,34 @@ def _apply_head(tensor, head: Any):
                 "head must be a layer, a model, a function of a tensor, or a list of these, such "
                 f"as [keras.layers.Dense(64, 'relu'), keras.layers.Dense(1)], got {part!r}."
             )
-        tensor = part(tensor)
+        tensor = _called(part, tensor, "head")
     return _check_tensors(tensor, "head")
 
 
-def _check_tensors(outputs: Any, parameter: str) -> Any:
+def _called(function: Callable, tensors: Any, parameter: str) -> Any:
+    """Return what a user's function makes of tensors; say what it was given if it fails."""
+    try:
+        return function(tensors)
+    except Exception as error:
+        shapes = [tuple(tensor.shape) for tensor in keras.tree.flatten(tensors)]
+        given = (
+            f"a list of tensors of shapes {shapes}"
+            if parameter == "how"
+            else (f"a tensor of shape {shapes[0]}")
+        )
+        raise ValueError(
+            f"{parameter} failed on {given}: {errors.message_of(error).rstrip('.')}. It takes "
+            "tensors of a graph: compute by keras.ops and layers."
+        ) from error
+
+
+def _check_tensors(outputs: Any, parameter: str, *, single: bool = False) -> Any:
     """Return the outputs of a user's function, or raise if they are no tensors of the graph."""
+    if single and isinstance(outputs, list | tuple | dict):
+        raise TypeError(
+            f"{parameter} must return one tensor of the graph, got a {type(outputs).__name__} of "
+            f"{len(outputs)}."
+        )
     for output in keras.tree.flatten(outputs):
         if not isinstance(output, keras.KerasTensor):
             raise TypeError(

@@ -139,6 +139,8 @@ def _groups_from_dict(inputs: dict, members: list[Member]) -> Iterator[tuple[str
                 "inputs must map names to lists of models, such as {'x': [0, 1]}, got "
                 f"{name!r}: {readers!r}."
             )
+        if not name or "/" in name:
+            raise ValueError(f"The names of inputs must be text without '/', got {name!r}.")
         places = [_find_port(name, reader, members) for reader in readers]
         for place in places:
             if place in fed:

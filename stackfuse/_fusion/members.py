@@ -193,7 +193,7 @@ def _load_model(path: Path, place: str) -> tuple[Any, Any]:
     loading.refuse_weights(path)
     try:
         model = loading.load_uncompiled(path)
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    except (*loading.FAILURES, ValueError) as error:
         raise NotConvertible(
             f"{place}: {str(path)!r} cannot be loaded: {errors.message_of(error)} If the model has "
             "classes or functions of your own, load it with keras.models.load_model(path, "

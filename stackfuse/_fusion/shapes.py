@@ -46,6 +46,10 @@ def align_shapes(
     """
     if align is None:
         return parts
+    if not isinstance(align, str | list | tuple):
+        raise TypeError(
+            f"align must be {messages.listed(list(_ALIGNMENTS))}, or a list, got {align!r}."
+        )
     for step in [align] if isinstance(align, str) else align:
         if step not in _ALIGNMENTS:
             raise ValueError(

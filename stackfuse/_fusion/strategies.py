@@ -358,7 +358,11 @@ def check_convex(weights: Sequence[float], n_models: int) -> np.ndarray:
         ...
     ValueError: weights must be at least 0 and sum to 1, got [0.5, 0.6], which sum to 1.1.
     """
-    array = np.asarray(weights, np.float64)
+    numbers = isinstance(weights, Sequence | np.ndarray) and all(
+        isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+        for weight in np.asarray(weights, object).ravel()
+    )
+    array = np.asarray(weights, np.float64) if numbers else np.empty(0)
     if array.shape != (n_models,):
         raise ValueError(
             f"weights must be {n_models} numbers, one per model, or 'learned', got {weights!r}."

@@ -49,8 +49,8 @@ def architecture(model) -> str | None:
         try:
             compiled = model.get_compile_config()
             raw = model.get_config()
-        except (TypeError, ValueError, NotImplementedError):  # what cannot be serialised
-            return None
+        except (TypeError, ValueError, NotImplementedError, OSError):
+            return None  # what cannot be serialised, as lambdas typed at a prompt
     if any(name in _OPAQUE for name in _class_names(raw)) or next(_foreign([raw, compiled]), None):
         return None
     variables = [(list(v.shape), str(v.dtype), v.trainable) for v in model.variables]

@@ -19,10 +19,22 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from stackfuse._keras import private
 from stackfuse._keras.checked_files import check_model_file
 from stackfuse._keras.own_code import Portable
+
+#: Errors of Keras about a file that it cannot load, besides ValueErrors.
+FAILURES = (
+    AttributeError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    TypeError,
+    tf.errors.OpError,
+)
 
 #: Settings that layers of Keras 2 had, and the value at which they did nothing; ... for any value.
 _GONE: dict[str, Any] = {

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from stackfuse._core import messages, targets
+from stackfuse._keras.architecture import last_activation
 
 #: Losses over one column per class; they have no meaning for a single unit or separate labels.
 _ONE_HOT = {
@@ -62,7 +63,7 @@ def from_logits(loss) -> bool | None:
         # Stock losses other than the cross-entropies compare with probabilities.
         stock = type(loss).__module__.startswith("keras.")
         return loss.get_config().get("from_logits", False if stock else None)
-    return False if getattr(loss, "__module__", "").startswith("keras.") else None
+    return False if str(getattr(loss, "__module__", "")).startswith("keras.") else None
 
 
 def for_probabilities(loss: Any) -> Any:
@@ -201,3 +202,50 @@ def _goes_row_by_row(function, n_units: int, y_axes: int) -> bool:
         return np.allclose(by_row, alone, rtol=1e-3, atol=1e-5, equal_nan=True)
     likes = (alone.mean(), alone.sum())
     return any(np.allclose(together, one, rtol=1e-3, atol=1e-5, equal_nan=True) for one in likes)
+
+
+#: The least and the greatest number that activations give.
+_REACH = {
+    "exponential": (0.0, np.inf),
+    "hard_sigmoid": (0.0, 1.0),
+    "relu": (0.0, np.inf),
+    "relu6": (0.0, 6.0),
+    "sigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "softplus": (0.0, np.inf),
+    "softsign": (-1.0, 1.0),
+    "tanh": (-1.0, 1.0),
+}
+
+#: Losses that read numbers below 0 as 0, or have no minimum for them, by their plain names.
+_OF_POSITIVE = ("poisson", "meansquaredlogarithmicerror")
+
+
+def numbers_out_of_reach(model, y: np.ndarray) -> str | None:
+    """Return why a network of one output cannot learn numbers, or None.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+
+    Returns
+    -------
+    sentence : str or None
+        The numbers that its last activation does not give, or that its loss is not made for.
+    """
+    activation, loss = last_activation(model), stock_name(model.loss)
+    least, most = _REACH.get(str(activation), (-np.inf, np.inf))
+    what, advice = f"the network ends in activation={activation!r}, which gives", "end it without"
+    if loss in _OF_POSITIVE and least < 0:
+        least, what, advice = 0.0, f"the loss {loss!r} is for", "choose another loss"
+    outside = (y < least) | (y > most)
+    if not outside.any():
+        return None
+    reach = f"numbers from {least:g} {f'to {most:g}' if np.isfinite(most) else 'on'}"
+    return (
+        f"{what[0].upper()}{what[1:]} {reach}, but y holds {y[outside].ravel()[0]:.6g} "
+        f"({int(outside.reshape(len(y), -1).any(axis=1).sum())} of {len(y)} rows): {advice}, or "
+        "scale y, TransformedTargetRegressor(network, transformer=MinMaxScaler())."
+    )

@@ -148,7 +148,14 @@ def _output_shapes(model, X) -> tuple[Any, list[int]]:
         number = {id(tensor): k for k, tensor in enumerate(model.outputs)}
     else:
         with failed_lookups_explained(model):
-            structure = model(Rows(X, model)[slice(0, 1)], training=False)
+            try:
+                structure = model(Rows(X, model)[slice(0, 1)], training=False)
+            except NotImplementedError as error:
+                raise TypeError(
+                    f"The model {model.name!r} is a {type(model).__name__} without a method call, "
+                    "which says what it computes: define one, or return keras.Model(inputs, "
+                    "outputs)."
+                ) from error
         number = {}
     if isinstance(structure, dict):
         tensors = list(structure.values())

@@ -85,12 +85,19 @@ def blocks_of(
     return [_check_block(block, columns[block.places[0]].method, task, width) for block in blocks]
 
 
+def check_columns(columns: Any) -> None:
+    """Raise TypeError unless columns are None or a list of Column."""
+    listed = isinstance(columns, Sequence) and not isinstance(columns, str)
+    kind = prediction_columns.Column
+    if columns is not None and not (listed and all(isinstance(one, kind) for one in columns)):
+        raise TypeError(f"columns must be a list of Column, got {messages.in_short(columns)}.")
+
+
 def blocks_by_base(
     columns: Sequence[prediction_columns.Column], X: np.ndarray
 ) -> tuple[list[Block], tuple[int, ...]]:
     """Return the block of each base estimator, and the places of the columns passed through."""
-    if not isinstance(columns, Sequence) or isinstance(columns, str):
-        raise TypeError(f"columns must be a list of Column, got {messages.in_short(columns)}.")
+    check_columns(columns)
     if len(columns) != X.shape[1]:
         raise ValueError(
             f"columns describes {len(columns)} columns, but X has {X.shape[1]}: pass the columns "

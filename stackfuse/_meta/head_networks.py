@@ -19,6 +19,7 @@ from stackfuse._meta.blocks import (
     Block,
     blocks_by_base,
     blocks_of,
+    check_columns,
     fit_calibrator,
 )
 from stackfuse._meta.combining.pooling import (
@@ -74,6 +75,7 @@ class Head:
     def check(self) -> None:
         """Raise if a setting is invalid, or settings contradict each other."""
         fusion_named(self.fusion)
+        check_columns(self.columns)
         if isinstance(self.hidden_units, int):
             raise ValueError(
                 f"hidden_units must be a sequence of widths, got {self.hidden_units}: "

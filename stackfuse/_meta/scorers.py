@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 
+from stackfuse._core import errors, messages
 from stackfuse._meta.combining.combiners import (
     CombiningClassifier,
     CombiningRegressor,
@@ -77,7 +78,7 @@ class ScoringClassifier(CombiningClassifier):
                 return -float(log_loss(probabilities, target, weight, labels=labels))
 
             return score
-        scorer, params = get_scorer(self.scoring), _weights_if_any(weight)
+        scorer, params = scorer_of(self.scoring), _weights_if_any(weight)
         reader = ProbabilitiesAsX(self.classes_, labels)
         y = target if labels else self.classes_[target]
         return lambda average: scorer(
@@ -95,9 +96,47 @@ class ScoringRegressor(CombiningRegressor):
             return lambda average: (
                 -float(np.average(np.square(average - target).mean(axis=1), weights=weight))
             )
-        scorer, params = get_scorer(self.scoring), _weights_if_any(weight)
+        scorer, params = scorer_of(self.scoring), _weights_if_any(weight)
         y = target[:, 0] if self._y_is_column else target
         return lambda average: scorer(NumbersAsX(), average.reshape(y.shape), y, **params)
+
+
+def scorer_of(scoring: str | Callable) -> Callable[..., float]:
+    """Return a scorer, whose errors tell which it is.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        One of scikit-learn's scorers, by name or as a function `(estimator, X, y)`.
+
+    Returns
+    -------
+    scorer : callable
+        It raises a ValueError if a model cannot be judged, a TypeError if the score is no number.
+    """
+    scorer = get_scorer(scoring)
+    name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", str(scoring))
+
+    def score(model, X, y, **params) -> float:
+        try:
+            value = scorer(model, X, y, **params)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            said = (
+                errors.message_of(error).replace(type(model).__name__, "what is judged").rstrip(".")
+            )
+            several = "For several classes choose 'roc_auc_ovr'. " if "ovo" in said else ""
+            raise ValueError(
+                f"scoring={name!r} cannot judge these predictions: {said}. "
+                f"{several}It is called as scoring(estimator, X, y): make such a function of a "
+                "metric, sklearn.metrics.make_scorer(metric)."
+            ) from error
+        if np.ndim(value) or not isinstance(value, int | float | np.number | np.bool_):
+            raise TypeError(
+                f"scoring={name!r} must return a number, got {messages.in_short(value)}."
+            )
+        return float(value)
+
+    return score
 
 
 def least_if_not_finite(score: Score) -> Score:

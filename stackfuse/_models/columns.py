@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 
 from stackfuse._steps import dates
 
@@ -65,6 +66,8 @@ class Columns:
             If a column holds something else than numbers, truth values, dates and strings, or all
             columns are constant.
         """
+        if scipy.sparse.issparse(X):
+            raise TypeError("X is a sparse matrix, and table_bases reads a table: X.toarray().")
         if not isinstance(X, pd.DataFrame) and np.ndim(X) != 2:
             raise ValueError(
                 f"table_bases reads a table, X of shape (n_samples, n_features), but X has shape "

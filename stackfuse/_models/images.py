@@ -50,6 +50,12 @@ def cnn(meta: Any, *, width: int = 32, depth: int = 2, dropout: float = 0.25) ->
     check_settings(meta, "cnn", width=width, depth=depth, dropout=dropout)
     kind = "images, X of shape (n_samples, height, width) or one axis more for channels"
     x = inputs = rows_input(meta, "cnn", (3, 4), kind)
+    most = max(1, max(inputs.shape[1:3]).bit_length())
+    if depth > most:
+        raise ValueError(
+            f"depth must be an integer of at most {most}, got {depth}: each step halves images of "
+            f"{inputs.shape[1]} by {inputs.shape[2]} pixels."
+        )
     if len(inputs.shape) == 3:
         x = layers.Reshape((*inputs.shape[1:], 1))(x)
     for k in range(depth):

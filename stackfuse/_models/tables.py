@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stackfuse._core import fitting, messages, targets
+from stackfuse._core import fitting, messages, multi_input, targets
 from stackfuse._models import preparing, training
 from stackfuse._models.budget import within
 from stackfuse._models.columns import Columns
@@ -126,7 +126,9 @@ def table_bases(
             f"kinds names {unknown[0]!r}, which is not one of {messages.listed(list(_KINDS))}."
         )
     targets.n_rows(y, "y")
+    X = multi_input.rows_given(X)
     targets.check_same_length(X=X, y=y)
+    _check_target(y)
     columns = Columns.of(X, texts)
     columns.warn_of_unused()
     classifier = holds_classes(y)
@@ -138,6 +140,20 @@ def table_bases(
                 base = TransformedTargetRegressor(base, transformer=StandardScaler())
             bases.append((name, base))
     return bases if time_budget is None else within(time_budget, bases, X, y, classifier)
+
+
+def _check_target(y) -> None:
+    """Raise unless a target is one column, of more than one value."""
+    shape = np.shape(y)
+    if len(shape) > 1 and shape[1:] != (1,):
+        raise ValueError(
+            f"table_bases reads a y with one axis, got shape {shape}: call it for each column."
+        )
+    values = pd.Series(np.ravel(np.asarray(y, object))).dropna()
+    if len(values) and values.nunique() < 2:
+        raise ValueError(
+            f"y holds one value only, {messages.in_short(values.iloc[0])}: nothing can be learnt."
+        )
 
 
 def holds_classes(y) -> bool:

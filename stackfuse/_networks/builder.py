@@ -28,6 +28,10 @@ _WANTED = {
         lambda value: value is None or fitting.is_flag(value) or value == "auto",
         "True, False or 'auto'",
     ),
+    "steps_per_execution": fitting.Wanted(
+        lambda value: value == "auto" or fitting.is_whole(value, 1),
+        "an integer of at least 1, or 'auto'",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from stackfuse._core import fitting, progress, sklearn_private
+from stackfuse._core import fitting, progress, sklearn_private, targets
 from stackfuse._keras import Rows, own_code
 from stackfuse._networks.builder import Builder
 from stackfuse._networks.fitted_network import FittedNetwork
@@ -106,6 +106,8 @@ class FitSettings:
             If a weight is negative, or class weights are given for numbers.
         """
         if sample_weight is not None:
+            if np.ndim(sample_weight):
+                targets.check_weights(sample_weight)
             sample_weight = sklearn_private.check_sample_weight(
                 sample_weight, X, dtype=np.float32, ensure_non_negative=True
             )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from stackfuse._core import MultiInput, multi_input, strings
+from stackfuse._core import MultiInput, messages, multi_input, strings
 from stackfuse._keras import Rows, loading, own_code
 from stackfuse._networks.target import Target
 
@@ -114,6 +114,12 @@ class FittedNetwork:
 
     def _check(self, X, owner, reset: bool, sparse: bool, takes_strings: bool) -> Any:
         if isinstance(X, MultiInput):
+            if not reset and not isinstance(self.X_shape_, dict):
+                raise ValueError(
+                    f"X has the inputs {messages.listed(list(X.arrays))}, but "
+                    f"{type(owner).__name__} was fitted on one array: pass that one alone, "
+                    f"X[{next(iter(X.arrays))!r}]."
+                )
             X = self._check_inputs(X, owner, reset=reset, takes_strings=takes_strings)
         elif self._reads_strings("X", X, reset=reset, takes_strings=takes_strings):
             if reset:
@@ -201,6 +207,9 @@ class FittedNetwork:
             X = validate_data(owner, X, **settings, accept_sparse="csr" if sparse else False)
         except ValueError as error:
             raise multi_input.say_where_missing(error, X, owner) from None
+        except TypeError as error:
+            multi_input.refuse_dates(X, error)
+            raise
         return multi_input.check_numeric(X, owner)
 
     def _check_inputs(

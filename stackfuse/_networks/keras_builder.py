@@ -96,11 +96,13 @@ class KerasBuilder(Builder):
         try:
             if path.suffix in (".h5", ".hdf5"):
                 return loading.load_uncompiled(path)
+            if path.suffix != ".keras":
+                raise OSError("its name does not end in .keras or .h5, as files of Keras do")
             loading.check_model_file(path)
             # Without epochs the optimizer is not used.
             with ignore_unbuilt_optimizers() if self.owner.epochs == 0 else nullcontext():
                 return keras.models.load_model(path)
-        except (OSError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except loading.FAILURES as error:
             reason = " ".join(str(error).split())
             reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
             raise ValueError(f"{str(path)!r} cannot be loaded: {reason}") from error
@@ -120,7 +122,7 @@ class KerasBuilder(Builder):
                 f"{name} has no model: pass a function that returns a keras.Model, {name}(build), "
                 "or define _keras_build_fn in a subclass."
             )
-        if not callable(model):
+        if not callable(model) or isinstance(model, keras.layers.Layer):
             raise TypeError(
                 "model must be a function that returns a keras.Model, a keras.Model or a path to "
                 f"a .keras file, got {model!r}."

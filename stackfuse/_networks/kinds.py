@@ -232,13 +232,18 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         return float(r2_score(y, predictions, sample_weight=sample_weight))
 
     def _tell_of_training(self, training: Training) -> None:
-        """Warn if y is far from unit scale, and the network predicts it no better than its mean.
+        """Warn if y is out of the network's reach, or predicted no better than by its mean.
+
+        The mean is looked at if y is far from unit scale.
 
         Steps of an optimizer are of the size of its learning rate, whatever the scale of y.
         """
         if not isinstance(training.y, np.ndarray) or "output" in self._routed_to_predict():
             return
         y = training.y.astype(np.float64).reshape(len(training.y), -1)
+        sentence = losses.numbers_out_of_reach(self.model_, y)
+        if sentence is not None:
+            warnings.warn(sentence, stacklevel=2)
         size = np.maximum(np.abs(y.mean(axis=0)), y.std(axis=0))
         if size.max() < _FAR:
             return

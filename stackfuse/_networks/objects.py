@@ -5,11 +5,47 @@ from typing import Any
 
 import keras
 
-from stackfuse._core import messages
+from stackfuse._core import fitting, messages
 from stackfuse._keras import own_code, private
 
 #: Names of metrics that Keras reads by the shape of y.
 _CHOSEN_BY_KERAS = ("acc", "accuracy", "ce", "crossentropy")
+
+
+def _is_share(value: Any) -> bool:
+    return fitting.is_number(value) and 0 <= value < 1
+
+
+def _is_rate(value: Any) -> bool:
+    if fitting.is_number(value):
+        return value >= 0
+    schedules = keras.optimizers.schedules.LearningRateSchedule
+    return callable(value) or isinstance(value, schedules | dict)
+
+
+_SHARE = fitting.Wanted(_is_share, "a number from 0 to below 1")
+_LIMIT = fitting.Wanted(
+    lambda value: value is None or fitting.is_positive(value), "None or a number above 0"
+)
+
+#: Checks of the settings of optimizers. Keras checks few of them.
+_OF_OPTIMIZERS = {
+    "learning_rate": fitting.Wanted(
+        _is_rate, "a finite number of at least 0, or a learning rate schedule of Keras"
+    ),
+    **dict.fromkeys(("beta_1", "beta_2", "rho", "ema_momentum"), _SHARE),
+    "momentum": fitting.Wanted(
+        lambda value: fitting.is_number(value) and 0 <= value <= 1, "a number from 0 to 1"
+    ),
+    "epsilon": fitting.Wanted(
+        lambda value: fitting.is_number(value) and value >= 0, "a number of at least 0"
+    ),
+    "weight_decay": fitting.Wanted(
+        lambda value: value is None or (fitting.is_number(value) and value >= 0),
+        "None or a number of at least 0",
+    ),
+    **dict.fromkeys(("clipnorm", "clipvalue", "global_clipnorm"), _LIMIT),
+}
 
 
 def build_from_settings(spec: Any, settings: dict[str, Any], name: str) -> Any:
@@ -97,7 +133,9 @@ def _check_settings(kind: type, settings, name: str, error: Exception | None = N
 def check_loss(loss: Any) -> Any:
     """Return `loss`; raise ValueError if it, or one in a list or dict, can be none."""
     for one in keras.tree.flatten(loss):
-        if not (one is None or isinstance(one, str) or callable(one)):
+        kind = one if isinstance(one, type) else type(one)
+        no_loss = issubclass(kind, keras.metrics.Metric | keras.layers.Layer)
+        if no_loss or not (one is None or isinstance(one, str) or callable(one)):
             raise ValueError(
                 "loss must be a name, a function, a keras.losses class or an instance, got "
                 f"{messages.in_short(one)}."
@@ -113,7 +151,13 @@ def check_metrics(metrics: Any) -> Any:
     ValueError
         If Keras knows no metric of a name.
     """
-    for metric in keras.tree.flatten(metrics):
+    given = keras.tree.flatten(metrics)
+    if metrics is not None and given and all(metric is None for metric in given):
+        raise ValueError(
+            "metrics must be names, functions, keras.metrics classes or instances, got "
+            f"{messages.in_short(metrics)}: leave them out."
+        )
+    for metric in given:
         if not (metric is None or isinstance(metric, str | dict) or callable(metric)):
             raise ValueError(
                 "metrics must be names, functions, keras.metrics classes or instances, got "
@@ -168,9 +212,11 @@ def _list_from_settings(keys: list[str], parts: list, settings: dict[str, Any], 
 
 def fresh_optimizer(optimizer, config: dict[str, Any]):
     """Return a new optimizer from a name, a class or an instance that stays as it is."""
-    rate = config.get("learning_rate")
-    if isinstance(rate, int | float) and rate < 0:
-        raise ValueError(f"optimizer__learning_rate must be at least 0, got {rate!r}.")
+    prefixed = {f"optimizer__{name}": value for name, value in config.items()}
+    wanted = {f"optimizer__{name}": one for name, one in _OF_OPTIMIZERS.items() if name in config}
+    fitting.check_settings(prefixed, wanted)
+    if fitting.is_number(config.get("learning_rate")):  # Keras takes no whole numbers
+        config = config | {"learning_rate": float(config["learning_rate"])}
     if isinstance(optimizer, str):
         # One name for all: TensorFlow keeps something for every name it has seen, for good.
         one_name = {"name": optimizer.lower()}

@@ -150,6 +150,9 @@ def check_names(owner, builder, names: Iterable[str]) -> None:
         return
 
     arguments, any_name = arguments_of(builder)
+    twice = [name for name in names if f"model__{name}" in names]
+    if twice:
+        raise ValueError(f"{twice[0]} and model__{twice[0]} are the same: pass one of them.")
     takers = {
         "model": arguments,
         "compile": set(inspect.signature(keras.Model.compile).parameters) - {"self"},

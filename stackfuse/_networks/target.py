@@ -241,7 +241,12 @@ class Probabilities:
         ValueError
             If they are none.
         """
-        table = np.asarray(table, np.float64)
+        try:
+            table = np.asarray(table, np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"probabilities must hold numbers, got {messages.in_short(table)}."
+            ) from None
         if table.ndim != 2 or 0 in table.shape:
             raise ValueError(
                 "probabilities must have a row for each row of X and a column for each class, "
@@ -372,6 +377,10 @@ def class_weights(class_weight: Any, numbers: np.ndarray, classes: Any) -> np.nd
     result = np.ones(len(numbers))
     for weights, column, labels in zip(by_column, columns, classes):
         result *= _weights_of(weights, labels.tolist())[column.astype(int)]
+    if not result.any():
+        raise ValueError(
+            f"class_weight={class_weight!r} gives every row the weight 0: give a class of y more."
+        )
     return result.astype(np.float32)
 
 

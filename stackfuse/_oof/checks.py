@@ -186,7 +186,7 @@ class FitCheck:
         """
         varies, width = not any(len(job.fold.test) for job in jobs), None
         for job, fit in zip(jobs, fits, strict=True):
-            if fit.predictions is None:  # the refit
+            if fit.predictions is None and not len(job.fold.test):  # the refit
                 continue
             with job.failing_here():
                 block = self._block(name, fit, len(job.fold.test))
@@ -203,6 +203,7 @@ class FitCheck:
     def _block(self, name: str, fit: FoldFit, n_rows: int) -> np.ndarray:
         """Return the predictions of a fit as columns, once they are known to be usable."""
         labels, method = self._labels(fit), self.methods[name]
+        _refuse_no_array(fit.predictions, method)
         if method == "predict_proba":
             numbers = self._probabilities(fit, labels)  # all columns: a block leaves one out
             block = as_block(fit.predictions, fit.estimator, method, labels)
@@ -236,6 +237,16 @@ class FitCheck:
                 "predict_proba return one column for each"
             )
         return table
+
+
+def _refuse_no_array(predictions: Any, method: str) -> None:
+    """Raise unless predictions are an array, or a list of arrays, one for each label."""
+    parts = predictions if isinstance(predictions, list) and predictions else [predictions]
+    if not all(getattr(part, "ndim", 0) for part in parts):
+        raise UnusablePredictions(
+            f"its {method} returned {messages.in_short(predictions)}: let it return an array with "
+            "a row for each row of X"
+        )
 
 
 #: How far probabilities may leave [0, 1], and their sums 1: in half precision these are rounded.

@@ -85,7 +85,13 @@ def draw_folds(
     params = split_params or {}
     n_rows = len(y)
     try:
-        pairs = list(splitter.split(X, y, **params))
+        pairs = splitter.split(X, y, **params)
+        if not isinstance(pairs, Iterable):
+            raise TypeError(
+                f"cv={messages.in_short(splitter)} must yield pairs of row numbers, (train, test), "
+                f"but its split returned {messages.in_short(pairs)}."
+            )
+        pairs = list(pairs)
     except (TypeError, ValueError) as error:
         if params.get("groups") is not None or not needs_groups(splitter):
             raise

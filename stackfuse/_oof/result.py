@@ -141,6 +141,8 @@ class OutOfFold:
                 f"names must be a list of names of bases, got {messages.in_short(names)}."
             )
         names = list(names)
+        if not names:
+            raise ValueError(f"names is empty: name some of the bases {known}.")
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ValueError(

@@ -107,6 +107,10 @@ def _check_space(name: str, space: Any) -> None:
         )
     for part in parts:
         for key, values in part.items():
+            if not isinstance(key, str):
+                raise TypeError(
+                    f"{name} must name parameters by text, got {messages.in_short(key)}."
+                )
             listed = isinstance(values, Iterable) and not isinstance(values, str)
             if not listed and not hasattr(values, "rvs"):
                 shown = messages.in_short(values)

@@ -38,6 +38,12 @@ def check_estimator(estimator) -> None:
     if not hasattr(estimator, "fit"):
         shown = messages.in_short(estimator)
         raise TypeError(f"estimator must be an estimator, with a method fit, got {shown}.")
+    if type(estimator).__module__.startswith("keras.") and not hasattr(estimator, "get_params"):
+        shown = messages.in_short(estimator)
+        raise TypeError(
+            f"estimator must be an estimator, got the Keras model {shown}: wrap it, "
+            "sf.KerasClassifier(model)."
+        )
 
 
 def can_plan(estimator, values: Iterable = ()) -> bool:

@@ -160,7 +160,8 @@ class Stack(CallbackSupportMixin, FittedStack):
         """
         stack = getattr(estimator, "best_estimator_", estimator)
         if not isinstance(stack, Stack):
-            given = stack.__name__ if isinstance(stack, type) else type(stack).__name__
+            kind = isinstance(stack, type)
+            given = f"the class {stack.__name__}" if kind else type(stack).__name__
             raise TypeError(
                 f"{function} takes a fitted StackingClassifier or StackingRegressor, got {given}. "
                 f"Pass the stack at the end of a pipeline: {function}(pipeline[-1]). Turn other "
@@ -203,6 +204,7 @@ class Stack(CallbackSupportMixin, FittedStack):
             X=X, y=y, groups=groups, sample_weight=fit_params.get("sample_weight")
         )
         targets.check_weights(fit_params.get("sample_weight"))
+        targets.check_groups(groups)
         with progress.progress_bars(self):
             self._become(lambda twin: twin._fit(X, y, groups, fit_params))
         if self.verbose:
@@ -297,7 +299,19 @@ class Stack(CallbackSupportMixin, FittedStack):
         -------
         self : estimator
             The fitted stack.
+
+        Raises
+        ------
+        TypeError
+            If `fitted` is no stack of this kind.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
         """
+        if not isinstance(fitted, Stack) or is_classifier(fitted) != is_classifier(self):
+            raise TypeError(
+                f"fitted must be a fitted {type(self).__name__}, got {messages.in_short(fitted)}."
+            )
+        check_is_fitted(fitted)
         self._become(lambda twin: twin._fit_on_bases_of(fitted, X, fit_params))
         return self
 
@@ -401,6 +415,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         """
         check_is_fitted(self)
         known = [name for name, _ in self._columns_by_base()]
+        if not isinstance(names, Iterable):
+            raise TypeError(f"names must be a list of {messages.listed(known)}, got {names!r}.")
+        names = names if isinstance(names, str) else list(names)
         unknown = [name for name in names if name not in known]
         if unknown or isinstance(names, str) or not len(names):
             given = repr(unknown[0]) if unknown and not isinstance(names, str) else repr(names)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier
-from sklearn.metrics import get_scorer, r2_score
+from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 
 from stackfuse._core import sklearn_private
@@ -348,7 +348,7 @@ def _n_values(labels: np.ndarray) -> int:
 def _measure(scoring: str | Callable | None, judged: Judged) -> Measure:
     """Return what is measured: by default the log-loss, the accuracy or R2."""
     if scoring is not None:
-        scorer = get_scorer(scoring)
+        scorer = scorers.scorer_of(scoring)
 
         def by_scorer(model, X, y, weight):
             return scorer(model, X, y, **({} if weight is None else {"sample_weight": weight}))

@@ -29,7 +29,14 @@ def chosen_columns(X, columns) -> Any:
     ValueError
         If X has no such column.
     """
+    if isinstance(columns, np.ndarray) and columns.ndim != 1:
+        raise ValueError(
+            f"passthrough must be a list of columns, got an array of shape {columns.shape}."
+        )
     given, columns = columns, as_list(columns)
+    twice = [column for k, column in enumerate(columns) if column in columns[:k]]
+    if twice:
+        raise ValueError(f"passthrough names the column {messages.in_short(twice[0])} twice.")
     if columns != list(given) and len(given) != X.shape[1]:
         raise ValueError(f"passthrough is a mask of {len(given)} columns, but X has {X.shape[1]}.")
     try:
@@ -42,7 +49,7 @@ def chosen_columns(X, columns) -> Any:
         elif scipy.sparse.issparse(X):
             X = X.tocsc()
         return sklearn_private.safe_indexing(X, columns, axis=1)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"passthrough={columns!r} names columns that X lacks: {error}") from error
 
 

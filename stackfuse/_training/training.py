@@ -9,6 +9,7 @@ import numpy as np
 from stackfuse._core import fitting
 from stackfuse._keras import Rows, indices
 from stackfuse._training.batches import EpochOrders, batches, n_batches
+from stackfuse._training.failures import told_by_name
 from stackfuse._training.prediction import rows_per_call
 from stackfuse._training.program import OptimizerState, Program, _assign, _values
 
@@ -129,7 +130,8 @@ def train(training: Training) -> None:
         )
 
     def fit(trained) -> dict[str, list]:
-        with indices.failed_lookups_explained(model):
+        told = told_by_name(trained, x, training.y)
+        with told, indices.failed_lookups_explained(model):
             trained.fit(
                 data,
                 initial_epoch=first_epoch,

@@ -234,6 +234,7 @@ MANIFESTS = {
     "classes are a number": spelled(3, ("classes",)),
     "the version is a word": spelled("four", ("manifest_version",)),
     "the version is of the future": spelled(10**30, ("manifest_version",)),
+    "an output of another name": spelled([[0.0]] * 8, ("golden", "expected", "nobody")),
     "digests are numbers": spelled({"model": 1}, ("sha256",)),
     "no digests": spelled({}, ("sha256",)),
 }
@@ -294,7 +295,8 @@ def test_a_manifest_that_explodes(suffix, made, tmp_path, capsys, monkeypatch, l
 def test_inspect_of_a_hostile_manifest(name, made, tmp_path, capsys, limits):
     shutil.copytree(made / "model", tmp_path / "model")
     rewritten(tmp_path / "model", MANIFESTS[name])
-    runs = name in ("golden rows are deep", "no golden row")  # only a runtime can tell
+    # Only a runtime can tell.
+    runs = name in ("golden rows are deep", "no golden row", "an output of another name")
     assert inspected(tmp_path / "model", capsys, *(["--run"] if runs else []))
 
 

@@ -309,6 +309,20 @@ def test_links_that_lead_nowhere(tmp_path):
     assert _files.real_place(tmp_path / "near") == tmp_path / "file"
 
 
+def test_a_pipe_is_not_replaced_by_a_file(iris, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    linked = tmp_path / "linked"
+    linked.symlink_to(pipe)
+    for path in (pipe, linked):
+        with pytest.raises(OSError, match="is a pipe, a device or a socket, not a file"):
+            _files.write_whole(path, b"data")
+    model = LogisticRegression(max_iter=1000).fit(*iris)
+    with pytest.raises(OSError, match="is a pipe, a device"):
+        sf.export(model, pipe, format="saved_model", verify=iris[0])
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     _files.check_writable(tmp_path / "not" / "yet")
     (tmp_path / "file").touch()

@@ -5,11 +5,13 @@ another process, for a test that has other files to write.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -17,6 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 import stackfuse as sf
+from stackfuse._cli import main as cli
 from stackfuse._core import files
 from stackfuse._export.formats.table import FORMATS
 
@@ -173,3 +176,22 @@ def test_a_limit_to_the_size_of_files(tmp_path):
     assert "'forest' is fitted without memory: " in fits
     assert f"OSError: {tmp_path / 'fits'}" in fits
     assert [path.name for path in tmp_path.iterdir()] == ["fits"]
+
+
+@mounted
+def test_the_commands_predict_and_fuse_on_a_full_disk(forest, iris, tiny, tmp_path, capsys):
+    folder = tiny(16384)
+    model, table = tmp_path / "model.onnx", tmp_path / "table.csv"
+    sf.export(forest, model, verify=iris[0])
+    np.savetxt(table, iris[0].repeat(20, axis=0), delimiter=",", header="a,b,c,d", comments="")
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2000)])
+    network.save(tmp_path / "network.keras")
+    joined = [str(tmp_path / "network.keras")] * 2
+    for arguments in (
+        ["predict", str(model), str(table), "--out", str(folder / "predicted.csv")],
+        ["fuse", *joined, "--how", "concat", "--out", str(folder / "joined.keras")],
+    ):
+        assert cli.main(arguments) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert re.search(FULL.format(re.escape(arguments[-1])), line)
+    assert not list(folder.iterdir())

@@ -212,3 +212,61 @@ def test_several_outputs_have_no_part(data):
 
     with pytest.raises(ValueError, match=r"has 2 outputs. Leave it out, or .*Concatenate"):
         sf.KerasRegressor(build, predict__output=0).fit(X, y)
+
+
+def classifier(meta):
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, keras.layers.Dense(3, "softmax")(inputs))
+
+
+def test_a_function_without_source_is_a_metric(data):
+    X = data[0]
+    y = np.arange(len(X)) % 3
+    typed: dict = {"mean": ops.mean}
+    exec("metric = lambda y, outputs: mean(outputs)", typed)  # as at a prompt
+    network = sf.KerasClassifier(classifier, metrics=[typed["metric"]], random_state=0).fit(X, y)
+    plain = sf.KerasClassifier(classifier, random_state=0).fit(X, y)
+    assert_allclose(network.predict_proba(X), plain.predict_proba(X), rtol=1e-6)
+    assert_allclose(network.history_["lambda"], 1 / 3, rtol=1e-5)  # probabilities of three classes
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"metrics": ["auc"]}, r"The metric 'auc' cannot be computed from y of shape \(n,\)"),
+        ({"metrics": ["acc", keras.metrics.MeanIoU(3)]}, "The metric 'mean_io_u' cannot be"),
+        ({"metrics": [lambda y: y]}, r"The metric '<lambda>' .*takes 1 positional argument"),
+        ({"loss": lambda y, outputs: ops.zeros(())}, "no weight of it changes the loss"),
+        ({"loss": lambda y, outputs: "one"}, "The loss '<lambda>' cannot be computed from y"),
+    ],
+)
+def test_a_loss_or_metric_that_fails_is_told_by_its_name(data, settings, message):
+    X = data[0]
+    y = np.arange(len(X)) % 3
+    network = sf.KerasClassifier(classifier, **settings)
+    with pytest.raises(ValueError, match=message):
+        network.fit(X, y)
+    if "metrics" in settings:  # also in a graph of several replicas
+        with pytest.raises(ValueError, match=message):
+            sf.StackingClassifier([("net", network)], cv=2).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "message"),
+    [
+        ("relu", None, r"activation='relu', which gives numbers from 0 on, but y holds -"),
+        ("sigmoid", None, r"gives numbers from 0 to 1, but y holds .*rows\): end it without"),
+        (None, "msle", r"The loss 'meansquaredlogarithmicerror' is for numbers from 0 on"),
+    ],
+)
+def test_numbers_out_of_reach_are_told(data, activation, loss, message):
+    X, y = data[0], np.linspace(-3, 3, len(data[0]))
+
+    def build(meta):
+        inputs = keras.Input((3,))
+        return keras.Model(inputs, keras.layers.Dense(1, activation)(inputs))
+
+    network = sf.KerasRegressor(build, loss=loss, random_state=0)
+    with pytest.warns(UserWarning, match=message):
+        network.fit(X, y)
+    network.fit(X, np.abs(y) / 3)  # nothing is told of what it can give

@@ -97,6 +97,10 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
     check_settings({name: value}, {name: whole})
 
 
+#: More rows than any batch has; TensorFlow counts them in 64 bits.
+_MOST_ROWS = 2**62
+
+
 def rows_per_batch(batch_size: Any, n_samples: int, name: str = "batch_size") -> int:
     """Return the size of a batch: that of Keras for None, all rows for -1, as in scikeras."""
     if batch_size is None:
@@ -104,13 +108,13 @@ def rows_per_batch(batch_size: Any, n_samples: int, name: str = "batch_size") ->
     if isinstance(batch_size, int | np.integer) and batch_size == -1:
         return n_samples
     check_count(name, batch_size)
-    return int(batch_size)
+    return min(int(batch_size), _MOST_ROWS)
 
 
 def seed_of(random_state: Any) -> int:
     """Return a `random_state` as a seed: the number itself, or one that it draws."""
     if isinstance(random_state, int | np.integer):
-        if 0 <= random_state < 2**32:
+        if is_whole(random_state, 0, 2**32 - 1):
             return int(random_state)
     elif random_state is None or isinstance(random_state, np.random.RandomState):
         return int(check_random_state(random_state).randint(2**31 - 1))

@@ -55,9 +55,11 @@ def differences(
     Raises
     ------
     ParityError
-        If an output has another shape.
+        If an output is missing, or has another shape.
     """
     for name, wanted in expected.items():
+        if name not in got:
+            raise errors.ParityError(f"{what} lacks the output {name!r}: it has {sorted(got)}.")
         found = np.asarray(got[name])
         if found.shape != wanted.shape:
             raise errors.ParityError(

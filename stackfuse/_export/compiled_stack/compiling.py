@@ -30,6 +30,7 @@ from stackfuse._core import (
     messages,
     sklearn_private,
     strings,
+    targets,
 )
 from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.comparison import N_ROWS
@@ -205,8 +206,8 @@ class CompiledStack:
         if method not in METHODS or not hasattr(self, method):
             known = [name for name in METHODS if hasattr(self, name)]
             raise ValueError(f"method must be {messages.listed(known)}, got {method!r}.")
-        call = getattr(self, method)
-        return measured(lambda: call(rows), sklearn_private.num_samples(rows))
+        n_rows, call = targets.n_rows(rows, "rows"), getattr(self, method)
+        return measured(lambda: call(rows), n_rows)
 
     def _call(self, method: str, X) -> Any:
         inputs = self._rows.inputs_for(X) if method in self.methods else None

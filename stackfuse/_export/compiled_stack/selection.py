@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core import NotConvertible, fitting, messages
+from stackfuse._core import NotConvertible, fitting, messages, targets
 from stackfuse._export.compiled_stack.compiling import compiled
 from stackfuse._export.compiled_stack.latency import Latency
 from stackfuse._stacking import Stack
@@ -82,6 +83,9 @@ def select(
     fitting.check_settings({"max_latency": max_latency}, _SETTINGS)
     stack = Stack._within(stack, "select")
     check_is_fitted(stack)
+    targets.n_rows(rows, "rows")
+    if scoring is not None:
+        get_scorer(scoring)  # raises now if there is none
 
     def of_bases(names) -> Any:
         return stack.of_bases(names, X, sample_weight=sample_weight)

@@ -113,7 +113,8 @@ def format_of(path: Path, format: str | None = None) -> Format:
     ValueError
         If no format has this name or ending, or they contradict each other.
     """
-    if not path.name or path.name == "..":
+    bare = path.name in {form.suffix for form in FORMATS.values() if form.suffix}
+    if not path.name or path.name == ".." or bare:
         raise ValueError(
             f"The path {str(path)!r} names no file. Write, for example, 'stack.keras'."
         )
@@ -167,9 +168,9 @@ def named(name: str) -> Format:
     >>> sf.formats.named("onnx").suffix
     '.onnx'
     """
-    if name not in FORMATS:
+    if not isinstance(name, str) or name not in FORMATS:
         broken = "".join(_broken_packages())
-        if name not in FORMATS:
+        if not isinstance(name, str) or name not in FORMATS:
             raise ValueError(
                 f"format must be {messages.listed(sorted(FORMATS))}, got {name!r}.{broken}"
             )

@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, fitting
 from stackfuse._export.graph.build import (
     current_build,
     once,
@@ -160,8 +160,21 @@ def converter_for(
     >>> np.asarray(graph(np.array([[1.0, 2.0, 6.0]]))["prediction"]).tolist()
     [3.0]
     """
+    if not classes or not all(isinstance(cls, type) for cls in classes):
+        raise TypeError(
+            f"converter_for takes the classes that a function converts, got {classes!r}: "
+            "@sf.converter_for(MyEstimator)."
+        )
+    fitting.check_settings({"frames": frames}, {"frames": fitting.FLAG})
+    if edges is not None and not callable(edges):
+        raise TypeError(f"edges must be None or a function of the estimator, got {edges!r}.")
 
     def register(function: Callable) -> Callable:
+        if not callable(function):
+            raise TypeError(
+                "converter_for decorates a function (estimator, x, method) -> tensor, got "
+                f"{function!r}."
+            )
         for cls in classes:
             _converters[cls] = Converter(function, frames, edges)
         return function

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core import errors, messages, sampling, sklearn_private
+from stackfuse._core import MultiInput, errors, fitting, messages, sampling, sklearn_private
 from stackfuse._export.checking.answers import expected_outputs, run_in_batches
 from stackfuse._export.checking.comparison import Comparison, RowsToCompare
 from stackfuse._export.checking.numeric_table import numeric_table
@@ -30,6 +30,9 @@ _HINT = (
     "Keep learned numbers in arrays of at least one axis, in the dtype of x. If the estimator "
     "itself computes in float32, pass rtol=1e-5."
 )
+
+
+_POSITIVE = fitting.Wanted(fitting.is_positive, "a number above 0")
 
 
 def check_converter(
@@ -86,6 +89,13 @@ def check_converter(
     >>> sf.testing.check_converter(model, X, formats=["keras"]) > 100
     True
     """
+    if not hasattr(estimator, "get_params"):
+        raise TypeError(
+            f"estimator must be a fitted estimator, got {messages.in_short(estimator)}."
+        )
+    if np.ndim(X) < 2 and not hasattr(X, "columns") and not isinstance(X, MultiInput):
+        raise ValueError(f"X must be rows of a table, got {messages.in_short(X)}.")
+    fitting.check_settings({"rtol": rtol}, {"rtol": _POSITIVE})
     forms = _installed() if formats is None else [named(name) for name in formats]
     asked = further_methods(estimator) if methods is None else list(methods)
     unknown = [method for method in asked if not hasattr(estimator, method)]

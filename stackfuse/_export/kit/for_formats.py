@@ -57,6 +57,8 @@ def check_format(format: str | Format) -> None:
 
     Raises
     ------
+    TypeError
+        If it is no format.
     AssertionError
         If damage is not told, or a file is not what its manifest says.
     NotConvertible, ParityError
@@ -68,6 +70,8 @@ def check_format(format: str | Format) -> None:
     >>> sf.testing.check_format("keras")
     """
     form = named(format) if isinstance(format, str) else format
+    if not isinstance(form, Format):
+        raise TypeError(f"format must be a name or a registered Format, got {form!r}.")
     with tempfile.TemporaryDirectory() as folder:
         _demand(
             format_of(Path(f"x{form.suffix}")).name == form.name,

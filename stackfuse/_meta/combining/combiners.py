@@ -158,6 +158,9 @@ class CombiningClassifier(ClassifierMixin, Combiner):
             self.classes_, target = np.arange(y.shape[1]), y
         else:
             self.classes_, target = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+        if sample_weight is not None:
+            targets.check_same_length(X=X, sample_weight=sample_weight)
+            targets.check_weights(sample_weight)
         weight = sklearn_private.check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
@@ -304,6 +307,9 @@ class CombiningRegressor(RegressorMixin, Combiner):
         y = targets.check_target(y, classifier=False, owner=self)
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         target = y.astype(np.float64).reshape(len(y), -1)
+        if sample_weight is not None:
+            targets.check_same_length(X=X, sample_weight=sample_weight)
+            targets.check_weights(sample_weight)
         weight = sklearn_private.check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )

@@ -54,6 +54,7 @@ class JoblibEngine:
     """
 
     def __init__(self, n_jobs: int | None):
+        fitting.check_settings({"n_jobs": n_jobs}, {"n_jobs": fitting.JOBS})
         self.n_jobs = n_jobs
 
     def run_jobs(self, jobs: Iterable[FoldJob], data: Data) -> Iterator[tuple[int, FoldFit]]:

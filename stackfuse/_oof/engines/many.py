@@ -5,12 +5,12 @@ cross-validation of a meta-learner. Networks are trained side by side where that
 of them cost little more than one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from stackfuse._core import errors
+from stackfuse._core import errors, messages, targets
 from stackfuse._oof.engines.base import Engine
 from stackfuse._oof.engines.named import engine_named
 from stackfuse._oof.folds import Fold
@@ -36,6 +36,24 @@ class Job(NamedTuple):
 
     rows: np.ndarray
     seed: int | None = None
+
+
+def _checked(jobs: Sequence[Job], n_rows: int) -> list[Job]:
+    """Return jobs as a list; raise unless each names rows of X."""
+    if not isinstance(jobs, Sequence):
+        raise TypeError(f"jobs must be a list of sf.engines.Job, got {messages.in_short(jobs)}.")
+    for k, job in enumerate(jobs):
+        rows = np.asarray(job.rows) if isinstance(job, Job) else np.empty(0)
+        if rows.ndim != 1 or rows.dtype.kind not in "iub":
+            raise TypeError(
+                f"jobs[{k}] must be sf.engines.Job(rows), with row numbers in an array, got "
+                f"{messages.in_short(job)}."
+            )
+        if rows.dtype.kind != "b" and rows.size and not 0 <= rows.min() <= rows.max() < n_rows:
+            raise IndexError(
+                f"jobs[{k}] names rows outside 0..{n_rows - 1} ({rows.min()} to {rows.max()})."
+            )
+    return list(jobs)
 
 
 def fit_many(
@@ -70,6 +88,10 @@ def fit_many(
 
     Raises
     ------
+    TypeError
+        If jobs are no :class:`Job`.
+    IndexError
+        If a job names a row that X lacks.
     Exception
         The error of a fit that fails.
 
@@ -82,6 +104,10 @@ def fit_many(
     >>> [float(mean.predict(X[:1])[0]) for mean in fit_many(DummyRegressor(), X, y, jobs)]
     [2.0, 6.0]
     """
+    targets.check_same_length(X=X, y=y)
+    if not isinstance(fit_params, Mapping | None):
+        raise TypeError(f"fit_params must be a dict of arguments of fit, got {fit_params!r}.")
+    jobs = _checked(jobs, targets.n_rows(X, "X"))
     folds = [Fold(job.rows, np.arange(0)) for job in jobs]
     seeds = [job.seed for job in jobs]
     fits = jobs_of(estimator, folds, seeds=seeds, fit_params=fit_params or {})

@@ -43,6 +43,10 @@ class SideBySideEngine:
     """
 
     def __init__(self, otherwise: Engine | None = None):
+        if otherwise is not None and not hasattr(otherwise, "run_jobs"):
+            raise TypeError(
+                f"otherwise must be None or an object with a method run_jobs, got {otherwise!r}."
+            )
         self.otherwise = otherwise
 
     def check(self, job: FoldJob, data: Data) -> None:
@@ -69,7 +73,7 @@ class SideBySideEngine:
             return
         reason = _reason_against(job.estimator)
         if reason is not None:
-            raise errors.CannotTrainSideBySide(reason)
+            raise errors.CannotTrainSideBySide(_advised(reason))
         drawn, fit = np.random.get_state(), PausedFit(replace(job, progress=nullcontext), data)
         try:
             fit.start()
@@ -110,7 +114,7 @@ class SideBySideEngine:
             if reason is None:
                 yield from self._run_networks(list(jobs), data)
             elif self.otherwise is None:
-                raise errors.CannotTrainSideBySide(reason)
+                raise errors.CannotTrainSideBySide(_advised(reason))
             else:
                 yield from self.otherwise.run_jobs(jobs, data)
             return
@@ -247,6 +251,10 @@ def _train_one_by_one(fits: Sequence[PausedFit], reason: str) -> None:
         fit.report()
         if fit.training is not None:
             fit.train_alone(f"one by one: {reason}")
+
+
+def _advised(reason: str) -> str:
+    return f"{reason}. With engine='auto' such bases are fitted one by one."
 
 
 def _reason_against(estimator) -> str | None:

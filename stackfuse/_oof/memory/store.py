@@ -315,8 +315,10 @@ def _location(memory) -> Any:
         raise ValueError(
             f"memory must be a directory or None, got {location!r}: use memory='fits', for example."
         )
-    if location is None or isinstance(location, str | os.PathLike):
-        return location
+    if location is None:
+        return None
+    if isinstance(location, str | os.PathLike):
+        return files.path_given(location, "memory")
     raise TypeError(f"memory must be a directory or a joblib.Memory, got {memory!r}.")
 
 

@@ -161,6 +161,9 @@ def _extras(sample_weight, groups: np.ndarray | None, half_life: float | None) -
 
 def group_numbers(groups) -> np.ndarray | None:
     """Return the number of each row's group, or None if there are no groups."""
+    if groups is not None:
+        targets.n_rows(groups, "groups")
+        targets.check_groups(groups)
     return None if groups is None else pd.factorize(np.asarray(groups), use_na_sentinel=False)[0]
 
 

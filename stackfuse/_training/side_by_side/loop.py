@@ -21,6 +21,7 @@ from stackfuse._training.batches import (
     EpochOrders,
     rows_of,
 )
+from stackfuse._training.failures import told_by_name
 from stackfuse._training.prediction import rows_per_call
 from stackfuse._training.process import locked
 from stackfuse._training.program import Program
@@ -140,9 +141,10 @@ class SideBySide:
 
         An error that is known to be of one replica has its number as attribute ``replica``.
         """
-        model = self.trainings[0].model
-        explained = indices.failed_lookups_explained(model)
-        with locked(), WrittenFiles(self.trainings), explained:
+        first = self.trainings[0]
+        told = told_by_name(first.model, first.x, first.y)
+        explained = indices.failed_lookups_explained(first.model)
+        with locked(), WrittenFiles(self.trainings), told, explained:
             _run_at_once(self._runs())
         for k, training in enumerate(self.trainings):
             with _of_replica(k):
