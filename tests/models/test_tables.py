@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -141,7 +141,7 @@ class Slow(BaseEstimator):
 
     seen: ClassVar[list] = []
 
-    def __init__(self, epochs=100, callbacks=None):
+    def __init__(self, epochs=100, callbacks: Any = None):
         self.epochs = epochs
         self.callbacks = callbacks
 

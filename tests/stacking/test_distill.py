@@ -182,7 +182,7 @@ def test_rows_are_made_up_from_neighbours():
     assert_array_equal(rows.dtypes, frame.dtypes)
     assert all(rows[name].isin(frame[name]).all() for name in frame)
     assert len(rows) == len(sources) == 120
-    table = IRIS[:80] + np.random.default_rng(0).normal(scale=1e-6, size=(80, 4))  # none are equal
+    table = IRIS[:40] + np.random.default_rng(0).normal(scale=1e-6, size=(40, 4))  # none are equal
     scaled = table / table.std(axis=0)
     apart = ((scaled[:, None] - scaled) ** 2).sum(axis=2)
     near = apart.argsort(axis=1)[:, 1:11]  # the first is the row itself
@@ -192,6 +192,16 @@ def test_rows_are_made_up_from_neighbours():
     assert neighbours.all(axis=2).any(axis=1).all()  # one neighbour gives all other values
     assert own.mean() == pytest.approx(0.5, abs=0.02)
     assert len(mixed(table[:1], 2, np.random.default_rng(0))[0]) == 2
+
+
+def test_a_missing_date_leaves_the_others_apart():
+    years = np.repeat([2000, 2020], 50)
+    frame = pd.DataFrame({"when": pd.to_datetime([f"{year}-01-01" for year in years])})
+    frame["a"] = np.random.default_rng(0).uniform(size=100)
+    frame.loc[99, "when"] = pd.NaT
+    rows, sources = mixed(frame, 20, np.random.default_rng(0))
+    known = rows["when"].notna().to_numpy() & (sources != 99)
+    assert (rows["when"].dt.year.to_numpy()[known] == years[sources[known]]).all()
 
 
 def test_frames_with_text_and_rows_that_are_made_up_from_nothing():
