@@ -11,7 +11,7 @@ from typing import Any
 
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core import errors, fitting, messages, progress
+from stackfuse._core import errors, fitting, messages, multi_input, progress
 from stackfuse._oof import memory
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.bases import with_memory
@@ -29,6 +29,7 @@ from stackfuse._oof.jobs import (
     jobs_of,
     polled,
 )
+from stackfuse._oof.result import in_memory, set_aside
 
 #: The tasks of a base's fits, for progress.
 Tasks = Sequence[progress.FitTask]
@@ -102,6 +103,11 @@ class Fits:
     failures: dict[str, str] = field(default_factory=dict)
     is_out_of_time: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def forget_predictions(self) -> None:
+        """Let go of the predictions of all folds, once they are put together."""
+        for name, fits in self.of.items():
+            self.of[name] = [fit._replace(predictions=None) for fit in fits]
 
     def how_fitted(self) -> dict[str, str]:
         """Return how each base was fitted, by its name."""
@@ -177,6 +183,8 @@ class BaseFitter:
         Raises if the predictions of a base cannot be used.
     keep : callable
         Whether the model of a fold will be needed once it has predicted.
+    aside : WrittenRows or None
+        Takes the predictions, if they are not to be in memory.
     """
 
     data: Data
@@ -184,6 +192,7 @@ class BaseFitter:
     options: FitOptions
     check: FitCheck
     keep: Callable[[Fold], bool]
+    aside: multi_input.WrittenRows | None = None
 
     def fit(
         self,
@@ -316,7 +325,7 @@ class BaseFitter:
                         raise RuntimeError(
                             f"the engine {self.options.engine!r} ran job {number} twice"
                         )
-                    found[number] = fit
+                    found[number] = self._set_aside(fit)
                     if reports is not None:
                         reports[number].report_as_done()
                     memory_taken.note(number, fit)
@@ -328,12 +337,16 @@ class BaseFitter:
                 )
             return self._checked(name, jobs, [found[number] for number in range(len(jobs))])
 
+    def _set_aside(self, fit: FoldFit) -> FoldFit:
+        return fit if self.aside is None else set_aside(fit, self.aside)
+
     def _checked(self, name: str, jobs: list[FoldJob], fits: list[FoldFit]) -> list[FoldFit]:
         """Return the fits of a base, features in one frame, if their predictions can be used."""
         self.check(name, jobs, fits)
         if self.check.methods[name] != FEATURES:
             return fits
-        fits = in_one_frame(fits, jobs, self.data.X)
+        fits = [fit._replace(predictions=in_memory(fit.predictions)) for fit in fits]
+        fits = [self._set_aside(fit) for fit in in_one_frame(fits, jobs, self.data.X)]
         frozen = isinstance(jobs[0].estimator, FrozenEstimator)
         needed = [replace(job, keep_model=frozen or self.keep(job.fold)) for job in jobs]
         return [job.kept(fit) for job, fit in zip(needed, fits, strict=True)]

@@ -11,6 +11,8 @@ The folder, as version 4 of the store writes it::
         answers/<k1>/<key>               predictions of a kept network for some rows; see answers.py
         locks/<key>                      locked and touched by the process that makes the fit
         drafts/.draft-*                  files that are not finished; deleted after a day
+        tables/stackfuse-rows-*          predictions that are not to be in memory; they go with the
+                                         process that reads them, or when the next one is made
 
 The name is none that Python could import: in ``memory="."`` it hides no package.
 
@@ -269,6 +271,15 @@ class Store:
     def __init__(self, memory):
         self.root = Path(os.path.abspath(_location(memory))) / _FOLDER
         files.sweep_files(self.root / "drafts")
+
+    def folder_for_tables(self) -> Path | None:
+        """Return the folder for predictions that are not to be in memory; None if there is none."""
+        folder = self.root / "tables"
+        try:
+            files.make_private(folder, self.root)
+        except OSError:  # fits are not kept there either, which is told
+            return None
+        return folder
 
     def look_at(self, *parts: Any) -> Fingerprint:
         """Return the digest of all that several fits share, with all global settings.
