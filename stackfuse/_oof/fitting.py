@@ -97,12 +97,15 @@ class Fits:
         Whether any of them was not finished in time.
     seconds : dict of str to float
         From the begin of a base's first fit to the end of its last, by its name.
+    inside : dict of str to str
+        How many fits there were in stacks inside of a base, by its name.
     """
 
     of: dict[str, list[FoldFit]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     is_out_of_time: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+    inside: dict[str, str] = field(default_factory=dict)
 
     def forget_predictions(self) -> None:
         """Let go of the predictions of all folds, once they are put together."""
@@ -111,7 +114,10 @@ class Fits:
 
     def how_fitted(self) -> dict[str, str]:
         """Return how each base was fitted, by its name."""
-        return {name: _how(of_base) for name, of_base in self.of.items()}
+        return {
+            name: "; ".join(filter(None, [_how(of_base), self.inside.get(name)]))
+            for name, of_base in self.of.items()
+        }
 
     def check_any_left(self) -> None:
         """Raise if all base estimators have failed, or none was finished in time."""
@@ -222,6 +228,9 @@ class BaseFitter:
             self._check_engine(named, fit_params, done)
         digest = None if store is None else memory.digest_of(self.data)
         engine: Any = engine_named(self.options.engine, self.options.n_jobs)
+        outer = memory.around()
+        if outer is not None and not hasattr(engine, "poll_jobs"):
+            engine = memory.SharingEngine(engine, outer)
         n_networks = sum(holds_network(base) for _, base in named)
         left = {}
         for name, base in named:
@@ -231,16 +240,19 @@ class BaseFitter:
             jobs = partial(self._jobs, name, base, fit_params.get(name, {}))
             run = partial(polled, of_base, data=self.data, n_networks=n_networks)
             left[name] = self._fit_base(name, jobs, run, report, limit)
-        try:
-            self._fit_bases(left, done)
-        finally:
-            for fits in left.values():
-                fits.close()
+        with memory.fits_inside(base for _, base in named) as inside:
+            try:
+                self._fit_bases(left, done, (lambda: "") if outer else inside.told)
+            finally:
+                for fits in left.values():
+                    fits.close()
         done.of = {name: done.of[name] for name, _ in named if name in done.of}
         done.check_any_left()
         return done
 
-    def _fit_bases(self, left: dict[str, Iterator[None]], done: Fits) -> None:
+    def _fit_bases(
+        self, left: dict[str, Iterator[None]], done: Fits, told: Callable[[], str]
+    ) -> None:
         """Fit bases, and take each out of those left once it is fitted or has failed.
 
         An engine may have the jobs of several bases at the same time: while one base has no result
@@ -257,6 +269,7 @@ class BaseFitter:
                 except StopIteration as end:
                     done.of[name] = end.value
                     done.seconds[name] = time.perf_counter() - begun[name]
+                    done.inside[name] = told()
                 except NotFinished as late:
                     done.leave_out(name, late, self.options)
                 except errors.FitFailed as error:
@@ -291,13 +304,14 @@ class BaseFitter:
 
     def _jobs(self, name: str, base, fit_params: dict, reports: Tasks | None) -> list[FoldJob]:
         frozen, method = isinstance(base, FrozenEstimator), self.check.methods[name]
-        every = frozen or method == FEATURES  # features are aligned by all models
+        every, seed = frozen or method == FEATURES, self.options.random_state
         return jobs_of(
             with_memory(base, self.options.memory),
             self.folds,
             method=method,
             fit_params=fit_params,
             seeds=fold_seeds(self.options.random_state, name, self.folds),
+            inner_seed=None if seed is None else derived_seed(seed, name, "inside"),
             keep_models=[every or self.keep(fold) for fold in self.folds],
             progress=reports,
         )

@@ -13,6 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob, polled, unset_random_states
 from stackfuse._oof.memory.fingerprint import Fingerprint, NotComparable, fingerprint
+from stackfuse._oof.memory.sharing import SharingEngine
 from stackfuse._oof.memory.store import CannotRecall, CannotStore, Entry, Store, Trouble
 from stackfuse._training import numbers_of_threads
 
@@ -136,7 +137,7 @@ class RememberingEngine:
         train, test = job.fold
         method = job.method if len(test) else None
         title = f"base estimator {self.name!r} {job.place}"
-        parts = (seed, job.inner_folds, train, test, method)
+        parts = (seed, job.inner_folds, job.inner_seed, train, test, method)
         return self.store.entry(title, seen, *parts, keep=job.keep_model, n_rows=len(test))
 
 
@@ -150,6 +151,7 @@ def identity_of(engine: Any) -> list:
         its class and, as an estimator is, by the parameters of its constructor (other attributes
         may count what it does), or by all that it holds where these are not kept by name.
     """
+    engine = engine.engine if isinstance(engine, SharingEngine) else engine
     kind = type(engine)
     if kind.__module__.partition(".")[0] != "stackfuse":
         names = inspect.signature(kind).parameters
