@@ -135,6 +135,8 @@ class FoldJob:
     progress : callable, default=contextlib.nullcontext
         A function that takes the unfitted clone and returns a context. The fit runs within this
         context, which reports its progress. Pickles of the job do not hold it.
+    keeper : callable or None, default=None
+        A function that keeps a fit; see :meth:`keep_here`.
 
     Examples
     --------
@@ -158,6 +160,7 @@ class FoldJob:
     place: str = ""
     name: str = "all"
     progress: Callable[[Any], AbstractContextManager] = field(default=nullcontext, repr=False)
+    keeper: Callable[[FoldFit], None] | None = field(default=None, repr=False)
 
     def replica(self) -> Any:
         """Return the unfitted clone that this job fits.
@@ -247,6 +250,20 @@ class FoldJob:
             The same, or one without a model.
         """
         return fit if self.keep_model else fit.without_model()
+
+    def keep_here(self, fit: FoldFit) -> None:
+        """Keep a fit in the process that made it, before it is sent to the one that asked for it.
+
+        Nothing is kept without `memory`, or where its folder is not to be seen. Then the process
+        that asked keeps the fit when it arrives.
+
+        Parameters
+        ----------
+        fit : FoldFit
+            The result of this job.
+        """
+        if self.keeper is not None:
+            self.keeper(fit)
 
     @contextmanager
     def failing_here(self) -> Iterator[None]:
