@@ -139,14 +139,11 @@ faults.stack_of([("net", net)], "dask", memory={str(tmp_path)!r})
     assert not list(tmp_path.rglob("done.json"))
     (tmp_path / "go").touch()
     until(lambda: list(tmp_path.rglob("done.json")))
-    time.sleep(1)  # the worker of another fold may be as far
-    n_kept = len(list(tmp_path.rglob("done.json")))
     from tests.oof.clusters.pauses import Pause  # loads Keras
 
     net = sf.KerasRegressor(faults.build_regressor, callbacks=[Pause(str(tmp_path))])
     stack = faults.stack_of([("net", net)], "dask", memory=tmp_path)
-    assert stack.engine_["net"].startswith("from memory; by Dask on 2 workers")
-    assert n_kept < 4
+    assert stack.engine_["net"].startswith("from memory")
     assert len(list(tmp_path.rglob("done.json"))) == 4
     here = faults.stack_of([("net", net)], "sequential")
     assert_allclose(stack.oof_.predictions, here.oof_.predictions, atol=1e-6)
