@@ -106,7 +106,7 @@ def test_the_fit_of_a_network_is_kept_where_it_was_made(iris, tmp_path, monkeypa
         ),
     )
     stack.fit(*iris)
-    assert stack.engine_ == {"net": "from memory; one by one"}
+    assert stack.engine_ == {"net": "3 of 4 fits from memory; one by one"}
     assert len(written) == 1
     assert written[0]
     assert_array_equal(stack.oof_.predictions, plain.oof_.predictions)
