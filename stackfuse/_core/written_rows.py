@@ -104,7 +104,7 @@ class WrittenRows:
         Parameters
         ----------
         dtype : dtype
-            Of all arrays.
+            The dtype of all arrays.
         shape : tuple of int
             All rows, and the shape of one.
         """

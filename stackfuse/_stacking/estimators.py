@@ -117,7 +117,7 @@ default="auto"
     engine_ : dict of str to str
         How each base was fitted, by name: "side by side"; "one by one", with the reason if a
         network could not be trained side by side or gains nothing by it; "2 at a time"; "by
-        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...". Of
+        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...". For
         a stack it also says how many fits there were inside, and how many more were shared.
     fit_seconds_ : dict of str to float
         The seconds of all fits of bases, ``"bases"``, and of the ``"meta-learner"``. Those of each
@@ -307,7 +307,7 @@ default="auto"
     engine_ : dict of str to str
         How each base was fitted, by name: "side by side"; "one by one", with the reason if a
         network could not be trained side by side or gains nothing by it; "2 at a time"; "by
-        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...". Of
+        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...". For
         a stack it also says how many fits there were inside, and how many more were shared.
     fit_seconds_ : dict of str to float
         The seconds of all fits of bases, ``"bases"``, and of the ``"meta-learner"``. Those of each

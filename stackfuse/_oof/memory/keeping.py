@@ -13,8 +13,8 @@ class Keeper:
     """Writes the fit of a job to its entry, if the process that made it sees the same store.
 
     The key tells what the job was when it was sent, and the job is pickled: nothing that changes
-    later makes the fit another one. What goes wrong is left to the process that asked for the fit.
-    It keeps what it does not find, and tells why it cannot.
+    later makes the fit another one. Faults are left to the process that asked for the fit. It keeps
+    the fits that it does not find, and tells why it cannot.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ def fits_inside(bases: Iterable[Any]) -> Iterator[FitsInside]:
     Parameters
     ----------
     bases : iterable of estimator
-        Of this stack.
+        The bases of this stack.
 
     Yields
     ------

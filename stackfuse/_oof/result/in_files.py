@@ -21,7 +21,7 @@ def file_for(n_rows: int, n_columns: int, folder: Path | None) -> multi_input.Wr
     Parameters
     ----------
     n_rows, n_columns : int
-        Of float64.
+        The shape of the matrix, which is float64.
     folder : Path or None
         None stands for the temporary folder.
 
