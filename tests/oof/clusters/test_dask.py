@@ -193,7 +193,7 @@ def test_a_scheduler_that_is_gone_is_told_and_what_is_kept_stays(tmp_path):
         env=environment,
         **quiet,
     )
-    started = [worker, scheduler]
+    started: list[Any] = [worker, scheduler]
     bases = [("quick", Base(tmp_path / "log")), ("slow", Base(tmp_path / "slow", seconds=2))]
     try:
         until((tmp_path / "scheduler.json").exists)
