@@ -4,7 +4,6 @@ import copy
 import gc
 import os
 import pickle
-import re
 import resource
 import subprocess
 import sys
@@ -148,12 +147,12 @@ def test_a_file_that_cannot_grow_is_told_in_one_sentence(on_error, little_memory
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
     try:
-        with pytest.raises(OSError, match="There is a limit to the size of files") as raised:
+        with pytest.raises(OSError, match="is larger than the limit for files") as raised:
             sf.out_of_fold([LOGISTIC, TREE], X, Y, on_error=on_error)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    told = f"limit to the size of files, which {re.escape(str(little_memory))} exceeds"
-    assert re.fullmatch(rf"There is a {told}: raise it \(ulimit -f\), or .*\.", str(raised.value))
+    assert str(raised.value).startswith(str(little_memory))
+    assert str(raised.value).endswith("(ulimit -f), or set TMPDIR to another folder.")
     del raised
     assert files_in(little_memory) == []
 
