@@ -375,7 +375,6 @@ def replica(
     """
     twin, inside = clone(estimator), ()
     if inner_folds is not None:
-<<<<<<< HEAD
         parts = outer_parts(twin)
         twin.set_params(**dict.fromkeys(parts, inner_folds))
         inside = tuple(name.removesuffix("cv") for name in parts)
@@ -397,15 +396,6 @@ def seeded(
         for name in unset_random_states(estimator)
     }
     return estimator.set_params(**seeds)
-=======
-        changed = dict.fromkeys(outer_parts(twin), inner_folds)
-        inside = tuple(name.removesuffix("cv") for name in changed)
-    if seed is not None:
-        within = seed if inner_seed is None else inner_seed
-        for name in unset_random_states(twin):
-            changed[name] = derived_seed(within if name.startswith(inside) else seed, name)
-    return twin.set_params(**changed) if changed else twin
->>>>>>> 28ce490 (Seeds inside have one place)
 
 
 def unset_random_states(estimator) -> list[str]:
