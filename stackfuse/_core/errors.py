@@ -76,6 +76,10 @@ class EngineFailed(RuntimeError):
     """Raised if an engine can run no more jobs at all; no base estimator is to blame."""
 
 
+class DiskFailed(EngineFailed, OSError):
+    """Raised if what all bases share cannot be written; no base estimator is to blame."""
+
+
 class ReplicaFailed(Exception):
     """Raised if one of the replicas that are trained side by side failed.
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import filelock
 
@@ -77,7 +77,11 @@ def path_given(path: Any, name: str = "path") -> Path:
 
 
 def write_whole(
-    path: Path, data: bytes, *, drafts: Path | None = None, private: bool = False
+    path: Path,
+    data: bytes | Callable[[BinaryIO], object],
+    *,
+    drafts: Path | None = None,
+    private: bool = False,
 ) -> None:
     """Write a file so that its place holds the old content or the new one, never a part.
 
@@ -85,7 +89,8 @@ def write_whole(
     ----------
     path : Path
         An earlier file there is replaced; a link stays, and so does a file's mode.
-    data : bytes
+    data : bytes or callable
+        The content, or a function that writes it to a file.
     drafts : Path, default=None
         Folder for unfinished files, on the same file system; by default the file's own.
     private : bool, default=False
@@ -113,10 +118,13 @@ def write_whole(
     sync(path.parent)
 
 
-def _write_by_draft(path: Path, data: bytes, draft: Path, private: bool) -> None:
+def _write_by_draft(path: Path, data: Any, draft: Path, private: bool) -> None:
     try:
         with open(draft, "xb", opener=_private if private else None) as file:
-            file.write(data)
+            if callable(data):
+                data(file)
+            else:
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())
         if not private:

@@ -16,6 +16,8 @@ from stackfuse._core.messages import first_few, in_short, listed, printable
 from stackfuse._core.stored_rows import StoredRows, stored
 from stackfuse._core.targets import check_same_length, refuse_ragged
 from stackfuse._core.targets import n_rows as n_rows_of
+from stackfuse._core.written_rows import Part as Part
+from stackfuse._core.written_rows import WrittenRows as WrittenRows
 
 
 class MultiInput:

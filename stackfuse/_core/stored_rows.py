@@ -3,8 +3,6 @@
 import importlib
 import mmap
 import os
-import tempfile
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from stackfuse._core.messages import size_in_words
+from stackfuse._core.written_rows import WrittenRows
 
 #: Bytes that are read at a time where all rows are gone through.
 BLOCK_BYTES = 2**24
@@ -371,11 +370,8 @@ def _unpacked(folder: Path, columns: Sequence[str] | None) -> np.memmap:
         )
     dtype = np.result_type(*first.dtypes, np.float32)
     shape = (sum(file.metadata.num_rows for file in files), len(names))
-    with tempfile.NamedTemporaryFile(prefix="stackfuse-rows-", delete=False) as written:
+    with WrittenRows() as written:
         for file in files:
             for batch in file.iter_batches(8192, columns=names):
-                table = batch.to_pandas()[names].to_numpy(dtype)
-                written.write(np.ascontiguousarray(table).data)
-    rows = np.memmap(written.name, dtype, "r", shape=shape)
-    weakref.finalize(rows, Path(written.name).unlink, missing_ok=True)
-    return rows
+                written.append(batch.to_pandas()[names].to_numpy(dtype))
+        return written.mapped(dtype, shape)

@@ -13,25 +13,7 @@ from stackfuse._oof.contributions import FEATURES, has_engine, is_network
 from stackfuse._oof.folds import Fold
 from stackfuse._oof.jobs import FoldFit, FoldJob
 from stackfuse._oof.prediction_columns import as_block, as_labels, labels_for
-from stackfuse._oof.result import OutOfFold
-
-
-def warn_if_large(methods: Sequence[str], y: np.ndarray, classes: np.ndarray | None) -> None:
-    """Warn if the out-of-fold matrix would take more than half of the memory that is free."""
-    if classes is not None:
-        several = 1 if len(classes) == 2 else len(classes)
-        widths = {"predict": 1, FEATURES: 0}  # how many features is known when one is fitted
-        n_columns = sum(widths.get(method, several) for method in methods)
-    else:
-        n_columns = len(methods) * (1 if y.ndim == 1 else y.shape[1])
-    size, free = 8 * len(y) * n_columns, fitting.memory_use.free()
-    if free is not None and size > free / 2:
-        warnings.warn(
-            f"The out-of-fold predictions, {len(y)} rows by {n_columns} columns, will take "
-            f"{size / 2**30:.1f} GiB; {free / 2**30:.1f} GiB of memory are free. Use fewer base "
-            "estimators or fewer rows.",
-            stacklevel=2,
-        )
+from stackfuse._oof.result import OutOfFold, in_memory
 
 
 def refuse_or_tell_whole_reads(bases: Sequence[tuple[str, Any]], X) -> None:
@@ -203,6 +185,7 @@ class FitCheck:
     def _block(self, name: str, fit: FoldFit, n_rows: int) -> np.ndarray:
         """Return the predictions of a fit as columns, once they are known to be usable."""
         labels, method = self._labels(fit), self.methods[name]
+        fit = fit._replace(predictions=in_memory(fit.predictions))
         _refuse_no_array(fit.predictions, method)
         if method == "predict_proba":
             numbers = self._probabilities(fit, labels)  # all columns: a block leaves one out

@@ -11,7 +11,7 @@ from typing import Any
 
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core import errors, fitting, messages, progress
+from stackfuse._core import errors, fitting, messages, multi_input, progress
 from stackfuse._oof import memory
 from stackfuse._oof.alignment import in_one_frame
 from stackfuse._oof.bases import with_memory
@@ -29,6 +29,7 @@ from stackfuse._oof.jobs import (
     jobs_of,
     polled,
 )
+from stackfuse._oof.result import in_memory, set_aside
 
 #: The tasks of a base's fits, for progress.
 Tasks = Sequence[progress.FitTask]
@@ -96,16 +97,27 @@ class Fits:
         Whether any of them was not finished in time.
     seconds : dict of str to float
         From the begin of a base's first fit to the end of its last, by its name.
+    inside : dict of str to str
+        How many fits there were in stacks inside of a base, by its name.
     """
 
     of: dict[str, list[FoldFit]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     is_out_of_time: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+    inside: dict[str, str] = field(default_factory=dict)
+
+    def forget_predictions(self) -> None:
+        """Let go of the predictions of all folds, once they are put together."""
+        for name, fits in self.of.items():
+            self.of[name] = [fit._replace(predictions=None) for fit in fits]
 
     def how_fitted(self) -> dict[str, str]:
         """Return how each base was fitted, by its name."""
-        return {name: _how(of_base) for name, of_base in self.of.items()}
+        return {
+            name: "; ".join(filter(None, [_how(of_base), self.inside.get(name)]))
+            for name, of_base in self.of.items()
+        }
 
     def check_any_left(self) -> None:
         """Raise if all base estimators have failed, or none was finished in time."""
@@ -177,6 +189,8 @@ class BaseFitter:
         Raises if the predictions of a base cannot be used.
     keep : callable
         Whether the model of a fold will be needed once it has predicted.
+    aside : WrittenRows or None
+        Takes the predictions, if they are not to be in memory.
     """
 
     data: Data
@@ -184,6 +198,7 @@ class BaseFitter:
     options: FitOptions
     check: FitCheck
     keep: Callable[[Fold], bool]
+    aside: multi_input.WrittenRows | None = None
 
     def fit(
         self,
@@ -213,6 +228,9 @@ class BaseFitter:
             self._check_engine(named, fit_params, done)
         digest = None if store is None else memory.digest_of(self.data)
         engine: Any = engine_named(self.options.engine, self.options.n_jobs)
+        outer = memory.around()
+        if outer is not None and not hasattr(engine, "poll_jobs"):
+            engine = memory.SharingEngine(engine, outer)
         n_networks = sum(holds_network(base) for _, base in named)
         left = {}
         for name, base in named:
@@ -222,16 +240,19 @@ class BaseFitter:
             jobs = partial(self._jobs, name, base, fit_params.get(name, {}))
             run = partial(polled, of_base, data=self.data, n_networks=n_networks)
             left[name] = self._fit_base(name, jobs, run, report, limit)
-        try:
-            self._fit_bases(left, done)
-        finally:
-            for fits in left.values():
-                fits.close()
+        with memory.fits_inside(base for _, base in named) as inside:
+            try:
+                self._fit_bases(left, done, (lambda: "") if outer else inside.told)
+            finally:
+                for fits in left.values():
+                    fits.close()
         done.of = {name: done.of[name] for name, _ in named if name in done.of}
         done.check_any_left()
         return done
 
-    def _fit_bases(self, left: dict[str, Iterator[None]], done: Fits) -> None:
+    def _fit_bases(
+        self, left: dict[str, Iterator[None]], done: Fits, told: Callable[[], str]
+    ) -> None:
         """Fit bases, and take each out of those left once it is fitted or has failed.
 
         An engine may have the jobs of several bases at the same time: while one base has no result
@@ -248,6 +269,7 @@ class BaseFitter:
                 except StopIteration as end:
                     done.of[name] = end.value
                     done.seconds[name] = time.perf_counter() - begun[name]
+                    done.inside[name] = told()
                 except NotFinished as late:
                     done.leave_out(name, late, self.options)
                 except errors.FitFailed as error:
@@ -282,13 +304,14 @@ class BaseFitter:
 
     def _jobs(self, name: str, base, fit_params: dict, reports: Tasks | None) -> list[FoldJob]:
         frozen, method = isinstance(base, FrozenEstimator), self.check.methods[name]
-        every = frozen or method == FEATURES  # features are aligned by all models
+        every, seed = frozen or method == FEATURES, self.options.random_state
         return jobs_of(
             with_memory(base, self.options.memory),
             self.folds,
             method=method,
             fit_params=fit_params,
             seeds=fold_seeds(self.options.random_state, name, self.folds),
+            inner_seed=None if seed is None else derived_seed(seed, name, "inside"),
             keep_models=[every or self.keep(fold) for fold in self.folds],
             progress=reports,
         )
@@ -316,7 +339,7 @@ class BaseFitter:
                         raise RuntimeError(
                             f"the engine {self.options.engine!r} ran job {number} twice"
                         )
-                    found[number] = fit
+                    found[number] = self._set_aside(fit)
                     if reports is not None:
                         reports[number].report_as_done()
                     memory_taken.note(number, fit)
@@ -328,12 +351,16 @@ class BaseFitter:
                 )
             return self._checked(name, jobs, [found[number] for number in range(len(jobs))])
 
+    def _set_aside(self, fit: FoldFit) -> FoldFit:
+        return fit if self.aside is None else set_aside(fit, self.aside)
+
     def _checked(self, name: str, jobs: list[FoldJob], fits: list[FoldFit]) -> list[FoldFit]:
         """Return the fits of a base, features in one frame, if their predictions can be used."""
         self.check(name, jobs, fits)
         if self.check.methods[name] != FEATURES:
             return fits
-        fits = in_one_frame(fits, jobs, self.data.X)
+        fits = [fit._replace(predictions=in_memory(fit.predictions)) for fit in fits]
+        fits = [self._set_aside(fit) for fit in in_one_frame(fits, jobs, self.data.X)]
         frozen = isinstance(jobs[0].estimator, FrozenEstimator)
         needed = [replace(job, keep_model=frozen or self.keep(job.fold)) for job in jobs]
         return [job.kept(fit) for job, fit in zip(needed, fits, strict=True)]

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -20,22 +20,12 @@ from stackfuse._oof.bases import (
     route,
     router_of,
 )
-from stackfuse._oof.contributions import FEATURES, contribution
+from stackfuse._oof.contributions import contribution
 from stackfuse._oof.fitting import BaseFitter, FitOptions, Fits, Report, no_report
-from stackfuse._oof.folds import (
-    Fold,
-)
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 from stackfuse._oof.plan import Plan, check_cv_name
-from stackfuse._oof.prediction_columns import (
-    aligned,
-    as_block,
-    as_labels,
-    as_numbers,
-    columns_of,
-    labels_for,
-)
-from stackfuse._oof.result import OutOfFold
+from stackfuse._oof.prediction_columns import as_block, columns_of
+from stackfuse._oof.result import OutOfFold, assemble
 
 
 def out_of_fold(
@@ -226,12 +216,19 @@ def run(plan: Plan, report: Report = no_report) -> tuple[OutOfFold, Fits]:
     if plan.prefit:
         return _predicted_by_fitted_bases(plan)
     data = Data(plan.X, plan.y)
-    fitter = BaseFitter(data, plan.fitted_folds, plan.options, plan.check, plan.keeps)
-    fits = fitter.fit(plan.bases, plan.fit_params, report)
-    if plan.saved is not None:
-        return plan.saved.select(list(fits.of)), fits
-    methods = [plan.methods[name] for name in fits.of]
-    return assemble(methods, fits.of, plan.folds, plan.y, plan.classes), fits
+    with ExitStack() as open_files:
+        aside = plan.file_for_predictions()
+        if aside is not None:
+            open_files.enter_context(aside)
+        fitter = BaseFitter(data, plan.fitted_folds, plan.options, plan.check, plan.keeps, aside)
+        fits = fitter.fit(plan.bases, plan.fit_params, report)
+        if plan.saved is not None:
+            return plan.saved.select(list(fits.of)), fits
+        methods = [plan.methods[name] for name in fits.of]
+        file = aside and open_files.enter_context(aside.another())
+        oof = assemble(methods, fits.of, plan.folds, plan.y, plan.classes, file)
+    fits.forget_predictions()
+    return oof, fits
 
 
 def _predicted_by_fitted_bases(plan: Plan) -> tuple[OutOfFold, Fits]:
@@ -281,85 +278,3 @@ def _initialized(base, plan: Plan) -> Any:
         y = plan.y if plan.classes is None else plan.classes[plan.y]
         return clone(base).initialize(plan.X, y)
     return base
-
-
-def assemble(
-    methods: Sequence[str],
-    fits: dict[str, list[FoldFit]],
-    folds: Sequence[Fold],
-    y: np.ndarray,
-    classes: np.ndarray | None,
-) -> OutOfFold:
-    """Put the folds' predictions together into one matrix.
-
-    Parameters
-    ----------
-    methods : sequence of str
-        One per base estimator.
-    fits : dict of str to list of FoldFit
-        By the name of the base; of each the first ``len(folds)`` entries are used.
-    folds : sequence of Fold
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class numbers where `classes` are given.
-    classes : ndarray or None
-    """
-    n_classes = None if classes is None else len(classes)
-    count = np.zeros(len(y), int)
-    for fold in folds:
-        count[fold.test] += 1
-    columns, scores, histories, matrices = [], {}, {}, []
-    for (name, fit), method in zip(fits.items(), methods):
-        matrix, tables = None, []
-        for fold, of_fold in zip(folds, fit):
-            estimator, prediction = of_fold.estimator, of_fold.predictions
-            labels = labels_for(estimator, classes, prefit=False)
-            block = as_block(prediction, estimator, method, labels)
-            matrix = np.zeros((len(y), block.shape[1])) if matrix is None else matrix
-            matrix[fold.test] += block
-            table = as_numbers(_as_table(prediction, estimator), estimator, method, labels)
-            table = aligned(table, estimator, method, labels)
-            tables.append(_scores(table, y[fold.test], method, classes))
-        with np.errstate(invalid="ignore"):
-            matrix /= count[:, None]  # 0 / 0 is the NaN of a row never predicted
-        matrices.append(matrix)
-        columns += columns_of(name, method, matrix.shape[1], n_classes)
-        scores[name] = {metric: np.array([t[metric] for t in tables]) for metric in tables[0]}
-        histories[name] = [of_fold.history for of_fold in fit[: len(folds)]]
-    predictions = np.hstack(matrices)
-    return OutOfFold(
-        predictions, count > 0, columns, list(folds), scores, histories, classes_=classes, y=y
-    )
-
-
-def _as_table(prediction, estimator) -> np.ndarray:
-    """Return multilabel probabilities given as a list, one array per label, as one array."""
-    return as_labels(prediction, estimator) if isinstance(prediction, list) else prediction
-
-
-def _scores(table: np.ndarray, y: np.ndarray, method: str, classes) -> dict[str, float]:
-    """Score one fold's predictions, higher is better but for the log-loss.
-
-    Features, and regressions with another number of columns than y, have no score.
-    """
-    if method == FEATURES or (classes is None and table.size != y.size):
-        return {}
-    if classes is None:  # multilabel, or numbers to be regressed
-        table = table.reshape(y.shape)
-    if classes is None and y.dtype.kind == "f":
-        return {"r2": r2_score(y, table) if len(y) > 1 else np.nan}
-    if classes is None:
-        if y.ndim == 1 or method == "predict":
-            return {"r2": r2_score(y, table) if len(y) > 1 else np.nan}
-        return {"accuracy": accuracy_score(y, table > (0.5 if method == "predict_proba" else 0))}
-    if method == "predict":
-        return {"accuracy": float(np.mean(table == y))}
-    if method == "predict_proba" and table.size == len(y):  # of the second of two classes
-        table = np.column_stack([1 - table.ravel(), table.ravel()])
-    hard = table.argmax(axis=1) if table.ndim == 2 else (table > 0).astype(int)
-    scores = {"accuracy": float(np.mean(hard == y))}
-    if method == "predict_proba":
-        # scikit-learn's log_loss, but for sums that are rounded: of these it warns.
-        right = table[np.arange(len(y)), y]
-        least = np.finfo(right.dtype if right.dtype.kind == "f" else float).eps
-        scores["log_loss"] = float(-np.log(np.clip(right, least, 1 - least)).mean())
-    return scores

@@ -125,6 +125,9 @@ class FoldJob:
     inner_folds : list of Fold or None, default=None
         The folds for parts of the estimator with ``cv="outer"``: the other folds, as far as they
         lie within the training rows.
+    inner_seed : int or None, default=None
+        Takes the place of `seed` for these parts. It is the same on all folds, so that fits inside
+        on the same rows are the same fits.
     place : str, default=""
         Which fit of its base this is, for messages, such as ``"on fold 3"``.
     name : str, default="all"
@@ -132,6 +135,8 @@ class FoldJob:
     progress : callable, default=contextlib.nullcontext
         A function that takes the unfitted clone and returns a context. The fit runs within this
         context, which reports its progress. Pickles of the job do not hold it.
+    keeper : callable or None, default=None
+        A function that keeps a fit; see :meth:`keep_here`.
 
     Examples
     --------
@@ -151,9 +156,11 @@ class FoldJob:
     fit_params: dict[str, Any] = field(default_factory=dict)
     keep_model: bool = True
     inner_folds: list[Fold] | None = None
+    inner_seed: int | None = None
     place: str = ""
     name: str = "all"
     progress: Callable[[Any], AbstractContextManager] = field(default=nullcontext, repr=False)
+    keeper: Callable[[FoldFit], None] | None = field(default=None, repr=False)
 
     def replica(self) -> Any:
         """Return the unfitted clone that this job fits.
@@ -163,7 +170,7 @@ class FoldJob:
         replica : estimator
             A clone with its random states seeded.
         """
-        return replica(self.estimator, self.seed, self.inner_folds)
+        return replica(self.estimator, self.seed, self.inner_folds, self.inner_seed)
 
     def run(self, data: Data) -> FoldFit:
         """Fit a replica on the training rows, and predict the test rows.
@@ -244,6 +251,20 @@ class FoldJob:
         """
         return fit if self.keep_model else fit.without_model()
 
+    def keep_here(self, fit: FoldFit) -> None:
+        """Keep a fit in the process that made it, before it is sent to the one that asked for it.
+
+        Nothing is kept without `memory`, or where its folder is not to be seen. Then the process
+        that asked keeps the fit when it arrives.
+
+        Parameters
+        ----------
+        fit : FoldFit
+            The result of this job.
+        """
+        if self.keeper is not None:
+            self.keeper(fit)
+
     @contextmanager
     def failing_here(self) -> Iterator[None]:
         """Turn any error within a ``with`` block into the failure of this job.
@@ -298,7 +319,7 @@ def jobs_of(estimator, folds: Sequence[Fold], **settings: Any) -> list[FoldJob]:
         return []
     with jobs[0].failing_here():
         estimator = clone(estimator)  # what the user has fitted stays behind
-        outer = bool(_outer_parts(estimator))
+        outer = bool(outer_parts(estimator))
     for k, job in enumerate(jobs):
         with job.failing_here():
             inner = _inner_folds(folds, k) if outer else None
@@ -329,7 +350,12 @@ def _place(k: int, fold: Fold) -> str:
     return f"on fold {k}" if len(fold.test) else "on all rows"
 
 
-def replica(estimator, seed: int | None, inner_folds: list[Fold] | None = None):
+def replica(
+    estimator,
+    seed: int | None,
+    inner_folds: list[Fold] | None = None,
+    inner_seed: int | None = None,
+):
     """Return a clone whose unset random states are set from the seed.
 
     Parameters
@@ -339,24 +365,37 @@ def replica(estimator, seed: int | None, inner_folds: list[Fold] | None = None):
         None leaves every parameter as it is. Random states that the user has set stay in any case.
     inner_folds : list of Fold or None, default=None
         Replaces ``cv="outer"``.
+    inner_seed : int or None, default=None
+        Takes the place of `seed` for the parts with these folds.
 
     Returns
     -------
     estimator : estimator
         Not fitted.
     """
-    twin = clone(estimator)
+    twin, inside = clone(estimator), ()
     if inner_folds is not None:
-        twin.set_params(**dict.fromkeys(_outer_parts(twin), inner_folds))
-    return seeded(twin, seed)
+        parts = outer_parts(twin)
+        twin.set_params(**dict.fromkeys(parts, inner_folds))
+        inside = tuple(name.removesuffix("cv") for name in parts)
+    return seeded(twin, seed, inside, inner_seed)
 
 
-def seeded(estimator, seed: int | None):
-    """Set the unset random states of an estimator from a seed, unless that is None; return it."""
+def seeded(
+    estimator, seed: int | None, inside: tuple[str, ...] = (), inner_seed: int | None = None
+):
+    """Set the unset random states of an estimator from a seed, unless that is None; return it.
+
+    Names that begin as one of those inside have the inner seed, if there is one.
+    """
     if seed is None:
         return estimator
-    unset = unset_random_states(estimator)
-    return estimator.set_params(**{name: derived_seed(seed, name) for name in unset})
+    within = seed if inner_seed is None else inner_seed
+    seeds = {
+        name: derived_seed(within if name.startswith(inside) else seed, name)
+        for name in unset_random_states(estimator)
+    }
+    return estimator.set_params(**seeds)
 
 
 def unset_random_states(estimator) -> list[str]:
@@ -369,7 +408,7 @@ def unset_random_states(estimator) -> list[str]:
     ]
 
 
-def _outer_parts(estimator) -> list[str]:
+def outer_parts(estimator) -> list[str]:
     """Return the parameters that are ``cv="outer"`` and mean the folds around this estimator.
 
     A part inside an estimator that has a ``cv`` itself is fitted on that one's rows: it means the

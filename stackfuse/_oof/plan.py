@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core import fitting
+from stackfuse._core import fitting, multi_input
 from stackfuse._oof.bases import following_time, relabelled
 from stackfuse._oof.checks import (
     FitCheck,
@@ -14,9 +14,9 @@ from stackfuse._oof.checks import (
     check_coverage,
     check_saved,
     refuse_or_tell_whole_reads,
-    warn_if_large,
     warn_seen_rows,
 )
+from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.fitting import FitOptions
 from stackfuse._oof.folds import (
     Fold,
@@ -26,7 +26,7 @@ from stackfuse._oof.folds import (
     whole,
 )
 from stackfuse._oof.prediction_columns import methods_of
-from stackfuse._oof.result import OutOfFold
+from stackfuse._oof.result import OutOfFold, file_for
 
 
 @dataclass
@@ -133,6 +133,20 @@ class Plan:
         n_labels = 1 if self.y.ndim == 1 else self.y.shape[1]
         return FitCheck(self.methods, self.classes, constant, n_labels, self.prefit)
 
+    def file_for_predictions(self) -> multi_input.WrittenRows | None:
+        """Return a file for the predictions, if they would take too much of the memory."""
+        if self.saved is not None:
+            return None
+        if self.classes is not None:
+            several = 1 if len(self.classes) == 2 else len(self.classes)
+            widths = {"predict": 1, FEATURES: 0}  # how many features is known when one is fitted
+            n_columns = sum(widths.get(method, several) for method in self.methods.values())
+        else:
+            n_columns = len(self.methods) * (1 if self.y.ndim == 1 else self.y.shape[1])
+        store = self.options.store()
+        folder = None if store is None else store.folder_for_tables()
+        return file_for(len(self.y), n_columns, folder)
+
     def keeps(self, fold: Fold) -> bool:
         """Whether the model of a fold predicts later: that of all rows, or each fold's."""
         return self.stacked and (not self.refit or len(fold.test) == 0)
@@ -154,7 +168,6 @@ class Plan:
                 warn_growing(folds)
         check_averages(folds, methods, self.classes)
         warn_missing_classes(folds, self.y, self.classes, methods)
-        warn_if_large(methods, self.y, self.classes)
         return folds
 
 

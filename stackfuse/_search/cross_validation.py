@@ -10,7 +10,13 @@ from sklearn.model_selection import check_cv
 from sklearn.preprocessing import LabelEncoder
 
 from stackfuse._oof import engines
-from stackfuse._search.stand_in import RecordedFolds, StandIn, can_plan, check_estimator
+from stackfuse._search.stand_in import (
+    RecordedFolds,
+    StandIn,
+    can_plan,
+    check_estimator,
+    refuse_cluster,
+)
 
 
 def cross_validate(
@@ -108,8 +114,11 @@ def cross_validate(
         "error_score": error_score,
     }
     check_estimator(estimator)
+    plans = y is not None and can_plan(estimator)
+    if not plans:
+        refuse_cluster(engine, estimator)
     stand_in = StandIn(estimator, engines.engine_named(engine, n_jobs), params or {})
-    if y is None or not can_plan(estimator):
+    if not plans:
         return model_selection.cross_validate(estimator, X, y, cv=cv, n_jobs=n_jobs, **settings)
     splitter = check_cv(cv, y, classifier=is_classifier(estimator))
     folds = RecordedFolds(splitter, partial(stand_in.plan, candidates=[{}]))
@@ -201,8 +210,11 @@ def cross_val_predict(
     }
     predict = model_selection.cross_val_predict
     check_estimator(estimator)
+    plans = y is not None and can_plan(estimator)
+    if not plans:
+        refuse_cluster(engine, estimator)
     stand_in = StandIn(estimator, engines.engine_named(engine, n_jobs), params or {})
-    if y is None or not can_plan(estimator):
+    if not plans:
         return predict(estimator, X, y, cv=cv, n_jobs=n_jobs, **settings)
     splitter = check_cv(cv, y, classifier=is_classifier(estimator))
     folds = RecordedFolds(splitter, partial(stand_in.plan, candidates=[{}]), y)

@@ -12,7 +12,13 @@ from sklearn.model_selection import check_cv
 from stackfuse._core import messages, sklearn_private
 from stackfuse._oof import engines
 from stackfuse._search.shared_bases import can_share
-from stackfuse._search.stand_in import RecordedFolds, StandIn, can_plan, check_estimator
+from stackfuse._search.stand_in import (
+    RecordedFolds,
+    StandIn,
+    can_plan,
+    check_estimator,
+    refuse_cluster,
+)
 from stackfuse._search.tasks import EvaluationTasks
 
 #: The attribute by which a search under way knows what stands in for its estimator.
@@ -52,10 +58,13 @@ class _PlannedSearch:
         """
         check_estimator(self.estimator)
         _check_space(self._space, getattr(self, self._space))
-        engine = engines.engine_named(self.engine, self.n_jobs)
         values = _values_in(getattr(self, self._space))
-        shares_bases = can_share(self.estimator, self.n_jobs)
-        if y is None or not (shares_bases or can_plan(self.estimator, values)):
+        shares_bases, plans = can_share(self.estimator, self.n_jobs), y is not None
+        plans = plans and can_plan(self.estimator, values)
+        if not plans:
+            refuse_cluster(self.engine, self.estimator)
+        engine = engines.engine_named(self.engine, self.n_jobs)
+        if y is None or not (shares_bases or plans):
             return super().fit(X, y, **params)  # pyright: ignore[reportAttributeAccessIssue]
         routed = sklearn_private.routing_enabled()
         for_fit = params if routed else {k: v for k, v in params.items() if k != "groups"}

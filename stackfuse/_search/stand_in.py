@@ -60,6 +60,20 @@ def can_plan(estimator, values: Iterable = ()) -> bool:
     return any(map(contributions.holds_network, [estimator, *values]))
 
 
+def refuse_cluster(engine: Any, estimator: Any) -> None:
+    """Raise ValueError if an engine names a cluster where no fit is going to be planned for it."""
+    if not isinstance(engine, str) or engine not in ("dask", "ray"):
+        return
+    name = type(estimator).__name__
+    instead = f"send all fits there with joblib.parallel_config({engine!r}), and leave engine out"
+    if hasattr(estimator, "get_params") and contributions.has_engine(estimator):
+        instead = f"write {name}(engine={engine!r}), or {instead}"
+    raise ValueError(
+        f"engine={engine!r} runs the fits of networks that a search or cross-validation plans, and "
+        f"it plans none of {name}: {instead}."
+    )
+
+
 @dataclass
 class StandIn:
     """A clone of an estimator: once folds are drawn, the fits of its own clones are answered.

@@ -47,8 +47,10 @@ class StackingClassifier(PredictsSets, Stack, ensemble.StackingClassifier):
         The folds; by default five, stratified. The test sets need not cover all rows: the
         meta-learner trains on the rows that they cover. ``"prefit"`` uses fitted bases as they are.
         A stack inside a stack may have ``"outer"``: the folds of the stack around it, as far as
-        they lie in its rows. Each level multiplies the fits: 5, 21 and 73 per base with 4 folds.
-        Earlier out-of-fold predictions (:class:`OutOfFold`) replace all fits but the last ones.
+        they lie in its rows. With 4 folds a base is fitted 5 times in a stack, 11 times in one
+        inside, 15 times a level deeper: equal fits are made once. Where they cannot be shared, it
+        is 21 and 73 times. Earlier out-of-fold predictions (:class:`OutOfFold`) replace all fits
+        but the last ones.
     stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
 default="auto"
         The contribution of the bases to the meta-learner's table, or one contribution per name of a
@@ -115,7 +117,8 @@ default="auto"
     engine_ : dict of str to str
         How each base was fitted, by name: "side by side"; "one by one", with the reason if a
         network could not be trained side by side or gains nothing by it; "2 at a time"; "by
-        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...".
+        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...". For
+        a stack it also says how many fits there were inside, and how many more were shared.
     fit_seconds_ : dict of str to float
         The seconds of all fits of bases, ``"bases"``, and of the ``"meta-learner"``. Those of each
         base are in ``report().costs``.
@@ -237,8 +240,9 @@ class StackingRegressor(PredictsIntervals, Stack, ensemble.StackingRegressor):
         The folds; by default five. The test sets need not cover all rows: the meta-learner trains
         on the rows that they cover. ``"prefit"`` uses fitted bases as they are. A stack inside a
         stack may have ``"outer"``: the folds of the stack around it, as far as they lie in its
-        rows. Each level multiplies the fits: 5, 21 and 73 per base with 4 folds. Earlier
-        out-of-fold predictions (:class:`OutOfFold`) replace all fits but the last ones.
+        rows. With 4 folds a base is fitted 5 times in a stack, 11 times in one inside, 15 times a
+        level deeper: equal fits are made once. Where they cannot be shared, it is 21 and 73 times.
+        Earlier out-of-fold predictions (:class:`OutOfFold`) replace all fits but the last ones.
     stack_method : {"auto", "predict_proba", "decision_function", "predict", "features"} or dict, \
 default="auto"
         The contribution of the bases to the meta-learner's table, or one contribution per name of a
@@ -303,7 +307,8 @@ default="auto"
     engine_ : dict of str to str
         How each base was fitted, by name: "side by side"; "one by one", with the reason if a
         network could not be trained side by side or gains nothing by it; "2 at a time"; "by
-        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...".
+        Dask on 2 workers, 6 fits in 6 jobs"; "from memory"; "2 of 5 fits from memory; ...". For
+        a stack it also says how many fits there were inside, and how many more were shared.
     fit_seconds_ : dict of str to float
         The seconds of all fits of bases, ``"bases"``, and of the ``"meta-learner"``. Those of each
         base are in ``report().costs``.

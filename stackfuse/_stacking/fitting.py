@@ -441,7 +441,10 @@ class Stack(CallbackSupportMixin, FittedStack):
     def _fit_final(self, X, fit_params, context) -> None:
         """Fit the meta-learner on the rows that have out-of-fold predictions."""
         rows = np.flatnonzero(self.oof_.mask)
-        table = self._with_passthrough(self.oof_.predictions[rows], self._passed(X, rows))
+        predictions = self.oof_.predictions
+        if len(rows) < len(predictions) or predictions.flags.writeable:  # a copy to work on
+            predictions = predictions[rows]
+        table = self._with_passthrough(predictions, self._passed(X, rows))
         seed = None if self.random_state is None else jobs.derived_seed(self.random_state, "final")
         table_columns = self._table_columns(table)
         if self.final_estimator is None:

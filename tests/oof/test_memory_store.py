@@ -3,22 +3,27 @@
 import errno
 import hashlib
 import json
+import pickle
 import time
 import warnings
 from pathlib import Path
 
+import cloudpickle
 import filelock
 import keras
 import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 import stackfuse as sf
 from stackfuse import engines
 from stackfuse._core import files
 from stackfuse._oof.memory import locks
+from stackfuse._oof.memory.store import Entry
+from tests.support.cases import build_classifier
 
 
 class Counted(LogisticRegression):
@@ -63,6 +68,54 @@ def test_a_folder_that_cannot_be_used_is_told_once(
     monkeypatch.undo()
     assert fits_of(tmp_path, *iris) == (0 if name == "read_own" else 4)  # it could be written
     assert fits_of(tmp_path, *iris) == 0
+
+
+class Elsewhere:
+    """Runs pickled jobs, as other processes do; where a file says so, the third answer is lost."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def run_jobs(self, jobs, data):
+        for number, job in enumerate(jobs):
+            there = pickle.loads(cloudpickle.dumps(job))
+            fit = there.run(data)
+            there.keep_here(fit)
+            if number == 2 and Path(self.folder, "lost").exists():
+                raise ConnectionError("the client is gone")
+            yield number, fit
+
+
+def test_the_fit_of_a_network_is_kept_where_it_was_made(iris, tmp_path, monkeypatch):
+    net = sf.KerasClassifier(build_classifier)
+    stack = sf.StackingClassifier([("net", net)], cv=3, random_state=0)
+    plain = clone(stack).set_params(engine="sequential").fit(*iris)
+    stack.set_params(engine=Elsewhere(str(tmp_path)), memory=tmp_path)
+    (tmp_path / "lost").touch()
+    with pytest.raises(ConnectionError):
+        stack.fit(*iris)
+    (tmp_path / "lost").unlink()
+    assert len(list(tmp_path.rglob("done.json"))) == 3
+    written, commit = [], Entry.commit
+    monkeypatch.setattr(
+        Entry,
+        "commit",
+        lambda self, fit, seconds=None, by="": (
+            written.append(by),
+            commit(self, fit, seconds, by),
+        ),
+    )
+    stack.fit(*iris)
+    assert stack.engine_ == {"net": "3 of 4 fits from memory; one by one"}
+    assert len(written) == 1
+    assert written[0]
+    assert_array_equal(stack.oof_.predictions, plain.oof_.predictions)
+    assert_array_equal(stack.predict_proba(iris[0]), plain.predict_proba(iris[0]))
+    monkeypatch.setattr(Entry, "is_in_sight", lambda _: False)  # as on another file system
+    written.clear()
+    stack.set_params(memory=tmp_path / "other").fit(*iris)
+    assert written == [""] * 4
+    assert stack.fit(*iris).engine_ == {"net": "from memory"}
 
 
 class Unpicklable(LogisticRegression):

@@ -37,6 +37,28 @@ def both(estimator, grid, X, y, fit_params=None, **settings):
     return ours, theirs.fit(X, y, **(fit_params or {}))
 
 
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_a_cluster_that_would_get_no_fit_is_refused(engine, diabetes):
+    stack = sf.StackingRegressor([("ridge", Ridge())])
+    asked = [
+        (
+            Ridge(),
+            rf"none of Ridge: send all fits there with joblib\.parallel_config\('{engine}'\)",
+        ),
+        (
+            stack,
+            rf"none of StackingRegressor: write StackingRegressor\(engine='{engine}'\), or send",
+        ),
+    ]
+    for estimator, message in asked:
+        grid = {"alpha" if estimator is not stack else "ridge__alpha": [1.0, 2.0]}
+        with pytest.raises(ValueError, match=message):
+            sf.GridSearchCV(estimator, grid, engine=engine).fit(*diabetes)
+        for function in (sf.cross_validate, sf.cross_val_predict):
+            with pytest.raises(ValueError, match=message):
+                function(estimator, *diabetes, engine=engine)
+
+
 def test_a_grid(iris):
     grid = {**UNITS, "optimizer__learning_rate": [0.01, 0.1]}
     engine = Watched()

@@ -22,10 +22,13 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, T
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
 from stackfuse._core.fitting import memory_use
+from stackfuse._oof.memory.sharing import SharingEngine
 from tests.support.networks import build_classifier, build_regressor, build_sigmoid
 
 LR = ("lr", LogisticRegression())
@@ -364,6 +367,67 @@ def test_stacks_of_three_levels_keep_to_the_outer_folds(iris):
     whole = clone(outer).set_params(refit=True).fit(X, y, groups=groups)
     for oof in (whole.estimators_[0].oof_, whole.estimators_[0].estimators_[0].oof_):
         assert [set(groups[f.test]) for f in oof.folds] == parts
+
+
+class Logged(DecisionTreeClassifier):
+    """Writes a letter to a file for every fit."""
+
+    def __init__(self, log, random_state=None):
+        super().__init__(max_features=1, random_state=random_state)
+        self.log = log
+
+    def fit(self, X, y, sample_weight=None):
+        with open(self.log, "a") as file:
+            file.write("x")
+        return super().fit(X, y, sample_weight)
+
+
+def nested(base, levels, **options):
+    """Return a stack of so many levels; all but the outermost take its folds."""
+    for _ in range(levels - 1):
+        base = sf.StackingClassifier([("base", base)], cv="outer")
+    return sf.StackingClassifier([("base", base)], cv=4, **options)
+
+
+@pytest.mark.parametrize(("levels", "n_made", "n_alone"), [(1, 5, 5), (2, 11, 21), (3, 15, 73)])
+def test_equal_fits_in_nested_stacks_are_made_once(
+    levels, n_made, n_alone, iris, tmp_path, monkeypatch
+):
+    stack = nested(Logged(tmp_path / "log"), levels, random_state=0)
+    shared = clone(stack).fit(*iris)
+    assert (tmp_path / "log").stat().st_size == n_made
+    monkeypatch.setattr(SharingEngine, "_key", lambda *_: None)
+    alone = clone(stack).fit(*iris)
+    assert (tmp_path / "log").stat().st_size == n_made + n_alone
+    assert_array_equal(shared.oof_.predictions, alone.oof_.predictions)
+    assert_array_equal(shared.predict_proba(iris[0]), alone.predict_proba(iris[0]))
+    if levels == 2:
+        assert shared.engine_ == {"base": "one by one; 11 fits of bases inside, 10 more shared"}
+        assert alone.engine_ == {"base": "one by one; 21 fits of bases inside"}
+
+
+def test_nested_stacks_share_with_a_memory_and_networks_too(iris, tmp_path, monkeypatch):
+    stack = nested(Logged(tmp_path / "log"), 2, random_state=0)
+    plain = clone(stack).fit(*iris)
+    for _ in range(2):
+        kept = clone(stack).set_params(memory=tmp_path / "kept").fit(*iris)
+        assert (tmp_path / "log").stat().st_size == 2 * 11
+        assert_array_equal(kept.predict_proba(iris[0]), plain.predict_proba(iris[0]))
+    network = nested(sf.KerasClassifier(build_classifier), 2, random_state=0)
+    shared = clone(network).fit(*iris)
+    assert "10 more shared" in shared.engine_["base"]
+    monkeypatch.setattr(SharingEngine, "_key", lambda *_: None)
+    alone = clone(network).fit(*iris)
+    assert_allclose(shared.oof_.predictions, alone.oof_.predictions, atol=1e-5)
+
+
+def test_fits_inside_on_rows_that_differ_are_not_shared(iris, tmp_path):
+    inner = sf.StackingClassifier([("tree", Logged(tmp_path / "log"))], cv="outer")
+    scaled = make_pipeline(StandardScaler(), inner)  # by the mean of other rows in each fold
+    stack = sf.StackingClassifier([("scaled", scaled)], cv=4, random_state=0).fit(*iris)
+    assert stack.engine_["scaled"].endswith("21 fits of bases inside")
+    sf.StackingClassifier([("own", inner.set_params(cv=3))], cv=4).fit(*iris)
+    assert (tmp_path / "log").stat().st_size == 21 + 5 * 4
 
 
 def _subsets(things):

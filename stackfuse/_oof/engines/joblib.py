@@ -128,10 +128,12 @@ class JoblibEngine:
 def _run(job: FoldJob, data: Data) -> FoldFit:
     """Run a job in whatever process; a failure can go back to this one."""
     try:
-        return job.run(data)
+        fit = job.run(data)
     except errors.FitFailed as failure:
         failure.make_picklable()
         raise
+    job.keep_here(fit)
+    return fit
 
 
 def names_backend_elsewhere(n_jobs: int | None) -> bool:

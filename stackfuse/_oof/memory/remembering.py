@@ -4,6 +4,7 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from sklearn.frozen import FrozenEstimator
 from stackfuse._oof.contributions import holds_network
 from stackfuse._oof.jobs import Data, FoldFit, FoldJob, polled, unset_random_states
 from stackfuse._oof.memory.fingerprint import Fingerprint, NotComparable, fingerprint
+from stackfuse._oof.memory.keeping import Keeper
+from stackfuse._oof.memory.sharing import SharingEngine
 from stackfuse._oof.memory.store import CannotRecall, CannotStore, Entry, Store, Trouble
 from stackfuse._training import numbers_of_threads
 
@@ -136,7 +139,7 @@ class RememberingEngine:
         train, test = job.fold
         method = job.method if len(test) else None
         title = f"base estimator {self.name!r} {job.place}"
-        parts = (seed, job.inner_folds, train, test, method)
+        parts = (seed, job.inner_folds, job.inner_seed, train, test, method)
         return self.store.entry(title, seen, *parts, keep=job.keep_model, n_rows=len(test))
 
 
@@ -150,6 +153,7 @@ def identity_of(engine: Any) -> list:
         its class and, as an estimator is, by the parameters of its constructor (other attributes
         may count what it does), or by all that it holds where these are not kept by name.
     """
+    engine = engine.engine if isinstance(engine, SharingEngine) else engine
     kind = type(engine)
     if kind.__module__.partition(".")[0] != "stackfuse":
         names = inspect.signature(kind).parameters
@@ -194,7 +198,8 @@ class _Round:
                 if place in done:
                     raise RuntimeError(f"the engine {self.engine!r} ran a job twice")
                 number, job, entry, unlock = self.taken[place]
-                self.memory.commit(entry, job, fit, time.perf_counter() - start)
+                if not (isinstance(job.keeper, Keeper) and job.keeper.has_kept()):
+                    self.memory.commit(entry, job, fit, time.perf_counter() - start)
                 unlock()
                 done.add(place)
                 yield number, fit
@@ -214,10 +219,12 @@ class _Round:
         """Hand out each job when it is about to be run, locked."""
         for number, job, entry in self.wanted:
             unlock = entry.lock(wait=False)
+            job = _with_keeper(job, entry)
             if unlock is not None and self._is_new(number, job, entry, unlock):
                 yield job
         if not (self.taken or self.found):
             number, job, entry = self.wanted[0]
+            job = _with_keeper(job, entry)
             unlock = entry.lock(wait=self.patience or True)
             if unlock is not None and self._is_new(number, job, entry, unlock):
                 yield job
@@ -231,6 +238,11 @@ class _Round:
         unlock()
         self.found.append((number, fit))
         return False
+
+
+def _with_keeper(job: FoldJob, entry: Entry) -> FoldJob:
+    """Return a job that keeps its fit where it runs; others would load TensorFlow for it."""
+    return replace(job, keeper=Keeper(entry)) if holds_network(job.estimator) else job
 
 
 def _as_array(values) -> Any:

@@ -7,10 +7,13 @@ The folder, as version 4 of the store writes it::
             <digest>-predictions.npz     predictions and classes; read without pickle
             <digest>-estimator.pkl       the fitted estimator, where it is kept
             done.json                    written last: {"format": 4, "key": key, "title": what it
-                                         is, "seconds": s, "files": {name: [bytes, SHA-256]}}
+                                         is, "seconds": s, "by": the job that wrote it where it ran,
+                                         "files": {name: [bytes, SHA-256]}}
         answers/<k1>/<key>               predictions of a kept network for some rows; see answers.py
         locks/<key>                      locked and touched by the process that makes the fit
         drafts/.draft-*                  files that are not finished; deleted after a day
+        tables/stackfuse-rows-*          predictions that are not to be in memory; they go with the
+                                         process that reads them, or when the next one is made
 
 The name is none that Python could import: in ``memory="."`` it hides no package.
 
@@ -177,8 +180,28 @@ class Entry:
                 f"The stored fit of {self.title} cannot be loaded and is made again: {brief(error)}"
             ) from error
 
-    def commit(self, fit: FoldFit, seconds: float | None = None) -> None:
+    def is_by(self, job: str) -> bool:
+        """Whether a job has written the fit where it ran."""
+        try:
+            marker = json.loads(files.read_own(self._folder / "done.json", _LARGEST_MARKER))
+            return marker["format"] == _FORMAT and marker["by"] == job
+        except (OSError, ValueError, KeyError, TypeError):  # it is not there, or not whole
+            return False
+
+    def is_in_sight(self) -> bool:
+        """Whether this process, on whatever machine, sees the store of who holds the lock."""
+        return self._lock.exists()
+
+    def commit(self, fit: FoldFit, seconds: float | None = None, by: str = "") -> None:
         """Write the fit.
+
+        Parameters
+        ----------
+        fit : FoldFit
+        seconds : float or None, default=None
+            That it took.
+        by : str, default=""
+            The job that writes it where it ran.
 
         Raises
         ------
@@ -197,7 +220,7 @@ class Entry:
                 f"{brief(error)}"
             ) from error
         try:
-            self._write(parts, seconds)
+            self._write(parts, seconds, by)
         except OSError as error:
             raise CannotUseStore(
                 f"the fit of {self.title} could not be stored and will be made again: "
@@ -206,7 +229,7 @@ class Entry:
         for model, data in models:
             loading.FIRST_ANSWERS[model] = KeptAnswers(self.root, data, model)
 
-    def _write(self, parts: dict[str, bytes], seconds: float | None) -> None:
+    def _write(self, parts: dict[str, bytes], seconds: float | None, by: str) -> None:
         drafts = self.root / "drafts"
         for folder in (drafts, self._folder):
             files.make_private(folder, self.root)
@@ -217,6 +240,7 @@ class Entry:
             "title": self.title,
             "files": {name: [len(data), digests[name]] for name, data in parts.items()},
             "seconds": seconds and round(seconds, 3),
+            "by": by,
         }
         written = {self._place(name, digests[name]): data for name, data in parts.items()}
         written[self._folder / "done.json"] = json.dumps(marker, indent=1).encode()
@@ -269,6 +293,15 @@ class Store:
     def __init__(self, memory):
         self.root = Path(os.path.abspath(_location(memory))) / _FOLDER
         files.sweep_files(self.root / "drafts")
+
+    def folder_for_tables(self) -> Path | None:
+        """Return the folder for predictions that are not to be in memory; None if there is none."""
+        folder = self.root / "tables"
+        try:
+            files.make_private(folder, self.root)
+        except OSError:  # fits are not kept there either, which is told
+            return None
+        return folder
 
     def look_at(self, *parts: Any) -> Fingerprint:
         """Return the digest of all that several fits share, with all global settings.

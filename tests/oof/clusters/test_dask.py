@@ -13,8 +13,9 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.tree import DecisionTreeRegressor
 
 import stackfuse as sf
@@ -119,6 +120,56 @@ stack_of({bases}, "dask", memory={str(tmp_path)!r})
 
 
 @pytest.mark.clusters
+def test_a_killed_client_loses_no_fit_of_a_network(client, tmp_path):
+    code = f"""
+import distributed
+import stackfuse as sf
+from tests.oof.clusters import faults
+from tests.oof.clusters.pauses import Pause
+client = distributed.Client({client.scheduler.address!r})
+net = sf.KerasRegressor(faults.build_regressor, callbacks=[Pause({str(tmp_path)!r})])
+faults.stack_of([("net", net)], "dask", memory={str(tmp_path)!r})
+"""
+    other = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ROOT})
+    try:
+        until((tmp_path / "begun").exists)
+    finally:
+        other.kill()
+        other.wait()
+    assert not list(tmp_path.rglob("done.json"))
+    (tmp_path / "go").touch()
+    until(lambda: list(tmp_path.rglob("done.json")))
+    from tests.oof.clusters.pauses import Pause  # loads Keras
+
+    net = sf.KerasRegressor(faults.build_regressor, callbacks=[Pause(str(tmp_path))])
+    stack = faults.stack_of([("net", net)], "dask", memory=tmp_path)
+    assert "from memory" in stack.engine_["net"]
+    assert len(list(tmp_path.rglob("done.json"))) == 4
+    here = faults.stack_of([("net", net)], "sequential")
+    assert_allclose(stack.oof_.predictions, here.oof_.predictions, atol=1e-6)
+
+
+@pytest.mark.clusters
+def test_searches_of_scikit_learn_over_stacks(client):
+    def search(engine):
+        bases = [("tree", DecisionTreeRegressor(max_features=2)), ("lr", LinearRegression())]
+        stack = sf.StackingRegressor(bases, cv=2, random_state=0, engine=engine)
+        grid = {"tree__max_depth": [2, 3]}
+        return GridSearchCV(stack, grid, cv=2, error_score="raise")
+
+    with joblib.parallel_config("dask"):
+        there = search("auto").fit(faults.X, faults.Y)
+        with pytest.raises(ValueError, match="Give the stack there engine='auto'"):
+            search("dask").fit(faults.X, faults.Y)
+    here = search("sequential").fit(faults.X, faults.Y)
+    of_dask = search("dask").fit(faults.X, faults.Y)  # from here, one candidate after another
+    for found in (there, of_dask):
+        for name in ("mean_test_score", "params"):
+            assert_array_equal(found.cv_results_[name], here.cv_results_[name])
+        assert_array_equal(found.predict(faults.X), here.predict(faults.X))
+
+
+@pytest.mark.clusters
 def test_without_a_worker_it_is_told_within_seconds():
     with cluster_of(0):
         start = time.monotonic()
@@ -142,19 +193,18 @@ def test_a_scheduler_that_is_gone_is_told_and_what_is_kept_stays(tmp_path):
         env=environment,
         **quiet,
     )
+    started: list[Any] = [worker, scheduler]
     bases = [("quick", Base(tmp_path / "log")), ("slow", Base(tmp_path / "slow", seconds=2))]
     try:
         until((tmp_path / "scheduler.json").exists)
         with distributed.Client(scheduler_file=str(tmp_path / "scheduler.json")) as client:
-            client.wait_for_workers(1, timeout=60)
-            killer = subprocess.Popen(
-                [*run, KILLER, str(scheduler.pid), str(tmp_path / "slow")], env=environment
-            )
+            client.wait_for_workers(1, timeout=300)
+            killer = [*run, KILLER, str(scheduler.pid), str(tmp_path / "slow")]
+            started.append(subprocess.Popen(killer, env=environment))
             with pytest.raises(errors.EngineFailed, match="scheduler of Dask is gone"):
                 faults.stack_of(bases, "dask", memory=tmp_path)
-            killer.wait()
     finally:
-        for process in (worker, scheduler):
+        for process in started:
             process.send_signal(signal.SIGKILL)
             process.wait()
     assert len(list(tmp_path.rglob("done.json"))) == 4
@@ -205,8 +255,8 @@ os.kill(int(sys.argv[1]), signal.SIGKILL)
 """
 
 
-def until(holds, seconds=60):
-    """Wait until something holds."""
+def until(holds, seconds=300):
+    """Wait until something holds; a busy machine takes minutes to start Python."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end

@@ -150,7 +150,7 @@ for process in family:  # parts of Ray that would end by themselves in a minute
         env={**os.environ, "PYTHONPATH": root},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
     )
     assert "The head of Ray is gone" in done.stdout, done.stderr
     assert len(list(tmp_path.rglob("done.json"))) >= 4

@@ -60,10 +60,10 @@ class ClusterEngine(ABC):
     title: ClassVar[str]
 
     def __init__(self):
-        if worker.runs_jobs():
+        if worker.runs_jobs() or self.is_within_a_job():
             raise ValueError(
                 f"engine={self.title.lower()!r} inside a job of a cluster would wait for its own "
-                "worker. Give the inner stack engine='auto'."
+                "worker. Give the stack there engine='auto'."
             )
         self.connect()
         self._packer = Packer()
@@ -73,6 +73,10 @@ class ClusterEngine(ABC):
         self._workers: list[Worker] | None = None
         self._last_seen = time.monotonic()
         self._checked: set[bool] = set()
+
+    def is_within_a_job(self) -> bool:
+        """Whether this process is a worker whose other jobs would wait for the present one."""
+        return False
 
     @abstractmethod
     def connect(self) -> None:

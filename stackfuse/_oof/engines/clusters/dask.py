@@ -16,6 +16,16 @@ class DaskEngine(ClusterEngine):
 
     title = "Dask"
 
+    def is_within_a_job(self):
+        """See :class:`ClusterEngine`; a search may have sent the job, by joblib."""
+        import distributed
+
+        try:
+            distributed.get_worker()
+        except ValueError:
+            return False
+        return True
+
     def connect(self):
         """See :class:`ClusterEngine`."""
         import distributed

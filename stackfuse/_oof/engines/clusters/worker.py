@@ -78,7 +78,9 @@ def _fits(parcels: list[Parcel], settings: dict, arrays: dict) -> Iterator[tuple
     engine: Any = SequentialEngine()
     if network and len(jobs) > 1:
         engine = engines.SideBySideEngine(engine)
-    yield from engine.run_jobs(jobs, data)
+    for place, fit in engine.run_jobs(jobs, data):
+        jobs[place].keep_here(fit)
+        yield place, fit
 
 
 def facts_of(packages: tuple[str, ...]) -> Callable[[], dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Out-of-fold predictions as an object: what they are, and how they are kept."""
 
 import hashlib
-import io
 import json
 import os
 import zipfile
@@ -22,6 +21,9 @@ from stackfuse._oof.prediction_columns import Column
 #: The format of the files that :meth:`OutOfFold.save` writes.
 _FORMAT = "stackfuse out-of-fold 1"
 
+#: Rows that are copied at a time, where all are gone through.
+_ROWS = 1 << 16
+
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
@@ -31,7 +33,10 @@ class OutOfFold:
     ----------
     predictions : ndarray of shape (n_samples, n_columns), dtype float64
         The predictions. A row that was predicted several times has the average; a row that was
-        never predicted has NaN.
+        never predicted has NaN. If they would take more than a quarter of the free memory, and 64
+        MiB or more, they are a ``numpy.memmap`` that cannot be written to. Its file is in the
+        folder of `memory`, or in the temporary folder, and is deleted with the last object that
+        reads it. Pickles hold the numbers, which are in memory when they are loaded.
     mask : ndarray of shape (n_samples,), dtype bool
         Whether each row was predicted.
     columns : list of Column
@@ -76,6 +81,9 @@ class OutOfFold:
             f"<OutOfFold: {n_rows} rows ({int(self.mask.sum())} predicted), {len(self.folds)} "
             f"folds, {n_columns} columns of {messages.printable(', '.join(names))}>"
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "predictions": np.asarray(self.predictions)}
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the mean scores, and the first rows."""
@@ -152,7 +160,9 @@ class OutOfFold:
         places = [k for k, column in enumerate(self.columns) if column.estimator in names]
         return replace(
             self,
-            predictions=self.predictions[:, places],
+            predictions=self.predictions
+            if len(places) == len(self.columns)
+            else (self.predictions[:, places]),
             columns=[self.columns[k] for k in places],
             scores={name: self.scores[name] for name in names if name in self.scores},
             histories={name: self.histories[name] for name in names if name in self.histories},
@@ -200,9 +210,8 @@ class OutOfFold:
             },
         }
         about["sha256"] = _digest(arrays, about)
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays, about=np.array(json.dumps(about)))
-        files.write_whole(files.path_given(path), buffer.getvalue())
+        arrays["about"] = np.array(json.dumps(about))
+        files.write_whole(files.path_given(path), lambda file: np.savez(file, **arrays))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "OutOfFold":
@@ -313,7 +322,8 @@ def _digest(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:
     """Return the digest of all that a file holds."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
+        for start in range(0, len(array), _ROWS):
+            digest.update(array[start : start + _ROWS].tobytes())
     return digest.hexdigest()
