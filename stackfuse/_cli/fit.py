@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +44,19 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
         console.print(escape(f"Read with {Dialect.of(wanted.table)}."))
     console.print(escape(_task(X, y, wanted, classes)))
     said += column_warnings.warnings_of(X, pd.Series(y), classes)
-    for sentence in said:
-        console.print(f"[yellow]![/] {escape(sentence)}")
+    _tell(said, console)
     options = {"time_budget": wanted.seconds, "texts": form.takes_strings and form.reads_text}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         bases = table_bases(X, y, kinds=wanted.kinds, **options)
+        _tell(_sentences(caught), console)
+        caught.clear()
         console.print(f"Bases: {', '.join(name for name, _ in bases)}.")
         stack = _stack(wanted, bases, classes)
         stack.set_callbacks(ProgressBar(max_propagation_depth=1))
         stack.fit(X, y, **({} if groups is None else {"groups": groups}))
     left_out = [f"{name} is left out: {why}" for name, why in stack.failures_.items()]
-    for sentence in dict.fromkeys(_sentences(caught) + left_out):
-        console.print(f"[yellow]![/] {escape(sentence)}")
+    _tell(dict.fromkeys(_sentences(caught) + left_out), console)
     report = stack.report(scoring=wanted.metric)
     console.print(leaderboard(report.to_frame(), greater_is_better=report.greater_is_better))
     console.print(escape(report.verdict))
@@ -80,6 +81,11 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
         "largest difference": exported.max_difference,
         "seconds": round(time.perf_counter() - started, 1),
     }
+
+
+def _tell(sentences: Iterable[str], console: Console) -> None:
+    for sentence in sentences:
+        console.print(f"[yellow]![/] {escape(sentence)}")
 
 
 def _labels(y: pd.Series) -> np.ndarray:

@@ -85,6 +85,7 @@ def test_one_column(tmp_path):
         (b"", "is empty"),
         (b"a,a \n1,2\n", "two columns named 'a'"),
         (b"a,b\n1,2\n1,2,3,4\n", "cannot be read as a table: .*line 3"),
+        (b"size,rent\n1,5,100\n2,5,200\n", "cannot be read as a table: Length of header"),
     ],
 )
 def test_what_is_no_table_is_refused(content, message, tmp_path):
@@ -93,3 +94,12 @@ def test_what_is_no_table_is_refused(content, message, tmp_path):
         path.write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_table(path)
+
+
+def test_a_line_that_names_the_separator_and_letters_far_below(tmp_path):
+    rows = "".join(f"{k},5;1\n" for k in range(20_000))
+    path = tmp_path / "table.csv"
+    path.write_bytes(f"sep=;\r\nsize;n\n{rows}2,5;Köln\n".encode("cp1252"))
+    found = read_table(path)
+    assert found["size"].tolist() == [*np.arange(0.5, 20_000), 2.5]
+    assert found["n"].iloc[-1] == "Köln"
