@@ -62,6 +62,8 @@ class Prepared:
     y : Series
         The target.
     groups : ndarray or None
+    rows : ndarray of int
+        Where the rows stand in the file, counted from 0.
     said : list of str
         Notes on columns and rows that were left out or changed.
     """
@@ -69,6 +71,7 @@ class Prepared:
     X: pd.DataFrame
     y: pd.Series
     groups: np.ndarray | None
+    rows: np.ndarray
     said: list[str]
 
 
@@ -108,7 +111,7 @@ def prepare(wanted: Wanted) -> Prepared:
     if wanted.time_column is not None:
         when = _moments(frame[wanted.time_column])
         frame = frame.loc[when.sort_values(kind="stable").index]
-    frame = frame.reset_index(drop=True)
+    rows, frame = frame.index.to_numpy(), frame.reset_index(drop=True)
     groups = None if wanted.groups is None else frame[wanted.groups].astype(str).to_numpy()
     y = frame[wanted.target]
     X, told = dates.with_dates(frame.drop(columns=list(dict.fromkeys(named))))
@@ -124,7 +127,7 @@ def prepare(wanted: Wanted) -> Prepared:
             f"{y.nunique()} different targets. Pass a table with at least 20 rows, one column to "
             "learn from and two targets."
         )
-    return Prepared(X, y, groups, said)
+    return Prepared(X, y, groups, rows, said)
 
 
 def _with_numbers(frame: pd.DataFrame, wanted: Wanted) -> tuple[pd.DataFrame, list[str]]:

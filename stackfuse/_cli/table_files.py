@@ -143,7 +143,7 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise ValueError(f"{path} has two columns named {repeated[0]!r}: rename one.")
-    return frame.set_axis(names, axis=1).apply(_without_objects)
+    return frame.reset_index(drop=True).set_axis(names, axis=1).apply(_without_objects)
 
 
 def json_rows(frame: pd.DataFrame) -> list[list]:
