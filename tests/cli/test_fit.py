@@ -196,8 +196,8 @@ def test_what_is_odd_is_told(flats, capsys, tmp_path):
     assert status == 0
     assert "1 rows have no target and are left out" in shown
     assert "The column 'Name' gives the target away by itself" in shown
+    assert "of 301 rows repeat an earlier row" in shown
     assert "fewer than ten rows and can hardly be learnt: 'vielleicht' (3)" in shown
-    assert "1 of 3 classes have fewer than ten rows, and can hardly be learnt: 'viell" in shown
     assert "Classes with fewer than three rows are left out: 'jaa' (1)." in shown
     rows = pd.read_csv(tmp_path / "out" / "out_of_fold.csv")["row"]
     assert rows.tolist() == [k for k in range(303) if k not in (30, 40)]
