@@ -43,6 +43,7 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     X, y, groups, said = prepared.X, prepared.y, prepared.groups, list(prepared.said)
     y = _labels(y) if classes else y.to_numpy(float)
     check_metric(wanted.metric, y, classes)
+    _check_words(X, wanted)
     if not is_parquet(wanted.table):
         console.print(escape(f"Read with {Dialect.of(wanted.table)}."))
     console.print(escape(_task(X, y, wanted, classes)))
@@ -103,6 +104,18 @@ def _without_rare_classes(prepared: Prepared) -> Prepared:
     groups = None if prepared.groups is None else prepared.groups[kept]
     said = [*prepared.said, f"Classes with fewer than three rows are left out: {shown}."]
     return replace(prepared, X=X, y=y, groups=groups, rows=prepared.rows[kept], said=said)
+
+
+def _check_words(X: pd.DataFrame, wanted: Wanted) -> None:
+    """Raise ValueError, before anything is fitted, if a file of the format cannot carry words."""
+    form = formats.named(wanted.format)
+    words = list(X.select_dtypes(exclude=["number", "bool", "datetime"]).columns)
+    if words and not form.takes_strings:
+        raise ValueError(
+            f"--format {wanted.format}: {form.title} carries no words. Columns that hold some: "
+            f"{messages.first_few(map(messages.in_short, words))}. Use --format keras, onnx or "
+            "saved_model, or --drop these columns."
+        )
 
 
 def _tell(sentences: Iterable[str], console: Console) -> None:

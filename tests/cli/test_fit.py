@@ -232,6 +232,10 @@ def test_groups_and_time(flats, capsys, tmp_path):
     [
         (["--target", "Meite"], "has no column 'Meite'. Did you mean 'Miete'?"),
         (["--target", "Miete", "--format", "pickle"], "format must be 'keras', 'litert', 'onnx'"),
+        (
+            ["--target", "Miete", "--format", "litert"],
+            "LiteRT carries no words. Columns that hold some: 'Stadt'",
+        ),
         (["--target", "Miete", "--bases", "trees"], "kinds names 'trees', which is not one of"),
         (
             ["--target", "Miete", "--time", "soon"],
