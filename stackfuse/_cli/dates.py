@@ -64,7 +64,7 @@ def _why_no_dates(present: pd.Series) -> str:
             warnings.simplefilter("ignore")
             read = pd.to_datetime(present, dayfirst=True, utc=True, errors="coerce")
         why = (
-            f"holds {present[read.isna()].iloc[0]!r}, which is no date"
+            f"holds {present[read.isna()].iloc[0]!r}, which is not a date"
             if read.isna().any()
             else "holds no dates"
         )

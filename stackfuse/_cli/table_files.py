@@ -162,7 +162,16 @@ def json_rows(frame: pd.DataFrame) -> list[list]:
 
 
 def _without_objects(column: pd.Series) -> pd.Series:
-    """Return truth values of which some are missing as numbers, and mixed values as strings."""
+    """Return truth values of which some are missing as numbers, and mixed values as strings.
+
+    Missing cells of nullable columns become NaN.
+    """
+    kind = getattr(column.dtype, "numpy_dtype", None)
+    if kind is not None and kind.kind in "biuf":  # trees cannot read pandas.NA
+        has_all = bool(column.notna().all())
+        return column.astype(kind) if has_all else column.astype("Float64").astype(float)
+    if isinstance(column.dtype, pd.StringDtype):
+        return column.astype("str")
     if column.dtype != object:
         return column
     present = column.dropna()

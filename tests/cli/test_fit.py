@@ -297,7 +297,7 @@ def test_words_of_digits_stay_words(flats, capsys, tmp_path):
         (["03/04/2024", "05/06/2024"], "may begin with the day or with the month"),
         (["soon", "later"], "holds no dates, 'soon'"),
         (["2024-01-05", "1.5.2024"], "writes dates in several ways, '2024-01-05' and '1.5.2024'"),
-        (["01.05.2024", "31.02.2024"], "holds '31.02.2024', which is no date"),
+        (["01.05.2024", "31.02.2024"], "holds '31.02.2024', which is not a date"),
         (["2024-01-01", None], "has missing values"),
     ],
 )

@@ -64,6 +64,26 @@ def test_parquet(frame, tmp_path):
         assert_frame_equal(read_table(path), frame, check_dtype=False)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs pyarrow")
+def test_nullable_columns_of_parquet_have_nan(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array([1, None, 3], "Int64"),
+            "all": pd.array([1, 2, 3], "Int8"),
+            "yes": pd.array([True, None, False], "boolean"),
+            "word": pd.array(["a", None, "b"], "string"),
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    expected = {
+        "whole": [1, np.nan, 3],
+        "all": np.array([1, 2, 3], "int8"),
+        "yes": [1, np.nan, 0],
+        "word": pd.Series(["a", None, "b"], dtype="str"),
+    }
+    assert_frame_equal(read_table(tmp_path / "t.parquet"), pd.DataFrame(expected))
+
+
 def test_truth_values_with_holes_are_numbers_and_mixed_cells_words(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("yes,mixed,only\nTrue,1,3\n,b,4\nFalse,,5\n")
