@@ -339,7 +339,7 @@ class Report:
         if not isinstance(title, str):
             raise ValueError(f"title must be text, got {messages.in_short(title)}.")
         content = self._content(title, _worst(self.evidence, n_worst, values_of), warnings)
-        if rows is not None and content.worst is not None:
+        if rows is not None and content.worst is not None and content.evidence is not None:
             if len(rows) != len(content.evidence.y):
                 raise ValueError(
                     f"rows has {len(rows)} numbers, and the stack was fitted on "
