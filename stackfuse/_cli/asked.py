@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stackfuse._cli import column_warnings, dates
-from stackfuse._cli.table_files import read_table
+from stackfuse._cli import amounts, column_warnings, dates
+from stackfuse._cli.table_files import decimal_of, read_table
 from stackfuse._core import messages
+
+#: So many different words in a target may be classes without a doubt.
+_MANY_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Prepared:
     y : Series
         The target.
     groups : ndarray or None
+    rows : ndarray of int
+        Where the rows stand in the file, counted from 0.
     said : list of str
         Notes on columns and rows that were left out or changed.
     """
@@ -66,6 +71,7 @@ class Prepared:
     X: pd.DataFrame
     y: pd.Series
     groups: np.ndarray | None
+    rows: np.ndarray
     said: list[str]
 
 
@@ -77,20 +83,27 @@ def prepare(wanted: Wanted) -> Prepared:
     OSError, ValueError
         If it cannot be read, a column is not there, or nothing is left to learn from.
     """
+    if wanted.groups is not None and wanted.time_column is not None:
+        raise ValueError(
+            "--groups and --time-column ask for different folds: name the one of them that matters "
+            "more, and --drop the other if it tells nothing."
+        )
     frame = read_table(wanted.table)
     named = [wanted.target, *wanted.drop, *filter(None, (wanted.groups, wanted.time_column))]
+    names = list(frame.columns)
+    shown = messages.first_few(map(messages.in_short, names))
     for name in named:
         if name not in frame:
             raise ValueError(
                 f"{wanted.table} has no column {name!r}."
-                f"{messages.did_you_mean(name, list(frame.columns))}"
+                f"{messages.did_you_mean(name, names) or f' Its columns: {shown}'}"
             )
     for option, column in (("--groups", wanted.groups), ("--time-column", wanted.time_column)):
         if column == wanted.target:
             raise ValueError(f"{option} must be another column than --target, got {column!r}.")
     if wanted.target in wanted.drop:
         raise ValueError(f"--drop leaves out {wanted.target!r}, which is --target.")
-    said = []
+    frame, said = _with_numbers(frame, wanted)
     known = frame[wanted.target].notna()
     if not known.all():
         said.append(f"{int((~known).sum())} rows have no target and are left out.")
@@ -98,7 +111,7 @@ def prepare(wanted: Wanted) -> Prepared:
     if wanted.time_column is not None:
         when = _moments(frame[wanted.time_column])
         frame = frame.loc[when.sort_values(kind="stable").index]
-    frame = frame.reset_index(drop=True)
+    rows, frame = frame.index.to_numpy(), frame.reset_index(drop=True)
     groups = None if wanted.groups is None else frame[wanted.groups].astype(str).to_numpy()
     y = frame[wanted.target]
     X, told = dates.with_dates(frame.drop(columns=list(dict.fromkeys(named))))
@@ -107,13 +120,53 @@ def prepare(wanted: Wanted) -> Prepared:
     if numbering:
         said.append(f"These columns only number the rows and are left out: {', '.join(numbering)}.")
         X = X.drop(columns=numbering)
+    _check_classes(y)
     if len(X) < 20 or X.shape[1] == 0 or y.nunique() < 2:
         raise ValueError(
             f"{wanted.table} has {len(X)} rows, {X.shape[1]} columns to learn from and "
             f"{y.nunique()} different targets. Pass a table with at least 20 rows, one column to "
             "learn from and two targets."
         )
-    return Prepared(X, y, groups, said)
+    return Prepared(X, y, groups, rows, said)
+
+
+def _with_numbers(frame: pd.DataFrame, wanted: Wanted) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table with numbers in place of text that is some, and what is told of it.
+
+    Raises
+    ------
+    ValueError
+        If the target holds numbers and words.
+    """
+    kept = {*wanted.drop, wanted.groups, wanted.time_column}
+    decimal = decimal_of(wanted.table)
+    frame, said = amounts.with_amounts(frame, decimal, kept)
+    for name in frame.columns:
+        odd = None if name in kept else amounts.words_among_numbers(frame[name], decimal)
+        if odd is None:
+            continue
+        if name == wanted.target and frame[name].nunique() > _MANY_CLASSES:
+            raise ValueError(
+                f"The target {name!r} holds numbers, but also other cells: {odd}. Correct these, "
+                "or empty them to leave their rows out."
+            )
+        said.append(
+            f"{name!r} is read as words, because it holds numbers, but also other cells: {odd}. "
+            "Empty these to have numbers."
+        )
+    return frame, said
+
+
+def _check_classes(y: pd.Series) -> None:
+    """Raise ValueError if most classes of a target of words have one row."""
+    if pd.api.types.is_numeric_dtype(y):
+        return
+    counts = y.value_counts()
+    if len(counts) > _MANY_CLASSES and (counts == 1).mean() > 0.5:
+        raise ValueError(
+            f"The target {y.name!r} holds {len(counts)} different words in {len(y)} rows, most of "
+            "them once only. Name a target with classes that repeat, or with numbers."
+        )
 
 
 def _moments(column: pd.Series) -> pd.Series:

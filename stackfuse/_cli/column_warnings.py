@@ -5,7 +5,7 @@ import pandas as pd
 from sklearn.metrics import r2_score
 from sklearn.tree import DecisionTreeClassifier
 
-from stackfuse._core import sampling
+from stackfuse._core import messages, sampling
 
 #: How well one column may tell the target by itself.
 _TOO_WELL = 0.999
@@ -96,7 +96,7 @@ def warnings_of(frame: pd.DataFrame, y: pd.Series, classes: bool) -> list[str]:
         counts = y.value_counts()
         rare = counts[counts < 10]
         if len(rare):
-            shown = ", ".join(f"{label!r} ({count})" for label, count in rare.items())
+            shown = messages.first_few(f"{label!r} ({count})" for label, count in rare.items())
             said.append(
                 f"These classes have fewer than ten rows and can hardly be learnt: {shown}."
             )

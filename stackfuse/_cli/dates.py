@@ -7,12 +7,13 @@ from contextlib import suppress
 import numpy as np
 import pandas as pd
 
-#: A day with a year of four digits, and perhaps a time after it.
+#: A day with its year, and perhaps a time after it.
 _DATE = re.compile(
-    r"\s*(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})([T ]+\d{1,2}:\d{2}.*)?\s*"
+    r"\s*(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}|\d{1,2}([./])\d{1,2}\2\d{2}"
+    r"|\d{1,2}[-. ]+[^\W\d_]{3,}[-. ]+\d{4})([T ]+\d{1,2}:\d{2}.*)?\s*"
 )
 #: Between dots the day comes first, wherever dates are written so.
-_DOTTED = re.compile(r"\s*\d{1,2}\.\d{1,2}\.\d{4}([T ]+\d{1,2}:\d{2}.*)?\s*")
+_DOTTED = re.compile(r"\s*\d{1,2}\.\d{1,2}\.(\d{4}|\d{2})([T ]+\d{1,2}:\d{2}.*)?\s*")
 _ISO = re.compile(r"\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?\s*")
 
 
@@ -41,13 +42,33 @@ def dates_of(column: pd.Series) -> pd.Series:
                 found = pd.to_datetime(column, dayfirst=day_first, utc=True)
                 readings.append(found.dt.tz_convert(None))
     if not readings:
-        raise ValueError(f"{column.name!r} holds no dates, {present.iloc[0]!r}.")
+        raise ValueError(f"{column.name!r} {_why_no_dates(present)}")
     if not readings[0].equals(readings[-1]):
         raise ValueError(
             f"{present.iloc[0]!r} in {column.name!r} may begin with the day or with the month. "
             "Write dates as 2024-12-31."
         )
     return readings[0]
+
+
+def _why_no_dates(present: pd.Series) -> str:
+    """Return the end of a sentence about strings that cannot be read as dates."""
+    if not present.str.fullmatch(_DATE).any():
+        return f"holds no dates, {present.iloc[0]!r}."
+    styles = present.str.replace(r"\d+", "0", regex=True).str.replace(r"[^\W\d_]+", "a", regex=True)
+    others = present[styles != styles.iloc[0]]
+    if len(others):
+        why = f"writes dates in several ways, {present.iloc[0]!r} and {others.iloc[0]!r}"
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read = pd.to_datetime(present, dayfirst=True, utc=True, errors="coerce")
+        why = (
+            f"holds {present[read.isna()].iloc[0]!r}, which is not a date"
+            if read.isna().any()
+            else "holds no dates"
+        )
+    return f"{why}. Write dates as 2024-12-31."
 
 
 def days_of(column: pd.Series) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import time
 import warnings
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from stackfuse._cli.asked import Prepared, Wanted
 from stackfuse._cli.metrics import check_metric
 from stackfuse._cli.report import leaderboard
 from stackfuse._cli.table_files import Dialect, is_parquet
+from stackfuse._core import messages
 from stackfuse._export import export, formats
 from stackfuse._models import holds_classes, table_bases
 from stackfuse._stacking import StackingClassifier, StackingRegressor
@@ -35,36 +38,38 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     """
     started = time.perf_counter()
     form = formats.named(wanted.format)
+    classes = holds_classes(prepared.y)
+    prepared = _without_rare_classes(prepared) if classes else prepared
     X, y, groups, said = prepared.X, prepared.y, prepared.groups, list(prepared.said)
-    classes = holds_classes(y)
     y = _labels(y) if classes else y.to_numpy(float)
     check_metric(wanted.metric, y, classes)
+    _check_words(X, wanted)
     if not is_parquet(wanted.table):
         console.print(escape(f"Read with {Dialect.of(wanted.table)}."))
     console.print(escape(_task(X, y, wanted, classes)))
     said += column_warnings.warnings_of(X, pd.Series(y), classes)
-    for sentence in said:
-        console.print(f"[yellow]![/] {escape(sentence)}")
+    _tell(said, console)
     options = {"time_budget": wanted.seconds, "texts": form.takes_strings and form.reads_text}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         bases = table_bases(X, y, kinds=wanted.kinds, **options)
+        _tell(_sentences(caught), console)
+        caught.clear()
         console.print(f"Bases: {', '.join(name for name, _ in bases)}.")
         stack = _stack(wanted, bases, classes)
         stack.set_callbacks(ProgressBar(max_propagation_depth=1))
         stack.fit(X, y, **({} if groups is None else {"groups": groups}))
     left_out = [f"{name} is left out: {why}" for name, why in stack.failures_.items()]
-    for sentence in dict.fromkeys(_sentences(caught) + left_out):
-        console.print(f"[yellow]![/] {escape(sentence)}")
+    _tell(dict.fromkeys(_sentences(caught) + left_out), console)
     report = stack.report(scoring=wanted.metric)
     console.print(leaderboard(report.to_frame(), greater_is_better=report.greater_is_better))
     console.print(escape(report.verdict))
     path = wanted.out / f"stack{form.suffix}"
     exported = export(stack, path, format=wanted.format, verify=X[:10_000])
     console.print(escape(str(exported)), soft_wrap=True)
-    _write(wanted, stack, report, y, path)
+    _write(wanted, stack, report, pd.Series(y, prepared.rows), path)
     title = f"{wanted.target}, from {wanted.table.name}"
-    report.to_html(wanted.out / "report.html", title=title, warnings=said)
+    report.to_html(wanted.out / "report.html", title=title, warnings=said, rows=prepared.rows)
     console.print(f"All files are in {escape(str(wanted.out))}; predict with\n", soft_wrap=True)
     console.print(f"    stackfuse predict {escape(str(path))} NEW_TABLE.csv\n", soft_wrap=True)
     best = report.best
@@ -80,6 +85,42 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
         "largest difference": exported.max_difference,
         "seconds": round(time.perf_counter() - started, 1),
     }
+
+
+def _without_rare_classes(prepared: Prepared) -> Prepared:
+    """Return the rows of classes with three rows at least, of which every fold trains on two."""
+    counts = prepared.y.value_counts()
+    rare = counts[counts < 3]
+    if not len(rare):
+        return prepared
+    if len(counts) - len(rare) < 2:
+        raise ValueError(
+            f"{len(counts) - len(rare)} of {len(counts)} classes of {prepared.y.name!r} have three "
+            "rows or more: two are needed."
+        )
+    kept = ~prepared.y.isin(rare.index).to_numpy()
+    shown = messages.first_few(f"{label!r} ({count})" for label, count in rare.items())
+    X, y = (table[kept].reset_index(drop=True) for table in (prepared.X, prepared.y))
+    groups = None if prepared.groups is None else prepared.groups[kept]
+    said = [*prepared.said, f"Classes with fewer than three rows are left out: {shown}."]
+    return replace(prepared, X=X, y=y, groups=groups, rows=prepared.rows[kept], said=said)
+
+
+def _check_words(X: pd.DataFrame, wanted: Wanted) -> None:
+    """Raise ValueError, before anything is fitted, if a file of the format cannot carry words."""
+    form = formats.named(wanted.format)
+    words = list(X.select_dtypes(exclude=["number", "bool", "datetime"]).columns)
+    if words and not form.takes_strings:
+        raise ValueError(
+            f"--format {wanted.format}: {form.title} carries no words. Columns that hold some: "
+            f"{messages.first_few(map(messages.in_short, words))}. Use --format keras, onnx or "
+            "saved_model, or --drop these columns."
+        )
+
+
+def _tell(sentences: Iterable[str], console: Console) -> None:
+    for sentence in sentences:
+        console.print(f"[yellow]![/] {escape(sentence)}")
 
 
 def _labels(y: pd.Series) -> np.ndarray:
@@ -117,12 +158,12 @@ def _sentences(caught: list) -> list[str]:
     return [sentence for sentence in said if not sentence.startswith(_TOLD_BEFORE)]
 
 
-def _write(wanted: Wanted, stack, report, y: np.ndarray, path: Path) -> None:
+def _write(wanted: Wanted, stack, report, y: pd.Series, path: Path) -> None:
     """Write the leaderboard, the report, the predictions out of fold, and how to use the file."""
     report.to_frame().to_csv(wanted.out / "leaderboard.csv")
     (wanted.out / "report.txt").write_text(f"{report}\n", encoding="utf-8")
     columns = stack.get_feature_names_out()[: stack.oof_.predictions.shape[1]]
-    table = pd.DataFrame(stack.oof_.predictions, columns=pd.Index(columns))
+    table = pd.DataFrame(stack.oof_.predictions, y.index, pd.Index(columns))
     table.insert(0, wanted.target, y)
     table.to_csv(wanted.out / "out_of_fold.csv", index_label="row")
     (wanted.out / "how_to_use.md").write_text(

@@ -1,14 +1,15 @@
 """Predict the rows of a table by an exported file."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stackfuse._cli import dates
+from stackfuse._cli import amounts, dates
 from stackfuse._cli import inspect as _inspect
-from stackfuse._cli.table_files import read_table
+from stackfuse._cli.table_files import decimal_of, read_table
 from stackfuse._core import messages, strings
 
 
@@ -32,7 +33,12 @@ def _predicted(model: Path, table: Path) -> pd.DataFrame:
     manifest = _inspect.read_manifest(model)
     inputs = manifest["inputs"].values()
     words = {entry["column"] for entry in inputs if entry["dtype"] == "string"}
-    rows = _rows(manifest, read_table(table, words), table)
+    frame = read_table(table, words)
+    kept = {*words, *manifest.get("dates", {})}
+    frame, said = amounts.with_amounts(frame, decimal_of(table), kept)
+    for sentence in said:
+        sys.stderr.write(f"{messages.printable(sentence)}\n")
+    rows = _rows(manifest, frame, table)
     outputs = _inspect.outputs_of(model, rows)
     classes = manifest["classes"]
     if "label" not in outputs:

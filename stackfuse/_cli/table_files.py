@@ -1,11 +1,13 @@
 """Read a table from a file that nobody prepared: CSV in any dialect, or Parquet."""
 
 import bz2
+import codecs
 import csv
 import gzip
 import lzma
 import math
 import re
+import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +36,17 @@ _NO_TABLE = (
     lzma.LZMAError,
     pd.errors.ParserError,
     pd.errors.EmptyDataError,
+    pd.errors.ParserWarning,  # rows with more cells than names
 )
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
-_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+#: Numbers with decimals, also with signs between thousands and a unit: 1.234,50 EUR.
+_DECIMAL_COMMA = re.compile(r"\D{0,4}(\d+|\d{1,3}(\.\d{3})+),\d+\D{0,4}")
+_DECIMAL_POINT = re.compile(r"\D{0,4}(\d+|\d{1,3}(,\d{3})+)\.\d+\D{0,4}")
+
+#: The line by which spreadsheets are told the separator.
+_NAMES_SEPARATOR = re.compile(r"sep=([,;\t|])\s*?\n")
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,14 @@ class Dialect:
     Attributes
     ----------
     separator, decimal, encoding : str
+    n_before : int
+        The number of lines before the one with the names.
     """
 
     separator: str
     decimal: str
     encoding: str
+    n_before: int = 0
 
     def __str__(self) -> str:
         marks = {",": "a comma", ".": "a point"}
@@ -72,19 +83,25 @@ class Dialect:
         """
         opened = _COMPRESSED.get(path.suffix.lower(), open)
         with opened(path, "rb") as file:
-            encoding = _encoding_of(file.read(_LOOKED_AT))
+            encoding = _encoding_of(file)
         with opened(path, "rt", encoding=encoding, newline="") as file:
             head = file.read(_LOOKED_AT)
         if not head.strip():
             raise ValueError(f"{path} is empty.")
-        separator = _separator_of(head)
+        named = _NAMES_SEPARATOR.match(head)
+        separator = named[1] if named else _separator_of(head)
         comma = separator != "," and _has_decimal_commas(head, separator)
-        return cls(separator, "," if comma else ".", encoding)
+        return cls(separator, "," if comma else ".", encoding, int(named is not None))
 
 
 def is_parquet(path: Path) -> bool:
     """Whether a file is named as one of Parquet."""
     return path.suffix.lower() in {".parquet", ".pq"}
+
+
+def decimal_of(path: Path) -> str:
+    """Return the sign before decimals in a file."""
+    return "." if is_parquet(path) else Dialect.of(path).decimal
 
 
 def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
@@ -126,7 +143,7 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise ValueError(f"{path} has two columns named {repeated[0]!r}: rename one.")
-    return frame.set_axis(names, axis=1).apply(_without_objects)
+    return frame.reset_index(drop=True).set_axis(names, axis=1).apply(_without_objects)
 
 
 def json_rows(frame: pd.DataFrame) -> list[list]:
@@ -145,7 +162,16 @@ def json_rows(frame: pd.DataFrame) -> list[list]:
 
 
 def _without_objects(column: pd.Series) -> pd.Series:
-    """Return truth values of which some are missing as numbers, and mixed values as strings."""
+    """Return truth values of which some are missing as numbers, and mixed values as strings.
+
+    Missing cells of nullable columns become NaN.
+    """
+    kind = getattr(column.dtype, "numpy_dtype", None)
+    if kind is not None and kind.kind in "biuf":  # trees cannot read pandas.NA
+        has_all = bool(column.notna().all())
+        return column.astype(kind) if has_all else column.astype("Float64").astype(float)
+    if isinstance(column.dtype, pd.StringDtype):
+        return column.astype("str")
     if column.dtype != object:
         return column
     present = column.dropna()
@@ -168,19 +194,28 @@ def _read_csv(path: Path, words: Collection[str]) -> pd.DataFrame:
         "decimal": found.decimal,
         "encoding": found.encoding,
         "skipinitialspace": True,
+        "skiprows": found.n_before,
+        "index_col": False,  # a row with more cells than names would move all of them
     }
     columns = pd.read_csv(path, nrows=0, **dialect).columns
     texts = {name: str for name in columns if str(name).strip() in words}
-    return pd.read_csv(path, low_memory=False, dtype=texts, **dialect)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(path, low_memory=False, dtype=texts, **dialect)
 
 
-def _encoding_of(head: bytes) -> str:
+def _encoding_of(file: IO[bytes]) -> str:
     """Return UTF-8, with or without its mark at the beginning, or what Windows writes."""
+    part = file.read(_LOOKED_AT)
+    if part.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # not just a letter that was cut in two
-            return "cp1252"
+        while part:
+            decoder.decode(part)
+            part = file.read(_LOOKED_AT)
+    except UnicodeDecodeError:
+        return "cp1252"
     return "utf-8-sig"
 
 
@@ -198,5 +233,5 @@ def _has_decimal_commas(head: str, separator: str) -> bool:
         cell.strip().strip('"') for line in head.splitlines()[1:] for cell in line.split(separator)
     ]
     commas = sum(_DECIMAL_COMMA.fullmatch(cell) is not None for cell in cells)
-    points = sum(re.fullmatch(r"-?\d+\.\d+", cell) is not None for cell in cells)
+    points = sum(_DECIMAL_POINT.fullmatch(cell) is not None for cell in cells)
     return commas > points

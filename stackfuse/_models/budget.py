@@ -4,6 +4,7 @@ import time
 import warnings
 
 import numpy as np
+import pandas as pd
 from keras import callbacks
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
@@ -105,13 +106,20 @@ def _measured(base, X, y, n_rows: int, classifier: bool) -> float:
     rows = np.arange(sklearn_private.num_samples(X))
     if n_rows < len(rows):
         strata = _strata(y, min(n_rows, len(rows) - n_rows)) if classifier else None
-        rows, _ = train_test_split(rows, train_size=n_rows, random_state=0, stratify=strata)
+        some, _ = train_test_split(rows, train_size=n_rows, random_state=0, stratify=strata)
+        rows = np.union1d(some, _two_of_each(y)) if classifier else some
     X, y = (sklearn_private.safe_indexing(array, rows) for array in (X, np.asarray(y)))
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come again when the stack is fitted
         clone(base).fit(X, y)
     return time.perf_counter() - started
+
+
+def _two_of_each(y) -> np.ndarray:
+    """Return the first two rows of each class, fewer than which some classifiers refuse."""
+    labels = pd.Series(np.asarray(y))
+    return np.flatnonzero(labels.groupby(labels).cumcount() < 2)
 
 
 def _strata(y, n_rows: int) -> np.ndarray | None:

@@ -118,3 +118,14 @@ class _Pickler(cloudpickle.Pickler):
             return None
         self.n_bytes += sum(np.asarray(weight).nbytes for weight in obj.model_.weights)
         return type(obj).__name__
+
+
+def in_digits(cost: float) -> str:
+    """Return a cost with three digits that count.
+
+    Examples
+    --------
+    >>> in_digits(3541.2), in_digits(0.01234)
+    ('3,540', '0.0123')
+    """
+    return f"{float(f'{cost:.3g}'):,.10g}"

@@ -9,6 +9,7 @@ import pandas as pd
 
 from stackfuse._core import messages
 from stackfuse._display import page, rowwise
+from stackfuse._stacking.costs import in_digits
 from stackfuse._stacking.report import Report
 
 #: Settings of a stack that change what it learns.
@@ -82,7 +83,7 @@ def _bases(stack, costs: pd.DataFrame) -> pd.DataFrame:
     }
     columns = pd.Index(["estimator", "contributes", "fitted"])
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    shown = costs.map(lambda cost: "" if np.isnan(cost) else f"{cost:,.3g}")
+    shown = costs.map(lambda cost: "" if np.isnan(cost) else in_digits(cost))
     return frame.join(shown)
 
 

@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 
 from stackfuse._core import files, messages, sklearn_private
 from stackfuse._display import page, rowwise
+from stackfuse._stacking.costs import in_digits
 
 #: Parts of the loss of the best base: gains below the first are tiny, from the second on clear.
 #: Confidence intervals that reach further than the third leave the question open.
@@ -275,8 +276,8 @@ class Report:
         lines += ["", "Correlation of errors:"]
         lines.append(self.correlations.to_string(float_format="{:.2f}".format, na_rep=""))
         if not self.costs.empty:
-            costs = self.costs.to_string(float_format="{:.3g}".format, na_rep="")
-            lines += ["", "Costs of the bases:", costs]
+            table = self.costs.to_string(float_format=in_digits, na_rep="")
+            lines += ["", "Costs of the bases:", table]
         return messages.printable("\n".join(lines))
 
     __repr__ = __str__
@@ -289,6 +290,7 @@ class Report:
         n_worst: int = 10,
         values_of: Any = None,
         warnings: Sequence[str] = (),
+        rows: Sequence[int] | None = None,
     ) -> None:
         """Write the report as one page of HTML, which loads nothing from anywhere.
 
@@ -307,6 +309,9 @@ class Report:
             Everybody who has the file can read them.
         warnings : sequence of str, default=()
             Sentences about the data that are shown beside those of the report.
+        rows : sequence of int, default=None
+            The numbers of the rows of fit in a table that had more rows, or others first; by
+            default they count from 0.
 
         Raises
         ------
@@ -334,6 +339,13 @@ class Report:
         if not isinstance(title, str):
             raise ValueError(f"title must be text, got {messages.in_short(title)}.")
         content = self._content(title, _worst(self.evidence, n_worst, values_of), warnings)
+        if rows is not None and content.worst is not None and content.evidence is not None:
+            if len(rows) != len(content.evidence.y):
+                raise ValueError(
+                    f"rows has {len(rows)} numbers, and the stack was fitted on "
+                    f"{len(content.evidence.y)} rows: pass one for each."
+                )
+            content.worst.index = [int(rows[k]) for k in content.worst.index]
         written = datetime.now(UTC).strftime("%Y-%m-%d %H:%MZ")
         files.write_whole(files.path_given(path), page.whole_page(content, written).encode())
 

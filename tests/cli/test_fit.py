@@ -185,7 +185,8 @@ def test_the_same_command_goes_on_where_it_was(fitted, capsys, flats):
 def test_what_is_odd_is_told(flats, capsys, tmp_path):
     _, frame = flats
     table = pd.concat([frame, frame[:3]], ignore_index=True)
-    table.loc[[20, 21], "teuer"] = "vielleicht"
+    table.loc[[20, 21, 22], "teuer"] = "vielleicht"
+    table.loc[40, "teuer"] = "jaa"
     table.loc[30, "teuer"] = None
     table["Name"] = table["teuer"].map({"ja": 1, "nein": 2, "vielleicht": 3})
     table.drop(columns="Miete").to_csv(tmp_path / "odd.csv", index=False)
@@ -195,8 +196,11 @@ def test_what_is_odd_is_told(flats, capsys, tmp_path):
     assert status == 0
     assert "1 rows have no target and are left out" in shown
     assert "The column 'Name' gives the target away by itself" in shown
-    assert "of 302 rows repeat an earlier row" in shown
-    assert "fewer than ten rows and can hardly be learnt: 'vielleicht' (2)" in shown
+    assert "of 301 rows repeat an earlier row" in shown
+    assert "fewer than ten rows and can hardly be learnt: 'vielleicht' (3)" in shown
+    assert "Classes with fewer than three rows are left out: 'jaa' (1)." in shown
+    rows = pd.read_csv(tmp_path / "out" / "out_of_fold.csv")["row"]
+    assert rows.tolist() == [k for k in range(303) if k not in (30, 40)]
 
 
 def test_groups_and_time(flats, capsys, tmp_path):
@@ -228,6 +232,10 @@ def test_groups_and_time(flats, capsys, tmp_path):
     [
         (["--target", "Meite"], "has no column 'Meite'. Did you mean 'Miete'?"),
         (["--target", "Miete", "--format", "pickle"], "format must be 'keras', 'litert', 'onnx'"),
+        (
+            ["--target", "Miete", "--format", "litert"],
+            "LiteRT carries no words. Columns that hold some: 'Stadt'",
+        ),
         (["--target", "Miete", "--bases", "trees"], "kinds names 'trees', which is not one of"),
         (
             ["--target", "Miete", "--time", "soon"],
@@ -288,6 +296,8 @@ def test_words_of_digits_stay_words(flats, capsys, tmp_path):
     [
         (["03/04/2024", "05/06/2024"], "may begin with the day or with the month"),
         (["soon", "later"], "holds no dates, 'soon'"),
+        (["2024-01-05", "1.5.2024"], "writes dates in several ways, '2024-01-05' and '1.5.2024'"),
+        (["01.05.2024", "31.02.2024"], "holds '31.02.2024', which is not a date"),
         (["2024-01-01", None], "has missing values"),
     ],
 )

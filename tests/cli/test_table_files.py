@@ -64,6 +64,26 @@ def test_parquet(frame, tmp_path):
         assert_frame_equal(read_table(path), frame, check_dtype=False)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs pyarrow")
+def test_nullable_columns_of_parquet_have_nan(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array([1, None, 3], "Int64"),
+            "all": pd.array([1, 2, 3], "Int8"),
+            "yes": pd.array([True, None, False], "boolean"),
+            "word": pd.array(["a", None, "b"], "string"),
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    expected = {
+        "whole": [1, np.nan, 3],
+        "all": np.array([1, 2, 3], "int8"),
+        "yes": [1, np.nan, 0],
+        "word": pd.Series(["a", None, "b"], dtype="str"),
+    }
+    assert_frame_equal(read_table(tmp_path / "t.parquet"), pd.DataFrame(expected))
+
+
 def test_truth_values_with_holes_are_numbers_and_mixed_cells_words(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("yes,mixed,only\nTrue,1,3\n,b,4\nFalse,,5\n")
@@ -85,6 +105,7 @@ def test_one_column(tmp_path):
         (b"", "is empty"),
         (b"a,a \n1,2\n", "two columns named 'a'"),
         (b"a,b\n1,2\n1,2,3,4\n", "cannot be read as a table: .*line 3"),
+        (b"size,rent\n1,5,100\n2,5,200\n", "cannot be read as a table: Length of header"),
     ],
 )
 def test_what_is_no_table_is_refused(content, message, tmp_path):
@@ -93,3 +114,12 @@ def test_what_is_no_table_is_refused(content, message, tmp_path):
         path.write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_table(path)
+
+
+def test_a_line_that_names_the_separator_and_letters_far_below(tmp_path):
+    rows = "".join(f"{k},5;1\n" for k in range(20_000))
+    path = tmp_path / "table.csv"
+    path.write_bytes(f"sep=;\r\nsize;n\n{rows}2,5;Köln\n".encode("cp1252"))
+    found = read_table(path)
+    assert found["size"].tolist() == [*np.arange(0.5, 20_000), 2.5]
+    assert found["n"].iloc[-1] == "Köln"

@@ -88,6 +88,9 @@ def test_the_worst_rows_are_those_with_the_greatest_losses(binary, tmp_path):
     assert shown["log-loss"].astype(float).to_numpy() == pytest.approx(losses[wanted], abs=5e-4)
     assert list(shown.columns) == ["row", "log-loss", "bases that are wrong", "fold"]
     assert shown["fold"].astype(int).tolist() == stack.oof_.fold_ids[wanted].tolist()
+    written(report, tmp_path, n_worst=5, rows=np.arange(200) + 70)
+    elsewhere = tables_of(tmp_path)["Rows with the greatest loss"]
+    assert elsewhere["row"].astype(int).tolist() == (wanted + 70).tolist()
     frame = pd.DataFrame(X).rename(columns={0: NASTY})
     page = written(report, tmp_path, n_worst=5, values_of=frame)
     shown = tables_of(tmp_path)["Rows with the greatest loss"]
@@ -184,6 +187,7 @@ def test_mistakes_are_told_and_write_nothing(binary, tmp_path):
         ({"n_worst": -1}, "n_worst must be an integer of at least 0, got -1: use 10"),
         ({"values_of": X[:9]}, "values_of has 9 rows, and the stack was fitted on 200: pass the X"),
         ({"values_of": X[:, :, None]}, "values_of must be a table of shape"),
+        ({"rows": [1, 2]}, "rows has 2 numbers, and the stack was fitted on 200 rows"),
         ({"warnings": "one"}, "warnings must be a list of sentences, got 'one'"),
     ]:
         with pytest.raises(ValueError, match=told):

@@ -173,3 +173,16 @@ def test_labels_get_a_sigmoid_each():
 def test_what_they_cannot_read_is_refused(build, changes, message):
     with pytest.raises(ValueError, match=message):
         build({**OF_CLASSES, **changes})
+
+
+@pytest.mark.parametrize(("n_rows", "first"), [(150, 10), (1500, 1)])
+def test_no_epoch_before_20_steps_is_kept(iris, n_rows, first):
+    """Of 150 rows 127 are trained on, in 2 steps an epoch; of 1,500 in 20 steps."""
+    X, y = (np.tile(table, (n_rows // 150, *[1] * (table.ndim - 1))) for table in iris)
+    stop = keras.callbacks.EarlyStopping(
+        patience=10, restore_best_weights=True, start_from_epoch=first
+    )
+    settings = {"width": 8, "epochs": first + 2, "optimizer__learning_rate": 0.5, "random_state": 1}
+    ours = sf.models.classifier(sf.models.mlp, **settings).fit(X, y)
+    theirs = sf.models.classifier(sf.models.mlp, callbacks=[stop], **settings).fit(X, y)
+    assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=0, atol=0)

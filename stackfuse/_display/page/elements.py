@@ -178,7 +178,7 @@ def table(
         body.append(element("tr", cells, class_=mark))
     numeric = [all(isinstance(row[k], Number) for row in rows) for k in range(len(head))]
     heads = [
-        element("th", name, scope="col", class_="number" if of_numbers else None)
+        element("th", breakable(name), scope="col", class_="number" if of_numbers else None)
         for name, of_numbers in zip(head, numeric)
     ]
     whole = element(

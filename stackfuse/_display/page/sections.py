@@ -286,7 +286,7 @@ def worst(content: Content) -> Html | None:
         element(
             "p",
             f"The rows with the greatest {evidence.loss_names[STACK]} of the stack. Rows are "
-            "counted from 0, as in the table of fit. Mistakes in the data are often found here.",
+            "counted from 0 in the table. Mistakes in the data are often found here.",
         ),
         table("Rows with the greatest loss", ["row", *map(str, rows.columns)], shown),
     )
