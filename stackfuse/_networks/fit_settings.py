@@ -106,7 +106,7 @@ class FitSettings:
             If a weight is negative, or class weights are given for numbers.
         """
         if sample_weight is not None:
-            if np.ndim(sample_weight):
+            if np.asarray(sample_weight).ndim:
                 targets.check_weights(sample_weight)
             sample_weight = sklearn_private.check_sample_weight(
                 sample_weight, X, dtype=np.float32, ensure_non_negative=True

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ def test_a_dict_of_arrays():
     assert X.shape == (5, 2)
     assert_array_equal(X["table"], table)
     with pytest.raises(TypeError, match=r"arrays by name, got \[1, 2\]: type MultiInput\(image="):
-        sf.MultiInput([1, 2])
+        sf.MultiInput(cast("Any", [1, 2]))
 
 
 def test_frames_as_inputs():
