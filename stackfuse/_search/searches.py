@@ -9,7 +9,7 @@ from sklearn import model_selection
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
-from stackfuse._core import messages, sklearn_private
+from stackfuse._core import fitting, messages, sklearn_private
 from stackfuse._oof import engines
 from stackfuse._search.shared_bases import can_share
 from stackfuse._search.stand_in import (
@@ -59,6 +59,7 @@ class _PlannedSearch:
         check_estimator(self.estimator)
         _check_space(self._space, getattr(self, self._space))
         values = _values_in(getattr(self, self._space))
+        fitting.check_settings({"n_jobs": self.n_jobs}, {"n_jobs": fitting.JOBS})
         shares_bases, plans = can_share(self.estimator, self.n_jobs), y is not None
         plans = plans and can_plan(self.estimator, values)
         if not plans:
