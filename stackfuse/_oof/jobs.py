@@ -395,7 +395,8 @@ def seeded(
         name: derived_seed(within if name.startswith(inside) else seed, name)
         for name in unset_random_states(estimator)
     }
-    return estimator.set_params(**seeds)
+    estimator.set_params(**seeds)  # of a FrozenEstimator returns None
+    return estimator
 
 
 def unset_random_states(estimator) -> list[str]:

@@ -27,7 +27,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import stackfuse as sf
-from stackfuse._core.fitting import memory_use
 from stackfuse._oof.memory.sharing import SharingEngine
 from tests.support.networks import build_classifier, build_regressor, build_sigmoid
 
@@ -587,16 +586,6 @@ def test_progress_shows_bases_folds_and_the_fits_below(iris, capsys, monkeypatch
     shown = capsys.readouterr().out
     for title in ("base net", "fold 1", "all rows", "KerasClassifier - fit", "base lr", "meta-lea"):
         assert title in shown
-
-
-def test_memory_that_would_not_suffice_is_told(iris, monkeypatch):
-    needed = 150 * 3 * 8  # bytes
-    assert (memory_use.free() or 2**30) > 2**20
-    monkeypatch.setattr(memory_use, "free", lambda: 2 * needed - 1)
-    with pytest.warns(UserWarning, match="150 rows by 3 columns"):
-        sf.StackingClassifier([LR], cv=3).fit(*iris)
-    monkeypatch.setattr(memory_use, "free", lambda: 2 * needed)
-    sf.StackingClassifier([LR], cv=3).fit(*iris)
 
 
 def test_routed_metadata_reaches_the_meta_learner_as_requested(iris):
