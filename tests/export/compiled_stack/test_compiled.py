@@ -308,7 +308,7 @@ def test_where_nothing_can_be_compiled_there_is_an_error(iris):
 def test_other_things_are_refused(iris, linear):
     with pytest.raises(TypeError, match=r"got Pipeline.*pipeline\[-1\]"):
         sf.compiled(make_pipeline(StandardScaler(), linear))
-    with pytest.raises(TypeError, match="got StackingClassifier"):
+    with pytest.raises(TypeError, match="got the class StackingClassifier"):
         sf.compiled(sf.StackingClassifier)
     with pytest.raises(NotFittedError):
         sf.compiled(classifier())
