@@ -52,7 +52,7 @@ def held_out(monkeypatch):
 def test_networks_hold_out_whole_groups(held_out, wrapped):
     stack = sf.StackingRegressor([("net", WRAPPED[wrapped]())], cv=GroupKFold(3), random_state=0)
     stack.fit(X, Y, groups=GROUPS)
-    assert len(held_out) == (4 if wrapped != "stack" else 13)
+    assert len(held_out) == (4 if wrapped != "stack" else 7)  # equal fits inside are shared
     for groups, kept, held in held_out:
         assert not set(groups[kept]) & set(groups[held])
 
