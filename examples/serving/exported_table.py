@@ -58,15 +58,24 @@ class ExportedTable:
         Parameters
         ----------
         table : mapping of str to sequence of shape (n_rows,)
-            By the names of the columns. None stands for a missing value.
+            By the names of the columns; a data frame too. None, NaN and ``pandas.NA`` stand for a
+            missing value.
 
         Returns
         -------
         answers : list of dict
             ``"label"`` and ``"probabilities"`` by class, or ``"prediction"``. A row that
             scikit-learn would refuse has None in them.
+
+        Raises
+        ------
+        ValueError
+            If a column is not there, or holds something else than the stack was trained on.
         """
-        arrays = [_column(table[name], dtype) for name, dtype in self.columns.items()]
+        lacking = [name for name in self.columns if name not in table]
+        if lacking:
+            raise ValueError(f"The table lacks the columns {lacking}.")
+        arrays = [_column(table[name], name, dtype) for name, dtype in self.columns.items()]
         fed = {"x": np.hstack(arrays)} if self._is_matrix else dict(zip(self._inputs, arrays))
         names = [output.name for output in self._session.get_outputs()]
         outputs = dict(zip(names, self._session.run(names, fed)))
@@ -84,12 +93,23 @@ class ExportedTable:
         return _numbers(value.tolist())
 
 
-def _column(values: Iterable, dtype: str) -> np.ndarray:
+def _column(values: Iterable, name: str, dtype: str) -> np.ndarray:
     """Return a column as an array of shape (n_rows, 1)."""
+    present = [None if _is_missing(value) else value for value in values]
+    wrong = [v for v in present if v is not None and isinstance(v, str) != (dtype == "string")]
+    if wrong:
+        wanted = "words" if dtype == "string" else "numbers"
+        raise ValueError(f"The column {name!r} takes {wanted}, got {wrong[0]!r}.")
     if dtype == "string":
-        words = [MISSING if value is None else value for value in values]
+        words = [MISSING if value is None else value for value in present]
         return np.array(words, object)[:, np.newaxis]
-    return np.array(values, dtype)[:, np.newaxis]  # None becomes NaN
+    return np.array(present, dtype)[:, np.newaxis]  # None becomes NaN
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, or what pandas has for missing values."""
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _numbers(value: Any) -> Any:

@@ -18,6 +18,8 @@ MOST_ROWS = 10_000
 
 def create_app() -> FastAPI:
     """Return the server of the file that the environment variable ``MODEL`` names."""
+    if "MODEL" not in os.environ:
+        raise RuntimeError("Name the file to serve: MODEL=churn.onnx uvicorn ...")
     table = ExportedTable(os.environ["MODEL"])
     Row = row_of(table)
     some = Body(min_length=1, max_length=MOST_ROWS)

@@ -4,8 +4,10 @@ import importlib.metadata
 import inspect
 import json
 import math
+import os
 import platform
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -152,12 +154,20 @@ def _parts(estimator) -> Iterator[tuple[str, Any]]:
                         yield entry[0], entry[1]
 
 
+#: Parameters that say where and how a fit ran.
+_OF_THE_FIT = ("memory", "n_jobs", "verbose")
+
+
 def _describe(estimator) -> str:
-    """Return the class of an estimator with the plain parameters that are not the default."""
+    """Return the class of an estimator with the plain parameters that are not the default.
+
+    Folders are left out of paths, and so are settings that say how it was fitted, and not what.
+    """
     defaults = {p.name: p.default for p in inspect.signature(type(estimator)).parameters.values()}
     changed = []
     for name, value in estimator.get_params(deep=False).items():
-        is_plain = isinstance(value, str | int | float | bool)
+        is_plain = isinstance(value, str | int | float | bool) and name not in _OF_THE_FIT
+        value = PurePath(value).name if isinstance(value, str) and os.sep in value else value
         if is_plain and value != defaults.get(name) and value == value:  # NaN is a default too
             changed.append(f"{name}={value!r}")
     text = ", ".join(changed)

@@ -268,7 +268,8 @@ class BaseFitter:
                     continue
                 except StopIteration as end:
                     done.of[name] = end.value
-                    done.seconds[name] = time.perf_counter() - begun[name]
+                    if any(fit.how != FROM_MEMORY for fit in end.value):
+                        done.seconds[name] = time.perf_counter() - begun[name]
                     done.inside[name] = told()
                 except NotFinished as late:
                     done.leave_out(name, late, self.options)

@@ -146,7 +146,7 @@ class Report:
                 f"Stacking hurts {self._how_much}: {against}; use that one, or a simpler "
                 "meta-learner."
             )
-        if self._sure / self._at_stake > _WIDE:
+        if self._is_open:
             return (
                 f"Whether stacking helps cannot be told from {self.n_folds} folds: {against}, and "
                 f"the folds differ too much (gain {self.gain.mean:.2g}, 95 % interval +/- "
@@ -161,11 +161,11 @@ class Report:
         A base is not worth it if the stack scores no worse without it, or by a hair (the mean of
         `lost_without` is below 2 % of what the best base leaves to win); and it takes more than
         10 % of the bases' seconds to fit, of their milliseconds to predict, or of their kilobytes.
-        A base is not judged where the folds differ too much, by the same limit of 10 % as for the
-        verdict. Each base is judged by itself: once one is left out, the others may be worth
+        No base is judged where the verdict leaves the question open, nor a base whose own interval
+        is as wide. Each base is judged by itself: once one is left out, the others may be worth
         theirs.
         """
-        if self.costs.empty:
+        if self.costs.empty or self._is_open:
             return {}
         shares = self.costs / self.costs.sum()
         found = {}
@@ -211,6 +211,11 @@ class Report:
                 "simpler meta-learner, or fewer bases."
             )
         return said
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether the folds differ too much to tell whether stacking helps."""
+        return self._outlook == "even" and self._sure / self._at_stake > _WIDE
 
     @property
     def _sure(self) -> float:

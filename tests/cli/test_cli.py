@@ -72,7 +72,8 @@ def test_mistakes_are_told_before_tensorflow_is_imported(tmp_path):
     command = [sys.executable, "-c", code, str(table)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == f"stackfuse fit: {table} has no column 'e'.\n"
+    told = f"stackfuse fit: {table} has no column 'e'. Its columns: 'a', 'b', 'c', 'd'\n"
+    assert done.stderr == told
     assert not list(tmp_path.glob("stackfuse-output"))
 
 
