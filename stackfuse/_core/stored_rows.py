@@ -80,7 +80,9 @@ class StoredRows:
                 "Pass a .npy file, a numpy.memmap, or an array of h5py or Zarr."
             )
         self.source: Any = source
-        self.chosen = chosen if chosen is None else _row_numbers(chosen, int(source.shape[0]))
+        self.chosen: np.ndarray | None = (
+            chosen if chosen is None else _row_numbers(chosen, int(source.shape[0]))
+        )
         self.dtype: np.dtype[Any] = np.dtype(source.dtype)
         n_rows = int(source.shape[0]) if self.chosen is None else len(self.chosen)
         self.shape: tuple[int, ...] = (n_rows, *(int(n) for n in source.shape[1:]))

@@ -170,6 +170,7 @@ class PoolClassifier(CombiningClassifier):
     losses_: dict[str, float]
     link_: str
     offset_: np.ndarray
+    floor_: float
 
     def __init__(self, *, pool: str = "auto", columns: Any = None):
         self.pool = pool
