@@ -190,8 +190,6 @@ def test_the_converter_of_onnx_says_nothing_of_tables_of_words(tmp_path, capfd, 
 
 
 MANY_WORDS = """
-import resource, sys
-import subprocess
 import sys
 
 import numpy as np
@@ -200,6 +198,7 @@ import stackfuse as sf
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from stackfuse._core.fitting import memory_use
 rng = np.random.default_rng(0)
 sizes = np.linspace(200, 2000, 60).astype(int)
 columns = {f"c{k}": [f"w{i}" for i in rng.integers(0, n, 2000)] for k, n in enumerate(sizes)}
@@ -208,7 +207,7 @@ encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=2)
 model = make_pipeline(encoder, LogisticRegression()).fit(X, y)
 report = sf.export(model, sys.argv[1], verify=X[:64])
 assert report.max_difference < 1e-12
-print(report.n_bytes / 1e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+print(report.n_bytes / 1e6, memory_use.used()[1] / 2**10 / 1e6)
 """
 
 
