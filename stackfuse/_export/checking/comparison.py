@@ -91,23 +91,22 @@ def check_given(verify: Any, golden: Any) -> tuple[Any, Any]:
     TypeError, ValueError
         If they cannot be compared.
     """
-    verify, golden = (
-        multi_input.rows_given(rows, name=name) if isinstance(rows, Mapping) else rows
-        for name, rows in {"verify": verify, "golden": golden}.items()
-    )
-    for name, rows in {"verify": verify, "golden": golden}.items():
+    given = {"verify": verify, "golden": golden}
+    for name, rows in given.items():
         if rows is None or rows is False:
             continue
         if rows is True:
             raise TypeError(f"{name} must be rows of X, got True. Leave it out, or pass X_sample.")
-        if targets.n_rows(rows, name) == 0:
+        if isinstance(rows, Mapping):
+            given[name] = multi_input.rows_given(rows, name=name)
+        if targets.n_rows(given[name], name) == 0:
             raise ValueError(f"{name} holds no rows. Pass some rows of X.")
     if verify is False and golden is not None:
         raise ValueError(
             "golden rows are compared before they are written, but verify=False skips the "
             "comparison. Leave out one of the two."
         )
-    return verify, golden
+    return given["verify"], given["golden"]
 
 
 def _rows_like(stack, verify) -> Any:
