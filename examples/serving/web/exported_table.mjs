@@ -44,13 +44,13 @@ export class ExportedTable {
 
   feed(rows) {
     if (this.isMatrix) {
-      const values = rows.flatMap((row) => this.columns.map((name) => row[name] ?? NaN));
-      return { x: tensor(this.inputs.x.dtype, values, [rows.length, this.columns.length]) };
+      const { dtype } = this.inputs.x;
+      const values = rows.flatMap((row) => this.columns.map((name) => cell(row[name], name, dtype)));
+      return { x: tensor(dtype, values, [rows.length, this.columns.length]) };
     }
     return Object.fromEntries(
       Object.entries(this.inputs).map(([name, { dtype, column }]) => {
-        const missing = dtype === "string" ? MISSING : NaN;
-        const values = rows.map((row) => row[column] ?? missing);
+        const values = rows.map((row) => cell(row[column], column, dtype));
         return [name, tensor(dtype, values, [rows.length, 1])];
       }),
     );
@@ -62,6 +62,15 @@ export class ExportedTable {
     if (value?.length !== this.classes.length) return value;
     return Object.fromEntries(this.classes.map((name, k) => [String(name), value[k]]));
   }
+}
+
+// Return one value of a column: null and NaN are missing; words for numbers, and so on, are refused.
+function cell(value, column, dtype) {
+  if (value === null || Number.isNaN(value)) return dtype === "string" ? MISSING : NaN;
+  if ((typeof value === "string") === (dtype === "string")) return value;
+  const wanted = dtype === "string" ? "words" : "numbers";
+  const found = `${JSON.stringify(column)} takes ${wanted}, got ${JSON.stringify(value)}.`;
+  throw new Error(`The column ${found}`);
 }
 
 function tensor(dtype, values, dims) {
