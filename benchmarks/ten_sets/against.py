@@ -75,7 +75,7 @@ def by_h2o(train, test, classes, seconds, folder):
     if classes is not None:
         for frame in frames:
             frame[TARGET] = frame[TARGET].asfactor()
-    automl = H2OAutoML(max_runtime_secs=seconds, seed=0)
+    automl = H2OAutoML(max_runtime_secs=int(seconds), seed=0)
     automl.train(y=TARGET, training_frame=frames[0])
     said = automl.leader.predict(frames[1]).as_data_frame()
     one = milliseconds(automl.leader.predict, frames[1][:1, :])
