@@ -135,7 +135,8 @@ def frame_of(data, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     X, y = data.load(meta_learners.FOLDER / (data.file or ""))
     frame = pd.DataFrame(np.asarray(X, float), columns=[f"x{k}" for k in range(X.shape[1])])
-    frame[TARGET] = np.unique(y, return_inverse=True)[1] if data.classes else np.asarray(y, float)
+    places = np.unique(y, return_inverse=True)[1]
+    frame[TARGET] = [f"class {k:02d}" for k in places] if data.classes else np.asarray(y, float)
     shares = frame[TARGET] if data.classes else None
     train, test = train_test_split(frame, test_size=1 / 3, stratify=shares, random_state=seed)
     return train[: meta_learners.ROWS[0]], test[: meta_learners.ROWS[1]]

@@ -35,6 +35,8 @@ class Wanted:
     folds, seed : int
     metric : str or None
         The name of one of scikit-learn's scorers; None for the log-loss, or R2.
+    task : str or None
+        "classification" or "regression"; None for what the target looks like.
     """
 
     table: Path
@@ -49,6 +51,7 @@ class Wanted:
     folds: int = 5
     seed: int = 0
     metric: str | None = None
+    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def prepare(wanted: Wanted) -> Prepared:
     if numbering:
         said.append(f"These columns only number the rows and are left out: {', '.join(numbering)}.")
         X = X.drop(columns=numbering)
-    _check_classes(y)
+    _check_task(y, wanted.task)
     if len(X) < 20 or X.shape[1] == 0 or y.nunique() < 2:
         raise ValueError(
             f"{wanted.table} has {len(X)} rows, {X.shape[1]} columns to learn from and "
@@ -157,10 +160,15 @@ def _with_numbers(frame: pd.DataFrame, wanted: Wanted) -> tuple[pd.DataFrame, li
     return frame, said
 
 
-def _check_classes(y: pd.Series) -> None:
-    """Raise ValueError if most classes of a target of words have one row."""
+def _check_task(y: pd.Series, task: str | None) -> None:
+    """Raise ValueError for words as numbers, and if most classes of words have one row."""
     if pd.api.types.is_numeric_dtype(y):
         return
+    if task == "regression":
+        raise ValueError(
+            f"--task regression needs a target of numbers, and {y.name!r} holds words. Name "
+            "another --target, or leave --task out."
+        )
     counts = y.value_counts()
     if len(counts) > _MANY_CLASSES and (counts == 1).mean() > 0.5:
         raise ValueError(

@@ -38,7 +38,7 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     """
     started = time.perf_counter()
     form = formats.named(wanted.format)
-    classes = holds_classes(prepared.y)
+    classes = wanted.task == "classification" or (wanted.task is None and holds_classes(prepared.y))
     prepared = _without_rare_classes(prepared) if classes else prepared
     X, y, groups, said = prepared.X, prepared.y, prepared.groups, list(prepared.said)
     y = _labels(y) if classes else y.to_numpy(float)
@@ -46,13 +46,16 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     _check_words(X, wanted)
     if not is_parquet(wanted.table):
         console.print(escape(f"Read with {Dialect.of(wanted.table)}."))
-    console.print(escape(_task(X, y, wanted, classes)))
+    console.print(escape(_task(prepared, y, wanted, classes)))
     said += column_warnings.warnings_of(X, pd.Series(y), classes)
     _tell(said, console)
-    options = {"time_budget": wanted.seconds, "texts": form.takes_strings and form.reads_text}
+    task = "classification" if classes else "regression"
+    texts = form.takes_strings and form.reads_text
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        bases = table_bases(X, y, kinds=wanted.kinds, **options)
+        bases = table_bases(
+            X, y, kinds=wanted.kinds, time_budget=wanted.seconds, texts=texts, task=task
+        )
         _tell(_sentences(caught), console)
         caught.clear()
         console.print(f"Bases: {', '.join(name for name, _ in bases)}.")
@@ -74,7 +77,7 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     console.print(f"    stackfuse predict {escape(str(path))} NEW_TABLE.csv\n", soft_wrap=True)
     best = report.best
     return {
-        "task": "classification" if classes else "regression",
+        "task": task,
         "rows": len(X),
         "metric": report.metric,
         "stack": report.stack.mean,
@@ -128,16 +131,22 @@ def _labels(y: pd.Series) -> np.ndarray:
     return (y.astype(int) if pd.api.types.is_float_dtype(y) else y).astype(str).to_numpy()
 
 
-def _task(X: pd.DataFrame, y: np.ndarray, wanted: Wanted, classes: bool) -> str:
+def _task(prepared: Prepared, y: np.ndarray, wanted: Wanted, classes: bool) -> str:
+    """Return what is predicted, and how to say otherwise where whole numbers leave it open."""
+    X, is_number = prepared.X, pd.api.types.is_numeric_dtype(prepared.y)
+    is_whole = is_number and bool((prepared.y.astype(float) % 1 == 0).all())
     if classes:
         labels, counts = np.unique(y, return_counts=True)
         shown = ", ".join(f"{k} ({n})" for k, n in list(zip(labels, counts))[:6])
         what = (
             f"{len(labels)} classes of {wanted.target}: {shown}{' ...' if len(labels) > 6 else ''}"
         )
+        other = "If they are numbers to predict, type --task regression."
     else:
         what = f"the number {wanted.target}, from {y.min():.6g} to {y.max():.6g}"
-    return f"{len(X)} rows, {X.shape[1]} columns; predicting {what}."
+        other = "If its values name classes, type --task classification."
+    said = f"{len(X)} rows, {X.shape[1]} columns; predicting {what}."
+    return f"{said} {other}" if wanted.task is None and is_whole else said
 
 
 def _stack(wanted: Wanted, bases: list, classes: bool) -> Any:

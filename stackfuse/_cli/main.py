@@ -80,6 +80,10 @@ def fit(
             help="The score to choose by, a name from scikit-learn: roc_auc, f1_macro, ..."
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="classification or regression, where the target does not tell."),
+    ] = None,
     groups: Annotated[
         str | None,
         typer.Option(help="A column of groups: rows with the same value stay in one fold."),
@@ -96,6 +100,8 @@ def fit(
     from stackfuse._cli import asked
     from stackfuse._export import formats
 
+    if task not in (None, "classification", "regression"):
+        raise ValueError(f"--task must be classification or regression, got {task!r}.")
     wanted = asked.Wanted(
         table=table,
         target=target,
@@ -109,6 +115,7 @@ def fit(
         folds=folds,
         seed=seed,
         metric=metric,
+        task=task,
     )
     formats.named(wanted.format).check_installed()
     prepared = asked.prepare(wanted)  # a mistake is told before TensorFlow is imported

@@ -36,6 +36,9 @@ _KINDS_OF_MANY_ROWS, _MANY_ROWS = ("linear", "boosting"), 100_000
 #: one of five.
 _ALPHAS = tuple(float(alpha) for alpha in np.logspace(-2, 5, 15))
 
+#: Up to how many whole numbers, each of so many rows on average, may be meant as classes.
+_MANY_CLASSES, _ROWS_OF_A_CLASS = 200, 10
+
 #: The most rows of which nearest neighbours are sought.
 _MAX_NEIGHBOURS = 5000
 
@@ -44,6 +47,10 @@ _SETTINGS = {
     "kinds": fitting.Wanted(
         lambda kinds: kinds is None or (isinstance(kinds, list | tuple | set) and len(kinds) > 0),
         "None or a list such as ['linear', 'forest']",
+    ),
+    "task": fitting.Wanted(
+        lambda task: task in (None, "classification", "regression"),
+        "None, 'classification' or 'regression'",
     ),
     "texts": fitting.FLAG,
     "time_budget": fitting.Wanted(
@@ -60,6 +67,7 @@ def table_bases(
     kinds: Sequence[str] | None = None,
     time_budget: float | None = None,
     texts: bool = True,
+    task: str | None = None,
 ) -> list[tuple[str, BaseEstimator]]:
     """Return base estimators for a table, each behind the preprocessing that it needs.
 
@@ -75,7 +83,8 @@ def table_bases(
         more than 32 different values, of four words or more on average, holds texts.
     y : array-like of shape (n_samples,)
         Classes for a ``StackingClassifier``, or numbers for a ``StackingRegressor``. Strings,
-        booleans and up to 20 different whole numbers are classes.
+        booleans, categories of pandas and up to 20 different whole numbers are taken as classes,
+        all else as numbers; `task` says otherwise.
     kinds : sequence of str, default=None
         The kinds of bases: "linear", "forest", "boosting" (scikit-learn's), "networks", "boosters"
         (XGBoost, LightGBM and CatBoost, as far as they are installed) and "neighbors". By default,
@@ -89,6 +98,9 @@ def table_bases(
     texts : bool, default=True
         Whether bases read columns of text. Stacks that do can be exported to .keras and SavedModel.
         Use False for other formats, which have no text.
+    task : {"classification", "regression"}, default=None
+        Whether y holds classes or numbers. By default y tells. You are warned where more than 20
+        whole numbers look like classes.
 
     Returns
     -------
@@ -109,7 +121,8 @@ def table_bases(
     ['linear', 'forest']
     """
     n_rows = targets.n_rows(X, "X")
-    fitting.check_settings({"texts": texts, "time_budget": time_budget, "kinds": kinds}, _SETTINGS)
+    given = {"texts": texts, "time_budget": time_budget, "kinds": kinds, "task": task}
+    fitting.check_settings(given, _SETTINGS)
     if kinds is None:
         many = n_rows > _MANY_ROWS and time_budget is None
         kinds = _KINDS_OF_MANY_ROWS if many else DEFAULT_KINDS
@@ -128,10 +141,12 @@ def table_bases(
     targets.n_rows(y, "y")
     X = multi_input.rows_given(X)
     targets.check_same_length(X=X, y=y)
-    _check_target(y)
+    _check_target(y, task)
     columns = Columns.of(X, texts)
     columns.warn_of_unused()
-    classifier = holds_classes(y)
+    classifier = holds_classes(y) if task is None else task == "classification"
+    if not classifier and task is None:
+        _warn_of_many_classes(y)
     bases = []
     for kind in kinds:
         for name, prepare, estimator in _KINDS[kind](classifier, n_rows):
@@ -142,8 +157,8 @@ def table_bases(
     return bases if time_budget is None else within(time_budget, bases, X, y, classifier)
 
 
-def _check_target(y) -> None:
-    """Raise unless a target is one column, of more than one value."""
+def _check_target(y, task: str | None) -> None:
+    """Raise unless a target is one column, of more than one value, and numbers for regression."""
     shape = np.shape(y)
     if len(shape) > 1 and shape[1:] != (1,):
         raise ValueError(
@@ -154,11 +169,18 @@ def _check_target(y) -> None:
         raise ValueError(
             f"y holds one value only, {messages.in_short(values.iloc[0])}: nothing can be learnt."
         )
+    if task == "regression":
+        try:
+            values.astype(float)
+        except (TypeError, ValueError):
+            shown = messages.in_short(values.iloc[0])
+            raise ValueError(f"task='regression' needs numbers, and y holds {shown}.") from None
 
 
 def holds_classes(y) -> bool:
-    """Whether a target names classes: strings, truth values, or few different whole numbers."""
-    y = np.asarray(y)
+    """Whether a target names classes: strings, categories, truth values or few whole numbers."""
+    is_category = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
+    y = np.asarray(y, object) if is_category else np.asarray(y)
     if y.dtype.kind not in "iuf":
         if pd.isna(y).all():
             raise ValueError(
@@ -171,6 +193,20 @@ def holds_classes(y) -> bool:
             "y holds no number, only missing values. Pass classes, or numbers to predict."
         )
     return bool(np.all(values == np.floor(values))) and len(values) <= 20
+
+
+def _warn_of_many_classes(y) -> None:
+    """Warn of whole numbers without gaps that many rows share: classes have such numbers."""
+    values = np.unique(np.asarray(y, float).ravel())
+    values = values[np.isfinite(values)]
+    has_no_gaps = np.array_equal(values, np.floor(values[0]) + np.arange(len(values)))
+    if has_no_gaps and len(values) <= _MANY_CLASSES and len(y) >= _ROWS_OF_A_CLASS * len(values):
+        warnings.warn(
+            f"y holds the whole numbers from {values[0]:g} to {values[-1]:g}, which are taken as "
+            "numbers to predict. Pass task='classification' if they name classes, or "
+            "task='regression'.",
+            stacklevel=3,
+        )
 
 
 _Bases = list[tuple[str, Callable, Any]]

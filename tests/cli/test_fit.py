@@ -69,6 +69,36 @@ def test_numbers(fitted, flats, capsys):
     assert "stack.onnx" in (fitted / "Miete" / "how_to_use.md").read_text()
 
 
+def test_the_task_can_be_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=120), "stars": rng.integers(1, 6, 120)})
+    frame.assign(word="a").to_csv(tmp_path / "t.csv", index=False)
+    command = [
+        "fit",
+        tmp_path / "t.csv",
+        "--bases",
+        "linear",
+        "--folds",
+        2,
+        "--out",
+        tmp_path / "o",
+    ]
+    status, shown, _ = run(capsys, *command, "--target", "stars")
+    assert status == 0
+    assert "5 classes of stars" in shown
+    assert "If they are numbers to predict, type --task regression." in shown
+    status, shown, _ = run(capsys, *command, "--target", "stars", "--task", "regression", "--json")
+    assert status == 0
+    assert json.loads(shown)["task"] == "regression"
+    status, _, error = run(capsys, *command, "--target", "word", "--task", "regression")
+    assert status != 0
+    assert "--task regression needs a target of numbers, and 'word' holds words." in error
+    status, _, error = run(capsys, *command, "--target", "stars", "--task", "numbers")
+    assert status != 0
+    assert "--task must be classification or regression, got 'numbers'." in error
+
+
 def test_report(fitted, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     opened = []

@@ -125,6 +125,38 @@ def test_bases_of_very_many_rows_are_few():
     assert [name for name, _ in sf.models.table_bases(X, X[:, 0], kinds=["forest"])] == ["forest"]
 
 
+@pytest.mark.parametrize(
+    ("y", "task", "wanted"),
+    [
+        (np.arange(60) % 6, None, "LogisticRegression"),
+        (np.arange(60) % 6, "regression", "RidgeCV"),
+        (np.arange(60) % 6 + 0.5, None, "RidgeCV"),
+        (np.arange(60) % 6 + 0.5, "classification", "LogisticRegression"),
+        (np.arange(60) % 3 == 0, None, "LogisticRegression"),
+        (pd.Series(np.arange(60) % 30).astype("category"), None, "LogisticRegression"),
+        (np.arange(60) % 30, None, "RidgeCV"),  # two rows of each: counts rather than classes
+    ],
+)
+def test_the_target_or_the_task_tells_classes_from_numbers(y, task, wanted):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    (_, base), *_ = sf.models.table_bases(X, y, kinds=["linear"], task=task)
+    base = getattr(base, "regressor", base)
+    assert type(base[-1]).__name__ == wanted
+
+
+def test_whole_numbers_that_may_be_classes_are_told():
+    X = np.random.default_rng(0).normal(size=(520, 2))
+    letters = np.arange(520) % 26
+    with pytest.warns(UserWarning, match=r"whole numbers from 0 to 25, .* task='classification'"):
+        sf.models.table_bases(X, letters, kinds=["linear"])
+    bases = sf.models.table_bases(X, letters, kinds=["linear"], task="classification")
+    stack = sf.StackingClassifier(bases, cv=2).fit(X, letters)
+    assert stack.predict_proba(X[:1]).shape == (1, 26)
+    sf.models.table_bases(X, letters, kinds=["linear"], task="regression")  # no warning
+    with pytest.raises(ValueError, match=r"task='regression' needs numbers, and y holds 'a'"):
+        sf.models.table_bases(X, ["a", "b"] * 260, task="regression")
+
+
 def test_the_dearest_are_left_out(iris):
     X, y = iris
     kinds = ["linear", "forest", "boosting"]
@@ -245,6 +277,7 @@ def test_dates_are_learnt_from_and_exported(flats, tmp_path):
     ("change", "settings", "message"),
     [
         ({}, {"kinds": ["trees"]}, "kinds names 'trees', which is not one of 'linear'"),
+        ({}, {"task": "classes"}, "task must be None, 'classification' or 'regression', got 'cla"),
         ({}, {"time_budget": 0}, "time_budget must be a positive number of seconds, got 0"),
         ({"day": pd.timedelta_range("2 days", periods=N_ROWS)}, {}, "'day' holds timedelta64"),
     ],
