@@ -49,7 +49,7 @@ def milliseconds(predict, row) -> float:
 
 
 def by_autogluon(train, test, classes, seconds, folder, preset):
-    """Return the predictions of AutoGluon, and what one row takes."""
+    """Return the predictions of AutoGluon, and what tells the milliseconds of one row."""
     from autogluon.tabular import TabularPredictor
 
     kind = "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
@@ -59,13 +59,13 @@ def by_autogluon(train, test, classes, seconds, folder, preset):
     predictor.persist()
     rows = test.drop(columns=TARGET)
     if classes is None:
-        return predictor.predict(rows).to_numpy(), milliseconds(predictor.predict, rows[:1])
+        return predictor.predict(rows).to_numpy(), lambda: milliseconds(predictor.predict, rows[:1])
     said = predictor.predict_proba(rows)[classes].to_numpy()
-    return said, milliseconds(predictor.predict_proba, rows[:1])
+    return said, lambda: milliseconds(predictor.predict_proba, rows[:1])
 
 
 def by_h2o(train, test, classes, seconds, folder):
-    """Return the predictions of H2O's AutoML, and what one row takes."""
+    """Return the predictions of H2O's AutoML, and what tells the milliseconds of one row."""
     import h2o
     from h2o.automl import H2OAutoML
 
@@ -78,8 +78,12 @@ def by_h2o(train, test, classes, seconds, folder):
     automl = H2OAutoML(max_runtime_secs=int(seconds), seed=0)
     automl.train(y=TARGET, training_frame=frames[0])
     said = automl.leader.predict(frames[1]).as_data_frame()
-    one = milliseconds(automl.leader.predict, frames[1][:1, :])
-    h2o.cluster().shutdown()
+
+    def one():
+        taken = milliseconds(automl.leader.predict, frames[1][:1, :])
+        h2o.cluster().shutdown()
+        return taken
+
     if classes is None:
         return said["predict"].to_numpy(), one
     columns = [c for c in said.columns if c != "predict"]  # in the order of the sorted labels
@@ -87,27 +91,38 @@ def by_h2o(train, test, classes, seconds, folder):
 
 
 def by_stack(train, test, classes, seconds, folder, library):
-    """Return the predictions of a stack of `table_bases`, ours or scikit-learn's."""
+    """Return the predictions of a stack of `table_bases`, ours or scikit-learn's.
+
+    One row is asked of our exported file.
+    """
+    import joblib
+    import onnxruntime
     from sklearn import ensemble
 
     import stackfuse as sf
 
     start = time.perf_counter()
     X, y = train.drop(columns=TARGET), train[TARGET]
-    bases = sf.models.table_bases(X, y, time_budget=0.4 * seconds)
+    bases = sf.models.table_bases(X, y, time_budget=0.6 * seconds)
     left = max(seconds - (time.perf_counter() - start), 1)
     kind = "StackingRegressor" if classes is None else "StackingClassifier"
-    if library == "scikit-learn":
-        stack = getattr(ensemble, kind)(bases, cv=5).fit(X, y)
-    else:
-        stack = getattr(sf, kind)(bases, cv=5, time_limit=left, random_state=0).fit(X, y)
+    with joblib.parallel_config("threading", n_jobs=2):
+        if library == "scikit-learn":
+            stack = getattr(ensemble, kind)(bases, cv=5).fit(X, y)
+        else:
+            stack = getattr(sf, kind)(bases, cv=5, time_limit=left, random_state=0).fit(X, y)
     rows = test.drop(columns=TARGET)
-    method = "predict" if classes is None else "predict_proba"
-    said = getattr(stack, method)(rows)
+    predict = getattr(stack, "predict" if classes is None else "predict_proba")
+    said = predict(rows)
     if library == "scikit-learn":
-        return said, milliseconds(getattr(stack, method), rows[:1])
-    compiled = sf.compiled(stack)  # computes as the exported file does
-    return said, milliseconds(getattr(compiled, method), rows[:1])
+        return said, lambda: milliseconds(predict, rows[:1])
+
+    def one():
+        sf.export(stack, folder / "stack.onnx")
+        session = onnxruntime.InferenceSession(folder / "stack.onnx")
+        return milliseconds(lambda row: session.run(None, {"x": row}), rows[:1].to_numpy())
+
+    return said, one
 
 
 def run_here(name: str, folder: Path, seconds: float) -> dict:
@@ -125,7 +140,7 @@ def run_here(name: str, folder: Path, seconds: float) -> dict:
     else:
         said, one = by_stack(*arguments, name)
     wall = time.perf_counter() - start
-    return {"loss": losses(test[TARGET].to_numpy(), said, classes), "s": wall, "ms a row": one}
+    return {"loss": losses(test[TARGET].to_numpy(), said, classes), "s": wall, "ms a row": one()}
 
 
 def frame_of(data, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -148,6 +163,7 @@ def main() -> None:
     parser.add_argument("--autogluon", help="the Python that has autogluon.tabular")
     parser.add_argument("--h2o", help="the Python that has h2o")
     parser.add_argument("--seconds", type=float, default=120, help="for each fit (default: 120)")
+    parser.add_argument("--libraries", nargs="*", help="names of some (default: all)")
     parser.add_argument("--sets", nargs="*", help="names of sets (default: all)")
     parser.add_argument("--run", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -163,6 +179,8 @@ def main() -> None:
         )
     if options.h2o:
         pythons["h2o"] = options.h2o
+    if options.libraries:
+        pythons = {name: pythons[name] for name in options.libraries}
     found = []
     for data in meta_learners.DATA:
         is_there = data.file is None or (meta_learners.FOLDER / data.file).exists()

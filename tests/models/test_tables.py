@@ -303,3 +303,11 @@ def test_rare_classes_are_among_the_rows_that_are_tried():
     kinds = ["linear", "boosting"]  # boosting holds rows out, and refuses a class of one row
     bases = sf.models.table_bases(X, y, kinds=kinds, time_budget=600)
     assert [name for name, _ in bases] == kinds
+
+
+def test_a_budget_measures_boosters_on_classes_with_names():
+    pytest.importorskip("xgboost", reason="XGBoost is not installed")
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    y = pd.Series(np.where(X[:, 0] > 0, "yes", "no"))
+    bases = sf.models.table_bases(X, y, kinds=["linear", "boosters"], time_budget=600)
+    assert {"linear", "xgboost"} < {name for name, _ in bases}
