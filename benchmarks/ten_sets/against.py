@@ -103,7 +103,7 @@ def by_stack(train, test, classes, seconds, folder, library):
 
     start = time.perf_counter()
     X, y = train.drop(columns=TARGET), train[TARGET]
-    bases = sf.models.table_bases(X, y, time_budget=0.6 * seconds)
+    bases = sf.models.table_bases(X, y, time_budget=0.8 * seconds)
     left = max(seconds - (time.perf_counter() - start), 1)
     kind = "StackingRegressor" if classes is None else "StackingClassifier"
     with joblib.parallel_config("threading", n_jobs=2):

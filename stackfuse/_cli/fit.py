@@ -53,13 +53,14 @@ def fit(wanted: Wanted, prepared: Prepared, console: Console) -> dict[str, Any]:
     texts = form.takes_strings and form.reads_text
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        chosen = time.perf_counter()
         bases = table_bases(
             X, y, kinds=wanted.kinds, time_budget=wanted.seconds, texts=texts, task=task
         )
         _tell(_sentences(caught), console)
         caught.clear()
         console.print(f"Bases: {', '.join(name for name, _ in bases)}.")
-        stack = _stack(wanted, bases, classes)
+        stack = _stack(wanted, bases, classes, time.perf_counter() - chosen)
         stack.set_callbacks(ProgressBar(max_propagation_depth=1))
         stack.fit(X, y, **({} if groups is None else {"groups": groups}))
     left_out = [f"{name} is left out: {why}" for name, why in stack.failures_.items()]
@@ -149,14 +150,16 @@ def _task(prepared: Prepared, y: np.ndarray, wanted: Wanted, classes: bool) -> s
     return f"{said} {other}" if wanted.task is None and is_whole else said
 
 
-def _stack(wanted: Wanted, bases: list, classes: bool) -> Any:
+def _stack(wanted: Wanted, bases: list, classes: bool, spent: float) -> Any:
+    """Return the stack to fit; `spent` seconds of the time for it are over."""
+    left = None if wanted.seconds is None else max(wanted.seconds - spent, 1.0)
     cv: Any = wanted.folds
     if wanted.groups is not None:
         cv = GroupKFold(wanted.folds)
     elif wanted.time_column is not None:
         cv = TimeSeriesSplit(wanted.folds)
     kind = StackingClassifier if classes else StackingRegressor
-    settings = {"cv": cv, "random_state": wanted.seed, "verbose": 1, "time_limit": wanted.seconds}
+    settings = {"cv": cv, "random_state": wanted.seed, "verbose": 1, "time_limit": left}
     return kind(bases, memory=wanted.out / "fits", on_error="drop", **settings)
 
 

@@ -23,11 +23,11 @@ _USUAL_EPOCHS, _TRIED_EPOCHS = 40, 3
 
 
 def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
-    """Return the bases whose fits take no longer than some seconds in all.
+    """Return the bases whose fits take no longer than what measuring them leaves of some seconds.
 
     The dearest are left out first, with a warning that names them; the cheapest always stays.
     Networks are measured last, because to compile them takes longer than to fit most other bases.
-    Bases that have not been measured when the time is over are left out too.
+    Bases that have not been measured when a third of the time is over are left out too.
 
     Parameters
     ----------
@@ -40,29 +40,31 @@ def within(seconds: float, bases: list, X, y, classifier: bool) -> list:
     """
     y = pd.factorize(np.ravel(y))[0] if classifier else np.asarray(y)  # as a stack hands classes on
     costs: dict[str, float] = {}
-    limit = fitting.time_limit.TimeLimit(seconds)
+    started = time.perf_counter()
+    limit = fitting.time_limit.TimeLimit(seconds / 3)
     for name, base in sorted(bases, key=lambda named: bool(_params(named[1], "epochs"))):
         costs[name] = np.inf
         if limit.left > 0 or len(costs) == 1:
             n_fits = _N_FITS_OF.get(name, _N_FITS)
-            costs[name] = n_fits * _seconds_within(limit, base, X, y, classifier)
+            costs[name] = n_fits * _seconds_within(limit, seconds / n_fits, base, X, y, classifier)
+    left = seconds - (time.perf_counter() - started)
     kept = sorted(costs, key=costs.__getitem__)
-    while len(kept) > 1 and sum(costs[name] for name in kept) > seconds:
+    while len(kept) > 1 and sum(costs[name] for name in kept) > left:
         kept.pop()
     left_out = [name for name, _ in bases if name not in kept]
     if left_out:
         warnings.warn(
-            f"Left out, because their fits take more than {seconds:g} s: {', '.join(left_out)}.",
+            f"Left out, because {seconds:g} s are too few for their fits: {', '.join(left_out)}.",
             stacklevel=3,
         )
     return [(name, base) for name, base in bases if name in kept]
 
 
-def _seconds_within(limit, base, X, y, classifier: bool) -> float:
+def _seconds_within(limit, most: float, base, X, y, classifier: bool) -> float:
     """Return the time of a fit on all rows; infinity for a network that cannot be measured."""
     try:
         with fitting.time_limit.within(limit):
-            return _seconds_of(base, X, y, classifier, limit.seconds / _N_FITS)
+            return _seconds_of(base, X, y, classifier, most)
     except fitting.time_limit.OutOfTime as over:
         if over.limit is not limit:
             raise

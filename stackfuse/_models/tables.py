@@ -92,10 +92,10 @@ def table_bases(
         out with more than 5,000 rows. With more than 100,000 rows and no `time_budget`, the default
         is "linear" and "boosting": the others take hours, and forests gigabytes.
     time_budget : float, default=None
-        The seconds that the fits of a stack with five folds may take in all: six of each base, of
-        networks side by side. The bases that take longest are left out, with a warning that names
-        them. Their time is measured on up to 2,000 rows, of networks last and by three epochs,
-        until the budget is over.
+        The seconds that this call and the fits of a stack with five folds may take in all: six of
+        each base, of networks side by side. The bases that take longest are left out, with a
+        warning that names them. Their time is measured on up to 2,000 rows, of networks last and by
+        three epochs, until a third of the budget is over.
     texts : bool, default=True
         Whether bases read columns of text. Stacks that do can be exported to .keras and SavedModel.
         Use False for other formats, which have no text.

@@ -161,7 +161,7 @@ def test_the_dearest_are_left_out(iris):
     X, y = iris
     kinds = ["linear", "forest", "boosting"]
     with pytest.warns(
-        UserWarning, match=r"Left out, because their fits take more than 0.001 s: forest, boo"
+        UserWarning, match=r"Left out, because 0.001 s are too few for their fits: forest, boo"
     ):
         bases = sf.models.table_bases(X, y, kinds=kinds, time_budget=1e-3)
     assert [name for name, _ in bases] == ["linear"]
@@ -192,11 +192,11 @@ def test_networks_are_measured_by_few_epochs_and_last():
     assert within(60, bases, X, X[:, 0], False) == bases
     assert Slow.seen == [(3, 2000)]
     with pytest.warns(
-        UserWarning, match="Left out, because their fits take more than 5 s: network"
+        UserWarning, match="Left out, because 5 s are too few for their fits: network"
     ):
         kept = within(5, bases, X, X[:, 0], False)  # 40 epochs of 9000 rows take 1.8 s, six times
     assert kept == bases[1:]
-    with pytest.warns(UserWarning, match="take more than 1e-06 s: network"):
+    with pytest.warns(UserWarning, match="1e-06 s are too few for their fits: network"):
         assert within(1e-6, bases, X, X[:, 0], False) == bases[1:]
     assert len(Slow.seen) == 2  # there was no time to measure it
 
@@ -204,8 +204,8 @@ def test_networks_are_measured_by_few_epochs_and_last():
 def test_measuring_a_network_ends_with_the_budget(iris):
     X, y = iris
     ((_, base), *_) = sf.models.table_bases(X, y, kinds=["networks"])
-    assert budget._seconds_within(TimeLimit(1e-6), base, X, y, True) == np.inf
-    assert budget._seconds_within(TimeLimit(1e6), base, X, y, True) < 1e6
+    assert budget._seconds_within(TimeLimit(1e-6), 1.0, base, X, y, True) == np.inf
+    assert budget._seconds_within(TimeLimit(1e6), 1.0, base, X, y, True) < 1e6
 
 
 def test_columns_that_no_base_uses_are_told(flats):
