@@ -88,7 +88,9 @@ def test_the_task_can_be_said(tmp_path, capsys, monkeypatch):
     assert status == 0
     assert "5 classes of stars" in shown
     assert "If they are numbers to predict, type --task regression." in shown
-    status, shown, _ = run(capsys, *command, "--target", "stars", "--task", "regression", "--json")
+    status, shown, _ = run(
+        capsys, *command, "--target", "stars", "--task", "regression", "--time", "60s", "--json"
+    )
     assert status == 0
     assert json.loads(shown)["task"] == "regression"
     status, _, error = run(capsys, *command, "--target", "word", "--task", "regression")
