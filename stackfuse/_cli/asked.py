@@ -91,7 +91,7 @@ def prepare(wanted: Wanted) -> Prepared:
             "--groups and --time-column ask for different folds: name the one of them that matters "
             "more, and --drop the other if it tells nothing."
         )
-    frame = read_table(wanted.table)
+    frame = read_table(wanted.table, target=wanted.target)
     named = [wanted.target, *wanted.drop, *filter(None, (wanted.groups, wanted.time_column))]
     names = list(frame.columns)
     shown = messages.first_few(map(messages.in_short, names))
@@ -109,7 +109,8 @@ def prepare(wanted: Wanted) -> Prepared:
     frame, said = _with_numbers(frame, wanted)
     known = frame[wanted.target].notna()
     if not known.all():
-        said.append(f"{int((~known).sum())} rows have no target and are left out.")
+        n_unknown = messages.counted(int((~known).sum()), "row")
+        said.append(f"Left out, because the target is missing: {n_unknown}.")
         frame = frame[known]
     if wanted.time_column is not None:
         when = _moments(frame[wanted.time_column])

@@ -244,7 +244,18 @@ def _parts_of_stack(structure: dict[str, Any]) -> dict[str, Any]:
 
 def _describe_bases(structure: dict[str, Any]) -> list[str]:
     parts = _parts_of_stack(structure)
-    return [f"{name}: {part['is']}" for name, part in parts.items() if name != "final_estimator"]
+    bases = {name: part for name, part in parts.items() if name != "final_estimator"}
+    return [f"{name}: {_predictor_of(base)['is']}" for name, base in bases.items()]
+
+
+def _predictor_of(structure: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a base that predicts: the last step of a pipeline."""
+    parts = structure["parts"]
+    if structure["is"].startswith("TransformedTargetRegressor(") and "regressor" in parts:
+        return _predictor_of(parts["regressor"])
+    if structure["is"].startswith("Pipeline(") and parts:
+        return _predictor_of(list(parts.values())[-1])
+    return structure
 
 
 def _describe_meta_learner(structure: dict[str, Any]) -> str:

@@ -4,8 +4,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,36 @@ def _options(
     """Stack Keras and scikit-learn models into one Keras graph."""
 
 
+#: The variable with the level of TensorFlow's log, and the level that leaves errors only.
+_LEVEL, _QUIET = "TF_CPP_MIN_LOG_LEVEL", "3"
+
+#: What TensorFlow's libraries write when they are loaded, whatever the level of its log is.
+_STARTING = re.compile(rb"WARNING: All log messages before absl|I\d{4} \d\d:\d\d:\d\d")
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Drop what TensorFlow tells of itself while it is imported; other lines come afterwards.
+
+    All of it is shown to users who set a lower level of its log.
+    """
+    if os.environ.get(_LEVEL) != _QUIET or sys.stderr is None:
+        yield
+        return
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as told:
+        os.dup2(told.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            told.seek(0)
+            for line in told:
+                if not _STARTING.match(line):
+                    os.write(2, line)
+
+
 def _console():
     from stackfuse._cli.console import SafeConsole
 
@@ -46,7 +77,8 @@ def demo(
     """Train, search, export and verify a stack on data that scikit-learn ships."""
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"--output must be a folder, got the file {output}.")
-    from stackfuse._cli import demo as _demo
+    with _quiet_start():
+        from stackfuse._cli import demo as _demo
 
     raise typer.Exit(_demo.run(output))
 
@@ -119,7 +151,8 @@ def fit(
     )
     formats.named(wanted.format).check_installed()
     prepared = asked.prepare(wanted)  # a mistake is told before TensorFlow is imported
-    from stackfuse._cli import fit as _fit
+    with _quiet_start():
+        from stackfuse._cli import fit as _fit
 
     try:
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
@@ -230,7 +263,8 @@ def fuse(
     as_json: _Json = False,
 ) -> None:
     """Join trained Keras models into one file, which needs Keras alone."""
-    from stackfuse._cli import fuse as _fuse
+    with _quiet_start():
+        from stackfuse._cli import fuse as _fuse
 
     shapes = _fuse.fuse_files(models, how, out)
     if as_json:
@@ -258,7 +292,7 @@ def _seconds(text: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+    os.environ.setdefault(_LEVEL, _QUIET)  # before TensorFlow is imported
     try:
         app(args=given, prog_name="stackfuse")
     except SystemExit as ended:  # typer ends so, also where it has told a mistake

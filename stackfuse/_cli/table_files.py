@@ -104,7 +104,7 @@ def decimal_of(path: Path) -> str:
     return "." if is_parquet(path) else Dialect.of(path).decimal
 
 
-def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, words: Collection[str] = (), target: str | None = None) -> pd.DataFrame:
     """Read a table: ``.csv``, ``.tsv`` or ``.txt``, compressed or not, or ``.parquet``.
 
     The separator, the sign before decimals and the encoding of text are found out. Compressed files
@@ -115,6 +115,9 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     path : Path
     words : collection of str, default=()
         Columns that are read as text, whatever they look like: 007 stays 007.
+    target : str, default=None
+        A column of classes or numbers: truth values beside missing ones stay the classes True and
+        False in it. In other columns they become 1 and 0.
 
     Raises
     ------
@@ -143,7 +146,11 @@ def read_table(path: Path, words: Collection[str] = ()) -> pd.DataFrame:
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise ValueError(f"{path} has two columns named {repeated[0]!r}: rename one.")
-    return frame.reset_index(drop=True).set_axis(names, axis=1).apply(_without_objects)
+    frame = frame.reset_index(drop=True).set_axis(names, axis=1)
+    of_truths = target in frame and getattr(frame[target].dtype, "kind", "O") in "bO"
+    if of_truths and frame[target].dropna().map(type).eq(bool).all():
+        frame[target] = frame[target].map({True: "True", False: "False"})
+    return frame.apply(_without_objects)
 
 
 def json_rows(frame: pd.DataFrame) -> list[list]:

@@ -140,7 +140,8 @@ def test_json(fitted, flats, capsys, tmp_path):
     assert (status, seen["is right"], seen["format"]) == (0, True, "onnx")
     assert seen["check"].startswith("8 golden rows agree")
     assert [entry["column"] for entry in seen["inputs"].values()] == seen["feature names"]
-    assert len(seen["bases"]) == 2
+    assert seen["bases"][0] == "linear: RidgeCV()"
+    assert seen["bases"][1].startswith("forest: RandomForestRegressor(max_features=0.5")
     damaged = tmp_path / "stack.onnx"
     damaged.write_bytes(model.read_bytes().replace(b"Stra", b"Strb", 1))
     status, seen = told("inspect", damaged)
@@ -226,7 +227,7 @@ def test_what_is_odd_is_told(flats, capsys, tmp_path):
     status, shown, _ = run(capsys, "fit", tmp_path / "odd.csv", "--target", "teuer", *arguments)
     shown = " ".join(shown.split())
     assert status == 0
-    assert "1 rows have no target and are left out" in shown
+    assert "Left out, because the target is missing: 1 row." in shown
     assert "The column 'Name' gives the target away by itself" in shown
     assert "of 301 rows repeat an earlier row" in shown
     assert "fewer than ten rows and can hardly be learnt: 'vielleicht' (3)" in shown
@@ -390,12 +391,13 @@ def test_dates_are_learnt_from(flats, capsys, tmp_path):
     assert (status, "'when' holds no dates, 'soon'" in told) == (2, True)
 
 
-def test_whole_classes_beside_holes_keep_their_names(flats, capsys, tmp_path):
+@pytest.mark.parametrize("grades", [[1, 2, 3], [True, False]])
+def test_classes_beside_holes_keep_their_names(flats, capsys, tmp_path, grades):
     _, frame = flats
-    table = frame.assign(grade=np.arange(300) % 3 + 1.0).drop(columns=["Miete", "teuer"])
-    table.loc[5, "grade"] = np.nan
-    table.to_csv(tmp_path / "t.csv", index=False)
+    grade = pd.Series(np.resize(np.array(grades, object), 300))
+    grade[5] = None
+    frame.drop(columns=["Miete", "teuer"]).assign(grade=grade).to_csv(tmp_path / "t.csv")
     given = [tmp_path / "t.csv", "--target", "grade", "--bases", "linear", "--folds", 2]
     assert run(capsys, "fit", *given, "--out", tmp_path / "out")[0] == 0
     found = pd.read_csv(tmp_path / "out" / "out_of_fold.csv", dtype=str)
-    assert set(found["grade"]) == {"1", "2", "3"}
+    assert set(found["grade"]) == {str(grade) for grade in grades}

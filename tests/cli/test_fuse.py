@@ -1,6 +1,8 @@
 """``stackfuse fuse``: trained models in files become one file."""
 
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -69,3 +71,14 @@ def test_what_cannot_be_joined_is_told(models, names, options, message, tmp_path
     assert status == 2
     assert message in told
     assert not (tmp_path / "out.keras").exists()
+
+
+def test_tensorflow_tells_nothing_of_its_start(models, tmp_path):
+    code = "import sys; from stackfuse._cli.main import main; sys.exit(main(sys.argv[1:]))"
+    given = ["fuse", "a.keras", "none.keras", "-o", "out.keras"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given], capture_output=True, text=True, cwd=models
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("stackfuse fuse: ")
+    assert "none.keras" in done.stderr

@@ -172,6 +172,14 @@ def named(name: str) -> Format:
         broken = "".join(_broken_packages())
         if not isinstance(name, str) or name not in FORMATS:
             raise ValueError(
-                f"format must be {messages.listed(sorted(FORMATS))}, got {name!r}.{broken}"
+                f"format must be {messages.listed(sorted(FORMATS))}, got {name!r}."
+                f"{_meant(name)}{broken}"
             )
     return FORMATS[name]
+
+
+def _meant(name: object) -> str:
+    """Return the question whether a format was meant: by its ending, or a similar name."""
+    ending = f".{str(name).lower().lstrip('.')}"
+    form = _with_suffix(ending)
+    return f" Did you mean {form.name!r}?" if form else messages.did_you_mean(name, FORMATS)

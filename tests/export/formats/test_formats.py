@@ -346,6 +346,8 @@ def test_an_earlier_export_is_replaced(iris, format, tmp_path):
     [
         ("stack.h5", {}, "names no format. Use .keras, .onnx, .tflite, .xml, or a path without"),
         ("stack.keras", {"format": "hdf5"}, "format must be 'keras', 'litert', 'onnx'"),
+        ("stack.tflite", {"format": "tflite"}, "got 'tflite'. Did you mean 'litert'"),
+        ("stack", {"format": "SavedModel"}, "Did you mean 'saved_model'"),
         ("stack", {"format": "keras"}, "must end in '.keras'"),
         ("stack.tflite", {"precision": "float64"}, "'float64' does not work with LiteRT"),
         ("stack.keras", {"precision": "float16"}, "precision must be 'float64' or 'float32'"),
