@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stackfuse._cli.table_files import json_rows
+from stackfuse._core import messages
 
 #: The files that ``fit`` writes and this command reads.
 _FILES = ("leaderboard.csv", "report.txt", "report.html")
@@ -97,11 +98,12 @@ def leaderboard(scores: pd.DataFrame, *, greater_is_better: bool) -> Table:
     """
     score, error, weight = scores.columns[:3]
     better = "higher" if greater_is_better else "lower"
+    write = messages.score_writer(scores[score])
     shown = Table("model", f"{score} ({better} is better)", "weight", title="Leaderboard")
     for name, row in scores.sort_values(score, ascending=not greater_is_better).iterrows():
         own = name == "(stack)"
-        spread = "" if np.isnan(row[error]) else f" ± {row[error]:.4f}"
-        parts = ("stack" if own else escape(str(name)), f"{row[score]:.4f}{spread}")
+        spread = "" if np.isnan(row[error]) else f" ± {write(row[error])}"
+        parts = ("stack" if own else escape(str(name)), f"{write(row[score])}{spread}")
         given = "" if np.isnan(row[weight]) else f"{row[weight]:.2f}"
         shown.add_row(*parts, given, style="bold" if own else None)
     return shown

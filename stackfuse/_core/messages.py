@@ -1,8 +1,9 @@
 """Parts of messages: lists of names, and suggestions for mistyped ones."""
 
 import difflib
+import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -44,6 +45,24 @@ def in_short(value: Any) -> str:
     """
     text = printable(" ".join(repr(value).split()))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def score_writer(scores: Iterable[float], most: float = 1e6) -> Callable[[float], str]:
+    """Return a function that writes scores, and numbers beside them, with four decimals.
+
+    Four digits are written where these would show zeros only, six where one reaches `most`.
+
+    Examples
+    --------
+    >>> score_writer([0.25])(-0.00001), score_writer([-3.2e-9])(1.5e-10)
+    ('0.0000', '1.5e-10')
+    """
+    largest = max((abs(score) for score in scores if math.isfinite(score)), default=0.0)
+    if 0 < largest < 0.01:
+        return "{:.4g}".format
+    if largest >= most:
+        return "{:.6g}".format
+    return lambda score: f"{round(score, 4) + 0.0:.4f}"  # no negative zero
 
 
 def size_in_words(n_bytes: int) -> str:

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core import messages
 from stackfuse._display import drawing, rowwise
 
 
@@ -174,12 +173,14 @@ class CalibrationDisplay:
         ideal = {"color": "0.3", "linestyle": ":", "label": "perfectly calibrated"}
         (self.diagonal_,) = self.ax_.plot([0, 1], [0, 1], **ideal)
         self.lines_ = {}
-        for name, (expected, happened) in self.curves.items():
+        labels = drawing.labels_of(self.curves)
+        for k, (name, (expected, happened)) in enumerate(self.curves.items()):
             own = name == rowwise.STACK
-            style = {"marker": "o", "markersize": 4, "label": messages.printable(name)}
+            style: dict[str, Any] = {"marker": "o", "markersize": 4, "label": labels[k]}
+            style["linestyle"] = "-" if k < 10 or own else "--"  # there are ten colours
             style |= {"linewidth": 2.5, "color": "black", "zorder": 3} if own else {"linewidth": 1}
             (self.lines_[name],) = self.ax_.plot(expected, happened, **{**style, **kwargs})
         self.ax_.set_xlabel("mean predicted probability")
         self.ax_.set_ylabel("share that came true")
-        self.ax_.legend(loc="best", fontsize="small")
+        drawing.add_legend(self.ax_)
         return self

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core import messages
 from stackfuse._display import drawing, rowwise
 
 
@@ -138,14 +137,14 @@ class ErrorCorrelationDisplay:
             If `ax` is no matplotlib Axes.
         """
         n_models = len(self.names)
-        self.ax_, self.figure_ = drawing.new_axes(ax, (3.6 + 0.5 * n_models, 2.4 + 0.5 * n_models))
+        self.ax_, self.figure_ = drawing.new_axes(ax, (3.6 + 0.6 * n_models, 2.4 + 0.6 * n_models))
         style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, **kwargs}
         self.image_ = self.ax_.imshow(self.correlations, **style)
         self.texts_ = [
             [self._cell(row, column) for column in range(n_models)] for row in range(n_models)
         ]
         places = np.arange(n_models)
-        names = [messages.printable(name) for name in self.names]
+        names = drawing.labels_of(self.names)
         self.ax_.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
         self.ax_.set_yticks(places, names)
         self.figure_.colorbar(self.image_, ax=self.ax_, label="correlation of errors")
@@ -157,4 +156,5 @@ class ErrorCorrelationDisplay:
         light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 or np.isnan(value)
         words = "" if np.isnan(value) else f"{value:.2f}"
         colour = "black" if light else "white"
-        return self.ax_.text(column, row, words, ha="center", va="center", color=colour)
+        style = {"ha": "center", "va": "center", "fontsize": "small"}
+        return self.ax_.text(column, row, words, color=colour, **style)

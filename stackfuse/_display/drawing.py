@@ -1,11 +1,16 @@
 """Parts that displays share: axes of matplotlib, imported when drawing, and reports of stacks."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import messages
+from stackfuse._display.page.elements import shortened
+
+#: The most letters of a name in a picture, and the most entries of a legend inside of one.
+_LETTERS, _ENTRIES = 32, 6
 
 
 def new_axes(ax: Any = None, size: tuple[float, float] | None = None):
@@ -67,6 +72,27 @@ def names_of(names: Any) -> list[str]:
     if not listed:
         raise ValueError(f"names must be a list of names of models, got {names!r}.")
     return listed
+
+
+def labels_of(names: Iterable[Any]) -> list[str]:
+    """Return names as a picture shows them: long ones without their middle, if they still differ.
+
+    Examples
+    --------
+    >>> labels_of(["gradient_boosting_of_all_the_columns_1", "forest"])
+    ['gradient_boostin…the_columns_1', 'forest']
+    """
+    whole = [messages.printable(name) for name in names]
+    short = [shortened(name, _LETTERS) for name in whole]
+    labels = short if len(set(short)) == len(set(whole)) else whole
+    return [label.replace("$", r"\$") for label in labels]  # it would begin a formula
+
+
+def add_legend(ax) -> None:
+    """Name the lines of a picture: at its side where there are many."""
+    many = len(ax.get_legend_handles_labels()[0]) > _ENTRIES
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    ax.legend(fontsize="small", **(beside if many else {"loc": "best"}))
 
 
 def numbers_of(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:

@@ -116,6 +116,7 @@ class FoldHistoryDisplay:
         self.ax_, self.figure_ = drawing.new_axes(ax)
         self.lines_ = {}
         names = list(dict.fromkeys(base for base, _, _ in curves))
+        labels = dict(zip(names, drawing.labels_of(names)))
         for (base, fold, key), values in curves.items():
             validation = key.startswith("val_")
             first = not any(b == base and k == key for b, _, k in self.lines_)
@@ -123,7 +124,7 @@ class FoldHistoryDisplay:
                 "color": f"C{names.index(base) % 10}",
                 "linestyle": "--" if validation else "-",
                 "alpha": 0.7,
-                "label": f"{messages.printable(base)}, {'validation' if validation else 'training'}"
+                "label": f"{labels[base]}, {'validation' if validation else 'training'}"
                 if first
                 else None,
             }
@@ -132,7 +133,7 @@ class FoldHistoryDisplay:
             self.lines_[base, fold, key] = line
         self.ax_.set_xlabel("epoch")
         self.ax_.set_ylabel(f"{metric}, one line for each fold")
-        self.ax_.legend(loc="best", fontsize="small")
+        drawing.add_legend(self.ax_)
         return self
 
     def _curves(self, name: str | None, metric: str) -> dict[tuple[str, int, str], list[float]]:

@@ -223,14 +223,14 @@ class LeaderboardDisplay:
         self.ax_, self.figure_ = drawing.new_axes(ax, (6.4, 1.2 + 0.35 * len(self.names)))
         sign = 1 if self.greater_is_better else -1
         order = np.argsort(np.nan_to_num(sign * self.scores, nan=-np.inf), kind="stable")
-        names = [messages.printable(self.names[k]) for k in order]
-        own = np.array([name == rowwise.STACK for name in names])
+        own = np.array([self.names[k] == rowwise.STACK for k in order])
         self.bases_ = self._errorbar(order, ~own, {"color": "0.45", **kwargs})
         self.stack_ = self._errorbar(order, own, {"color": "C0", **kwargs})
-        self.ax_.set_yticks(np.arange(len(names)), names)
+        names = drawing.labels_of(self.names)
+        self.ax_.set_yticks(np.arange(len(names)), [names[k] for k in order])
         self.ax_.set_ylim(-0.6, len(names) - 0.4)
         better = "higher" if self.greater_is_better else "lower"
-        self.ax_.set_xlabel(f"{self.metric} ({better} is better), ± 2 standard errors")
+        self.ax_.set_xlabel(f"{self.metric} ({better} is better)\n± 2 standard errors")
         self.ax_.grid(axis="x", alpha=0.3)
         return self
 

@@ -6,6 +6,9 @@ from typing import Any
 from stackfuse._core import MultiInput, messages
 from stackfuse._display import drawing
 
+#: The most letters of a line in a box.
+_LETTERS = 36
+
 
 class StackGraphDisplay:
     """A stack as boxes and arrows: inputs, bases, columns, meta-learner, output.
@@ -137,9 +140,11 @@ class StackGraphDisplay:
         self.boxes_, self.arrows_ = {}, {}
         middle = (n_bases - 1) / 2
         total = sum(self.columns.values()) + self.passed
-        self._box("input", 0.0, middle, "\n".join(self.inputs), kwargs)
+        self._box("input", 0.0, middle, "\n".join(drawing.labels_of(self.inputs)), kwargs)
+        labels = drawing.labels_of(self.bases)
         for place, (name, kind) in enumerate(self.bases.items()):
-            words = f"{name}\n{kind}" if name != kind else name
+            kind = kind.replace(" + ", " +\n") if len(kind) > _LETTERS else kind
+            words = f"{labels[place]}\n{kind}" if name != kind else kind
             self._box(name, 1.5, n_bases - 1 - place, words, kwargs)
         self._box("columns", 3.0, middle, f"{total} columns", kwargs)
         self._box("meta-learner", 4.2, middle, self.meta_learner, kwargs)
@@ -159,10 +164,7 @@ class StackGraphDisplay:
     def _box(self, name: str, x: float, y: float, words: str, style: dict) -> None:
         look = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "0.4"}
         fixed = {"ha": "center", "va": "center", "fontsize": 9, "bbox": look, "zorder": 3}
-        # A dollar sign would begin a formula.
-        self.boxes_[name] = self.ax_.text(
-            x, y, messages.printable(words).replace("$", r"\$"), **{**fixed, **style}
-        )
+        self.boxes_[name] = self.ax_.text(x, y, messages.printable(words), **{**fixed, **style})
 
     def _arrow(self, start: str, end: str, words: str = "", *, bend: float = 0.0) -> None:
         one, other = self.boxes_[start], self.boxes_[end]

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._core import messages
 from stackfuse._display import drawing
 
 
@@ -117,7 +116,7 @@ class WeightsDisplay:
         places[order] = np.arange(len(order))  # the bars are in the order of the names
         self.bars_ = self.ax_.barh(places, self.weights, **{"height": 0.6, **kwargs})
         self.ax_.bar_label(self.bars_, fmt="%.2f", padding=3)
-        self.ax_.set_yticks(places, [messages.printable(name) for name in self.names])
+        self.ax_.set_yticks(places, drawing.labels_of(self.names))
         self.ax_.set_xlabel("weight in the meta-learner")
-        self.ax_.margins(x=0.1)
+        self.ax_.margins(x=0.2)  # room for the numbers
         return self

@@ -1,7 +1,7 @@
 """Whether stacking helped: what a report holds, and how it is shown."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,9 @@ _HAIR, _CLEAR, _WIDE = 0.02, 0.1, 0.1
 
 #: A base with a greater part of all costs must be worth it.
 _DEAR = 0.1
+
+#: The letters of a line within which tables of text have the names of bases above their columns.
+_LINE = 100
 
 #: The costs of a base, in words.
 _COSTS = ("time to fit", "time to predict", "size")
@@ -206,9 +209,9 @@ class Report:
         gap = self.optimism
         if np.isfinite(gap.error) and gap.mean > max(self._reach(gap), _HAIR * self._at_stake):
             said.append(
-                f"The stack fools itself: its {self.metric} is {gap.mean:.4f} better on the rows "
-                "that the meta-learner was trained on than on folds that it has not seen. Use a "
-                "simpler meta-learner, or fewer bases."
+                f"The stack fools itself: its {self.metric} is {self._write(gap.mean)} better on "
+                "the rows that the meta-learner was trained on than on folds that it has not seen. "
+                "Use a simpler meta-learner, or fewer bases."
             )
         return said
 
@@ -271,15 +274,20 @@ class Report:
         rows = {messages.printable(name): row for name, row in rows.items()}
         return pd.DataFrame.from_dict(rows, orient="index", columns=pd.Index(columns))
 
+    @property
+    def _write(self) -> Callable[[float], str]:
+        """A function that writes scores as tables of text show them."""
+        return messages.score_writer([*(base.score.mean for base in self.bases), self.stack.mean])
+
     def _notes(self) -> str:
         better = "higher" if self.greater_is_better else "lower"
         return f"Means over {self.n_folds} folds with standard errors; {better} is better."
 
     def __str__(self) -> str:
-        shown = {"float_format": "{:.4f}".format, "na_rep": ""}
-        lines = [self.verdict, *self.advice, "", self.to_frame().to_string(**shown), self._notes()]
-        lines += ["", "Correlation of errors:"]
-        lines.append(self.correlations.to_string(float_format="{:.2f}".format, na_rep=""))
+        scores = self.to_frame().to_string(float_format=self._write, na_rep="")
+        lines = [self.verdict, *self.advice, "", scores, self._notes()]
+        if len(self.bases) > 1:
+            lines += ["", "Correlation of errors:", _in_text(self.correlations)]
         if not self.costs.empty:
             table = self.costs.to_string(float_format=in_digits, na_rep="")
             lines += ["", "Costs of the bases:", table]
@@ -412,3 +420,13 @@ def _worst(known: rowwise.Evidence | None, n_rows: int, values_of: Any) -> pd.Da
             )
         chosen = pd.DataFrame(chosen)
     return pd.concat([frame, chosen.set_index(frame.index)], axis=1)
+
+
+def _in_text(correlations: pd.DataFrame) -> str:
+    """Return a table of correlations as text, with numbers for names that make it too wide."""
+    text = correlations.to_string(float_format="{:.2f}".format, na_rep="")
+    if len(text.partition("\n")[0]) <= _LINE:
+        return text
+    rows = [f"{k + 1} {name}" for k, name in enumerate(correlations.index)]
+    numbered = correlations.set_axis(rows).set_axis(range(1, len(rows) + 1), axis=1)
+    return numbered.to_string(float_format="{:.2f}".format, na_rep="")

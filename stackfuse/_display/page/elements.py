@@ -15,6 +15,9 @@ _VOID = {"meta", "br", "col"}
 #: Numbers are written out from the first of these up to the second; others with a power of ten.
 _LEAST, _MOST = 1e-4, 1e7
 
+#: The most letters of a name that fit two lines of a table's first column.
+_LONG = 32
+
 
 class Html(str):
     """Text that is HTML already: all other text is escaped on its way into an element."""
@@ -141,7 +144,10 @@ def _cell(value: Any, *, head: bool) -> Html:
     if isinstance(value, Number):
         sorted_by = "" if np.isnan(value.value) else repr(value.value)
         return element(kind, value.shown, scope=scope, class_="number", data_value=sorted_by)
-    return element(kind, breakable(value) if head else value, scope=scope)
+    if not head:
+        return element(kind, value)
+    long = "long" if len(str(value)) > _LONG else None
+    return element(kind, breakable(value), scope=scope, class_=long)
 
 
 def breakable(name: str) -> Html:

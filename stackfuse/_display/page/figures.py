@@ -20,6 +20,9 @@ WIDTH, LEFT, RIGHT = 360, 10, 350
 #: Letters of a name that fit beside its number, and the height of a row.
 _LETTERS, _ROW = 36, 44
 
+#: The most letters of a number below an axis.
+_LETTERS_OF_TICKS = 9
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -44,7 +47,8 @@ def ticks(low: float, high: float, n_wanted: int = 4) -> list[float]:
     step = next(power * k for k in (1, 2, 2.5, 5, 10) if power * k >= rough * 0.999)
     first = np.ceil(low / step - 1e-9)
     count = int(np.floor(high / step + 1e-9) - first) + 1
-    return [float(round((first + k) * step, 12)) for k in range(max(count, 0))]
+    digits = 2 - int(np.floor(np.log10(step)))
+    return [float(round((first + k) * step, digits)) for k in range(max(count, 0))]
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Html:
@@ -90,10 +94,29 @@ def _tick(x: float, y: float, words: str) -> Html:
 
 def _tick_writer(places: Sequence[float]):
     step = places[1] - places[0] if len(places) > 1 else 1.0
-    if step < 1e-5 or max(map(abs, places), default=0.0) >= 1e7:
+    largest = max(map(abs, places), default=0.0)
+    four_digits_differ = largest < 1e3 * step
+    if four_digits_differ and (step < 1e-5 or largest >= 1e7):
         return lambda value: with_exponent(value, round_one=True)
-    digits = next((d for d in range(7) if abs(round(step, d) - step) < 1e-9 * step), 6)
+    digits = next((d for d in range(13) if abs(round(step, d) - step) < 1e-9 * step), 12)
     return lambda value: f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _labels(places: Sequence[float]) -> tuple[list[str], str]:
+    """Return the labels of ticks, and what was taken from long ones, for the title of the axis.
+
+    Examples
+    --------
+    >>> _labels([1e9 + 50, 1e9 + 100])
+    (['0', '50'], ' \u2212 1,000,000,050')
+    """
+    write = _tick_writer(places)
+    labels = [write(value) for value in places]
+    if max(map(len, labels), default=0) <= _LETTERS_OF_TICKS:
+        return labels, ""
+    start = places[0]
+    sign = "+" if start < 0 else "\N{MINUS SIGN}"
+    return _labels([value - start for value in places])[0], f" {sign} {abs(start):,.12g}"
 
 
 def dots(marks: Sequence[Mark], alt: str, *, zero: bool = False) -> Html:
@@ -169,6 +192,8 @@ def curves(
     marked: str | None,
     alt: str,
     titles: tuple[str, str],
+    *,
+    chances: bool = False,
 ) -> Html:
     """Draw lines over a square whose diagonal is what a perfect model would show.
 
@@ -181,29 +206,27 @@ def curves(
     alt : str
     titles : tuple of str
         The titles of the two axes.
+    chances : bool, default=False
+        Whether the axes reach from 0 to 1, as those of probabilities.
     """
-    left, top, right, bottom = 46.0, 22.0, 350.0, 326.0
     points = np.concatenate([np.concatenate(line) for line in lines.values()])
-    low, high = float(points.min()), float(points.max())
-    if low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
+    low, high = (0.0, 1.0) if chances else (float(points.min()), float(points.max()))
     if not high > low:
-        low, high = low - 1.0, high + 1.0
+        low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
+    at = ticks(low, high)
+    labels, beyond = _labels(at)
+    left, top, right = max(46.0, 12 + 6.7 * max(map(len, labels), default=0)), 22.0, 350.0
+    bottom = top + right - left
     share = (right - left) / (high - low)
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + (x - low) * share, bottom - (y - low) * share
 
     parts: list[Html] = []
-    at = ticks(low, high)
-    write = _tick_writer(at)
-    for tick in at:
+    for tick, label in zip(at, labels):
         x, y = place(tick, tick)
         parts += [_line(x, top, x, bottom, "grid"), _line(left, y, right, y, "grid")]
-        parts += [
-            _tick(x, bottom + 16, write(tick)),
-            _text(left - 6, y + 4, write(tick), "tick", "end"),
-        ]
+        parts += [_tick(x, bottom + 16, label), _text(left - 6, y + 4, label, "tick", "end")]
     parts.append(_line(left, bottom, right, top, "diagonal"))
     for name, (xs, ys) in sorted(lines.items(), key=lambda item: item[0] == marked):
         kind = "own" if name == marked else "base"
@@ -216,8 +239,8 @@ def curves(
                 for x, y in places
             ]
     parts += [
-        _text(left, 14, titles[1], "tick"),
-        _text(right, bottom + 34, titles[0], "tick", "end"),
+        _text(left, 14, titles[1] + beyond, "tick"),
+        _text(right, bottom + 34, titles[0] + beyond, "tick", "end"),
     ]
     return _svg(bottom + 40, alt, *parts)
 

@@ -24,6 +24,9 @@ from stackfuse._display.rowwise import STACK, calibration_error
 #: Bases whose loss is beyond this many standard errors are told from those that add nothing.
 _SURE = 2.0
 
+#: Losses below this part of the scores are what optimizers leave, and say nothing.
+_DUST = 1e-6
+
 _NOTHING_ODD = (
     "Nothing odd was found. The report looked for rows without predictions, rare classes, "
     "far-off targets and bases that failed. It also looked for bases that repeat each other, or "
@@ -64,6 +67,15 @@ def leaderboard(content: Content) -> Html | None:
     )
 
 
+def _without_dust(content: Content) -> pd.DataFrame:
+    """Return the scores; what is lost without a base is 0 where only rounding is left of it."""
+    scores = content.scores.copy()
+    least = _DUST * np.nanmax(np.abs(scores.iloc[:, 0].to_numpy(float)), initial=0.0)
+    lost = scores.iloc[:, 3:5].to_numpy(float)
+    scores.iloc[:, 3:5] = np.where(np.abs(lost) < least, 0.0, lost)
+    return scores
+
+
 def leaderboard_table(content: Content) -> tuple[str, list[str], list]:
     """Return caption, heads and rows of the leaderboard, best first."""
     scores = _best_first(content)
@@ -95,7 +107,7 @@ def weights(content: Content) -> Html | None:
 
 def additions(content: Content) -> Html | None:
     """Return by how much the stack scores worse without each base."""
-    bases = content.scores.iloc[:-1]
+    bases = _without_dust(content).iloc[:-1]
     bases = bases[np.isfinite(bases.iloc[:, 3])]
     if bases.empty:
         return None
@@ -171,7 +183,7 @@ def calibration(content: Content) -> Html | None:
     keys |= {"base": "bases"} if len(lines) > len(keys) else {}
     return _beside(
         figure(
-            curves(lines, marked, alt, titles),
+            curves(lines, marked, alt, titles, chances=evidence.kind != "numbers"),
             caption,
             legend({**keys, "diagonal": "right on average"}),
         ),
@@ -329,7 +341,8 @@ def configuration(content: Content) -> Html | None:
 
 def _pairs(entries: dict[str, str]) -> Html:
     rows = [
-        element("div", element("dt", name), element("dd", value)) for name, value in entries.items()
+        element("div", element("dt", breakable(name)), element("dd", value))
+        for name, value in entries.items()
     ]
     return element("dl", rows, class_="pairs")
 
@@ -372,7 +385,7 @@ def _shown(name: object) -> str:
 
 
 def _best_first(content: Content) -> pd.DataFrame:
-    scores = content.scores
+    scores = _without_dust(content)
     sign = -1 if content.greater_is_better else 1
     keys = sign * scores.iloc[:, 0].to_numpy(float)
     return scores.iloc[np.argsort(np.nan_to_num(keys, nan=np.inf), kind="stable")]

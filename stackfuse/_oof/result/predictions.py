@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -87,7 +87,10 @@ class OutOfFold:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the mean scores, and the first rows."""
-        shown = {"float_format": "{:.4f}".format, "na_rep": "", "border": 0}
+
+        def table(frame: pd.DataFrame, write: Callable[[float], str]) -> str:
+            return frame.to_html(float_format=write, max_cols=12, na_rep="", border=0)
+
         means = {
             messages.printable(name): {
                 metric: float(np.mean(values)) for metric, values in scores.items()
@@ -96,11 +99,15 @@ class OutOfFold:
         }
         scores = pd.DataFrame.from_dict(means, orient="index")
         rows = self.to_frame().head()
+        tables = [
+            table(scores, "{:.4f}".format),
+            table(rows, messages.score_writer(np.ravel(self.predictions[:5]), most=np.inf)),
+        ]
         return "".join(
             [
                 f"<p><strong>{escape(repr(self)[1:-1])}</strong></p>",
-                f"<p>Mean scores over the folds:</p>{scores.to_html(**shown)}" if means else "",
-                f"<p>The first {len(rows)} rows:</p>{rows.to_html(max_cols=12, **shown)}",
+                f"<p>Mean scores over the folds:</p>{tables[0]}" if means else "",
+                f"<p>The first {len(rows)} rows:</p>{tables[1]}",
             ]
         )
 
