@@ -47,6 +47,20 @@ def in_short(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
+def shortened(text: str, n_letters: int) -> str:
+    """Return a text of at most this many letters; the middle of a longer one is left out.
+
+    Examples
+    --------
+    >>> shortened("gradient_boosting_of_all_columns", 20)
+    'gradient_b…l_columns'
+    """
+    if len(text) <= n_letters:
+        return text
+    end = (n_letters - 1) // 2
+    return f"{text[: n_letters - 1 - end]}…{text[len(text) - end :]}"
+
+
 def score_writer(scores: Iterable[float], most: float = 1e6) -> Callable[[float], str]:
     """Return a function that writes scores, and numbers beside them, with four decimals.
 

@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from stackfuse._core import messages
-from stackfuse._display.page.elements import shortened
 
 #: The most letters of a name in a picture, and the most entries of a legend inside of one.
 _LETTERS, _ENTRIES = 32, 6
@@ -83,7 +82,7 @@ def labels_of(names: Iterable[Any]) -> list[str]:
     ['gradient_boostin…the_columns_1', 'forest']
     """
     whole = [messages.printable(name) for name in names]
-    short = [shortened(name, _LETTERS) for name in whole]
+    short = [messages.shortened(name, _LETTERS) for name in whole]
     labels = short if len(set(short)) == len(set(whole)) else whole
     return [label.replace("$", r"\$") for label in labels]  # it would begin a formula
 

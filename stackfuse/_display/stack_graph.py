@@ -146,13 +146,13 @@ class StackGraphDisplay:
             kind = kind.replace(" + ", " +\n") if len(kind) > _LETTERS else kind
             words = f"{labels[place]}\n{kind}" if name != kind else kind
             self._box(name, 1.5, n_bases - 1 - place, words, kwargs)
-        self._box("columns", 3.0, middle, f"{total} columns", kwargs)
+        self._box("columns", 3.0, middle, messages.counted(total, "column"), kwargs)
         self._box("meta-learner", 4.2, middle, self.meta_learner, kwargs)
         self._box("output", 5.4, middle, "prediction", kwargs)
         for name in self.bases:
             count = self.columns[name]
             self._arrow("input", name)
-            self._arrow(name, "columns", f"{count} column{'' if count == 1 else 's'}")
+            self._arrow(name, "columns", messages.counted(count, "column"))
         if self.passed:
             self._arrow("input", "columns", f"{self.passed} of X", bend=0.12 * (n_bases + 1))
         self._arrow("columns", "meta-learner")
@@ -180,6 +180,7 @@ class StackGraphDisplay:
             xy=(x1, y1),
             xytext=(x0, y0),
             arrowprops={**look, **ends, "shrinkA": 0, "shrinkB": 2},
+            zorder=1,  # behind boxes that it passes
         )
         if words:
             x, y = x0 + 0.62 * (x1 - x0), y0 + 0.62 * (y1 - y0) - bend * (x1 - x0) / 3

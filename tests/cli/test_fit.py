@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import r2_score
 
 from stackfuse._cli import main as cli
+from stackfuse._cli.report import leaderboard
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,13 @@ def test_report(fitted, capsys, monkeypatch):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<h1>Miete, from flats.csv</h1>" in page
     assert "<li>These columns only number the rows and are left out: Kunden-Nr.</li>" in page
+
+
+def test_tiny_scores_are_shown():
+    columns = pd.Index(["MAE", "s.e.", "weight"])
+    scores = pd.DataFrame([[2e-9, 1e-10, 1], [1e-9, np.nan, np.nan]], ["a", "(stack)"], columns)
+    table = leaderboard(scores, greater_is_better=False)
+    assert list(table.columns[1].cells) == ["1e-09", "2e-09 ± 1e-10"]
 
 
 def test_json(fitted, flats, capsys, tmp_path):

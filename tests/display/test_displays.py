@@ -196,6 +196,33 @@ def test_histories_and_the_graph(iris):
     graph.figure_.canvas.draw()
 
 
+def test_many_long_names_leave_room_for_the_picture():
+    names = [f"gradient_boosting_of_all_the_columns_of_$_in_{k}" for k in range(7)]
+    curves = {name: (np.array([0.0, 1.0]), np.array([0.0, 1.0])) for name in names}
+    pictures = [
+        sf.LeaderboardDisplay(names, np.ones(7), np.ones(7)).plot(),
+        sf.WeightsDisplay(names, np.ones(7)).plot(),
+        sf.ErrorCorrelationDisplay(names, np.eye(7)).plot(),
+        sf.CalibrationDisplay(curves).plot(),
+    ]
+    for shown in pictures:
+        shown.figure_.canvas.draw()
+        assert shown.ax_.get_window_extent().width > 0.3 * shown.figure_.bbox.width
+        labels = [label.get_text() for label in shown.ax_.get_yticklabels()]
+        assert max(map(len, labels)) <= 33
+    legend = pictures[-1].ax_.get_legend()
+    assert legend.get_window_extent().x0 >= pictures[-1].ax_.get_window_extent().x1
+    graph = sf.StackGraphDisplay(
+        dict.fromkeys(names, "ColumnTransformer + HistGradientBoostingClassifier"),
+        dict.fromkeys(names, 1),
+        "PoolClassifier",
+    ).plot()
+    graph.figure_.canvas.draw()
+    boxes = {name: box.get_bbox_patch().get_window_extent() for name, box in graph.boxes_.items()}
+    assert max(boxes[name].x1 for name in names) < boxes["columns"].x0
+    assert boxes[names[1]].y1 < boxes[names[0]].y0
+
+
 def test_axes_of_ones_own_and_styles(binary):
     stack, _, _ = binary
     figure, axes = plt.subplots(1, 2)

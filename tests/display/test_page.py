@@ -13,12 +13,14 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.svm import LinearSVC
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import stackfuse as sf
 from stackfuse._display.page.elements import numbers_like
+from stackfuse._display.page.figures import _labels as labels_of_ticks
 from stackfuse._display.page.figures import ticks
 from stackfuse._display.rowwise import calibration_error
+from stackfuse._stacking.report import Estimate
 
 NASTY = "<script>alert(1)</script>&\"'"
 
@@ -206,7 +208,44 @@ def test_a_report_without_evidence_is_a_page_too(binary, tmp_path):
     assert "Worst rows" not in page
 
 
+def curve_of(page: str) -> np.ndarray:
+    """Return the points of the stack's curve in the picture of the calibration."""
+    (points,) = re.findall(r'<polyline points="([^"]*)" class="curve own"', page)
+    return np.array([pair.split(",") for pair in points.split()], float)
+
+
+def test_pictures_of_tiny_and_huge_numbers(diabetes, tmp_path):
+    X, y = diabetes
+    bases = [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3, random_state=0))]
+
+    def page_of(y):
+        return written(sf.StackingRegressor(bases, cv=3).fit(X, y).report(), tmp_path)
+
+    wanted = curve_of(page_of(y))
+    assert np.ptp(wanted[:, 0]) > 200
+    for factor in (1e-9, 1e9):
+        np.testing.assert_allclose(curve_of(page_of(y * factor)), wanted, atol=0.11)
+    page = page_of(y + 1e9)
+    taken = re.search(r">mean prediction \N{MINUS SIGN} ([\d,]+)<", page)
+    assert taken is not None
+    start = float(taken[1].replace(",", "")) - 1e9
+    assert y.min() < start < y.mean()
+    assert ">50<" in page
+
+
+def test_what_rounding_leaves_is_nothing_lost(binary, tmp_path):
+    report = binary[0].report()
+    bases = [replace(base, lost_without=Estimate(-3e-9, 1e-9)) for base in report.bases]
+    page = written(replace(report, bases=bases), tmp_path)
+    board = tables_of(tmp_path)["Leaderboard by log-loss"]
+    assert sorted(board["lost without it"].astype(str)) == ["", "0", "0"]
+    assert "No single base changes the stack's score beyond noise" in page
+
+
 def test_numbers_and_ticks():
+    assert ticks(2.1e-13, 6.2e-13) == pytest.approx([4e-13, 6e-13], abs=0)
+    assert labels_of_ticks([1e9 - 50, 1e9]) == (["0", "50"], " \N{MINUS SIGN} 999,999,950")
+    assert labels_of_ticks([200_000, 300_000]) == (["200,000", "300,000"], "")
     assert numbers_like([0.123456], [0.012])(0.123456) == "0.123"
     assert numbers_like([], [0.01])(np.nan) == ""
     assert numbers_like([1234567.0])(1234567.0) == "1,234,567"

@@ -366,3 +366,23 @@ class Told(RegressorMixin, BaseEstimator):
 
     def predict(self, X):
         return X[:, self.column]
+
+
+def test_tiny_scores_and_predictions_are_shown(diabetes):
+    X, y = diabetes
+    bases = [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=2))]
+    stack = sf.StackingRegressor(bases, cv=3).fit(X, y * 1e-9)
+    report = stack.report(scoring="neg_mean_absolute_error")
+    for base in report.bases:
+        assert f"{base.score.mean:.4g}" in str(report)
+    assert f"<td>{stack.oof_.predictions[0, 0]:.4g}</td>" in stack.oof_._repr_html_()
+
+
+def test_long_names_stand_once_beside_the_correlations(iris):
+    X, y = iris
+    names = [f"naive_bayes_of_the_first_four_columns_{k}" for k in range(4)]
+    bases = [(name, GaussianNB()) for name in names]
+    lines = str(sf.StackingClassifier(bases, cv=2).fit(X, y).report()).splitlines()
+    start = lines.index("Correlation of errors:")
+    assert lines[start + 1].split() == ["1", "2", "3", "4"]
+    assert lines[start + 2].split() == ["1", names[0], "1.00", "1.00", "1.00", "1.00"]

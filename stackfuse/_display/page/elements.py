@@ -200,17 +200,3 @@ def table(
 def in_box(content: Html, label: str) -> Html:
     """Return content in a box that scrolls sideways, also by keyboard."""
     return element("div", content, class_="box", role="region", aria_label=label, tabindex="0")
-
-
-def shortened(text: str, n_letters: int) -> str:
-    """Return a text of at most this many letters; the middle of a longer one is left out.
-
-    Examples
-    --------
-    >>> shortened("gradient_boosting_of_all_columns", 20)
-    'gradient_b…l_columns'
-    """
-    if len(text) <= n_letters:
-        return text
-    end = (n_letters - 1) // 2
-    return f"{text[: n_letters - 1 - end]}…{text[len(text) - end :]}"

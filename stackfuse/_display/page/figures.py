@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stackfuse._core import messages
 from stackfuse._display.page.elements import (
     Html,
     element,
     joined,
     numbers_like,
-    shortened,
     with_exponent,
 )
 
@@ -182,7 +182,7 @@ def _named(mark: Mark, y: float, number: str) -> list[Html]:
     """Return the line above a mark: its name, and its number at the right end."""
     kind = "name own" if mark.marked else "name"
     return [
-        _text(LEFT, y + 17, shortened(mark.name, _LETTERS), kind),
+        _text(LEFT, y + 17, messages.shortened(mark.name, _LETTERS), kind),
         _text(RIGHT, y + 17, number, f"{kind} value", "end"),
     ]
 
