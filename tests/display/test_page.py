@@ -226,6 +226,7 @@ def test_pictures_of_tiny_and_huge_numbers(diabetes, tmp_path):
     for factor in (1e-9, 1e9):
         np.testing.assert_allclose(curve_of(page_of(y * factor)), wanted, atol=0.11)
     page = page_of(y + 1e9)
+    assert "needs ridge: without it, its score gets clearly worse. The other base changes" in page
     taken = re.search(r">mean prediction \N{MINUS SIGN} ([\d,]+)<", page)
     assert taken is not None
     start = float(taken[1].replace(",", "")) - 1e9

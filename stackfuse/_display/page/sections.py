@@ -133,12 +133,16 @@ def _who_adds(marks: list[Mark]) -> str:
     harm = [m.name for m in marks if np.isfinite(m.error) and m.value < -_SURE * m.error]
     said = []
     if sure:
-        said.append(f"The stack needs {_listed(sure)}: without them it gets worse beyond noise.")
+        them = "it" if len(sure) == 1 else "them"
+        said.append(
+            f"The stack needs {_listed(sure)}: without {them}, its score gets clearly worse."
+        )
     if harm:
         said.append(f"The stack would do better without {_listed(harm)}.")
     rest = len(marks) - len(sure) - len(harm)
     if rest and said:
-        said.append(f"The other {rest} change{'s' if rest == 1 else ''} nothing beyond noise.")
+        others = "other base changes" if rest == 1 else f"other {rest} bases change"
+        said.append(f"The {others} nothing beyond noise.")
     if not said:
         said.append("No single base changes the stack's score beyond noise when it is left out.")
     return " ".join(said)
