@@ -73,6 +73,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     files.repair(Path(os.path.realpath(path)))
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}.")
+    if (path / "leaderboard.csv").is_file():
+        models = [one for one in sorted(path.glob("stack*")) if one.suffix != ".bin"]  # weights
+        if models:
+            raise ValueError(f"{path} is the folder of a fit: pass the model in it, {models[0]}.")
     try:
         return formats.format_of(path).read_manifest(path)
     except ValueError as error:

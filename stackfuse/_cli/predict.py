@@ -100,8 +100,9 @@ def _rows(manifest: dict[str, Any], frame: pd.DataFrame, table: Path) -> dict[st
 def _check_columns(frame: pd.DataFrame, wanted: list, table: Path) -> None:
     missing = [str(name) for name in wanted if name not in frame]
     if missing:
+        shown = messages.first_few(map(messages.in_short, missing))
         raise ValueError(
-            f"{table} lacks {messages.listed(missing)}, which the model reads."
+            f"{table} lacks columns that the model reads: {shown}."
             f"{messages.did_you_mean(missing[0], list(frame.columns))}"
         )
 

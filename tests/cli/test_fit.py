@@ -309,7 +309,10 @@ def test_mistakes_in_new_tables(fitted, capsys, tmp_path):
     table = pd.read_csv(fitted / "new.csv")
     table.drop(columns="Stadt").to_csv(tmp_path / "lacking.csv", index=False)
     status, _, told = run(capsys, "predict", model, tmp_path / "lacking.csv")
-    assert (status, "lacks 'Stadt', which the model reads" in told) == (2, True)
+    assert (status, "lacks columns that the model reads: 'Stadt'." in told) == (2, True)
+    status, _, told = run(capsys, "predict", fitted / "Miete", fitted / "new.csv")
+    wanted = f"is the folder of a fit: pass the model in it, {fitted / 'Miete' / 'stack.onnx'}."
+    assert (status, wanted in told) == (2, True)
     table.assign(**{"Größe (m²)": "big"}).to_csv(tmp_path / "words.csv", index=False)
     status, _, told = run(capsys, "predict", model, tmp_path / "words.csv")
     assert (status, "must hold numbers, but holds 'big'" in told) == (2, True)
