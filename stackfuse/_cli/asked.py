@@ -112,6 +112,11 @@ def prepare(wanted: Wanted) -> Prepared:
         n_unknown = messages.counted(int((~known).sum()), "row")
         said.append(f"Left out, because the target is missing: {n_unknown}.")
         frame = frame[known]
+    if wanted.groups is not None and frame[wanted.groups].isna().any():
+        raise ValueError(
+            f"--groups: {wanted.groups!r} has missing values, so some rows have no group. Fill "
+            "them, or drop those rows."
+        )
     if wanted.time_column is not None:
         when = _moments(frame[wanted.time_column])
         frame = frame.loc[when.sort_values(kind="stable").index]
@@ -131,7 +136,21 @@ def prepare(wanted: Wanted) -> Prepared:
             f"{y.nunique()} different targets. Pass a table with at least 20 rows, one column to "
             "learn from and two targets."
         )
+    _check_folds(wanted, len(X), groups)
     return Prepared(X, y, groups, rows, said)
+
+
+def _check_folds(wanted: Wanted, n_rows: int, groups: np.ndarray | None) -> None:
+    """Raise ValueError if there are more folds than rows, or groups, can make."""
+    most, what = n_rows, "rows"
+    if groups is not None:
+        most, what = len(np.unique(groups)), f"groups in {wanted.groups!r}"
+    elif wanted.time_column is not None:
+        most, what = n_rows - 1, "rows after the first"
+    if wanted.folds > most:
+        raise ValueError(
+            f"--folds must be at most the number of {what}, {most}, got {wanted.folds}."
+        )
 
 
 def _with_numbers(frame: pd.DataFrame, wanted: Wanted) -> tuple[pd.DataFrame, list[str]]:

@@ -1,5 +1,6 @@
 """Join trained models in files into one file."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ from stackfuse._core import files
 from stackfuse._fusion import fuse
 
 
-def fuse_files(models: Sequence[Path], how: str, out: Path) -> dict[str, list]:
+def fuse_files(
+    models: Sequence[Path],
+    how: str,
+    out: Path,
+    kinds: str | None = None,
+    layer: str | None = None,
+) -> dict[str, list]:
     """Join models, write the joined one, and read it back.
 
     Parameters
@@ -22,6 +29,8 @@ def fuse_files(models: Sequence[Path], how: str, out: Path) -> dict[str, list]:
         See :func:`stackfuse.fuse`.
     out : Path
         A ``.keras`` file that is not there yet.
+    kinds, layer : str, default=None
+        As :func:`stackfuse.fuse` takes them: one for all models, or one for each between commas.
 
     Returns
     -------
@@ -37,7 +46,11 @@ def fuse_files(models: Sequence[Path], how: str, out: Path) -> dict[str, list]:
     """
     if out.suffix != ".keras":
         raise ValueError(f"--out must end in '.keras', got {out}.")
-    joined = fuse([str(path) for path in models], how)
+    said, chosen = _for_each(kinds), _for_each(layer)
+    try:
+        joined = fuse([str(path) for path in models], how, kinds=said, layer=chosen)
+    except ValueError as error:
+        raise ValueError(_with_options(str(error))) from error
 
     def check() -> None:
         if out.exists():
@@ -57,6 +70,27 @@ def fuse_files(models: Sequence[Path], how: str, out: Path) -> dict[str, list]:
                 )
         draft.swap(check)
     return {tensor.name: list(tensor.shape[1:]) for tensor in joined.inputs}
+
+
+def _for_each(text: str | None) -> Any:
+    """Return what an option says of all models, or a list of what it says of each."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    return parts if len(parts) > 1 else parts[0]
+
+
+def _with_options(text: str) -> str:
+    """Return a message with options of the command in place of parameters of ``sf.fuse``.
+
+    Examples
+    --------
+    >>> _with_options("how='vote' needs kinds=['logits', 'probability']")
+    '--how vote needs --kinds logits,probability'
+    """
+    text = re.sub(r"\b(how|layer|kinds)='([^']*)'", r"--\1 \2", text)
+    each = re.compile(r"\b(kinds|layer)=\[([^\]]*)\]")
+    return each.sub(lambda m: f"--{m[1]} {re.sub('[^a-z_,]', '', m[2])}", text)
 
 
 def _made_up_rows(model) -> Any:

@@ -260,13 +260,24 @@ def fuse(
     how: Annotated[
         str, typer.Option(help="average, median, vote, multiply, concat, ...: see sf.fuse.")
     ] = "average",
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            help="What the models tell, where it is not known: probability, logits, regression or "
+            "features; one word, or one for each model between commas."
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="The layer that is joined, by its name: probabilities, for a stack."),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Join trained Keras models into one file, which needs Keras alone."""
     with _quiet_start():
         from stackfuse._cli import fuse as _fuse
 
-    shapes = _fuse.fuse_files(models, how, out)
+    shapes = _fuse.fuse_files(models, how, out, kinds, layer)
     if as_json:
         _print_json({"model": str(out), "models": len(models), "how": how, "inputs": shapes})
         return

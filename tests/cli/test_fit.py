@@ -293,6 +293,12 @@ def test_groups_and_time(flats, capsys, tmp_path):
         (["--target", "gleich"], "1 different targets. Pass a table with at least 20 rows"),
         (["--folds", "2"], "Missing option '--target'"),
         (["--target", "Miete", "--folds", "one"], "Invalid value for '--folds'"),
+        (
+            ["--target", "Miete", "--folds", "301"],
+            "must be at most the number of rows, 300, got 301",
+        ),
+        (["--target", "Miete", "--groups", "teuer"], "of groups in 'teuer', 2, got 5."),
+        (["--target", "Miete", "--groups", "Stadt"], "--groups: 'Stadt' has missing values"),
     ],
 )
 def test_mistakes_are_one_sentence(flats, capsys, arguments, message, tmp_path):

@@ -56,6 +56,28 @@ def test_json(models, tmp_path, capsys):
     assert found == {"model": str(out), "models": 2, "how": "average"}
 
 
+def test_models_that_do_not_tell_what_they_predict(tmp_path, capsys):
+    rows = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    models = []
+    for name in ("a.keras", "b.keras"):
+        x = keras.Input((4,))
+        one, other = keras.layers.Dense(1, name="level"), keras.layers.Dense(2, name="more")
+        models.append(keras.Model(x, [one(x), other(x)]))
+        models[-1].save(tmp_path / name)
+    given = ["fuse", *(str(tmp_path / name) for name in ("a.keras", "b.keras"))]
+    given += ["-o", str(tmp_path / "out.keras")]
+    assert cli.main(given) == 2
+    assert "by the name of its layer: --layer ..." in capsys.readouterr().err
+    assert cli.main([*given, "--layer", "level"]) == 2
+    told = capsys.readouterr().err
+    assert "for example --kinds regression,regression" in told
+    assert "--how average needs to know" in told
+    assert cli.main([*given, "--layer", "level", "--kinds", "regression"]) == 0
+    wanted = np.mean([np.asarray(model(rows)[0]) for model in models], axis=0)
+    found = keras.models.load_model(tmp_path / "out.keras")(rows)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
