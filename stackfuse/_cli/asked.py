@@ -36,7 +36,7 @@ class Wanted:
     metric : str or None
         The name of one of scikit-learn's scorers; None for the log-loss, or R2.
     task : str or None
-        "classification" or "regression"; None for what the target looks like.
+        "classification" or "regression"; None to find out from the target.
     """
 
     table: Path

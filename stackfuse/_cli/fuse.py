@@ -73,7 +73,7 @@ def fuse_files(
 
 
 def _for_each(text: str | None) -> Any:
-    """Return what an option says of all models, or a list of what it says of each."""
+    """Return the value of an option for all models, or a list with one for each."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]

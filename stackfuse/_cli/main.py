@@ -35,7 +35,7 @@ def _options(
 #: The variable with the level of TensorFlow's log, and the level that leaves errors only.
 _LEVEL, _QUIET = "TF_CPP_MIN_LOG_LEVEL", "3"
 
-#: What TensorFlow's libraries write when they are loaded, whatever the level of its log is.
+#: Lines that TensorFlow's libraries write when they are loaded, at any level of its log.
 _STARTING = re.compile(rb"WARNING: All log messages before absl|I\d{4} \d\d:\d\d:\d\d")
 
 
@@ -263,7 +263,7 @@ def fuse(
     kinds: Annotated[
         str | None,
         typer.Option(
-            help="What the models tell, where it is not known: probability, logits, regression or "
+            help="The meaning of outputs that do not tell it: probability, logits, regression or "
             "features; one word, or one for each model between commas."
         ),
     ] = None,
