@@ -76,7 +76,7 @@ def _for_each(text: str | None) -> Any:
     """Return the value of an option for all models, or a list with one for each."""
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",")]
+    parts = [int(p) if re.fullmatch(r"-?\d+", p) else p.strip() for p in text.split(",")]
     return parts if len(parts) > 1 else parts[0]
 
 
@@ -88,7 +88,7 @@ def _with_options(text: str) -> str:
     >>> _with_options("how='vote' needs kinds=['logits', 'probability']")
     '--how vote needs --kinds logits,probability'
     """
-    text = re.sub(r"\b(how|layer|kinds)='([^']*)'", r"--\1 \2", text)
+    text = re.sub(r"\b(how|layer|kinds)=(?:'([^']*)'|(-?\d+))", r"--\1 \2\3", text)
     each = re.compile(r"\b(kinds|layer)=\[([^\]]*)\]")
     return each.sub(lambda m: f"--{m[1]} {re.sub('[^a-z_,]', '', m[2])}", text)
 

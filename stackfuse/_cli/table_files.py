@@ -147,8 +147,8 @@ def read_table(path: Path, words: Collection[str] = (), target: str | None = Non
     if repeated:
         raise ValueError(f"{path} has two columns named {repeated[0]!r}: rename one.")
     frame = frame.reset_index(drop=True).set_axis(names, axis=1)
-    of_truths = target in frame and getattr(frame[target].dtype, "kind", "O") in "bO"
-    if of_truths and frame[target].dropna().map(type).eq(bool).all():
+    has_holes = target in frame and frame[target].isna().any()
+    if has_holes and frame[target].dropna().map(type).eq(bool).all():
         frame[target] = frame[target].map({True: "True", False: "False"})
     return frame.apply(_without_objects)
 

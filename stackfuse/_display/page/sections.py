@@ -70,7 +70,8 @@ def leaderboard(content: Content) -> Html | None:
 def _without_dust(content: Content) -> pd.DataFrame:
     """Return the scores; what is lost without a base is 0 where only rounding is left of it."""
     scores = content.scores.copy()
-    least = _DUST * np.nanmax(np.abs(scores.iloc[:, 0].to_numpy(float)), initial=0.0)
+    known = np.abs(scores.iloc[:, 0].to_numpy(float))
+    least = _DUST * np.max(known[np.isfinite(known)], initial=0.0)
     lost = scores.iloc[:, 3:5].to_numpy(float)
     scores.iloc[:, 3:5] = np.where(np.abs(lost) < least, 0.0, lost)
     return scores
