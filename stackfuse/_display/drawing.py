@@ -79,7 +79,7 @@ def labels_of(names: Iterable[Any]) -> list[str]:
     Examples
     --------
     >>> labels_of(["gradient_boosting_of_all_the_columns_1", "forest"])
-    ['gradient_boostin…the_columns_1', 'forest']
+    ['gradient_boostin…l_the_columns_1', 'forest']
     """
     whole = [messages.printable(name) for name in names]
     short = [messages.shortened(name, _LETTERS) for name in whole]
