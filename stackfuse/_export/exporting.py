@@ -264,9 +264,10 @@ class _Target:
     precision: str
 
     @property
-    def kind_of_graph(self) -> tuple[str, bool, bool]:
+    def kind_of_graph(self) -> tuple[str, bool, bool, bool]:
         """The precision of the graph, and what its trees may be made of."""
-        return self.precision, self.form.native_trees, self.form.bitwise
+        form = self.form
+        return self.precision, form.native_trees, form.bitwise, form.traced
 
     @classmethod
     def of(cls, path: Path, format: str | None, precision: str | None) -> "_Target":

@@ -59,6 +59,9 @@ class Format(ABC):
         Whether it has an operator for trees, so that its graphs may hold ``TreeSums``.
     bitwise : bool
         Whether its graphs may hold bitwise operations on integers, which make some trees faster.
+    traced : bool
+        Whether its files hold operations of TensorFlow in the place of layers. Then its graphs may
+        hold layers of stackfuse, which make trees faster.
     companions : tuple of str
         The endings of further files that belong to an export.
     may_write_files : bool
@@ -83,6 +86,7 @@ class Format(ABC):
     reads_text: ClassVar[bool] = True
     native_trees: ClassVar[bool] = False
     bitwise: ClassVar[bool] = False
+    traced: ClassVar[bool] = False
     companions: ClassVar[tuple[str, ...]] = ()
     may_write_files: ClassVar[bool] = False
 
@@ -99,7 +103,12 @@ class Format(ABC):
         build : Build
             The settings.
         """
-        return Build(precision, native_trees=self.native_trees, bitwise=self.bitwise)
+        return Build(
+            precision,
+            native_trees=self.native_trees,
+            bitwise=self.bitwise,
+            traced=self.traced,
+        )
 
     @abstractmethod
     def write(self, graph: "Graph", path: Path) -> None:

@@ -34,6 +34,7 @@ class SavedModel(Format):
     suffix = ""
     title = "SavedModel"
     bitwise = True
+    traced = True
     runs_with = ("tensorflow",)
     may_write_files = True
 

@@ -27,6 +27,8 @@ class Build:
         Whether the graph is written in a format with an operator for trees; see ``trees.py``.
     bitwise : bool
         Whether it may hold bitwise operations, by which some trees take less time.
+    traced : bool
+        Whether it becomes operations of TensorFlow, without layers; see ``traced.py``.
     n_trees : list of int
         How many trees each ensemble has that was converted.
     built : dict
@@ -40,6 +42,7 @@ class Build:
     live: bool = False
     native_trees: bool = False
     bitwise: bool = True
+    traced: bool = False
     n_trees: list[int] = field(default_factory=list, repr=False, compare=False)
     built: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     refused: list[Any] = field(default_factory=list, repr=False, compare=False)

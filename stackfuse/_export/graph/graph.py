@@ -26,6 +26,7 @@ from stackfuse._export.graph.masks import without_refused
 from stackfuse._export.graph.names import rename_clashing
 from stackfuse._export.graph.nodes import refuse_taken_for_bias
 from stackfuse._export.graph.signature import Signature
+from stackfuse._export.graph.traced import TRACED
 from stackfuse._export.graph.trees import TreeSums
 from stackfuse._export.tied_neighbors import averaged, check_ties
 from stackfuse._keras import copies, private
@@ -234,7 +235,8 @@ def assemble_graph(outputs_of: Callable, signature: Signature, build: Build) -> 
         model = keras.Model(inputs, outputs, name="stack")
         if not build.trainable:
             model.trainable = False
-    copies.check_stock(model, besides=(TreeSums,) if build.native_trees else ())
+    besides = (TreeSums,) if build.native_trees else TRACED if build.traced else ()
+    copies.check_stock(model, besides=besides)
     return Graph(model, signature)
 
 

@@ -51,6 +51,29 @@ class Tree:
         """The number of leaves."""
         return len(self.leaves)
 
+    @cached_property
+    def depth(self) -> int:
+        """The number of steps to the deepest leaf."""
+        level, depth = np.array([0]), 0
+        while True:
+            inner = level[self.left[level] >= 0]
+            if not inner.size:
+                return depth
+            level, depth = np.concatenate([self.left[inner], self.right[inner]]), depth + 1
+
+    def first_levels(self, n_levels: int) -> list[np.ndarray]:
+        """Return the nodes of the first levels and of the one below, as if the tree were complete.
+
+        The children of a leaf are the leaf itself.
+        """
+        itself = np.arange(len(self.left))
+        children = np.column_stack([self.left, self.right])
+        children = np.where(children < 0, itself[:, None], children)
+        levels = [np.array([0])]
+        for _ in range(n_levels):
+            levels.append(children[levels[-1]].ravel())
+        return levels
+
     def leaves_of(self, x: np.ndarray) -> np.ndarray:
         """Return the number of the node at which each row of x ends, shape (n_samples,)."""
         node = np.zeros(len(x), np.int64)

@@ -13,6 +13,7 @@ from stackfuse._export.graph.arithmetic import (
     divided_by_sum,
     exact_constants,
     first_largest,
+    mean_over_trees,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -20,7 +21,6 @@ from stackfuse._export.graph.convert import (
     converter_for,
     unsupported,
 )
-from stackfuse._export.graph.sums import mean_over_trees
 
 
 @converter_for(CalibratedClassifierCV, frames=True)

@@ -28,6 +28,8 @@ from stackfuse._export.graph.arithmetic import (
     exact_constants,
     first_largest,
     is_positive,
+    mean_over_trees,
+    sum_over_trees,
 )
 from stackfuse._export.graph.convert import (
     convert,
@@ -36,10 +38,6 @@ from stackfuse._export.graph.convert import (
     unsupported,
 )
 from stackfuse._export.graph.frame import take_columns
-from stackfuse._export.graph.sums import (
-    mean_over_trees,
-    sum_over_trees,
-)
 from stackfuse._export.graph.trees import Tree
 
 _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)

@@ -28,9 +28,9 @@ from stackfuse._core import NotConvertible
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
-    table,
 )
 from stackfuse._export.graph.build import current_build
+from stackfuse._export.graph.traced import rows_of, take
 from stackfuse._export.graph.trees import Tree, thresholds_in
 
 #: The most levels that are computed as complete trees.
@@ -40,7 +40,7 @@ _MAX_LEVELS = 3
 _MAX_NODES_IN_FLOAT32 = 2**24
 
 
-def leaf_values(x, trees: Sequence[Tree]):
+def leaf_values(x, trees: Sequence[Tree], dtype: str):
     """Return the value of the leaf that each row reaches in each tree.
 
     Parameters
@@ -48,15 +48,15 @@ def leaf_values(x, trees: Sequence[Tree]):
     x : KerasTensor of shape (batch, n_features)
         The walk is done in its dtype: with large forests float32 takes two thirds of the time.
     trees : sequence of Tree
+    dtype : str
+        That of the values.
 
     Returns
     -------
     values : KerasTensor of shape (batch, n_trees, n_values)
-        In the graph's precision.
     """
-    dtype = current_build().precision
     if sum(len(tree.left) for tree in trees) > _MAX_NODES_IN_FLOAT32:
-        x = ops.cast(x, dtype)
+        x = ops.cast(x, current_build().precision)
     packed = _pack(trees, x.shape[1], np.dtype(x.dtype))
     numbers = _both_copies(x)
     ones = ops.cast(ops.ones_like(numbers[:1, :]), "int64")
@@ -66,7 +66,7 @@ def leaf_values(x, trees: Sequence[Tree]):
         node = _walk(numbers, ops.cumsum(ones, axis=1) - np.array([1]), n_rows, node, packed)
     if not np.array_equal(packed.places, np.arange(len(trees))):
         node = ops.take(node, packed.places, axis=0)
-    return table(packed.values, dtype)(ops.transpose(node))
+    return rows_of(packed.values, dtype)(ops.transpose(node))
 
 
 def as_float32(x, trees: Sequence[Tree]):
@@ -98,7 +98,7 @@ def as_float32(x, trees: Sequence[Tree]):
 
 def cost(trees: Sequence[Tree]) -> float:
     """Return about how many nanoseconds a row takes in each tree."""
-    return 21 + 17 * float(np.mean([max(_depth(tree) - _MAX_LEVELS, 0) for tree in trees]))
+    return 21 + 17 * float(np.mean([max(tree.depth - _MAX_LEVELS, 0) for tree in trees]))
 
 
 def _both_copies(x):
@@ -139,7 +139,7 @@ def _walk(numbers, place, n_rows, node, packed: "_PackedTrees"):
     `place` holds the numbers of the rows of x, shape (1, batch). They are int64: x may hold more
     than 2**31 numbers.
     """
-    rows = table(packed.rows, numbers.dtype)
+    rows = rows_of(packed.rows, numbers.dtype)
     numbers = ops.reshape(numbers, (-1,))
     finished = []
     for n_walking in packed.walking:
@@ -147,7 +147,7 @@ def _walk(numbers, place, n_rows, node, packed: "_PackedTrees"):
             finished.append(node[n_walking:, :])
             node = node[:n_walking, :]
         row = rows(node)
-        value = ops.take(numbers, place + n_rows * ops.cast(row[:, :, 0], "int64"))
+        value = take(numbers, place + n_rows * ops.cast(row[:, :, 0], "int64"))
         step = ops.cast(ops.greater(value, row[:, :, 1]), numbers.dtype)
         node = ops.cast(row[:, :, 2] + step, "int32")
     return ops.concatenate([node, *reversed(finished)], axis=0) if finished else node
@@ -186,16 +186,16 @@ class _PackedTrees:
 
 
 def _pack(trees: Sequence[Tree], n_features: int, dtype: np.dtype) -> _PackedTrees:
-    depths = np.array([_depth(tree) for tree in trees])
+    depths = np.array([tree.depth for tree in trees])
     n_levels = int(np.clip(depths.max(), 1, _MAX_LEVELS))
     order = np.argsort(-depths, kind="stable")
     tops, rows, values, first_rows = [], [], [], []
     offset = 0
     for tree in (trees[k] for k in order):
         splits = _splits(tree, n_features, dtype)
-        top, bottom = _first_levels(tree, n_levels)
+        *levels, bottom = tree.first_levels(n_levels)
         nodes, child = _rows_below(tree, bottom)
-        tops.append(splits[top])
+        tops.append(splits[np.concatenate(levels)])
         rows.append(np.column_stack([splits[nodes], child + offset]))
         values.append(tree.value[nodes])
         first_rows.append([offset])
@@ -226,20 +226,6 @@ def _splits(tree: Tree, n_features: int, dtype: np.dtype) -> np.ndarray:
     return np.column_stack([feature, threshold])
 
 
-def _first_levels(tree: Tree, n_levels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nodes of the first levels and of the one below, as if the tree were complete.
-
-    The children of a leaf are the leaf itself.
-    """
-    itself = np.arange(len(tree.left))
-    children = np.column_stack([tree.left, tree.right])
-    children = np.where(children < 0, itself[:, None], children)
-    levels = [np.array([0])]
-    for _ in range(n_levels):
-        levels.append(children[levels[-1]].ravel())
-    return np.concatenate(levels[:-1]), levels[-1]
-
-
 def _rows_below(tree: Tree, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the nodes from a level on, siblings side by side, and the places of left children."""
     nodes, places = [], []
@@ -255,16 +241,6 @@ def _rows_below(tree: Tree, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return np.concatenate(nodes), np.concatenate(places)
         inner = level[is_inner]
         level = np.column_stack([tree.left[inner], tree.right[inner]]).ravel()
-
-
-def _depth(tree: Tree) -> int:
-    """Return the number of steps to the deepest leaf."""
-    level, depth = np.array([0]), 0
-    while True:
-        inner = level[tree.left[level] >= 0]
-        if not inner.size:
-            return depth
-        level, depth = np.concatenate([tree.left[inner], tree.right[inner]]), depth + 1
 
 
 def _most(dtype: np.dtype) -> np.floating:

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 from keras import ops
 
-from stackfuse._export.converters.shared import descent, exit_leaves
-from stackfuse._export.graph.arithmetic import exact_constants
+from stackfuse._export.converters.shared import descent, exit_leaves, leaf_keys
+from stackfuse._export.graph.arithmetic import exact_constants, sum_over_trees
 from stackfuse._export.graph.build import current_build
-from stackfuse._export.graph.sums import sum_over_trees
 from stackfuse._export.graph.trees import Tree, TreeSums
 
 
@@ -53,7 +52,7 @@ def _sums(x, trees: Sequence[Tree], n_outputs: int, dtype: str, *, start=None, a
         n_outputs = 2
         trees = [replace(tree, value=np.repeat(tree.value, 2, axis=1)) for tree in trees]
         start = None if start is None else ops.concatenate([start, start], axis=1)
-    values = ops.cast(_leaf_values(x, trees), dtype)
+    values = _leaf_values(x, trees, dtype)
     n_stages = values.shape[1] * values.shape[2] // n_outputs
     terms = ops.reshape(values, (-1, n_stages, n_outputs))
     if start is not None:
@@ -64,7 +63,12 @@ def _sums(x, trees: Sequence[Tree], n_outputs: int, dtype: str, *, start=None, a
     return sums[:, :1] if is_single else sums
 
 
-def _leaf_values(x, trees: Sequence[Tree]):
+def _leaf_values(x, trees: Sequence[Tree], dtype: str):
     """Return the values of the leaves that each row reaches, in the way that takes less time."""
-    by_masks = current_build().bitwise and exit_leaves.cost(trees) < descent.cost(trees)
-    return (exit_leaves if by_masks else descent).leaf_values(x, trees)
+    build = current_build()
+    ways = [
+        descent,
+        *([exit_leaves] if build.bitwise else []),
+        *([leaf_keys] if build.traced else []),
+    ]
+    return min(ways, key=lambda way: way.cost(trees)).leaf_values(x, trees, dtype)

@@ -1,0 +1,100 @@
+"""Tables of the nodes that send rows to the right: a row for each interval of a feature.
+
+All nodes that ask for one feature depend only on the interval between their thresholds in which the
+feature lies. So a table has a row for each interval, and one for missing values. A row holds, for
+each tree, the bits of those of its nodes that send such rows to the right.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from stackfuse._export.graph.arithmetic import exact_constants
+from stackfuse._export.graph.build import current_build
+from stackfuse._export.graph.traced import CountsBelow
+from stackfuse._export.graph.trees import Tree, thresholds_in
+
+
+@dataclass(frozen=True)
+class SplitTable:
+    """The table of some trees.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_features,)
+        Those that some node asks for.
+    thresholds : list of ndarray
+        The thresholds of each feature, in order.
+    bits : ndarray of shape (n_rows, n_trees)
+        For each feature a row by how many of its thresholds are below it, and one where it is
+        missing.
+    """
+
+    features: np.ndarray
+    thresholds: list[np.ndarray]
+    bits: np.ndarray
+
+    @classmethod
+    def of(cls, trees: Sequence[Tree], bits: Sequence[np.ndarray], dtype) -> "SplitTable":
+        """Make the table of trees from the bits of each tree's nodes, for features of a dtype."""
+        inner = [np.flatnonzero(tree.left >= 0) for tree in trees]
+
+        def of_inner(arrays) -> np.ndarray:
+            return np.concatenate([array[nodes] for array, nodes in zip(arrays, inner)])
+
+        feature = of_inner([tree.feature for tree in trees])
+        threshold = thresholds_in(np.dtype(dtype), of_inner([tree.threshold for tree in trees]))
+        missing_left = of_inner([tree.missing_left for tree in trees])
+        own_bits = of_inner(bits)
+        of_tree = np.repeat(np.arange(len(trees)), [len(nodes) for nodes in inner])
+
+        features, thresholds, tables = np.unique(feature), [], []
+        for number in features:
+            asks = np.flatnonzero(feature == number)
+            own = np.unique(threshold[asks])
+            table = np.zeros((len(own) + 2, len(trees)), own_bits.dtype)
+            for node in asks:
+                first = np.searchsorted(own, threshold[node]) + 1
+                table[first:-1, of_tree[node]] |= own_bits[node]
+                if not missing_left[node]:
+                    table[-1, of_tree[node]] |= own_bits[node]
+            thresholds.append(own)
+            tables.append(table)
+        return cls(features.astype(np.int32), thresholds, np.vstack(tables))
+
+    def rows(self, x):
+        """Return the numbers of the rows for x, int32 of shape (n_features, batch).
+
+        Parameters
+        ----------
+        x : KerasTensor of shape (batch, n_columns)
+        """
+        x = ops.transpose(x)
+        if len(self.features) < x.shape[0]:
+            x = ops.take(x, self.features, axis=0)
+        n_rows = np.array([[len(own) + 2] for own in self.thresholds], np.int32)
+        first = np.cumsum(n_rows, axis=0, dtype=np.int32) - n_rows
+        return ops.where(ops.isnan(x), first + n_rows - 1, ops.add(first, self._counts(x)))
+
+    def _counts(self, x):
+        """Return how many of its thresholds are below each number."""
+        if current_build().traced:
+            padded = np.full((len(self.thresholds), max(map(len, self.thresholds))), np.inf)
+            for row, own in zip(padded, self.thresholds):
+                row[: len(own)] = own
+            return CountsBelow(padded.astype(x.dtype))(x)
+        thresholds = _as_tensors(x, self.thresholds)
+        columns = ops.unstack(x, len(self.features), axis=0)
+        return ops.stack([ops.searchsorted(t, c) for t, c in zip(thresholds, columns)], axis=0)
+
+
+def _as_tensors(x, rows: Sequence[np.ndarray]) -> list:
+    """Return rows of numbers of different lengths as tensors in the dtype of x, each a vector."""
+    one = ops.sum(ops.ones_like(x[:1, :1]), axis=1, keepdims=True)
+    (flat,) = exact_constants(one, np.concatenate(rows))
+    flat = ops.reshape(flat, (sum(map(len, rows)),))
+    if len(rows) == 1:
+        return [flat]
+    return ops.split(flat, np.cumsum([len(row) for row in rows[:-1]]).tolist())

@@ -1,0 +1,129 @@
+"""Operations of TensorFlow that Keras lacks, as layers, and what stands for them elsewhere.
+
+A SavedModel holds the operations that a call of the model traces; no layer is needed to load it. So
+its graphs may hold the layers of this file, and those of other formats hold stock layers. A gather
+of Keras allows for negative indices, which takes half as long as the gather. Its search takes one
+feature at a time, and it has no sum over rows of a table without a copy of these rows.
+"""
+
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from stackfuse._export.graph.arithmetic import table
+from stackfuse._export.graph.build import current_build
+
+
+class _Traced(keras.layers.Layer):
+    """The base of these layers: one frozen array, whose dtype is that of the result."""
+
+    def __init__(self, values: np.ndarray):
+        super().__init__(trainable=False, dtype=values.dtype.name, autocast=False)
+        self.values = self.add_weight(shape=values.shape, initializer="zeros", trainable=False)
+        self.values.assign(values)
+        self.built = True
+
+    def get_config(self):
+        """Return the configuration that a check of the graph's layers reads: the name alone."""
+        return {"name": self.name}
+
+
+class Rows(_Traced):
+    """The rows of a table, by their numbers."""
+
+    def call(self, numbers):
+        """Return rows, shape (..., n_columns)."""
+        return tf.gather(ops.convert_to_tensor(self.values), numbers)
+
+
+class Taken(keras.layers.Layer):
+    """The numbers of a vector, by their places."""
+
+    def call(self, x, places):
+        """Return numbers, in the shape of the places."""
+        return tf.gather(x, places)
+
+    def get_config(self):
+        """Return the configuration that a check of the graph's layers reads: the name alone."""
+        return {"name": self.name}
+
+
+class CountsBelow(_Traced):
+    """How many thresholds are below numbers.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_features, n_thresholds)
+        The thresholds of each feature in order, at the end infinity as often as needed.
+    """
+
+    def call(self, x):
+        """Return the counts, int32 of shape (n_features, batch), for x of this shape."""
+        thresholds = ops.convert_to_tensor(self.values)
+        return tf.raw_ops.LowerBound(sorted_inputs=thresholds, values=x)
+
+
+class BitsOfRows(_Traced):
+    """The bits that are set in any of some rows of a table.
+
+    Rows that are asked for together share no bit: so their sum has these bits.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_columns)
+        Of uint8, uint16 or uint32.
+    """
+
+    #: TensorFlow adds up rows of whole vectors of the processor faster.
+    _ALIGNED = 32
+
+    def __init__(self, values: np.ndarray):
+        self.n_columns, self.kind = values.shape[1], values.dtype.name
+        n_bytes = values.dtype.itemsize
+        unused = -self.n_columns * n_bytes % self._ALIGNED // n_bytes
+        padded = np.pad(values, ((0, 0), (0, unused)))
+        super().__init__(padded.view(np.int32))
+
+    def call(self, numbers):
+        """Return the bits for the rows' numbers, shape (batch, n): int32 (batch, n_columns)."""
+        n = numbers.shape[1]
+        place = tf.range(tf.shape(numbers)[0])[:, tf.newaxis] + np.zeros((1, n), np.int32)
+        bits = tf.raw_ops.SparseSegmentSum(
+            data=ops.convert_to_tensor(self.values),
+            indices=tf.reshape(numbers, [-1]),
+            segment_ids=tf.reshape(place, [-1]),
+        )
+        if self.kind != "uint32":
+            n_columns = self.values.shape[1] * 4 // np.dtype(self.kind).itemsize
+            bits = tf.reshape(tf.bitcast(bits, self.kind), [-1, n_columns])
+        if bits.shape[1] != self.n_columns:
+            bits = bits[:, : self.n_columns]
+        return tf.cast(bits, "int32")
+
+
+#: The layers that graphs of traced formats may hold.
+TRACED = (Rows, Taken, CountsBelow, BitsOfRows)
+
+
+def rows_of(values: np.ndarray, dtype: str):
+    """Return a layer that holds the rows of a table: numbers that are not negative in, rows out.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_columns)
+    dtype : str
+    """
+    if not current_build().traced:
+        return table(values, dtype)
+    return Rows(np.asarray(values, dtype))
+
+
+def take(x, places):
+    """Return the numbers of a vector at places that are not negative."""
+    return (
+        Taken(dtype=x.dtype, autocast=False)(x, places)
+        if current_build().traced
+        else ops.take(x, places)
+    )
