@@ -1,4 +1,4 @@
-"""Trees read off bitmasks: the same leaves as a walk through each tree gives."""
+"""Ways to read trees: the same leaves as a walk through each tree gives."""
 
 import keras
 import numpy as np
@@ -7,18 +7,22 @@ from sklearn.datasets import make_regression
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 import stackfuse as sf
-from stackfuse._export.converters.shared import descent, exit_leaves
+from stackfuse._export.converters.shared import descent, exit_leaves, leaf_keys
 from stackfuse._export.graph.build import Build, building
 from stackfuse._export.graph.trees import Tree
 
 
-def grown(random, n_leaves, n_features, chain):
+def grown(random, n_leaves, n_features, chain, most_levels=99):
     """Return a tree of random splits, some at the same threshold, at infinity and at zero."""
     left, right = [-1], [-1]
-    leaves = [0]
+    leaves, level = [0], {0: 0}
     while len(leaves) < n_leaves:
         node = leaves.pop(-1 if chain else random.integers(len(leaves)))
+        if level[node] == most_levels:
+            leaves.insert(0, node)
+            continue
         left[node], right[node] = len(left), len(left) + 1
+        level |= {left[node]: level[node] + 1, right[node]: level[node] + 1}
         leaves += [len(left), len(left) + 1]
         left += [-1, -1]
         right += [-1, -1]
@@ -35,6 +39,15 @@ def grown(random, n_leaves, n_features, chain):
         random.random(n_nodes) < 0.5,
         random.normal(size=(n_nodes, 2)),
     )
+
+
+def with_one_split_a_level(random, depth, n_features):
+    """Return a complete tree in which all nodes of a level ask the same."""
+    tree = grown(random, 2**depth, n_features, chain=False, most_levels=depth)
+    for nodes in tree.first_levels(depth):
+        for array in (tree.feature, tree.threshold, tree.missing_left):
+            array[nodes] = array[nodes[0]]
+    return tree
 
 
 def rows(random, trees, n_features, dtype):
@@ -72,14 +85,40 @@ def test_the_leaves_are_those_of_a_walk(way, n_leaves, n_trees, dtype):
             split = tree.threshold
             far = np.isfinite(split) & (np.abs(split) >= np.finfo(np.float32).max)
             split[far | (split == -np.inf)] = 0.5
+    check_leaves(way, trees, random, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("depth", "n_trees"), [(1, 3), (2, 1), (3, 600), (4, 5), (4, 64), (5, 1), (5, 130)]
+)
+def test_the_leaves_of_shallow_trees(depth, n_trees, dtype):
+    random = np.random.default_rng(depth)
+    sizes = random.integers(1, 2**depth + 1, n_trees)
+    sizes[0] = 2**depth
+    trees = [grown(random, n, 9, chain=False, most_levels=depth) for n in sizes]
+    assert leaf_keys.cost(trees) < np.inf
+    check_leaves(leaf_keys, trees, random, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_leaves_of_trees_with_one_split_a_level(dtype):
+    random = np.random.default_rng(0)
+    trees = [with_one_split_a_level(random, depth, 9) for depth in (8, 1, 6, 0, 8)]
+    assert leaf_keys.cost(trees) < np.inf
+    check_leaves(leaf_keys, trees, random, dtype)
+
+
+def check_leaves(way, trees, random, dtype):
     x = keras.Input((11,), dtype=dtype)
-    with building(Build("float64")):
-        model = keras.Model(x, way.leaf_values(x, trees))
     X = rows(random, trees, 11, np.dtype(dtype).type)
     wide = X.astype("float64")
     expected = np.stack([tree.value[tree.leaves_of(wide)] for tree in trees], axis=1)
-    np.testing.assert_array_equal(model(X), expected)
-    assert model(X[:0]).shape == (0, n_trees, 2)
+    for traced in {way is leaf_keys, True}:
+        with building(Build("float64", traced=traced)):
+            model = keras.Model(x, way.leaf_values(x, trees, "float64"))
+        np.testing.assert_array_equal(model(X), expected)
+        assert model(X[:0]).shape == (0, len(trees), 2)
 
 
 def test_deep_trees_of_few_leaves_use_masks(tmp_path):
@@ -104,3 +143,6 @@ def test_what_costs_less():
     deep = [grown(random, 31, 5, chain=True)]
     assert exit_leaves.cost(deep) < descent.cost(deep)
     assert exit_leaves.cost([grown(random, 65, 5, chain=False)]) == np.inf
+    shallow = [grown(random, 32, 5, chain=False, most_levels=5) for _ in range(50)]
+    assert leaf_keys.cost(shallow) < descent.cost(shallow) < np.inf
+    assert leaf_keys.cost(deep) == leaf_keys.cost([Tree.of_one_leaf(1.0)]) == np.inf

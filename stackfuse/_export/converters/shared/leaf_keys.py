@@ -83,11 +83,11 @@ def _keys(x, trees: Sequence[Tree], layout: "_Layout"):
         # The highest bit of the first half decides; a shift by 8 bits each is 128 keys.
         shift = _and(_right(bits, n_bits - n_bits.bit_length()), n_bits)
         bits = ops.right_shift(bits, shift)
-        shifted = shift if shifted is None else shifted + shift
+        shifted = shift if shifted is None else ops.bitwise_or(shifted, shift)
         n_bits //= 2
     if shifted is None:
         return bits
-    return _and(bits, 2**7 - 1) + shifted * np.array([2**4], np.int32)
+    return ops.bitwise_or(_and(bits, 2**7 - 1), shifted * np.array([2**4], np.int32))
 
 
 def _and(bits, number: int):
