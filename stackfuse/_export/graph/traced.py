@@ -6,7 +6,6 @@ of Keras allows for negative indices, which takes half as long as the gather. It
 feature at a time, and it has no sum over rows of a table without a copy of these rows.
 """
 
-
 import keras
 import numpy as np
 import tensorflow as tf
