@@ -40,8 +40,18 @@ class SavedModel(Format):
 
     def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
+        import keras
+
+        from stackfuse._keras import private
+
+        archive = keras.export.ExportArchive()
+        # A layer that is tracked has its weights in the file twice. Only tables of words need it.
+        for layer in private.flatten_layers(graph.model):
+            if not layer.variables:
+                archive.track(layer)
+        archive.add_endpoint("serve", graph.model.__call__, [graph.specs()])
         with log_messages_dropped():
-            graph.model.export(path, format="tf_saved_model", verbose=False)
+            archive.write_out(path, verbose=False)
 
     @staticmethod
     def load(path: str) -> Callable[[dict[str, np.ndarray]], dict]:

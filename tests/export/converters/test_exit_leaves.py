@@ -3,12 +3,24 @@
 import keras
 import numpy as np
 import pytest
-from sklearn.datasets import make_regression
-from sklearn.ensemble import HistGradientBoostingRegressor
+import tensorflow as tf
+from catboost import CatBoostRegressor
+from sklearn.base import is_regressor
+from sklearn.datasets import make_classification, make_regression
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from xgboost import XGBClassifier
 
 import stackfuse as sf
 from stackfuse._export.converters.shared import descent, exit_leaves, leaf_keys
 from stackfuse._export.graph.build import Build, building
+from stackfuse._export.graph.graph import build_graph
 from stackfuse._export.graph.trees import Tree
 
 
@@ -132,6 +144,39 @@ def test_deep_trees_of_few_leaves_use_masks(tmp_path):
     assert 0 < (small.max_difference or 0) < 1e-5  # LiteRT has float32, and no bitwise operations
     shallow = HistGradientBoostingRegressor(max_depth=3, max_iter=20, random_state=0).fit(X, y)
     assert not has_masks(shallow)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        GradientBoostingClassifier(n_estimators=12, max_depth=5, random_state=0),
+        GradientBoostingRegressor(n_estimators=40, random_state=0),
+        ExtraTreesClassifier(40, max_depth=4, random_state=0),
+        XGBClassifier(n_estimators=40, max_depth=4, n_jobs=1),
+        CatBoostRegressor(n_estimators=40, verbose=0, allow_writing_files=False, thread_count=1),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_shallow_trees_use_keys_in_a_saved_model(model, tmp_path):
+    X, y = make_classification(600, 8, n_informative=6, n_classes=3, random_state=0)
+    if isinstance(model, XGBClassifier | CatBoostRegressor):
+        X[::7, 3] = np.nan
+    if is_regressor(model):
+        y = y + np.nan_to_num(X[:, 0])
+    pipeline = make_pipeline(FunctionTransformer(), model).fit(X[:300], y[:300])
+    graph = build_graph(pipeline, X, Build(traced=True))
+    assert "BitsOfRows" in {type(layer).__name__ for layer in graph.model.layers}
+    sf.export(pipeline, tmp_path / "m", verify=X)
+    loaded = tf.saved_model.load(str(tmp_path / "m"))
+    found = loaded.signatures["serving_default"](x=tf.constant(X))
+    if is_regressor(model):
+        expected = pipeline.predict(X)
+        np.testing.assert_allclose(found["prediction"], expected, rtol=1e-14, atol=1e-14)
+    else:
+        tolerance = 1e-6 if isinstance(model, XGBClassifier) else 1e-14
+        np.testing.assert_array_equal(found["label"], pipeline.predict(X))
+        expected = pipeline.predict_proba(X)
+        np.testing.assert_allclose(found["probabilities"], expected, atol=tolerance)
 
 
 def has_masks(model):
