@@ -344,13 +344,13 @@ class _CheckedGraph:
         return cls(graph, comparison, tied)
 
 
-def _graphs_for(stack, given, targets: list[_Target]) -> dict[tuple[str, bool, bool], Graph]:
+def _graphs_for(stack, given, targets: list[_Target]) -> dict[tuple[str, bool, bool, bool], Graph]:
     """Return the graphs of the files by their kinds; without trees one kind is the other.
 
     Whatever cannot be converted, or not be carried by a format, is told here, before rows are made
     up, predicted or compared.
     """
-    graphs: dict[tuple[str, bool, bool], Graph] = {}
+    graphs: dict[tuple[str, bool, bool, bool], Graph] = {}
     for target in targets:
         if target.kind_of_graph not in graphs:
             build = target.form.new_build(target.precision)
@@ -365,8 +365,8 @@ def _graphs_for(stack, given, targets: list[_Target]) -> dict[tuple[str, bool, b
 
 
 def _compared(
-    subject: _Subject, graphs: dict[tuple[str, bool, bool], Graph], verify: Any, golden: Any
-) -> dict[tuple[str, bool, bool], _CheckedGraph]:
+    subject: _Subject, graphs: dict[tuple[str, bool, bool, bool], Graph], verify: Any, golden: Any
+) -> dict[tuple[str, bool, bool, bool], _CheckedGraph]:
     """Compare graphs with their stack on the rows that were given or are made up."""
     rows = RowsToCompare.of(subject.baked, verify, golden)
     checked: dict[int, _CheckedGraph] = {}
@@ -377,7 +377,7 @@ def _compared(
 
 
 def _write(
-    subject: _Subject, graphs: dict[tuple[str, bool, bool], _CheckedGraph], targets: list[_Target]
+    subject: _Subject, graphs: dict[tuple[str, bool, bool, bool], _CheckedGraph], targets: list[_Target]
 ) -> list[ExportReport]:
     """Write all files, check them, and put them in their places."""
     stack = subject.stack
