@@ -377,7 +377,9 @@ def _compared(
 
 
 def _write(
-    subject: _Subject, graphs: dict[tuple[str, bool, bool, bool], _CheckedGraph], targets: list[_Target]
+    subject: _Subject,
+    graphs: dict[tuple[str, bool, bool, bool], _CheckedGraph],
+    targets: list[_Target],
 ) -> list[ExportReport]:
     """Write all files, check them, and put them in their places."""
     stack = subject.stack

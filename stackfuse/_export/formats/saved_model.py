@@ -44,11 +44,11 @@ class SavedModel(Format):
 
         from stackfuse._keras import private
 
+        layers = keras.layers
+        with_tables = (layers.StringLookup, layers.IntegerLookup, layers.TextVectorization)
         archive = keras.export.ExportArchive()
-        # A layer that is tracked has its weights in the file twice. Only tables of words need it.
-        for layer in private.flatten_layers(graph.model):
-            if not layer.variables:
-                archive.track(layer)
+        if any(isinstance(part, with_tables) for part in private.flatten_layers(graph.model)):
+            archive.track(graph.model)  # for tables of words; then each weight is there twice
         archive.add_endpoint("serve", graph.model.__call__, [graph.specs()])
         with log_messages_dropped():
             archive.write_out(path, verbose=False)
