@@ -67,12 +67,12 @@ class CountsBelow(_Traced):
 class BitsOfRows(_Traced):
     """The bits that are set in any of some rows of a table.
 
-    Rows that are asked for together share no bit: so their sum has these bits.
+    Rows that are asked for together share no bit, so their sum has these bits.
 
     Parameters
     ----------
     values : ndarray of shape (n_rows, n_columns)
-        Of uint8, uint16 or uint32.
+        The dtype is uint8, uint16 or uint32.
     """
 
     #: TensorFlow adds up rows of whole vectors of the processor faster.
