@@ -1,5 +1,6 @@
 """Small data and small networks for all tests."""
 
+import gc
 from collections import Counter
 
 import numpy as np
@@ -39,6 +40,12 @@ def pytest_collection_modifyitems(items):
     n_tests = Counter(item.path for item in items)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, -n_tests[item.path]))
+
+
+def pytest_collection_finish():
+    """Spare the search for garbage what was imported: it would look at all of it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -22,7 +22,7 @@ def refusal_message(title: str, error: Exception) -> str:
             f"{title} cannot run a recurrent layer over sequences of any length. Declare the "
             "length, keras.Input((n_steps, n_features)), or export to .keras or .onnx."
         )
-    missing = re.search(r"(?:TF Select|Custom) ops: (.*)", text)
+    missing = re.search(r"(?:TF Select ops|Custom ops|found for operations): (.*)", text)
     operations = missing[1].strip() if missing else ", ".join(sorted({*_ILLEGAL.findall(text)}))
     if operations:
         return f"{title} cannot run {operations}, which this graph needs. Export to .keras."

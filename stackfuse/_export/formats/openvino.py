@@ -37,12 +37,15 @@ class OpenVINO(Format):
     def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
         import openvino
+        from openvino.frontend import FrontEndManager
 
-        # From a file: objects of TensorFlow are not taken under Python 3.13.
+        # openvino.convert_model would do the same, and send 70 reports of its use over the network,
+        # each from a fork of this whole process.
+        converter = FrontEndManager().load_by_framework("tf")
         with silenced(), tempfile.TemporaryDirectory() as folder:
             SavedModel().write(graph, Path(folder))
             try:
-                model = openvino.convert_model(folder)
+                model = converter.convert(converter.load(folder))
             except Exception as error:  # of many kinds, none of which is documented
                 raise NotConvertible(refusal_message(self.title, error)) from error
         try:

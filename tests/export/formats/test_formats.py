@@ -196,8 +196,20 @@ def test_what_a_format_has_no_kernel_for_is_named(diabetes, tmp_path):
         return ops.erfinv(ops.tanh(x[:, 0]))
 
     model = Inverse().fit(*diabetes)
-    with pytest.raises(sf.NotConvertible, match="LiteRT cannot run Erfinv"):
-        sf.export(model, tmp_path / "model.tflite", verify=diabetes[0])
+    for title, ending in (("LiteRT", ".tflite"), ("OpenVINO", ".xml")):
+        message = f"^{title} cannot run Erfinv, which this graph needs. Export to .keras.$"
+        with pytest.raises(sf.NotConvertible, match=message):
+            sf.export(model, tmp_path / f"model{ending}", verify=diabetes[0])
+
+
+def test_nothing_is_reported_to_the_makers_of_openvino(iris, tmp_path, monkeypatch):
+    """Their converter sends some 70 reports of its use, each from a fork of this process."""
+    telemetry = pytest.importorskip("openvino_telemetry").Telemetry
+    sent = []
+    monkeypatch.setattr(telemetry, "send_event", lambda self, *event, **_: sent.append(event))
+    X, y = iris
+    sf.export(LogisticRegression().fit(X, y), tmp_path / "model.xml", verify=X)
+    assert {event[0] for event in sent} <= {"ov"}  # OpenVINO is imported, which it tells itself
 
 
 def test_trees_keep_their_rounding_to_float32_in_onnx(tmp_path):
