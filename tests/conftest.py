@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Spare the search for garbage what was imported: it would look at all of it again and again."""
+    """Keep the search for garbage away from what was imported, which it would visit each time."""
     gc.collect()
     gc.freeze()
 

@@ -24,8 +24,9 @@ def exported(iris, tmp_path_factory):
     stack = sf.StackingClassifier(bases, LogisticRegression(C=0.5), cv=2, random_state=0)
     search = GridSearchCV(stack, {"trees__max_depth": [3]}, cv=2).fit(X, y)
     folder = tmp_path_factory.mktemp("exported")
-    for ending in (".keras", ".onnx", ".tflite", ".xml"):
-        sf.export(search, folder / f"stack{ending}", verify=X)
+    sf.export(
+        search, [folder / f"stack{e}" for e in (".keras", ".onnx", ".tflite", ".xml")], verify=X
+    )
     return folder
 
 

@@ -223,19 +223,27 @@ print(peak() - before)
 """
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell a peak")
-@pytest.mark.parametrize("engine", ["sequential", "fused"])
-def test_a_gigabyte_of_rows_takes_less_than_a_third_of_it(engine, tmp_path):
+@pytest.fixture(scope="module")
+def gigabyte(tmp_path_factory):
+    """Return the path of an array of 1 GiB."""
     n_rows, n_columns = 2**18, 2**10
-    file = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (n_rows, n_columns))
+    path = tmp_path_factory.mktemp("gigabyte") / "x.npy"
+    file = np.lib.format.open_memmap(path, "w+", np.float32, (n_rows, n_columns))
     block = RNG.normal(size=(2**14, n_columns)).astype(np.float32)
     for start in range(0, n_rows, len(block)):
         file[start : start + len(block)] = block
     file.flush()
+    yield path
+    path.unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell a peak")
+@pytest.mark.parametrize("engine", ["sequential", "fused"])
+def test_a_gigabyte_of_rows_takes_less_than_a_third_of_it(engine, gigabyte):
     environment = {**os.environ, "PYTHONPATH": str(Path(sf.__file__).parents[1])}
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "x.npy"), engine],
+        [sys.executable, "-c", SCRIPT, str(gigabyte), engine],
         env=environment,
         capture_output=True,
         text=True,

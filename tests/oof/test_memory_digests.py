@@ -6,7 +6,10 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
+import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
 
 from stackfuse._oof.memory.fingerprint import fingerprint
 from tests.support.random_builders import PIECES, draw
@@ -21,10 +24,12 @@ print(json.dumps(digests()))
 
 
 def digests() -> list[str]:
-    """Return the digest of every draw as it is."""
+    """Return the digest of every draw as it is, and one of what draws do not hold."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [fingerprint(drawn.thing(drawn.load())) for drawn in map(draw, range(N_DRAWS))]
+        found = [fingerprint(drawn.thing(drawn.load())) for drawn in map(draw, range(N_DRAWS))]
+    other = fingerprint({"a", "b"}, pd.DataFrame({"x": ["u", "v"]}), Ridge(), np.eye(3))
+    return [*found, other]
 
 
 def test_equal_modules_have_equal_digests_in_three_processes():
@@ -39,7 +44,7 @@ def test_equal_modules_have_equal_digests_in_three_processes():
     ]
     here = digests()
     assert here == digests()
-    assert len(set(here)) == N_DRAWS
+    assert len(set(here)) == N_DRAWS + 1
     for other in others:
         assert json.loads(other.communicate()[0].splitlines()[-1]) == here
 

@@ -12,7 +12,8 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from stackfuse import StackingClassifier
+from stackfuse import KerasClassifier, StackingClassifier  # both, for processes that are forked
+from tests.support.networks import build_classifier
 
 
 class Logged(ExtraTreesClassifier):
@@ -34,9 +35,6 @@ def trees(folder: Path) -> list:
 
 
 def networks(folder: Path) -> list:
-    from stackfuse import KerasClassifier  # TensorFlow, which the trees' many processes do without
-    from tests.support.networks import build_classifier
-
     return [("net", KerasClassifier(build_classifier, epochs=15)), *trees(folder)[:1]]
 
 
@@ -73,7 +71,7 @@ def start(make_bases, folder: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("make_bases", "n_kills", "seconds"), [(trees, 20, 1.0), (networks, 3, 8.0)]
+    ("make_bases", "n_kills", "seconds"), [(trees, 20, 1.0), (networks, 3, 3.0)]
 )
 def test_a_killed_fit_resumes_bit_by_bit(tmp_path, make_bases, n_kills, seconds):
     undisturbed = tmp_path / "undisturbed"

@@ -218,11 +218,12 @@ def test_a_graph_for_every_processor(iris, monkeypatch, n_processors, sizes, n_s
 
 
 def test_as_many_replicas_as_rows(iris):
+    """More than eight groups of eight replicas."""
     X, y = iris
     network = sf.KerasClassifier(MODELS["dense"], epochs=1)
     stack = sf.StackingClassifier([("net", network)], cv=LeaveOneOut(), random_state=0)
-    fused = stack.set_params(engine="fused").fit(X[:130], y[:130]).oof_.predictions
-    loop = stack.set_params(engine="sequential").fit(X[:130], y[:130]).oof_.predictions
+    fused = stack.set_params(engine="fused").fit(X[:70], y[:70]).oof_.predictions
+    loop = stack.set_params(engine="sequential").fit(X[:70], y[:70]).oof_.predictions
     assert_allclose(fused, loop, atol=1e-5)
 
 

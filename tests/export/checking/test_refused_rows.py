@@ -55,6 +55,8 @@ from tests.support.cases import (
 )
 from tests.support.networks import build_classifier
 
+ENDINGS = [".keras", "", ".onnx", ".tflite", ".xml"]
+
 TREE = DecisionTreeClassifier(max_depth=3, random_state=0)
 HIST = HistGradientBoostingClassifier(max_iter=3)  # takes any number
 
@@ -329,39 +331,39 @@ def test_columns_that_are_not_selected_are_refused_too():
     assert assert_refused_alike(numbers.fit(table, SURVIVED), rows[["rank", "age"]].to_numpy()) == 3
 
 
-@pytest.mark.parametrize("ending", ["", ".onnx", ".tflite", ".xml"])
-def test_every_format_says_nan(data, ending, tmp_path):
+def test_every_format_says_nan(data, tmp_path):
     X, y, rows = data
     stack = sf.StackingClassifier(
         [("tree", make_pipeline(PCA(3), TREE)), ("nb", GaussianNB())], cv=2
     )
     stack.fit(X, y)
-    path = tmp_path / f"stack{ending}"
-    sf.export(stack, path, verify=X)
-    got = _inspect.outputs_of(path, {"x": rows})
-    assert_array_equal(got["label"][:6], -1)
-    assert_array_equal(got["label"][6:], stack.predict(rows[6:]))
-    assert np.isnan(got["probabilities"][:6]).all()
-    assert_allclose(got["probabilities"][6:], stack.predict_proba(rows[6:]), atol=1e-5)
+    paths = [tmp_path / f"stack{ending}" for ending in ENDINGS]
+    sf.export(stack, paths, verify=X)
+    for path in paths:
+        got = _inspect.outputs_of(path, {"x": rows})
+        assert_array_equal(got["label"][:6], -1)
+        assert_array_equal(got["label"][6:], stack.predict(rows[6:]))
+        assert np.isnan(got["probabilities"][:6]).all()
+        assert_allclose(got["probabilities"][6:], stack.predict_proba(rows[6:]), atol=1e-5)
 
 
-@pytest.mark.parametrize("ending", [".keras", "", ".onnx", ".tflite", ".xml"])
-def test_every_format_tells_numbers_that_are_too_large(data, ending, tmp_path):
+def test_every_format_tells_numbers_that_are_too_large(data, tmp_path):
     X, y, _ = data
     bases = [("tree", make_pipeline(StandardScaler(), TREE)), ("forest", RandomForestClassifier(3))]
     stack = sf.StackingClassifier(bases, TREE, cv=2, random_state=0).fit(X, y)
-    path = tmp_path / f"stack{ending}"
-    sf.export(stack, path, verify=X)
+    paths = [tmp_path / f"stack{ending}" for ending in ENDINGS]
+    sf.export(stack, paths, verify=X)
     rows = X[:8].copy()
     rows[[0, 2, 3, 5], [0, 1, 4, 2]] = [np.inf, -np.inf, 1e39, -1e39]
     rows[6, 0] = np.nan
-    with np.errstate(over="ignore"):  # in formats that take float32
-        got = _inspect.outputs_of(path, {"x": rows})
     taken = [1, 4, 6, 7]
-    assert_array_equal(got["label"][[0, 2, 3, 5]], -1)
-    assert np.isnan(got["probabilities"][[0, 2, 3, 5]]).all()
-    assert_array_equal(got["label"][taken], stack.predict(rows[taken]))
-    assert_allclose(got["probabilities"][taken], stack.predict_proba(rows[taken]), atol=1e-6)
+    for path in paths:
+        with np.errstate(over="ignore"):  # in formats that take float32
+            got = _inspect.outputs_of(path, {"x": rows})
+        assert_array_equal(got["label"][[0, 2, 3, 5]], -1)
+        assert np.isnan(got["probabilities"][[0, 2, 3, 5]]).all()
+        assert_array_equal(got["label"][taken], stack.predict(rows[taken]))
+        assert_allclose(got["probabilities"][taken], stack.predict_proba(rows[taken]), atol=1e-6)
 
 
 def test_several_inputs(data):

@@ -21,26 +21,20 @@ def out(model, x):
     return np.asarray(model(x), np.float64)
 
 
-@pytest.fixture(scope="module")
-def joined():
+def test_a_joined_model_becomes_files_of_all_formats(tmp_path):
+    import onnxruntime
+
     models = [net(), net()]
-    return sf.fuse(models, "average"), (out(models[0], X) + out(models[1], X)) / 2
-
-
-@pytest.mark.parametrize("name", ["a.keras", "a", "a.onnx", "a.tflite", "a.xml"])
-def test_a_joined_model_becomes_a_file(joined, name, tmp_path):
-    model, expected = joined
-    report = sf.export(model, tmp_path / name, verify=X)
-    assert report.n_rows == 12
-    assert report.outputs == {"prediction": (None, 3)}
-    if name == "a.onnx":
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(tmp_path / name)
-        assert_allclose(session.run(["prediction"], {"x": X})[0], expected, atol=1e-6)
-    if name == "a.keras":
-        outputs = keras.models.load_model(tmp_path / name, safe_mode=True)(X)
-        assert_allclose(outputs["prediction"], expected, atol=1e-6)
+    expected = (out(models[0], X) + out(models[1], X)) / 2
+    names = ["a.keras", "a", "a.onnx", "a.tflite", "a.xml"]
+    model = sf.fuse(models, "average")
+    for report in sf.export(model, [tmp_path / name for name in names], verify=X):
+        assert report.n_rows == 12
+        assert report.outputs == {"prediction": (None, 3)}
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    assert_allclose(session.run(["prediction"], {"x": X})[0], expected, atol=1e-6)
+    outputs = keras.models.load_model(tmp_path / "a.keras", safe_mode=True)(X)
+    assert_allclose(outputs["prediction"], expected, atol=1e-6)
 
 
 def test_several_inputs_keep_their_names(tmp_path):

@@ -94,11 +94,18 @@ LOADERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def reports(iris, stack, tmp_path_factory):
+    """Return reports by format of one export in every format, each in a folder of its own."""
+    paths = [tmp_path_factory.mktemp(name) / f"stack{end}" for name, end in ENDINGS.items()]
+    return dict(zip(ENDINGS, sf.export(stack, paths, verify=iris[0])))
+
+
 @pytest.mark.parametrize("format", ENDINGS)
-def test_a_stack_in_every_format(iris, stack, format, tmp_path):
+def test_a_stack_in_every_format(iris, stack, format, reports):
     X, _ = iris
-    path = tmp_path / f"stack{ENDINGS[format]}"
-    report = sf.export(stack, path, verify=X)
+    report = reports[format]
+    path = report.path
     assert (report.format, report.n_rows) == (format, 150)
     assert report.n_probes > 100
     dtype = "float64" if format in ("keras", "saved_model", "onnx") else "float32"
@@ -109,7 +116,7 @@ def test_a_stack_in_every_format(iris, stack, format, tmp_path):
     manifest = _inspect.read_manifest(path)
     assert manifest["classes"] == [0, 1, 2]
     assert manifest["inputs"]["x"] == {"shape": [None, 4], "dtype": dtype, "column": None}
-    assert {p.suffix for p in tmp_path.iterdir()} - {".bin"} == {ENDINGS[format]}
+    assert {p.suffix for p in path.parent.iterdir()} - {".bin"} == {ENDINGS[format]}
 
 
 def test_networks_of_float64_become_float32(iris, tmp_path):
@@ -120,8 +127,7 @@ def test_networks_of_float64_become_float32(iris, tmp_path):
     assert_allclose(got["probabilities"], head.predict_proba(X), atol=1e-6)
 
 
-@pytest.mark.parametrize("format", ENDINGS)
-def test_several_inputs_in_every_format(iris, format, tmp_path):
+def test_several_inputs_in_every_format(iris, tmp_path):
     import keras
 
     X, y = iris
@@ -133,13 +139,14 @@ def test_several_inputs_in_every_format(iris, format, tmp_path):
         return keras.Model([second, first], keras.layers.Dense(3, "softmax")(joined))
 
     network = sf.KerasClassifier(build, random_state=0).fit(rows, y)
-    path = tmp_path / f"net{ENDINGS[format]}"
-    sf.export(network, path, verify=rows, golden=rows[:8])
-    dtype = "float64" if format in ("keras", "saved_model", "onnx") else "float32"
-    got = LOADERS[format](path, {name: a.astype(dtype) for name, a in rows.arrays.items()})
-    assert_allclose(got["probabilities"], network.predict_proba(rows), atol=1e-6)
-    golden = _inspect.read_manifest(path)["golden"]["inputs"]
-    assert_allclose(golden["first"], X[:8, 1:], rtol=1e-6)
+    paths = [tmp_path / f"net{ending}" for ending in ENDINGS.values()]
+    sf.export(network, paths, verify=rows, golden=rows[:8])
+    for format, path in zip(ENDINGS, paths):
+        dtype = "float64" if format in ("keras", "saved_model", "onnx") else "float32"
+        got = LOADERS[format](path, {name: a.astype(dtype) for name, a in rows.arrays.items()})
+        assert_allclose(got["probabilities"], network.predict_proba(rows), atol=1e-6)
+        golden = _inspect.read_manifest(path)["golden"]["inputs"]
+        assert_allclose(golden["first"], X[:8, 1:], rtol=1e-6)
 
 
 class Lengths(RegressorMixin, BaseEstimator):
