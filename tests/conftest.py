@@ -32,14 +32,18 @@ def diabetes():
 
 
 def pytest_collection_modifyitems(items):
-    """Put files with slow tests first, then files with many tests.
+    """Put files with slow tests first, then files with many tests, and examples in docstrings last.
 
     Files are given to whichever process is free. A long file at the end would keep one process
     busy while the others wait.
     """
     n_tests = Counter(item.path for item in items)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in slow, -n_tests[item.path]))
+
+    def place(item):
+        return item.path not in slow, isinstance(item, pytest.DoctestItem), -n_tests[item.path]
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish():
