@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections import namedtuple
 from pathlib import Path
 
@@ -119,15 +120,73 @@ def test_a_stack_on_a_matrix_in_a_file_is_the_same_stack(request, tmp_path):
     assert not hasattr(clone(fitted), "oof_")
     copied, loaded = copy.deepcopy(fitted), pickle.loads(pickle.dumps(fitted))
     fitted.oof_.save(tmp_path / "oof.npz")
-    saved = sf.OutOfFold.load(tmp_path / "oof.npz")
     del fitted
     assert files_in(folder) == []
-    for other in (copied.oof_, loaded.oof_, saved):
+    for other in (copied.oof_, loaded.oof_):
         assert type(other.predictions) is np.ndarray
         assert_array_equal(other.predictions, expected.oof_.predictions)
+    saved = sf.OutOfFold.load(tmp_path / "oof.npz")
     assert_array_equal(loaded.predict_proba(X), expected.predict_proba(X))
     again = sf.StackingClassifier([LOGISTIC, TREE], cv=saved, random_state=0).fit(X, Y)
     assert_array_equal(again.predict_proba(X), expected.predict_proba(X))
+
+
+@pytest.mark.parametrize("names", [["logistic", "tree"], ["tree"]])  # one is laid out by columns
+def test_saved_predictions_are_loaded_into_a_file(names, request, tmp_path, monkeypatch):
+    expected = sf.out_of_fold([LOGISTIC, TREE], X, Y, cv=3).select(names)
+    expected.save(tmp_path / "oof.npz")
+    folder = request.getfixturevalue("little_memory")
+    monkeypatch.setattr(in_files, "_PIECE", 1000)
+    oof = sf.OutOfFold.load(tmp_path / "oof.npz")
+    assert isinstance(oof.predictions, np.memmap)
+    assert not oof.predictions.flags.writeable
+    assert_array_equal(oof.predictions, expected.predictions)
+    assert_array_equal(oof.mask, expected.mask)
+    oof.save(tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "oof.npz").read_bytes()
+    assert len(files_in(folder)) == 1
+    del oof
+    assert files_in(folder) == []
+
+
+def test_what_is_loaded_into_a_file_is_never_whole_in_memory(little_memory, tmp_path, monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(100_000, 30))
+    with open(tmp_path / "rows.npz", "wb") as file:
+        np.savez(file, predictions=rows)
+    monkeypatch.setattr(in_files, "_PIECE", 2**18)
+    tracemalloc.start()
+    try:
+        read = in_files.loaded(tmp_path / "rows.npz", "predictions")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert_array_equal(read, rows)
+    assert most < rows.nbytes / 10
+
+
+def test_a_saved_file_that_cannot_be_loaded_says_why(little_memory, tmp_path, monkeypatch):
+    path = tmp_path / "oof.npz"
+    sf.out_of_fold([LOGISTIC, TREE], X, Y, cv=3).save(path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
+    try:
+        with pytest.raises(OSError, match="is larger than the limit for files") as raised:
+            sf.OutOfFold.load(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    del raised
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="holds no out-of-fold predictions, or is damaged"):
+        sf.OutOfFold.load(path)
+    assert files_in(little_memory) == []
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(in_files.shutil, "disk_usage", lambda _: usage(4096))
+    content[500] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"150 rows by 6 columns in .*oof\.npz, take 7\.0 KiB"):
+        assert type(sf.OutOfFold.load(path).predictions) is np.ndarray
 
 
 def test_with_memory_the_file_is_in_its_folder(little_memory, tmp_path):

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stackfuse._core import files, messages
+from stackfuse._core import errors, files, messages
 from stackfuse._oof.contributions import FEATURES
 from stackfuse._oof.folds import Fold
 from stackfuse._oof.prediction_columns import Column
+from stackfuse._oof.result.in_files import loaded
 
 #: The format of the files that :meth:`OutOfFold.save` writes.
 _FORMAT = "stackfuse out-of-fold 1"
@@ -232,7 +233,8 @@ class OutOfFold:
         Returns
         -------
         oof : OutOfFold
-            The predictions that were saved.
+            The predictions that were saved. Those that fit would have written to a file are in a
+            temporary file again.
 
         Raises
         ------
@@ -240,6 +242,8 @@ class OutOfFold:
             If there is no such file.
         ValueError
             If the file is damaged, or was not written by :meth:`save`.
+        OSError
+            If there is no room for the temporary file.
         """
         path = files.path_given(path)
         if not path.exists():
@@ -248,6 +252,8 @@ class OutOfFold:
             )
         try:
             oof = cls._read(path)
+        except (errors.DiskFailed, MemoryError):
+            raise
         except Exception as error:  # readers of damaged files raise errors of any kind
             reason = " ".join(str(error).split()).rstrip(".")
             raise ValueError(
@@ -262,8 +268,10 @@ class OutOfFold:
         files.check_regular(path)
         with zipfile.ZipFile(path) as archive:
             files.check_archive(archive, path.stat().st_size)
+        large = loaded(path, "predictions")
+        arrays = {} if large is None else {"predictions": large}
         with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file.items())
+            arrays |= {name: file[name] for name in file.files if name not in arrays}
         about = json.loads(str(arrays.pop("about", "{}")))
         if about.get("format") != _FORMAT:
             found = about.get("format")
