@@ -146,6 +146,12 @@ def make_private(folder: Path, root: Path) -> None:
     ----------
     folder, root : Path
         Folders that are there keep their modes; those above the root are made as usual.
+
+    Raises
+    ------
+    PermissionError
+        If one of them belongs to another user than this one or root: what root writes there, for
+        example, that user could not read.
     """
     root.parent.mkdir(parents=True, exist_ok=True)
     within = [part for part in folder.parents if part.is_relative_to(root)]
@@ -155,6 +161,12 @@ def make_private(folder: Path, root: Path) -> None:
         except FileExistsError:
             if not part.is_dir():
                 raise
+            _check_owner(part, part.stat())
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    if hasattr(os, "geteuid") and status.st_uid not in (0, os.geteuid()):
+        raise PermissionError(f"{printable(path)} belongs to another user, number {status.st_uid}")
 
 
 def read_own(path: Path, most: int) -> bytes:
@@ -178,13 +190,9 @@ def read_own(path: Path, most: int) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{printable(path)} is not a file")
-        if hasattr(os, "geteuid"):
-            if status.st_uid not in (0, os.geteuid()):
-                raise PermissionError(
-                    f"{printable(path)} belongs to another user, number {status.st_uid}"
-                )
-            if status.st_mode & stat.S_IWOTH:
-                raise PermissionError(f"everybody may write to {printable(path)}")
+        _check_owner(path, status)
+        if hasattr(os, "geteuid") and status.st_mode & stat.S_IWOTH:
+            raise PermissionError(f"everybody may write to {printable(path)}")
         if status.st_size > most:
             raise ValueError(f"{printable(path)} is larger than it was written")
         return file.read()

@@ -122,6 +122,28 @@ def test_a_store_is_for_its_owner_alone(umask, iris, tmp_path):
     assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
 
 
+def test_nothing_is_written_to_the_store_of_another_user(iris, tmp_path, monkeypatch):
+    expected = fitted(tmp_path, iris, a=LR).predict_proba(iris[0])
+    root = tmp_path / "stackfuse-fits"
+
+    def content():
+        return {path: path.is_file() and path.read_bytes() for path in root.rglob("*")}
+
+    before = content()
+    if os.geteuid() == 0:
+        for path in (root, *before):
+            os.chown(path, 65534, 65534)
+    else:
+        me = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    for base in (LR, LogisticRegression(C=0.5)):  # what is there, and what is not
+        with pytest.warns(UserWarning, match="belongs to another user"):
+            got = fitted(tmp_path, iris, a=base)
+        if base is LR:
+            assert_array_equal(got.predict_proba(iris[0]), expected)
+    assert content() == before
+
+
 class Bomb:
     def __init__(self, path):
         self.path = str(path)

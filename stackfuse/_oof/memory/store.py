@@ -41,7 +41,6 @@ import io
 import json
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -276,8 +275,10 @@ class Entry:
         unlock : callable or None
             None if another has it, and is not waited for.
         """
-        with suppress(OSError):  # then there is no lock either
+        try:
             files.make_private(self._lock.parent, self.root)
+        except OSError:  # then there is no fit to be found either
+            return lambda: None
         return locks.lock(self._lock, wait=wait, title=self.title)
 
 

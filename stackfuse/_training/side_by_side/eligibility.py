@@ -1,6 +1,8 @@
 """Which networks can be trained side by side in one graph, and when that pays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import joblib
 import keras
@@ -74,6 +76,19 @@ WEIGHTS_THAT_GAIN = 10_000_000
 #: Replicas that are trained at once; more are trained in groups.
 GROUP = 8
 
+#: The processors for graphs; None stands for all of the machine.
+_processors: ContextVar[int | None] = ContextVar("processors", default=None)
+
+
+@contextmanager
+def on_processors(number: int) -> Iterator[None]:
+    """Let what is trained within use so many processors: others have work of their own."""
+    token = _processors.set(number)
+    try:
+        yield
+    finally:
+        _processors.reset(token)
+
 
 def groups_of(things: Sequence) -> list[list]:
     """Return things in groups of as many as are trained at once at most."""
@@ -86,7 +101,7 @@ def graphs_of(things: Sequence) -> list[list]:
     A graph for every processor: three replicas in each of two graphs take 0.04 ms per step of one,
     where six in a graph of which TensorFlow runs the parts on both take 0.065.
     """
-    return _in_parts(things, min(len(things), joblib.cpu_count()))
+    return _in_parts(things, min(len(things), _processors.get() or joblib.cpu_count()))
 
 
 def _in_parts(things: Sequence, n_parts: int) -> list[list]:

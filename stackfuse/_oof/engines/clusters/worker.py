@@ -3,6 +3,7 @@
 import contextvars
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import cloudpickle
@@ -78,9 +79,17 @@ def _fits(parcels: list[Parcel], settings: dict, arrays: dict) -> Iterator[tuple
     engine: Any = SequentialEngine()
     if network and len(jobs) > 1:
         engine = engines.SideBySideEngine(engine)
-    for place, fit in engine.run_jobs(jobs, data):
-        jobs[place].keep_here(fit)
-        yield place, fit
+    with _one_processor() if network else nullcontext():
+        for place, fit in engine.run_jobs(jobs, data):
+            jobs[place].keep_here(fit)
+            yield place, fit
+
+
+def _one_processor() -> AbstractContextManager[None]:
+    """Leave the other processors of the machine to other workers."""
+    from stackfuse._training import eligibility  # loads TensorFlow
+
+    return eligibility.on_processors(1)
 
 
 def facts_of(packages: tuple[str, ...]) -> Callable[[], dict[str, Any]]:
