@@ -141,7 +141,7 @@ def fit(case: Case, client: Any, n_networks: int, n_jobs: int, chosen: list[int]
 
 def main(n_networks: int = 1, times: int = 2, titles: str = "") -> None:
     """Print for each network the times with each number of jobs, and what the rule's choice lost."""
-    numbers = (1, 2, 3, 6)
+    numbers = (1, 2, 6)
     print(f"{n_networks} network(s), six fits each, on two workers: seconds (on the clock)")
     heads = "".join(f"{f'{n} jobs':>14}" for n in numbers)
     print(f"{'':24}{heads}{'the rule':>10}{'lost':>8}")

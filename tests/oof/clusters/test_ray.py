@@ -10,8 +10,9 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.tree import DecisionTreeRegressor
 
 import stackfuse as sf
@@ -89,6 +90,50 @@ def test_what_parallel_config_names_is_used(running):
         here = faults.stack_of(bases[1:], "auto")
     assert here.engine_ == {"tree": "one by one"}
     assert_array_equal(there.oof_.predictions[:, 1], here.oof_.predictions[:, 0])
+
+
+def search_over_stacks(engine):
+    bases = [("tree", DecisionTreeRegressor(max_features=2)), ("lr", LinearRegression())]
+    stack = sf.StackingRegressor(bases, cv=2, random_state=0, engine=engine)
+    return GridSearchCV(stack, {"tree__max_depth": [2, 3]}, cv=2, error_score="raise")
+
+
+@pytest.mark.clusters
+def test_searches_of_scikit_learn_over_stacks(running):
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    here = search_over_stacks("sequential").fit(faults.X, faults.Y)
+    found = [search_over_stacks("ray").fit(faults.X, faults.Y)]  # one candidate after another
+    with joblib.parallel_config("ray", n_jobs=2):
+        found += [search_over_stacks(engine).fit(faults.X, faults.Y) for engine in ("auto", "ray")]
+    for there in found:
+        for name in ("mean_test_score", "params"):
+            assert_array_equal(there.cv_results_[name], here.cv_results_[name])
+        assert_array_equal(there.predict(faults.X), here.predict(faults.X))
+
+
+@pytest.mark.clusters
+def test_searches_over_networks(running):
+    from ray.util.joblib import register_ray
+
+    def search(kind=sf.GridSearchCV, **options):
+        net = sf.KerasRegressor(faults.build_regressor, epochs=2, random_state=0)
+        return kind(net, {"model__units": [4, 8]}, cv=2, error_score="raise", **options)
+
+    register_ray()
+    here = search(GridSearchCV).fit(faults.X, faults.Y)
+    found = [search(engine="ray").fit(faults.X, faults.Y)]
+    with joblib.parallel_config("ray", n_jobs=2):
+        found += [search(kind).fit(faults.X, faults.Y) for kind in (GridSearchCV, sf.GridSearchCV)]
+    for there in found:
+        assert there.best_params_ == here.best_params_
+        scores = [search.cv_results_["mean_test_score"] for search in (there, here)]
+        assert_allclose(*scores, rtol=1e-5)
+    with pytest.raises(ValueError, match="engine='ray'"):
+        sf.GridSearchCV(LinearRegression(), {"fit_intercept": [True]}, engine="ray").fit(
+            faults.X, faults.Y
+        )
 
 
 @pytest.mark.clusters
