@@ -65,8 +65,10 @@ STEPS_PER_WEIGHT = 15
 STEPS_PER_STATE = 30
 STEPS_PER_RECURRENT_LAYER = 300
 
-#: The time of a small replica's step in a graph, as a part of its own: see `graphs_of`.
-STEP_IN_GRAPH = 1 / 20
+#: The time of a small replica's step in a graph on one processor, as a part of its own, and that of
+#: one with recurrent layers. Three further replicas took, in ``benchmarks/grouping.py``, a fifth to
+#: a quarter of their time one by one (dense layers, convolutions), and three quarters (a GRU).
+STEP_IN_GRAPH, RECURRENT_STEP_IN_GRAPH = 1 / 5, 3 / 4
 
 #: Weights of all replicas together, up to which a step in the graph is the quicker: six tables of
 #: 20,000 x 32 took 2.3 ms of a processor instead of 2.5 by Adam, six of 100,000 x 32 took 11.6
@@ -127,16 +129,17 @@ def worth_a_graph(training: Training, n_replicas: int) -> bool:
 
 
 def steps_of_fits(training: Training, n_replicas: int) -> float:
-    """Return the time of some replicas like this one on one machine, in steps of a single one.
+    """Return the time of some replicas like this one on one processor, in steps of a single one.
 
-    Side by side, where that pays, a step of a small replica takes a twentieth; the more weights,
+    Side by side, where that pays, a step of a small replica takes a part of it; the more weights,
     the less is gained. Compiling the step itself, which every machine does once, is not in it.
     """
     alone = n_replicas * _steps_alone(training)
     if not worth_a_graph(training, n_replicas):
         return alone
     size = n_replicas * training.model.count_params() / WEIGHTS_THAT_GAIN
-    share = STEP_IN_GRAPH + (1 - STEP_IN_GRAPH) * size
+    small = RECURRENT_STEP_IN_GRAPH if _n_recurrent(training.model) else STEP_IN_GRAPH
+    share = small + (1 - small) * size
     steps = n_replicas * steps_per_epoch(training) * training.epochs
     return min(alone, _steps_for_graph(training.model) + share * steps)
 

@@ -36,6 +36,19 @@ def test_the_fewer_workers_the_more_networks_are_in_a_job():
     assert groups_of(net, 6, n_networks=6) == [6]
 
 
+def test_recurrent_networks_gain_less_together():
+    def build(meta):
+        import keras
+
+        layers = [keras.layers.Reshape((4, 1)), keras.layers.GRU(8), keras.layers.Dense(1)]
+        return keras.Sequential([keras.Input((4,)), *layers])
+
+    net = sf.KerasRegressor(build, epochs=20)
+    assert groups_of(net, 4) == [1] * 6
+    assert groups_of(net, 1) == [6]
+    assert groups_of(sf.KerasRegressor(build_regressor, epochs=20), 4) == [2] * 3
+
+
 def test_networks_that_gain_nothing_together_are_jobs_of_their_own():
     alone = sf.KerasRegressor(build_regressor, epochs=500, optimizer="adafactor")  # whole tensors
     for net in (alone, make_pipeline(StandardScaler(), alone)):
