@@ -38,6 +38,7 @@ def test_an_error_that_cannot_be_unpickled_is_told(monkeypatch):
     # As it is where stackfuse was imported before distributed, and the error's class after it.
     monkeypatch.setitem(copyreg.dispatch_table, errors.FitFailed, support.pickle_exception)
     monkeypatch.setitem(copyreg.dispatch_table, types.TracebackType, support.pickle_traceback)
+    monkeypatch.delitem(copyreg.dispatch_table, OddError, raising=False)
     packer, X = Packer(), np.zeros((6, 2))
     job = FoldJob(Odd(), Fold(np.arange(4), np.arange(4, 6)), place="on fold 1")
     parcels = [packer.pack([job]), packer.pack(Data(X, X[:, 0]))]
