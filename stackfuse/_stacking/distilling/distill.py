@@ -74,10 +74,11 @@ def distill(
         The weight of the labels against the answers, for the rows of ``fit``: 0 for the answers
         alone, 1 for the labels alone.
     augment : int or "auto", default="auto"
-        The number of rows to make up from each row of X, near to it: each value is that of the row
-        or, by chance, that of one of its ten nearest neighbours. The stack answers them. X must be
-        an array of two axes or a data frame of pandas. "auto" makes 29, but no more than bring all
-        rows to 30,000, and none for any other X.
+        The number of rows to make up from each row of X, near to it: the difference of two of its
+        ten nearest neighbours is added to it, and each value becomes the nearest one of its column.
+        A word becomes that of the first neighbour if the row has that of the second. The stack
+        answers these rows. X must be an array of two axes or a data frame of pandas. "auto" makes
+        29, but no more than bring all rows to 30,000, and none for any other X.
     score : bool, default=True
         Whether to measure the losses and gains. The student is fitted twice more for this, without
         the test rows of one fold of the stack. One fit learns the answers, without made-up and
@@ -112,7 +113,8 @@ def distill(
     ----------
     Hinton, G., Vinyals, O. and Dean, J. "Distilling the knowledge in a neural network." NIPS Deep
     Learning Workshop (2015). Fakoor, R. et al. "Fast, accurate, and simple models for tabular data
-    via augmented distillation." NeurIPS (2020).
+    via augmented distillation." NeurIPS (2020). Storn, R. and Price, K. "Differential evolution."
+    Journal of Global Optimization 11 (1997): how rows are made up.
 
     Examples
     --------
