@@ -80,9 +80,7 @@ def mixed(X: Any, n_times: int, generator: np.random.Generator) -> tuple[Any, np
     return rows, sources
 
 
-def _moved(
-    column: pd.Series, sources: np.ndarray, start: np.ndarray, to: np.ndarray
-) -> np.ndarray:
+def _moved(column: pd.Series, sources: np.ndarray, start: np.ndarray, to: np.ndarray) -> np.ndarray:
     """Return for each made-up row the number of the row whose value it takes.
 
     Parameters
