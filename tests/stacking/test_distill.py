@@ -186,35 +186,38 @@ def test_rows_are_made_up_from_neighbours():
     scaled = table / table.std(axis=0)
     apart = ((scaled[:, None] - scaled) ** 2).sum(axis=2)
     near = apart.argsort(axis=1)[:, 1:11]  # the first is the row itself
-    one, another = (part.ravel() for part in np.nonzero(~np.eye(10, dtype=bool)))
+    one, another = np.nonzero(~np.eye(10, dtype=bool))
     rows, sources = mixed(table, 20, np.random.default_rng(0))
-    for row, source in zip(rows[::7], sources[::7], strict=True):
+    by_difference = []
+    for row, source in zip(rows, sources, strict=True):
+        swapped = (row == table[near[source]]) | (row == table[source])
         moved = table[source] + table[near[source, one]] - table[near[source, another]]
         far = np.abs(table[:, None] - moved).argmin(axis=0)
-        possible = np.take_along_axis(table, far, axis=0)
-        assert (possible == row).all(axis=1).any()
+        by_difference.append((np.take_along_axis(table, far, axis=0) == row).all(axis=1).any())
+        assert by_difference[-1] or swapped.all(axis=1).any()
+    assert np.mean(by_difference) == pytest.approx(0.5, abs=0.05)
     alone = mixed(table[:1], 2, np.random.default_rng(0))[0]
     assert_array_equal(alone, table[[0, 0]])
 
 
-def test_made_up_rows_keep_what_columns_have_in_common():
+def test_half_of_the_made_up_rows_keep_what_columns_have_in_common():
     numbers = np.random.default_rng(0).permutation(np.arange(200.0))
     table = np.column_stack([numbers, -3 * numbers, numbers > 100])
     rows, sources = mixed(table, 5, np.random.default_rng(0))
-    assert_array_equal(rows[:, 1], -3 * rows[:, 0])
+    together = rows[:, 1] == -3 * rows[:, 0]
+    assert together.mean() == pytest.approx(0.75, abs=0.03)  # of swaps, one of two
     assert 2 < np.abs(rows[:, 0] - numbers[sources]).mean() < 5
-    assert (rows[:, 0] != numbers[sources]).mean() > 0.8
 
 
-def test_words_move_as_those_of_two_neighbours_differ():
+def test_words_and_infinities_are_those_of_near_rows():
     frame = pd.DataFrame({"a": np.arange(40.0), "b": list("xy") * 20, "c": np.inf})
     frame["d"] = pd.Categorical(np.arange(40) % 2)
     frame.loc[7, "c"] = 1e308
     rows, sources = mixed(frame, 30, np.random.default_rng(0))
     own = (rows["b"] == frame["b"].to_numpy()[sources]).mean()
     assert 0.5 < own < 1
-    assert_array_equal(rows["b"] == "y", rows["d"] == 1)  # they change together
-    assert rows["c"].isin(frame["c"]).all()
+    assert ((rows["b"] == "y") == (rows["d"] == 1)).mean() > 0.7  # by differences, always
+    assert all(rows[name].isin(frame[name]).all() for name in frame)
 
 
 def test_a_missing_date_leaves_the_others_apart():

@@ -74,11 +74,11 @@ def distill(
         The weight of the labels against the answers, for the rows of ``fit``: 0 for the answers
         alone, 1 for the labels alone.
     augment : int or "auto", default="auto"
-        The number of rows to make up from each row of X, near to it: the difference of two of its
-        ten nearest neighbours is added to it, and each value becomes the nearest one of its column.
-        A word becomes that of the first neighbour if the row has that of the second. The stack
-        answers these rows. X must be an array of two axes or a data frame of pandas. "auto" makes
-        29, but no more than bring all rows to 30,000, and none for any other X.
+        The number of rows to make up from each row of X, near to it. Half of them take half of
+        their values from one of the ten nearest neighbours. To the others, the difference of two
+        of these neighbours is added, and each value becomes the nearest one of its column. The
+        stack answers the rows. X must be an array of two axes or a data frame of pandas. "auto"
+        makes 29, but no more than bring all rows to 30,000, and none for any other X.
     score : bool, default=True
         Whether to measure the losses and gains. The student is fitted twice more for this, without
         the test rows of one fold of the stack. One fit learns the answers, without made-up and

@@ -1,19 +1,19 @@
 """Rows made up from rows of a table, near to them.
 
-The difference of two nearest neighbours of a row is added to the row. So a made-up row differs from
-its row as near rows differ from each other: columns that move together still do, and the rows
-spread a little further than the real ones. Each value is then replaced by the nearest one of its
-column, so it is of the same kind and in the same range. Differences of words do not exist: there
-the row takes the word of the first neighbour if it has that of the second.
+There are two ways, and chance takes one for each row. By swaps, a row takes half of its values from
+one of its nearest neighbours. By differences, the difference of two of its nearest neighbours is
+added to the row, and each value becomes the nearest one of its column: columns that move together
+still do, and the rows spread a little further than the real ones. Differences of words do not
+exist: there the row takes the word of one neighbour if it has that of the other.
 
-`benchmarks/ten_sets/distill.md` compares other ways.
+`benchmarks/ten_sets/distill.md` compares the two, and other ways.
 
 References
 ----------
 Storn, R. and Price, K. "Differential evolution: a simple and efficient heuristic for global
 optimization over continuous spaces." Journal of Global Optimization 11 (1997): their mutation, here
 among neighbours. Bucila, C., Caruana, R. and Niculescu-Mizil, A. "Model compression." KDD (2006):
-made-up rows that a teacher answers.
+swaps, of numbers with noise.
 """
 
 from typing import Any
@@ -23,6 +23,9 @@ import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
 from stackfuse._core import messages
+
+#: The chance of a row to be made by swaps, and in it of each value to come from the neighbour.
+_BY_SWAPS, _SWAPPED = 0.5, 0.5
 
 #: The nearest neighbours among which two are drawn.
 _NEAR = 10
@@ -72,7 +75,12 @@ def mixed(X: Any, n_times: int, generator: np.random.Generator) -> tuple[Any, np
     another = (one + 1 + generator.integers(max(n_near - 1, 1), size=len(sources))) % n_near
     start, to = near[sources, one], near[sources, another]
     frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X)
-    places = [_moved(frame.iloc[:, k], sources, start, to) for k in range(n_columns)]
+    by_swaps = generator.random(len(sources)) < _BY_SWAPS
+    places = []
+    for k in range(n_columns):
+        swapped = np.where(generator.random(len(sources)) < _SWAPPED, to, sources)
+        moved = _moved(frame.iloc[:, k], sources, start, to)
+        places.append(np.where(by_swaps, swapped, moved))
     if isinstance(X, np.ndarray):
         return X[np.stack(places, axis=1), np.arange(n_columns)], sources
     rows = pd.DataFrame({k: X.iloc[:, k].array.take(places[k]) for k in range(n_columns)})
