@@ -153,7 +153,8 @@ class UnreadModel:
     data : bytes
         The pickle of a :class:`PortableModel`.
     answers : object
-        The place of the model's answers, which are right until somebody has the model.
+        The place of the model's answers, which are right until somebody has the model. It is told
+        of the model before anybody has it.
     values : sequence of ndarray, default=()
         Those of its :func:`counters`.
     """
@@ -172,7 +173,8 @@ class UnreadModel:
 
     def with_counters(self, values: Sequence[np.ndarray]) -> "UnreadModel":
         """Return the same model with these values of its :func:`counters`."""
-        return UnreadModel(self.data, self.answers, values)
+        answers = self.answers and self.answers.with_states(values)
+        return UnreadModel(self.data, answers, values)
 
     def model(self) -> Any:
         """Return the model."""
@@ -181,6 +183,8 @@ class UnreadModel:
                 with private.without_array_warnings():
                     model = pickle.loads(self.data)
                 set_counters(model, self.values)
+                if self.answers is not None:
+                    self.answers.has_made(model)
                 self._model = model
             return self._model
 

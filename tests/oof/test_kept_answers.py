@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 import stackfuse as sf
 from stackfuse._keras import loading
 from stackfuse._oof.memory.fingerprint import networks
+from stackfuse._training import prediction
 from tests.support.cases import build_classifier
 
 
@@ -63,6 +65,63 @@ def test_nothing_is_kept_of_a_fitted_network_that_somebody_has_changed(iris, tmp
     model.set_weights([weight + 1 for weight in model.get_weights()])
     assert not np.allclose(first.transform(X), wanted)
     assert_array_equal(stack_with(tmp_path).fit(X, y).transform(X), wanted)
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_nothing_is_kept_of_a_network_that_a_thread_changes_while_it_answers(
+    found, iris, tmp_path, monkeypatch
+):
+    X, y = iris
+    wanted = stack_with(None).fit(X, y).estimators_[0].predict_proba(X)
+    if found:
+        stack_with(tmp_path).fit(X, y)
+    net, predict = stack_with(tmp_path).fit(X, y).estimators_[0], prediction.predict
+
+    def change():
+        net.model_.set_weights([weight + 1 for weight in net.model_.get_weights()])
+
+    def answering(question):
+        thread = threading.Thread(target=change)
+        thread.start()
+        thread.join()
+        return predict(question)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(prediction, "predict", answering)
+        assert not np.allclose(net.predict_proba(X), wanted)
+    assert_array_equal(stack_with(tmp_path).fit(X, y).estimators_[0].predict_proba(X), wanted)
+
+
+def random_network(n_features_in=4):
+    inputs = keras.Input((n_features_in,))
+    hidden = keras.layers.Dropout(0.5)(keras.layers.Dense(8)(inputs), training=True)
+    return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden))
+
+
+def test_a_random_network_that_is_found_repeats_its_first_answer(iris, tmp_path):
+    X, y = iris
+    network = sf.KerasClassifier(random_network, random_state=0)
+    plain, first = (stack_with(m, network).fit(X, y).estimators_[0] for m in (None, tmp_path))
+    wanted = plain.predict_proba(X)
+    assert not np.array_equal(plain.predict_proba(X), wanted)
+    assert_array_equal(first.predict_proba(X), wanted)
+    found = stack_with(tmp_path, network).fit(X, y).estimators_[0]
+    for _ in range(2):
+        assert_array_equal(found.predict_proba(X), wanted)
+
+
+def test_answers_of_equal_weights_differ_with_the_states_of_random_layers(iris, tmp_path):
+    X, y = iris
+    path = tmp_path / "net.keras"
+    random_network().save(path)
+    answers = []
+    for seed in (0, 1):
+        network = sf.KerasClassifier(str(path), epochs=0, random_state=seed)
+        alone = stack_with(None, network).fit(X, y).transform(X)
+        for _ in range(2):
+            assert_array_equal(stack_with(tmp_path, network).fit(X, y).transform(X), alone)
+        answers.append(alone)
+    assert not np.array_equal(*answers)
 
 
 def test_an_answer_is_that_to_its_question_alone(iris, tmp_path):

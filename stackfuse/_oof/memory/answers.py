@@ -6,19 +6,27 @@ been asked about. An answer is one file::
 
     answers/<k1>/<key>     SHA-256 of the rest, 32 bytes; then the arrays, as numpy's npz file
 
-*Key.* The digest of the network's bytes, the rows, the method and its settings, and of the
-circumstances of the call: versions, threads, global settings. A network whose model somebody has
-asked for may have been changed: it answers by itself from then on. The first answer of a
-network that was just fitted is kept, if its weights are still those that were kept.
+*Key.* The digest of the network's bytes and of the states of its random layers, the rows, the method
+and its settings, and of the circumstances of the call: versions, threads, global settings. A network
+whose model somebody has asked for may have been changed: it answers by itself from then on. The
+first answer of a network that was just fitted is kept, if its weights are still those that were
+kept.
+
+*Other threads* may train a network further just while it computes its first answer. Its weights are
+compared before and after: an answer by other weights is not kept.
+
+*Random networks* draw when they predict. One that is found gives its first answer to a question
+again and again, as drawn in the state that the fit has left: equal calls, equal numbers.
 
 A file that is missing, damaged or another user's is a miss: the network is made, and asked.
 """
 
+import copy
 import hashlib
 import io
 import pickle
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +36,7 @@ import numpy as np
 import scipy.sparse
 
 from stackfuse._core import MultiInput, files
+from stackfuse._keras import loading
 from stackfuse._oof.memory.fingerprint import (
     NotComparable,
     circumstances,
@@ -56,8 +65,23 @@ class KeptAnswers:
     def __init__(self, root: Path, data: bytes, model: Any = None):
         self.root = root
         self.model = hashlib.sha256(data).hexdigest()
-        self._live = None if model is None else weakref.ref(model)
-        self._weights = None if model is None else _weights_of(model)
+        self.states = fingerprint([])
+        self._is_asked = model is not None
+        self._live: Callable[[], Any] = lambda: None
+        if model is not None:
+            self.has_made(model)
+            self.states = self._values[1]
+
+    def with_states(self, states: Sequence[np.ndarray]) -> "KeptAnswers":
+        """Return the answers of a model of the same bytes, whose random layers have these states."""
+        twin = copy.copy(self)
+        twin.states = fingerprint(list(states))
+        return twin
+
+    def has_made(self, model: Any) -> None:
+        """Note the values of a model that is made for an answer, before anybody else has it."""
+        if self._is_asked:
+            self._live, self._values = weakref.ref(model), _values_of(model)
 
     def of(self, rows, question: str, compute: Callable[[], Any]) -> Any:
         """Return an answer that is kept, or compute and keep it.
@@ -70,14 +94,17 @@ class KeptAnswers:
         compute : callable
             Returns the answer: an array, or a list of arrays.
         """
-        model = None if self._live is None else self._live()
-        changed = model is not None and _weights_of(model) != self._weights
+        model = self._live()
+        changed = model is not None and _values_of(model) != self._values
         place = None if changed else self._place(rows, question)
         found = None if place is None else _read(place)
         if found is not None:
             return found
+        self._is_asked = True
         answer = compute()
-        if place is not None:
+        model = self._live()
+        unchanged = model is not None and _values_of(model)[0] == self._values[0]
+        if place is not None and unchanged:
             with suppress(OSError):  # the next one who asks makes the network too
                 self._write(place, answer)
         return answer
@@ -90,7 +117,7 @@ class KeptAnswers:
         names = list(rows.arrays) if isinstance(rows, MultiInput) else None
         try:
             digests = [joblib.hash(array, hash_name="sha1") for array in arrays]
-            asked = (self.model, names, digests, question)
+            asked = (self.model, self.states, names, digests, question)
             key = look_at(circumstances(), list(numbers_of_threads()), *asked).digest
         except (pickle.PicklingError, NotComparable, TypeError, AttributeError):
             return None  # rows of odd objects
@@ -111,9 +138,10 @@ class KeptAnswers:
         files.write_whole(place, data, drafts=drafts, private=True)
 
 
-def _weights_of(model: Any) -> str:
-    """Return the digest of all values in a model."""
-    return fingerprint([variable.numpy() for variable in model.variables])
+def _values_of(model: Any) -> tuple[str, str]:
+    """Return the digests of a model's weights, and of the states of its random layers."""
+    weights, states = model.weights, loading.counters(model)
+    return fingerprint([w.numpy() for w in weights]), fingerprint([s.numpy() for s in states])
 
 
 #: Arrays whose digest is that of their content.
