@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite
 
@@ -315,13 +316,15 @@ def task_of(y: np.ndarray, *, classifier: bool) -> Task:
     return tasks[kind]
 
 
-def refuse_several_columns(y: np.ndarray) -> None:
-    """Raise if a target has several columns of classes."""
-    if task_of(y, classifier=True) == "multiclass-multioutput":
+def refuse_several_columns(y: np.ndarray) -> Task:
+    """Return the task that classes set; raise if they are in several columns."""
+    task = task_of(y, classifier=True)
+    if task == "multiclass-multioutput":
         raise ValueError(
             f"y has {y.shape[1]} columns of classes (a multiclass-multioutput target). A stack "
             "learns one column or a 0/1 indicator matrix. Fit one stack per column."
         )
+    return task
 
 
 def check_finite_predictions(numbers: np.ndarray, owner) -> None:
@@ -346,3 +349,11 @@ def check_finite_predictions(numbers: np.ndarray, owner) -> None:
 def is_dropped(estimator) -> bool:
     """Whether an estimator has been replaced by the word "drop"."""
     return isinstance(estimator, str) and estimator == "drop"
+
+
+def labels_of(encoder: LabelEncoder, numbers) -> np.ndarray:
+    """Return ``encoder.inverse_transform(numbers)``; sooner for the numbers of known classes."""
+    known = type(numbers) is np.ndarray and numbers.ndim == 1 and numbers.dtype.kind in "iu"
+    if known and len(numbers) and numbers.min() >= 0 and numbers.max() < len(encoder.classes_):
+        return np.take(encoder.classes_, numbers, axis=0)
+    return encoder.inverse_transform(numbers)

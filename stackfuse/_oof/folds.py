@@ -214,12 +214,14 @@ def _check(folds: Sequence[Fold], y: np.ndarray, classifier: bool) -> None:
                     f"cv: fold {k} has {name} rows outside 0..{n_samples - 1} "
                     f"({rows.min()} to {rows.max()})."
                 )
-        if np.unique(test).size != test.size:
+        if np.bincount(test).max() > 1:
             raise ValueError(
                 f"cv: fold {k} predicts a row twice. List each row once in its test set."
             )
-        leaked = np.intersect1d(train, test)
-        if leaked.size:
+        in_train = np.zeros(n_samples, bool)
+        in_train[train] = True
+        if in_train[test].any():
+            leaked = np.intersect1d(train, test)
             raise ValueError(
                 f"cv: fold {k} trains on {leaked.size} of the rows that it predicts (row "
                 f"{leaked[0]}, for example), so out-of-fold predictions would leak. Take them out "

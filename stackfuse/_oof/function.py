@@ -191,8 +191,7 @@ def _encoded(y, classifier: bool, owner) -> tuple[np.ndarray, np.ndarray | None]
     y = targets.check_target(y, classifier=classifier, owner=owner)
     if not classifier:
         return y, None
-    targets.refuse_several_columns(y)
-    if targets.task_of(y, classifier=True) == "multilabel":
+    if targets.refuse_several_columns(y) == "multilabel":
         return y, None
     classes, numbers = np.unique(column_or_1d(y), return_inverse=True)
     return numbers, classes

@@ -1,5 +1,6 @@
 """Fits as plain data: the estimator to clone, its rows and its seed; and the result."""
 
+import functools
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -395,13 +396,13 @@ def seeded(
         name: derived_seed(within if name.startswith(inside) else seed, name)
         for name in unset_random_states(estimator)
     }
-    estimator.set_params(**seeds)  # of a FrozenEstimator returns None
+    sklearn_private.set_params_of(estimator, seeds)
     return estimator
 
 
 def unset_random_states(estimator) -> list[str]:
     """Return the parameters that a job's seed sets: random states that are None."""
-    params = estimator.get_params(deep=True)
+    params = sklearn_private.params_of(estimator)
     return [
         name
         for name, value in params.items()
@@ -415,7 +416,7 @@ def outer_parts(estimator) -> list[str]:
     A part inside an estimator that has a ``cv`` itself is fitted on that one's rows: it means the
     folds of that one, which are not drawn yet.
     """
-    params = estimator.get_params(deep=True)
+    params = sklearn_private.params_of(estimator)
     of_cv = [name for name in params if name.rpartition("__")[2] == "cv"]
     around = tuple(name.removesuffix("cv") for name in of_cv)
     return [
@@ -443,6 +444,7 @@ def _inner_folds(folds: Sequence[Fold], k: int) -> list[Fold]:
     return inner
 
 
+@functools.lru_cache(maxsize=1 << 12, typed=True)
 def derived_seed(seed: int, *path: str | int) -> int:
     """Return the seed of one part of a run; it depends on nothing but the arguments.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,8 +144,11 @@ class Plan:
             n_columns = sum(widths.get(method, several) for method in self.methods.values())
         else:
             n_columns = len(self.methods) * (1 if self.y.ndim == 1 else self.y.shape[1])
-        store = self.options.store()
-        folder = None if store is None else store.folder_for_tables()
+
+        def folder() -> Path | None:
+            store = self.options.store()
+            return None if store is None else store.folder_for_tables()
+
         return file_for(len(self.y), n_columns, folder)
 
     def keeps(self, fold: Fold) -> bool:

@@ -6,9 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from stackfuse._core import (
-    messages,
-)
+from stackfuse._core import messages, sklearn_private
 from stackfuse._oof.contributions import (
     FEATURES,
     network_of,
@@ -95,7 +93,7 @@ def set_columns(estimator, columns: Sequence[Column], *, anew: bool = False):
     -------
     estimator : estimator
     """
-    parts = {"": estimator, **estimator.get_params(deep=True)}
+    parts = {"": estimator, **sklearn_private.params_of(estimator)}
     readers = {name: part for name, part in parts.items() if isinstance(part, ColumnsMixin)}
     unset = [name for name, part in readers.items() if anew or part.columns is None]
     new_columns = {f"{name}__columns" if name else "columns": list(columns) for name in unset}

@@ -209,8 +209,7 @@ default="auto"
 
     def _encode(self, y) -> tuple[np.ndarray, np.ndarray | None]:
         y = targets.check_target(y, classifier=True, owner=self)
-        targets.refuse_several_columns(y)
-        if targets.task_of(y, classifier=True) == "multilabel":
+        if targets.refuse_several_columns(y) == "multilabel":
             self._label_encoder = [LabelEncoder().fit(label) for label in y.T]
             self.classes_ = [encoder.classes_ for encoder in self._label_encoder]
             encoded = [e.transform(label) for e, label in zip(self._label_encoder, y.T)]

@@ -185,7 +185,7 @@ class FittedStack(CalibratedStack, TransformerMixin):
         if encoders is None:
             return said
         if not isinstance(encoders, list):
-            return encoders.inverse_transform(said)
+            return targets.labels_of(encoders, said)
         # Some meta-learners, chains for one, predict the numbers of labels as floats.
         numbers = np.asarray(said)
         columns = [e.inverse_transform(n) for e, n in zip(encoders, numbers.astype(np.intp).T)]

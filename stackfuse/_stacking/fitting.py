@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import ClassifierMixin, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Bunch, indexable
 from sklearn.utils.metadata_routing import (
@@ -263,7 +263,8 @@ class Stack(CallbackSupportMixin, FittedStack):
             refit=self.refit,
             stacked=True,
         )
-        self._passed(X, plan.predicted_rows)
+        if self._passes_through():
+            self._passed(X, plan.predicted_rows)
         context = sklearn_private.callback_context(self, len(in_use) + 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         started = time.perf_counter()
@@ -307,11 +308,12 @@ class Stack(CallbackSupportMixin, FittedStack):
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         """
-        if not isinstance(fitted, Stack) or is_classifier(fitted) != is_classifier(self):
+        of_classes = isinstance(self, ClassifierMixin)
+        if not isinstance(fitted, Stack) or isinstance(fitted, ClassifierMixin) != of_classes:
             raise TypeError(
                 f"fitted must be a fitted {type(self).__name__}, got {messages.in_short(fitted)}."
             )
-        check_is_fitted(fitted)
+        fitted._check_is_fitted()
         self._become(lambda twin: twin._fit_on_bases_of(fitted, X, fit_params))
         return self
 
@@ -455,7 +457,7 @@ class Stack(CallbackSupportMixin, FittedStack):
         params = sklearn_private.check_method_params(
             self.oof_.predictions, self._params_for(final, fit_params), indices=rows
         )
-        target = sklearn_private.safe_indexing(self.oof_.y, rows)
+        target = np.asarray(self.oof_.y)[rows]
         started = time.perf_counter()
         if context is None:
             final.fit(table, target, **params)

@@ -151,8 +151,7 @@ class CombiningClassifier(ClassifierMixin, Combiner):
         """
         check_link(self.link)
         y = targets.check_target(y, classifier=True, owner=self)
-        targets.refuse_several_columns(y)
-        self._task = targets.task_of(y, classifier=True)
+        self._task = targets.refuse_several_columns(y)
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True)
         if self._is_multilabel:
             self.classes_, target = np.arange(y.shape[1]), y

@@ -23,9 +23,9 @@ A file that is missing, damaged or another user's is a miss: the network is made
 
 import copy
 import hashlib
-import io
 import pickle
 import weakref
+import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +37,7 @@ import scipy.sparse
 
 from stackfuse._core import MultiInput, files
 from stackfuse._keras import loading
+from stackfuse._oof.memory.arrays import packed, unpacked
 from stackfuse._oof.memory.fingerprint import (
     NotComparable,
     circumstances,
@@ -65,7 +66,7 @@ class KeptAnswers:
     def __init__(self, root: Path, data: bytes, model: Any = None):
         self.root = root
         self.model = hashlib.sha256(data).hexdigest()
-        self.states = fingerprint([])
+        self.states = ""
         self._is_asked = model is not None
         self._live: Callable[[], Any] = lambda: None
         if model is not None:
@@ -75,7 +76,7 @@ class KeptAnswers:
     def with_states(self, states: Sequence[np.ndarray]) -> "KeptAnswers":
         """Return the answers of a model of the same bytes, whose random layers have these states."""
         twin = copy.copy(self)
-        twin.states = fingerprint(list(states))
+        twin.states = _digest(states)
         return twin
 
     def has_made(self, model: Any) -> None:
@@ -126,9 +127,7 @@ class KeptAnswers:
     def _write(self, place: Path, answer: Any) -> None:
         several = isinstance(answer, list)
         tables = {f"y{k}": table for k, table in enumerate(answer if several else [answer])}
-        buffer = io.BytesIO()
-        np.savez(buffer, several=np.array(several), **tables)
-        data = buffer.getvalue()
+        data = packed({"several": np.array(several), **tables})
         if len(data) + _DIGEST > _LARGEST:
             return
         drafts = self.root / "drafts"
@@ -140,8 +139,14 @@ class KeptAnswers:
 
 def _values_of(model: Any) -> tuple[str, str]:
     """Return the digests of a model's weights, and of the states of its random layers."""
-    weights, states = model.weights, loading.counters(model)
-    return fingerprint([w.numpy() for w in weights]), fingerprint([s.numpy() for s in states])
+    several = model.weights, loading.counters(model)
+    weights, states = (_digest([v.numpy() for v in variables]) for variables in several)
+    return weights, states
+
+
+def _digest(arrays: Sequence[np.ndarray]) -> str:
+    """Return the digest of arrays; of none it is empty."""
+    return fingerprint(list(arrays)) if len(arrays) else ""
 
 
 #: Arrays whose digest is that of their content.
@@ -154,8 +159,8 @@ def _read(place: Path) -> Any:
         data = files.read_own(place, _LARGEST)
         if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
             return None
-        with np.load(io.BytesIO(data[_DIGEST:]), allow_pickle=False) as arrays:
-            tables = [arrays[f"y{k}"] for k in range(len(arrays.files) - 1)]
-            return tables if bool(arrays["several"]) else tables[0]
-    except (OSError, ValueError, KeyError):
+        arrays = unpacked(data[_DIGEST:])
+        tables = [arrays[f"y{k}"] for k in range(len(arrays) - 1)]
+        return tables if bool(arrays["several"]) else tables[0]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

@@ -37,7 +37,6 @@ to. Digests find accidents, and no intent: whoever can write here as you can mak
 """
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable
@@ -54,6 +53,7 @@ from stackfuse._keras import loading
 from stackfuse._oof.jobs import FROM_MEMORY, DiscardedModel, FoldFit
 from stackfuse._oof.memory import locks
 from stackfuse._oof.memory.answers import KeptAnswers
+from stackfuse._oof.memory.arrays import packed, unpacked
 from stackfuse._oof.memory.fingerprint import Fingerprint, circumstances, look_at
 from stackfuse._oof.memory.pickles import pickled, unpickled
 
@@ -384,18 +384,16 @@ def _packed(fit: FoldFit) -> bytes:
     arrays["about"] = np.array(json.dumps(shape))
     if any(array.dtype.hasobject for array in arrays.values()):
         raise TypeError("its predictions or classes are Python objects")
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+    return packed(arrays)
 
 
 def _unpacked(data: bytes, kind: str) -> FoldFit:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        about = json.loads(str(arrays["about"]))
-        tables, labels = (
-            [arrays[f"{name}{k}"] for k in range(len(arrays.files)) if f"{name}{k}" in arrays]
-            for name in ("predictions", "classes")
-        )
+    arrays = unpacked(data)
+    about = json.loads(str(arrays["about"]))
+    tables, labels = (
+        [arrays[f"{name}{k}"] for k in range(len(arrays)) if f"{name}{k}" in arrays]
+        for name in ("predictions", "classes")
+    )
     predictions = tables if about["several_predictions"] else next(iter(tables), None)
     classes = labels if about["several_classes"] else next(iter(labels), None)
     return FoldFit(DiscardedModel(kind, classes), predictions, about["history"], FROM_MEMORY)

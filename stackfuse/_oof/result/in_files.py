@@ -3,6 +3,7 @@
 import shutil
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,15 +20,17 @@ _LEAST, _SHARE = 2**26, 1 / 4
 _PIECE = 2**22
 
 
-def file_for(n_rows: int, n_columns: int, folder: Path | None) -> multi_input.WrittenRows | None:
+def file_for(
+    n_rows: int, n_columns: int, find_folder: Callable[[], Path | None]
+) -> multi_input.WrittenRows | None:
     """Return a file for an out-of-fold matrix; None if there is memory for it.
 
     Parameters
     ----------
     n_rows, n_columns : int
         The shape of the matrix, which is float64.
-    folder : Path or None
-        None stands for the temporary folder.
+    find_folder : callable
+        Returns the folder of the file; None stands for the temporary one.
 
     Warns
     -----
@@ -37,16 +40,17 @@ def file_for(n_rows: int, n_columns: int, folder: Path | None) -> multi_input.Wr
     shown = f"{n_rows} rows by {n_columns} columns, will take"
     advice = "Use fewer base estimators or rows, or memory= with a folder on a larger disk"
     # Twice: the predictions of the folds, and the matrix that is made of them.
-    return _file_for(8 * n_rows * n_columns, 2, folder, shown, advice)
+    return _file_for(8 * n_rows * n_columns, 2, find_folder, shown, advice)
 
 
 def _file_for(
-    size: int, n_copies: int, folder: Path | None, shown: str, advice: str
+    size: int, n_copies: int, find_folder: Callable[[], Path | None], shown: str, advice: str
 ) -> multi_input.WrittenRows | None:
     """Return a file for copies of a matrix, if memory is short and there is room for a file."""
-    free = fitting.memory_use.free()
-    if free is None or size < _LEAST or size <= _SHARE * free:
+    free = None if size < _LEAST else fitting.memory_use.free()
+    if free is None or size <= _SHARE * free:
         return None
+    folder = find_folder()
     place = files.temporary_folder() if folder is None else folder
     room = shutil.disk_usage(place).free
     if room >= n_copies * size:
@@ -140,7 +144,7 @@ def _file_for_saved(
 ) -> multi_input.WrittenRows | None:
     shown = f"{shape[0]} rows by {shape[1]} columns in {messages.printable(path)}, take"
     advice = "Free memory, or set TMPDIR to a folder on a larger disk"
-    return _file_for(shape[0] * shape[1] * dtype.itemsize, 1, None, shown, advice)
+    return _file_for(shape[0] * shape[1] * dtype.itemsize, 1, lambda: None, shown, advice)
 
 
 def _copy(member: IO[bytes], file: multi_input.WrittenRows, size: int) -> None:

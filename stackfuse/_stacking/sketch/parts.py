@@ -34,5 +34,7 @@ def parts_of(estimator) -> Iterator[Any]:
 
 
 def _spread_over(things: Any) -> list[Any]:
-    places = np.unique(np.linspace(0, len(things) - 1, min(len(things), _MAX_VISITED)).astype(int))
+    if len(things) <= _MAX_VISITED:
+        return list(things)
+    places = np.unique(np.linspace(0, len(things) - 1, _MAX_VISITED).astype(int))
     return [things[k] for k in places]
