@@ -379,9 +379,25 @@ def probe(item: Any) -> np.ndarray | None:
     if any(tensor.dtype == "string" for tensor in getattr(item, "inputs", None) or []):
         return None
     rows = np.random.default_rng(0).uniform(size=(2, *shape[1:])).astype("float32")
-    outputs = keras.tree.flatten(item(rows, training=False))
+    outputs = keras.tree.flatten(_from_first_states(item, rows))
     flat = [keras.ops.convert_to_numpy(tensor).reshape(2, -1) for tensor in outputs]
     return np.concatenate(flat, axis=1).astype(np.float64)
+
+
+def _from_first_states(item: Any, rows: np.ndarray) -> Any:
+    """Return the outputs of a model that draws, if it does, in the same state as any copy of it.
+
+    The states of the model's own random layers stay as they are.
+    """
+    if not item.built:
+        return item(rows, training=False)
+    weights = {id(weight) for weight in item.weights}
+    states = [
+        v.value if id(v) in weights else keras.ops.zeros_like(v.value)
+        for v in item.non_trainable_variables
+    ]
+    trained = [v.value for v in item.trainable_variables]
+    return item.stateless_call(trained, states, rows, training=False)[0]
 
 
 def check_probe(item: Any, expected: np.ndarray | None) -> None:

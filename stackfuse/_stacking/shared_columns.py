@@ -53,5 +53,5 @@ def _digest_of(X) -> Any:
     if not contiguous or X.dtype.kind not in "biufc":
         return joblib.hash(X)
     total = hashlib.sha256(f"{X.dtype.str} {X.shape} {X.strides}.".encode())
-    total.update(X if X.flags.c_contiguous else X.T)
+    total.update((X if X.flags.c_contiguous else X.T).data)
     return total.hexdigest()

@@ -11,10 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.datasets import load_iris
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
 
@@ -109,6 +114,30 @@ def test_names_of_callbacks():
 def test_parameter_names():
     """Without it no parameter of a network can be told from an argument of its builder."""
     assert sklearn_private.parameter_names(Counted) == ["a", "b"]
+
+
+class OwnParams(BaseEstimator):
+    """Names a parameter that its constructor does not have."""
+
+    def get_params(self, deep=True):
+        return {"c": 3}
+
+
+def test_params_are_those_of_scikit_learn():
+    """Without them random states would not be seeded, and no meta-learner would know its columns."""
+    inner = make_pipeline(StandardScaler(), LogisticRegression())
+    estimators = [
+        *(LogisticRegression(C=2.0), Counted(b=LinearRegression), Counted(a=Counted())),
+        *(inner, GridSearchCV(inner, {"logisticregression__C": [1]}), FrozenEstimator(inner)),
+        *(CalibratedClassifierCV(LogisticRegression()), OwnParams()),
+    ]
+    for estimator in estimators:
+        got, wanted = sklearn_private.params_of(estimator), estimator.get_params(deep=True)
+        assert list(got) == list(wanted)
+        assert all(got[name] is wanted[name] for name in wanted)
+    sklearn_private.set_params_of(inner, {"logisticregression__C": 5})
+    sklearn_private.set_params_of(estimators[0], {"C": 5})
+    assert (inner[-1].C, estimators[0].C) == (5, 5)
 
 
 #: Settings without which an attribute does not exist, or the estimator needs.

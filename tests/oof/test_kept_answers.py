@@ -110,7 +110,7 @@ def random_network():
     return keras.Sequential([keras.Input((4,)), Noise(), last])
 
 
-def test_a_random_network_repeats_its_answer_kept_or_not(iris, tmp_path, monkeypatch):
+def test_a_random_network_that_is_found_repeats_its_first_answer(iris, tmp_path, monkeypatch):
     """Such layers come from other packages; these weights are equal, and their states differ."""
     monkeypatch.setattr(networks, "is_plain", lambda model: True)
     X, y = iris
@@ -118,11 +118,20 @@ def test_a_random_network_repeats_its_answer_kept_or_not(iris, tmp_path, monkeyp
     for seed in (0, 1):
         still = {"optimizer": "sgd", "optimizer__learning_rate": 0.0, "random_state": seed}
         network = sf.KerasClassifier(random_network, **still)
-        nets = [stack_with(m, network).fit(X, y).estimators_[0] for m in (None, *2 * [tmp_path])]
+        memories = [None, *[tmp_path] * (2 - seed)]
+        nets = [stack_with(memory, network).fit(X, y).estimators_[0] for memory in memories]
         answers.append(nets[0].predict_proba(X))
-        for net in nets * 2:
+        for net in nets[1:] + nets[2:]:
             assert_array_equal(net.predict_proba(X), answers[-1])
     assert not np.array_equal(*answers)
+
+
+def test_a_network_that_draws_when_it_predicts_can_be_pickled(iris):
+    X, y = iris
+    net = sf.KerasClassifier(random_network, random_state=0).fit(X, y)
+    twin = pickle.loads(pickle.dumps(net))
+    for _ in range(2):
+        assert_array_equal(twin.predict_proba(X), net.predict_proba(X))
 
 
 def test_an_answer_is_that_to_its_question_alone(iris, tmp_path):

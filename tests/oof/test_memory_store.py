@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import pickle
 import time
@@ -22,6 +23,7 @@ import stackfuse as sf
 from stackfuse import engines
 from stackfuse._core import files
 from stackfuse._oof.memory import locks
+from stackfuse._oof.memory.arrays import packed, unpacked
 from stackfuse._oof.memory.store import Entry
 from tests.support.cases import build_classifier
 
@@ -40,6 +42,27 @@ def fits_of(folder, X, y, **settings) -> int:
     settings = {"cv": 3, "random_state": 0, **settings}
     sf.StackingClassifier([("base", Counted())], memory=folder, **settings).fit(X, y)
     return Counted.n_fits
+
+
+def test_arrays_are_read_as_numpy_reads_them():
+    arrays = {
+        "rows": np.arange(6.0).reshape(2, 3),
+        "columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "text": np.array("about"),
+        "words": np.array(["x", "né"]),
+        "empty": np.zeros((0, 3)),
+        "swapped": np.arange(4, dtype=">i4"),
+        "fields": np.zeros(3, [("x", "f4"), ("y", "i8")]),
+    }
+    data = packed(arrays)
+    got, wanted = unpacked(data), np.load(io.BytesIO(data))
+    assert list(got) == wanted.files
+    for name, array in got.items():
+        assert (array.dtype, array.strides) == (wanted[name].dtype, wanted[name].strides)
+        assert_array_equal(array, wanted[name])
+        assert array.flags.writeable
+    with pytest.raises(ValueError, match="Object arrays"):
+        unpacked(packed({"objects": np.array([{}])}))
 
 
 def full(*args, **kwargs):
