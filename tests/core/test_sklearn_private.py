@@ -124,7 +124,7 @@ class OwnParams(BaseEstimator):
 
 
 def test_params_are_those_of_scikit_learn():
-    """Without them random states would not be seeded, and no meta-learner would know its columns."""
+    """Without them no random state is seeded, and no meta-learner knows its columns."""
     inner = make_pipeline(StandardScaler(), LogisticRegression())
     estimators = [
         *(LogisticRegression(C=2.0), Counted(b=LinearRegression), Counted(a=Counted())),

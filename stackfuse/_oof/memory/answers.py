@@ -6,8 +6,8 @@ been asked about. An answer is one file::
 
     answers/<k1>/<key>     SHA-256 of the rest, 32 bytes; then the arrays, as numpy's npz file
 
-*Key.* The digest of the network's bytes and of the states of its random layers, the rows, the method
-and its settings, and of the circumstances of the call: versions, threads, global settings. A network
+*Key.* The digest of the network's bytes, the states of its random layers, the rows, the method and
+its settings, and of the circumstances of the call: versions, threads, global settings. A network
 whose model somebody has asked for may have been changed: it answers by itself from then on. The
 first answer of a network that was just fitted is kept, if its weights are still those that were
 kept.
@@ -74,7 +74,7 @@ class KeptAnswers:
             self.states = self._values[1]
 
     def with_states(self, states: Sequence[np.ndarray]) -> "KeptAnswers":
-        """Return the answers of a model of the same bytes, whose random layers have these states."""
+        """Return the answers of a model of the same bytes with these states of random layers."""
         twin = copy.copy(self)
         twin.states = _digest(states)
         return twin
