@@ -24,7 +24,9 @@ def count_reached(x, knots: Sequence[np.ndarray]):
     """
     n_steps = max(len(k) for k in knots).bit_length()
     width = 2**n_steps
-    padded = np.full((len(knots), width), np.nan)  # no number reaches NaN
+    # No number reaches the padding. It is not NaN, which OpenVINO takes for less than any number.
+    padded = np.full((len(knots), width), np.finfo(x.dtype).max, np.float64)
+    x = ops.minimum(x, constant(np.nextafter(np.finfo(x.dtype).max, 0, dtype=x.dtype), x))
     for row, ascending in zip(padded, knots, strict=True):
         row[: len(ascending)] = _knots_in_dtype(np.asarray(ascending, np.float64), x.dtype)
     layer = table(padded.reshape(-1, 1), x.dtype)
