@@ -18,6 +18,7 @@ from sklearn.tree import (
     ExtraTreeClassifier,
     ExtraTreeRegressor,
 )
+from sklearn.utils import get_tags
 
 from stackfuse._core import NotConvertible
 from stackfuse._export.converters.shared.descent import as_float32
@@ -35,9 +36,11 @@ from stackfuse._export.graph.convert import (
     convert,
     converter_for,
     current_build,
+    once,
     unsupported,
 )
-from stackfuse._export.graph.frame import take_columns
+from stackfuse._export.graph.frame import Frame, take_columns
+from stackfuse._export.graph.masks import refuse_where_raising
 from stackfuse._export.graph.trees import Tree
 
 _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
@@ -78,8 +81,9 @@ def _voting_regressor(estimator, x, method):
     return _average(table, estimator._weights_not_none)[:, 0]
 
 
-@converter_for(BaggingClassifier)
+@converter_for(BaggingClassifier, frames=True)
 def _bagging_classifier(estimator, x, method):
+    x = _refused_by_bases(estimator, x)
     views = list(zip(estimator.estimators_, estimator.estimators_features_))
     n_classes = len(estimator.classes_)
     if method == "decision_function":
@@ -102,10 +106,11 @@ def _bagging_classifier(estimator, x, method):
     return proba if method == "predict_proba" else first_largest(proba)
 
 
-@converter_for(BaggingRegressor)
+@converter_for(BaggingRegressor, frames=True)
 def _bagging_regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
+    x = _refused_by_bases(estimator, x)
     views = list(zip(estimator.estimators_, estimator.estimators_features_))
     if _are_all_trees(estimator.estimators_):
         trees = [_with_features(tree_of(base.tree_), features) for base, features in views]
@@ -114,6 +119,22 @@ def _bagging_regressor(estimator, x, method):
         table = ops.stack([convert(b, take_columns(x, f), "predict") for b, f in views], axis=1)
         mean = mean_over_trees(ops.expand_dims(table, 2) if len(table.shape) == 2 else table)
     return mean[:, 0] if mean.shape[1] == 1 else mean
+
+
+@once
+def _refused_by_bases(estimator, x):
+    """Return x as numbers; rows are refused for the columns alone that some base looks at."""
+    x = x.numbers(wanted_by=type(estimator).__name__) if isinstance(x, Frame) else x
+    used = np.unique(np.concatenate(estimator.estimators_features_)).tolist()
+
+    def answer(rows):
+        every = np.zeros((len(rows), x.shape[1]))
+        every[:, used] = rows
+        estimator.predict(every)
+
+    allows = get_tags(estimator).input_tags.allow_nan
+    refuse_where_raising(answer, take_columns(x, used), takes_missing=allows)
+    return x
 
 
 @converter_for(AdaBoostClassifier)

@@ -12,6 +12,7 @@ from sklearn.multioutput import (
 )
 
 from stackfuse._core import NotConvertible
+from stackfuse._export.converters.shared.pairwise import nearest_center
 from stackfuse._export.graph.arithmetic import (
     constant,
     first_largest,
@@ -88,11 +89,7 @@ def _output_code(estimator, x, method):
     if method != "label":
         raise unsupported(estimator, method)
     scores = ops.stack([_binary_score(base, x) for base in estimator.estimators_], axis=1)
-    book = estimator.code_book_
-    product = ops.matmul(scores, constant(book.T, scores))
-    return first_largest(
-        product * constant(2.0, scores) - constant(np.sum(book**2, axis=1), scores)
-    )
+    return nearest_center(scores, estimator.code_book_, whole_squares=True)
 
 
 @converter_for(MultiOutputRegressor, frames=True)

@@ -53,7 +53,7 @@ def _indicator(estimator, x):
         raise NotConvertible(
             "MissingIndicator returns no columns, because no value was missing. Use features='all'."
         )
-    _refuse_infinite(estimator, x)
+    _refuse_invalid(estimator, x)
     others = np.setdiff1d(np.arange(x.shape[1]), estimator.features_)
     if estimator.features == "missing-only" and estimator.error_on_new and len(others):
         new = _flags(estimator, x, others)  # in columns that had all values in training rows
@@ -70,7 +70,7 @@ def with_indicator(estimator, x, filled):
     x, filled : KerasTensor of shape (batch, n_columns), or Frame
         Before and after.
     """
-    _refuse_infinite(estimator, x)
+    _refuse_invalid(estimator, x)
     places = estimator.indicator_.features_ if estimator.add_indicator else ()
     if not len(places):
         return filled
@@ -81,12 +81,18 @@ def with_indicator(estimator, x, filled):
     return Frame({**filled.columns, **dict(zip(names, columns_of(flags), strict=True))})
 
 
-def _refuse_infinite(estimator, x) -> None:
-    """Refuse infinite numbers; of words and numbers mixed, scikit-learn does not ask."""
-    if not isinstance(x, Frame):
-        refuse_infinite(x)
-    elif all(column.dtype != "string" for column in columns_of(x)):
-        refuse_infinite(x.numbers(wanted_by=type(estimator).__name__))
+def _refuse_invalid(estimator, x) -> None:
+    """Refuse infinite numbers; missing values too, unless these are what the estimator looks for.
+
+    Of words and numbers mixed, scikit-learn does not ask whether the numbers are infinite.
+    """
+    parts = columns_of(x) if isinstance(x, Frame) else [x]
+    if not pd.isna(estimator.missing_values):
+        for part in parts:
+            refuse_rows(is_missing(part, np.nan))
+    if all(part.dtype != "string" for part in parts):
+        numbers = x.numbers(wanted_by=type(estimator).__name__) if isinstance(x, Frame) else x
+        refuse_infinite(numbers)
 
 
 def is_missing(x, value: Any):
