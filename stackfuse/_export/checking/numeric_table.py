@@ -12,6 +12,7 @@ from stackfuse._core import MultiInput, strings
 from stackfuse._export.graph.signature import (
     as_given,
     as_pandas,
+    holds_words_and_numbers,
 )
 from stackfuse._steps import dates
 
@@ -47,6 +48,8 @@ def numeric_table(rows: Any) -> NumericTable | None:
         return _table_of_frame(as_pandas(rows), rows)
     if scipy.sparse.issparse(rows):
         return NumericTable.of_one(rows.toarray().astype(np.float64), type(rows))
+    if holds_words_and_numbers(rows):
+        return _table_of_frame(as_pandas(rows), rows)
     array = np.asarray(rows)
     if array.dtype.kind not in "iuf" or array[:1].size == 0:
         return None
@@ -88,14 +91,15 @@ def _table_of_several(rows: MultiInput) -> NumericTable | None:
 
 def _table_of_frame(frame: pd.DataFrame, rows) -> NumericTable | None:
     """Return the numeric columns of a frame; rebuilt rows repeat its other columns in turn."""
-    numeric = [k for k in range(frame.shape[1]) if frame.dtypes.iloc[k].kind in "iufM"]
+    dtypes = frame.infer_objects().dtypes if isinstance(rows, np.ndarray) else frame.dtypes
+    numeric = [k for k, dtype in enumerate(dtypes) if dtype.kind in "iufM"]
     if not numeric:
         return None
 
     def rebuild(numbers: np.ndarray):
         copied = frame.iloc[np.arange(len(numbers)) % len(frame)].reset_index(drop=True)
         for column, place in zip(numbers.T, numeric):
-            dtype = frame.dtypes.iloc[place]
+            dtype = dtypes.iloc[place]
             values = dates.dates_of(column, dtype) if dtype.kind == "M" else column
             copied.isetitem(place, values)
         return as_given(copied, rows)

@@ -272,7 +272,7 @@ def _signature(estimator, rows, precision: str) -> Signature:
         sketch = next((s for p in parts if (s := sketch_within(p)) is not None), None)
         rows = None if sketch is None else sketch.rows(_ROWS_OF_A_KIND, np.random.default_rng(0))
     if rows is not None:
-        return Signature.of_rows(rows, precision)
+        return Signature.of_rows(rows, precision, getattr(estimator, "feature_names_in_", None))
     for part in _parts_that_see_X(estimator):
         if hasattr(part, "X_shape_"):
             return Signature.of_shape(part.X_shape_, precision)

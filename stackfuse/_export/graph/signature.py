@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 from stackfuse._core import (
     MultiInput,
     NotConvertible,
+    messages,
     multi_input,
     strings,
 )
@@ -46,16 +47,20 @@ class Signature:
     Attributes
     ----------
     kind : {"table", "frame", "several"}
-        One array; the columns of a data frame some of which hold strings; a ``MultiInput``.
+        One array; the columns of a data frame, or of an array of objects, some of which hold
+        strings; a ``MultiInput``.
     inputs : dict of str to Input
         By the names that they have in the graph.
     dates : tuple of hashable
         The columns of dates; the graph takes days since 1970 for them.
+    columns : tuple of hashable or None
+        The columns of a data frame of numbers, in the order in which x holds them.
     """
 
     kind: Literal["table", "frame", "several"]
     inputs: dict[str, Input]
     dates: tuple[Hashable, ...] = ()
+    columns: tuple[Hashable, ...] | None = None
 
     @classmethod
     def of_shape(cls, shape: Any, precision: str, of_strings: Any = ()) -> "Signature":
@@ -78,19 +83,33 @@ class Signature:
         return cls("table", {"x": Input(tuple(shape), dtype)})
 
     @classmethod
-    def of_rows(cls, X: Any, precision: str) -> "Signature":
-        """Return the signature for rows like the given ones."""
+    def of_rows(cls, X: Any, precision: str, names: Any = None) -> "Signature":
+        """Return the signature for rows like the given ones.
+
+        Parameters
+        ----------
+        X : array-like or MultiInput of shape (n_samples, ...)
+        precision : str
+            The dtype of numbers.
+        names : sequence of str, default=None
+            The columns of the data frame of ``fit``: the inputs are in their order, and further
+            columns of X are left out.
+        """
         if isinstance(X, MultiInput):
+            _refuse_mixed_inputs(X)
             of_strings = [name for name, part in X.arrays.items() if strings.holds_strings(part)]
             return cls.of_shape(multi_input.row_shapes(X), precision, of_strings)
-        if not hasattr(X, "columns"):
+        if not hasattr(X, "columns") and not holds_words_and_numbers(X):
             of_strings = ["X"] if strings.holds_strings(X) else []
             return cls.of_shape(np.shape(X)[1:], precision, of_strings)
         frame = as_pandas(X)
+        if names is not None and frame.columns.is_unique:
+            frame = frame[_all_of(names, frame)]
         dtypes = [_dtype_of(frame.iloc[:, k], precision) for k in range(frame.shape[1])]
         of_dates = tuple(c for k, c in enumerate(frame.columns) if dates.is_dates(frame.iloc[:, k]))
         if "string" not in dtypes:
-            return cls("table", {"x": Input((len(dtypes),), precision)}, of_dates)
+            columns = tuple(frame.columns) if frame.columns.is_unique else None
+            return cls("table", {"x": Input((len(dtypes),), precision)}, of_dates, columns)
         repeated = frame.columns[frame.columns.duplicated()].tolist()
         if repeated:
             raise NotConvertible(
@@ -135,19 +154,56 @@ class Signature:
         elif self.kind == "frame":
             frame = dates.with_days(as_pandas(X))
             arrays = {column: frame[[column]] for column in frame.columns}
+        elif hasattr(X, "columns"):
+            frame = as_pandas(X)
+            in_order = self.columns is None or not {*self.columns} <= {*frame.columns}
+            arrays = {None: dates.with_days(frame if in_order else frame[list(self.columns)])}
         else:
-            arrays = {None: dates.with_days(as_pandas(X)) if hasattr(X, "columns") else X}
+            arrays = {None: X}
         return {name: _as_array(arrays[e.column], e) for name, e in self.inputs.items()}
 
 
+def _all_of(names: Any, frame: pd.DataFrame) -> list[Hashable]:
+    """Return the columns of ``fit``; raise unless a frame has them all."""
+    lacking = [name for name in names if name not in frame.columns]
+    if lacking:
+        raise NotConvertible(
+            f"The rows lack the columns {messages.first_few(map(repr, lacking))} of fit. A graph "
+            "takes all of them. Pass rows with the columns of fit."
+        )
+    return list(names)
+
+
+def holds_words_and_numbers(X: Any) -> bool:
+    """Whether an array of objects, as of ``frame.to_numpy()``, holds both."""
+    if not (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2):
+        return False
+    known = X[~np.asarray(pd.isna(X))]
+    of_words = {isinstance(value, str | bytes) for value in known}
+    return len(of_words) == 2
+
+
+def _refuse_mixed_inputs(X: MultiInput) -> None:
+    """Raise if an input holds words and numbers: in a graph it has one dtype."""
+    for name, part in X.arrays.items():
+        array = part.to_numpy(object) if hasattr(part, "columns") else part
+        if holds_words_and_numbers(array):
+            raise NotConvertible(
+                f"The input {name!r} holds words and numbers, but in a graph an input holds one "
+                "kind. Put them into two inputs: sf.MultiInput(words=..., numbers=...)."
+            )
+
+
 def as_pandas(X) -> pd.DataFrame:
-    """Return a data frame of any library as one of pandas.
+    """Return a data frame of any library, or an array of objects, as a data frame of pandas.
 
     Column by column, through lists: other libraries' own way there needs packages that may not be
     installed.
     """
     if isinstance(X, pd.DataFrame):
         return X
+    if isinstance(X, np.ndarray):
+        return pd.DataFrame(X)
     import narwhals  # as scikit-learn reads data frames
 
     frame = narwhals.from_native(X, eager_only=True)
@@ -155,9 +211,11 @@ def as_pandas(X) -> pd.DataFrame:
 
 
 def as_given(frame: pd.DataFrame, X):
-    """Return a data frame of pandas as one of the library that X is of."""
+    """Return a data frame of pandas as one of the library that X is of, or as an array."""
     if isinstance(X, pd.DataFrame):
         return frame
+    if isinstance(X, np.ndarray):
+        return frame.to_numpy(object)
     columns = frame.astype(object).where(frame.notna(), None)
     return type(X)(columns.to_dict("list"))
 

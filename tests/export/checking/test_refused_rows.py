@@ -17,7 +17,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_selection import SelectKBest
-from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
@@ -46,6 +46,7 @@ from stackfuse._export.graph.build import (
     current_build,
 )
 from stackfuse._export.graph.convert import convert
+from stackfuse._export.graph.graph import build_graph
 from tests.support.cases import (
     CLASSIFIERS,
     FAMILY_CLASSIFIERS,
@@ -85,6 +86,8 @@ TRANSFORMERS = [
     FunctionTransformer(np.log1p),
     FunctionTransformer(validate=True),
     KBinsDiscretizer(3, encode="ordinal"),
+    SimpleImputer(missing_values=-1),
+    MissingIndicator(missing_values=-1, features="all"),
 ]
 
 #: A step that may see a missing value, and behind it one that may not.
@@ -101,6 +104,8 @@ COMPOSED = [
     AdaBoostClassifier(TREE, n_estimators=3, random_state=0),
     BaggingClassifier(TREE, 3, random_state=0),
     BaggingClassifier(GaussianNB(), 3, random_state=0),
+    BaggingClassifier(GaussianNB(), 2, max_features=1, random_state=0),  # looks at two columns
+    BaggingClassifier(TREE, 2, max_features=1, random_state=0),
     CalibratedClassifierCV(TREE, cv=2),
     OneVsRestClassifier(TREE),
     OneVsOneClassifier(TREE),
@@ -181,6 +186,7 @@ def test_transformers_before_what_takes_any_number(data, transformer):
     takes_none = isinstance(transformer, KBinsDiscretizer) or (
         isinstance(transformer, FunctionTransformer) and transformer.validate
     )
+    takes_none |= getattr(transformer, "missing_values", None) == -1
     assert n_refused == (0 if takes_any else 10 if takes_none else 4)
 
 
@@ -275,6 +281,21 @@ def test_unknown_categories_before_trees(encoder, ending, tmp_path):
     for k in (1, 2, 3, 5):
         with pytest.raises(ValueError, match="unknown categor"):
             stack.predict(rows.iloc[[k]])
+
+
+def test_missing_words_before_an_imputer_of_another_word():
+    """An unknown category would do as well as any: without the mask a tree would answer."""
+    impute = SimpleImputer(missing_values="Q", strategy="most_frequent")
+    words = make_pipeline(impute, OneHotEncoder(handle_unknown="ignore"))
+    columns = ColumnTransformer([("words", words, ["port"]), ("age", "passthrough", ["age"])])
+    model = make_pipeline(columns, HIST).fit(PEOPLE, SURVIVED)
+    rows = PEOPLE.head(4).assign(port=["Q", np.nan, "nowhere", "S"])
+    graph = build_graph(model, rows, Build())
+    found = np.asarray(graph(graph.signature.feed(rows))["probabilities"])
+    assert_allclose(found[[0, 2, 3]], model.predict_proba(rows.iloc[[0, 2, 3]]), rtol=1e-12)
+    assert np.isnan(found[1]).all()
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict_proba(rows.iloc[[1]])
 
 
 def test_a_category_that_is_dropped_must_be_known_too():

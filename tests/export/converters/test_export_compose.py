@@ -124,6 +124,13 @@ def test_classifiers_of_classifiers(data, models, n_classes, tmp_path):
     assert_parity(fitted(models, X[few], labels[few]), rows, tmp_path / "all.keras")
 
 
+def test_output_codes_far_out(data, tmp_path):
+    """There all codes are equally near, as far as float64 can tell."""
+    X, y, rows = data
+    model = OutputCodeClassifier(LOGISTIC, code_size=2, random_state=0).fit(X, y)
+    assert_parity([model], np.vstack([rows, 1e16 * rows, -1e30 * rows]), tmp_path / "codes.keras")
+
+
 def test_regressors_of_regressors(lines, tmp_path):
     X, y, rows = lines
     models = [
