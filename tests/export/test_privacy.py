@@ -36,9 +36,11 @@ from sklearn.preprocessing import (
     SplineTransformer,
     StandardScaler,
 )
+from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 from sklearn.svm import SVC, LinearSVC
 
 import stackfuse as sf
+from stackfuse._export.checking.held_rows import holders_of_rows
 from stackfuse._cli import inspect as _inspect
 from stackfuse._export import golden_rows
 from stackfuse._export.checking.made_up_rows import rows_like
@@ -255,6 +257,12 @@ def test_estimators_that_hold_rows_by_nature_are_named(tmp_path):
     assert "; holds training rows of KNeighborsClassifier, SVC" in str(report)
     manifest = _inspect.read_manifest(tmp_path / "file.keras")
     assert manifest["holds_rows_of"] == ["KNeighborsClassifier", "SVC"]
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "knn"])
+@pytest.mark.parametrize("cls", [LabelPropagation, LabelSpreading])
+def test_label_propagation_holds_rows(cls, kernel):
+    assert holders_of_rows(cls(kernel=kernel, n_neighbors=2).fit(TABLE, LABELS))[0] == cls.__name__
 
 
 class Choosy(Ridge):

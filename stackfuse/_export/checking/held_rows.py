@@ -3,12 +3,14 @@
 from stackfuse._stacking import parts_of
 
 #: Fitted attributes that hold such rows, or their values: of neighbours and imputers by them,
-#: support vectors, Gaussian processes, kernels, isotonic regressions, Nystroem's subset.
+#: support vectors, Gaussian processes, kernels, isotonic regressions, Nystroem's subset, label
+#: propagation.
 _OF_ROWS = {
     "_fit_X",
     "support_vectors_",
     "X_train_",
     "X_fit_",
+    "X_",
     "X_thresholds_",
     "component_indices_",
 }

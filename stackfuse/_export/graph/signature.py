@@ -156,8 +156,9 @@ class Signature:
             arrays = {column: frame[[column]] for column in frame.columns}
         elif hasattr(X, "columns"):
             frame = as_pandas(X)
-            in_order = self.columns is None or not {*self.columns} <= {*frame.columns}
-            arrays = {None: dates.with_days(frame if in_order else frame[list(self.columns)])}
+            if self.columns is not None and {*self.columns} <= {*frame.columns}:
+                frame = frame[list(self.columns)]
+            arrays = {None: dates.with_days(frame)}
         else:
             arrays = {None: X}
         return {name: _as_array(arrays[e.column], e) for name, e in self.inputs.items()}

@@ -55,7 +55,7 @@ def test_several_inputs_one_of_which_holds_words_and_numbers(passengers):
     X = sf.MultiInput(table=frame)
     steps = sf.Pick("table"), ColumnTransformer([("words", WORDS, ["port"])]), LogisticRegression()
     model = make_pipeline(*steps).fit(X, y)
-    with pytest.raises(sf.NotConvertible, match="'table' holds words and numbers.* two inputs"):
+    with pytest.raises(sf.NotConvertible, match=r"'table' holds words and numbers.* two inputs"):
         sf.to_keras(model, X=X)
 
 
