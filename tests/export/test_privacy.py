@@ -40,9 +40,9 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 from sklearn.svm import SVC, LinearSVC
 
 import stackfuse as sf
-from stackfuse._export.checking.held_rows import holders_of_rows
 from stackfuse._cli import inspect as _inspect
 from stackfuse._export import golden_rows
+from stackfuse._export.checking.held_rows import holders_of_rows
 from stackfuse._export.checking.made_up_rows import rows_like
 from tests.support.networks import build_classifier
 from tests.support.traces import contents, traces
