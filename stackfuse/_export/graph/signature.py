@@ -187,7 +187,7 @@ def holds_words_and_numbers(X: Any) -> bool:
 def _refuse_mixed_inputs(X: MultiInput) -> None:
     """Raise if an input holds words and numbers: in a graph it has one dtype."""
     for name, part in X.arrays.items():
-        array = part.to_numpy(object) if hasattr(part, "columns") else part
+        array = as_pandas(part).to_numpy(object) if hasattr(part, "columns") else part
         if holds_words_and_numbers(array):
             raise NotConvertible(
                 f"The input {name!r} holds words and numbers, but in a graph an input holds one "
