@@ -84,7 +84,7 @@ def with_indicator(estimator, x, filled):
 def _refuse_invalid(estimator, x) -> None:
     """Refuse infinite numbers; missing values too, unless these are what the estimator looks for.
 
-    Of words and numbers mixed, scikit-learn does not ask whether the numbers are infinite.
+    Where words and numbers are mixed, scikit-learn does not ask whether the numbers are infinite.
     """
     parts = columns_of(x) if isinstance(x, Frame) else [x]
     if not pd.isna(estimator.missing_values):
