@@ -20,6 +20,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 import stackfuse as sf
 from stackfuse._core import errors
+from stackfuse._oof.engines.clusters import cluster
 from tests.oof.clusters import faults
 from tests.oof.clusters.bases import Base, lines_of
 
@@ -34,8 +35,8 @@ def cluster_of(n_workers, **settings):
         "dashboard_address": ":0",
         "silence_logs": logging.CRITICAL,
     }
-    with distributed.LocalCluster(n_workers=n_workers, **{**options, **settings}) as cluster:
-        with distributed.Client(cluster) as client:
+    with distributed.LocalCluster(n_workers=n_workers, **{**options, **settings}) as workers:
+        with distributed.Client(workers) as client:
             yield client
 
 
@@ -178,10 +179,11 @@ def test_without_a_worker_it_is_told_within_seconds():
         assert time.monotonic() - start < 10
 
 
-@pytest.mark.clusters
-def test_a_scheduler_that_is_gone_is_told_and_what_is_kept_stays(tmp_path):
+@contextmanager
+def processes_of_a_cluster(folder):
+    """Start a scheduler, a worker that nobody starts again, and a client; what it yields kills."""
     start = "import sys; from distributed.cli import dask_{0} as c; sys.exit(c.main())"
-    options = ["--no-dashboard", "--scheduler-file", str(tmp_path / "scheduler.json")]
+    options = ["--no-dashboard", "--scheduler-file", str(folder / "scheduler.json")]
     run = [sys.executable, "-W", "ignore", "-c"]
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     environment = {**os.environ, "PYTHONPATH": ROOT}
@@ -193,20 +195,40 @@ def test_a_scheduler_that_is_gone_is_told_and_what_is_kept_stays(tmp_path):
         env=environment,
         **quiet,
     )
-    started: list[Any] = [worker, scheduler]
-    bases = [("quick", Base(tmp_path / "log")), ("slow", Base(tmp_path / "slow", seconds=2))]
+    started: dict[str, Any] = {"worker": worker, "scheduler": scheduler}
+
+    def kill_when_there(name, file):
+        killer = [*run, KILLER, str(started[name].pid), str(file)]
+        started["killer"] = subprocess.Popen(killer, env=environment)
+
     try:
-        until((tmp_path / "scheduler.json").exists)
-        with distributed.Client(scheduler_file=str(tmp_path / "scheduler.json")) as client:
+        until((folder / "scheduler.json").exists)
+        with distributed.Client(scheduler_file=str(folder / "scheduler.json")) as client:
             client.wait_for_workers(1, timeout=300)
-            killer = [*run, KILLER, str(scheduler.pid), str(tmp_path / "slow")]
-            started.append(subprocess.Popen(killer, env=environment))
-            with pytest.raises(errors.EngineFailed, match="scheduler of Dask is gone"):
-                faults.stack_of(bases, "dask", memory=tmp_path)
+            yield kill_when_there
     finally:
-        for process in started:
+        for process in started.values():
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+@pytest.mark.clusters
+@pytest.mark.parametrize(
+    ("killed", "message"),
+    [
+        ("scheduler", "scheduler of Dask is gone"),
+        ("worker", "no worker for 3 seconds"),
+    ],
+)
+def test_a_scheduler_or_all_workers_gone_is_told_and_what_is_kept_stays(
+    tmp_path, monkeypatch, killed, message
+):
+    monkeypatch.setattr(cluster, "_PATIENCE_AGAIN", 3.0)
+    bases = [("quick", Base(tmp_path / "log")), ("slow", Base(tmp_path / "slow", seconds=2))]
+    with processes_of_a_cluster(tmp_path) as kill_when_there:
+        kill_when_there(killed, tmp_path / "slow")
+        with pytest.raises(errors.EngineFailed, match=message):
+            faults.stack_of(bases, "dask", memory=tmp_path)
     assert len(list(tmp_path.rglob("done.json"))) == 4
 
 

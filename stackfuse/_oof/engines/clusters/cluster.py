@@ -18,10 +18,11 @@ from stackfuse._oof.jobs import Data, FoldFit, FoldJob
 
 #: Seconds that an answer is waited for before the cluster is looked at, and how often a group of
 #: jobs is sent again whose data were lost with a worker.
-_LOOK, _TRIES = 1.0, 3
+LOOK, _TRIES = 1.0, 3
 
-#: Seconds that a worker is waited for while there is none.
-PATIENCE = 5.0
+#: Seconds that a worker is waited for while there is none, and where there was one: a worker that
+#: was killed is started again, which takes a busy machine a while.
+PATIENCE, _PATIENCE_AGAIN = 5.0, 60.0
 
 #: The message for a job that ends every process that runs it.
 KILLED = (
@@ -71,7 +72,7 @@ class ClusterEngine(ABC):
         self._handles: dict[str, Any] = dict(kept) if session == self.session else {}
         self._sent: dict[Any, _Sent] = {}
         self._workers: list[Worker] | None = None
-        self._last_seen = time.monotonic()
+        self._last_seen, self._patience = time.monotonic(), PATIENCE
         self._checked: set[bool] = set()
 
     def is_within_a_job(self) -> bool:
@@ -179,10 +180,10 @@ class ClusterEngine(ABC):
     def check_any_worker(self, there: bool, what_to_type: str) -> None:
         """Raise if there has been no worker for some seconds."""
         if there:
-            self._last_seen = time.monotonic()
-        elif time.monotonic() - self._last_seen > PATIENCE:
+            self._last_seen, self._patience = time.monotonic(), _PATIENCE_AGAIN
+        elif time.monotonic() - self._last_seen > self._patience:
             raise errors.EngineFailed(
-                f"{self.title} has had no worker for {PATIENCE:g} seconds. Start some: "
+                f"{self.title} has had no worker for {self._patience:g} seconds. Start some: "
                 f"{what_to_type}."
             )
 
@@ -237,7 +238,7 @@ class ClusterEngine(ABC):
 
     def _collect(self) -> None:
         """Wait for an answer of any base, and lay out what is there for those who asked."""
-        done = [f for f in self.done(list(self._sent), _LOOK) if f in self._sent]
+        done = [f for f in self.done(list(self._sent), LOOK) if f in self._sent]
         if not done:
             self.check_alive()
         for future in done:

@@ -7,7 +7,7 @@ from typing import Any
 
 from stackfuse._core import errors
 from stackfuse._oof.engines.clusters import worker
-from stackfuse._oof.engines.clusters.cluster import KILLED, ClusterEngine, Lost
+from stackfuse._oof.engines.clusters.cluster import KILLED, LOOK, ClusterEngine, Lost
 from stackfuse._oof.engines.clusters.workers import PACKAGES, Worker
 
 
@@ -79,14 +79,14 @@ class DaskEngine(ClusterEngine):
         """See :class:`ClusterEngine`."""
         import distributed
 
-        error = None if future.cancelled() else future.exception()
+        error = None if future.cancelled() else self._within(future.exception)
         if isinstance(error, distributed.KilledWorker):
             raise errors.FitFailed("", RuntimeError(KILLED)) from error
         if error is not None:
             raise errors.EngineFailed(f"Dask could not run a job: {error!r}") from error
         if future.status != "finished":
             raise Lost("Dask lost the data of a job with a worker")
-        return future.result()
+        return self._within(future.result)
 
     def check_alive(self):
         """See :class:`ClusterEngine`."""
@@ -102,6 +102,14 @@ class DaskEngine(ClusterEngine):
         """See :class:`ClusterEngine`."""
         if futures and self._client.status == "running":
             self._client.cancel(futures, force=True)
+
+    def _within(self, ask):
+        """Return what is asked for; it may be lost with its worker, and with it all others."""
+        while True:
+            try:
+                return ask(timeout=LOOK)
+            except TimeoutError:
+                self.check_alive()
 
     def _about(self, n_workers=-1):
         return self._client.scheduler_info(n_workers=n_workers)["workers"]
