@@ -389,15 +389,15 @@ def _from_first_states(item: Any, rows: np.ndarray) -> Any:
 
     The states of the model's own random layers stay as they are.
     """
-    if not item.built:
-        return item(rows, training=False)
     weights = {id(weight) for weight in item.weights}
     states = [
-        v.value if id(v) in weights else keras.ops.zeros_like(v.value)
+        (v, keras.ops.zeros_like(v.value))
         for v in item.non_trainable_variables
+        if item.built and id(v) not in weights
     ]
-    trained = [v.value for v in item.trainable_variables]
-    return item.stateless_call(trained, states, rows, training=False)[0]
+    # A random layer writes its next state into the scope, which is thrown away.
+    with keras.StatelessScope(states) if states else nullcontext():
+        return item(rows, training=False)
 
 
 def check_probe(item: Any, expected: np.ndarray | None) -> None:

@@ -195,17 +195,17 @@ def test_rows_are_made_up_from_neighbours():
         far = np.abs(table[:, None] - moved).argmin(axis=0)
         by_difference.append((np.take_along_axis(table, far, axis=0) == row).all(axis=1).any())
         assert by_difference[-1] or swapped.all(axis=1).any()
-    assert np.mean(by_difference) == pytest.approx(0.5, abs=0.05)
+    assert np.mean(by_difference) == pytest.approx(0.3, abs=0.05)
     alone = mixed(table[:1], 2, np.random.default_rng(0))[0]
     assert_array_equal(alone, table[[0, 0]])
 
 
-def test_half_of_the_made_up_rows_keep_what_columns_have_in_common():
+def test_rows_by_differences_keep_what_columns_have_in_common():
     numbers = np.random.default_rng(0).permutation(np.arange(200.0))
     table = np.column_stack([numbers, -3 * numbers, numbers > 100])
     rows, sources = mixed(table, 5, np.random.default_rng(0))
     together = rows[:, 1] == -3 * rows[:, 0]
-    assert together.mean() == pytest.approx(0.75, abs=0.03)  # of swaps, one of two
+    assert together.mean() == pytest.approx(0.65, abs=0.03)  # 0.3 by differences, and half of the rest
     assert 2 < np.abs(rows[:, 0] - numbers[sources]).mean() < 5
 
 
@@ -216,7 +216,7 @@ def test_words_and_infinities_are_those_of_near_rows():
     rows, sources = mixed(frame, 30, np.random.default_rng(0))
     own = (rows["b"] == frame["b"].to_numpy()[sources]).mean()
     assert 0.5 < own < 1
-    assert ((rows["b"] == "y") == (rows["d"] == 1)).mean() > 0.7  # by differences, always
+    assert ((rows["b"] == "y") == (rows["d"] == 1)).mean() > 0.6  # by differences, always
     assert all(rows[name].isin(frame[name]).all() for name in frame)
 
 

@@ -74,8 +74,8 @@ def distill(
         The weight of the labels against the answers, for the rows of ``fit``: 0 for the answers
         alone, 1 for the labels alone.
     augment : int or "auto", default="auto"
-        The number of rows to make up from each row of X, near to it. Half of them take half of
-        their values from one of the ten nearest neighbours. To the others, the difference of two
+        The number of rows to make up from each row of X, near to it. Seven of ten take half
+        of their values from one of the ten nearest neighbours. To the others, the difference of two
         of these neighbours is added, and each value becomes the nearest one of its column. The
         stack answers the rows. X must be an array of two axes or a data frame of pandas. "auto"
         makes 29, but no more than bring all rows to 30,000, and none for any other X.

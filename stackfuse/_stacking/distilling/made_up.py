@@ -25,7 +25,7 @@ from sklearn.neighbors import NearestNeighbors
 from stackfuse._core import messages
 
 #: The chance of a row to be made by swaps, and in it of each value to come from the neighbour.
-_BY_SWAPS, _SWAPPED = 0.5, 0.5
+_BY_SWAPS, _SWAPPED = 0.7, 0.5
 
 #: The nearest neighbours among which two are drawn.
 _NEAR = 10
