@@ -82,13 +82,15 @@ def test_what_parallel_config_names_is_used(client):
 
 
 @pytest.mark.clusters
-def test_a_killed_worker_costs_one_fit(client, tmp_path):
-    faults.check_killed_worker("dask", tmp_path)
+def test_a_killed_worker_costs_one_fit(tmp_path):
+    with cluster_of(2):  # its own: Dask does not start every killed worker again
+        faults.check_killed_worker("dask", tmp_path)
 
 
 @pytest.mark.clusters
-def test_a_base_that_kills_its_workers_loses_no_other(client, tmp_path):
-    faults.check_kept("dask", tmp_path)
+def test_a_base_that_kills_its_workers_loses_no_other(tmp_path):
+    with cluster_of(2):
+        faults.check_kept("dask", tmp_path)
 
 
 @pytest.mark.clusters
