@@ -205,7 +205,7 @@ def test_rows_by_differences_keep_what_columns_have_in_common():
     table = np.column_stack([numbers, -3 * numbers, numbers > 100])
     rows, sources = mixed(table, 5, np.random.default_rng(0))
     together = rows[:, 1] == -3 * rows[:, 0]
-    assert together.mean() == pytest.approx(0.65, abs=0.03)  # 0.3 by differences, and half of the rest
+    assert together.mean() == pytest.approx(0.65, abs=0.03)  # 0.3, and half of the rest
     assert 2 < np.abs(rows[:, 0] - numbers[sources]).mean() < 5
 
 
