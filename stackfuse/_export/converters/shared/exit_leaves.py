@@ -16,15 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from stackfuse._export.converters.shared.split_table import SplitTable
+from stackfuse._export.converters.shared.split_table import SplitTable, by_tables
 from stackfuse._export.graph.traced import rows_of
 from stackfuse._export.graph.trees import Tree
 
 #: The most leaves of a tree: bits of a mask.
 MOST_LEAVES = 64
-
-#: The bytes of the masks of one row of a table. Larger tables leave the processor's cache.
-_ROW_BYTES = 512
 
 #: Features whose masks are read at once.
 _AT_ONCE = 8
@@ -47,11 +44,7 @@ def leaf_values(x, trees: Sequence[Tree], dtype: str):
     values : KerasTensor of shape (batch, n_trees, n_values)
     """
     n_bits = 32 if max(tree.n_leaves for tree in trees) <= 32 else 64
-    n_trees = _ROW_BYTES * 8 // n_bits
-    parts = [
-        _first_leaves(x, trees[k : k + n_trees], n_bits) for k in range(0, len(trees), n_trees)
-    ]
-    leaf = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+    leaf = by_tables(lambda some: _first_leaves(x, some, n_bits), trees, n_bits // 8)
     n_leaves = [tree.n_leaves for tree in trees]
     leaf = leaf + np.cumsum([0, *n_leaves[:-1]], dtype=np.int32)
     values = np.vstack([tree.value[tree.leaves] for tree in trees])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from stackfuse._export.converters.shared.split_table import SplitTable
+from stackfuse._export.converters.shared.split_table import ROW_BYTES, SplitTable, by_tables
 from stackfuse._export.graph.traced import BitsOfRows, rows_of
 from stackfuse._export.graph.trees import Tree
 
@@ -27,9 +27,6 @@ _MOST_LEVELS = 5
 
 #: The most levels of a tree with one split for each: the bits of a byte.
 _MOST_SPLITS = 8
-
-#: The bytes of one row of a table. Larger tables leave the processor's cache.
-_ROW_BYTES = 512
 
 #: The most numbers that a tree's table of values holds.
 _MOST_VALUES = 2048
@@ -52,9 +49,7 @@ def leaf_values(x, trees: Sequence[Tree], dtype: str):
     values : KerasTensor of shape (batch, n_trees, n_values)
     """
     layout = _Layout.of(trees)
-    n_trees = _ROW_BYTES // layout.n_bytes
-    parts = [_keys(x, trees[k : k + n_trees], layout) for k in range(0, len(trees), n_trees)]
-    key = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+    key = by_tables(lambda some: _keys(x, some, layout), trees, layout.n_bytes)
     leaves = layout.leaves_by_key()
     values = np.vstack([tree.value[tree.first_levels(layout.depth)[-1][leaves]] for tree in trees])
     return rows_of(values, dtype)(key + len(leaves) * np.arange(len(trees), dtype=np.int32))
@@ -69,7 +64,7 @@ def cost(trees: Sequence[Tree]) -> float:
     if len(layout.leaves_by_key()) * trees[0].value.shape[1] > _MOST_VALUES:
         return np.inf
     n_features = len(np.unique(np.concatenate([t.feature[t.left >= 0] for t in trees])))
-    n_trees = min(len(trees), _ROW_BYTES // layout.n_bytes)
+    n_trees = min(len(trees), ROW_BYTES // layout.n_bytes)
     return 6 + 2 * layout.n_bytes + n_features * (34 / n_trees + 0.06 * layout.n_bytes)
 
 

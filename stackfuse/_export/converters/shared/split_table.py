@@ -5,7 +5,7 @@ feature lies. So a table has a row for each interval, and one for missing values
 each tree, the bits of those of its nodes that send such rows to the right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.build import current_build
 from stackfuse._export.graph.traced import CountsBelow
 from stackfuse._export.graph.trees import Tree, thresholds_in
+
+#: The bytes of one row of a table. Larger tables leave the processor's cache.
+ROW_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,22 @@ class SplitTable:
         thresholds = _as_tensors(x, self.thresholds)
         columns = ops.unstack(x, len(self.features), axis=0)
         return ops.stack([ops.searchsorted(t, c) for t, c in zip(thresholds, columns)], axis=0)
+
+
+def by_tables(read: Callable, trees: Sequence[Tree], n_bytes: int):
+    """Return what is read of trees, of shape (batch, n_trees), each table of `ROW_BYTES` at most.
+
+    Parameters
+    ----------
+    read : callable
+        Returns it for those trees of which it gets the list.
+    trees : sequence of Tree
+    n_bytes : int
+        Of one tree in a row.
+    """
+    n_trees = ROW_BYTES // n_bytes
+    parts = [read(trees[k : k + n_trees]) for k in range(0, len(trees), n_trees)]
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
 
 
 def _as_tensors(x, rows: Sequence[np.ndarray]) -> list:
