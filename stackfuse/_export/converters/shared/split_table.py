@@ -102,7 +102,7 @@ def by_tables(read: Callable, trees: Sequence[Tree], n_bytes: int):
         Returns it for those trees of which it gets the list.
     trees : sequence of Tree
     n_bytes : int
-        Of one tree in a row.
+        The bytes of one tree in a row.
     """
     n_trees = ROW_BYTES // n_bytes
     parts = [read(trees[k : k + n_trees]) for k in range(0, len(trees), n_trees)]
