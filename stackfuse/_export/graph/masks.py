@@ -143,7 +143,12 @@ def _refuse_numbers(tensor, numbers: Set[str]) -> None:
     axes = tuple(range(1, len(tensor.shape)))
     most = float(np.finfo(tensor.dtype).max)
     masks = []
-    if new == {"missing", "infinite"}:
+    if current_build().traced and new >= {"missing", "infinite"}:
+        # As below; and numbers too large for float32 become infinite in it.
+        rounded = ops.cast(tensor, "float32") if "too large" in new else tensor
+        total = ops.sum(ops.cast(rounded, tensor.dtype), axis=axes)
+        masks = [ops.logical_not(ops.isfinite(total))]
+    elif new == {"missing", "infinite"}:
         # A sum is finite if all numbers are; it is quicker than asking each.
         total = ops.abs(ops.sum(tensor, axis=axes))
         # Not "not at most": TensorFlow folds that into "more than", which NaN is not.
@@ -185,6 +190,11 @@ def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
     for mask in masks[1:]:
         refused = ops.logical_or(refused, mask)
     none = np.full(1, NO_CLASS, np.int64)
+    if current_build().traced:
+        return {
+            name: ops.where(_one_per_row(refused, y), none if name in WHOLE else _nan(y), y)
+            for name, y in outputs.items()
+        }
     kept = ops.where(refused, np.zeros(1, precision), np.ones(1, precision))
     return {
         name: ops.where(_one_per_row(refused, y), none, y)
@@ -195,6 +205,10 @@ def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
     }
 
 
+def _nan(y) -> np.ndarray:
+    return np.full(1, np.nan, y.dtype)
+
+
 def _one_per_row(values, y):
     """Return one value per row in a shape that broadcasts to y."""
-    return ops.reshape(values, (-1, *(1 for _ in y.shape[1:])))
+    return ops.reshape(values, (-1, *(1 for _ in y.shape[1:]))) if len(y.shape) > 1 else values

@@ -38,7 +38,7 @@ class Rows(_Traced):
 
 
 class Taken(keras.layers.Layer):
-    """The numbers of a vector, by their places."""
+    """The numbers of a vector, or the rows of a table, by their places."""
 
     def call(self, x, places):
         """Return numbers, in the shape of the places."""
@@ -87,12 +87,11 @@ class BitsOfRows(_Traced):
 
     def call(self, numbers):
         """Return the bits for the rows' numbers, shape (batch, n): int32 (batch, n_columns)."""
-        n = numbers.shape[1]
-        place = tf.range(tf.shape(numbers)[0])[:, tf.newaxis] + np.zeros((1, n), np.int32)
+        place = tf.raw_ops.TruncateDiv(x=tf.range(tf.size(numbers)), y=numbers.shape[1])
         bits = tf.raw_ops.SparseSegmentSum(
             data=ops.convert_to_tensor(self.values),
             indices=tf.reshape(numbers, [-1]),
-            segment_ids=tf.reshape(place, [-1]),
+            segment_ids=place,
         )
         if self.kind != "uint32":
             n_columns = self.values.shape[1] * 4 // np.dtype(self.kind).itemsize
@@ -120,9 +119,9 @@ def rows_of(values: np.ndarray, dtype: str):
 
 
 def take(x, places):
-    """Return the numbers of a vector at places that are not negative."""
+    """Return the numbers of a vector, or the rows of a table, at places that are not negative."""
     return (
         Taken(dtype=x.dtype, autocast=False)(x, places)
         if current_build().traced
-        else ops.take(x, places)
+        else ops.take(x, places, axis=0)
     )

@@ -13,7 +13,7 @@ from keras import ops
 
 from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.build import current_build
-from stackfuse._export.graph.traced import CountsBelow
+from stackfuse._export.graph.traced import CountsBelow, take
 from stackfuse._export.graph.trees import Tree, thresholds_in
 
 #: The bytes of one row of a table. Larger tables leave the processor's cache.
@@ -76,7 +76,7 @@ class SplitTable:
         """
         x = ops.transpose(x)
         if len(self.features) < x.shape[0]:
-            x = ops.take(x, self.features, axis=0)
+            x = take(x, self.features)
         n_rows = np.array([[len(own) + 2] for own in self.thresholds], np.int32)
         first = np.cumsum(n_rows, axis=0, dtype=np.int32) - n_rows
         return ops.where(ops.isnan(x), first + n_rows - 1, ops.add(first, self._counts(x)))

@@ -54,7 +54,9 @@ def _sums(x, trees: Sequence[Tree], n_outputs: int, dtype: str, *, start=None, a
         start = None if start is None else ops.concatenate([start, start], axis=1)
     values = _leaf_values(x, trees, dtype)
     n_stages = values.shape[1] * values.shape[2] // n_outputs
-    terms = ops.reshape(values, (-1, n_stages, n_outputs))
+    terms = values
+    if values.shape[2] != n_outputs:
+        terms = ops.reshape(values, (-1, n_stages, n_outputs))
     if start is not None:
         terms = ops.concatenate([ops.expand_dims(start, 1), terms], axis=1)
     sums = sum_over_trees(terms) if terms.shape[1] > 1 else terms[:, 0]

@@ -216,7 +216,7 @@ def from_raw_predictions(estimator, raw, method: str, slope: float = 1.0):
         raise unsupported(estimator, method)
     if not binary:
         return ops.softmax(raw)
-    return two_columns(ops.sigmoid(raw * constant(slope, raw)))
+    return two_columns(ops.sigmoid(raw if slope == 1 else raw * constant(slope, raw)))
 
 
 def _check_predict(estimator, method: str) -> None:
