@@ -2,12 +2,14 @@
 
 The milliseconds of one call, best of several, and for trees how many times as fast as scikit-learn
 that is; a star marks what is slower. Trees are timed in every format, each in a process of its own
-with one thread: in one process the threads of several runtimes wait for each other. They are timed
-by the processor's clock, which does not count what other programs take. skl2onnx and hummingbird-ml
-are no requirements of this package; where one is not installed, or cannot convert a model, a line
-says so.
+with one thread on one core: in one process the threads of several runtimes wait for each other, and
+TensorFlow's two threads wake each other up more slowly on two cores. Each call gets other rows,
+since a processor learns the branches that equal rows take. They are timed by the processor's clock,
+which does not count what other programs take. skl2onnx and hummingbird-ml are no requirements of
+this package; where one is not installed, or cannot convert a model, a line says so.
 """
 
+import itertools
 import multiprocessing
 import os
 import tempfile
@@ -61,8 +63,12 @@ def table() -> tuple[np.ndarray, np.ndarray]:
 def timed(call: Callable, rows: tuple[int, ...]) -> dict[int, float]:
     """Return the best seconds of a call, by the number of rows."""
     X, _ = table()
-    clock = time.process_time
-    return {n: interleaved({"": lambda n=n: call(X[:n])}, clock=clock)[""] for n in rows}
+    seconds = {}
+    for n in rows:
+        parts = itertools.cycle([X[k : k + n] for k in range(0, len(X), n)])
+        calls = {"": lambda parts=parts: call(next(parts))}
+        seconds[n] = interleaved(calls, clock=time.process_time)[""]
+    return seconds
 
 
 def of_estimator(model, rows: tuple[int, ...]) -> dict[int, float]:
@@ -171,12 +177,19 @@ FORMATS = {
 PEERS = {"skl2onnx": by_skl2onnx, "hummingbird": by_hummingbird}
 
 
+def on_one_core() -> None:
+    """Keep this process on one core, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 def in_own_process(function: Callable, *arguments):
     """Return what a function returns in a new process with one thread."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
+    spawn = multiprocessing.get_context("spawn")
     os.environ.update(ONE_THREAD)
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+        with ProcessPoolExecutor(1, spawn, initializer=on_one_core) as other:
             return other.submit(function, *arguments).result()
     finally:
         for name, value in before.items():

@@ -37,7 +37,8 @@ class Refusal:
     ----------
     tensor : tensor
         The tensor with these rows; kept, so that no other tensor can get its id.
-    mask : tensor of bool, shape (batch,)
+    mask : tensor of bool, shape (batch,), or None
+        None where an earlier refusal has the mask.
     numbers : set of {"missing", "infinite", "too large"}
         The kinds of numbers for which rows are in the mask.
     """
@@ -113,7 +114,7 @@ def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
     tensors = [t for t in (x.values() if isinstance(x, dict) else [x]) if t.dtype != "string"]
     if not tensors:
         return
-    known = frozenset.intersection(*map(_refused_numbers, tensors))
+    known = frozenset.intersection(*map(refused_numbers, tensors))
     refused = set()
     if not known.issuperset({"missing", "infinite", "too large"}):
 
@@ -131,15 +132,21 @@ def refuse_where_raising(answer: Callable, x, *, takes_missing: bool) -> None:
         _refuse_numbers(tensor, refused)
 
 
-def _refused_numbers(tensor) -> frozenset[str]:
+def refused_numbers(tensor) -> frozenset[str]:
     """Return the kinds of numbers for which rows of a tensor are refused already."""
     refused = current_build().refused
     return frozenset().union(*(r.numbers for r in refused if r.tensor is tensor))
 
 
+def pass_refusals_on(tensor, rounded) -> None:
+    """Note that the rows refused for numbers of a tensor hold those of another one, too."""
+    numbers = refused_numbers(tensor)
+    current_build().refused.append(Refusal(rounded, None, numbers))
+
+
 def _refuse_numbers(tensor, numbers: Set[str]) -> None:
     """Refuse the rows of a tensor that hold such numbers."""
-    new = frozenset(numbers) - _refused_numbers(tensor)
+    new = frozenset(numbers) - refused_numbers(tensor)
     axes = tuple(range(1, len(tensor.shape)))
     most = float(np.finfo(tensor.dtype).max)
     masks = []
@@ -183,19 +190,14 @@ def _raises(answer: Callable, x, number: float) -> bool:
 
 def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
     """Return a graph's outputs by name, with NaN for refused rows, or -1 in whole numbers."""
-    masks = [refusal.mask for refusal in current_build().refused]
+    masks = [r.mask for r in current_build().refused if r.mask is not None]
     if not masks:
         return outputs
     refused = masks[0]
     for mask in masks[1:]:
         refused = ops.logical_or(refused, mask)
     none = np.full(1, NO_CLASS, np.int64)
-    if current_build().traced:
-        return {
-            name: ops.where(_one_per_row(refused, y), none if name in WHOLE else _nan(y), y)
-            for name, y in outputs.items()
-        }
-    kept = ops.where(refused, np.zeros(1, precision), np.ones(1, precision))
+    kept = ops.cast(ops.logical_not(refused), precision)
     return {
         name: ops.where(_one_per_row(refused, y), none, y)
         if name in WHOLE
@@ -203,10 +205,6 @@ def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
         else y * _one_per_row(kept, y) / _one_per_row(kept, y)
         for name, y in outputs.items()
     }
-
-
-def _nan(y) -> np.ndarray:
-    return np.full(1, np.nan, y.dtype)
 
 
 def _one_per_row(values, y):

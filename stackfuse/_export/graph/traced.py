@@ -14,14 +14,20 @@ from keras import ops
 from stackfuse._export.graph.arithmetic import table
 from stackfuse._export.graph.build import current_build
 
+#: The bytes up to which an array is a constant of the graph. Reading a weight takes some
+#: microseconds of each call; all constants of a SavedModel must fit into 2 GB.
+_MOST_CONSTANT = 2**22
+
 
 class _Traced(keras.layers.Layer):
     """The base of these layers: one frozen array, whose dtype is that of the result."""
 
     def __init__(self, values: np.ndarray):
         super().__init__(trainable=False, dtype=values.dtype.name, autocast=False)
-        self.values = self.add_weight(shape=values.shape, initializer="zeros", trainable=False)
-        self.values.assign(values)
+        self.values = values
+        if values.nbytes > _MOST_CONSTANT:
+            self.values = self.add_weight(shape=values.shape, initializer="zeros", trainable=False)
+            self.values.assign(values)
         self.built = True
 
     def get_config(self):

@@ -30,6 +30,7 @@ from stackfuse._export.graph.arithmetic import (
     exact_constants,
 )
 from stackfuse._export.graph.build import current_build
+from stackfuse._export.graph.masks import pass_refusals_on
 from stackfuse._export.graph.traced import rows_of, take
 from stackfuse._export.graph.trees import Tree, thresholds_in
 
@@ -89,6 +90,7 @@ def as_float32(x, trees: Sequence[Tree]):
     rounded = ops.cast(x, "float32")
     thresholds = np.concatenate([tree.threshold[tree.left >= 0] for tree in trees])
     if x.dtype == "float32" or not np.any(np.abs(thresholds) < limits.tiny):
+        pass_refusals_on(x, rounded)
         return rounded
     step = float(limits.smallest_subnormal)
     small = ops.round(x * constant(1 / step, x)) * constant(step, x)

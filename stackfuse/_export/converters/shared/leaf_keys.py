@@ -1,9 +1,11 @@
 """The leaves that rows reach, from keys: the decisions of all nodes of a shallow tree, as bits.
 
 A tree of three levels has seven nodes, so its decisions are one of 128 keys, and a table holds the
-leaf's value for each. A deeper tree has a byte for each subtree of three levels. The highest bits
-of its bytes are the decisions of the nodes above, in their order from the left: they choose the
-byte. A tree with one split for each level, as CatBoost's, needs one bit for each level.
+leaf's value for each. A deeper tree has a byte for each subtree of three levels. Bit 3 of each byte
+serves the nodes above. In the first of two bytes it is 8 if the second is to be read: by how much
+to shift. In the second it is always 8 then, so that it still tells which was read. Of four bytes
+the root chooses two by bit 3 of the last. A tree with one split for each level, as CatBoost's,
+needs one bit for each level.
 
 All bits come from a :class:`SplitTable`, which gives a row of bits for each feature. No two nodes
 share a bit, so the sum of these rows has all of them: one operation, however many features.
@@ -24,6 +26,12 @@ _LEVELS = 3
 
 #: The most levels of a tree: its bytes must fit into four.
 _MOST_LEVELS = 5
+
+#: The bit of a byte that chooses between this byte and the next.
+_CHOICE = 3
+
+#: The bit by which the root chooses between the halves of four bytes.
+_ROOT_OF_FOUR = 3 * 8 + _CHOICE
 
 #: The most levels of a tree with one split for each: the bits of a byte.
 _MOST_SPLITS = 8
@@ -72,17 +80,17 @@ def _keys(x, trees: Sequence[Tree], layout: "_Layout"):
     """Return the key of each row in each tree, as int32 of shape (batch, n_trees)."""
     splits = SplitTable.of(trees, [layout.bits_of(tree) for tree in trees], x.dtype)
     bits = BitsOfRows(splits.bits)(ops.transpose(splits.rows(x)))
-    shifted = None
-    n_bits = 4 * layout.n_bytes  # of one half
-    while n_bits >= 8:
-        # The highest bit of the first half decides; a shift by 8 bits each is 128 keys.
-        shift = _and(_right(bits, n_bits - n_bits.bit_length()), n_bits)
-        bits = ops.right_shift(bits, shift)
-        shifted = shift if shifted is None else ops.bitwise_or(shifted, shift)
-        n_bits //= 2
-    if shifted is None:
+    if layout.n_bytes == 1:
         return bits
-    return ops.bitwise_or(_and(bits, 2**7 - 1), shifted * np.array([2**4], np.int32))
+    if layout.n_bytes == 4:
+        second_half = _and(_right(bits, _ROOT_OF_FOUR - 4), 16)
+        bits = ops.right_shift(bits, second_half)
+    bits = ops.right_shift(bits, _and(bits, 1 << _CHOICE))
+    key = _and(bits, 255)
+    if layout.n_bytes == 2:
+        return key
+    # Not a sum: Keras takes one of two tensors of no rows for a bias.
+    return ops.subtract(key, second_half * np.array([-16], np.int32))
 
 
 def _and(bits, number: int):
@@ -125,31 +133,38 @@ class _Layout:
         for level, nodes in enumerate(tree.first_levels(self.depth)[:-1]):
             for k, node in enumerate(nodes[:1] if self.one_split else nodes):
                 if tree.left[node] >= 0:
-                    bits[node] = 1 << self._place(level, k)
+                    bits[node] = sum(1 << place for place in self._places(level, k))
         return bits
 
-    def _place(self, level: int, k: int) -> int:
-        """Return the place of the bit of node k of a level."""
+    def _places(self, level: int, k: int) -> list[int]:
+        """Return the places of the bits of node k of a level."""
         if self.one_split:
-            return self.depth - 1 - level
+            return [self.depth - 1 - level]
         n_above = self.n_bytes.bit_length() - 1
-        if level < n_above:
-            width = self.n_bytes >> level
-            return 8 * (k * width + width // 2) - 1
-        below = level - n_above
-        byte, rest = divmod(k, 2**below)
-        return 8 * byte + 2**below - 1 + rest
+        if level >= n_above:
+            byte, rest = divmod(k, 2 ** (level - n_above))
+            place = 2 ** (level - n_above) - 1 + rest
+            return [8 * byte + place + (n_above > 0 and place >= _CHOICE)]
+        if level < n_above - 1:
+            return [_ROOT_OF_FOUR]
+        first = 16 * k + _CHOICE
+        return [first] if first + 8 == _ROOT_OF_FOUR else [first, first + 8]
 
     def leaves_by_key(self) -> np.ndarray:
         """Return the leaf that each key of a complete tree leads to."""
         if self.one_split:
             return np.arange(2**self.depth)
         n_levels = min(self.depth, _LEVELS)
-        key = np.arange(2 ** (2**n_levels - 1))
+        key, byte = np.arange(2 ** (2**n_levels - 1)), 0
+        if self.n_bytes > 1:
+            half, value = np.divmod(np.arange(128 * self.n_bytes), 256)
+            byte = 2 * half + (value >> _CHOICE & 1)
+            low = value & (1 << _CHOICE) - 1
+            key = low | (value >> _CHOICE + 1) << _CHOICE
         leaf = np.zeros_like(key)
         for level in range(n_levels):
             leaf = 2 * leaf + (key >> (2**level - 1 + leaf) & 1)
-        return (leaf + 2**n_levels * np.arange(self.n_bytes)[:, None]).ravel()
+        return leaf + 2**n_levels * byte
 
 
 def _has_one_split_a_level(tree: Tree) -> bool:

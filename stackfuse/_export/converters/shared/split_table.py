@@ -13,6 +13,7 @@ from keras import ops
 
 from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.build import current_build
+from stackfuse._export.graph.masks import refused_numbers
 from stackfuse._export.graph.traced import CountsBelow, take
 from stackfuse._export.graph.trees import Tree, thresholds_in
 
@@ -73,13 +74,16 @@ class SplitTable:
         Parameters
         ----------
         x : KerasTensor of shape (batch, n_columns)
+            Where its missing values are refused, some row of the table stands for them.
         """
+        never_missing = "missing" in refused_numbers(x)
         x = ops.transpose(x)
         if len(self.features) < x.shape[0]:
             x = take(x, self.features)
         n_rows = np.array([[len(own) + 2] for own in self.thresholds], np.int32)
         first = np.cumsum(n_rows, axis=0, dtype=np.int32) - n_rows
-        return ops.where(ops.isnan(x), first + n_rows - 1, ops.add(first, self._counts(x)))
+        rows = ops.add(first, self._counts(x))
+        return rows if never_missing else ops.where(ops.isnan(x), first + n_rows - 1, rows)
 
     def _counts(self, x):
         """Return how many of its thresholds are below each number."""
