@@ -41,7 +41,6 @@ class Onnx(Format):
         """See :class:`Format`."""
         import onnx
         import tf2onnx
-        from tf2onnx.optimizer import _get_optimizers
 
         from stackfuse._export.graph.trees import TreeSums
 
@@ -50,8 +49,6 @@ class Onnx(Format):
         def write_trees(ctx, node, name, args) -> None:
             write_tree_sums(ctx, node, trees[int(node.inputs[1].get_tensor_value())])
 
-        # One of them takes a cast to float32 and back for nothing: trees then see other numbers.
-        optimizers = {n: o for n, o in _get_optimizers().items() if n != "remove_back_to_back"}
         with silenced():
             try:
                 model, _ = tf2onnx.convert.from_keras(
@@ -62,9 +59,10 @@ class Onnx(Format):
                         "SelectV2": (_keep_node, ["Where"]),
                         "Log": (_keep_node, ["Log"]),
                         "Bitcast": (_write_sign, []),
+                        "Sigmoid": (_write_sigmoid, []),
                         TreeSums.OPERATION: (write_trees, []),
                     },
-                    optimizers=optimizers,
+                    optimizers=_optimizers(),
                 )
             except Exception as error:  # of many kinds, none of which is documented
                 raise NotConvertible(refusal_message(self.title, error)) from error
@@ -126,12 +124,57 @@ def _read(path: Path) -> Any:
     return model
 
 
+def _optimizers() -> dict[str, Any]:
+    """Return tf2onnx's optimizers by their names, but for two faults."""
+    from tf2onnx.optimizer import _get_optimizers
+    from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
+
+    class Transposes(TransposeOptimizer):
+        """Moves a transpose behind a slice, whose axes it changes in place if nobody else has them.
+
+        It asks whether another operator has them. But the slice itself has one constant for its
+        axes and its starts where these are equal, as for the second column: [0, 1].
+        """
+
+        def _nodes_has_single_consumer_node(self, nodes) -> bool:
+            return super()._nodes_has_single_consumer_node(nodes) and not any(
+                user.input.count(name) > 1
+                for node in nodes
+                if node.is_const()
+                for name in node.output
+                for user in self._g.find_output_consumers(name)
+            )
+
+    # One of them takes a cast to float32 and back for nothing: trees then see other numbers.
+    sound = {n: o for n, o in _get_optimizers().items() if n != "remove_back_to_back"}
+    return {**sound, "optimize_transpose": Transposes}
+
+
 def _keep_node(ctx, node, name, args) -> None:
     """Leave a node as it is but for its type.
 
     Without this, a choice between numbers becomes ``chosen * a + (1 - chosen) * b``, which is NaN
     where the one that is not chosen is NaN or infinite; and a logarithm is computed in float32.
     """
+
+
+def _write_sigmoid(ctx, node, name, args) -> None:
+    """Write a sigmoid, in float64 as ``1 / (1 + exp(-x))``.
+
+    onnxruntime's own is 0 from -37 on, and has 8 digits at -15. Probabilities that are so small
+    are divided by their sum where there is one model for each class.
+    """
+    from onnx import TensorProto
+
+    if ctx.get_dtype(node.input[0]) != TensorProto.DOUBLE:
+        return
+    one = ctx.make_const(f"{name}_one", np.ones(1)).output[0]
+    y = node.input[0]
+    for operation, *others in (["Neg"], ["Exp"], ["Add", one]):
+        y = ctx.make_node(operation, [y, *others]).output[0]
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    ctx.remove_node(node.name)
+    ctx.make_node("Reciprocal", [y], name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
 
 
 def _write_sign(ctx, node, name, args) -> None:

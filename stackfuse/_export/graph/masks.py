@@ -197,7 +197,10 @@ def without_refused(outputs: dict[str, Any], precision: str) -> dict[str, Any]:
     for mask in masks[1:]:
         refused = ops.logical_or(refused, mask)
     none = np.full(1, NO_CLASS, np.int64)
-    kept = ops.cast(ops.logical_not(refused), precision)
+    if current_build().traced:  # in TensorFlow quicker than a choice
+        kept = ops.cast(ops.logical_not(refused), precision)
+    else:
+        kept = ops.where(refused, np.zeros(1, precision), np.ones(1, precision))
     return {
         name: ops.where(_one_per_row(refused, y), none, y)
         if name in WHOLE

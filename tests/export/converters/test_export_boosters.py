@@ -8,7 +8,9 @@ import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, RandomForestClassifier
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
@@ -68,6 +70,18 @@ def test_classifiers(iris, n_classes, holes, tmp_path):
     assert_parity(exact, rows, tmp_path / "exact.keras")
     single = [model for model in models if isinstance(model, XGBClassifier)]
     assert_parity(single, rows, tmp_path / "single.keras", 3e-7)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_lightgbm_where_decisions_are_asked_for(iris, n_classes, tmp_path):
+    """From version 4.7 on it has a decision_function, which calibration and others prefer."""
+    X, y = iris
+    X, y = X[y < n_classes], y[y < n_classes]
+    models = [
+        CalibratedClassifierCV(LGBMClassifier(**LGBM), cv=2),
+        OneVsRestClassifier(LGBMClassifier(**LGBM)),
+    ]
+    assert_parity(fitted(models, X, y), X, tmp_path / "decisions.keras")
 
 
 def test_numbers_that_float32_keeps_but_tensorflow_takes_for_zero(tmp_path):

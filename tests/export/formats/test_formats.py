@@ -12,8 +12,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import erfinv
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
 
 import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
@@ -232,6 +234,15 @@ def test_trees_keep_their_rounding_to_float32_in_onnx(tmp_path):
     assert_array_equal(
         by_onnxruntime(path, {"x": rows})["probabilities"], model.predict_proba(rows)
     )
+
+
+def test_small_probabilities_are_right_in_onnx(iris, tmp_path):
+    """onnxruntime's own sigmoid of -50 is 0; here they are divided by their sum."""
+    X, y = iris
+    one_each = OneVsRestClassifier(LinearDiscriminantAnalysis(priors=[1 - 1e-9, 1e-9])).fit(X, y)
+    sf.export(one_each, tmp_path / "one_each.onnx", verify=X)
+    proba = by_onnxruntime(tmp_path / "one_each.onnx", {"x": X})["probabilities"]
+    assert_allclose(proba, one_each.predict_proba(X), rtol=1e-9)
 
 
 def test_report_and_manifest(iris, stack, tmp_path):

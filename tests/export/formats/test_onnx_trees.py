@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import keras
 import numpy as np
 import onnx
 import onnxruntime
@@ -27,6 +28,7 @@ from sklearn.ensemble import (
     RandomTreesEmbedding,
 )
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -153,6 +155,28 @@ def test_every_family_is_an_operator_and_exact(iris, model, tmp_path):
         else:
             atol = 1e-6 if isinstance(model, XGBClassifier | XGBRegressor) else 1e-13
             assert_allclose(got[key], wanted, rtol=0, atol=atol)
+
+
+def test_the_second_column_of_several_trees(iris, tmp_path):
+    """tf2onnx moves a transpose behind a slice; it changed the slice's starts with its axes."""
+    X, y = iris
+    model = OneVsRestClassifier(DecisionTreeClassifier(max_depth=3, random_state=0)).fit(X, y)
+    sf.export(model, tmp_path / "trees.onnx", verify=X)
+    session = onnxruntime.InferenceSession(tmp_path / "trees.onnx")
+    (proba,) = session.run(["probabilities"], {"x": X})
+    assert_allclose(proba, model.predict_proba(X), rtol=1e-15)
+
+
+def test_the_second_column_of_a_network_that_transposes(tmp_path):
+    X = np.random.default_rng(0).normal(size=(20, 4, 3))
+    inputs = keras.Input((4, 3), dtype="float64")
+    turned = keras.layers.Permute((2, 1), dtype="float64")(inputs)
+    columns = [(turned + k)[:, 1] for k in range(3)]
+    model = keras.Model(inputs, keras.layers.Concatenate(dtype="float64")(columns))
+    sf.export(model, tmp_path / "turned.onnx", verify=X)
+    session = onnxruntime.InferenceSession(tmp_path / "turned.onnx")
+    (y,) = session.run(None, {session.get_inputs()[0].name: X})
+    assert_allclose(y, np.hstack([X[:, :, 1] + k for k in range(3)]), rtol=1e-15)
 
 
 def test_sums_are_equal_to_the_last_bit(iris, diabetes, tmp_path):

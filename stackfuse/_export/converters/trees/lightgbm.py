@@ -45,9 +45,11 @@ def _regressor(estimator, x, method):
 
 @converter_for(LGBMClassifier)
 def _classifier(estimator, x, method):
-    if method not in ("predict_proba", "label"):
+    if method not in ("predict_proba", "decision_function", "label"):
         raise unsupported(estimator, method)
     name, settings, raw = _raw_predictions(estimator, x)
+    if method == "decision_function":
+        return raw if raw.shape[1] > 1 else raw[:, 0]
     if name == "multiclass":
         proba = ops.softmax(raw)
     else:
