@@ -273,7 +273,7 @@ class FittedStack(CalibratedStack, TransformerMixin):
             weight=sample_weight,
             params=self._params_again(sample_weight),
         )
-        report = replace(report, costs=costs_of(self, X))
+        report = replace(report, costs=costs_of(self, X), failures=dict(self.failures_))
         return replace(report, facts=facts_of(self, report))
 
     def _score_of_folds(self, X, scoring, sample_weight) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 
@@ -29,6 +30,9 @@ from stackfuse._stacking.report import (
 
 #: Folds that are made for bases that came fitted, of which there are none.
 _FOLDS = 5
+
+#: Log-losses up to this are those of probabilities of 1 that were rounded.
+_ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,12 @@ def judge(
     in_sample = judged.scores_of(measure, [(final, rows) for _, rows in whole])
     alone = {name: judged.scores_of_base(measure, name) for name in names}
     best = max(alone.values(), key=lambda scores: np.nan_to_num(sign * scores.mean(), nan=-np.inf))
+    constant, over_constant = Estimate(), Estimate()
+    if scoring is None:  # a scorer may warn about a constant, or refuse it
+        scores = judged.scores_of(measure, judged.constants())
+        better = best if sign * best.mean() > sign * stack.mean() else stack
+        constant = Estimate.of(scores)
+        over_constant = Estimate.of(sign * _difference(better, scores))
     weights = weights_of(final, columns, table, oof.mask)
     bases = []
     for name in names:
@@ -106,6 +116,8 @@ def judge(
         judged.correlations(names),
         len(judged.folds),
         optimism=Estimate.of(sign * _difference(in_sample, stack)),
+        constant=constant,
+        over_constant=over_constant,
         evidence=judged.evidence(names, whole),
         is_constant=getattr(final, "pool_", None) == "constant",
     )
@@ -162,6 +174,16 @@ class Judged:
         models = engines.fit_many(final, rows, self.y, fits, fit_params=self.params)
         tests = [sklearn_private.safe_indexing(rows, fold.test) for fold in self.folds]
         return list(zip(models, tests))
+
+    def constants(self) -> list[tuple[Any, Any]]:
+        """Return for each fold the model that says the mean or the shares of the other rows."""
+        dummy = DummyClassifier(strategy="prior") if self.classifier else DummyRegressor()
+        pairs = []
+        for train, test in self.folds:
+            weight = None if self.weight is None else self.weight[train]
+            model = clone(dummy).fit(np.zeros((len(train), 1)), self.y[train], weight)
+            pairs.append((model, np.zeros((len(test), 1))))
+        return pairs
 
     def scores_of(self, measure: Measure, cross_fitted: list[tuple[Any, Any]]) -> np.ndarray:
         """Return the scores of cross-fitted meta-learners, one for each fold."""
@@ -377,7 +399,8 @@ def _names_of(classes) -> tuple[str, ...]:
 def _log_loss(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
     chances = _chances(model, X)
     weight = np.ones(len(y)) if weight is None else weight
-    return float(combining.pooling.log_loss(chances, y, weight, labels=y.ndim == 2))
+    loss = float(combining.pooling.log_loss(chances, y, weight, labels=y.ndim == 2))
+    return loss if loss > _ROUNDING else 0.0
 
 
 def _accuracy(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:

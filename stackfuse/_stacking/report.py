@@ -19,6 +19,10 @@ from stackfuse._stacking.costs import in_digits
 #: Confidence intervals that reach further than the third leave the question open.
 _HAIR, _CLEAR, _WIDE = 0.02, 0.1, 0.1
 
+#: What a meta-learner loses on new folds, in the same parts, from which on it overfits. Those with
+#: one weight per base lose up to a fifth on few rows; trees of full depth lose all.
+_FOOLED = 0.25
+
 #: A base with a greater part of all costs must be worth it.
 _DEAR = 0.1
 
@@ -88,6 +92,11 @@ class Report:
         Folds that the scores are means of.
     optimism : Estimate
         By how much better the meta-learner scores on the rows that it was trained on.
+    constant : Estimate
+        The score of the mean of y, or of the shares of the classes, of the other folds. NaN where
+        `scoring` was given.
+    over_constant : Estimate
+        By how much the stack is better than that, or the best base where this scores better.
     costs : DataFrame of shape (n_models, 3)
         The costs of each base: seconds to fit, on all folds together; milliseconds to predict a
         row; kilobytes. NaN where it is not known.
@@ -97,6 +106,8 @@ class Report:
         How the stack was made, and what is odd.
     is_constant : bool
         Whether the meta-learner answers every row alike, as no base predicts better.
+    failures : dict of str to str
+        Why bases were left out, by name.
     """
 
     metric: str
@@ -107,10 +118,13 @@ class Report:
     correlations: pd.DataFrame
     n_folds: int
     optimism: Estimate = Estimate()
+    constant: Estimate = Estimate()
+    over_constant: Estimate = Estimate()
     costs: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
     evidence: rowwise.Evidence | None = field(default=None, repr=False, compare=False)
     facts: page.Facts | None = field(default=None, repr=False, compare=False)
     is_constant: bool = False
+    failures: dict[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> BaseReport | None:
@@ -126,16 +140,29 @@ class Report:
         It helps or hurts if the 95 % confidence interval of the gain, by Student's t over the
         folds, is on one side of zero. How much is told in parts of the best base's loss, or of
         1 - its score: below 2 % is "by a hair", from 10 % on "clearly". The question is left open
-        if the interval is wider than 10 % to each side.
+        if the interval is wider than 10 % to each side. Where neither the stack nor the best base
+        is better than a constant, the mean of y or the shares of the classes, that comes first.
         """
-        if self.is_constant:
-            return (
-                "No base predicts better than a constant. So the stack predicts the shares of "
-                "the classes, or the mean of y, for every row."
-            )
         best = self.best
+        if self.is_constant and (best is None or self._outlook != "bad"):
+            return (
+                f"No base predicts better than a constant. So the stack predicts {self._constant} "
+                "for every row."
+            )
         if best is None:
             return f"No base is scored alone. The stack has {self.metric} {self.stack}."
+        if self.is_constant:
+            return (
+                f"The stack predicts {self._constant} for every row. But by {self.metric} the base "
+                f"{best.name!r} is better: {best.score.mean:.4g} against {self.stack.mean:.4g}. "
+                "Use that one, or a meta-learner with this scoring."
+            )
+        if self._is_idle:
+            return (
+                f"Nothing predicts better than a constant beyond noise: {self.metric} "
+                f"{self.stack.mean:.4g} of the stack, {best.score.mean:.4g} of the best base, "
+                f"{best.name!r}, {self.constant.mean:.4g} of {self._constant}."
+            )
         against = (
             f"{self.metric} {self.stack.mean:.4g} against {best.score.mean:.4g} of the best base, "
             f"{best.name!r}, alone"
@@ -164,11 +191,11 @@ class Report:
         A base is not worth it if the stack scores no worse without it, or by a hair (the mean of
         `lost_without` is below 2 % of what the best base leaves to win); and it takes more than
         10 % of the bases' seconds to fit, of their milliseconds to predict, or of their kilobytes.
-        No base is judged where the verdict leaves the question open, nor a base whose own interval
-        is as wide. Each base is judged by itself: once one is left out, the others may be worth
+        No base is judged where the verdict leaves the question open or the stack predicts a
+        constant, nor a base whose own interval is as wide. Each base is judged by itself: once one is left out, the others may be worth
         theirs.
         """
-        if self.costs.empty or self._is_open:
+        if self.costs.empty or self._is_open or self.is_constant:
             return {}
         shares = self.costs / self.costs.sum()
         found = {}
@@ -193,8 +220,8 @@ class Report:
 
         It names bases that are not worth their cost, see :attr:`not_worth_it`. It also warns if the
         stack fools itself: the meta-learner scores better on its training rows than on folds that
-        it has not seen. The difference must be beyond the 95 % confidence interval, and more than
-        2 % of the loss of the best base.
+        it has not seen. With 95 % confidence the difference must be above zero. It must be a quarter
+        of the loss of the best base, as every meta-learner does a little better there.
         """
         said = [
             f"The base {name!r} is not worth its cost: it takes {cost}, and without it the stack "
@@ -207,7 +234,8 @@ class Report:
                 "stack.of_bases([...]), and read its report before you leave out the next."
             )
         gap = self.optimism
-        if np.isfinite(gap.error) and gap.mean > max(self._reach(gap), _HAIR * self._at_stake):
+        least = max(self._reach(gap, sides=1), _FOOLED * self._at_stake)
+        if np.isfinite(gap.error) and gap.mean > least and not self.is_constant:
             said.append(
                 f"The stack fools itself: its {self.metric} is {self._write(gap.mean)} better on "
                 "the rows that the meta-learner was trained on than on folds that it has not seen. "
@@ -225,17 +253,40 @@ class Report:
         """Half of the 95 % confidence interval of the gain, by Student's t for few folds."""
         return self._reach(self.gain)
 
-    def _reach(self, estimate: Estimate) -> float:
-        """Return half of the 95 % confidence interval of an estimate; NaN for one fold."""
-        return float(stats.t.ppf(0.975, max(self.n_folds - 1, 1))) * estimate.error
+    @property
+    def _is_idle(self) -> bool:
+        """Whether neither the stack nor the best base is better than a constant beyond noise.
+
+        Where much is gained but the folds differ too much, the other verdicts say so.
+        """
+        over = self.over_constant
+        much = _CLEAR * self._room_above(self.constant.mean)
+        return np.isfinite(over.error) and over.mean <= min(self._reach(over), much)
+
+    @property
+    def _constant(self) -> str:
+        """The constant in words."""
+        if self.evidence is None:
+            return "the shares of the classes, or the mean of y,"
+        kinds = {"numbers": "the mean of y", "labels": "the shares of the labels"}
+        return kinds.get(self.evidence.kind, "the shares of the classes")
+
+    def _reach(self, estimate: Estimate, sides: int = 2) -> float:
+        """Return how far a 95 % confidence interval of an estimate reaches; NaN for one fold."""
+        quantile = stats.t.ppf(1 - 0.05 / sides, max(self.n_folds - 1, 1))
+        return float(quantile) * estimate.error
 
     @property
     def _at_stake(self) -> float:
         """The room above the best base: its loss, or how far its score is from 1."""
-        best = self.best
-        mean = np.nan if best is None else best.score.mean
-        to_one = self.greater_is_better and 0 <= mean < 1
-        return float(max(1 - mean if to_one else abs(mean), np.finfo(float).tiny))
+        return self._room_above(np.nan if self.best is None else self.best.score.mean)
+
+    def _room_above(self, score: float) -> float:
+        """Return the loss, or how far a score is from 1; R2 may be below 0."""
+        to_one = (
+            self.greater_is_better and (0 <= score or self.metric.lower() == "r2") and score < 1
+        )
+        return float(max(1 - score if to_one else abs(score), np.finfo(float).tiny))
 
     @property
     def _how_much(self) -> str:
@@ -285,7 +336,8 @@ class Report:
 
     def __str__(self) -> str:
         scores = self.to_frame().to_string(float_format=self._write, na_rep="")
-        lines = [self.verdict, *self.advice, "", scores, self._notes()]
+        left_out = [f"The base {name!r} was left out: {why}" for name, why in self.failures.items()]
+        lines = [self.verdict, *self.advice, *left_out, "", scores, self._notes()]
         if len(self.bases) > 1:
             lines += ["", "Correlation of errors:", _in_text(self.correlations)]
         if not self.costs.empty:

@@ -8,16 +8,17 @@ import pytest
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.datasets import load_diabetes
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.datasets import load_diabetes, make_blobs, make_friedman1
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
-from sklearn.model_selection import TimeSeriesSplit, cross_val_score
+from sklearn.model_selection import KFold, TimeSeriesSplit, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.svm import LinearSVC
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.svm import LinearSVC, NuSVR
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeRegressor
 
 import stackfuse as sf
 from stackfuse._stacking.report import (
@@ -328,6 +329,69 @@ def test_where_a_stack_fools_itself_is_told(iris):
     assert report.advice[-1].startswith("The stack fools itself: its accuracy is")
     calm = sf.StackingClassifier(BASES, cv=5).fit(X, y).report()
     assert not any("fools itself" in said for said in calm.advice)
+
+
+@pytest.mark.parametrize("final", [None, RidgeCV(), RandomForestRegressor(20, random_state=0)])
+def test_only_a_meta_learner_that_overfits_fools_itself(final):
+    X, y = make_friedman1(300, noise=3, random_state=0)
+    bases = [("ridge", Ridge()), ("knn", KNeighborsRegressor(10)), ("tree", ExtraTreeRegressor())]
+    report = sf.StackingRegressor(bases, final, random_state=0).fit(X, y).report()
+    told = [said for said in report.advice if "fools itself" in said]
+    # With a weight for each base a little is lost on new folds: 2 n_models / n_samples or so.
+    part = report.optimism.mean / (1 - report.best.score.mean)
+    assert len(told) == isinstance(final, RandomForestRegressor) == (part > 0.25)
+
+
+def test_where_nothing_beats_a_constant_the_report_says_so_of_any_meta_learner():
+    generator = np.random.default_rng(0)
+    X, y = generator.normal(size=(120, 4)), generator.normal(size=120)
+    bases = [("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3, random_state=0))]
+    report = sf.StackingRegressor(bases, RidgeCV(), cv=KFold(4)).fit(X, y).report()
+    means = cross_val_score(DummyRegressor(), X, y, cv=KFold(4))
+    assert report.constant.mean == pytest.approx(means.mean())
+    assert report.verdict.startswith("Nothing predicts better than a constant beyond noise: R2")
+    assert report.verdict.endswith(f"'ridge', {means.mean():.4g} of the mean of y.")
+    labels = generator.permutation(np.arange(120) % 3)
+    stack = sf.StackingClassifier(BASES, LogisticRegression(), cv=KFold(4)).fit(X, labels)
+    report = stack.report()
+    shares = cross_val_score(DummyClassifier(), X, labels, cv=KFold(4), scoring="neg_log_loss")
+    assert report.constant.mean == pytest.approx(-shares.mean())
+    assert report.verdict.endswith(f"{-shares.mean():.4g} of the shares of the classes.")
+    # What is clearly better than a constant is told as before, and so is what a scorer scores.
+    y = X[:, 0] + generator.normal(size=120)
+    known = sf.StackingRegressor(bases, cv=KFold(4)).fit(X, y)
+    assert known.report().verdict.startswith("Stacking")
+    assert np.isnan(known.report(scoring="r2").constant.mean)
+
+
+def test_a_stack_that_answers_with_a_constant_gives_no_advice_and_says_where_a_base_is_better():
+    generator = np.random.default_rng(1)
+    X, y = generator.normal(size=(200, 4)), generator.permutation(np.arange(200) % 2)
+    report = sf.StackingClassifier(BASES, random_state=0).fit(X, y).report()
+    assert report.is_constant
+    assert report.verdict.endswith("So the stack predicts the shares of the classes for every row.")
+    assert report.advice == []
+    bases = [BaseReport("a", Estimate(0.7, 0.01), 0.0, Estimate(0.0, 0.0))]
+    gain = Estimate(-0.2, 0.01)
+    scored = Report(
+        "roc_auc", True, bases, Estimate(0.5, 0.0), gain, pd.DataFrame(), 5, is_constant=True
+    )
+    assert "by roc_auc the base 'a' is better: 0.7 against 0.5." in scored.verdict
+
+
+def test_bases_that_were_left_out_are_named(diabetes):
+    X, y = diabetes
+    bases = [("ridge", Ridge()), ("nu", NuSVR(nu=7))]
+    with pytest.warns(UserWarning, match="'nu' failed on fold 0"):
+        stack = sf.StackingRegressor(bases, cv=2, on_error="drop").fit(X, y)
+    assert f"The base 'nu' was left out: {stack.failures_['nu']}" in str(stack.report())
+
+
+def test_probabilities_of_one_are_no_worse_for_being_rounded():
+    X, y = make_blobs(100, 2, centers=2, cluster_std=0.1, random_state=0)
+    report = sf.StackingClassifier(BASES[:2], cv=2).fit(X, y).report()
+    assert report.stack.mean == report.best.score.mean == 0
+    assert report.verdict.startswith("Stacking makes no difference beyond noise: log-loss 0 again")
 
 
 def test_old_rows_weigh_less_for_the_meta_learner_that_is_judged():
