@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -263,16 +264,7 @@ class FittedStack(CalibratedStack, TransformerMixin):
         check_is_fitted(self)
         self._check_rows_of_fit(X, sample_weight)
         table = self._with_passthrough(self.oof_.predictions, X)
-        columns = self._table_columns(table)
-        report = judge(
-            self.oof_,
-            table,
-            columns,
-            self.final_estimator_,
-            scoring=scoring,
-            weight=sample_weight,
-            params=self._params_again(sample_weight),
-        )
+        report = judge(self._judged(table, sample_weight), scoring)
         report = replace(report, costs=costs_of(self, X), failures=dict(self.failures_))
         return replace(report, facts=facts_of(self, report))
 
@@ -284,7 +276,8 @@ class FittedStack(CalibratedStack, TransformerMixin):
 
     def _judged(self, table, weight, *, fewest: int = 2) -> Judged:
         """Return the meta-learner's table, to train the meta-learner anew as in fit."""
-        columns, params = self._table_columns(table), self._params_again(weight)
+        again, columns = partial(self._params_again, weight), self._table_columns(table)
+        params = again() if self.recency is None else again
         return Judged(
             self.oof_, table, columns, self.final_estimator_, weight, params=params, fewest=fewest
         )

@@ -470,20 +470,26 @@ class Stack(CallbackSupportMixin, FittedStack):
         seconds = time.perf_counter() - started
         self.fit_seconds_ = {**self.fit_seconds_, "meta-learner": seconds}
 
-    def _params_again(self, weight) -> dict[str, Any]:
+    def _params_again(self, weight, last: int | None = None) -> dict[str, Any]:
         """Return the fit parameters for another fit of the meta-learner on the same rows."""
         given = {} if weight is None else {"sample_weight": np.asarray(weight)}
-        return self._params_for(self.final_estimator_, given)
+        return self._params_for(self.final_estimator_, given, last)
 
-    def _params_for(self, final, fit_params: dict[str, Any]) -> dict[str, Any]:
-        """Return the fit parameters of a meta-learner, with groups and the weights of old rows."""
+    def _params_for(
+        self, final, fit_params: dict[str, Any], last: int | None = None
+    ) -> dict[str, Any]:
+        """Return the fit parameters of a meta-learner, with groups and the weights of old rows.
+
+        The age of rows is counted from the last one of all, or from the one with the number `last`.
+        """
         if not sklearn_private.routing_enabled():
             fit_params = fit_params | bases.with_groups(final, self._groups)
         if self.recency is None:
             return fit_params
         name = bases.parameter_for_weights(final)
-        ages, given = np.arange(len(self.oof_.predictions))[::-1], fit_params.get(name)
-        weights = 0.5 ** (ages / self.recency)
+        numbers, given = np.arange(len(self.oof_.predictions)), fit_params.get(name)
+        last = len(numbers) - 1 if last is None else last
+        weights = 0.5 ** (np.maximum(last - numbers, 0) / self.recency)
         return fit_params | {name: weights if given is None else weights * np.asarray(given)}
 
     # ------------------------------------------------------------------ checking

@@ -44,34 +44,14 @@ class Measure:
     of: Callable[[Any, Any, np.ndarray, np.ndarray | None], float]
 
 
-def judge(
-    oof: OutOfFold,
-    table,
-    columns: list[prediction_columns.Column],
-    final,
-    *,
-    scoring: str | Callable | None = None,
-    weight=None,
-    params: dict[str, Any] | None = None,
-) -> Report:
+def judge(judged: "Judged", scoring: str | Callable | None = None) -> Report:
     """Compare a meta-learner with its bases, on the folds of the bases.
 
     Parameters
     ----------
-    oof : OutOfFold
-        With the y that was learnt.
-    table : ndarray or sparse matrix of shape (n_samples, n_columns)
-        The out-of-fold predictions and what is passed through.
-    columns : list of Column
-        The base and the output behind each column of the table.
-    final : fitted estimator
-        The meta-learner; clones of it are fitted.
+    judged : Judged
     scoring : str, callable or None
         One of scikit-learn's scorers.
-    weight : array-like of shape (n_samples,), default=None
-        Weights of the rows in scores, and by default in training.
-    params : dict, default=None
-        Fit parameters of the meta-learner, such as weights that fall with age.
 
     Returns
     -------
@@ -82,7 +62,7 @@ def judge(
     ValueError
         If no fold can be predicted by a meta-learner that other folds have trained.
     """
-    judged = Judged(oof, table, columns, final, weight, params=params)
+    oof, columns, final = judged.oof, judged.columns, judged.final
     measure = _measure(scoring, judged)
     names = list(dict.fromkeys(column.estimator for column in oof.columns))
     sign = 1 if measure.greater_is_better else -1
@@ -97,7 +77,7 @@ def judge(
         better = best if sign * best.mean() > sign * stack.mean() else stack
         constant = Estimate.of(scores)
         over_constant = Estimate.of(sign * _difference(better, scores))
-    weights = weights_of(final, columns, table, oof.mask)
+    weights = weights_of(final, columns, judged.table, oof.mask)
     bases = []
     for name in names:
         others = [column for column in columns if column.estimator != name or _is_passed(column)]
@@ -141,7 +121,26 @@ def _difference(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 class Judged:
-    """The table of a stack, its folds, and what is measured on them."""
+    """The table of a stack, its folds, and what is measured on them.
+
+    Parameters
+    ----------
+    oof : OutOfFold
+        With the y that was learnt.
+    table : ndarray or sparse matrix of shape (n_samples, n_columns)
+        The out-of-fold predictions and what is passed through.
+    columns : list of Column
+        The base and the output behind each column of the table.
+    final : fitted estimator
+        The meta-learner; clones of it are fitted.
+    weight : array-like of shape (n_samples,) or None
+        Weights of the rows in scores, and by default in training.
+    params : dict or callable, default=None
+        Fit parameters of the meta-learner. Where weights fall with age, a function to them from the
+        number of the last training row, so that this row weighs as much as the last one in fit.
+    fewest : int, default=2
+        The rows that a fold must predict.
+    """
 
     def __init__(
         self,
@@ -151,7 +150,7 @@ class Judged:
         final,
         weight,
         *,
-        params: dict[str, Any] | None = None,
+        params: dict[str, Any] | Callable[[int], dict[str, Any]] | None = None,
         fewest: int = 2,
     ):
         self.oof, self.table, self.columns, self.final = oof, table, columns, final
@@ -170,10 +169,20 @@ class Judged:
         if len(places) < len(self.columns) and hasattr(self.final, "pool_"):
             final.set_params(pool=self.final.pool_)  # without a base, the choice is not made again
         rows = sklearn_private.safe_indexing(self.table, places, axis=1)
-        fits = [engines.Job(fold.train) for fold in self.folds]
-        models = engines.fit_many(final, rows, self.y, fits, fit_params=self.params)
+        models = self._fits(final, rows)
         tests = [sklearn_private.safe_indexing(rows, fold.test) for fold in self.folds]
         return list(zip(models, tests))
+
+    def _fits(self, final, rows) -> list[Any]:
+        """Return the meta-learner of the training rows of each fold."""
+        fits = [engines.Job(fold.train) for fold in self.folds]
+        if not callable(self.params):
+            return engines.fit_many(final, rows, self.y, fits, fit_params=self.params)
+        models = []
+        for fit in fits:
+            params = self.params(int(fit.rows.max()))
+            models += engines.fit_many(final, rows, self.y, [fit], fit_params=params)
+        return models
 
     def constants(self) -> list[tuple[Any, Any]]:
         """Return for each fold the model that says the mean or the shares of the other rows."""
@@ -351,9 +360,15 @@ def _usable_folds(oof: OutOfFold, labels: np.ndarray | None, fewest: int) -> lis
     usable = []
     for fold in folds:
         train = fold.train[oof.mask[fold.train]]
-        lacks = labels is not None and _n_values(labels[train]) < n_classes
-        if len(train) > 1 and not lacks and len(fold.test) >= fewest:
+        if len(train) < 2 or len(fold.test) < fewest:
+            continue
+        if labels is None or _n_values(labels[train]) == n_classes:
             usable.append(jobs.Fold(train, fold.test))
+    if not usable and all(len(fold.test) < fewest for fold in folds):
+        raise ValueError(
+            f"Each of the {len(folds)} folds predicts one row, and some scores are not defined for "
+            "one: use folds of more rows, such as cv=10."
+        )
     if not usable:
         raise ValueError(
             "No fold has training rows that were predicted as well, so the meta-learner cannot be "

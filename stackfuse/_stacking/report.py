@@ -192,8 +192,8 @@ class Report:
         `lost_without` is below 2 % of what the best base leaves to win); and it takes more than
         10 % of the bases' seconds to fit, of their milliseconds to predict, or of their kilobytes.
         No base is judged where the verdict leaves the question open or the stack predicts a
-        constant, nor a base whose own interval is as wide. Each base is judged by itself: once one is left out, the others may be worth
-        theirs.
+        constant, nor a base whose own interval is as wide. Each base is judged by itself: once one
+        is left out, the others may be worth theirs.
         """
         if self.costs.empty or self._is_open or self.is_constant:
             return {}
@@ -220,8 +220,8 @@ class Report:
 
         It names bases that are not worth their cost, see :attr:`not_worth_it`. It also warns if the
         stack fools itself: the meta-learner scores better on its training rows than on folds that
-        it has not seen. With 95 % confidence the difference must be above zero. It must be a quarter
-        of the loss of the best base, as every meta-learner does a little better there.
+        it has not seen. With 95 % confidence the difference must be above zero. It must be a
+        quarter of the loss of the best base, as every meta-learner does a little better there.
         """
         said = [
             f"The base {name!r} is not worth its cost: it takes {cost}, and without it the stack "

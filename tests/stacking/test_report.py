@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.datasets import load_diabetes, make_blobs, make_friedman1
@@ -13,7 +13,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
-from sklearn.model_selection import KFold, TimeSeriesSplit, cross_val_score
+from sklearn.model_selection import KFold, LeaveOneOut, TimeSeriesSplit, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -338,7 +338,7 @@ def test_only_a_meta_learner_that_overfits_fools_itself(final):
     report = sf.StackingRegressor(bases, final, random_state=0).fit(X, y).report()
     told = [said for said in report.advice if "fools itself" in said]
     # With a weight for each base a little is lost on new folds: 2 n_models / n_samples or so.
-    part = report.optimism.mean / (1 - report.best.score.mean)
+    part = report.optimism.mean / (1 - max(base.score.mean for base in report.bases))
     assert len(told) == isinstance(final, RandomForestRegressor) == (part > 0.25)
 
 
@@ -390,7 +390,7 @@ def test_bases_that_were_left_out_are_named(diabetes):
 def test_probabilities_of_one_are_no_worse_for_being_rounded():
     X, y = make_blobs(100, 2, centers=2, cluster_std=0.1, random_state=0)
     report = sf.StackingClassifier(BASES[:2], cv=2).fit(X, y).report()
-    assert report.stack.mean == report.best.score.mean == 0
+    assert report.stack.mean == report.bases[1].score.mean == 0
     assert report.verdict.startswith("Stacking makes no difference beyond noise: log-loss 0 again")
 
 
@@ -402,20 +402,49 @@ def test_old_rows_weigh_less_for_the_meta_learner_that_is_judged():
         [("first", Told(0)), ("second", Told(1))], Ridge(), cv=TimeSeriesSplit(4), recency=10
     ).fit(X, y)
     said, folds = stack.oof_.predictions, stack.oof_.folds
-    weights, scores = 0.5 ** (np.arange(400)[::-1] / 10), []
+    scores, errors = [], []
     for train, test in folds[1:]:
         rows = train[stack.oof_.mask[train]]
-        meta = Ridge().fit(said[rows], y[rows], sample_weight=weights[rows])
+        # As in fit, the last row weighs 1. Ridge penalises rows of small weights by more.
+        weights = 0.5 ** ((rows[-1] - rows) / 10)
+        meta = Ridge().fit(said[rows], y[rows], sample_weight=weights)
         scores.append(r2_score(y[test], meta.predict(said[test])))
-    assert stack.report().stack.mean == pytest.approx(np.mean(scores))
-    errors = []
-    for train, test in folds[1:]:
-        rows = train[stack.oof_.mask[train]]
-        meta = Ridge().fit(said[rows], y[rows], sample_weight=weights[rows])
         errors.append(np.abs(y[test] - meta.predict(said[test])))
+    report = stack.report()
+    assert report.stack.mean == pytest.approx(np.mean(scores))
+    assert scores[-1] == pytest.approx(0.99, abs=0.02)
     wanted = np.sort(np.concatenate(errors))[int(np.ceil(241 * 0.9)) - 1]
     lower, upper = stack.predict_interval(X[:1])[0]
     assert (upper - lower) / 2 == pytest.approx(wanted)
+    # Counted from the last row of all, the weights would be 0 in the first folds.
+    stack = sf.StackingRegressor(stack.estimators, cv=TimeSeriesSplit(4), recency=0.1).fit(X, y)
+    assert np.isfinite(stack.report().stack.mean)
+
+
+def test_classes_over_time_are_scored_on_the_folds_that_earlier_ones_teach(cancer):
+    X, y = cancer[0], (cancer[1] == "benign").astype(int)
+    stack = sf.StackingClassifier(BASES[:2], LogisticRegression(), cv=TimeSeriesSplit(3))
+    stack.fit(X, y)
+    said, mask, folds = stack.oof_.predictions, stack.oof_.mask, stack.oof_.folds
+    losses, scores = [], []
+    for train, test in folds[1:]:
+        rows = train[mask[train]]
+        chances = LogisticRegression().fit(said[rows], y[rows]).predict_proba(said[test])
+        losses.append(log_loss(y[test], chances))
+        scores += list(1 - chances[np.arange(len(test)), y[test]])
+    report = stack.report()
+    assert report.n_folds == 2
+    assert report.stack.mean == pytest.approx(np.mean(losses))
+    limit = np.sort(scores)[int(np.ceil((len(scores) + 1) * 0.95)) - 1]
+    members = stack.predict_set(X, coverage=0.95)
+    assert_array_equal(members, 1 - stack.predict_proba(X) <= limit + 1e-6)
+
+
+def test_folds_of_one_row_are_not_scored(cancer):
+    X, y = cancer
+    stack = sf.StackingClassifier(BASES[:1], cv=LeaveOneOut()).fit(X[:30], y[:30])
+    with pytest.raises(ValueError, match="Each of the 30 folds predicts one row.*cv=10"):
+        stack.report()
 
 
 class Told(RegressorMixin, BaseEstimator):
