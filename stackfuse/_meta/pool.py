@@ -1,7 +1,7 @@
 """The default meta-learner: an opinion pool, chosen by cross-validation, that does no harm."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,12 @@ from stackfuse._meta.combining.pooling import (
 _FOLDS, _ROWS = 10, 5000
 
 
+#: A base is idle if its part of the sum varies by less: logarithms by the first, and probabilities
+#: and numbers by the second times the deviation of the truth. Without it, losses grow by half the
+#: square of that at most, since weights are where the loss is flat.
+_IDLE_LOG, _IDLE = 0.01, 0.001
+
+
 @dataclass(frozen=True)
 class Pool:
     """A fitted pool: predictions are ``invert_link(weights @ link(bases) + offset)``."""
@@ -35,6 +41,29 @@ class Pool:
         linked = apply_link(predictions, self.link, labels=labels, floor=self.floor)
         total = self.weights @ linked + self.offset
         return invert_link(total, self.link, labels=labels) if classes else total
+
+    def without_idle(
+        self,
+        predictions: np.ndarray,
+        truth: np.ndarray,
+        weight: np.ndarray,
+        *,
+        labels: bool = False,
+    ) -> "Pool":
+        """Return the pool with weight zero for bases whose part is the same for all rows.
+
+        The mean of this part goes to the offset. A base that predicts a constant would keep the
+        weight of the prior, and would be asked for nothing.
+        """
+        linked = apply_link(predictions, self.link, labels=labels, floor=self.floor)
+        means = np.average(linked, axis=0, weights=weight)
+        spread = np.sqrt(np.average((linked - means) ** 2, axis=0, weights=weight))
+        limit = np.array(_IDLE_LOG)
+        if self.link == "identity":
+            limit = _IDLE * np.sqrt(free_sum.mean_and_variance(truth, weight)[1])
+        idle = (self.weights[:, None] * spread < limit).all(axis=1)
+        moved = np.where(idle, self.weights, 0.0) @ means
+        return replace(self, weights=np.where(idle, 0.0, self.weights), offset=self.offset + moved)
 
 
 def _pools_of(kinds: tuple[str, ...], chosen: str) -> tuple[str, ...]:
@@ -116,7 +145,8 @@ class PoolClassifier(CombiningClassifier):
         The cross-validated log-loss of each pool that was compared; empty if `pool` names one.
     weights_ : ndarray of shape (n_models,)
         The weights, not negative. A base of weight zero is not asked when the stack predicts, and
-        is not part of an exported graph.
+        is not part of an exported graph. A base whose part of the sum hardly varies has weight zero
+        too: the mean of its part is in the offset.
     offset_ : ndarray of shape (n_classes,)
         The numbers to add to the weighted sum.
     link_ : {"identity", "logit"}
@@ -191,6 +221,8 @@ class PoolClassifier(CombiningClassifier):
 
         self.pool_, self.losses_ = _choose(kinds, fit, losses, target, weight)
         pool = fit(self.pool_, np.arange(len(target)))
+        truth = target if labels else np.eye(predictions.shape[2])[target]
+        pool = pool.without_idle(predictions, truth, weight, labels=labels)
         self.link_, self.offset_, self.floor_ = pool.link, pool.offset, pool.floor
         return pool.weights
 
@@ -266,7 +298,8 @@ class PoolRegressor(CombiningRegressor):
         of y, the mean over its columns; empty if `pool` names one.
     weights_ : ndarray of shape (n_models,)
         The weights, not negative. A base of weight zero is not asked when the stack predicts, and
-        is not part of an exported graph.
+        is not part of an exported graph. A base whose part of the sum hardly varies has weight zero
+        too: the mean of its part is in the offset.
     offset_ : ndarray of shape (n_outputs,)
         The numbers to add to the weighted sum.
     bases_ : list of str
@@ -320,6 +353,7 @@ class PoolRegressor(CombiningRegressor):
 
         self.pool_, self.losses_ = _choose(kinds, fit, losses, target, weight)
         pool = fit(self.pool_, np.arange(len(target)))
+        pool = pool.without_idle(predictions, target, weight)
         self.offset_ = pool.offset
         return pool.weights
 

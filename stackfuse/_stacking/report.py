@@ -266,6 +266,8 @@ class Report:
     @property
     def _constant(self) -> str:
         """The constant in words."""
+        if self.metric == "accuracy":
+            return "the most frequent class"
         if self.evidence is None:
             return "the shares of the classes, or the mean of y,"
         kinds = {"numbers": "the mean of y", "labels": "the shares of the labels"}

@@ -161,14 +161,15 @@ class Told(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def test_a_base_of_weight_zero_is_not_asked_and_is_not_in_the_graph(tmp_path):
+@pytest.mark.parametrize("meta", [sf.ConvexClassifier(), sf.PoolClassifier(pool="logarithmic")])
+def test_a_base_of_weight_zero_is_not_asked_and_is_not_in_the_graph(meta, tmp_path):
     X, y = load_wine(return_X_y=True)
     bases = [
         ("linear", make_pipeline(StandardScaler(), LogisticRegression())),
         ("told", Told()),
         ("bayes", GaussianNB()),
     ]
-    stack = sf.StackingClassifier(bases, sf.ConvexClassifier(), cv=3, random_state=0).fit(X, y)
+    stack = sf.StackingClassifier(bases, meta, cv=3, random_state=0).fit(X, y)
     assert stack.final_estimator_.weights_[1] == 0
     assert stack.bases_read() == [0, 2]
     before = Told.asked
@@ -182,6 +183,28 @@ def test_a_base_of_weight_zero_is_not_asked_and_is_not_in_the_graph(tmp_path):
     report = sf.export(stack, tmp_path / "stack.keras", verify=X)
     assert report.max_difference < 1e-6
     assert_allclose(sf.compiled(stack).predict_proba(X), said, atol=1e-9)
+
+
+def test_a_base_that_hardly_varies_has_weight_zero_and_its_mean_is_in_the_offset():
+    said, y = said_by_three()
+    generator = np.random.default_rng(0)
+    idle = np.array([0.5, 0.3, 0.2]) + generator.normal(0, 1e-4, (600, 3))  # as of five folds
+    X = np.hstack([said[:, :2].reshape(600, -1), idle])
+    meta = sf.PoolClassifier(pool="logarithmic").fit(X, y)
+    assert meta.weights_[2] == 0 < min(meta.weights_[:2])
+    logs = np.log(X.reshape(600, 3, 3)).transpose(0, 2, 1)  # rows, classes, bases
+    chances = meta.predict_proba(X)
+    scores = logs[:, :, :2] @ meta.weights_[:2] + meta.offset_
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    assert_allclose(chances, powers / powers.sum(axis=1, keepdims=True), rtol=1e-9)
+    two = sf.PoolClassifier(pool="logarithmic").fit(X[:, :6], y)  # of another prior mean
+    assert_allclose(chances, two.predict_proba(X[:, :6]), atol=0.01)
+    numbers = generator.normal(3, 2, 800)
+    columns = [numbers + generator.normal(0, 1, 800), np.full(800, 7.0)]
+    sums = sf.PoolRegressor(pool="free").fit(np.column_stack(columns), numbers)
+    assert sums.weights_[1] == 0
+    line = LinearRegression().fit(columns[0][:, None], numbers).predict(columns[0][:, None])
+    assert_allclose(sums.predict(np.column_stack(columns)), line, atol=0.02)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".onnx"])
