@@ -264,7 +264,7 @@ def test_what_does_not_tell_is_refused(case):
 
 
 WRONG = [
-    ({"coverage": 90}, "coverage must be a number above 0 and below 1, got 90."),
+    ({"coverage": 90}, "coverage must be a number above 0 and below 1, such as 0.9, got 90."),
     ({"coverage": True}, "coverage must be a number above 0"),
     (
         {"coverage": 0.999},

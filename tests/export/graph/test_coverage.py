@@ -153,7 +153,7 @@ def test_a_file_holds_the_margin_and_no_row(diabetes, tmp_path):
 @pytest.mark.parametrize(
     ("coverage", "message"),
     [
-        (90, "coverage must be a number above 0 and below 1, got 90"),
+        (90, "coverage must be a number above 0 and below 1, such as 0.9, got 90"),
         ({"method": "absolute"}, "coverage must be a number, or a dict such as"),
         ({"coverage": 0.9, "mode": 1}, "coverage must be a number, or a dict such as"),
         (0.999, "needs 999 rows to calibrate on"),
