@@ -5,7 +5,8 @@ import numpy as np
 from stackfuse._core import fitting, messages
 
 COVERAGE = fitting.Wanted(
-    lambda value: fitting.is_positive(value) and value < 1, "a number above 0 and below 1, such as 0.9"
+    lambda value: fitting.is_positive(value) and value < 1,
+    "a number above 0 and below 1, such as 0.9",
 )
 
 #: Relative to a sum of weights: so much may be missing by rounding.
