@@ -426,7 +426,7 @@ class Report:
         return page.Content(
             title,
             self.verdict,
-            self._outlook,
+            "even" if self._is_idle else self._outlook,
             self.metric,
             self.greater_is_better,
             self.n_folds,

@@ -351,6 +351,7 @@ def test_where_nothing_beats_a_constant_the_report_says_so_of_any_meta_learner()
     assert report.constant.mean == pytest.approx(means.mean())
     assert report.verdict.startswith("Nothing predicts better than a constant beyond noise: R2")
     assert report.verdict.endswith(f"'ridge', {means.mean():.4g} of the mean of y.")
+    assert report._content("", None, ()).outlook == "even"
     labels = generator.permutation(np.arange(120) % 3)
     stack = sf.StackingClassifier(BASES, LogisticRegression(), cv=KFold(4)).fit(X, labels)
     report = stack.report()
