@@ -19,8 +19,8 @@ from stackfuse._stacking.costs import in_digits
 #: Confidence intervals that reach further than the third leave the question open.
 _HAIR, _CLEAR, _WIDE = 0.02, 0.1, 0.1
 
-#: What a meta-learner loses on new folds, in the same parts, from which on it overfits. Those with
-#: one weight per base lose up to a fifth on few rows; trees of full depth lose all.
+#: A meta-learner overfits if it loses more on new folds, in the same parts. Those with one weight
+#: for each base lose up to a fifth on few rows; trees of full depth lose all.
 _FOOLED = 0.25
 
 #: A base with a greater part of all costs must be worth it.
