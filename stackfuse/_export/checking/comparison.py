@@ -20,6 +20,7 @@ from stackfuse._export.checking.answers import expected_outputs
 from stackfuse._export.checking.made_up_rows import made_up_rows, rows_like
 from stackfuse._export.checking.parity import TOLERANCE, check_parity
 from stackfuse._export.checking.probes import Probe, probes
+from stackfuse._export.checking.word_probes import word_probes
 from stackfuse._export.graph.graph import sketch_within
 from stackfuse._export.graph.signature import as_given, as_pandas
 from stackfuse._steps import dates
@@ -152,7 +153,7 @@ class Comparison:
         is_narrow = getattr(compared.rows, "dtype", None) == np.float32
         round_rows = _round_to_float32 if precision == "float32" else _unchanged
         rows = round_rows(compared.rows)  # as the graph sees them
-        hard = probes(stack, rows, precision, round_rows)
+        hard = probes(stack, rows, precision, round_rows) + word_probes(stack, rows, precision)
         parts = [graph.signature.feed(part) for part in (rows, *(probe.rows for probe in hard))]
         golden = None
         if compared.golden is not None:

@@ -39,16 +39,16 @@ from stackfuse._networks import (
 from stackfuse._stacking import parts_of
 
 #: The most rows of the caller that made-up rows are made from.
-_MAX_ROWS = 64
+MAX_ROWS = 64
 
 #: The most thresholds that rows are put on; each gives six rows.
 _MAX_EDGES = 48
 
 #: The most columns that become missing, infinite or far, one at a time.
-_MAX_COLUMNS = 16
+MAX_COLUMNS = 16
 
 #: The most rows of each kind that the estimator may refuse, and that are predicted one by one.
-_MAX_REFUSED = 4
+MAX_REFUSED = 4
 
 #: A whole number that is larger than most tables of indices.
 _NO_INDEX = 1e6
@@ -85,6 +85,15 @@ class Probe:
     exact: bool
     refused: bool = False
 
+    @classmethod
+    def of_refused(cls, kind: str, rows, n_rows: int, usual: dict[str, np.ndarray]) -> "Probe":
+        """Return rows that the estimator refuses; its outputs for other rows give the shapes."""
+        expected = {
+            name: np.full((n_rows, *y.shape[1:]), NO_CLASS if name in WHOLE else np.nan)
+            for name, y in usual.items()
+        }
+        return cls(kind, rows, np.zeros((n_rows, 1), bool), expected, exact=True, refused=True)
+
     def check(self, estimator, got: dict[str, np.ndarray], *, what: str) -> None:
         """Raise ParityError if a graph disagrees with the estimator.
 
@@ -111,7 +120,7 @@ class Probe:
                 wrong &= ~is_tie(expected, TIE["float64" if self.exact else "float32"])
             wanted, given = expected[difference.name], found[difference.name]
             for k in np.flatnonzero(wrong):
-                row = sklearn_private.safe_indexing(self.rows, [places[k]])
+                row = sklearn_private.safe_indexing(self.rows, [int(places[k])])
                 on_edge = self.on_edge[places[k]] & self.exact
                 nearby = _answers_nearby(estimator, row, on_edge, difference.name, self.exact)
                 if nearby is not None and _is_between(given[k], *nearby, difference.allowed):
@@ -126,7 +135,7 @@ class Probe:
         """Raise ParityError if a graph gives any row a number."""
         for difference in differences(self.expected, got, what):
             for k in np.flatnonzero(difference.wrong)[:1]:
-                row = sklearn_private.safe_indexing(self.rows, [k])
+                row = sklearn_private.safe_indexing(self.rows, [int(k)])
                 raise errors.ParityError(
                     f"{what} predicts a made-up row for which the estimator raises an error, "
                     f"{self.kind}: {difference.name!r} is {np.asarray(got[difference.name])[k]!r} "
@@ -149,7 +158,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     """
     table = numeric_table(
         sklearn_private.safe_indexing(
-            rows, sampling.spread(sklearn_private.num_samples(rows), _MAX_ROWS)
+            rows, sampling.spread(sklearn_private.num_samples(rows), MAX_ROWS)
         )
     )
     if table is None:
@@ -158,7 +167,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     found = []
     for kind, numbers, on_edge in _kinds_of_rows(estimator, table, exact):
         candidate = rounded(table.rebuild(numbers))
-        expected = _answers(estimator, candidate)
+        expected = answers_or_none(estimator, candidate)
         if expected is not None:
             found.append(Probe(kind, candidate, on_edge, expected, exact))
     return found + _refused_probes(estimator, table, precision, rounded)
@@ -187,20 +196,15 @@ def _refused_probes(
     found = []
     for kind, values in kinds.items():
         numbers = _one_at_a_time(table.numbers, values, whole if kind in of_indices else None)
-        numbers = numbers[sampling.spread(len(numbers), _MAX_REFUSED)]
-        if _answers(estimator, rows_of(numbers)) is not None:
+        numbers = numbers[sampling.spread(len(numbers), MAX_REFUSED)]
+        if answers_or_none(estimator, rows_of(numbers)) is not None:
             continue
-        alone = [_answers(estimator, rows_of(row[None])) for row in numbers]
+        alone = [answers_or_none(estimator, rows_of(row[None])) for row in numbers]
         numbers = numbers[[answer is None for answer in alone]]
-        usual = usual or _answers(estimator, rows_of(table.numbers[:1]))
+        usual = usual or answers_or_none(estimator, rows_of(table.numbers[:1]))
         if usual is None or not len(numbers):  # it refuses single rows, or only all together
             continue
-        expected = {
-            name: np.full((len(numbers), *y.shape[1:]), NO_CLASS if name in WHOLE else np.nan)
-            for name, y in usual.items()
-        }
-        on_edge = np.zeros(numbers.shape, bool)
-        found.append(Probe(kind, rows_of(numbers), on_edge, expected, exact=True, refused=True))
+        found.append(Probe.of_refused(kind, rows_of(numbers), len(numbers), usual))
     return found
 
 
@@ -213,7 +217,7 @@ def is_exact(estimator, precision: str) -> bool:
     )
 
 
-def _answers(estimator, rows) -> dict[str, np.ndarray] | None:
+def answers_or_none(estimator, rows) -> dict[str, np.ndarray] | None:
     """Return an estimator's outputs for rows; None if it refuses the rows."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -235,7 +239,7 @@ def _answers_nearby(estimator, row, on_edge: np.ndarray, name: str, exact: bool)
     reach = np.maximum(np.abs(np.nan_to_num(table.numbers, posinf=0.0, neginf=0.0)), 1e-3)
     steps = np.random.default_rng(0).choice([-1.0, 1.0], table.numbers.shape)
     steps = np.where(on_edge, 0.0, steps * reach * TIE["float64" if exact else "float32"])
-    answers = _answers(estimator, table.rebuild(table.numbers + steps))
+    answers = answers_or_none(estimator, table.rebuild(table.numbers + steps))
     return None if answers is None else (answers[name].min(axis=0), answers[name].max(axis=0))
 
 
@@ -249,7 +253,7 @@ def _row_text(row) -> str:
     texts = []
     for name, array in arrays.items():
         array = array.toarray() if scipy.sparse.issparse(array) else np.asarray(array)
-        texts.append(f"{name} = {array[0].ravel()[:_MAX_COLUMNS].tolist()}")
+        texts.append(f"{name} = {array[0].ravel()[:MAX_COLUMNS].tolist()}")
     return ", ".join(texts)[:400]
 
 
@@ -334,7 +338,7 @@ def _one_at_a_time(
     """Return rows with one value replaced, for a sample of all columns or of the given ones."""
     rows = []
     n_columns = numbers.shape[1] if columns is None else len(columns)
-    for column in sampling.spread(n_columns, _MAX_COLUMNS, columns):
+    for column in sampling.spread(n_columns, MAX_COLUMNS, columns):
         for value in values:
             row = numbers[len(rows) % len(numbers)].copy()
             row[column] = value
@@ -347,7 +351,7 @@ def _far_away(numbers: np.ndarray) -> np.ndarray:
     finite = np.nan_to_num(numbers)
     low, high = finite.min(axis=0), finite.max(axis=0)
     rows = []
-    for column in sampling.spread(numbers.shape[1], _MAX_COLUMNS):
+    for column in sampling.spread(numbers.shape[1], MAX_COLUMNS):
         for times in (10, -10, 1000, -1000):
             row = numbers[len(rows) % len(numbers)].copy()
             row[column] = (high if times > 0 else low)[column] + times * (high - low)[column]
