@@ -48,7 +48,7 @@ _MAX_EDGES = 48
 MAX_COLUMNS = 16
 
 #: The most rows of each kind that the estimator may refuse, and that are predicted one by one.
-MAX_REFUSED = 4
+_MAX_REFUSED = 4
 
 #: A whole number that is larger than most tables of indices.
 _NO_INDEX = 1e6
@@ -76,6 +76,8 @@ class Probe:
         Whether estimator and graph both compute in float64.
     refused : bool
         Whether the estimator refuses each of these rows: then NaN is expected, and the label -1.
+    hint : str
+        A possible cause of a difference; ends messages.
     """
 
     kind: str
@@ -84,15 +86,19 @@ class Probe:
     expected: dict[str, np.ndarray]
     exact: bool
     refused: bool = False
+    hint: str = ""
 
     @classmethod
-    def of_refused(cls, kind: str, rows, n_rows: int, usual: dict[str, np.ndarray]) -> "Probe":
+    def of_refused(
+        cls, kind: str, rows, n_rows: int, usual: dict[str, np.ndarray], hint: str = ""
+    ) -> "Probe":
         """Return rows that the estimator refuses; its outputs for other rows give the shapes."""
         expected = {
             name: np.full((n_rows, *y.shape[1:]), NO_CLASS if name in WHOLE else np.nan)
             for name, y in usual.items()
         }
-        return cls(kind, rows, np.zeros((n_rows, 1), bool), expected, exact=True, refused=True)
+        edges = np.zeros((n_rows, 1), bool)
+        return cls(kind, rows, edges, expected, exact=True, refused=True, hint=hint)
 
     def check(self, estimator, got: dict[str, np.ndarray], *, what: str) -> None:
         """Raise ParityError if a graph disagrees with the estimator.
@@ -128,7 +134,8 @@ class Probe:
                 raise errors.ParityError(
                     f"{what} disagrees with the estimator on a made-up row, {self.kind}: "
                     f"{difference.name!r} is {given[k]!r} instead of {wanted[k]!r} (allowed: "
-                    f"{difference.allowed:.3g}) for {_row_text(row)}. Nothing was written."
+                    f"{difference.allowed:.3g}) for {_row_text(row)}. Nothing was written. "
+                    f"{self.hint}"
                 )
 
     def _check_refused(self, got: dict[str, np.ndarray], what: str) -> None:
@@ -140,7 +147,7 @@ class Probe:
                     f"{what} predicts a made-up row for which the estimator raises an error, "
                     f"{self.kind}: {difference.name!r} is {np.asarray(got[difference.name])[k]!r} "
                     f"instead of {self.expected[difference.name][k]!r} for {_row_text(row)}. "
-                    "Nothing was written."
+                    f"Nothing was written. {self.hint}"
                 )
 
 
@@ -196,7 +203,7 @@ def _refused_probes(
     found = []
     for kind, values in kinds.items():
         numbers = _one_at_a_time(table.numbers, values, whole if kind in of_indices else None)
-        numbers = numbers[sampling.spread(len(numbers), MAX_REFUSED)]
+        numbers = numbers[sampling.spread(len(numbers), _MAX_REFUSED)]
         if answers_or_none(estimator, rows_of(numbers)) is not None:
             continue
         alone = [answers_or_none(estimator, rows_of(row[None])) for row in numbers]

@@ -18,15 +18,16 @@ class WordTable:
     Attributes
     ----------
     words : ndarray of object, shape (n_samples, n_columns)
-    missing : list of length n_columns
-        The object that stands for a missing word in each column; "" in a column that has none.
+    missing : list of tuple
+        For each column, the objects that stand for a missing word: the one that it holds, or
+        those that it may hold.
     rebuild : callable
         From such a matrix, of any number of rows, to rows of the original kind. The numbers of
         the original rows are repeated in turn.
     """
 
     words: np.ndarray
-    missing: list[Any]
+    missing: list[tuple[Any, ...]]
     rebuild: Callable[[np.ndarray], Any]
 
 
@@ -75,7 +76,10 @@ def _table_of_frame(frame: pd.DataFrame, rows) -> WordTable | None:
         return as_given(copied, rows)
 
     columns = [frame.iloc[:, k].to_numpy(object) for k in places]
-    missing = [_missing_in(column) for column in columns]
+    missing = [
+        _missing_in(column) if dtype == object or dtype.na_value is pd.NA else (np.nan,)
+        for column, dtype in zip(columns, frame.dtypes.iloc[places])
+    ]
     return WordTable(np.column_stack(columns), missing, rebuild)
 
 
@@ -93,22 +97,27 @@ def _table_of_array(array: np.ndarray, is_list: bool) -> WordTable:
         return made.tolist() if is_list else made
 
     words = table[:, places]
-    missing = ["" if kind in "US" else _missing_in(column) for column in words.T]
+    missing = [() if kind in "US" else _missing_in(column) for column in words.T]
     return WordTable(words, missing, rebuild)
 
 
 def _as_dtype(words: np.ndarray, dtype: Any) -> pd.Series:
-    """Return words as a column; those that are no category become one."""
+    """Return words as a column; those that are no category become one.
+
+    Missing words of another kind than the dtype's stay as they are, in a column of objects.
+    """
     if isinstance(dtype, pd.CategoricalDtype):
         new = [w for w in dict.fromkeys(words[~pd.isna(words)]) if w not in dtype.categories]
         dtype = pd.CategoricalDtype([*dtype.categories, *new], dtype.ordered)
+    elif any(w is not getattr(dtype, "na_value", None) for w in words[np.asarray(pd.isna(words))]):
+        return pd.Series(words, dtype=object)
     return pd.Series(words, dtype=object).astype(dtype)
 
 
-def _missing_in(words: np.ndarray) -> Any:
-    """Return the first missing value of a column, NaN if none is missing.
+def _missing_in(words: np.ndarray) -> tuple[Any, ...]:
+    """Return the first missing value of a column, or both kinds if none is missing.
 
-    Some estimators tell None from NaN, and a graph cannot: the others are not asked for.
+    Some estimators tell None from NaN, and a graph cannot.
     """
     missing = words[np.asarray(pd.isna(words))]
-    return missing[0] if len(missing) else np.nan
+    return (missing[0],) if len(missing) else (np.nan, None)

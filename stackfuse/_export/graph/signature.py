@@ -204,7 +204,7 @@ def as_pandas(X) -> pd.DataFrame:
     if isinstance(X, pd.DataFrame):
         return X
     if isinstance(X, np.ndarray):
-        return pd.DataFrame(X)
+        return pd.DataFrame(X, dtype=object)  # otherwise None among words would become NaN
     import narwhals  # as scikit-learn reads data frames
 
     frame = narwhals.from_native(X, eager_only=True)
@@ -217,8 +217,16 @@ def as_given(frame: pd.DataFrame, X):
         return frame
     if isinstance(X, np.ndarray):
         return frame.to_numpy(object)
+    import narwhals
+
+    native = narwhals.from_native(X, eager_only=True)
     columns = frame.astype(object).where(frame.notna(), None)
-    return type(X)(columns.to_dict("list"))
+    made = narwhals.from_dict(columns.to_dict("list"), backend=native.implementation)
+    of_words = (narwhals.String, narwhals.Categorical, narwhals.Enum)
+    words = [n for n, dtype in native.schema.items() if isinstance(dtype, of_words)]
+    if words:  # a column of nothing but None has no dtype of its own
+        made = made.with_columns(narwhals.col(*words).cast(narwhals.String()))
+    return made.to_native()
 
 
 def _dtype_of(column: pd.Series, precision: str) -> str:

@@ -101,9 +101,9 @@ class ArraySketch(Sketch):
         else:
             table = np.char.decode(table, "utf-8") if array.dtype.kind == "S" else table
             table = table.astype(object) if array.dtype.kind in "SU" else table
-            columns = [Column.of(pd.Series(column), held) for column in table.T]
-            if array.dtype.kind in "SUO":  # pandas would make dtypes of its own of them
-                columns = [Column(column.content, np.dtype(object)) for column in columns]
+            # pandas would make dtypes of its own of words, and NaN of None.
+            dtype = np.dtype(object) if array.dtype.kind in "SUO" else None
+            columns = [Column.of(pd.Series(column, dtype=dtype), held) for column in table.T]
         return cls(row_shape, array.dtype, columns, isinstance(X, list | tuple))
 
     def rows(self, n_rows: int, generator: np.random.Generator) -> Any:
