@@ -185,6 +185,11 @@ def _check_task(y: pd.Series, task: str | None) -> None:
     if pd.api.types.is_numeric_dtype(y):
         return
     if task == "regression":
+        if {*y.dropna().astype(str)} <= {"True", "False"}:
+            raise ValueError(
+                f"--task regression needs a target of numbers, and {y.name!r} holds True and "
+                "False. Write 1 and 0 in their place, or leave --task out."
+            )
         raise ValueError(
             f"--task regression needs a target of numbers, and {y.name!r} holds words. Name "
             "another --target, or leave --task out."

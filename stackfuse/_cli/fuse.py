@@ -57,6 +57,7 @@ def fuse_files(
             raise FileExistsError(f"{out} is there already: choose another name, or delete it.")
 
     check()
+    files.check_writable(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.told_if_full(out), files.draft_of(out, (out.suffix,)) as draft:
         joined.save(draft.path)

@@ -3,12 +3,12 @@
 import json
 import os
 import re
+import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,30 +36,42 @@ def _options(
 _LEVEL, _QUIET = "TF_CPP_MIN_LOG_LEVEL", "3"
 
 #: Lines that TensorFlow's libraries write when they are loaded, at any level of its log.
-_STARTING = re.compile(rb"WARNING: All log messages before absl|I\d{4} \d\d:\d\d:\d\d")
+_STARTING = rb"WARNING: All log messages before absl|I\d{4} \d\d:\d\d:\d\d"
+
+#: A program that repeats its input without such lines.
+_FILTER = f"""
+import re, sys
+for line in sys.stdin.buffer:
+    if not re.match({_STARTING!r}, line):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
 
 
 @contextmanager
 def _quiet_start() -> Iterator[None]:
-    """Drop what TensorFlow tells of itself while it is imported; other lines come afterwards.
+    """Drop what TensorFlow tells of itself while it is imported; other lines are shown.
 
-    All of it is shown to users who set a lower level of its log.
+    Another process shows them. So they are seen even if TensorFlow ends this process. All of it is
+    shown to users who set a lower level of its log.
     """
-    if os.environ.get(_LEVEL) != _QUIET or sys.stderr is None:
+    if os.environ.get(_LEVEL) != _QUIET or sys.stderr is None or "tensorflow" in sys.modules:
         yield
         return
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as told:
-        os.dup2(told.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            told.seek(0)
-            for line in told:
-                if not _STARTING.match(line):
-                    os.write(2, line)
+    # In a session of its own, so that Ctrl-C does not end it before this process.
+    command = [sys.executable, "-I", "-S", "-c", _FILTER]
+    shown = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    into: Any = shown.stdin
+    os.dup2(into.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        into.close()
+        with suppress(subprocess.TimeoutExpired):  # something else may still write there
+            shown.wait(5)
 
 
 def _console():

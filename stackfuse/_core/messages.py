@@ -8,10 +8,10 @@ from types import ModuleType
 from typing import Any
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], word: str = "or") -> str:
     """Return names quoted and joined for a message: ``'a', 'b' or 'c'``."""
     quoted = [repr(name) for name in names]
-    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+    return f" {word} ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
 def counted(count: int, noun: str) -> str:

@@ -210,7 +210,7 @@ def bring_to_one_scale(parts: list[MemberOutput], how: str) -> list[MemberOutput
                 f"probabilities or a regression, but this is not known: {part.reason}. Declare it "
                 "with one word per model, for example "
                 f"kinds={[_example_kind(other) for other in parts]}. The words are "
-                f"{messages.listed(list(KINDS))}."
+                f"{messages.listed(list(KINDS), 'and')}."
             )
     first = parts[0]
     for part in parts[1:]:

@@ -503,9 +503,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         changed = [k for k in {**then, **now} if not _are_equal(now.get(k), then.get(k))]
         if changed:
             raise ValueError(
-                f"fit would train the existing network further, but {messages.listed(changed)} "
-                "changed since it was built and would have no effect. Call fit with "
-                "warm_start=False to build it anew."
+                "fit would train the existing network further, but "
+                f"{messages.listed(changed, 'and')} changed since it was built and would "
+                "have no effect. Call fit with warm_start=False to build it anew."
             )
 
     def _check_rows(self, X, *, reset: bool):

@@ -186,8 +186,8 @@ class Builder(ABC):
         given = self.in_effect()
         if given:
             raise ValueError(
-                f"{messages.listed(given)} would have no effect, because the model is already "
-                "compiled. Let the builder return it uncompiled, or take an argument "
+                f"{messages.listed(given, 'and')} would have no effect, because the model is "
+                "already compiled. Let the builder return it uncompiled, or take an argument "
                 "`compile_kwargs` and call model.compile(**compile_kwargs)."
             )
 

@@ -116,7 +116,7 @@ class FittedNetwork:
         if isinstance(X, MultiInput):
             if not reset and not isinstance(self.X_shape_, dict):
                 raise ValueError(
-                    f"X has the inputs {messages.listed(list(X.arrays))}, but "
+                    f"X has the inputs {messages.listed(list(X.arrays), 'and')}, but "
                     f"{type(owner).__name__} was fitted on one array: pass that one alone, "
                     f"X[{next(iter(X.arrays))!r}]."
                 )

@@ -107,7 +107,7 @@ class Report:
     is_constant : bool
         Whether the meta-learner answers every row alike, as no base predicts better.
     failures : dict of str to str
-        Why bases were left out, by name.
+        The bases that could not be fitted, by name, and why; ``stack.failures_``.
     """
 
     metric: str

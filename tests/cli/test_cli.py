@@ -1,4 +1,6 @@
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -111,3 +113,19 @@ def test_inspect_refuses_what_is_no_export(tmp_path, name, message, capsys):
         np.savetxt(tmp_path / name, np.zeros(3))
     assert cli.main(["inspect", str(tmp_path / name)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_lines_of_a_start_that_ends_the_process_are_seen():
+    code = (
+        "import os; from stackfuse._cli.main import _quiet_start\n"
+        "with _quiet_start():\n"
+        "    os.write(2, b'I0000 00:00:17.5 8 port.cc:153] oneDNN custom operations are on.\\n')\n"
+        "    os.write(2, b'The library needs instructions that this processor lacks.\\n')\n"
+        "    os.abort()\n"
+    )
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert ended.returncode == -signal.SIGABRT
+    assert ended.stderr == "The library needs instructions that this processor lacks.\n"

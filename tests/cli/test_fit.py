@@ -74,6 +74,7 @@ def test_the_task_can_be_said(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=120), "stars": rng.integers(1, 6, 120)})
+    frame["truth"] = pd.Series(frame["x"] > 0, dtype=object).where(frame.index > 3)
     frame.assign(word="a").to_csv(tmp_path / "t.csv", index=False)
     command = [
         "fit",
@@ -97,6 +98,9 @@ def test_the_task_can_be_said(tmp_path, capsys, monkeypatch):
     status, _, error = run(capsys, *command, "--target", "word", "--task", "regression")
     assert status != 0
     assert "--task regression needs a target of numbers, and 'word' holds words." in error
+    status, _, error = run(capsys, *command, "--target", "truth", "--task", "regression")
+    assert status != 0
+    assert "'truth' holds True and False. Write 1 and 0 in their place, or leave" in error
     status, _, error = run(capsys, *command, "--target", "stars", "--task", "numbers")
     assert status != 0
     assert "--task must be classification or regression, got 'numbers'." in error

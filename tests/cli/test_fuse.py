@@ -1,6 +1,7 @@
 """``stackfuse fuse``: trained models in files become one file."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -24,7 +25,7 @@ def models(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
 @pytest.mark.parametrize("how", ["average", "multiply"])
-def test_the_file_computes_what_the_models_do(models, how, tmp_path, capsys):
+def test_the_file_computes_what_the_models_do(models, how, tmp_path, capsys, monkeypatch):
     rows = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
     one, other = (
         np.asarray(keras.models.load_model(models / name, compile=False)(rows))
@@ -43,6 +44,13 @@ def test_the_file_computes_what_the_models_do(models, how, tmp_path, capsys):
     assert cli.main(["fuse", *map(str, given)]) == 2
     assert "is there already" in capsys.readouterr().err
     assert out.read_bytes() == before
+    out.parent.chmod(0o500)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != out.parent)  # root may always
+    given[-1] = out.parent / "deeper" / "both.keras"
+    assert cli.main(["fuse", *map(str, given)]) == 2
+    error = capsys.readouterr().err
+    out.parent.chmod(0o700)
+    assert f"You may not write to the folder {out.parent}: change its mode, or" in error
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
 from sklearn.model_selection import KFold, LeaveOneOut, TimeSeriesSplit, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.svm import LinearSVC, NuSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeRegressor
@@ -480,3 +480,15 @@ def test_long_names_stand_once_beside_the_correlations(iris):
     start = lines.index("Correlation of errors:")
     assert lines[start + 1].split() == ["1", "2", "3", "4"]
     assert lines[start + 2].split() == ["1", names[0], "1.00", "1.00", "1.00", "1.00"]
+
+
+def test_a_base_that_was_left_out_is_named(iris):
+    X, y = iris
+    bases = [("tree", DecisionTreeClassifier(max_depth=2)), ("nb", MultinomialNB())]
+    stack = sf.StackingClassifier(bases, cv=2, on_error="drop", random_state=0)
+    with pytest.warns(UserWarning, match="'nb'"):
+        stack.fit(X - 5, y)
+    report = stack.report()
+    assert report.failures == stack.failures_
+    assert f"The base 'nb' was left out: {stack.failures_['nb']}" in str(report).splitlines()
+    assert "Negative values" in report.failures["nb"]

@@ -77,7 +77,7 @@ def _table_of_frame(frame: pd.DataFrame, rows) -> WordTable | None:
 
     columns = [frame.iloc[:, k].to_numpy(object) for k in places]
     missing = [
-        _missing_in(column) if dtype == object or dtype.na_value is pd.NA else (np.nan,)
+        _missing_in(column) if _takes_both(dtype) else (np.nan,)
         for column, dtype in zip(columns, frame.dtypes.iloc[places])
     ]
     return WordTable(np.column_stack(columns), missing, rebuild)
@@ -121,3 +121,8 @@ def _missing_in(words: np.ndarray) -> tuple[Any, ...]:
     """
     missing = words[np.asarray(pd.isna(words))]
     return (missing[0],) if len(missing) else (np.nan, None)
+
+
+def _takes_both(dtype: Any) -> bool:
+    """Whether None and NaN may stand in a column: of objects, or of a nullable dtype made such."""
+    return isinstance(dtype, np.dtype) or getattr(dtype, "na_value", None) is pd.NA

@@ -171,7 +171,7 @@ class Format(ABC):
         of_strings = graph.signature.columns_of_strings
         if not of_strings or (self.takes_strings and self.reads_text):
             return
-        listed = messages.listed(of_strings)
+        listed = messages.listed(of_strings, "and")
         if not self.takes_strings:
             raise NotConvertible(
                 f"The {owner} takes strings in {listed}, and {self.title} has no strings. Export "

@@ -16,6 +16,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import stackfuse as sf
 from stackfuse._cli import inspect as _inspect
@@ -190,6 +192,10 @@ def test_strings(format, tmp_path):
 def test_strings_are_refused_where_no_file_can_carry_them(ending, tmp_path):
     with pytest.raises(sf.NotConvertible, match="The Lengths takes strings in 'word', and"):
         sf.export(Lengths().fit(FRAME, None), tmp_path / f"words{ending}", verify=FRAME)
+    words = FRAME.assign(other=FRAME["word"])[["word", "other"]]
+    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(words, FRAME["size"] > 3)
+    with pytest.raises(sf.NotConvertible, match="takes strings in 'word' and 'other', and"):
+        sf.export(model, tmp_path / f"words{ending}", verify=words)
     assert not list(tmp_path.iterdir())
 
 
