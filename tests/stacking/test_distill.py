@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV, KFold, TimeSeriesSplit
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -249,6 +249,17 @@ def test_frames_with_text_and_rows_that_are_made_up_from_nothing():
     assert student.distillation_.n_made_up == student.distillation_.n_rows == 4500
     assert "Not scored" in str(student.distillation_)
     assert student.score(frame, FLOWERS) > 0.6
+
+
+def test_words_in_bytes():
+    words = np.array([[b"red"], [b"gr\xfcn"], [b"blue"]] * 20)
+    y = (words[:, 0] == b"red").astype(int)
+    model = make_pipeline(OrdinalEncoder(), DecisionTreeClassifier())
+    stack = sf.StackingClassifier([("tree", model)], cv=2, random_state=0).fit(words, y)
+    student = sf.distill(stack, model)
+    assert_array_equal(student.predict(words), y)
+    with pytest.raises(sf.NotConvertible, match=r"an array of strings.* Use the stack itself"):
+        sf.compiled(stack)
 
 
 def test_labels_and_several_numbers():

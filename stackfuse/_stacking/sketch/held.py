@@ -14,6 +14,9 @@ import numpy as np
 from stackfuse._keras import private
 from stackfuse._stacking.sketch.parts import parts_of
 
+#: How bytes that are no UTF-8 become strings, and bytes again.
+ANY_BYTES = "surrogateescape"
+
 
 @dataclass(frozen=True)
 class Held:
@@ -33,6 +36,15 @@ class Held:
     def contains_all(self, values: set) -> bool:
         """Whether the values are categories of one column."""
         return any(values <= categories for categories in self.categories)
+
+    def decoded(self) -> "Held":
+        """Return the same with strings in place of bytes, as UTF-8."""
+
+        def text(value: Any) -> Any:
+            return value.decode("utf-8", ANY_BYTES) if isinstance(value, bytes) else value
+
+        categories = [frozenset(map(text, of_column)) for of_column in self.categories]
+        return Held(categories, frozenset(map(text, self.values)))
 
 
 def held_by(estimator) -> Held:

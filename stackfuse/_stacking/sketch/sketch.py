@@ -15,7 +15,7 @@ import scipy.sparse
 
 from stackfuse._core import MultiInput, sampling, sklearn_private
 from stackfuse._stacking.sketch.columns import Column
-from stackfuse._stacking.sketch.held import Held
+from stackfuse._stacking.sketch.held import ANY_BYTES, Held
 from stackfuse._stacking.sketch.numbers import Numbers
 
 #: The most rows, and numbers in them, that are looked at.
@@ -99,7 +99,8 @@ class ArraySketch(Sketch):
         if array.dtype.kind in "iufb":
             columns = Numbers.of(table.astype(np.float64), held)
         else:
-            table = np.char.decode(table, "utf-8") if array.dtype.kind == "S" else table
+            if array.dtype.kind == "S":
+                table, held = np.char.decode(table, "utf-8", ANY_BYTES), held.decoded()
             table = table.astype(object) if array.dtype.kind in "SU" else table
             # pandas would make dtypes of its own of words, and NaN of None.
             dtype = np.dtype(object) if array.dtype.kind in "SUO" else None
@@ -118,7 +119,7 @@ class ArraySketch(Sketch):
                 name = k if len(self.columns) > 1 else None
                 table[:, k] = column.draw(n_drawn, generator, name).to_numpy(object)
             if self.dtype.kind == "S":
-                table = np.char.encode(table.astype(str), "utf-8")
+                table = np.char.encode(table.astype(str), "utf-8", ANY_BYTES)
             elif self.dtype.kind == "U":
                 table = table.astype(str)
         array = table.reshape(n_rows, *self.row_shape)
