@@ -249,6 +249,12 @@ def _check_probabilities(table: np.ndarray, name: str, *, exclusive: bool) -> No
         return
     sums = table.sum(axis=1, dtype=np.float64)
     worst = int(np.abs(sums - 1).argmax())
+    if sums[worst] == 0:  # as of scikit-learn's OneVsRestClassifier over trees
+        raise UnusablePredictions(
+            f"it predicted probability 0 for every class in row {worst} of its test rows. A "
+            "OneVsRestClassifier does so where all of its classifiers say no. Use "
+            f"stack_method={{{name!r}: 'predict'}}, or wrap it: CalibratedClassifierCV(base)"
+        )
     if abs(sums[worst] - 1) > _OFF_ONE:
         raise UnusablePredictions(
             f"it predicted probabilities that sum to {sums[worst]:.3g} in row {worst} of its test "

@@ -91,7 +91,8 @@ default="auto"
         be finished in the remaining time is skipped, with a warning, and named in ``failures_``.
         The remaining bases are the same as without a limit. Networks are stopped before their next
         epoch. Other bases are stopped within a fit only if `n_jobs` uses processes; else after the
-        fit of a fold. The meta-learner is always fitted.
+        fit of a fold. On Dask, a fit that goes on keeps its worker busy until it ends;
+        ``client.restart()`` ends it at once. The meta-learner is always fitted.
     recency : float, default=None
         For rows in the order of time: the half-life, in rows, of their weights for the
         meta-learner. The last row has the weight 1, a row `recency` rows earlier 0.5; both are
@@ -282,7 +283,8 @@ default="auto"
         be finished in the remaining time is skipped, with a warning, and named in ``failures_``.
         The remaining bases are the same as without a limit. Networks are stopped before their next
         epoch. Other bases are stopped within a fit only if `n_jobs` uses processes; else after the
-        fit of a fold. The meta-learner is always fitted.
+        fit of a fold. On Dask, a fit that goes on keeps its worker busy until it ends;
+        ``client.restart()`` ends it at once. The meta-learner is always fitted.
     recency : float, default=None
         For rows in the order of time: the half-life, in rows, of their weights for the
         meta-learner. The last row has the weight 1, a row `recency` rows earlier 0.5; both are

@@ -12,13 +12,21 @@ import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import set_config
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_multilabel_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, TimeSeriesSplit
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    PredefinedSplit,
+    TimeSeriesSplit,
+    cross_val_predict,
+)
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -103,6 +111,24 @@ def test_a_base_that_fails_is_named_or_dropped(iris, base, cause):
     assert_array_equal(stack.get_feature_names_out(), without.get_feature_names_out())
     graph = sf.to_keras(stack)(X)
     assert_allclose(graph["probabilities"], stack.predict_proba(X), atol=1e-6)
+
+
+def test_rows_for_which_each_class_is_denied(iris):
+    X, y = iris[0][:, :2], iris[1]
+    denying = OneVsRestClassifier(DecisionTreeClassifier(random_state=0))
+    folds = KFold(3, shuffle=True, random_state=0)
+    proba = cross_val_predict(denying, X, y, cv=folds, method="predict_proba")
+    first = next(iter(folds.split(X)))[1]
+    row = int(np.flatnonzero(proba[first].sum(axis=1) == 0)[0])
+    stack = sf.StackingClassifier([LR, ("ovr", denying)], cv=folds, random_state=0)
+    said = rf"probability 0 for every class in row {row} of .*'predict'}}, .*CalibratedClassifierCV"
+    with pytest.raises(ValueError, match=said):
+        stack.fit(X, y)
+    by_label = stack.set_params(stack_method={"ovr": "predict"}).fit(X, y)
+    assert by_label.oof_.predictions.shape == (150, 4)
+    calibrated = [LR, ("ovr", CalibratedClassifierCV(denying, cv=2))]
+    proba = sf.StackingClassifier(calibrated, cv=folds, random_state=0).fit(X, y).oof_.predictions
+    assert_allclose(proba[:, 3:].sum(axis=1), 1.0)
 
 
 @pytest.mark.parametrize("how", ["nan", "beyond", "no sum"])
