@@ -58,11 +58,11 @@ def _quiet_start() -> Iterator[None]:
     if os.environ.get(_LEVEL) != _QUIET or sys.stderr is None or "tensorflow" in sys.modules:
         yield
         return
-    kept = os.dup(2)
     # In a session of its own, so that Ctrl-C does not end it before this process.
     command = [sys.executable, "-I", "-S", "-c", _FILTER]
     shown = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     into: Any = shown.stdin
+    kept = os.dup(2)
     os.dup2(into.fileno(), 2)
     try:
         yield

@@ -109,3 +109,22 @@ def test_sums_that_keras_takes_for_biases_are_refused(wide, narrow, refused):
     with pytest.raises(sf.NotConvertible, match="Write the sum the other way round"):
         refuse_taken_for_bias([total])
     refuse_taken_for_bias([second + first])
+
+
+def test_no_rows_at_all(data, tmp_path):
+    import keras
+    import onnxruntime
+    import tensorflow as tf
+
+    X, y = data
+    paths = [tmp_path / "model", tmp_path / "model.onnx"]
+    sf.export(LogisticRegression().fit(X, y), paths, verify=X)
+    served = tf.saved_model.load(paths[0]).signatures["serving_default"](x=tf.constant(X[:0]))
+    run = onnxruntime.InferenceSession(paths[1]).run(["probabilities", "label"], {"x": X[:0]})
+    assert [served["probabilities"].shape, served["label"].shape] == [(0, 3), (0,)]
+    assert [part.shape for part in run] == [(0, 3), (0,)]
+    x = keras.Input((3,))  # Keras itself, as docs/guides/results/formats.md says
+    with pytest.raises(tf.errors.InvalidArgumentError, match="BiasAdd"):
+        keras.Model(x, keras.layers.Add()([x, 2 * x]))(np.zeros((0, 3), np.float32))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="max of an empty tensor"):
+        keras.ops.max(np.zeros((0, 3)), axis=1)
