@@ -150,7 +150,7 @@ def export(
     Before the file is put in its place, it is checked. Another process, which cannot import
     stackfuse, loads the file in the format's own runtime. Its outputs are compared with the stack's
     on the given rows, and on rows made up from them: on the thresholds of trees, at ties, far away,
-    or with missing values.
+    with missing values, or with unknown words.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ def test_wrong_inputs(mixed):
         sf.MultiInput(a=[1, 2, 3], b=[1, 2])
     with pytest.raises(ValueError, match="at least one array"):
         sf.MultiInput()
-    with pytest.raises(KeyError, match="'text' is not one of the inputs 'image' or 'table'"):
+    with pytest.raises(KeyError, match="'text' is not one of the inputs 'image' and 'table'"):
         X["text"]
     with pytest.raises(ValueError, match=r"has 2 inputs, but X is one array.*MultiInput\(image="):
         sf.KerasClassifier(build).fit(X["table"], y)

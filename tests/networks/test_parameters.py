@@ -123,7 +123,7 @@ def test_parameters_without_effect_are_named_as_they_were_typed(iris):
 
     settings: dict[str, Any] = {"run_eagerly": True, "compile__jit_compile": False}
     settings["metrics"] = ["accuracy"]
-    message = "'metrics', 'run_eagerly' or 'compile__jit_compile' would have no effect"
+    message = "'metrics', 'run_eagerly' and 'compile__jit_compile' would have no effect"
     with pytest.raises(ValueError, match=message):
         sf.KerasClassifier(build, **settings).fit(*iris)
 
