@@ -100,7 +100,9 @@ class MultiInput:
         """Return one array by its name, or the rows that an index selects."""
         if isinstance(key, str):
             if key not in self.arrays:
-                raise KeyError(f"{key!r} is not one of the inputs {listed(list(self.arrays), 'and')}.")
+                raise KeyError(
+                    f"{key!r} is not one of the inputs {listed(list(self.arrays), 'and')}."
+                )
             return self.arrays[key]
         if isinstance(key, tuple):  # X[rows, ...]
             key = key[0]
