@@ -17,7 +17,7 @@ from sklearn.model_selection import KFold, LeaveOneOut, TimeSeriesSplit, cross_v
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.svm import LinearSVC, NuSVR
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeRegressor
 
 import stackfuse as sf
@@ -378,14 +378,6 @@ def test_a_stack_that_answers_with_a_constant_gives_no_advice_and_says_where_a_b
         "roc_auc", True, bases, Estimate(0.5, 0.0), gain, pd.DataFrame(), 5, is_constant=True
     )
     assert "by roc_auc the base 'a' is better: 0.7 against 0.5." in scored.verdict
-
-
-def test_bases_that_were_left_out_are_named(diabetes):
-    X, y = diabetes
-    bases = [("ridge", Ridge()), ("nu", NuSVR(nu=7))]
-    with pytest.warns(UserWarning, match="'nu' failed on fold 0"):
-        stack = sf.StackingRegressor(bases, cv=2, on_error="drop").fit(X, y)
-    assert f"The base 'nu' was left out: {stack.failures_['nu']}" in str(stack.report())
 
 
 def test_probabilities_of_one_are_no_worse_for_being_rounded():

@@ -140,8 +140,8 @@ def refused_numbers(tensor) -> frozenset[str]:
 
 def pass_refusals_on(tensor, rounded) -> None:
     """Note that the rows refused for numbers of a tensor hold those of another one, too."""
-    numbers = refused_numbers(tensor)
-    current_build().refused.append(Refusal(rounded, None, numbers))
+    if numbers := refused_numbers(tensor):
+        current_build().refused.append(Refusal(rounded, None, numbers))
 
 
 def _refuse_numbers(tensor, numbers: Set[str]) -> None:

@@ -3,9 +3,9 @@
 A tree of three levels has seven nodes, so its decisions are one of 128 keys, and a table holds the
 leaf's value for each. A deeper tree has a byte for each subtree of three levels. Bit 3 of each byte
 serves the nodes above. In the first of two bytes it is 8 if the second is to be read: by how much
-to shift. In the second it is always 8 then, so that it still tells which was read. Of four bytes
-the root chooses two by bit 3 of the last. A tree with one split for each level, as CatBoost's,
-needs one bit for each level.
+to shift. In the second it is always 8 then, so that it still tells which was read. Where there are
+four bytes, the root chooses two by bit 3 of the last. A tree with one split for each level, as
+CatBoost's, needs one bit for each level.
 
 All bits come from a :class:`SplitTable`, which gives a row of bits for each feature. No two nodes
 share a bit, so the sum of these rows has all of them: one operation, however many features.
