@@ -10,6 +10,34 @@ import keras
 import numpy as np
 from keras import ops
 
+from stackfuse._export.graph.build import Refusal, current_build
+
+
+def refuse_lost(numbers) -> None:
+    """Refuse rows whose numbers are too large for a float32 graph, or NaN; the stack has float64.
+
+    The square of 1e20 is infinite in float32, and infinity less infinity is NaN. LiteRT and
+    OpenVINO may have the largest number instead. Comparisons, and trees that take NaN, would make
+    an answer of these.
+
+    Parameters
+    ----------
+    numbers : tensor, shape (batch, ...)
+    """
+    build = current_build()
+    if build.precision == "float32":
+        axes = tuple(range(1, len(numbers.shape)))
+        most = constant(np.finfo(numbers.dtype).max, numbers)
+        # Not "greater": in OpenVINO that is true of NaN.
+        lost = ops.logical_or(ops.isnan(numbers), ops.less_equal(most, ops.abs(numbers)))
+        build.refused.append(Refusal(numbers, ops.any(lost, axis=axes) if axes else lost))
+
+
+def sigmoid(x):
+    """Return ``1 / (1 + exp(-x))``; LiteRT has NaN for 1e26, in place of 1."""
+    most = constant(1e9, x)
+    return ops.sigmoid(ops.minimum(ops.maximum(x, -most), most))
+
 
 def constant(values, x) -> np.ndarray:
     """Return numbers in the dtype of a tensor, with at least one axis.
@@ -85,15 +113,29 @@ def as_vector(y):
     return ops.reshape(y, (-1,))
 
 
+def lengths_of(x):
+    """Return the Euclidean lengths of rows, shape (batch, 1).
+
+    In float32 the square of 1e20 is infinite, so numbers are divided by the largest first.
+    """
+    if x.dtype != "float32":
+        return ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
+    largest = ops.max(ops.abs(x), axis=1, keepdims=True)
+    divisor = ops.where(ops.equal(largest, constant(0, x)), constant(1, x), largest)
+    return ops.sqrt(ops.sum(ops.square(x / divisor), axis=1, keepdims=True)) * divisor
+
+
 def first_largest(scores):
     """Return the number of the largest column, the first of equal ones, as int64 of shape (batch,).
 
     This is ``numpy.argmax``, written with comparisons: not every runtime loads the graph of
     ``keras.ops.argmax``.
     """
+    largest = ops.max(scores, axis=1, keepdims=True)
+    refuse_lost(largest)
     n_columns = scores.shape[1]
     numbers = np.arange(n_columns, dtype=scores.dtype)
-    is_largest = ops.equal(scores, ops.max(scores, axis=1, keepdims=True))
+    is_largest = ops.equal(scores, largest)
     candidates = ops.where(is_largest, numbers, np.full(n_columns, n_columns, scores.dtype))
     # Rows of NaN have no largest column; they keep a number that a class has.
     candidates = ops.minimum(ops.min(candidates, axis=1), constant(n_columns - 1, scores))
@@ -102,6 +144,7 @@ def first_largest(scores):
 
 def is_positive(scores):
     """Return 1 where the one column of scores is above 0, as int64 of shape (batch,)."""
+    refuse_lost(scores)
     return ops.cast(as_vector(ops.greater(scores, constant(0.0, scores))), "int64")
 
 

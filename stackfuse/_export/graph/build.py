@@ -1,6 +1,6 @@
 """The purpose of the graph that is being built, and the parts that have been built so far."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -9,6 +9,25 @@ from typing import Any
 
 #: The outputs of whole numbers; in rows that are refused they are -1, and all others NaN.
 WHOLE = ("label", "set")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Rows that are refused.
+
+    Attributes
+    ----------
+    tensor : tensor
+        The tensor with these rows; kept, so that no other tensor can get its id.
+    mask : tensor of bool, shape (batch,), or None
+        None where an earlier refusal has the mask.
+    numbers : set of {"missing", "infinite", "too large"}
+        The kinds of numbers for which rows are in the mask.
+    """
+
+    tensor: Any
+    mask: Any
+    numbers: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,7 @@ class Build:
     traced: bool = False
     n_trees: list[int] = field(default_factory=list, repr=False, compare=False)
     built: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
-    refused: list[Any] = field(default_factory=list, repr=False, compare=False)
+    refused: list[Refusal] = field(default_factory=list, repr=False, compare=False)
 
 
 _build: ContextVar[Build] = ContextVar("build")

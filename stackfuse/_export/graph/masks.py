@@ -7,7 +7,6 @@ the outputs of all refused rows are replaced at the end.
 
 import warnings
 from collections.abc import Callable, Set
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.utils import get_tags
 
 from stackfuse._core import MultiInput
 from stackfuse._export.graph.arithmetic import constant
-from stackfuse._export.graph.build import WHOLE, current_build
+from stackfuse._export.graph.build import WHOLE, Refusal, current_build
 from stackfuse._export.graph.frame import MISSING
 
 #: The label of a row that is refused.
@@ -27,25 +26,6 @@ _TOO_LARGE = 2.0 * float(np.finfo(np.float32).max)
 
 #: The largest float64 that does not become infinite in float32.
 _LARGEST = float(np.nextafter(float(np.finfo(np.float32).max) + 2.0**103, 0.0))
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Rows that are refused.
-
-    Attributes
-    ----------
-    tensor : tensor
-        The tensor with these rows; kept, so that no other tensor can get its id.
-    mask : tensor of bool, shape (batch,), or None
-        None where an earlier refusal has the mask.
-    numbers : set of {"missing", "infinite", "too large"}
-        The kinds of numbers for which rows are in the mask.
-    """
-
-    tensor: Any
-    mask: Any
-    numbers: Set[str] = frozenset()
 
 
 def refuse_rows(where) -> None:

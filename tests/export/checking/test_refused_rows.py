@@ -22,12 +22,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.naive_bayes import CategoricalNB, GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     PowerTransformer,
@@ -36,6 +38,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.svm import NuSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import stackfuse as sf
@@ -406,3 +409,62 @@ def build_pair(meta):
     left, right = keras.Input((2,), name="left"), keras.Input((3,), name="right")
     hidden = keras.layers.Concatenate()([left, right])
     return keras.Model([left, right], keras.layers.Dense(3, "softmax")(hidden))
+
+
+@pytest.mark.parametrize("name", ["litert", "openvino"])
+@pytest.mark.parametrize(
+    "model", [GaussianNB(), NuSVC(kernel="poly"), make_pipeline(Normalizer(), LogisticRegression())]
+)
+def test_numbers_too_large_for_float32_in_between(model, name, iris, tmp_path):
+    """A square of 1e20 is infinite in float32: the file has the stack's answer or none."""
+    X, y = iris
+    model = clone(model).fit(X, y)
+    form = sf.formats.named(name)
+    path = tmp_path / f"model{form.suffix}"
+    sf.export(model, path, verify=False)
+    far = np.repeat(X[::50], 2, axis=0).astype(np.float32)
+    far[:, 1] = [1e30, -1e30, 1e20, -1e15, 0.1, 3.0]
+    got = {key: np.asarray(value) for key, value in form.load(str(path))({"x": far}).items()}
+    refused = got["label"] == -1
+    assert_array_equal(got["label"][~refused], model.predict(far.astype(np.float64))[~refused])
+    assert not refused[4:].any()
+    scores = got["probabilities"] if "probabilities" in got else got["decision"]
+    assert_array_equal(np.isnan(scores).all(axis=1), refused)
+    assert np.isfinite(scores[~refused]).all()
+    assert refused[:2].all() == (not hasattr(model, "steps"))
+
+
+def test_a_tree_takes_no_number_that_float32_lost(iris):
+    """NaN of a base was a missing value for the meta-learner, and came out as a number."""
+    X, y = iris
+    stack = sf.StackingClassifier(
+        [("bayes", GaussianNB())], HistGradientBoostingClassifier(max_iter=2), cv=2
+    ).fit(X, y)
+    graph = sf.to_keras(stack, precision="float32")
+    rows = X[[0, 1]].astype(np.float32)
+    rows[1, 0] = 1e30
+    got = {key: np.asarray(value) for key, value in graph(rows).items()}
+    assert got["label"].tolist() == [*stack.predict(X[:1]), -1]
+    assert np.isnan(got["probabilities"][1]).all()
+
+
+def test_sigmoids_far_out_in_litert(iris, tmp_path):
+    """LiteRT's own is NaN for 1e26."""
+    X, y = iris
+    model = LogisticRegression().fit(X, y == 1)
+    sf.export(model, tmp_path / "model.tflite", verify=False)
+    rows = np.repeat(X[:1], 2, axis=0).astype(np.float32)
+    rows[:, 0] = [1e30, -1e30]
+    got = sf.formats.named("litert").load(str(tmp_path / "model.tflite"))({"x": rows})
+    assert_array_equal(got["probabilities"], model.predict_proba(rows))
+
+
+def test_the_nearest_center_far_out_in_float32(iris):
+    """The difference of two squares of 1e9 has no digit left in float32; the products do."""
+    X, y = iris
+    model = NearestCentroid().fit(X, y)
+    rows = np.repeat(X[::50], 2, axis=0)
+    rows[:, 2] = [1e4, -1e4, 3e6, -3e6, 1e9, -1e9]
+    got = sf.to_keras(model, precision="float32")(rows.astype(np.float32))
+    assert_array_equal(np.asarray(got["label"]), model.predict(rows))
+    assert_allclose(np.asarray(got["probabilities"]), model.predict_proba(rows), atol=1e-6)

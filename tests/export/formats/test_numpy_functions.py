@@ -140,6 +140,31 @@ def test_functions_far_out(tmp_path):
             assert_parity([model], rows, tmp_path / f"{function.__name__}.keras", 1e-13)
 
 
+@pytest.mark.parametrize("ending", [".tflite", ".xml"])
+def test_ends_of_domains_in_float32(ending, tmp_path):
+    """LiteRT had NaN for arcsin(1) and expit(1e30), OpenVINO a number for arccos(2)."""
+    functions = [np.arcsin, np.arccos, scipy.special.expit, np.tanh]
+    parts = [(f.__name__, FunctionTransformer(f), [0]) for f in functions]
+    model = ColumnTransformer(parts).fit(np.array([[0.1], [0.5]]))
+    sf.export(model, tmp_path / f"model{ending}", verify=False)
+    form = next(f for f in map(sf.formats.named, NARROW) if f.suffix == ending)
+    x = np.array([1.0, -1.0, 0.5, 0.0, 2.0, -20.0, 1e30, -1e30], np.float32)
+    (got,) = form.load(str(tmp_path / f"model{ending}"))({"x": x[:, None]}).values()
+    with np.errstate(invalid="ignore"):
+        wanted = np.column_stack([f(x.astype(np.float64)) for f in functions])
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+def test_angles_that_litert_cannot_reduce(tmp_path):
+    """Its sine of 3e9 is -1153; the row is refused."""
+    model = FunctionTransformer(np.sin).fit([[0.1]])
+    sf.export(model, tmp_path / "sine.tflite", verify=False)
+    x = np.array([[3.0], [-1e5], [3e9], [1e30]], np.float32)
+    (got,) = sf.formats.named("litert").load(str(tmp_path / "sine.tflite"))({"x": x}).values()
+    np.testing.assert_allclose(got[:2, 0], np.sin([3.0, -1e5]), atol=1e-6)
+    assert np.isnan(got[2:]).all()
+
+
 def test_what_has_no_twin_is_refused(diabetes):
     X, y = diabetes
     with pytest.raises(

@@ -14,6 +14,8 @@ from stackfuse._export.graph.arithmetic import (
     exact_constants,
     first_largest,
     mean_over_trees,
+    refuse_lost,
+    sigmoid,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -37,6 +39,7 @@ def _calibrated_pair(pair, x):
     n_classes = len(pair.classes)
     response = _response_of(pair.estimator, ("decision_function", "predict_proba"))
     scores = convert(pair.estimator, x, response)
+    refuse_lost(scores)
     if response == "predict_proba" and len(pair.estimator.classes_) == 2:
         scores = scores[:, 1]
     scores = ops.reshape(scores, (-1, 1)) if len(scores.shape) == 1 else scores
@@ -70,7 +73,7 @@ def _apply_calibrator(calibrator, score):
     """Apply a sigmoid or isotonic calibrator to scores of shape (batch,)."""
     if isinstance(calibrator, IsotonicRegression):
         return convert(calibrator, ops.reshape(score, (-1, 1)), "predict")
-    return ops.sigmoid(-(score * constant(calibrator.a_, score) + constant(calibrator.b_, score)))
+    return sigmoid(-(score * constant(calibrator.a_, score) + constant(calibrator.b_, score)))
 
 
 def _softmax_with_temperature(calibrator, scores, response: str):

@@ -9,7 +9,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessR
 from sklearn.multiclass import OneVsOneClassifier
 
 from stackfuse._core import NotConvertible, sklearn_private
-from stackfuse._export.converters.shared.functions import erf
+from stackfuse._export.converters.shared.functions import erf, sine
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
     pairwise_kernel,
@@ -106,7 +106,7 @@ def _rational_quadratic(kernel, x, rows):
 
 def _periodic(kernel, x, rows):
     distance = ops.sqrt(squared_distances(x, rows))
-    wave = ops.sin(distance * constant(np.pi / kernel.periodicity, x))
+    wave = sine(distance * constant(np.pi / kernel.periodicity, x))
     return ops.exp(ops.square(wave / constant(kernel.length_scale, x)) * constant(-2, x))
 
 

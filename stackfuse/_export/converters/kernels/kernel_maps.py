@@ -18,6 +18,7 @@ from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
     pairwise_kernel,
 )
+from stackfuse._export.converters.shared.functions import cosine, sine
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
@@ -75,7 +76,7 @@ def _skewed_chi2_sampler(estimator, x):
 
 def _waves(estimator, x):
     phase = affine(x, estimator.random_weights_.T, estimator.random_offset_)
-    return ops.cos(phase) * constant(np.sqrt(2.0 / estimator.n_components), x)
+    return cosine(phase) * constant(np.sqrt(2.0 / estimator.n_components), x)
 
 
 @convert_transformer(AdditiveChi2Sampler)
@@ -93,7 +94,7 @@ def _additive_chi2_sampler(estimator, x):
     for j in range(1, estimator.sample_steps):
         size = ops.sqrt(number * constant(2 * step / np.cosh(np.pi * j * step), x))
         angle = logs * constant(j, x)
-        blocks += [size * ops.cos(angle), size * ops.sin(angle)]
+        blocks += [size * cosine(angle), size * sine(angle)]
     return ops.concatenate([ops.where(is_zero, zero, block) for block in blocks], axis=1)
 
 

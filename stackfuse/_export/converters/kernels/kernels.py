@@ -20,6 +20,7 @@ from stackfuse._export.graph.arithmetic import (
     as_vector,
     constant,
     first_largest,
+    refuse_lost,
 )
 from stackfuse._export.graph.convert import (
     converter_for,
@@ -99,7 +100,9 @@ def _pairwise_decisions(estimator, x):
         np.where(owner == i, dual[j - 1], 0.0) + np.where(owner == j, dual[i], 0.0)
         for i, j in combinations(range(len(estimator.classes_)), 2)
     ]
-    return affine(_support_kernel(estimator, x), np.array(coef), estimator._intercept_)
+    pairs = affine(_support_kernel(estimator, x), np.array(coef), estimator._intercept_)
+    refuse_lost(pairs)
+    return pairs
 
 
 def _votes(pairs, n_classes: int):

@@ -34,6 +34,7 @@ from stackfuse._export.converters.shared.neighbor_sums import (
 )
 from stackfuse._export.converters.shared.pairwise import (
     nearest_center,
+    nearness_in_float32,
     reduced_distances,
     squared_distances,
 )
@@ -231,7 +232,9 @@ def _nearest_centroid(estimator, x, method):
     spread = estimator.within_class_std_dev_
     spread = np.where(spread == 0, 1.0, spread)
     scaled = x / exact_constants(x, spread)[0]
-    if estimator.metric == "euclidean":
+    if estimator.metric == "euclidean" and x.dtype == "float32" and method != "decision_function":
+        squares = ops.negative(nearness_in_float32(scaled, centroids / spread))
+    elif estimator.metric == "euclidean":
         squares = squared_distances(scaled, centroids / spread)
     else:
         reduced, _ = reduced_distances(estimator, scaled, centroids / spread, "manhattan", {})

@@ -11,6 +11,7 @@ from stackfuse._export.graph.arithmetic import (
     exact_constants,
     first_largest,
     is_positive,
+    sigmoid,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -64,7 +65,7 @@ def _linear(estimator, x, method):
         return is_positive(decision)
     if method != "predict_proba":
         raise unsupported(estimator, method)
-    return two_columns(ops.sigmoid(decision))
+    return two_columns(sigmoid(decision))
 
 
 def _projection(estimator, x):

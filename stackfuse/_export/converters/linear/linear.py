@@ -52,6 +52,7 @@ from stackfuse._export.graph.arithmetic import (
     exact_constants,
     first_largest,
     is_positive,
+    sigmoid,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -178,7 +179,7 @@ def _from_decision(estimator, decision, method: str, proba):
 
 def _softmax(decision):
     if decision.shape[1] == 1:
-        return two_columns(ops.sigmoid(decision))
+        return two_columns(sigmoid(decision))
     return ops.softmax(decision)
 
 
@@ -190,7 +191,7 @@ def _clipped(decision):
 
 def _one_vs_rest(decision):
     """Return the shares of the probabilities of each class against all others."""
-    return _of_classes(ops.sigmoid(decision))
+    return _of_classes(sigmoid(decision))
 
 
 def _of_classes(positive):

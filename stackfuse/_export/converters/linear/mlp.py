@@ -8,6 +8,7 @@ from stackfuse._export.graph.arithmetic import (
     as_vector,
     constant,
     first_largest,
+    sigmoid,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -32,7 +33,7 @@ def _activated(x, name: str):
         return x
     functions = {
         "relu": ops.relu,
-        "logistic": ops.sigmoid,
+        "logistic": sigmoid,
         "tanh": ops.tanh,
         "softmax": ops.softmax,
         "exp": ops.exp,

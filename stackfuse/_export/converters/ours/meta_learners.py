@@ -8,6 +8,7 @@ from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
     first_largest,
+    sigmoid,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -87,6 +88,6 @@ def _apply_link(probabilities, link: str, labels: bool, floor: float):
 def _invert_link(average, link: str, labels: bool):
     """See :func:`stackfuse._meta.combining.pooling.invert_link`."""
     if link == "logit":
-        return ops.sigmoid(average) if labels else ops.softmax(average)
+        return sigmoid(average) if labels else ops.softmax(average)
     average = ops.maximum(average, constant(combining.pooling.SMALLEST_SUM, average))
     return average if labels else average / ops.sum(average, axis=1, keepdims=True)

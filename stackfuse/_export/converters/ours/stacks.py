@@ -9,6 +9,7 @@ from stackfuse._export.converters.ours.coverage import coverage_output
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
+    refuse_lost,
 )
 from stackfuse._export.graph.convert import (
     convert,
@@ -120,6 +121,8 @@ def _base_columns(stack, base, x, method: str):
             ops.where(hits, _in_graph_dtype(places), _in_graph_dtype(places * 0)), 1, keepdims=True
         )
     y = convert(base, x, method)
+    for part in y if isinstance(y, list) else [y]:
+        refuse_lost(part)
     if isinstance(y, list):
         if ours:
             return _label_probabilities(y, base.classes_)

@@ -14,6 +14,7 @@ from sklearn.preprocessing import (
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
+    lengths_of,
 )
 from stackfuse._export.graph.convert import convert_transformer
 
@@ -62,7 +63,7 @@ def _tf_idf(estimator, x):
 def _normalized(x, norm: str, smallest):
     """Divide rows by their norms; rows with a norm below `smallest` stay."""
     if norm == "l2":
-        size = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
+        size = lengths_of(x)
     else:
         add_up = {"l1": ops.sum, "max": ops.max}[norm]
         size = add_up(ops.abs(x), axis=1, keepdims=True)

@@ -25,6 +25,7 @@ from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
     exact_constants,
+    sigmoid,
 )
 from stackfuse._export.graph.convert import convert_transformer
 
@@ -78,7 +79,7 @@ def _sparse_pca(estimator, x):
 
 @convert_transformer(BernoulliRBM)
 def _boltzmann(estimator, x):
-    return ops.sigmoid(affine(x, estimator.components_, estimator.intercept_hidden_))
+    return sigmoid(affine(x, estimator.components_, estimator.intercept_hidden_))
 
 
 @convert_transformer(FeatureAgglomeration)

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from stackfuse._export.graph.arithmetic import constant
+from stackfuse._export.graph.masks import refuse_rows
 
 
 def log1p(x):
@@ -47,7 +48,34 @@ def atan(x):
         is_large, constant(np.pi / 2, x), ops.where(is_middle, constant(np.pi / 4, x), zero)
     )
     angle = angle + turned
-    return ops.where(ops.less(x, zero), -angle, angle)
+    angle = ops.where(ops.less(x, zero), -angle, angle)
+    return ops.where(ops.isnan(x), x, angle)  # OpenVINO's minimum of NaN and a number is a number
+
+
+def sine(x):
+    """Return the sine; see :func:`_on_circle`."""
+    return _on_circle(x, ops.sin)
+
+
+def cosine(x):
+    """Return the cosine; see :func:`_on_circle`."""
+    return _on_circle(x, ops.cos)
+
+
+def _on_circle(x, function):
+    """Return a function of an angle; refuse rows in which sine and cosine lie on no circle.
+
+    LiteRT's sine of 3e9 is -1153.
+    """
+    if x.dtype == "float32":
+        squares = ops.square(ops.sin(x)) + ops.square(ops.cos(x))
+        off = ops.abs(squares - constant(1, x))
+        # Not "more than": their squares may be NaN.
+        is_off = ops.where(ops.less(off, constant(1e-3, x)), np.zeros(1, bool), np.ones(1, bool))
+        most = constant(np.finfo(x.dtype).max, x)
+        wrong = ops.logical_and(is_off, ops.less_equal(ops.abs(x), most))
+        refuse_rows(ops.reshape(wrong, (-1, int(np.prod(x.shape[1:], dtype=int)))))
+    return function(x)
 
 
 def erf(x):

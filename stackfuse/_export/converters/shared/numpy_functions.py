@@ -9,8 +9,11 @@ import scipy.special
 from keras import ops
 
 from stackfuse._core import NotConvertible
-from stackfuse._export.converters.shared.functions import atan, expm1, log1p
-from stackfuse._export.graph.arithmetic import constant
+from stackfuse._export.converters.shared.functions import atan, cosine, expm1, log1p, sine
+from stackfuse._export.graph.arithmetic import (
+    constant,
+    sigmoid,
+)
 
 
 def _scaled(factor: float) -> Callable:
@@ -82,11 +85,18 @@ def _arctanh(x):
 
 
 def _arcsin(x):
+    """Return the angle whose sine is x; NaN beyond 1.
+
+    The least number stands for the cosine 0, by which LiteRT does not divide.
+    """
     one = constant(1, x)
-    return atan(x / ops.sqrt((1 - x) * (x + one)))
+    cosine = ops.sqrt((1 - x) * (x + one))
+    none = ops.equal(ops.abs(x), one)
+    return atan(x / ops.where(none, constant(1e-30, x), cosine))
 
 
 def _arccos(x):
+    """Return the angle whose cosine is x; NaN beyond 1."""
     one = constant(1, x)
     return atan(ops.sqrt((1 - x) / (x + one))) * constant(2, x)
 
@@ -107,7 +117,7 @@ TWINS: Mapping[Any, Callable] = MappingProxyType(
         np.arctanh: _odd(_arctanh),
         np.cbrt: _cbrt,
         np.ceil: ops.ceil,
-        np.cos: ops.cos,
+        np.cos: cosine,
         np.cosh: _cosh,
         np.deg2rad: _scaled(np.pi / 180),
         np.degrees: _scaled(180 / np.pi),
@@ -127,14 +137,14 @@ TWINS: Mapping[Any, Callable] = MappingProxyType(
         np.reciprocal: lambda x: 1 / x,
         np.rint: ops.round,
         np.sign: ops.sign,
-        np.sin: ops.sin,
+        np.sin: sine,
         np.sinh: _odd(_sinh),
         np.sqrt: ops.sqrt,
         np.square: ops.square,
-        np.tan: lambda x: ops.sin(x) / ops.cos(x),
+        np.tan: lambda x: sine(x) / cosine(x),
         np.tanh: ops.tanh,
         np.trunc: lambda x: ops.sign(x) * ops.floor(ops.abs(x)),
-        scipy.special.expit: ops.sigmoid,
+        scipy.special.expit: sigmoid,
         scipy.special.logit: _logit,
     }
 )

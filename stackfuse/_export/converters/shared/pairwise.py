@@ -21,6 +21,8 @@ from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
     first_largest,
+    lengths_of,
+    refuse_lost,
     table,
 )
 from stackfuse._export.graph.masks import refuse_rows
@@ -140,13 +142,28 @@ def nearest_center(x, centers: np.ndarray, *, whole_squares: bool):
         k-means leaves it out.
     """
     if x.dtype == "float32":
-        return first_largest(-squared_distances(x, centers))
+        return first_largest(nearness_in_float32(x, centers))
     squares = np.sum(centers**2, axis=1)
     if not whole_squares:
         return first_largest(affine(x, 2.0 * centers, -squares))
     lengths = ops.sum(ops.square(x), axis=1, keepdims=True)
     partial = lengths - affine(x, 2.0 * centers, 0.0)
     return first_largest(ops.negative(partial + exact_constants(x, squares)[0]))
+
+
+def nearness_in_float32(x, centers: np.ndarray):
+    """Return numbers that are larger for nearer centers, shape (batch, n_centers).
+
+    They are squared distances from a number that rows have for themselves. Far out, float32 has no
+    digits for the differences of squares; products keep more.
+    """
+    middle = middle_of(centers)
+    squares = np.sum((centers - middle) ** 2, axis=1)
+    moved = x - exact_constants(x, middle)[0]
+    products = affine(moved, 2.0 * (centers - middle), -squares)
+    lengths = ops.sum(ops.square(moved), axis=1, keepdims=True)
+    is_far = ops.less(constant(100.0 * np.max(squares), x), lengths)
+    return ops.where(is_far, products, -squared_distances(x, centers))
 
 
 def middle_of(rows: np.ndarray) -> np.ndarray:
@@ -172,7 +189,7 @@ def _scale_to_length_one(values, scale):
 def _cosine(x, rows):
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit = rows / np.where(lengths == 0, 1.0, lengths)
-    scale = ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
+    scale = lengths_of(x)
     return affine(_scale_to_length_one(x, scale), unit, 0.0)
 
 
@@ -246,7 +263,9 @@ def pairwise_kernel(estimator, name: Any, x, rows: np.ndarray, gamma=None, degre
         return affine(x, rows, 0.0)
     if name in ("poly", "polynomial"):
         # All in one layer: TensorFlow fails to compile a sum of a layer and a vector of length 1.
-        return ops.power(affine(x, gamma * rows, coef0), constant(degree, x))
+        kernel = ops.power(affine(x, gamma * rows, coef0), constant(degree, x))
+        refuse_lost(kernel)
+        return kernel
     if name == "sigmoid":
         return ops.tanh(affine(x, gamma * rows, coef0))
     if name == "rbf":

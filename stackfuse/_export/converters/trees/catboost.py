@@ -16,6 +16,7 @@ from stackfuse._export.graph.arithmetic import (
     exact_constants,
     first_largest,
     is_positive,
+    sigmoid,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -54,7 +55,7 @@ def _classifier(estimator, x, method):
         return is_positive(raw) if raw.shape[1] == 1 else first_largest(raw)
     if method != "predict_proba":
         raise unsupported(estimator, method)
-    return two_columns(ops.sigmoid(raw)) if raw.shape[1] == 1 else ops.softmax(raw)
+    return two_columns(sigmoid(raw)) if raw.shape[1] == 1 else ops.softmax(raw)
 
 
 def _read_model(estimator) -> dict:

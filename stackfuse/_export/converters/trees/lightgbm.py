@@ -12,6 +12,7 @@ from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
     first_largest,
+    sigmoid,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -53,7 +54,7 @@ def _classifier(estimator, x, method):
     if name == "multiclass":
         proba = ops.softmax(raw)
     else:
-        proba = ops.sigmoid(raw * constant(float(settings["sigmoid"]), raw))
+        proba = sigmoid(raw * constant(float(settings["sigmoid"]), raw))
         proba = two_columns(proba) if name == "binary" else proba
     return proba if method == "predict_proba" else first_largest(proba)
 

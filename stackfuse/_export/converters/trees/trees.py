@@ -29,6 +29,7 @@ from stackfuse._export.graph.arithmetic import (
     constant,
     first_largest,
     is_positive,
+    sigmoid,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -216,7 +217,7 @@ def from_raw_predictions(estimator, raw, method: str, slope: float = 1.0):
         raise unsupported(estimator, method)
     if not binary:
         return ops.softmax(raw)
-    return two_columns(ops.sigmoid(raw if slope == 1 else raw * constant(slope, raw)))
+    return two_columns(sigmoid(raw if slope == 1 else raw * constant(slope, raw)))
 
 
 def _check_predict(estimator, method: str) -> None:
