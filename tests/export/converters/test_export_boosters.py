@@ -110,6 +110,20 @@ def test_numbers_that_float32_keeps_but_tensorflow_takes_for_zero(tmp_path):
     assert_parity([boosted], X, tmp_path / "single.keras", 3e-7)
 
 
+@pytest.mark.parametrize("policy", ["SymmetricTree", "Lossguide"])
+def test_infinity_is_above_all_borders_of_catboost(policy, tmp_path):
+    """Missing values are so too with nan_mode="Max", beyond a border of the largest float32."""
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    X[::7, 0] = np.nan
+    model = CatBoostRegressor(**CAT, nan_mode="Max", grow_policy=policy)
+    model.fit(X, np.where(np.isnan(X[:, 0]), 2.0, X[:, 0]))
+    rows = X[:8].copy()
+    rows[:4, 0], rows[4:6, 1] = [np.inf, -np.inf, 3e38, 1e30], [np.inf, -np.inf]
+    assert_parity([model], rows, tmp_path / "model.keras")
+    graph = sf.to_keras(model, precision="float32")
+    assert_allclose(graph(rows.astype("float32"))["prediction"], model.predict(rows), rtol=1e-6)
+
+
 def test_regressors(diabetes, tmp_path):
     X, y = diabetes
     rows = with_holes(X)

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 
 import numpy as np
 from catboost import CatBoostClassifier, CatBoostRegressor
@@ -87,8 +88,24 @@ def _raw_predictions(estimator, x):
     features = {f["feature_index"]: f for f in model["features_info"]["float_features"]}
     roots = [_as_nested_nodes(tree) for tree in model.get("oblivious_trees", [])] or model["trees"]
     trees = [_tree_of(estimator, root, features, len(bias)) for root in roots]
-    total = tree_sums(as_float32(x, trees), trees, len(bias))
+    x = _with_infinity_missing(as_float32(x, trees), features.values())
+    total = tree_sums(x, trees, len(bias))
     return _loss(model), total * constant(scale, x) + exact_constants(x, bias)[0]
+
+
+def _with_infinity_missing(x, features: Iterable[dict]):
+    """Return NaN for infinity in the columns whose missing values are above all borders.
+
+    The border between numbers and missing values is the largest float32 there. Infinity is above
+    it, but below the infinite thresholds of other trees, for which it is missing values alone.
+    """
+    columns = [f["flat_feature_index"] for f in features if f["nan_value_treatment"] == "AsTrue"]
+    if not columns:
+        return x
+    is_above = np.zeros(x.shape[1], bool)
+    is_above[columns] = True
+    is_infinite = ops.less(constant(np.finfo(np.float32).max, x), x)
+    return ops.where(ops.logical_and(is_infinite, is_above), x - x, x)
 
 
 def _as_nested_nodes(tree: dict) -> dict:
