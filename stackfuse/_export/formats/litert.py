@@ -1,7 +1,6 @@
 """LiteRT, for phones and small devices: the manifest lies in a zip archive after the model."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 from stackfuse._core import NotConvertible
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
+from stackfuse._export.formats.recurrent import unrolled
 from stackfuse._export.formats.table import register
 
 if TYPE_CHECKING:  # of TensorFlow, which files are read without
@@ -36,7 +36,7 @@ class LiteRT(Format):
 
         # The operations of TensorFlow itself would need a runtime that few places have.
         only = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-        with silenced(), _unrolled(graph):
+        with silenced(), unrolled(graph):
             try:
                 graph.model.export(str(path), format="litert", verbose=False, target_spec=only)
             except Exception as error:  # the converter's own class is no public name
@@ -49,24 +49,3 @@ class LiteRT(Format):
 
         runner = Interpreter(path).get_signature_runner()
         return lambda rows: {name: y.copy() for name, y in runner(**rows).items()}
-
-
-@contextmanager
-def _unrolled(graph: "Graph") -> Iterator[None]:
-    """Within, recurrent layers repeat their steps: LiteRT has no kernel for their loop."""
-    from stackfuse._keras import private
-
-    layers = [part for part in private.flatten_layers(graph.model) if _loops(part)]
-    try:
-        for layer in layers:
-            layer.unroll = True
-        yield
-    finally:
-        for layer in layers:
-            layer.unroll = False
-
-
-def _loops(layer) -> bool:
-    import keras
-
-    return isinstance(layer, keras.layers.RNN) and not layer.unroll

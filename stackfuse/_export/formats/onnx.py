@@ -11,6 +11,7 @@ from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
 from stackfuse._export.formats.onnx_shortening import shorten
 from stackfuse._export.formats.onnx_trees import ML_OPSET, write_tree_sums
+from stackfuse._export.formats.recurrent import holds_loop, take_no_rows, unrolled
 from stackfuse._export.formats.table import register
 from stackfuse._export.written_manifest import MANIFEST
 
@@ -40,30 +41,13 @@ class Onnx(Format):
     def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
         import onnx
-        import tf2onnx
-
-        from stackfuse._export.graph.trees import TreeSums
-
-        trees = {layer.number: layer for layer in graph.tree_sums}
-
-        def write_trees(ctx, node, name, args) -> None:
-            write_tree_sums(ctx, node, trees[int(node.inputs[1].get_tensor_value())])
 
         with silenced():
             try:
-                model, _ = tf2onnx.convert.from_keras(
-                    graph.model,
-                    [graph.specs()],
-                    opset=_OPSET,
-                    custom_op_handlers={
-                        "SelectV2": (_keep_node, ["Where"]),
-                        "Log": (_keep_node, ["Log"]),
-                        "Bitcast": (_write_sign, []),
-                        "Sigmoid": (_write_sigmoid, []),
-                        TreeSums.OPERATION: (write_trees, []),
-                    },
-                    optimizers=_optimizers(),
-                )
+                model = _converted(graph)
+                if holds_loop(model.graph):
+                    with unrolled(graph) as is_recurrent:
+                        model = _converted(graph) if is_recurrent else model
             except Exception as error:  # of many kinds, none of which is documented
                 raise NotConvertible(refusal_message(self.title, error)) from error
         foreign = {node.domain for node in model.graph.node} - _DOMAINS
@@ -72,10 +56,11 @@ class Onnx(Format):
                 f"ONNX has no operator for a part of this graph: {sorted(foreign)}. Export to "
                 ".keras or a SavedModel."
             )
-        for entry in model.opset_import if trees else ():
+        for entry in model.opset_import if graph.tree_sums else ():
             if entry.domain == "ai.onnx.ml":
                 entry.version = ML_OPSET
         shorten(model.graph)
+        take_no_rows(model.graph)
         for tensor in (*model.graph.input, *model.graph.output):
             tensor.type.tensor_type.shape.dim[0].dim_param = "n"
         onnx.save(model, path)
@@ -104,6 +89,33 @@ class Onnx(Format):
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """See :class:`Format`."""
         yield "graph", _read(path).graph.SerializeToString(deterministic=True)
+
+
+def _converted(graph: "Graph") -> Any:
+    """Return a graph as tf2onnx converts it."""
+    import tf2onnx
+
+    from stackfuse._export.graph.trees import TreeSums
+
+    trees = {layer.number: layer for layer in graph.tree_sums}
+
+    def write_trees(ctx, node, name, args) -> None:
+        write_tree_sums(ctx, node, trees[int(node.inputs[1].get_tensor_value())])
+
+    model, _ = tf2onnx.convert.from_keras(
+        graph.model,
+        [graph.specs()],
+        opset=_OPSET,
+        custom_op_handlers={
+            "SelectV2": (_keep_node, ["Where"]),
+            "Log": (_keep_node, ["Log"]),
+            "Bitcast": (_write_sign, []),
+            "Sigmoid": (_write_sigmoid, []),
+            TreeSums.OPERATION: (write_trees, []),
+        },
+        optimizers=_optimizers(),
+    )
+    return model
 
 
 def _read(path: Path) -> Any:

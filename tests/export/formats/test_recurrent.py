@@ -51,6 +51,19 @@ def test_other_formats_keep_the_loop(sequences, tmp_path):
         assert report.max_difference < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU, all steps", "SimpleRNN, backwards"])
+def test_onnxruntime_takes_any_number_of_rows(sequences, tmp_path, kind):
+    """Its LSTM ended the process for none; loops of all other layers were refused by it."""
+    X, y = sequences
+    network = sf.KerasClassifier(build, kind=kind, random_state=0).fit(X, y)
+    sf.export(network, tmp_path / "net.onnx", verify=False)
+    compute = sf.formats.named("onnx").load(str(tmp_path / "net.onnx"))
+    for rows in (X[:0], X[:1], X[:40]):
+        got = compute({"x": rows.astype(np.float64)})["probabilities"]
+        wanted = network.predict_proba(rows) if len(rows) else np.empty((0, 2))
+        np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
 def test_sequences_of_any_length_are_refused_in_one_sentence(sequences, tmp_path):
     X, y = sequences
     network = sf.KerasClassifier(build, kind="LSTM", n_steps=None, random_state=0).fit(X, y)
