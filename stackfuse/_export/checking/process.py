@@ -267,6 +267,12 @@ def memory_for(size: int) -> int:
 
 def _refusal_message(loader: Loader, error: str) -> str:
     runner = loader.packages[0] if loader.packages else "Python"
+    if error.startswith("ArithmeticError: "):  # see runtimes.py
+        reason = error.removeprefix("ArithmeticError: ")
+        return f"{runner} computes this graph wrongly: {reason[:300]}. Export to another format."
+    unknown = re.search(r"No Op registered for (\w+)", error)
+    if unknown:
+        return f"{runner} cannot run {unknown[1]}, which this graph needs. Export to .keras."
     missing = re.search(r"Could not find an implementation for (\w+)\(", error)
     if missing:
         return (

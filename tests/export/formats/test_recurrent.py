@@ -71,3 +71,17 @@ def test_sequences_of_any_length_are_refused_in_one_sentence(sequences, tmp_path
         sf.export(network, tmp_path / "net.tflite", verify=X)
     again = sf.export(network, tmp_path / "net.onnx", verify=X)
     assert again.max_difference < 1e-5
+
+
+def test_a_runtime_that_is_wrong_for_single_rows_is_refused(tmp_path):
+    """OpenVINO 2026 has other numbers for one row or two of a recurrent convolution."""
+    X = np.random.default_rng(0).normal(size=(20, 3, 4, 4, 1)).astype("float32")
+
+    def convolve(meta):
+        inputs = keras.Input((3, 4, 4, 1))
+        y = layers.Flatten()(layers.ConvLSTM2D(2, 2)(inputs))
+        return keras.Model(inputs, layers.Dense(3, activation="softmax")(y))
+
+    network = sf.KerasClassifier(convolve, random_state=0).fit(X, np.arange(20) % 3)
+    with pytest.raises(sf.NotConvertible, match=r"openvino computes this graph wrongly: 'prob"):
+        sf.export(network, tmp_path / "net.xml", verify=X)
