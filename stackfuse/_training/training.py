@@ -8,6 +8,7 @@ import numpy as np
 
 from stackfuse._core import fitting
 from stackfuse._keras import Rows, indices
+from stackfuse._training.averaging import AveragedWeights
 from stackfuse._training.batches import EpochOrders, batches, n_batches
 from stackfuse._training.failures import told_by_name
 from stackfuse._training.prediction import rows_per_call
@@ -106,7 +107,9 @@ def steps_per_epoch(training: Training) -> int:
 def train(training: Training) -> None:
     """Train a compiled model by ``model.fit``."""
     model, x, first_epoch = training.model, training.x, training.first_epoch
-    optimizer_state, callbacks = training.optimizer_state, training.callbacks
+    optimizer_state, callbacks = training.optimizer_state, list(training.callbacks)
+    if fitting.averaging.is_wanted():
+        callbacks.insert(0, AveragedWeights())  # the others see the average
     fit_params = dict(training.fit_params)
     program = Program.of(model) if all(map(_leaves_no_traces, callbacks)) else None
     orders = EpochOrders(len(x), training.seed if training.shuffle else None, first_epoch)

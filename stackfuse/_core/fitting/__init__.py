@@ -1,6 +1,6 @@
 """Parts of every fit: settings, limits of time and memory, answers of one fit."""
 
-from stackfuse._core.fitting import memory_use, time_limit
+from stackfuse._core.fitting import averaging, memory_use, time_limit
 from stackfuse._core.fitting.availability import available_if
 from stackfuse._core.fitting.one_fit import as_it_is, of_one_fit
 from stackfuse._core.fitting.settings import (
@@ -28,6 +28,7 @@ __all__ = [
     "Wanted",
     "as_it_is",
     "available_if",
+    "averaging",
     "check_count",
     "check_settings",
     "is_flag",

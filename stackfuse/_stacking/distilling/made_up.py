@@ -1,10 +1,11 @@
 """Rows made up from rows of a table, near to them.
 
 There are two ways, and chance takes one for each row. By swaps, a row takes half of its values from
-one of its nearest neighbours. By differences, the difference of two of its nearest neighbours is
-added to the row, and each value becomes the nearest one of its column: columns that move together
-still do, and the rows spread a little further than the real ones. Differences of words do not
-exist: there the row takes the word of one neighbour if it has that of the other.
+one of its nearest neighbours. By differences, the difference of two of its nearest neighbours,
+times a random number up to 1.5, is added to the row, and each value becomes the nearest one of its column: columns that
+move together still do, and rows lie near to the real one and further away. Differences of words do
+not exist: if the part is more than half, the row takes the word of one neighbour where it has that
+of the other.
 
 `benchmarks/ten_sets/distill.md` compares the two, and other ways.
 
@@ -25,7 +26,10 @@ from sklearn.neighbors import NearestNeighbors
 from stackfuse._core import messages
 
 #: The chance of a row to be made by swaps, and in it of each value to come from the neighbour.
-_BY_SWAPS, _SWAPPED = 0.7, 0.5
+_BY_SWAPS, _SWAPPED = 0.5, 0.5
+
+#: The largest factor of a difference.
+_LONGEST = 1.5
 
 #: The nearest neighbours among which two are drawn.
 _NEAR = 10
@@ -76,10 +80,11 @@ def mixed(X: Any, n_times: int, generator: np.random.Generator) -> tuple[Any, np
     start, to = near[sources, one], near[sources, another]
     frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X)
     by_swaps = generator.random(len(sources)) < _BY_SWAPS
+    length = _LONGEST * generator.random(len(sources))
     places = []
     for k in range(n_columns):
         swapped = np.where(generator.random(len(sources)) < _SWAPPED, to, sources)
-        moved = _moved(frame.iloc[:, k], sources, start, to)
+        moved = _moved(frame.iloc[:, k], sources, start, to, length)
         places.append(np.where(by_swaps, swapped, moved))
     if isinstance(X, np.ndarray):
         return X[np.stack(places, axis=1), np.arange(n_columns)], sources
@@ -88,24 +93,28 @@ def mixed(X: Any, n_times: int, generator: np.random.Generator) -> tuple[Any, np
     return rows, sources
 
 
-def _moved(column: pd.Series, sources: np.ndarray, start: np.ndarray, to: np.ndarray) -> np.ndarray:
+def _moved(
+    column: pd.Series, sources: np.ndarray, start: np.ndarray, to: np.ndarray, length: np.ndarray
+) -> np.ndarray:
     """Return for each made-up row the number of the row whose value it takes.
 
     Parameters
     ----------
     column : Series of length n_samples
     sources, start, to : ndarray of int of shape (n_made_up,)
-        Numbers of rows: the value of `sources` moves by the way from `start` to `to`.
+        Numbers of rows: the value of `sources` moves in the direction from `start` to `to`.
+    length : ndarray of shape (n_made_up,)
+        How far, in units of that way.
     """
     codes, _ = pd.factorize(column)
-    places = np.where(codes[start] == codes[sources], to, sources)
+    places = np.where((codes[start] == codes[sources]) & (length > 0.5), to, sources)
     numbers = _numbers(column)
     if numbers is None or not np.isfinite(numbers).any():
         return places
     known, holders = np.unique(numbers, return_index=True)
     known, holders = known[np.isfinite(known)], holders[np.isfinite(known)]
     with np.errstate(over="ignore", invalid="ignore"):
-        moved = numbers[sources] + (numbers[to] - numbers[start])
+        moved = numbers[sources] + length * (numbers[to] - numbers[start])
     there = np.isfinite(moved)
     borders = known[:-1] / 2 + known[1:] / 2
     places[there] = holders[np.searchsorted(borders, moved[there])]

@@ -9,8 +9,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
-from stackfuse._core import sklearn_private
-from stackfuse._networks import KerasClassifier
+from stackfuse._core import fitting, sklearn_private
+from stackfuse._networks import KerasClassifier, KerasRegressor
 from stackfuse._oof import jobs
 
 #: Less probable classes of a row are not learnt from it.
@@ -69,11 +69,13 @@ class Student:
             If it cannot learn such answers.
         """
         clone = jobs.replica(self.estimator, self.seed)
-        if not self.classifier:
-            return clone.fit(lesson.X, lesson.answers, **_weights(clone, lesson.weight))
-        if isinstance(_last_of(clone), KerasClassifier):
-            return _taught_network(clone, lesson, lesson.X)
-        return _taught_by_copies(clone, lesson)
+        network = isinstance(_last_of(clone), KerasClassifier | KerasRegressor)
+        with fitting.averaging.within(network):
+            if not self.classifier:
+                return clone.fit(lesson.X, lesson.answers, **_weights(clone, lesson.weight))
+            if network:
+                return _taught_network(clone, lesson, lesson.X)
+            return _taught_by_copies(clone, lesson)
 
     def trained(self, X, y: np.ndarray, weight: np.ndarray | None) -> Any:
         """Return a clone that is trained as usual, on labels or numbers."""
@@ -82,9 +84,12 @@ class Student:
 
 
 def _last_of(estimator) -> Any:
-    """Return the estimator that a pipeline ends in, or the estimator itself."""
-    while isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
+    """Return the estimator inside pipelines and scalers of targets, or the estimator itself."""
+    while isinstance(estimator, Pipeline | TransformedTargetRegressor):
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        else:
+            estimator = estimator.regressor
     return estimator
 
 
