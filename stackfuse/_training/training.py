@@ -109,7 +109,7 @@ def train(training: Training) -> None:
     model, x, first_epoch = training.model, training.x, training.first_epoch
     optimizer_state, callbacks = training.optimizer_state, list(training.callbacks)
     if fitting.averaging.is_wanted():
-        callbacks.insert(0, AveragedWeights())  # the others see the average
+        callbacks.insert(0, AveragedWeights())  # the others see what it puts into the model
     fit_params = dict(training.fit_params)
     program = Program.of(model) if all(map(_leaves_no_traces, callbacks)) else None
     orders = EpochOrders(len(x), training.seed if training.shuffle else None, first_epoch)

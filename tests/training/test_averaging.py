@@ -1,5 +1,7 @@
 """Averaged weights: the rule in numpy, over the weights of a training by plain Keras."""
 
+from typing import ClassVar
+
 import keras
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ def averaged(estimator):
 class Keeper(keras.callbacks.Callback):
     """Keeps the weights after each epoch where a test can find them."""
 
-    kept = []
+    kept: ClassVar[list] = []
 
     def on_epoch_end(self, epoch, logs=None):
         self.kept.append(self.model.get_weights())

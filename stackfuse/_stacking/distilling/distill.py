@@ -61,9 +61,11 @@ def distill(
         The model to clone and fit: a :class:`KerasClassifier` or :class:`KerasRegressor`, a
         pipeline that ends in one, or an estimator of scikit-learn, such as a tree. A network for
         classes learns the probabilities by its own loss
-        (:meth:`KerasClassifier.fit_probabilities`). Any other classifier learns each row once for
-        each class with a noticeable probability, weighted by the probability. It must take a
-        ``sample_weight``; its least numbers of rows in a leaf count such copies.
+        (:meth:`KerasClassifier.fit_probabilities`). All networks average their weights over their
+        last epochs; early stopping compares the averages with the newest weights. Any other
+        classifier learns each row once for each class with a noticeable probability, weighted by
+        the probability. It must take a ``sample_weight``; its least numbers of rows in a leaf count
+        such copies.
     X : array-like of shape (n_samples, ...), default=None
         The rows given to ``fit``, in their order; other rows, without labels; or the rows given to
         ``fit`` and others below them. For the rows of ``fit``, the student learns the out-of-fold
@@ -74,10 +76,10 @@ def distill(
         The weight of the labels against the answers, for the rows of ``fit``: 0 for the answers
         alone, 1 for the labels alone.
     augment : int or "auto", default="auto"
-        The number of rows to make up from each row of X, near to it. Seven of ten take half
-        of their values from one of the ten nearest neighbours. To the others, the difference of two
-        of these neighbours is added, and each value becomes the nearest one of its column. The
-        stack answers the rows. X must be an array of two axes or a data frame of pandas. "auto"
+        The number of rows to make up from each row of X, near to it. One half take half of their
+        values from one of the ten nearest neighbours. The others add the difference of two of these
+        neighbours, times a random number up to 1.5; each value becomes the nearest one of its
+        column. The stack answers the rows. X must be an array of two axes or a data frame of pandas. "auto"
         makes 29, but no more than bring all rows to 30,000, and none for any other X.
     score : bool, default=True
         Whether to measure the losses and gains. The student is fitted twice more for this, without
@@ -114,7 +116,9 @@ def distill(
     Hinton, G., Vinyals, O. and Dean, J. "Distilling the knowledge in a neural network." NIPS Deep
     Learning Workshop (2015). Fakoor, R. et al. "Fast, accurate, and simple models for tabular data
     via augmented distillation." NeurIPS (2020). Storn, R. and Price, K. "Differential evolution."
-    Journal of Global Optimization 11 (1997): how rows are made up.
+    Journal of Global Optimization 11 (1997): how rows are made up. Polyak, B. T. and Juditsky, A. B.
+    "Acceleration of stochastic approximation by averaging." SIAM Journal on Control and
+    Optimization 30 (1992): averaged weights.
 
     Examples
     --------

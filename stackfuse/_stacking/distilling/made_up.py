@@ -1,11 +1,11 @@
 """Rows made up from rows of a table, near to them.
 
 There are two ways, and chance takes one for each row. By swaps, a row takes half of its values from
-one of its nearest neighbours. By differences, the difference of two of its nearest neighbours,
-times a random number up to 1.5, is added to the row, and each value becomes the nearest one of its column: columns that
-move together still do, and rows lie near to the real one and further away. Differences of words do
-not exist: if the part is more than half, the row takes the word of one neighbour where it has that
-of the other.
+one of its nearest neighbours. By differences, a random part of the difference of two of these
+neighbours, or up to 1.5 times the difference, is added to the row, and each value becomes the
+nearest one of its column. Columns that move together still do; the rows lie near to real ones, and
+also a little further away. Differences of words do not exist: there the row takes the word of one
+neighbour if it has that of the other, and if at least half of the difference is added.
 
 `benchmarks/ten_sets/distill.md` compares the two, and other ways.
 
