@@ -79,8 +79,9 @@ def distill(
         The number of rows to make up from each row of X, near to it. One half take half of their
         values from one of the ten nearest neighbours. The others add the difference of two of these
         neighbours, times a random number up to 1.5; each value becomes the nearest one of its
-        column. The stack answers the rows. X must be an array of two axes or a data frame of pandas. "auto"
-        makes 29, but no more than bring all rows to 30,000, and none for any other X.
+        column. The stack answers the rows. X must be an array of two axes or a data frame of
+        pandas. "auto" makes 29, but no more than bring all rows to 30,000, and none for any other
+        X.
     score : bool, default=True
         Whether to measure the losses and gains. The student is fitted twice more for this, without
         the test rows of one fold of the stack. One fit learns the answers, without made-up and
@@ -116,8 +117,8 @@ def distill(
     Hinton, G., Vinyals, O. and Dean, J. "Distilling the knowledge in a neural network." NIPS Deep
     Learning Workshop (2015). Fakoor, R. et al. "Fast, accurate, and simple models for tabular data
     via augmented distillation." NeurIPS (2020). Storn, R. and Price, K. "Differential evolution."
-    Journal of Global Optimization 11 (1997): how rows are made up. Polyak, B. T. and Juditsky, A. B.
-    "Acceleration of stochastic approximation by averaging." SIAM Journal on Control and
+    Journal of Global Optimization 11 (1997): how rows are made up. Polyak, B. T. and Juditsky, A.
+    B. "Acceleration of stochastic approximation by averaging." SIAM Journal on Control and
     Optimization 30 (1992): averaged weights.
 
     Examples
