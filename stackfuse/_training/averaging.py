@@ -1,8 +1,8 @@
 """Averages of the weights of a network over the last epochs of its training.
 
 The weights swing around a minimum, by the chance of batches and dropout. Their average is nearer to
-it, as with a learning rate that falls to zero, for hardly any time. Where answers without noise are
-learnt, such as those of a stack, most of what a network still gets wrong is this swinging.
+it, as with a learning rate that falls to zero, and takes hardly any time. The swinging matters most
+to a network that learns answers without noise, such as those of a stack.
 
 References
 ----------

@@ -1,5 +1,6 @@
 """How a student learns answers: numbers, or probabilities of classes or labels."""
 
+import inspect
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +70,10 @@ class Student:
             If it cannot learn such answers.
         """
         clone = jobs.replica(self.estimator, self.seed)
-        network = isinstance(_last_of(clone), KerasClassifier | KerasRegressor)
+        last = _last_of(clone)
+        network = isinstance(last, KerasClassifier | KerasRegressor)
+        if network:
+            _leave_dropout_out(last)
         with fitting.averaging.within(network):
             if not self.classifier:
                 return clone.fit(lesson.X, lesson.answers, **_weights(clone, lesson.weight))
@@ -91,6 +95,22 @@ def _last_of(estimator) -> Any:
         else:
             estimator = estimator.regressor
     return estimator
+
+
+def _leave_dropout_out(network: KerasClassifier | KerasRegressor) -> None:
+    """Set a builder's argument `dropout` to 0, unless the user has set it.
+
+    Dropout keeps a network from learning the noise of labels. Answers have none.
+    """
+    names = ("dropout", "model__dropout")
+    if not callable(network.model) or any(name in network.get_params() for name in names):
+        return
+    try:
+        known = inspect.signature(network.model).parameters
+    except (TypeError, ValueError):  # a function without a signature, of another language
+        return
+    if "dropout" in known:
+        network.set_params(dropout=0.0)
 
 
 def _taught_network(estimator, lesson: Lesson, X) -> Any:
