@@ -146,13 +146,21 @@ def test_a_network_learns_probabilities_behind_its_scaler(flowers, tmp_path):
 @pytest.mark.parametrize(
     ("given", "wanted"), [({}, 0.0), ({"dropout": 0.5}, 0.5), ({"model__dropout": 0.5}, 0.5)]
 )
-def test_a_builder_leaves_dropout_out_unless_it_is_set(progress, given, wanted):
+def test_a_builder_of_numbers_leaves_dropout_out_unless_it_is_set(progress, given, wanted):
     network = sf.models.regressor(sf.models.mlp, width=2, epochs=1, random_state=0, **given)
     student = make_pipeline(StandardScaler(), network)
     taught = sf.distill(progress, student, DIABETES, **PLAIN)[-1].model_
     rates = [layer.rate for layer in taught.layers if isinstance(layer, keras.layers.Dropout)]
     assert rates == [wanted] * 2
     assert network.get_params().get("dropout") == given.get("dropout")  # that of the user stays
+
+
+def test_a_builder_of_probabilities_keeps_dropout(flowers):
+    network = sf.models.classifier(sf.models.mlp, width=2, epochs=1, random_state=0)
+    taught = sf.distill(flowers, network, IRIS, **PLAIN).model_
+    assert [layer.rate for layer in taught.layers if isinstance(layer, keras.layers.Dropout)] == [
+        0.1
+    ] * 2
 
 
 class Keeper(keras.callbacks.Callback):

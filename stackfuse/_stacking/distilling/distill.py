@@ -62,10 +62,10 @@ def distill(
         pipeline that ends in one, or an estimator of scikit-learn, such as a tree. A network for
         classes learns the probabilities by its own loss
         (:meth:`KerasClassifier.fit_probabilities`). All networks average their weights over their
-        last epochs; early stopping compares the averages with the newest weights. A builder's
-        argument ``dropout`` becomes 0 unless you set it: answers have no noise. Any other
-        classifier learns each row once for each class with a noticeable probability, weighted by
-        the probability. It must take a ``sample_weight``; its least numbers of rows in a leaf count
+        last epochs; early stopping compares the averages with the newest weights. The argument
+        ``dropout`` of a regressor's builder becomes 0 unless you set it. Any other classifier
+        learns each row once for each class with a noticeable probability, weighted by the
+        probability. It must take a ``sample_weight``; its least numbers of rows in a leaf count
         such copies.
     X : array-like of shape (n_samples, ...), default=None
         The rows given to ``fit``, in their order; other rows, without labels; or the rows given to

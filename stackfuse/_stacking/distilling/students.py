@@ -72,7 +72,7 @@ class Student:
         clone = jobs.replica(self.estimator, self.seed)
         last = _last_of(clone)
         network = isinstance(last, KerasClassifier | KerasRegressor)
-        if network:
+        if network and not self.classifier:
             _leave_dropout_out(last)
         with fitting.averaging.within(network):
             if not self.classifier:
@@ -97,10 +97,11 @@ def _last_of(estimator) -> Any:
     return estimator
 
 
-def _leave_dropout_out(network: KerasClassifier | KerasRegressor) -> None:
+def _leave_dropout_out(network: KerasRegressor) -> None:
     """Set a builder's argument `dropout` to 0, unless the user has set it.
 
-    Dropout keeps a network from learning the noise of labels. Answers have none.
+    A network that was trained with dropout and predicts without it is biased where errors are
+    squared, and answers have no noise from which dropout would keep it.
     """
     names = ("dropout", "model__dropout")
     if not callable(network.model) or any(name in network.get_params() for name in names):
