@@ -72,7 +72,7 @@ class Student:
         clone = jobs.replica(self.estimator, self.seed)
         last = _last_of(clone)
         network = isinstance(last, KerasClassifier | KerasRegressor)
-        if network and not self.classifier:
+        if isinstance(last, KerasRegressor):
             _leave_dropout_out(last)
         with fitting.averaging.within(network):
             if not self.classifier:
