@@ -1,17 +1,15 @@
 """Trees as the operator ``TreeEnsemble`` of ONNX.
 
-The operator gives the number of the leaf that each row reaches in each tree. The leaves' values are
-looked up and added in order: a leaf of the operator contributes to one output only, and with
-several threads its sums come in any order. Then the last digit differs, and with it the label where
-two classes are equal. The means of one value, as of a forest's regression, are no classes. In
-float64 the operator adds these up itself.
+Each tree has an output of its own, and the outputs are added up in order afterwards. A leaf of the
+operator contributes to one output only, and with several threads its sums come in any order. Then
+the last digit differs, and with it the label where two classes are equal. The means of one value,
+as of a forest's regression, are no classes. In float64 the operator adds these up itself.
 
-Runtimes are an order of magnitude faster at GatherElements than at Gather for single numbers. So
-there is one flat table for each value of a leaf.
+If the leaves have several values, the operator gives their numbers, and the values are looked up.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +23,10 @@ ML_OPSET = 5
 #: Up to here float32 holds the numbers of leaves exactly.
 _MAX_LEAVES_IN_FLOAT32 = 2**24
 
+#: Up to so many values of a leaf are looked up one by one: for many rows GatherElements takes less
+#: time than Gather, for one row each more operator counts.
+_MAX_SINGLE_VALUES = 3
+
 
 def write_tree_sums(ctx, node, layer: "TreeSums") -> None:
     """Put ONNX operators in the place of a layer's TensorFlow operation.
@@ -36,9 +38,13 @@ def write_tree_sums(ctx, node, layer: "TreeSums") -> None:
     layer : TreeSums
     """
     writer = _Writer(ctx, layer)
-    x, name = node.input[0], node.output[0]
-    by_operator = writer.adds_by_operator
-    y = writer.mean_by_operator(x) if by_operator else writer.sums_of_leaves(x, *node.input[2:])
+    x, name, start = node.input[0], node.output[0], node.input[2:]
+    if writer.adds_by_operator:
+        y = writer.mean_by_operator(x)
+    elif layer.n_values == 1:
+        y = writer.sums_of_trees(x, *start)
+    else:
+        y = writer.sums_of_leaves(x, *start)
     ctx.remove_node(node.name)
     ctx.replace_all_inputs(name, y)
 
@@ -59,31 +65,56 @@ class _Writer:
     def mean_by_operator(self, x: str) -> str:
         layer = self.layer
         outputs = np.arange(len(layer.trees)) % layer.n_outputs
-        weights = np.concatenate([tree.value[tree.left < 0, 0] for tree in layer.trees])
-        sums = self._trees(self._cast(x, np.float64), weights, outputs, layer.n_outputs)
-        return self._mean(sums)
+        return self._mean(self._trees_in_float64(x, outputs, layer.n_outputs))
+
+    def sums_of_trees(self, x: str, *start: str) -> str:
+        """Add up the values that the operator returns for each tree."""
+        layer = self.layer
+        n_trees = len(layer.trees)
+        outputs = np.arange(n_trees)
+        if layer.sums_in == self._dtype(x) == np.float32:
+            by_tree = self._trees(x, self._values, outputs, n_trees)
+        else:
+            by_tree = self._cast(self._trees_in_float64(x, outputs, n_trees), layer.sums_in)
+        if layer.n_stages == 1 and not start:
+            return by_tree
+        # Runtimes merge a transposition with the sum, which then has another order, unless
+        # something is between them.
+        stages = self._constant([layer.n_stages, layer.n_outputs, -1])
+        stages = self._add("Reshape", [self._add("Transpose", [by_tree], perm=[1, 0]), stages])
+        return self._mean(self._transposed(self._sum(stages, *start)))
 
     def sums_of_leaves(self, x: str, *start: str) -> str:
+        """Look up the values of the leaves whose numbers the operator returns, and add them up."""
         layer = self.layer
         n_trees = len(layer.trees)
         values = np.vstack([tree.value[tree.left < 0] for tree in layer.trees])
         if len(values) > _MAX_LEAVES_IN_FLOAT32:
             x = self._cast(x, np.float64)
         leaves = self._trees(x, np.arange(len(values)), np.arange(n_trees), n_trees)
-        by_tree = self._add("Transpose", [leaves], perm=[1, 0])
-        flat = self._add("Reshape", [self._cast(by_tree, np.int32), self._constant([-1])])
-        shape = self._constant([layer.n_stages, n_trees // layer.n_stages, -1])
+        by_tree = self._cast(self._add("Transpose", [leaves], perm=[1, 0]), np.int32)
+        stages = [layer.n_stages, n_trees // layer.n_stages, -1]
+        values = values.astype(layer.sums_in)
+        if not start and stages[1] == 1 and layer.n_values > _MAX_SINGLE_VALUES:
+            return self._mean(self._sum(self._add("Gather", [self._constant(values), by_tree])))
+        flat = self._add("Reshape", [by_tree, self._constant([-1])])
+        shape = self._constant(stages)
         sums = []
         for column in values.T:
-            table = self._constant(column.astype(layer.sums_in))
-            reached = self._add("Reshape", [self._add("GatherElements", [table, flat]), shape])
-            for first in start:
-                first = self._add("Transpose", [first], perm=[1, 0])
-                first = self._add("Unsqueeze", [first, self._constant([0])])
-                reached = self._add("Concat", [first, reached], axis=0)
-            sums.append(self._add("ReduceSum", [reached, self._constant([0])], keepdims=0))
-        together = self._add("Concat", sums, axis=0) if len(sums) > 1 else sums[0]
-        return self._mean(self._add("Transpose", [together], perm=[1, 0]))
+            reached = self._add("GatherElements", [self._constant(column), flat])
+            sums.append(self._sum(self._add("Reshape", [reached, shape]), *start))
+        return self._mean(self._transposed(self._add("Concat", sums, axis=0)))
+
+    def _sum(self, stages: str, *start: str) -> str:
+        """Add up stages, of shape (n_stages, n_outputs, batch), to (n_outputs, batch)."""
+        for first in start:
+            first = self._add("Transpose", [first], perm=[1, 0])
+            first = self._add("Unsqueeze", [first, self._constant([0])])
+            stages = self._add("Concat", [first, stages], axis=0)
+        return self._add("ReduceSum", [stages, self._constant([0])], keepdims=0)
+
+    def _transposed(self, sums: str) -> str:
+        return self._add("Transpose", [sums], perm=[1, 0])
 
     def _mean(self, sums: str) -> str:
         layer = self.layer
@@ -91,10 +122,31 @@ class _Writer:
             return sums
         return self._add("Div", [sums, self._constant(np.array([layer.n_stages], layer.sums_in))])
 
-    def _trees(self, x: str, weights: np.ndarray, outputs: np.ndarray, n_outputs: int) -> str:
+    @property
+    def _values(self) -> np.ndarray:
+        """The first value of each leaf."""
+        return np.concatenate([tree.value[tree.left < 0, 0] for tree in self.layer.trees])
+
+    def _trees_in_float64(self, x: str, outputs: np.ndarray, n_outputs: int) -> str:
+        """Add the operator in float64, in front of a rounding of x to float32 if there is one.
+
+        Other thresholds do the rounding then: those of the numbers that are rounded down to them.
+        """
+        rounding = self.ctx.get_node_by_output(x)
+        wide, trees = x, self.layer.trees
+        if rounding is not None and rounding.type == "Cast" and self._dtype(x) == np.float32:
+            wide = rounding.input[0]
+        if wide == x or self._dtype(wide) != np.float64:
+            x = self._cast(x, np.float64)
+        else:
+            x = wide
+            trees = tuple(replace(t, threshold=largest_rounded_to(t.threshold)) for t in trees)
+        return self._trees(x, self._values, outputs, n_outputs, trees)
+
+    def _trees(self, x: str, weights, outputs, n_outputs: int, trees=()) -> str:
         """Add the operator: the sums over the leaves' weights, by the outputs of the trees."""
         dtype = self._dtype(x)
-        nodes = _nodes_of(self.layer.trees, dtype, weights, outputs)
+        nodes = _nodes_of(trees or self.layer.trees, dtype, weights, outputs)
         return self._add("TreeEnsemble", [x], domain="ai.onnx.ml", n_targets=n_outputs, **nodes)
 
     def _dtype(self, x: str) -> np.dtype:
@@ -125,6 +177,30 @@ class _Writer:
             domain=domain,
         )
         return made.output[0]
+
+
+def largest_rounded_to(thresholds: np.ndarray) -> np.ndarray:
+    """Return the largest float64 that rounding to float32 leaves at most at thresholds.
+
+    Parameters
+    ----------
+    thresholds : ndarray of float64
+
+    Returns
+    -------
+    largest : ndarray of float64
+    """
+    from stackfuse._export.graph.trees import rounded_down
+
+    below = rounded_down(thresholds, np.dtype(np.float32))
+    ends = [end.astype(np.float64) for end in (below, np.nextafter(below, np.float32(np.inf)))]
+    # Numbers round to infinity as if it were the next power of two.
+    ends = [np.where(np.isinf(end), np.copysign(2.0**128, end), end) for end in ends]
+    middle = ends[0] + (ends[1] - ends[0]) / 2
+    # The middle goes to the even one of its neighbours.
+    is_even = below.view(np.int32) % 2 == 0
+    largest = np.where(is_even, middle, np.nextafter(middle, -np.inf))
+    return np.where(thresholds == np.inf, np.inf, largest)
 
 
 def _nodes_of(trees: tuple["Tree", ...], dtype: np.dtype, weights, outputs) -> dict:
