@@ -9,9 +9,9 @@ import numpy as np
 from stackfuse._core import NotConvertible, files
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
-from stackfuse._export.formats.onnx_shortening import shorten
 from stackfuse._export.formats.onnx_trees import ML_OPSET, write_tree_sums
 from stackfuse._export.formats.recurrent import holds_loop, take_no_rows, unrolled
+from stackfuse._export.formats.shorter_onnx import shorten
 from stackfuse._export.formats.table import register
 from stackfuse._export.written_manifest import MANIFEST
 
@@ -59,10 +59,10 @@ class Onnx(Format):
         for entry in model.opset_import if graph.tree_sums else ():
             if entry.domain == "ai.onnx.ml":
                 entry.version = ML_OPSET
-        shorten(model.graph)
-        take_no_rows(model.graph)
         for tensor in (*model.graph.input, *model.graph.output):
             tensor.type.tensor_type.shape.dim[0].dim_param = "n"
+        shorten(model)
+        take_no_rows(model.graph)
         onnx.save(model, path)
 
     @staticmethod

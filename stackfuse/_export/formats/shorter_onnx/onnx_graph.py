@@ -1,0 +1,133 @@
+"""A graph of ONNX with its tensors by their names."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+#: The number of rows for which the shapes of tensors are computed: no other axis is as long.
+N_ROWS = 1_000_003
+
+
+class OnnxGraph:
+    """A graph of ONNX with its tensors by their names.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Its graph is changed.
+    """
+
+    def __init__(self, model: Any):
+        from onnx import numpy_helper
+
+        self.model = model
+        self.graph = model.graph
+        self.constants = {c.name: numpy_helper.to_array(c) for c in self.graph.initializer}
+        self.makers = {name: node for node in self.graph.node for name in node.output}
+        self._n_made = 0
+
+    @cached_property
+    def _inferred(self) -> tuple[dict[str, tuple[int, ...]], dict[str, np.dtype]]:
+        import onnx
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for tensor in model.graph.input:
+            tensor.type.tensor_type.shape.dim[0].dim_value = N_ROWS
+        for tensor in model.graph.output:
+            tensor.type.tensor_type.ClearField("shape")
+        del model.graph.value_info[:]
+        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        shapes = {name: values.shape for name, values in self.constants.items()}
+        dtypes = {name: values.dtype for name, values in self.constants.items()}
+        for tensor in (*graph.input, *graph.value_info, *graph.output):
+            kind = tensor.type.tensor_type
+            if kind.elem_type:
+                dtypes[tensor.name] = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            if kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim):
+                shapes[tensor.name] = tuple(d.dim_value for d in kind.shape.dim)
+        return shapes, dtypes
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of tensors that are known, with ``N_ROWS`` as the number of rows."""
+        return self._inferred[0]
+
+    @property
+    def dtypes(self) -> dict[str, np.dtype]:
+        """The dtypes of tensors that are known."""
+        return self._inferred[1]
+
+    def made_by(self, name: str, *kinds: str) -> Any:
+        """Return the node that makes a tensor if it is of some kind, else None."""
+        node = self.makers.get(name)
+        return node if node is not None and node.op_type in kinds else None
+
+    def is_number(self, name: str, number: float) -> bool:
+        """Whether a tensor is constant, and all its numbers are this one."""
+        values = self.constants.get(name)
+        return values is not None and values.dtype.kind in "fib" and bool(np.all(values == number))
+
+    def constant(self, values: np.ndarray) -> str:
+        """Add a constant."""
+        from onnx import numpy_helper
+
+        name = self._new_name("constant")
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
+        self.constants[name] = np.asarray(values)
+        self.shapes[name], self.dtypes[name] = np.shape(values), self.constants[name].dtype
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], output: str | None = None, **attributes):
+        """Make a node, for :meth:`replace`."""
+        from onnx import helper
+
+        output = output or self._new_name(kind)
+        node = helper.make_node(kind, list(inputs), [output], output, **attributes)
+        self.makers[output] = node
+        return node
+
+    def _new_name(self, kind: str) -> str:
+        self._n_made += 1
+        return f"shortened_{kind}_{self._n_made}"
+
+    def replace(self, node, made: Sequence[Any]) -> None:
+        """Put nodes in the place of a node, whose output the last one has."""
+        place = list(self.graph.node).index(node)
+        self.graph.node.remove(node)
+        for k, new in enumerate(made):
+            self.graph.node.insert(place + k, new)
+
+    def keep_used(self) -> None:
+        """Remove nodes and constants whose outputs nobody takes."""
+        wanted = {tensor.name for tensor in self.graph.output}
+        for node in reversed(list(self.graph.node)):
+            if wanted.isdisjoint(node.output):
+                self.graph.node.remove(node)
+                for name in node.output:
+                    self.makers.pop(name, None)
+            else:
+                wanted.update(inputs_of(node))
+        for constant in list(self.graph.initializer):
+            if constant.name not in wanted:
+                self.graph.initializer.remove(constant)
+
+
+def attribute(node: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute of a node."""
+    from onnx import helper
+
+    found = next((a for a in node.attribute if a.name == name), None)
+    return default if found is None else helper.get_attribute_value(found)
+
+
+def inputs_of(node: Any) -> Iterator[str]:
+    """Yield the names of all tensors that a node reads, also from graphs within it."""
+    yield from node.input
+    for entry in node.attribute:
+        for graph in (entry.g, *entry.graphs):
+            for inner in graph.node:
+                yield from inputs_of(inner)
+            yield from (tensor.name for tensor in graph.output)

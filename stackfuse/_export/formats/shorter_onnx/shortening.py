@@ -1,0 +1,18 @@
+"""All that shortens a graph, in its order."""
+
+from typing import Any
+
+from stackfuse._export.formats.shorter_onnx import columns, constant_rows, patterns, refusals
+from stackfuse._export.formats.shorter_onnx.onnx_graph import OnnxGraph
+
+
+def shorten(model: Any) -> None:
+    """Replace parts of a model's graph, ``onnx.ModelProto``, by fewer operators."""
+    graph = OnnxGraph(model)
+    constant_rows.replace(graph)
+    graph.keep_used()
+    columns.replace(graph)
+    patterns.replace(graph)
+    graph.keep_used()
+    refusals.replace(graph)
+    graph.keep_used()
