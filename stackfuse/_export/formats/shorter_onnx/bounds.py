@@ -103,10 +103,13 @@ class Bounds:
         if kind == "MatMul" and node.input[1] in constants:
             weights = constants[node.input[1]]
             return self.of(node.input[0]) * float(np.abs(weights).sum(axis=0).max())
-        shapes = [self.graph.shapes.get(name) for name in (node.input[0], node.output[0])]
-        if kind == "ReduceSum" and None not in shapes and 0 not in shapes[1]:
-            n_terms = np.prod(shapes[0], dtype=float) / np.prod(shapes[1], dtype=float)
-            return self.of(node.input[0]) * float(n_terms)
+        sizes = [
+            float(np.prod(shape, dtype=float))
+            for name in (node.input[0], node.output[0])
+            if (shape := self.graph.shapes.get(name)) is not None
+        ]
+        if kind == "ReduceSum" and len(sizes) == 2 and sizes[1]:
+            return self.of(node.input[0]) * sizes[0] / sizes[1]
         return np.inf
 
     def _is_logistic(self, node: Any) -> bool:

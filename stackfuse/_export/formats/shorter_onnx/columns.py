@@ -41,13 +41,14 @@ def replace(graph: OnnxGraph) -> None:
             graph.replace(node, made)
 
 
-def _before_reshaping(graph: OnnxGraph, node: Any) -> str | None:
+def _before_reshaping(graph: OnnxGraph, node: Any) -> Any:
     """Return the tensor that a node gives its first shape again, or None.
 
     A ``Reshape`` reads the first of the tensors from which it is made by reshaping.
     """
     shape = graph.shapes.get(node.output[0]) if node.output else None
-    source, first = node, None
+    source: Any = node
+    first = None
     while shape is not None and _only_reshapes(graph, source):
         first = source.input[0]
         if graph.shapes.get(first) == shape:
@@ -122,12 +123,12 @@ def _taken_columns(graph: OnnxGraph, node: Any) -> list[int] | None:
         if attribute(node, "axis", 0) != 1 or numbers is None or numbers.ndim != 1:
             return None
         return np.arange(width)[numbers].tolist() or None
-    parts = [graph.constants.get(name) for name in node.input[1:]]
-    if len(parts) < 3 or any(part is None for part in parts):
+    parts = [graph.constants[name].tolist() for name in node.input[1:] if name in graph.constants]
+    if len(parts) < 3 or len(parts) < len(node.input) - 1:
         return None
-    steps = parts[3].tolist() if len(parts) > 3 else [1] * len(parts[0])
+    steps = parts[3] if len(parts) > 3 else [1] * len(parts[0])
     taken = slice(None)
-    for start, end, axis, step in zip(*(part.tolist() for part in parts[:3]), steps):
+    for start, end, axis, step in zip(*parts[:3], steps):
         if axis == 1:
             taken = slice(start, end, step)
         elif axis != 0 or start != 0 or end < _END or step != 1:

@@ -70,16 +70,10 @@ def _equal_rows(graph: OnnxGraph, names: list[str]) -> dict[str, np.ndarray]:
 
 def _computed(graph: OnnxGraph, names: list[str], n_rows: int) -> list[np.ndarray]:
     """Return tensors for a number of rows."""
-    import onnx
     import onnxruntime
 
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    OnnxGraph(model).keep_used()
     session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
+        graph.part(names).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     return session.run(names, {e.name: _blank(e, n_rows) for e in session.get_inputs()})
 
@@ -95,9 +89,9 @@ def _blank(entry: Any, n_rows: int) -> np.ndarray:
 
 def _keeps_shape(graph: OnnxGraph, node, k: int, shape: tuple[int, ...]) -> bool:
     """Whether the output of a node has the same shape if its k-th input has this one."""
-    shapes = [graph.shapes.get(name) for name in (*node.input, *node.output)]
-    if None in shapes:
+    names = *node.input, *node.output
+    if any(name not in graph.shapes for name in names):
         return False
-    *inputs, output = shapes
+    *inputs, output = (graph.shapes[name] for name in names)
     inputs[k] = shape
     return np.broadcast_shapes(*inputs) == output

@@ -35,14 +35,18 @@ def shown_by_missing(graph: OnnxGraph, name: str) -> str | None:
     An infinite number makes all products with it infinite or NaN. If all logits are, softmax gives
     NaN.
     """
-    node = graph.made_by(name, "Softmax")
-    node = node and graph.made_by(node.input[0], "Add", "MatMul")
-    if node is not None and node.op_type == "Add" and node.input[1] in graph.constants:
-        node = graph.made_by(node.input[0], "MatMul")
-    weights = graph.constants.get(node.input[1]) if node is not None else None
+    softmax = graph.made_by(name, "Softmax")
+    logits = softmax.input[0] if softmax is not None else ""
+    total = graph.made_by(logits, "Add")
+    if total is not None and total.input[1] in graph.constants:
+        logits = total.input[0]
+    product = graph.made_by(logits, "MatMul")
+    if product is None:
+        return None
+    weights = graph.constants.get(product.input[1])
     if weights is None or weights.ndim != 2 or not np.isfinite(weights).all():
         return None
-    return node.input[0]
+    return product.input[0]
 
 
 def fills(graph: OnnxGraph, node: Any) -> bool:

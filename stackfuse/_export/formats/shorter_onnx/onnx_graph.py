@@ -102,17 +102,37 @@ class OnnxGraph:
 
     def keep_used(self) -> None:
         """Remove nodes and constants whose outputs nobody takes."""
-        wanted = {tensor.name for tensor in self.graph.output}
-        for node in reversed(list(self.graph.node)):
-            if wanted.isdisjoint(node.output):
-                self.graph.node.remove(node)
-                for name in node.output:
+        wanted = self._wanted_for([tensor.name for tensor in self.graph.output])
+        for k in reversed(range(len(self.graph.node))):
+            if wanted.isdisjoint(self.graph.node[k].output):
+                for name in self.graph.node[k].output:
                     self.makers.pop(name, None)
-            else:
+                del self.graph.node[k]
+        for k in reversed(range(len(self.graph.initializer))):
+            if self.graph.initializer[k].name not in wanted:
+                del self.graph.initializer[k]
+
+    def part(self, names: Sequence[str]) -> Any:
+        """Return a model, ``onnx.ModelProto``, that computes some tensors alone."""
+        import onnx
+
+        wanted = self._wanted_for(names)
+        part = onnx.ModelProto(ir_version=self.model.ir_version)
+        part.opset_import.extend(self.model.opset_import)
+        part.graph.name = self.graph.name
+        part.graph.input.extend(self.graph.input)
+        part.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+        part.graph.node.extend(n for n in self.graph.node if not wanted.isdisjoint(n.output))
+        part.graph.initializer.extend(c for c in self.graph.initializer if c.name in wanted)
+        return part
+
+    def _wanted_for(self, names: Sequence[str]) -> set[str]:
+        """Return the names of all tensors from which some are computed."""
+        wanted = set(names)
+        for node in reversed(self.graph.node):
+            if not wanted.isdisjoint(node.output):
                 wanted.update(inputs_of(node))
-        for constant in list(self.graph.initializer):
-            if constant.name not in wanted:
-                self.graph.initializer.remove(constant)
+        return wanted
 
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:

@@ -87,8 +87,9 @@ def between_limits(graph: OnnxGraph, node) -> list[Any] | None:
     above = graph.made_by(node.input[0], "Max") if node.op_type == "Min" else None
     if above is None or len(above.input) != 2 or len(node.input) != 2:
         return None
-    limits = [graph.constants.get(n.input[1]) for n in (above, node)]
-    if any(limit is None or limit.shape not in ((), (1,)) for limit in limits):
+    names = above.input[1], node.input[1]
+    limits = [graph.constants[name] for name in names if name in graph.constants]
+    if len(limits) < 2 or any(limit.shape not in ((), (1,)) for limit in limits):
         return None
     low, high = (np.reshape(limit, ()) for limit in limits)
     if not low <= high or not graph.shapes.get(above.input[0]):

@@ -29,11 +29,13 @@ def attributes(width: int, limit: float, *, takes_missing: bool) -> dict[str, An
     is_last = following == n_nodes
     is_second = np.arange(n_nodes) % 2 == 1
     leaf_of_passed, leaf_of_refused = 0, 1
+    with np.errstate(over="ignore"):
+        below = np.nextafter(-limit, -np.inf)
     onward = np.where(is_last, leaf_of_passed, following)
     missing = {"nodes_missing_value_tracks_true": (~is_second).astype(int).tolist()}
     return {
         "nodes_featureids": np.repeat(np.arange(width), 2).tolist(),
-        "nodes_splits": from_array(np.tile([limit, np.nextafter(-limit, -np.inf)], width)),
+        "nodes_splits": from_array(np.tile([limit, below], width)),
         "nodes_modes": from_array(np.zeros(n_nodes, np.uint8)),  # less or equal
         "nodes_truenodeids": np.where(is_second, leaf_of_refused, onward).tolist(),
         "nodes_trueleafs": is_second.astype(int).tolist(),
