@@ -193,7 +193,9 @@ def largest_rounded_to(thresholds: np.ndarray) -> np.ndarray:
     from stackfuse._export.graph.trees import rounded_down
 
     below = rounded_down(thresholds, np.dtype(np.float32))
-    ends = [end.astype(np.float64) for end in (below, np.nextafter(below, np.float32(np.inf)))]
+    with np.errstate(over="ignore"):
+        above = np.nextafter(below, np.float32(np.inf))
+    ends = [end.astype(np.float64) for end in (below, above)]
     # Numbers round to infinity as if it were the next power of two.
     ends = [np.where(np.isinf(end), np.copysign(2.0**128, end), end) for end in ends]
     middle = ends[0] + (ends[1] - ends[0]) / 2
