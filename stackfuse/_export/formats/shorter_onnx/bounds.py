@@ -1,4 +1,4 @@
-"""What the numbers of a tensor can be: how large, and whether they can be missing."""
+"""Bounds of a tensor's numbers: how large they can be, and whether they can be missing."""
 
 from dataclasses import dataclass, field
 from typing import Any

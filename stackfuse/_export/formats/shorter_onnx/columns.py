@@ -6,7 +6,7 @@ import numpy as np
 
 from stackfuse._export.formats.shorter_onnx.onnx_graph import OnnxGraph, attribute
 
-#: What stands for the end of an axis.
+#: The number that stands for the end of an axis.
 _END = 2**31 - 1
 
 #: Operators that keep all numbers in their order.

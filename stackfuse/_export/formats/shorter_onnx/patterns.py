@@ -1,4 +1,4 @@
-"""Patterns of a few operators, each with what says the same in fewer."""
+"""Patterns of a few operators, each with fewer operators that give the same numbers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What masks of refused rows ask about the numbers of tensors, and which questions are needless."""
+"""Questions of refusing masks about the numbers of tensors; needless ones are left out."""
 
 from typing import Any
 
