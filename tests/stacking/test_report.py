@@ -436,7 +436,7 @@ def test_classes_over_time_are_scored_on_the_folds_that_earlier_ones_teach(cance
 def test_folds_of_one_row_are_not_scored(cancer):
     X, y = cancer
     stack = sf.StackingClassifier(BASES[:1], cv=LeaveOneOut()).fit(X[:30], y[:30])
-    with pytest.raises(ValueError, match="Each of the 30 folds predicts one row.*cv=10"):
+    with pytest.raises(ValueError, match=r"Each of the 30 folds predicts one row.*cv=10"):
         stack.report()
 
 

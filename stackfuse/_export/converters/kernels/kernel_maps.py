@@ -14,11 +14,11 @@ from sklearn.kernel_approximation import (
 )
 from sklearn.preprocessing import KernelCenterer
 
+from stackfuse._export.converters.shared.functions import cosine, sine
 from stackfuse._export.converters.shared.pairwise import (
     kept_rows,
     pairwise_kernel,
 )
-from stackfuse._export.converters.shared.functions import cosine, sine
 from stackfuse._export.graph.arithmetic import (
     affine,
     constant,
