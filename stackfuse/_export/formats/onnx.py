@@ -154,7 +154,7 @@ def _optimizers() -> dict[str, Any]:
                 for node in nodes
                 if node.is_const()
                 for name in node.output
-                for user in self._g.find_output_consumers(name)
+                for user in node.graph.find_output_consumers(name)
             )
 
     # One of them takes a cast to float32 and back for nothing: trees then see other numbers.

@@ -222,7 +222,7 @@ def test_what_takes_a_number_pays_nothing_for_it(data):
     ):
         with building(Build()):
             convert(model.fit(X, y), keras_input(X), "predict_proba")
-            assert [refusal.numbers for refusal in current_build().refused] == wanted
+            assert [refusal.numbers for refusal in with_masks()] == wanted
 
 
 def test_what_was_asked_once_is_not_asked_again(data):
@@ -231,13 +231,17 @@ def test_what_was_asked_once_is_not_asked_again(data):
     stack = sf.StackingClassifier(bases, TREE, cv=2, random_state=0).fit(X, y)
     with building(Build()):
         convert(stack, keras_input(X), "predict_proba")
-        of_bases, of_tree = current_build().refused
+        of_bases, of_tree = with_masks()
         assert of_bases.numbers == {"missing", "infinite"}
         assert of_tree.numbers == {"too large", "infinite"}
     bagged = BaggingClassifier(LogisticRegression(), 3, random_state=0).fit(X, y)
     with building(Build()):
         convert(bagged, keras_input(X), "predict_proba")
-        assert len(current_build().refused) == 1
+        assert len(with_masks()) == 1
+
+
+def with_masks():
+    return [refusal for refusal in current_build().refused if refusal.mask is not None]
 
 
 def keras_input(X):
