@@ -119,7 +119,9 @@ def by_stack(train, test, classes, seconds, folder, library):
 
     def one():
         sf.export(stack, folder / "stack.onnx")
-        session = onnxruntime.InferenceSession(folder / "stack.onnx")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # for one row, threads wait for each other
+        session = onnxruntime.InferenceSession(folder / "stack.onnx", options)
         return milliseconds(lambda row: session.run(None, {"x": row}), rows[:1].to_numpy())
 
     return said, one
@@ -151,7 +153,9 @@ def frame_of(data, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     X, y = data.load(meta_learners.FOLDER / (data.file or ""))
     frame = pd.DataFrame(np.asarray(X, float), columns=[f"x{k}" for k in range(X.shape[1])])
     places = np.unique(y, return_inverse=True)[1]
-    frame[TARGET] = [f"class {k:02d}" for k in places] if data.classes else np.asarray(y, float)
+    # Objects: not every Python here has a pandas that reads another's words.
+    names = np.array([f"class {k:02d}" for k in places], object)
+    frame[TARGET] = pd.Series(names, dtype=object) if data.classes else np.asarray(y, float)
     shares = frame[TARGET] if data.classes else None
     train, test = train_test_split(frame, test_size=1 / 3, stratify=shares, random_state=seed)
     return train[: meta_learners.ROWS[0]], test[: meta_learners.ROWS[1]]
