@@ -39,7 +39,7 @@ from stackfuse._networks import (
 from stackfuse._stacking import parts_of
 
 #: The most rows of the caller that made-up rows are made from.
-MAX_ROWS = 64
+_MAX_ROWS = 64
 
 #: The most thresholds that rows are put on; each gives six rows.
 _MAX_EDGES = 48
@@ -163,11 +163,7 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
     rounded : callable
         Rounds rows to the precision of the graph's input.
     """
-    table = numeric_table(
-        sklearn_private.safe_indexing(
-            rows, sampling.spread(sklearn_private.num_samples(rows), MAX_ROWS)
-        )
-    )
+    table = numeric_table(some_of(rows))
     if table is None:
         return []
     exact = is_exact(estimator, precision)
@@ -178,6 +174,12 @@ def probes(estimator, rows, precision: str, rounded: Callable[[Any], Any]) -> li
         if expected is not None:
             found.append(Probe(kind, candidate, on_edge, expected, exact))
     return found + _refused_probes(estimator, table, precision, rounded)
+
+
+def some_of(rows):
+    """Return the rows that others are made up from: all, or some from all parts."""
+    places = sampling.spread(sklearn_private.num_samples(rows), _MAX_ROWS)
+    return sklearn_private.safe_indexing(rows, places)
 
 
 def _refused_probes(

@@ -13,10 +13,10 @@ from stackfuse._core import sampling, sklearn_private
 from stackfuse._export.checking.numeric_table import without_sparse
 from stackfuse._export.checking.probes import (
     MAX_COLUMNS,
-    MAX_ROWS,
     Probe,
     answers_or_none,
     is_exact,
+    some_of,
 )
 from stackfuse._export.checking.word_table import WordTable, word_table
 
@@ -44,8 +44,7 @@ def word_probes(estimator, rows, precision: str) -> list[Probe]:
     precision : {"float64", "float32"}
         The precision of the graph.
     """
-    some = sampling.spread(sklearn_private.num_samples(rows), MAX_ROWS)
-    table = word_table(sklearn_private.safe_indexing(rows, some))
+    table = word_table(some_of(rows))
     if table is None:
         return []
     columns = sampling.spread(table.words.shape[1], MAX_COLUMNS).tolist()
