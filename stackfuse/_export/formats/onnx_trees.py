@@ -1,11 +1,13 @@
 """Trees as the operator ``TreeEnsemble`` of ONNX.
 
-Each tree has an output of its own, and the outputs are added up in order afterwards. A leaf of the
-operator contributes to one output only, and with several threads its sums come in any order. Then
-the last digit differs, and with it the label where two classes are equal. The means of one value,
-as of a forest's regression, are no classes. In float64 the operator adds these up itself.
+A leaf of the operator contributes to one output only, and with several threads its sums come in any
+order. Then the last digit differs, and with it the label where two sums are equal. So each tree has
+an output of its own, and the outputs are added up in order afterwards. If the leaves have several
+values, the operator gives their numbers, and the values are looked up.
 
-If the leaves have several values, the operator gives their numbers, and the values are looked up.
+The operator itself adds up what cannot be such a tie: means, which are no classes; the one sum of
+two classes, whose sign decides; and the shares of two classes in many trees, of which it adds up
+the second ones.
 """
 
 from collections.abc import Iterator
@@ -22,6 +24,11 @@ ML_OPSET = 5
 
 #: Up to here float32 holds the numbers of leaves exactly.
 _MAX_LEAVES_IN_FLOAT32 = 2**24
+
+#: From so many trees on the shares of two classes are added up as one sum; the classes are equal
+#: where it is one half. With fewer trees, which depend on a few whole numbers, about one row in
+#: 30,000 is such a tie in which only the last digits of scikit-learn's two sums differ.
+_MIN_TREES_OF_ONE_SUM = 50
 
 #: Up to so many values of a leaf are looked up one by one: for many rows GatherElements takes less
 #: time than Gather, for one row each more operator counts.
@@ -40,7 +47,9 @@ def write_tree_sums(ctx, node, layer: "TreeSums") -> None:
     writer = _Writer(ctx, layer)
     x, name, start = node.input[0], node.output[0], node.input[2:]
     if writer.adds_by_operator:
-        y = writer.mean_by_operator(x)
+        y = writer.sums_by_operator(x, *start)
+    elif writer.has_opposite_shares and not start:
+        y = writer.opposite_shares(x)
     elif layer.n_values == 1:
         y = writer.sums_of_trees(x, *start)
     else:
@@ -60,12 +69,35 @@ class _Writer:
     def adds_by_operator(self) -> bool:
         """Whether the operator adds up the values of the leaves."""
         layer = self.layer
-        return layer.average and layer.n_values == 1 and layer.sums_in == "float64"
+        in_any_order = layer.average or layer.n_outputs == 1
+        return in_any_order and layer.n_values == 1 and layer.sums_in == "float64"
 
-    def mean_by_operator(self, x: str) -> str:
+    @property
+    def has_opposite_shares(self) -> bool:
+        """Whether the leaves of many trees hold the shares of two classes."""
+        layer = self.layer
+        if layer.n_outputs != 2 or layer.n_values != 2 or not layer.average:
+            return False
+        if layer.sums_in != "float64" or layer.n_stages < _MIN_TREES_OF_ONE_SUM:
+            return False
+        totals = np.concatenate([tree.value[tree.left < 0].sum(axis=1) for tree in layer.trees])
+        return bool(np.all(np.abs(totals - 1) <= 4 * np.finfo(np.float64).eps))
+
+    def sums_by_operator(self, x: str, *start: str) -> str:
+        """Let the operator add up the values of the leaves."""
         layer = self.layer
         outputs = np.arange(len(layer.trees)) % layer.n_outputs
-        return self._mean(self._trees_in_float64(x, outputs, layer.n_outputs))
+        sums = self._trees_in_float64(x, outputs, layer.n_outputs)
+        for first in start:
+            sums = self._add("Add", [first, sums])
+        return self._mean(sums)
+
+    def opposite_shares(self, x: str) -> str:
+        """Let the operator add up the shares of the second class; the first one has the rest."""
+        outputs = np.zeros(len(self.layer.trees), int)
+        second = self._mean(self._trees_in_float64(x, outputs, 1, column=1))
+        first = self._add("Sub", [self._constant(np.ones(1)), second])
+        return self._add("Concat", [first, second], axis=1)
 
     def sums_of_trees(self, x: str, *start: str) -> str:
         """Add up the values that the operator returns for each tree."""
@@ -73,7 +105,7 @@ class _Writer:
         n_trees = len(layer.trees)
         outputs = np.arange(n_trees)
         if layer.sums_in == self._dtype(x) == np.float32:
-            by_tree = self._trees(x, self._values, outputs, n_trees)
+            by_tree = self._trees(x, self._values(), outputs, n_trees)
         else:
             by_tree = self._cast(self._trees_in_float64(x, outputs, n_trees), layer.sums_in)
         if layer.n_stages == 1 and not start:
@@ -122,12 +154,13 @@ class _Writer:
             return sums
         return self._add("Div", [sums, self._constant(np.array([layer.n_stages], layer.sums_in))])
 
-    @property
-    def _values(self) -> np.ndarray:
-        """The first value of each leaf."""
-        return np.concatenate([tree.value[tree.left < 0, 0] for tree in self.layer.trees])
+    def _values(self, column: int = 0) -> np.ndarray:
+        """Return one value of each leaf."""
+        return np.concatenate([tree.value[tree.left < 0, column] for tree in self.layer.trees])
 
-    def _trees_in_float64(self, x: str, outputs: np.ndarray, n_outputs: int) -> str:
+    def _trees_in_float64(
+        self, x: str, outputs: np.ndarray, n_outputs: int, *, column: int = 0
+    ) -> str:
         """Add the operator in float64, in front of a rounding of x to float32 if there is one.
 
         Other thresholds do the rounding then: those of the numbers that are rounded down to them.
@@ -141,7 +174,7 @@ class _Writer:
         else:
             x = wide
             trees = tuple(replace(t, threshold=largest_rounded_to(t.threshold)) for t in trees)
-        return self._trees(x, self._values, outputs, n_outputs, trees)
+        return self._trees(x, self._values(column), outputs, n_outputs, trees)
 
     def _trees(self, x: str, weights, outputs, n_outputs: int, trees=()) -> str:
         """Add the operator: the sums over the leaves' weights, by the outputs of the trees."""

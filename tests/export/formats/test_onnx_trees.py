@@ -89,7 +89,8 @@ def kinds_of_nodes(path):
 
 def refuses(node):
     leaves = [entry.t for entry in node.attribute if entry.name == "leaf_weights"]
-    return bool(leaves) and np.isnan(onnx.numpy_helper.to_array(leaves[0])).any()
+    weights = onnx.numpy_helper.to_array(leaves[0]) if leaves else np.zeros(0)
+    return len(weights) == 2 and np.isnan(weights[1])
 
 
 def outputs_of(path, x):
@@ -186,17 +187,79 @@ def test_the_second_column_of_a_network_that_transposes(tmp_path):
 
 
 def test_sums_are_equal_to_the_last_bit(iris, diabetes, tmp_path):
-    """The label of a row may hang on it; only the means of one value may differ."""
+    """The label of a row may hang on it; only single sums may differ."""
     path = tmp_path / "model.onnx"
-    for model, (X, y) in (
-        (RandomForestClassifier(37, max_depth=3, random_state=0), iris),
-        (GradientBoostingRegressor(n_estimators=37, random_state=0), diabetes),
-        (HistGradientBoostingRegressor(max_iter=37), diabetes),
-    ):
-        sf.export(model.fit(X[::2], y[::2]), path, verify=X)
+    models = RandomForestClassifier(37, max_depth=3), GradientBoostingClassifier(n_estimators=9)
+    for model in models:
+        X, y = iris
+        model.set_params(random_state=0).fit(X[::2], y[::2])
+        sf.export(model, path, verify=X)
         for rows in (X, X[:1]):
-            for key, wanted in expected_outputs(model, rows).items():
-                assert_array_equal(outputs_of(path, rows)[key], wanted)
+            expected, got = expected_outputs(model, rows), outputs_of(path, rows)
+            assert_array_equal(got["label"], expected["label"])
+            if isinstance(model, RandomForestClassifier):
+                assert_array_equal(got["probabilities"], expected["probabilities"])
+            else:  # the exponential function of another library
+                assert_allclose(got["probabilities"], expected["probabilities"], rtol=1e-15)
+
+
+TWO_CLASSES = [
+    # a model, the most operators of its file
+    (GradientBoostingClassifier(n_estimators=30), 10),
+    (GradientBoostingClassifier(n_estimators=30, init="zero"), 10),
+    (HistGradientBoostingClassifier(max_iter=30, min_samples_leaf=3), 10),
+    (LGBMClassifier(n_estimators=30, min_child_samples=5, verbose=-1), 14),
+    (RandomForestClassifier(60, max_depth=3), 8),
+    (ExtraTreesClassifier(60), 8),
+    (RandomForestClassifier(20, max_depth=3), 19),
+]
+
+
+@pytest.mark.parametrize(("model", "most"), TWO_CLASSES, ids=name)
+def test_two_classes_take_few_operators(iris, model, most, tmp_path):
+    X, y = iris
+    model = clone(model).set_params(random_state=0).fit(X, y == 1)
+    path = tmp_path / "model.onnx"
+    sf.export(model, path, verify=X)
+    assert kinds_of_nodes(path).total() <= most
+    rows = hard_rows(model, np.vstack([X, X + 1e3]))
+    expected = expected_of(model, rows)
+    for some in (slice(None), slice(0, 1), slice(-1, None), slice(0, 0)):
+        got = outputs_of(path, rows[some])
+        assert_array_equal(got["label"], expected["label"][some])
+        atol = 1e-15
+        assert_allclose(got["probabilities"], expected["probabilities"][some], rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_numbers_and_their_refused_rows_by_one_operator(diabetes, n_threads, tmp_path):
+    X, y = diabetes
+    for model in (
+        GradientBoostingRegressor(n_estimators=90, random_state=0),
+        RandomForestRegressor(90, max_depth=3, random_state=0),
+    ):
+        sf.export(model.fit(X, y), tmp_path / "model.onnx", verify=X)
+        assert kinds_of_nodes(tmp_path / "model.onnx")["TreeEnsemble"] == 1
+        assert kinds_of_nodes(tmp_path / "model.onnx").total() <= 3
+        rows = hard_rows(model, X)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx", options)
+        expected = expected_of(model, rows)["prediction"]
+        assert_allclose(session.run(None, {"x": rows})[0], expected, rtol=1e-14)
+
+
+def test_classes_that_are_equal_but_for_the_last_digit(tmp_path):
+    """Few trees that depend on whole numbers give such rows: 1/3 + 2/3 + 1/2 in another order."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, (600, 6)).astype(float)
+    y = (X.sum(axis=1) + rng.normal(size=600) * 2 > 6).astype(int)
+    model = RandomForestClassifier(4, max_depth=8, random_state=0).fit(X[:300], y[:300])
+    sf.export(model, tmp_path / "model.onnx", verify=X[:10])
+    rows = np.indices([3] * 6).reshape(6, -1).T.astype(float)
+    second, label = model.predict_proba(rows)[:, 1], model.predict(rows)
+    assert np.sum((np.abs(second - 0.5) < 1e-12) & ((second > 0.5) != label)) == 6
+    assert_array_equal(outputs_of(tmp_path / "model.onnx", rows)["label"], label)
 
 
 def test_splits_on_categories(iris, tmp_path):

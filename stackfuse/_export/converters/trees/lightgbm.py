@@ -32,6 +32,9 @@ _OF_CLASSES = ("binary", "multiclass", "multiclassova")
 #: Is written for infinity, a threshold that separates the missing values only.
 _INFINITY = 1e300
 
+#: LightGBM takes numbers of at most this size for 0. It splits there.
+_ZERO = float(np.float32(1e-35))
+
 
 @converter_for(LGBMRegressor)
 def _regressor(estimator, x, method):
@@ -105,6 +108,7 @@ def _tree_of(estimator: LGBMModel, root: dict[str, Any]) -> Tree:
         as_zero = node["missing_type"] == "None"
         missing_left.append(0.0 <= node["threshold"] if as_zero else node["default_left"])
     threshold = np.array([node.get("threshold", np.inf) for node in nodes], float)
+    threshold[threshold == -_ZERO] = np.nextafter(-_ZERO, -np.inf)
     return Tree(
         np.array([node.get("split_feature", 0) for node in nodes]),
         np.where(threshold >= _INFINITY, np.inf, threshold),

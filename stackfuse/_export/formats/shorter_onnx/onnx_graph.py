@@ -97,8 +97,25 @@ class OnnxGraph:
         """Put nodes in the place of a node, whose output the last one has."""
         place = list(self.graph.node).index(node)
         self.graph.node.remove(node)
+        self.insert(place, made)
+
+    def insert(self, place: int, made: Sequence[Any]) -> None:
+        """Put nodes before the one at a place."""
         for k, new in enumerate(made):
-            self.graph.node.insert(place + k, new)
+            self.graph.node.insert(place + k, new)  # a copy
+            self.makers.update(dict.fromkeys(new.output, self.graph.node[place + k]))
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a tensor another name, which no other tensor has."""
+        self.read_instead(old, new)
+        self.makers[new] = self.makers.pop(old)
+        names = self.makers[new].output
+        names[:] = [new if name == old else name for name in names]
+
+    def read_instead(self, old: str, new: str) -> None:
+        """Let all nodes read one tensor in the place of another."""
+        for node in self.graph.node:
+            node.input[:] = [new if name == old else name for name in node.input]
 
     def keep_used(self) -> None:
         """Remove nodes and constants whose outputs nobody takes."""

@@ -50,8 +50,7 @@ def replace(graph: OnnxGraph) -> None:
         writer.choose(choices, writer.mask(nan, others))
     else:
         writer.answer(choices, nan)
-    for k, node in enumerate(writer.nodes):
-        graph.graph.node.insert(place + k, node)
+    graph.insert(place, writer.nodes)
 
 
 def _merged(questions: Iterable[tuple[str, set[str]] | None]) -> Questions:

@@ -9,6 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from stackfuse._export.formats.shorter_onnx.onnx_graph import attribute
+
+#: What its leaves hold: for rows that pass, and for others.
+_LEAVES = np.array([0.0, np.nan])
+
 
 def attributes(width: int, limit: float, *, takes_missing: bool) -> dict[str, Any]:
     """Return the attributes of a ``TreeEnsemble`` in float64 with this one tree.
@@ -44,7 +49,67 @@ def attributes(width: int, limit: float, *, takes_missing: bool) -> dict[str, An
         **(missing if takes_missing else {}),
         "tree_roots": [0],
         "leaf_targetids": [0, 0],
-        "leaf_weights": from_array(np.array([0.0, np.nan])),
+        "leaf_weights": from_array(_LEAVES),
+        "aggregate_function": 1,  # the sum
+        "post_transform": 0,  # none
+    }
+
+
+def is_one(node: Any) -> bool:
+    """Whether a node is such a tree."""
+    from onnx.numpy_helper import to_array
+
+    weights = attribute(node, "leaf_weights") if node.op_type == "TreeEnsemble" else None
+    return weights is not None and np.array_equal(to_array(weights), _LEAVES, equal_nan=True)
+
+
+def join(node: Any, refusing: Any) -> None:
+    """Put such a tree behind the trees of another node, whose sum is NaN then for its rows.
+
+    Parameters
+    ----------
+    node, refusing : onnx.NodeProto
+        Two operators ``TreeEnsemble`` in float64, each with one output.
+    """
+    from onnx import helper
+    from onnx.numpy_helper import from_array, to_array
+
+    trees, added = (
+        {a.name: helper.get_attribute_value(a) for a in n.attribute} for n in (node, refusing)
+    )
+    n_nodes, n_leaves = len(trees["nodes_featureids"]), len(trees["leaf_targetids"])
+    for side in ("true", "false"):
+        first = np.where(added[f"nodes_{side}leafs"], n_leaves, n_nodes)
+        added[f"nodes_{side}nodeids"] = (added[f"nodes_{side}nodeids"] + first).tolist()
+    added["tree_roots"] = [n_nodes]
+    missing = "nodes_missing_value_tracks_true"
+    if missing in trees or missing in added:
+        for part in (trees, added):
+            part.setdefault(missing, [0] * len(part["nodes_featureids"]))
+    del node.attribute[:]
+    for name, values in trees.items():
+        if isinstance(values, list):
+            values = [*values, *added[name]]
+        elif not isinstance(values, int):
+            values = from_array(np.concatenate([to_array(values), to_array(added[name])]))
+        node.attribute.append(helper.make_attribute(name, values))
+
+
+def signs() -> dict[str, Any]:
+    """Return the attributes of a tree in float64 that gives 1 from 0 on, 0 below it, -1 for NaN."""
+    from onnx.numpy_helper import from_array
+
+    return {
+        "nodes_featureids": [0, 0],
+        "nodes_splits": from_array(np.zeros(2)),
+        "nodes_modes": from_array(np.array([2, 1], np.uint8)),  # greater or equal, less
+        "nodes_truenodeids": [0, 1],
+        "nodes_trueleafs": [1, 1],
+        "nodes_falsenodeids": [1, 2],
+        "nodes_falseleafs": [0, 1],
+        "tree_roots": [0],
+        "leaf_targetids": [0, 0, 0],
+        "leaf_weights": from_array(np.array([1.0, 0.0, -1.0])),
         "aggregate_function": 1,  # the sum
         "post_transform": 0,  # none
     }

@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from stackfuse._export.formats.shorter_onnx import columns, constant_rows, patterns, refusals
+from stackfuse._export.formats.shorter_onnx import (
+    columns,
+    constant_rows,
+    joined_trees,
+    patterns,
+    refusals,
+)
 from stackfuse._export.formats.shorter_onnx.onnx_graph import OnnxGraph
 
 
@@ -15,4 +21,6 @@ def shorten(model: Any) -> None:
     patterns.replace(graph)
     graph.keep_used()
     refusals.replace(graph)
+    graph.keep_used()
+    joined_trees.replace(graph)
     graph.keep_used()
