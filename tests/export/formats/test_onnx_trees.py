@@ -205,9 +205,9 @@ def test_sums_are_equal_to_the_last_bit(iris, diabetes, tmp_path):
 
 TWO_CLASSES = [
     # a model, the most operators of its file
-    (GradientBoostingClassifier(n_estimators=30), 10),
-    (GradientBoostingClassifier(n_estimators=30, init="zero"), 10),
-    (HistGradientBoostingClassifier(max_iter=30, min_samples_leaf=3), 10),
+    (GradientBoostingClassifier(n_estimators=30), 8),
+    (GradientBoostingClassifier(n_estimators=30, init="zero"), 8),
+    (HistGradientBoostingClassifier(max_iter=30, min_samples_leaf=3), 9),
     (LGBMClassifier(n_estimators=30, min_child_samples=5, verbose=-1), 14),
     (RandomForestClassifier(60, max_depth=3), 8),
     (ExtraTreesClassifier(60), 8),
@@ -223,6 +223,7 @@ def test_two_classes_take_few_operators(iris, model, most, tmp_path):
     sf.export(model, path, verify=X)
     assert kinds_of_nodes(path).total() <= most
     rows = hard_rows(model, np.vstack([X, X + 1e3]))
+    rows = np.vstack([rows[:300:3], rows[-100:]])
     expected = expected_of(model, rows)
     for some in (slice(None), slice(0, 1), slice(-1, None), slice(0, 0)):
         got = outputs_of(path, rows[some])
@@ -241,7 +242,7 @@ def test_numbers_and_their_refused_rows_by_one_operator(diabetes, n_threads, tmp
         sf.export(model.fit(X, y), tmp_path / "model.onnx", verify=X)
         assert kinds_of_nodes(tmp_path / "model.onnx")["TreeEnsemble"] == 1
         assert kinds_of_nodes(tmp_path / "model.onnx").total() <= 3
-        rows = hard_rows(model, X)
+        rows = hard_rows(model, X)[-150:]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads
         session = onnxruntime.InferenceSession(tmp_path / "model.onnx", options)

@@ -21,18 +21,12 @@ _EXP_ENDS = 746.0
 
 
 def replace(graph: OnnxGraph) -> None:
-    """Let trees that find refused rows join others, and let one operator choose the label."""
-    if not any(node.op_type == "TreeEnsemble" for node in graph.graph.node):
-        return
+    """Let trees that find refused rows join others."""
     for node in list(graph.graph.node):
         _take_all_exponents(graph, node)
     for node in list(graph.graph.node):
         if refusing_tree.is_one(node):
             _join(graph, node)
-    for node in list(graph.graph.node):
-        made = label_by_sign(graph, node)
-        if made:
-            graph.replace(node, made)
 
 
 def _take_all_exponents(graph: OnnxGraph, node: Any) -> None:
@@ -126,31 +120,3 @@ def _leave_out_added(graph: OnnxGraph, user: Any, nan: str) -> None:
         (other,) = (name for name in user.input if name != nan)
         graph.graph.node.remove(user)
         graph.rename(other, user.output[0])
-
-
-def label_by_sign(graph: OnnxGraph, node: Any) -> list[Any] | None:
-    """Choose by one tree between -1 for NaN, 1 for a sum of at least 0, and 0."""
-    if node.op_type != "Where" or not graph.is_number(node.input[1], -1):
-        return None
-    refused, label = graph.made_by(node.input[0], "IsNaN"), graph.made_by(node.input[2], "Cast")
-    is_second: Any = label and graph.made_by(label.input[0], "GreaterOrEqual")
-    if refused is None or is_second is None or not graph.is_number(is_second.input[1], 0):
-        return None
-    sums = {_column_before(graph, name) for name in (refused.input[0], is_second.input[0])}
-    total = sums.pop()
-    if sums or total is None or graph.dtypes.get(total) != np.float64:
-        return None
-    signs = graph.node(
-        "TreeEnsemble", [total], domain="ai.onnx.ml", n_targets=1, **refusing_tree.signs()
-    )
-    whole = graph.node("Cast", signs.output, to=attribute(label, "to"))
-    axis = graph.constant(np.array([1]))
-    return [signs, whole, graph.node("Squeeze", [whole.output[0], axis], node.output[0])]
-
-
-def _column_before(graph: OnnxGraph, name: str) -> str | None:
-    """Return the column, shape (batch, 1), from which a tensor of shape (batch,) is made."""
-    node = graph.made_by(name, "Reshape", "Squeeze")
-    if node is None or graph.shapes.get(name) != (N_ROWS,):
-        return None
-    return node.input[0] if graph.shapes.get(node.input[0]) == (N_ROWS, 1) else None

@@ -8,6 +8,7 @@ from stackfuse._export.formats.shorter_onnx import (
     joined_trees,
     patterns,
     refusals,
+    two_classes,
 )
 from stackfuse._export.formats.shorter_onnx.onnx_graph import OnnxGraph
 
@@ -23,4 +24,5 @@ def shorten(model: Any) -> None:
     refusals.replace(graph)
     graph.keep_used()
     joined_trees.replace(graph)
+    two_classes.replace(graph)
     graph.keep_used()
