@@ -14,7 +14,7 @@ from keras import ops
 from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.build import current_build
 from stackfuse._export.graph.masks import refused_numbers
-from stackfuse._export.graph.traced import CountsBelow, take
+from stackfuse._export.graph.traced import CountsBelow, InOrder, in_order, take
 from stackfuse._export.graph.trees import Tree, thresholds_in
 
 #: The bytes of one row of a table. Larger tables leave the processor's cache.
@@ -32,8 +32,8 @@ class SplitTable:
     thresholds : list of ndarray
         The thresholds of each feature, in order.
     bits : ndarray of shape (n_rows, n_trees)
-        For each feature a row by how many of its thresholds are below it, and one where it is
-        missing.
+        For each feature a row where it is missing, rows by how many of its thresholds are below
+        it, and again the one where it is missing.
     """
 
     features: np.ndarray
@@ -58,12 +58,12 @@ class SplitTable:
         for number in features:
             asks = np.flatnonzero(feature == number)
             own = np.unique(threshold[asks])
-            table = np.zeros((len(own) + 2, len(trees)), own_bits.dtype)
+            table = np.zeros((len(own) + 3, len(trees)), own_bits.dtype)
             for node in asks:
-                first = np.searchsorted(own, threshold[node]) + 1
+                first = np.searchsorted(own, threshold[node]) + 2
                 table[first:-1, of_tree[node]] |= own_bits[node]
                 if not missing_left[node]:
-                    table[-1, of_tree[node]] |= own_bits[node]
+                    table[[0, -1], of_tree[node]] |= own_bits[node]
             thresholds.append(own)
             tables.append(table)
         return cls(features.astype(np.int32), thresholds, np.vstack(tables))
@@ -76,25 +76,36 @@ class SplitTable:
         x : KerasTensor of shape (batch, n_columns)
             Where its missing values are refused, some row of the table stands for them.
         """
-        never_missing = "missing" in refused_numbers(x)
-        x = ops.transpose(x)
-        if len(self.features) < x.shape[0]:
-            x = take(x, self.features)
-        n_rows = np.array([[len(own) + 2] for own in self.thresholds], np.int32)
-        first = np.cumsum(n_rows, axis=0, dtype=np.int32) - n_rows
-        rows = ops.add(first, self._counts(x))
-        return rows if never_missing else ops.where(ops.isnan(x), first + n_rows - 1, rows)
-
-    def _counts(self, x):
-        """Return how many of its thresholds are below each number."""
         if current_build().traced:
-            padded = np.full((len(self.thresholds), max(map(len, self.thresholds))), np.inf)
-            for row, own in zip(padded, self.thresholds):
-                row[: len(own)] = own
-            return CountsBelow(padded.astype(x.dtype))(x)
+            return self._rows_in_order(x)
+        never_missing = "missing" in refused_numbers(x)
+        x = self._columns(x)
         thresholds = _as_tensors(x, self.thresholds)
         columns = ops.unstack(x, len(self.features), axis=0)
-        return ops.stack([ops.searchsorted(t, c) for t, c in zip(thresholds, columns)], axis=0)
+        counts = [ops.searchsorted(t, c) for t, c in zip(thresholds, columns)]
+        rows = ops.add(self._first + 1, ops.stack(counts, axis=0))
+        return rows if never_missing else ops.where(ops.isnan(x), self._first, rows)
+
+    def _rows_in_order(self, x):
+        thresholds = [in_order(own + 0.0) for own in self.thresholds]  # never -0.0
+        first = self._first + 1
+        if "missing" not in refused_numbers(x):
+            least, most = in_order(np.array([-np.inf, np.inf], x.dtype))
+            thresholds = [np.array([least - 1, *own, most]) for own in thresholds]
+            first = self._first
+        x = self._columns(InOrder(dtype=thresholds[0].dtype.name, autocast=False)(x))
+        return ops.add(first, CountsBelow(thresholds)(x))
+
+    def _columns(self, x):
+        """Return the features of x, shape (n_features, batch)."""
+        n_columns, x = x.shape[1], ops.transpose(x)
+        return take(x, self.features) if len(self.features) < n_columns else x
+
+    @property
+    def _first(self) -> np.ndarray:
+        """The first row of each feature, shape (n_features, 1)."""
+        n_rows = np.array([[len(own) + 3] for own in self.thresholds], np.int32)
+        return np.cumsum(n_rows, axis=0, dtype=np.int32) - n_rows
 
 
 def by_tables(read: Callable, trees: Sequence[Tree], n_bytes: int):
