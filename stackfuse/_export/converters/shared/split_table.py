@@ -68,6 +68,14 @@ class SplitTable:
             tables.append(table)
         return cls(features.astype(np.int32), thresholds, np.vstack(tables))
 
+    def with_unused(self, n: int) -> "SplitTable":
+        """Return a table with n more features, for whose numbers no node sends a row anywhere."""
+        return SplitTable(
+            np.append(self.features, np.resize(self.features, n)),
+            [*self.thresholds, *[self.thresholds[0][:0]] * n],
+            np.pad(self.bits, ((0, 3 * n), (0, 0))),
+        )
+
     def rows(self, x):
         """Return the numbers of the rows for x, int32 of shape (n_features, batch).
 
@@ -99,7 +107,8 @@ class SplitTable:
     def _columns(self, x):
         """Return the features of x, shape (n_features, batch)."""
         n_columns, x = x.shape[1], ops.transpose(x)
-        return take(x, self.features) if len(self.features) < n_columns else x
+        in_place = np.array_equal(self.features, np.arange(n_columns))
+        return x if in_place else take(x, self.features)
 
     @property
     def _first(self) -> np.ndarray:
