@@ -57,20 +57,16 @@ class Taken(keras.layers.Layer):
         return {"name": self.name}
 
 
-class InOrder(keras.layers.Layer):
-    """Whole numbers in the same order as floating-point numbers: :func:`in_order`, as a layer.
+class Bits(keras.layers.Layer):
+    """The bits of floating-point numbers, as whole numbers.
 
     TensorFlow finds the place of a whole number among others in a quarter of the time: its search
     has no branch then that a processor could take for the wrong one.
     """
 
     def call(self, x):
-        """Return whole numbers with as many bits, in the shape of x."""
-        kind = {"float32": tf.int32, "float64": tf.int64}[x.dtype.name]
-        bits = tf.bitcast(x, kind)
-        sign = tf.bitwise.right_shift(bits, tf.constant(8 * kind.size - 1, kind))
-        others = tf.bitwise.bitwise_and(sign, tf.constant(kind.max, kind))
-        return tf.bitwise.bitwise_xor(bits, others)
+        """Return whole numbers, in the shape of x."""
+        return tf.bitcast(x, self.compute_dtype)
 
     def get_config(self):
         """Return the configuration that a check of the graph's layers reads: the name alone."""
@@ -78,27 +74,27 @@ class InOrder(keras.layers.Layer):
 
 
 class CountsBelow(_Traced):
-    """How many thresholds are below numbers, all as :class:`InOrder` gives them.
+    """How many borders are below whole numbers.
 
     Parameters
     ----------
-    thresholds : list of ndarray
-        The thresholds of each feature, whole numbers in order.
+    borders : list of ndarray
+        The borders of each feature, whole numbers in order.
     """
 
-    def __init__(self, thresholds: Sequence[np.ndarray]):
-        # With 2 ** k - 1 thresholds each search takes k steps.
-        width = 2 ** max(map(len, thresholds)).bit_length() - 1
-        kind = thresholds[0].dtype
-        padded = np.full((len(thresholds), width), np.iinfo(kind).max, kind)
-        for row, own in zip(padded, thresholds):
+    def __init__(self, borders: Sequence[np.ndarray]):
+        # Among 2 ** k - 1 borders each search takes k steps.
+        width = 2 ** max(map(len, borders)).bit_length() - 1
+        kind = borders[0].dtype
+        padded = np.full((len(borders), width), np.iinfo(kind).max, kind)
+        for row, own in zip(padded, borders):
             row[: len(own)] = own
         super().__init__(padded)
 
     def call(self, x):
         """Return the counts, int32 of shape (n_features, batch), for x of this shape."""
-        thresholds = ops.convert_to_tensor(self.values)
-        return tf.raw_ops.LowerBound(sorted_inputs=thresholds, values=x)
+        borders = ops.convert_to_tensor(self.values)
+        return tf.raw_ops.LowerBound(sorted_inputs=borders, values=x)
 
 
 class BitsOfRows(_Traced):
@@ -148,18 +144,7 @@ class BitsOfRows(_Traced):
 
 
 #: The layers that graphs of traced formats may hold.
-TRACED = (Rows, Taken, InOrder, CountsBelow, BitsOfRows)
-
-
-def in_order(numbers: np.ndarray) -> np.ndarray:
-    """Return whole numbers in the same order as floating-point numbers.
-
-    The bits of positive numbers are such; in those of negative ones, all but the sign are turned
-    round. NaN is above infinity, or below minus infinity if its sign is set. -0.0 is below 0.0.
-    """
-    kind = np.dtype(f"int{8 * numbers.dtype.itemsize}")
-    bits = numbers.view(kind)
-    return bits ^ ((bits >> (8 * kind.itemsize - 1)) & np.iinfo(kind).max)
+TRACED = (Rows, Taken, Bits, CountsBelow, BitsOfRows)
 
 
 def rows_of(values: np.ndarray, dtype: str):

@@ -62,7 +62,7 @@ def cost(trees: Sequence[Tree]) -> float:
 
 def _first_leaves(x, trees: Sequence[Tree], n_bits: int):
     """Return the numbers of the leaves, from the left, as int32 of shape (batch, n_trees)."""
-    splits = SplitTable.of(trees, [_ruled_out(tree, n_bits) for tree in trees], x.dtype)
+    splits = SplitTable.of(trees, [_ruled_out(tree, n_bits) for tree in trees], x)
     masks = (~splits.bits).view(f"int{n_bits}")
     row, read = splits.rows(x), rows_of(masks, masks.dtype.name)
     left = None

@@ -78,7 +78,7 @@ def cost(trees: Sequence[Tree]) -> float:
 
 def _keys(x, trees: Sequence[Tree], layout: "_Layout"):
     """Return the key of each row in each tree, as int32 of shape (batch, n_trees)."""
-    splits = SplitTable.of(trees, [layout.bits_of(tree) for tree in trees], x.dtype)
+    splits = SplitTable.of(trees, [layout.bits_of(tree) for tree in trees], x)
     splits = splits.with_unused(BitsOfRows.n_more(len(splits.features)))
     bits = BitsOfRows(splits.bits)(ops.transpose(splits.rows(x)))
     if layout.n_bytes == 1:

@@ -14,7 +14,7 @@ from keras import ops
 from stackfuse._export.graph.arithmetic import exact_constants
 from stackfuse._export.graph.build import current_build
 from stackfuse._export.graph.masks import refused_numbers
-from stackfuse._export.graph.traced import CountsBelow, InOrder, in_order, take
+from stackfuse._export.graph.traced import Bits, CountsBelow, take
 from stackfuse._export.graph.trees import Tree, thresholds_in
 
 #: The bytes of one row of a table. Larger tables leave the processor's cache.
@@ -29,52 +29,61 @@ class SplitTable:
     ----------
     features : ndarray of shape (n_features,)
         Those that some node asks for.
-    thresholds : list of ndarray
-        The thresholds of each feature, in order.
-    bits : ndarray of shape (n_rows, n_trees)
-        For each feature a row where it is missing, rows by how many of its thresholds are below
-        it, and again the one where it is missing.
+    borders : list of ndarray
+        Those between the intervals of each feature, in order. In graphs that are traced, features
+        and borders are compared as :class:`Bits`, else as numbers.
+    tables : list of ndarray of shape (n_rows, n_trees)
+        For each feature a row for each interval. If the graph is not traced, the last row is for
+        missing values.
     """
 
     features: np.ndarray
-    thresholds: list[np.ndarray]
-    bits: np.ndarray
+    borders: list[np.ndarray]
+    tables: list[np.ndarray]
 
     @classmethod
-    def of(cls, trees: Sequence[Tree], bits: Sequence[np.ndarray], dtype) -> "SplitTable":
-        """Make the table of trees from the bits of each tree's nodes, for features of a dtype."""
+    def of(cls, trees: Sequence[Tree], bits: Sequence[np.ndarray], x) -> "SplitTable":
+        """Make the table of trees from the bits of each tree's nodes, for the features of x."""
         inner = [np.flatnonzero(tree.left >= 0) for tree in trees]
 
         def of_inner(arrays) -> np.ndarray:
             return np.concatenate([array[nodes] for array, nodes in zip(arrays, inner)])
 
         feature = of_inner([tree.feature for tree in trees])
-        threshold = thresholds_in(np.dtype(dtype), of_inner([tree.threshold for tree in trees]))
+        threshold = thresholds_in(np.dtype(x.dtype), of_inner([tree.threshold for tree in trees]))
         missing_left = of_inner([tree.missing_left for tree in trees])
         own_bits = of_inner(bits)
         of_tree = np.repeat(np.arange(len(trees)), [len(nodes) for nodes in inner])
 
-        features, thresholds, tables = np.unique(feature), [], []
+        intervals = _intervals_of_bits if current_build().traced else _intervals_of_numbers
+        never_missing = "missing" in refused_numbers(x)
+        features, borders, tables = np.unique(feature), [], []
         for number in features:
             asks = np.flatnonzero(feature == number)
-            own = np.unique(threshold[asks])
-            table = np.zeros((len(own) + 3, len(trees)), own_bits.dtype)
+            own, samples = intervals(np.unique(threshold[asks]), never_missing)
+            is_missing = np.isnan(samples)
+            table = np.zeros((len(samples), len(trees)), own_bits.dtype)
             for node in asks:
-                first = np.searchsorted(own, threshold[node]) + 2
-                table[first:-1, of_tree[node]] |= own_bits[node]
+                is_right = samples > threshold[node]
                 if not missing_left[node]:
-                    table[[0, -1], of_tree[node]] |= own_bits[node]
-            thresholds.append(own)
+                    is_right |= is_missing
+                table[is_right, of_tree[node]] |= own_bits[node]
+            borders.append(own)
             tables.append(table)
-        return cls(features.astype(np.int32), thresholds, np.vstack(tables))
+        return cls(features.astype(np.int32), borders, tables)
 
     def with_unused(self, n: int) -> "SplitTable":
-        """Return a table with n more features, for whose numbers no node sends a row anywhere."""
+        """Return a table with n more features, for whose numbers it has rows of zeros."""
         return SplitTable(
             np.append(self.features, np.resize(self.features, n)),
-            [*self.thresholds, *[self.thresholds[0][:0]] * n],
-            np.pad(self.bits, ((0, 3 * n), (0, 0))),
+            [*self.borders, *[self.borders[0][:0]] * n],
+            [*self.tables, *[np.zeros_like(self.tables[0][:1])] * n],
         )
+
+    @property
+    def bits(self) -> np.ndarray:
+        """The rows of all features."""
+        return np.vstack(self.tables)
 
     def rows(self, x):
         """Return the numbers of the rows for x, int32 of shape (n_features, batch).
@@ -84,25 +93,18 @@ class SplitTable:
         x : KerasTensor of shape (batch, n_columns)
             Where its missing values are refused, some row of the table stands for them.
         """
+        n_rows = np.array([[len(table)] for table in self.tables], np.int32)
+        first = np.cumsum(n_rows, axis=0, dtype=np.int32) - n_rows
         if current_build().traced:
-            return self._rows_in_order(x)
-        never_missing = "missing" in refused_numbers(x)
+            x = self._columns(Bits(dtype=self.borders[0].dtype.name, autocast=False)(x))
+            return ops.add(first, CountsBelow(self.borders)(x))
         x = self._columns(x)
-        thresholds = _as_tensors(x, self.thresholds)
+        borders = _as_tensors(x, self.borders)
         columns = ops.unstack(x, len(self.features), axis=0)
-        counts = [ops.searchsorted(t, c) for t, c in zip(thresholds, columns)]
-        rows = ops.add(self._first + 1, ops.stack(counts, axis=0))
-        return rows if never_missing else ops.where(ops.isnan(x), self._first, rows)
-
-    def _rows_in_order(self, x):
-        thresholds = [in_order(own + 0.0) for own in self.thresholds]  # never -0.0
-        first = self._first + 1
-        if "missing" not in refused_numbers(x):
-            least, most = in_order(np.array([-np.inf, np.inf], x.dtype))
-            thresholds = [np.array([least - 1, *own, most]) for own in thresholds]
-            first = self._first
-        x = self._columns(InOrder(dtype=thresholds[0].dtype.name, autocast=False)(x))
-        return ops.add(first, CountsBelow(thresholds)(x))
+        counts = [ops.searchsorted(own, column) for own, column in zip(borders, columns)]
+        rows = ops.add(first, ops.stack(counts, axis=0))
+        never_missing = "missing" in refused_numbers(x)
+        return rows if never_missing else ops.where(ops.isnan(x), first + n_rows - 1, rows)
 
     def _columns(self, x):
         """Return the features of x, shape (n_features, batch)."""
@@ -110,11 +112,29 @@ class SplitTable:
         in_place = np.array_equal(self.features, np.arange(n_columns))
         return x if in_place else take(x, self.features)
 
-    @property
-    def _first(self) -> np.ndarray:
-        """The first row of each feature, shape (n_features, 1)."""
-        n_rows = np.array([[len(own) + 3] for own in self.thresholds], np.int32)
-        return np.cumsum(n_rows, axis=0, dtype=np.int32) - n_rows
+
+def _intervals_of_numbers(thresholds: np.ndarray, never_missing: bool):
+    """Return the borders between intervals, and a number of each; the last is NaN."""
+    return thresholds, np.concatenate([thresholds, np.array([np.inf, np.nan], thresholds.dtype)])
+
+
+def _intervals_of_bits(thresholds: np.ndarray, never_missing: bool):
+    """Return the borders between intervals of numbers as :class:`Bits`, and a number of each.
+
+    The bits of negative numbers are below the others, in the opposite order: -0.0 is the first,
+    minus infinity and NaN with a sign are the last.
+    """
+    kind = np.dtype(f"int{8 * thresholds.dtype.itemsize}")
+    thresholds = thresholds + 0.0  # never -0.0
+    borders = [thresholds.view(kind) - (thresholds < 0), np.array([-1], kind)]
+    if not never_missing:
+        borders.append(np.array([-np.inf, np.inf], thresholds.dtype).view(kind))
+    borders = np.unique(np.concatenate(borders))
+    # An interval ends with its border; behind the last one NaN follows.
+    samples = np.append(borders, np.array(np.iinfo(kind).max, kind)).view(thresholds.dtype)
+    if never_missing:
+        samples = np.where(np.isnan(samples), np.copysign(np.inf, samples), samples)
+    return borders, samples
 
 
 def by_tables(read: Callable, trees: Sequence[Tree], n_bytes: int):
