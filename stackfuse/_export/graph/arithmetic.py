@@ -35,6 +35,8 @@ def refuse_lost(numbers) -> None:
 
 def sigmoid(x):
     """Return ``1 / (1 + exp(-x))``; LiteRT has NaN for 1e26, in place of 1."""
+    if current_build().traced:
+        return ops.sigmoid(x)
     most = constant(1e9, x)
     return ops.sigmoid(ops.minimum(ops.maximum(x, -most), most))
 

@@ -15,10 +15,12 @@ from sklearn.ensemble import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier
 
 import stackfuse as sf
 from stackfuse._export.converters.shared import descent, exit_leaves, leaf_keys
+from stackfuse._export.converters.shared.split_table import _intervals_of_bits
 from stackfuse._export.graph.build import Build, building
 from stackfuse._export.graph.graph import build_graph
 from stackfuse._export.graph.trees import Tree
@@ -69,7 +71,9 @@ def rows(random, trees, n_features, dtype):
     with np.errstate(over="ignore"):
         at = at.astype(dtype)
         near = [at, np.nextafter(at, dtype(np.inf)), np.nextafter(at, dtype(-np.inf))]
-    edges = np.concatenate([*near, np.array([np.nan] * 40 + [np.inf, -np.inf, 0, -0.0], dtype)])
+    edges = np.concatenate(
+        [*near, np.array([np.nan, -np.nan] * 20 + [np.inf, -np.inf, 0, -0.0], dtype)]
+    )
     edges = edges[np.isnan(edges) | (np.abs(edges) >= np.finfo(dtype).tiny) | (edges == 0)]
     chosen = random.random(X.shape) < 0.5
     X[chosen] = random.choice(edges, np.sum(chosen))
@@ -177,6 +181,44 @@ def test_shallow_trees_use_keys_in_a_saved_model(model, tmp_path):
         np.testing.assert_array_equal(found["label"], pipeline.predict(X))
         expected = pipeline.predict_proba(X)
         np.testing.assert_allclose(found["probabilities"], expected, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(GradientBoostingRegressor(n_estimators=20, max_depth=depth) for depth in (3, 4, 5)),
+        GradientBoostingRegressor(init=DecisionTreeRegressor(max_depth=1), n_estimators=9),
+        HistGradientBoostingRegressor(max_iter=20),
+    ],
+    ids=["depth 3", "depth 4", "depth 5", "first terms", "histogram"],
+)
+@pytest.mark.parametrize("n_features", [5, 8])
+def test_sums_equal_those_of_scikit_learn_to_the_last_bit(model, n_features):
+    X, y = make_regression(300, n_features, noise=1, random_state=0)
+    model.set_params(random_state=0).fit(X, y)
+    expected = model.predict(X)
+    for traced in (False, True):
+        graph = build_graph(model, X, Build(traced=traced)).model
+        np.testing.assert_array_equal(graph(X)["prediction"], expected)
+        np.testing.assert_array_equal(graph(X[:1])["prediction"], expected[:1])
+
+
+@pytest.mark.parametrize("never_missing", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_an_interval_of_bits_is_on_one_side_of_each_threshold(dtype, never_missing):
+    most = np.finfo(dtype).max
+    thresholds = np.array([-np.inf, -most, -1 / 3, -0.0, 2.5, most, np.inf], dtype)
+    numbers = np.concatenate([thresholds, -thresholds, np.array([7, -7, np.nan, -np.nan], dtype)])
+    with np.errstate(over="ignore", under="ignore"):
+        near = [np.nextafter(numbers, np.array(end, dtype)) for end in (-np.inf, np.inf)]
+    numbers = np.concatenate([numbers, *near])
+    if never_missing:
+        numbers = numbers[~np.isnan(numbers)]
+    borders, samples = _intervals_of_bits(thresholds, never_missing)
+    found = samples[np.searchsorted(borders, numbers.view(borders.dtype))]
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(numbers))
+    for threshold in thresholds:
+        np.testing.assert_array_equal(found > threshold, numbers > threshold)
 
 
 def has_masks(model):

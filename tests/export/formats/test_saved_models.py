@@ -32,7 +32,7 @@ def outputs_of(path, rows):
 def test_rows_that_are_refused_and_all_others(iris, n_classes, as_weights, tmp_path, monkeypatch):
     X, y = iris
     X, y = X[y < n_classes], y[y < n_classes]
-    hard = [np.nan, np.inf, -np.inf, 1e39, -1e39, 3.4e38, 3.5e38, 1e300, -0.0, 1e-320]
+    hard = [np.nan, -np.nan, np.inf, -np.inf, 1e39, -1e39, 3.4e38, 3.5e38, 1e300, -0.0, 1e-320]
     rows = np.vstack([X, *(np.where(np.eye(4, dtype=bool), value, X[:4]) for value in hard)])
     rows = np.vstack([rows, np.full((1, 4), np.nan), [[np.inf, -np.inf, 0.0, 0.0]]])
     if as_weights:

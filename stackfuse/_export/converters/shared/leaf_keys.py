@@ -73,7 +73,7 @@ def cost(trees: Sequence[Tree]) -> float:
         return np.inf
     n_features = len(np.unique(np.concatenate([t.feature[t.left >= 0] for t in trees])))
     n_trees = min(len(trees), ROW_BYTES // layout.n_bytes)
-    return 6 + 2 * layout.n_bytes + n_features * (34 / n_trees + 0.06 * layout.n_bytes)
+    return 6 + 2 * layout.n_bytes + n_features * (20 / n_trees + 0.06 * layout.n_bytes)
 
 
 def _keys(x, trees: Sequence[Tree], layout: "_Layout"):
