@@ -113,10 +113,11 @@ class BitsOfRows(_Traced):
 
     @staticmethod
     def n_more(n: int) -> int:
-        """Return how many rows of zeros to ask for beside n rows, to get the bits sooner.
+        """Return how many rows of zeros to add to n rows, to get the bits sooner.
 
-        TensorFlow adds up eight rows at a time. If the first have only two to six, it adds these
-        without the processor's vectors. One to three more rows take less time than that.
+        TensorFlow adds up eight rows at a time, but first the two to nine that are too many. It
+        uses the processor's vectors for these only if they are seven or more. One to three rows of
+        zeros cost less than that.
         """
         return 7 - n % 8 if n % 8 in (4, 5, 6) else 0
 

@@ -30,10 +30,10 @@ class SplitTable:
     features : ndarray of shape (n_features,)
         Those that some node asks for.
     borders : list of ndarray
-        Those between the intervals of each feature, in order. In graphs that are traced, features
-        and borders are compared as :class:`Bits`, else as numbers.
+        The borders between the intervals of each feature, in order; in graphs that are traced, as
+        :class:`Bits`.
     tables : list of ndarray of shape (n_rows, n_trees)
-        For each feature a row for each interval. If the graph is not traced, the last row is for
+        For each feature a row for each interval. In graphs that are not traced, a last row is for
         missing values.
     """
 
@@ -55,12 +55,14 @@ class SplitTable:
         own_bits = of_inner(bits)
         of_tree = np.repeat(np.arange(len(trees)), [len(nodes) for nodes in inner])
 
-        intervals = _intervals_of_bits if current_build().traced else _intervals_of_numbers
-        never_missing = "missing" in refused_numbers(x)
+        traced, never_missing = current_build().traced, "missing" in refused_numbers(x)
         features, borders, tables = np.unique(feature), [], []
         for number in features:
             asks = np.flatnonzero(feature == number)
-            own, samples = intervals(np.unique(threshold[asks]), never_missing)
+            own = np.unique(threshold[asks])
+            samples = np.array([*own, np.inf, np.nan])
+            if traced:
+                own, samples = _intervals_of_bits(own, never_missing)
             is_missing = np.isnan(samples)
             table = np.zeros((len(samples), len(trees)), own_bits.dtype)
             for node in asks:
@@ -98,12 +100,12 @@ class SplitTable:
         if current_build().traced:
             x = self._columns(Bits(dtype=self.borders[0].dtype.name, autocast=False)(x))
             return ops.add(first, CountsBelow(self.borders)(x))
+        never_missing = "missing" in refused_numbers(x)
         x = self._columns(x)
         borders = _as_tensors(x, self.borders)
         columns = ops.unstack(x, len(self.features), axis=0)
         counts = [ops.searchsorted(own, column) for own, column in zip(borders, columns)]
         rows = ops.add(first, ops.stack(counts, axis=0))
-        never_missing = "missing" in refused_numbers(x)
         return rows if never_missing else ops.where(ops.isnan(x), first + n_rows - 1, rows)
 
     def _columns(self, x):
@@ -113,16 +115,26 @@ class SplitTable:
         return x if in_place else take(x, self.features)
 
 
-def _intervals_of_numbers(thresholds: np.ndarray, never_missing: bool):
-    """Return the borders between intervals, and a number of each; the last is NaN."""
-    return thresholds, np.concatenate([thresholds, np.array([np.inf, np.nan], thresholds.dtype)])
-
-
 def _intervals_of_bits(thresholds: np.ndarray, never_missing: bool):
-    """Return the borders between intervals of numbers as :class:`Bits`, and a number of each.
+    """Return the borders between intervals of :class:`Bits`, and a number in each interval.
 
-    The bits of negative numbers are below the others, in the opposite order: -0.0 is the first,
-    minus infinity and NaN with a sign are the last.
+    No threshold lies between two numbers of an interval. The bits of negative numbers, as whole
+    numbers, are below the others, but in the opposite order: -0.0 is the first, minus infinity and
+    NaN with a sign are the last. So an interval around zero is in two pieces.
+
+    Parameters
+    ----------
+    thresholds : ndarray of shape (n,)
+        In order, each once.
+    never_missing : bool
+        Whether NaN needs no interval of its own.
+
+    Returns
+    -------
+    borders : ndarray of int32 or int64, shape (m,)
+        An interval ends with its border.
+    samples : ndarray of shape (m + 1,)
+        In the dtype of the thresholds.
     """
     kind = np.dtype(f"int{8 * thresholds.dtype.itemsize}")
     thresholds = thresholds + 0.0  # never -0.0
@@ -130,7 +142,7 @@ def _intervals_of_bits(thresholds: np.ndarray, never_missing: bool):
     if not never_missing:
         borders.append(np.array([-np.inf, np.inf], thresholds.dtype).view(kind))
     borders = np.unique(np.concatenate(borders))
-    # An interval ends with its border; behind the last one NaN follows.
+    # The last interval ends with NaN.
     samples = np.append(borders, np.array(np.iinfo(kind).max, kind)).view(thresholds.dtype)
     if never_missing:
         samples = np.where(np.isnan(samples), np.copysign(np.inf, samples), samples)
