@@ -100,7 +100,7 @@ def check_groups(groups) -> None:
     labels = np.asarray(groups)
     if labels.ndim != 1:
         raise ValueError(f"groups must have one axis, got shape {labels.shape}.")
-    missing = np.flatnonzero(pd.isna(labels)) if labels.dtype.kind == "O" else labels[:0]
+    missing = np.flatnonzero(pd.isna(labels))
     if len(missing):
         raise ValueError(
             f"groups must hold a label for each row, got {labels[missing[0]]} in row {missing[0]}."

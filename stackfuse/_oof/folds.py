@@ -35,7 +35,14 @@ class Fold(NamedTuple):
 
 
 def draw_folds(
-    cv, X, y, *, classifier: bool, split_params: dict | None = None, random_state: int | None = None
+    cv,
+    X,
+    y,
+    *,
+    classifier: bool,
+    classes: np.ndarray | None = None,
+    split_params: dict | None = None,
+    random_state: int | None = None,
 ) -> list[Fold]:
     """Draw the folds of a cross-validation and check them.
 
@@ -48,6 +55,8 @@ def draw_folds(
         The training rows.
     classifier : bool
         Whether an integer stands for stratified folds.
+    classes : ndarray of shape (n_classes,), default=None
+        The labels, if y holds their numbers; for messages.
     split_params : dict, default=None
         Arguments of the splitter besides X and y, such as the groups.
     random_state : int, default=None
@@ -101,7 +110,7 @@ def draw_folds(
             "sklearn.set_config(enable_metadata_routing=True)."
         ) from error
     folds = [Fold(_indices(train, n_rows), _indices(test, n_rows)) for train, test in pairs]
-    _check(folds, np.asarray(y), classifier)
+    _check(folds, np.asarray(y), classifier, classes)
     return folds
 
 
@@ -181,7 +190,7 @@ def warn_missing_classes(
     if told:
         warnings.warn(
             f"cv trains {shown}. There a base predicts probability 0 for the missing class. "
-            "StratifiedKFold or fewer folds avoid it.",
+            f"{_way_to_all_classes(folds, y, classes)}",
             stacklevel=2,
         )
 
@@ -198,7 +207,9 @@ def _indices(rows, n_rows: int) -> np.ndarray:
     return rows.astype(np.intp)
 
 
-def _check(folds: Sequence[Fold], y: np.ndarray, classifier: bool) -> None:
+def _check(
+    folds: Sequence[Fold], y: np.ndarray, classifier: bool, classes: np.ndarray | None = None
+) -> None:
     if not folds:
         raise ValueError(
             "cv yields no folds: at least one (train, test) pair is needed. A generator can be "
@@ -228,7 +239,22 @@ def _check(folds: Sequence[Fold], y: np.ndarray, classifier: bool) -> None:
                 "of its training rows."
             )
         if classifier and y.ndim == 1 and np.unique(y[train]).size < 2:
+            label = y[train[0]] if classes is None else classes[y[train[0]]]
             raise ValueError(
-                f"cv: fold {k} trains on one class only ({y[train].tolist()[0]!r}). "
-                "Use StratifiedKFold, or fewer folds."
+                f"cv: fold {k} trains on one class only ({np.asarray(label).item()!r}). "
+                f"{_way_to_all_classes(folds, y, classes)}"
             )
+
+
+def _way_to_all_classes(
+    folds: Sequence[Fold], y: np.ndarray, classes: np.ndarray | None = None
+) -> str:
+    """Return the advice for folds that train without a class."""
+    if are_in_time_order(folds):
+        return "Use fewer folds, so that the first one trains on more rows and all classes."
+    numbers, counts = np.unique(y, return_counts=True)
+    if counts.min() < 2:
+        alone = numbers[counts.argmin()]
+        label = np.asarray(alone if classes is None else classes[alone]).item()
+        return f"Class {label!r} has one row: leave it out, or join it with another class."
+    return "Use StratifiedKFold, or fewer folds."

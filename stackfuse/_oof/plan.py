@@ -161,6 +161,7 @@ class Plan:
             self.X,
             self.y,
             classifier=self.classifier,
+            classes=self.classes,
             split_params=self.split_params,
             random_state=self.options.random_state,
         )

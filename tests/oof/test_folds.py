@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
@@ -9,7 +10,9 @@ from sklearn.model_selection import (
     StratifiedKFold,
     TimeSeriesSplit,
 )
+from sklearn.tree import DecisionTreeClassifier
 
+import stackfuse as sf
 from stackfuse._oof.folds import (
     Fold,
     draw_folds,
@@ -83,3 +86,36 @@ def test_wrong_folds(cv, message):
 def test_whole_trains_on_everything_and_predicts_nothing():
     assert_array_equal(whole(3).train, [0, 1, 2])
     assert whole(3).test.size == 0
+
+
+@pytest.mark.parametrize(
+    ("y", "cv", "message"),
+    [
+        (["a"] * 6 + ["b"] * 6, KFold(2), r"one class only \('b'\). Use StratifiedKFold"),
+        (
+            ["a"] * 6 + ["b"] * 6,
+            TimeSeriesSplit(3),
+            r"one class only \('a'\). Use fewer folds, so that the first one trains on more rows",
+        ),
+        (["a"] * 11 + ["b"], KFold(3), r"one class only \('a'\). Class 'b' has one row: leave it"),
+    ],
+)
+def test_folds_without_a_class_name_the_label_and_a_way_out_that_helps(y, cv, message):
+    bases = [("tree", DecisionTreeClassifier())]
+    with pytest.raises(ValueError, match=message):
+        sf.StackingClassifier(bases, cv=cv).fit(X, y)
+
+
+def test_a_warning_of_a_missing_class_tells_a_way_out_that_helps():
+    bases = [("tree", DecisionTreeClassifier())]
+    y = ["a", "b"] * 5 + ["c", "c"]
+    with pytest.warns(UserWarning, match=r"without \['c'\].*missing class. Use fewer folds"):
+        sf.out_of_fold(bases, X, y, cv=TimeSeriesSplit(2))
+    with pytest.warns(UserWarning, match=r"without \['c'\].*Class 'c' has one row: leave it out"):
+        sf.out_of_fold(bases, X, [*"ab" * 5, "a", "c"], cv=KFold(3))
+
+
+def test_groups_that_are_missing_are_named_as_numbers_too():
+    groups = np.repeat([1.0, 2.0, np.nan], 4)
+    with pytest.raises(ValueError, match="groups must hold a label for each row, got nan in row 8"):
+        sf.StackingRegressor([("ridge", Ridge())], cv=GroupKFold(2)).fit(X, Y, groups=groups)
