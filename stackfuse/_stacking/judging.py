@@ -1,7 +1,7 @@
 """The worth of the bases and the meta-learner, from out-of-fold predictions alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,15 @@ _ROUNDING = 1e-13
 
 @dataclass(frozen=True)
 class Measure:
-    """A score: ``of(model, X, y, weight)``."""
+    """A score: ``of(model, X, y, weight)``.
+
+    ``rows`` has the same arguments. It returns what each row adds: the weighted mean is the score.
+    """
 
     name: str
     greater_is_better: bool
     of: Callable[[Any, Any, np.ndarray, np.ndarray | None], float]
+    rows: Callable[[Any, Any, np.ndarray, np.ndarray | None], np.ndarray] | None = None
 
 
 def judge(judged: "Judged", scoring: str | Callable | None = None) -> Report:
@@ -73,10 +77,16 @@ def judge(judged: "Judged", scoring: str | Callable | None = None) -> Report:
     best = max(alone.values(), key=lambda scores: np.nan_to_num(sign * scores.mean(), nan=-np.inf))
     constant, over_constant = Estimate(), Estimate()
     if scoring is None:  # a scorer may warn about a constant, or refuse it
-        scores = judged.scores_of(measure, judged.constants())
-        better = best if sign * best.mean() > sign * stack.mean() else stack
+        known = judged.constants()
+        scores = judged.scores_of(measure, known)
         constant = Estimate.of(scores)
+        better, says = stack, whole
+        if sign * best.mean() > sign * stack.mean():
+            better = best
+            says = judged.as_models(next(name for name in names if alone[name] is best))
         over_constant = Estimate.of(sign * _difference(better, scores))
+        by_rows = judged.error_by_rows(measure, says, known)
+        over_constant = replace(over_constant, error=float(np.maximum(over_constant.error, by_rows)))
     weights = weights_of(final, columns, judged.table, oof.mask)
     bases = []
     for name in names:
@@ -209,6 +219,30 @@ class Judged:
         if model is None:
             return np.full(len(self.folds), np.nan)
         return np.array([self._score(measure, model, said[test], test) for _, test in self.folds])
+
+    def as_models(self, name: str) -> list[tuple[Any, Any]]:
+        """Return for each fold a model that says what a base said, and the rows it is asked for."""
+        model, said = self._alone(name)
+        return [(model, said[test]) for _, test in self.folds]
+
+    def error_by_rows(self, measure: Measure, one: list, other: list) -> float:
+        """Return the standard error of a difference of two mean scores, from the rows.
+
+        All rows of all folds are compared in pairs, which tells more than a few folds do. The
+        interval is right for large samples (Bayle et al., "Cross-validation confidence intervals
+        for test error", NeurIPS 2020) where rows do not depend on each other.
+        """
+        if measure.rows is None:
+            return 0.0
+        apart, parts = [], []
+        for (model, X), (model_2, X_2), (_, test) in zip(one, other, self.folds):
+            weight = None if self.weight is None else self.weight[test]
+            y, part = self.y[test], np.ones(len(test)) if weight is None else weight
+            rows = measure.rows(model, X, y, weight) - measure.rows(model_2, X_2, y, weight)
+            apart.append(rows)
+            parts.append(part / max(part.sum(), np.finfo(float).tiny) / len(self.folds))
+        rows, part = np.concatenate(apart), np.concatenate(parts)
+        return float(np.sqrt(np.sum((part * (rows - part @ rows)) ** 2)))
 
     def _score(self, measure: Measure, model, X, test: np.ndarray) -> float:
         weight = None if self.weight is None else self.weight[test]
@@ -392,10 +426,10 @@ def _measure(scoring: str | Callable | None, judged: Judged) -> Measure:
 
         return Measure(str(scoring), True, by_scorer)
     if not judged.classifier:
-        return Measure("R2", True, lambda m, X, y, w: r2_score(y, m.predict(X), sample_weight=w))
+        return Measure("R2", True, _r2, _r2_of_rows)
     if judged.says_chances():
-        return Measure("log-loss", False, lambda m, X, y, w: _log_loss(m, X, y, w))
-    return Measure("accuracy", True, _accuracy)
+        return Measure("log-loss", False, _log_loss, _log_losses)
+    return Measure("accuracy", True, _accuracy, lambda m, X, y, w: _are_right(m, X, y))
 
 
 def _chances(model, X) -> np.ndarray:
@@ -411,6 +445,21 @@ def _names_of(classes) -> tuple[str, ...]:
     return tuple(str(label) for label in classes)
 
 
+def _r2(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
+    return float(r2_score(y, model.predict(X), sample_weight=weight))
+
+
+def _r2_of_rows(model, X, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return one minus the squared errors in units of the variance of y."""
+    variance = np.average((y - np.average(y, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+    errors = (y - model.predict(X)) ** 2 / np.where(variance > 0, variance, np.inf)
+    return 1 - errors.reshape(len(y), -1).mean(axis=1)
+
+
+def _log_losses(model, X, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    return combining.pooling.log_losses(_chances(model, X), y, labels=y.ndim == 2)
+
+
 def _log_loss(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
     chances = _chances(model, X)
     weight = np.ones(len(y)) if weight is None else weight
@@ -419,8 +468,13 @@ def _log_loss(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
 
 
 def _accuracy(model, X, y: np.ndarray, weight: np.ndarray | None) -> float:
+    return float(np.average(_are_right(model, X, y), weights=weight))
+
+
+def _are_right(model, X, y: np.ndarray) -> np.ndarray:
+    """Return 1 for each row whose class, or whose labels all, are right, else 0."""
     right = model.predict(X) == y
-    return float(np.average(right.all(axis=1) if y.ndim == 2 else right, weights=weight))
+    return (right.all(axis=1) if y.ndim == 2 else right).astype(float)
 
 
 def _is_passed(column: prediction_columns.Column) -> bool:

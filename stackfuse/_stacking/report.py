@@ -96,7 +96,8 @@ class Report:
         The score of the mean of y, or of the shares of the classes, of the other folds. NaN where
         `scoring` was given.
     over_constant : Estimate
-        By how much the stack is better than that, or the best base where this scores better.
+        By how much the stack is better than that, or the best base where this scores better. Its
+        error is that of the folds or that of the rows, the larger of the two.
     costs : DataFrame of shape (n_models, 3)
         The costs of each base: seconds to fit, on all folds together; milliseconds to predict a
         row; kilobytes. NaN where it is not known.
@@ -257,11 +258,14 @@ class Report:
     def _is_idle(self) -> bool:
         """Whether neither the stack nor the best base is better than a constant beyond noise.
 
-        Where much is gained but the folds differ too much, the other verdicts say so.
+        Noise is what 95 of 100 useless stacks stay below. The error of `over_constant` is at least
+        that of the rows. These are many, so that the quantile is the normal one. Where much is
+        gained but the folds differ too much, the other verdicts say so.
         """
         over = self.over_constant
         much = _CLEAR * self._room_above(self.constant.mean)
-        return np.isfinite(over.error) and over.mean <= min(self._reach(over), much)
+        noise = float(stats.norm.ppf(0.95)) * over.error
+        return np.isfinite(over.error) and over.mean <= min(noise, much)
 
     @property
     def _constant(self) -> str:

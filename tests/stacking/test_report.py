@@ -7,13 +7,20 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
+from scipy import stats
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.datasets import load_diabetes, make_blobs, make_friedman1
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
-from sklearn.model_selection import KFold, LeaveOneOut, TimeSeriesSplit, cross_val_score
+from sklearn.model_selection import (
+    KFold,
+    LeaveOneOut,
+    StratifiedKFold,
+    TimeSeriesSplit,
+    cross_val_score,
+)
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -21,6 +28,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeRegressor
 
 import stackfuse as sf
+from stackfuse._stacking import judging
 from stackfuse._stacking.report import (
     BaseReport,
     Estimate,
@@ -340,6 +348,45 @@ def test_only_a_meta_learner_that_overfits_fools_itself(final):
     # With a weight for each base a little is lost on new folds: 2 n_models / n_samples or so.
     part = report.optimism.mean / (1 - max(base.score.mean for base in report.bases))
     assert len(told) == isinstance(final, RandomForestRegressor) == (part > 0.25)
+
+
+def test_a_weak_signal_in_many_rows_is_no_constant_though_the_folds_differ():
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(500, 3))
+    y = (generator.uniform(size=500) < 1 / (1 + np.exp(2 - 0.6 * X[:, 0]))).astype(int)
+    bases = [("linear", LogisticRegression()), ("bayes", GaussianNB())]
+    report = sf.StackingClassifier(bases, random_state=0).fit(X, y).report()
+    assert report.verdict.startswith("Stacking makes no difference beyond noise")
+    apart, folds = np.zeros(500), []
+    for train, test in StratifiedKFold(5).split(X, y):
+        share = y[train].mean()
+        apart[test] = -np.log(np.where(y[test] == 1, share, 1 - share))
+        apart[test] -= report.evidence.losses["linear"].to_numpy()[test]  # best
+        folds.append(apart[test].mean())
+    assert_allclose(report.over_constant.mean, apart.mean())
+    errors = apart.std() / np.sqrt(500), np.std(folds, ddof=1) / np.sqrt(5)
+    assert_allclose(report.over_constant.error, max(errors))
+    assert 1.645 < report.over_constant.mean / max(errors) < stats.t.ppf(0.975, 4)
+
+
+@pytest.mark.parametrize("task", ["numbers", "chances", "labels", "two targets"])
+def test_the_error_of_the_rows_is_that_of_a_weighted_mean(task):
+    X, y = make_friedman1(90, random_state=0)
+    weight = np.random.default_rng(0).uniform(size=90)
+    stack = sf.StackingRegressor([("ridge", Ridge())], cv=KFold(3), random_state=0)
+    if task == "two targets":
+        y = np.column_stack([y, y**2])
+    if task in ("chances", "labels"):
+        y, base = (y > 14).astype(int), [LogisticRegression(), LinearSVC()][task == "labels"]
+        final = None if task == "chances" else LinearSVC()
+        stack = sf.StackingClassifier([("base", base)], final, cv=KFold(3), random_state=0)
+    stack.fit(X, y, sample_weight=weight)
+    judged = stack._judged(stack.oof_.predictions, weight)
+    measure = judging._measure(None, judged)
+    for (model, rows), (_, test) in zip(judged.cross_fitted(judged.columns), judged.folds):
+        parts = measure.rows(model, rows, judged.y[test], weight[test])
+        whole = measure.of(model, rows, judged.y[test], weight[test])
+        assert_allclose(np.average(parts, weights=weight[test]), whole, rtol=1e-9)
 
 
 def test_where_nothing_beats_a_constant_the_report_says_so_of_any_meta_learner():
