@@ -192,17 +192,19 @@ class Report:
         A base is not worth it if the stack scores no worse without it, or by a hair (the mean of
         `lost_without` is below 2 % of what the best base leaves to win); and it takes more than
         10 % of the bases' seconds to fit, of their milliseconds to predict, or of their kilobytes.
-        No base is judged where the verdict leaves the question open or the stack predicts a
-        constant, nor a base whose own interval is as wide. Each base is judged by itself: once one
+        No base is judged where the verdict leaves the question open, or where the stack predicts a
+        constant or nothing better, nor a base whose own interval is as wide. Where stacking hurts,
+        the best base is not named: the verdict advises it. Each base is judged by itself: once one
         is left out, the others may be worth theirs.
         """
-        if self.costs.empty or self._is_open or self.is_constant:
+        if self.costs.empty or self._is_open or self.is_constant or self._is_idle:
             return {}
         shares = self.costs / self.costs.sum()
         found = {}
         for base in self.bases:
             lost, dear = base.lost_without, shares.loc[base.name] > _DEAR
-            if np.isnan(lost.error) or not dear.any():
+            is_advised = base is self.best and self._outlook == "bad"
+            if np.isnan(lost.error) or not dear.any() or is_advised:
                 continue
             is_told = self._reach(lost) <= _WIDE * self._at_stake
             if not is_told or lost.mean > _HAIR * self._at_stake:

@@ -1,6 +1,7 @@
 """Did stacking help? The report's numbers, computed once more by scikit-learn."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -283,6 +284,19 @@ def test_a_base_must_be_worth_its_cost(lost, error, judged):
         assert report.not_worth_it["a"] == "95% of the time to fit and 95% of the size"
         assert report.advice[0].startswith("The base 'a' is not worth its cost: it takes 95%")
         assert report.advice[0] in str(report)
+
+
+def test_no_base_that_the_verdict_advises_is_to_be_left_out():
+    report = report_of(-0.05, 0.01, [[95, np.nan, 10], [5, np.nan, 5]])
+    assert list(report.not_worth_it) == ["a", "b"]
+    hurts = replace(report, stack=Estimate(0.6, 0.01), gain=Estimate(-0.1, 0.01))
+    assert hurts.verdict.startswith("Stacking hurts clearly: log-loss 0.6 against 0.5 of the best")
+    assert hurts.best.name == "a"
+    assert list(hurts.not_worth_it) == ["b"]
+    over = Estimate(0.001, 0.01)
+    idle = replace(report, constant=Estimate(0.41, 0.01), over_constant=over)
+    assert idle.verdict.startswith("Nothing predicts better than a constant")
+    assert idle.advice == []
 
 
 def test_costs_of_bases_are_measured(cancer):
