@@ -86,7 +86,9 @@ def judge(judged: "Judged", scoring: str | Callable | None = None) -> Report:
             says = judged.as_models(next(name for name in names if alone[name] is best))
         over_constant = Estimate.of(sign * _difference(better, scores))
         by_rows = judged.error_by_rows(measure, says, known)
-        over_constant = replace(over_constant, error=float(np.maximum(over_constant.error, by_rows)))
+        over_constant = replace(
+            over_constant, error=float(np.maximum(over_constant.error, by_rows))
+        )
     weights = weights_of(final, columns, judged.table, oof.mask)
     bases = []
     for name in names:
