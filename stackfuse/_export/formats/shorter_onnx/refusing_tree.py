@@ -11,7 +11,7 @@ import numpy as np
 
 from stackfuse._export.formats.shorter_onnx.onnx_graph import attribute
 
-#: What its leaves hold: for rows that pass, and for others.
+#: Its leaves, for rows that pass and for others.
 _LEAVES = np.array([0.0, np.nan])
 
 
