@@ -2,19 +2,23 @@
 
 Every data set of ``meta_learners.py`` is split into up to 1,000 rows to train on and 3,000 to test
 on. The stack has the bases of that file. The student is a starter network, ``sf.models.mlp`` of 64
-units, trained on the labels and, by ``sf.distill`` with its defaults, on the stack's answers. The
-errors are log-loss and 1 - R2 on the test rows. `distill.md` holds what was measured.
+units. It is trained on the labels, with three seeds, and by ``sf.distill`` with its defaults on the
+stack's answers. The losses are log-loss and 1 - R2 on the test rows.
+
+Where the stack's gain over the network on labels is within two standard errors, there is no share:
+that would be a quotient of noise. The share over several splits is the sum of what is kept over the
+sum of the gains. `distill.md` holds what was measured.
 """
 
 import argparse
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from meta_learners import CLASSIFIERS, DATA, FOLDER, REGRESSORS
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
@@ -23,6 +27,9 @@ import stackfuse as sf
 from stackfuse._stacking.costs import kilobytes
 
 TRAINING = {"batch_size": 128, "optimizer__learning_rate": 2e-3}
+
+#: Networks on labels, of other seeds: their losses differ more than those of distilled ones.
+ON_LABELS = 3
 
 
 def student(classes: bool, n_rows: int, seed: int):
@@ -47,70 +54,110 @@ def split(data, seed: int) -> tuple:
     return X[train], y[train], X[test], y[test]
 
 
-def error_of(model, X, y, classes: bool) -> float:
-    """Return the log-loss, or 1 - R2."""
+def losses_of(model, X, y: np.ndarray, classes: bool) -> np.ndarray:
+    """Return the loss of each row: the log-loss, or the square in units of the variance of y."""
     if not classes:
-        return float(1 - r2_score(y, model.predict(X)))
-    chances = model.predict_proba(X)
-    return float(log_loss(y, chances, labels=np.arange(chances.shape[1])))
+        return (model.predict(X) - y) ** 2 / y.var()
+    return -np.log(np.maximum(model.predict_proba(X)[np.arange(len(y)), y], np.finfo(float).eps))
 
 
-def measured(data, seed: int) -> dict[str, float]:
-    """Return what is measured on one split."""
+def measured(data, seed: int) -> dict[str, Any]:
+    """Return what is measured on one split: the losses of test rows, and costs."""
     X, y, X_test, y_test = split(data, seed)
     kind = sf.StackingClassifier if data.classes else sf.StackingRegressor
     stack = kind(CLASSIFIERS if data.classes else REGRESSORS, random_state=seed).fit(X, y)
     network = student(data.classes, len(X), seed)
-    on_labels = student(data.classes, len(X), seed).fit(X, y)
-    started = time.perf_counter()
+    started = time.process_time()
     distilled = sf.distill(stack, network, X, score=False, random_state=seed)
-    seconds = time.perf_counter() - started
-    models = {"stack": stack, "on labels": on_labels, "distilled": distilled}
+    seconds = time.process_time() - started
+    on_labels = [
+        student(data.classes, len(X), number).fit(X, y) for number in range(seed, seed + ON_LABELS)
+    ]
+    models = {"stack": [stack], "on labels": on_labels, "distilled": [distilled]}
+    losses = {
+        name: [losses_of(model, X_test, y_test, data.classes) for model in of_name]
+        for name, of_name in models.items()
+    }
     return {
-        "rows": len(X),
-        **{name: error_of(model, X_test, y_test, data.classes) for name, model in models.items()},
+        **{name: np.mean(each, axis=0) for name, each in losses.items()},
         "kB, stack": kilobytes([stack.estimators_, stack.final_estimator_]),
         "kB, distilled": kilobytes(distilled),
         "s to distill": seconds,
     }
 
 
-def kept(of: Mapping[str, float]) -> str:
-    """Return the part of the stack's gain that is kept, if there is one."""
-    gain = of["on labels"] - of["stack"]
-    return f"{(of['on labels'] - of['distilled']) / gain:.0%}" if gain > 0 else "-"
+class Gains:
+    """The gain of the stack over the network on labels, and the part that a student keeps.
+
+    Standard errors come from the differences between two models on the same test rows. A row that
+    is in the tests of two splits counts twice, so they are a little too small for several splits.
+    """
+
+    def __init__(self, splits: Sequence[Mapping[str, Any]]):
+        self.gains = [split["on labels"] - split["stack"] for split in splits]
+        self.kept = [split["on labels"] - split["distilled"] for split in splits]
+
+    @staticmethod
+    def mean(parts: Sequence[np.ndarray]) -> tuple[float, float]:
+        """Return the mean over splits of the mean over rows, and its standard error."""
+        variances = [part.var(ddof=1) / len(part) for part in parts]
+        return float(np.mean([part.mean() for part in parts])), sum(variances) ** 0.5 / len(parts)
+
+    def share(self) -> tuple[float, float]:
+        """Return the sum of what is kept over the sum of the gains, and its standard error."""
+        gain = self.mean(self.gains)[0]
+        share = self.mean(self.kept)[0] / gain
+        rest = [k - share * g for k, g in zip(self.kept, self.gains, strict=True)]
+        return share, self.mean(rest)[1] / abs(gain)
+
+    def cells(self) -> list[str]:
+        """Return the gain, what is kept of it, and the share, if there is a gain beyond noise."""
+        gain, kept = self.mean(self.gains), self.mean(self.kept)
+        told = [f"{mean:.4f} ({error:.4f})" for mean, error in (gain, kept)]
+        if gain[0] <= 2 * gain[1]:
+            return [*told, "noise"]
+        share, error = self.share()
+        return [*told, f"{share:.0%} ({error:.0%})"]
 
 
-def cells_of(splits: list[dict[str, float]]) -> list[str]:
-    """Return the cells of a line of the table: means, and what is kept of the mean and of each."""
-    mean = {name: float(np.mean([split[name] for split in splits])) for name in splits[0]}
-    return [
-        f"{mean['rows']:,.0f}",
-        *(f"{mean[name]:.4f}" for name in ("stack", "on labels", "distilled")),
-        kept(mean),
-        ", ".join(kept(split) for split in splits),
-        *(f"{mean[name]:,.0f}" for name in ("kB, stack", "kB, distilled", "s to distill")),
+def line_of(name: str, splits: Sequence[Mapping[str, Any]], number: str) -> str:
+    """Return a line of the table: the means of some splits of a data set."""
+    losses = [
+        f"{np.mean([split[model].mean() for split in splits]):.4f}"
+        for model in ("stack", "on labels", "distilled")
     ]
+    costs = [
+        f"{np.mean([split[cost] for split in splits]):,.0f}"
+        for cost in ("kB, stack", "kB, distilled", "s to distill")
+    ]
+    return "| " + " | ".join([name, number, *losses, *Gains(splits).cells(), *costs]) + " |"
 
 
-def main(names: list[str], n_splits: int) -> None:
+def main(names: Sequence[str], seeds: Sequence[int]) -> None:
     """Print the table."""
-    head = ["", "rows", "stack", "on labels", "distilled", "kept", "by split"]
+    head = ["", "split", "stack", "on labels", "distilled", "gain (s.e.)", "kept (s.e.)", "share"]
     head += ["kB, stack", "kB, distilled", "s to distill"]
     print("|", " | ".join(head), "|")
     print("|---" * len(head) + "|", flush=True)
     for data in DATA:
         there = data.file is None or (FOLDER / data.file).exists()
-        if there and (not names or data.name in names):
+        if not there or (names and data.name not in names):
+            continue
+        splits = []
+        for seed in seeds:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                splits = [measured(data, seed) for seed in range(n_splits)]
-            print("|", " | ".join([data.name, *cells_of(splits)]), "|", flush=True)
+                splits.append(measured(data, seed))
+            print(line_of(data.name, splits[-1:], str(seed)), flush=True)
+        if len(splits) > 1:
+            print(line_of(data.name, splits, "all"), flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="data sets, by default all")
-    parser.add_argument("--splits", type=int, default=2, help="of each data set (default: 2)")
+    parser.add_argument(
+        "--splits", nargs="+", type=int, default=[0, 1, 2], help="numbers of splits"
+    )
     given = parser.parse_args()
     main(given.names, given.splits)

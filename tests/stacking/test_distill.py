@@ -155,12 +155,15 @@ def test_a_builder_of_numbers_leaves_dropout_out_unless_it_is_set(progress, give
     assert network.get_params().get("dropout") == given.get("dropout")  # that of the user stays
 
 
-def test_a_builder_of_probabilities_keeps_dropout(flowers):
-    network = sf.models.classifier(sf.models.mlp, width=2, epochs=1, random_state=0)
+@pytest.mark.parametrize(("given", "wanted"), [({}, 0.05), ({"dropout": 0.3}, 0.3)])
+def test_a_builder_of_probabilities_has_half_of_its_dropout_unless_it_is_set(
+    flowers, given, wanted
+):
+    network = sf.models.classifier(sf.models.mlp, width=2, epochs=1, random_state=0, **given)
     taught = sf.distill(flowers, network, IRIS, **PLAIN).model_
-    assert [layer.rate for layer in taught.layers if isinstance(layer, keras.layers.Dropout)] == [
-        0.1
-    ] * 2
+    rates = [layer.rate for layer in taught.layers if isinstance(layer, keras.layers.Dropout)]
+    assert rates == [wanted] * 2
+    assert network.get_params().get("dropout") == given.get("dropout")
 
 
 class Keeper(keras.callbacks.Callback):
@@ -208,10 +211,14 @@ def test_what_is_lost_is_scored_on_rows_that_no_model_has_seen(flowers):
     assert told.difference == pytest.approx(told.student.loss - told.stack.loss)
     gain = told.on_labels.loss - told.stack.loss
     assert told.kept == pytest.approx((told.on_labels.loss - told.student.loss) / gain)
-    assert (told.n_rows, told.n_made_up, told.n_scored) == (450, 300, 50)
+    assert (told.n_rows, told.n_made_up, told.n_scored, told.n_twin) == (450, 300, 50, 100)
     assert 0 < told.student.milliseconds < told.stack.milliseconds
     assert 0 < told.student.kilobytes < told.stack.kilobytes
     assert "Scored on 50 rows" in str(told)
+    assert f"which learnt 100 rows, loses {told.difference:.4f}" in str(told)
+    assert "much better than its twin" in str(told)
+    alone = sf.distill(flowers, tree, IRIS, alpha=0, augment=0).distillation_
+    assert "much better than its twin" not in str(alone)
     assert list(told.to_frame().index) == ["stack", "student", "on labels"]
 
 

@@ -63,10 +63,10 @@ def distill(
         classes learns the probabilities by its own loss
         (:meth:`KerasClassifier.fit_probabilities`). All networks average their weights over their
         last epochs; early stopping compares the averages with the newest weights. The argument
-        ``dropout`` of a regressor's builder becomes 0 unless you set it. Any other classifier
-        learns each row once for each class with a noticeable probability, weighted by the
-        probability. It must take a ``sample_weight``; its least numbers of rows in a leaf count
-        such copies.
+        ``dropout`` of a builder becomes half of its default for a classifier, and 0 for a
+        regressor, unless you set it. Any other classifier learns each row once for each class with
+        a noticeable probability, weighted by the probability. It must take a ``sample_weight``; its
+        least numbers of rows in a leaf count such copies.
     X : array-like of shape (n_samples, ...), default=None
         The rows given to ``fit``, in their order; other rows, without labels; or the rows given to
         ``fit`` and others below them. For the rows of ``fit``, the student learns the out-of-fold
@@ -87,7 +87,8 @@ def distill(
         Whether to measure the losses and gains. The student is fitted twice more for this, without
         the test rows of one fold of the stack. One fit learns the answers, without made-up and
         other rows, because the stack that answers these knows the test rows. The other one learns
-        the labels.
+        the labels. The student itself can be much better than the first, above all after few
+        epochs.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the rows of X; for the rows of ``fit``, pass the weights given to ``fit``.
     random_state : int, RandomState or None, default=None

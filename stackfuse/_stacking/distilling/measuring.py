@@ -39,7 +39,8 @@ def summary_of(
     metric = "log-loss" if teacher.classifier else "1 - R2"
     if of_fit is None:
         return Distillation(metric, Model(np.nan, *costs[0]), Model(np.nan, *costs[1]))
-    losses, weight = _losses(student, real, of_fit)
+    train, test = of_fit.split()
+    losses, weight = _losses(student, real, of_fit, train, test)
     means = [float(np.average(part, weights=weight)) for part in losses]
     apart = losses[1] - losses[0]
     part = np.ones(len(apart)) if weight is None else weight
@@ -51,7 +52,8 @@ def summary_of(
         Model(means[2], *costs[1]),
         difference=means[1] - means[0],
         error=float(np.sqrt(squares.sum()) / part.sum()),
-        n_scored=len(apart),
+        n_scored=len(test),
+        n_twin=len(train),
     )
 
 
@@ -63,10 +65,9 @@ def _said(model, X, teacher: Teacher) -> np.ndarray:
 
 
 def _losses(
-    student: Student, real: Lesson, of_fit: RowsOfFit
+    student: Student, real: Lesson, of_fit: RowsOfFit, train: np.ndarray, test: np.ndarray
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Return the losses of the stack, the student and one on labels, and the rows' weights."""
-    train, test = of_fit.split()
     part = real.rows(train)
     twins = [student.taught(part), student.trained(part.X, of_fit.labels[train], part.weight)]
     rows = sklearn_private.safe_indexing(of_fit.X, test)

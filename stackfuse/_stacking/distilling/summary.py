@@ -29,6 +29,10 @@ class Model:
 class Distillation:
     """The losses and gains of a student beside its stack; the student's ``distillation_``.
 
+    The losses are those of a twin of the student. It has learnt neither the scored rows nor rows
+    that were made up, because the stack answered these knowing the scored rows. After few epochs
+    such a twin can be much worse than the student.
+
     Attributes
     ----------
     metric : str
@@ -40,9 +44,9 @@ class Distillation:
         The mean loss of the student less that of the stack.
     error : float
         Its standard error, from the losses of the scored rows.
-    n_rows, n_made_up, n_scored : int
-        Rows that the student has learnt, those among them that were made up, and the rows that
-        were scored.
+    n_rows, n_made_up, n_scored, n_twin : int
+        Rows that the student has learnt, those among them that were made up, the rows that were
+        scored, and the rows that the twin has learnt.
     """
 
     metric: str
@@ -54,12 +58,13 @@ class Distillation:
     n_rows: int = 0
     n_made_up: int = 0
     n_scored: int = 0
+    n_twin: int = 0
 
     @property
     def kept(self) -> float:
-        """The part of the stack's gain over the student on labels that the student keeps.
+        """The part of the stack's gain over the student on labels that the student's twin keeps.
 
-        1 if the student is as good as the stack, 0 if the labels would have taught it as much; NaN
+        1 if the twin is as good as the stack, 0 if the labels would have taught it as much; NaN
         where the stack is no better than the student on labels.
         """
         gain = self.on_labels.loss - self.stack.loss
@@ -83,13 +88,19 @@ class Distillation:
         lines = [f"Learnt from {self.n_rows:,} rows{made_up}."]
         if self.n_scored:
             lines.append(
-                f"Scored on {self.n_scored:,} rows by models that have not seen them: the student "
-                f"loses {self.difference:.4f} (s.e. {self.error:.4f}) {self.metric} to the stack."
+                f"Scored on {self.n_scored:,} rows by models that have not seen them. A twin of "
+                f"the student, which learnt {self.n_twin:,} rows, loses {self.difference:.4f} "
+                f"(s.e. {self.error:.4f}) {self.metric} to the stack."
             )
             if np.isfinite(self.kept):
                 lines.append(
-                    "The stack beats the same student trained on labels; the student keeps "
+                    "The stack beats the same student trained on labels; the twin keeps "
                     f"{self.kept:.0%} of that gain."
+                )
+            if self.n_made_up:
+                lines.append(
+                    "The student learnt made-up rows too, so it can be much better than its twin. "
+                    "Score it on rows of your own."
                 )
         else:
             lines.append("Not scored. Score it yourself on rows with labels.")
