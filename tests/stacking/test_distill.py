@@ -155,15 +155,12 @@ def test_a_builder_of_numbers_leaves_dropout_out_unless_it_is_set(progress, give
     assert network.get_params().get("dropout") == given.get("dropout")  # that of the user stays
 
 
-@pytest.mark.parametrize(("given", "wanted"), [({}, 0.05), ({"dropout": 0.3}, 0.3)])
-def test_a_builder_of_probabilities_has_half_of_its_dropout_unless_it_is_set(
-    flowers, given, wanted
-):
-    network = sf.models.classifier(sf.models.mlp, width=2, epochs=1, random_state=0, **given)
+def test_a_builder_of_probabilities_keeps_dropout(flowers):
+    network = sf.models.classifier(sf.models.mlp, width=2, epochs=1, random_state=0)
     taught = sf.distill(flowers, network, IRIS, **PLAIN).model_
-    rates = [layer.rate for layer in taught.layers if isinstance(layer, keras.layers.Dropout)]
-    assert rates == [wanted] * 2
-    assert network.get_params().get("dropout") == given.get("dropout")
+    assert [layer.rate for layer in taught.layers if isinstance(layer, keras.layers.Dropout)] == [
+        0.1
+    ] * 2
 
 
 class Keeper(keras.callbacks.Callback):

@@ -63,10 +63,10 @@ def distill(
         classes learns the probabilities by its own loss
         (:meth:`KerasClassifier.fit_probabilities`). All networks average their weights over their
         last epochs; early stopping compares the averages with the newest weights. The argument
-        ``dropout`` of a builder becomes half of its default for a classifier, and 0 for a
-        regressor, unless you set it. Any other classifier learns each row once for each class with
-        a noticeable probability, weighted by the probability. It must take a ``sample_weight``; its
-        least numbers of rows in a leaf count such copies.
+        ``dropout`` of a regressor's builder becomes 0 unless you set it. Any other classifier
+        learns each row once for each class with a noticeable probability, weighted by the
+        probability. It must take a ``sample_weight``; its least numbers of rows in a leaf count
+        such copies.
     X : array-like of shape (n_samples, ...), default=None
         The rows given to ``fit``, in their order; other rows, without labels; or the rows given to
         ``fit`` and others below them. For the rows of ``fit``, the student learns the out-of-fold

@@ -72,8 +72,8 @@ class Student:
         clone = jobs.replica(self.estimator, self.seed)
         last = _last_of(clone)
         network = isinstance(last, KerasClassifier | KerasRegressor)
-        if network:
-            _lower_dropout(last, 0.5 if self.classifier else 0.0)
+        if isinstance(last, KerasRegressor):
+            _leave_dropout_out(last)
         with fitting.averaging.within(network):
             if not self.classifier:
                 return clone.fit(lesson.X, lesson.answers, **_weights(clone, lesson.weight))
@@ -97,11 +97,11 @@ def _last_of(estimator) -> Any:
     return estimator
 
 
-def _lower_dropout(network: KerasClassifier | KerasRegressor, part: float) -> None:
-    """Set a builder's argument `dropout` to a part of its default, unless the user has set it.
+def _leave_dropout_out(network: KerasRegressor) -> None:
+    """Set a builder's argument `dropout` to 0, unless the user has set it.
 
-    Dropout keeps a network from the noise of labels, and answers have less of it. A network that
-    was trained with dropout and predicts without it is biased where errors are squared.
+    A network that was trained with dropout and predicts without it is biased where errors are
+    squared, and answers have no noise from which dropout would keep it.
     """
     names = ("dropout", "model__dropout")
     if not callable(network.model) or any(name in network.get_params() for name in names):
@@ -110,13 +110,8 @@ def _lower_dropout(network: KerasClassifier | KerasRegressor, part: float) -> No
         known = inspect.signature(network.model).parameters
     except (TypeError, ValueError):  # a function without a signature, of another language
         return
-    if "dropout" not in known:
-        return
-    usual = known["dropout"].default
-    if part == 0:
+    if "dropout" in known:
         network.set_params(dropout=0.0)
-    elif isinstance(usual, float):
-        network.set_params(dropout=part * usual)
 
 
 def _taught_network(estimator, lesson: Lesson, X) -> Any:
