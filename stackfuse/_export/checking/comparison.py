@@ -110,6 +110,17 @@ def check_given(verify: Any, golden: Any) -> tuple[Any, Any]:
     return given["verify"], given["golden"]
 
 
+def _hint_for(rows: Any, graph: Any) -> str:
+    """Return a possible cause of a difference; empty if none is known."""
+    if graph.half_precision:
+        layer, dtype = graph.half_precision
+        return (
+            f"The layer {layer!r} computes in {dtype}, which each runtime rounds in its own way. "
+            "Train the network in float32."
+        )
+    return _HINT_FLOAT32 if getattr(rows, "dtype", None) == np.float32 else ""
+
+
 def _rows_like(stack, verify) -> Any:
     """Return a few made-up rows like the caller's; None if the estimator refuses all of them."""
     try:
@@ -150,7 +161,6 @@ class Comparison:
     @classmethod
     def of(cls, stack: Any, compared: RowsToCompare, graph: Any, precision: str) -> "Comparison":
         """Make up hard rows, and compute the expected outputs of all rows by the estimator."""
-        is_narrow = getattr(compared.rows, "dtype", None) == np.float32
         round_rows = _round_to_float32 if precision == "float32" else _unchanged
         rows = round_rows(compared.rows)  # as the graph sees them
         hard = probes(stack, rows, precision, round_rows) + word_probes(stack, rows, precision)
@@ -161,7 +171,7 @@ class Comparison:
             golden = graph.signature.feed(carried), expected_outputs(stack, carried)
             parts.append(golden[0])
         inputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        hint = _HINT_FLOAT32 if is_narrow else ""
+        hint = _hint_for(compared.rows, graph)
         return cls(stack, rows, inputs, expected_outputs(stack, rows), golden, hard, hint)
 
     @property

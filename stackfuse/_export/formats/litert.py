@@ -30,6 +30,16 @@ class LiteRT(Format):
     packages = ("ai_edge_litert",)
     install = "'stackfuse[litert]'"
 
+    def check(self, graph: "Graph", owner: str) -> None:
+        """See :class:`Format`."""
+        super().check(graph, owner)
+        if graph.half_precision:
+            layer, dtype = graph.half_precision
+            raise NotConvertible(
+                f"The layer {layer!r} computes in {dtype}, and {self.title} in float32. Train the "
+                "network in float32."
+            )
+
     def write(self, graph: "Graph", path: Path) -> None:
         """See :class:`Format`."""
         import tensorflow as tf

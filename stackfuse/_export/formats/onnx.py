@@ -9,6 +9,7 @@ import numpy as np
 from stackfuse._core import NotConvertible, files
 from stackfuse._export.formats.base import Format
 from stackfuse._export.formats.conversion import refusal_message, silenced
+from stackfuse._export.formats.onnx_operators import HANDLERS
 from stackfuse._export.formats.onnx_trees import ML_OPSET, write_tree_sums
 from stackfuse._export.formats.recurrent import holds_loop, take_no_rows, unrolled
 from stackfuse._export.formats.shorter_onnx import shorten
@@ -102,20 +103,51 @@ def _converted(graph: "Graph") -> Any:
     def write_trees(ctx, node, name, args) -> None:
         write_tree_sums(ctx, node, trees[int(node.inputs[1].get_tensor_value())])
 
-    model, _ = tf2onnx.convert.from_keras(
-        graph.model,
-        [graph.specs()],
-        opset=_OPSET,
-        custom_op_handlers={
-            "SelectV2": (_keep_node, ["Where"]),
-            "Log": (_keep_node, ["Log"]),
-            "Bitcast": (_write_sign, []),
-            "Sigmoid": (_write_sigmoid, []),
-            TreeSums.OPERATION: (write_trees, []),
-        },
-        optimizers=_optimizers(),
-    )
-    return model
+    def convert(optimizers) -> Any:
+        model, _ = tf2onnx.convert.from_keras(
+            graph.model,
+            [graph.specs()],
+            opset=_OPSET,
+            custom_op_handlers={**HANDLERS, TreeSums.OPERATION: (write_trees, [])},
+            optimizers=optimizers,
+        )
+        return model
+
+    optimizers = _optimizers()
+    together = _Together(optimizers)
+    model = convert({"together": lambda: together})
+    return model if together.graph_been_opt is not None else convert(optimizers)
+
+
+class _Together:
+    """All of tf2onnx's optimizers as one.
+
+    tf2onnx copies the graph before each optimizer, to go on from the copy if it fails. The copies
+    take longer than the optimizers do, and hardly ever does one fail.
+
+    Attributes
+    ----------
+    graph_been_opt : bool or None
+        False once all have run until none finds anything more; None if one failed. tf2onnx goes
+        another round if it is True.
+    """
+
+    def __init__(self, optimizers: dict[str, Any]):
+        self.optimizers = optimizers
+        self.graph_been_opt: bool | None = None
+
+    def optimize(self, graph, iteration: int) -> Any:
+        """Return the optimized graph."""
+        found = True
+        while found:
+            found = False
+            for make in self.optimizers.values():
+                optimizer = make()
+                graph = optimizer.optimize(graph, iteration) or graph
+                found = found or optimizer.graph_been_opt
+            iteration += 1
+        self.graph_been_opt = False
+        return graph
 
 
 def _read(path: Path) -> Any:
@@ -160,61 +192,3 @@ def _optimizers() -> dict[str, Any]:
     # One of them takes a cast to float32 and back for nothing: trees then see other numbers.
     sound = {n: o for n, o in _get_optimizers().items() if n != "remove_back_to_back"}
     return {**sound, "optimize_transpose": Transposes}
-
-
-def _keep_node(ctx, node, name, args) -> None:
-    """Leave a node as it is but for its type.
-
-    Without this, a choice between numbers becomes ``chosen * a + (1 - chosen) * b``, which is NaN
-    where the one that is not chosen is NaN or infinite; and a logarithm is computed in float32.
-    """
-
-
-def _write_sigmoid(ctx, node, name, args) -> None:
-    """Write a sigmoid, in float64 as ``1 / (1 + exp(-x))``.
-
-    onnxruntime's own is 0 from -37 on, and has 8 digits at -15. Probabilities that are so small
-    are divided by their sum where there is one model for each class.
-    """
-    from onnx import TensorProto
-
-    if ctx.get_dtype(node.input[0]) != TensorProto.DOUBLE:
-        return
-    one = ctx.make_const(f"{name}_one", np.ones(1)).output[0]
-    y = node.input[0]
-    for operation, *others in (["Neg"], ["Exp"], ["Add", one]):
-        y = ctx.make_node(operation, [y, *others]).output[0]
-    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
-    ctx.remove_node(node.name)
-    ctx.make_node("Reciprocal", [y], name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
-
-
-def _write_sign(ctx, node, name, args) -> None:
-    """Write the bits of float32 numbers, of which only the sign is looked at.
-
-    Keras' ``signbit``, and so its ``argmax``, looks at this bit. ONNX has an operator for bits from
-    version 26 on. Here the sign comes from comparisons; that of a zero from its reciprocal.
-    """
-    sign = np.iinfo(np.int32).min
-    for user in ctx.find_output_consumers(node.output[0]):
-        masks = [each.get_tensor_value() for each in user.inputs if each.is_const()]
-        if user.type != "BitwiseAnd" or masks != [sign]:
-            raise NotImplementedError(f"ONNX has no operator for the bits of numbers, in {name}")
-
-    def made(operation: str, *inputs) -> str:
-        return ctx.make_node(operation, list(inputs)).output[0]
-
-    values = {
-        "zero": np.float32(0),
-        "one": np.float32(1),
-        "set": np.int32(sign),
-        "not": np.int32(0),
-    }
-    constants = {k: ctx.make_const(f"{name}_{k}", np.array(v)).output[0] for k, v in values.items()}
-    number, shape = node.input[0], ctx.get_shape(node.output[0])
-    reciprocal = made("Div", constants["one"], number)
-    is_set = made("Or", *(made("Less", each, constants["zero"]) for each in (number, reciprocal)))
-    dtype = ctx.get_dtype(node.output[0])
-    ctx.remove_node(node.name)
-    inputs = [is_set, constants["set"], constants["not"]]
-    ctx.make_node("Where", inputs, name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])

@@ -166,6 +166,13 @@ class Graph:
         layers = private.flatten_layers(self.model)
         return [layer for layer in layers if isinstance(layer, TreeSums)]
 
+    @property
+    def half_precision(self) -> tuple[str, str] | None:
+        """The name and the dtype of a layer that computes in half precision, if there is one."""
+        layers = [x for x in private.flatten_layers(self.model) if not isinstance(x, keras.Model)]
+        half = [layer for layer in layers if layer.compute_dtype in ("float16", "bfloat16")]
+        return (half[0].name, half[0].compute_dtype) if half else None
+
     def specs(self) -> Any:
         """Return the inputs as TensorFlow specifies them.
 

@@ -168,3 +168,39 @@ def test_a_constant_start_of_boosting_is_scikit_learns(loss, n_classes, iris, tm
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     got = session.run(["probabilities"], {"x": X})[0]
     np.testing.assert_allclose(got, model.predict_proba(X), rtol=0, atol=1e-15)
+
+
+def test_the_graph_is_copied_once_for_all_optimizers(monkeypatch, tmp_path):
+    """tf2onnx copies it before each of eleven optimizers, several times."""
+    import copy
+
+    from tf2onnx import optimizer
+    from tf2onnx.graph import Graph
+
+    copied = []
+
+    class Copy:
+        @staticmethod
+        def deepcopy(part):
+            copied.append(part)
+            return copy.deepcopy(part)
+
+    monkeypatch.setattr(optimizer, "copy", Copy)
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    model = LinearRegression().fit(X, X[:, 0])
+    sf.export(model, tmp_path / "model.onnx", verify=X)
+    assert sum(isinstance(part, Graph) for part in copied) == 1
+
+
+def test_an_optimizer_that_fails_is_left_out(monkeypatch, tmp_path):
+    class Failing(_onnx._Together):
+        def optimize(self, graph, iteration):
+            raise ValueError("not this one")
+
+    optimizers = _onnx._optimizers()
+    monkeypatch.setattr(_onnx, "_optimizers", lambda: {**optimizers, "new": lambda: Failing({})})
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    model = LinearRegression().fit(X, X[:, 0])
+    sf.export(model, tmp_path / "model.onnx", verify=X)
+    compute = sf.formats.named("onnx").load(str(tmp_path / "model.onnx"))
+    np.testing.assert_allclose(compute({"x": X})["prediction"], X[:, 0], atol=1e-12)
