@@ -145,8 +145,8 @@ def _write_sign(ctx, node, name, args) -> None:
     is_set = new.made(
         "Or", *(new.made("Less", y, zero) for y in (x, new.made("Div", new.number(1), x)))
     )
-    flag, no_flag = new.constant("set", np.int32(sign)), new.constant("not", np.int32(0))
-    new.ends("Where", is_set, flag, no_flag)
+    flags = [new.constant(f"{value}", np.array(value, np.int32)) for value in (sign, 0)]
+    new.ends("Where", is_set, *flags)
 
 
 #: Functions that write operations, by these operations' names, and arguments for them.

@@ -168,9 +168,15 @@ class Graph:
 
     @property
     def half_precision(self) -> tuple[str, str] | None:
-        """The name and the dtype of a layer that computes in half precision, if there is one."""
-        layers = [x for x in private.flatten_layers(self.model) if not isinstance(x, keras.Model)]
-        half = [layer for layer in layers if layer.compute_dtype in ("float16", "bfloat16")]
+        """The name and the dtype of a layer of a network in half precision, if there is one."""
+        parts = [part for part in private.flatten_layers(self.model) if part is not self.model]
+        networks = [part for part in parts if isinstance(part, keras.Model)]
+        half = [
+            layer
+            for layer in (layer for network in networks for layer in network.layers)
+            if layer.compute_dtype in ("float16", "bfloat16")
+            and not isinstance(layer, keras.Model | keras.layers.InputLayer)
+        ]
         return (half[0].name, half[0].compute_dtype) if half else None
 
     def specs(self) -> Any:

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from numpy.testing import assert_allclose
+from sklearn.linear_model import LogisticRegression
 
 import stackfuse as sf
 
@@ -27,7 +29,7 @@ def build(meta, dtype):
 def test_a_difference_names_the_layer(rows, tmp_path, dtype, ending):
     X, y = rows
     network = sf.KerasClassifier(build, dtype=dtype, epochs=2, random_state=0).fit(X, y)
-    with pytest.raises(sf.ParityError, match="layer 'narrow' computes in b?float16, which each"):
+    with pytest.raises(sf.ParityError, match=r"layer 'narrow' computes in b?float16, which each"):
         sf.export(network, tmp_path / f"net{ending}", verify=X)
 
 
@@ -36,3 +38,15 @@ def test_litert_says_so_at_once(rows, tmp_path):
     network = sf.KerasClassifier(build, dtype="mixed_float16", random_state=0).fit(X, y)
     with pytest.raises(sf.NotConvertible, match=r"'narrow' computes in float16, and LiteRT in"):
         sf.export(network, tmp_path / "net.tflite", verify=X)
+
+
+def test_a_policy_for_all_layers_leaves_other_estimators_alone(rows, tmp_path):
+    X, y = rows
+    model, path = LogisticRegression().fit(X, y), tmp_path / "model.tflite"
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        sf.export(model, path, verify=X)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    answers = sf.formats.named("litert").load(str(path))({"x": X.astype("float32")})
+    assert_allclose(answers["probabilities"], model.predict_proba(X), atol=1e-6)
