@@ -9,6 +9,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stackfuse._core import fitting, sklearn_private
+from stackfuse._steps.one_column import refuse_one_column
 
 #: The unit of the numbers in a column of dates, as files and the command say it.
 UNIT = "days since 1970-01-01"
@@ -181,6 +182,7 @@ class DateParts(TransformerMixin, BaseEstimator):
         return np.array([f"{name}_{part}" for part in parts for name in names], object)
 
     def _days(self, X, reset: bool) -> np.ndarray:
+        refuse_one_column(self, X)
         if isinstance(X, pd.DataFrame) and len(X) and X.shape[1]:
             validate_data(self, X, reset=reset, skip_check_array=True)
             columns = [X.iloc[:, k] for k in range(X.shape[1])]

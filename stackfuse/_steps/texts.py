@@ -10,6 +10,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stackfuse._core import fitting, sklearn_private, strings
+from stackfuse._steps.one_column import refuse_one_column
 
 #: The signs that Keras removes from texts.
 _PUNCTUATION = frozenset(string.punctuation)
@@ -182,6 +183,7 @@ class TextVectorizer(TransformerMixin, BaseEstimator):
 
     def _texts(self, X, reset: bool) -> np.ndarray:
         """Return X as an array of strings, in which missing ones are empty."""
+        refuse_one_column(self, X)
         if isinstance(X, pd.DataFrame) and len(X) and X.shape[1]:
             validate_data(self, X, reset=reset, skip_check_array=True)
             texts = X.to_numpy(object)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -145,3 +145,11 @@ def test_arrays_before_networks_that_train_side_by_side_and_are_kept(reviews, tm
     again = sf.StackingClassifier([("net", base)], **settings).fit(X, y)
     assert again.engine_ == {"net": "from memory"}
     assert_array_equal(again.oof_.predictions, stack.oof_.predictions)
+
+
+@pytest.mark.parametrize("step", [sf.TextVectorizer(), sf.DateParts()])
+def test_a_bare_name_of_a_column_is_told(step):
+    """As scikit-learn's own vectorizers of texts take it."""
+    frame = pd.DataFrame({"note": ["good", "bad"]})
+    with pytest.raises(ValueError, match=r"one column of shape \(2,\).*: \['note'\]"):
+        make_column_transformer((step, "note")).fit(frame)
