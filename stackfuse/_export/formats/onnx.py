@@ -123,7 +123,7 @@ class _Together:
     """All of tf2onnx's optimizers as one.
 
     tf2onnx copies the graph before each optimizer, to go on from the copy if it fails. The copies
-    take longer than the optimizers do, and hardly ever does one fail.
+    take as long as the optimizers do, and hardly ever does one fail.
 
     Attributes
     ----------
