@@ -23,7 +23,7 @@ _TRIED = 1, 5
 
 def replace(graph: OnnxGraph) -> None:
     """Give operators one row where all rows are the same."""
-    independent = _independent_of_numbers(graph)
+    independent = independent_of_numbers(graph)
     if not independent:
         return
     readers = [
@@ -42,7 +42,7 @@ def replace(graph: OnnxGraph) -> None:
             node.input[k] = made[name] = made.get(name) or graph.constant(rows[name])
 
 
-def _independent_of_numbers(graph: OnnxGraph) -> set[str]:
+def independent_of_numbers(graph: OnnxGraph) -> set[str]:
     """Return the made tensors that depend on no more of X than its number of rows."""
     depending = {tensor.name for tensor in graph.graph.input} - set(graph.constants)
     independent = set()
@@ -57,7 +57,7 @@ def _independent_of_numbers(graph: OnnxGraph) -> set[str]:
 
 def _equal_rows(graph: OnnxGraph, names: list[str]) -> dict[str, np.ndarray]:
     """Return the one row, shape (1, ...), of tensors in which all rows are equal."""
-    few, many = (_computed(graph, names, n) for n in _TRIED)
+    few, many = (computed(graph, names, n) for n in _TRIED)
     return {
         name: row
         for name, row, rows in zip(names, few, many)
@@ -68,8 +68,8 @@ def _equal_rows(graph: OnnxGraph, names: list[str]) -> dict[str, np.ndarray]:
     }
 
 
-def _computed(graph: OnnxGraph, names: list[str], n_rows: int) -> list[np.ndarray]:
-    """Return tensors for a number of rows."""
+def computed(graph: OnnxGraph, names: list[str], n_rows: int) -> list[np.ndarray]:
+    """Return tensors for a number of rows in which all numbers are 0."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(

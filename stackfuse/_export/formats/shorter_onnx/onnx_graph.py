@@ -60,6 +60,10 @@ class OnnxGraph:
         """The dtypes of tensors that are known."""
         return self._inferred[1]
 
+    def infer_again(self) -> None:
+        """Infer shapes and dtypes again when they are next asked for: others have become known."""
+        self.__dict__.pop("_inferred", None)
+
     def made_by(self, name: str, *kinds: str) -> Any:
         """Return the node that makes a tensor if it is of some kind, else None."""
         node = self.makers.get(name)

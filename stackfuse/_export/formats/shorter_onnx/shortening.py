@@ -5,6 +5,7 @@ from typing import Any
 from stackfuse._export.formats.shorter_onnx import (
     columns,
     constant_rows,
+    constant_shapes,
     joined_trees,
     patterns,
     refusals,
@@ -16,6 +17,8 @@ from stackfuse._export.formats.shorter_onnx.onnx_graph import OnnxGraph
 def shorten(model: Any) -> None:
     """Replace parts of a model's graph, ``onnx.ModelProto``, by fewer operators."""
     graph = OnnxGraph(model)
+    constant_shapes.replace(graph)
+    graph.keep_used()
     constant_rows.replace(graph)
     graph.keep_used()
     columns.replace(graph)
