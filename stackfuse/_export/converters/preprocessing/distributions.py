@@ -6,12 +6,15 @@ from scipy.stats import norm
 from sklearn.preprocessing import PowerTransformer, QuantileTransformer
 
 from stackfuse._core import sklearn_private
+from stackfuse._export.converters.preprocessing import quantile_shares
 from stackfuse._export.converters.shared.functions import (
     expm1,
     log1p,
     normal_quantile,
 )
 from stackfuse._export.converters.shared.intervals import interpolated
+from stackfuse._export.converters.shared.knot_trees import has_trees_for
+from stackfuse._export.converters.shared.normal_pieces import normal_quantile_of_pieces
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
@@ -25,6 +28,12 @@ from stackfuse._export.graph.masks import refuse_rows
 
 @convert_transformer(QuantileTransformer)
 def _quantile(estimator, x):
+    is_normal = estimator.output_distribution == "normal"
+    # scikit-learn cuts where the share is as near to 0 or 1 as this.
+    share = sklearn_private.BOUNDS_THRESHOLD - np.spacing(1)
+    if x.dtype == "float64" and has_trees_for(quantile_shares.knots_of(estimator)):
+        y = quantile_shares.shares_by_trees(estimator, x)
+        return normal_quantile_of_pieces(y, share) if is_normal else y
     knots = np.asarray(estimator.quantiles_, np.float64).T
     shares = np.tile(np.asarray(estimator.references_, np.float64), (len(knots), 1))
     # From below and from above: of repeated quantiles one finds the last, the other the first.
@@ -35,17 +44,16 @@ def _quantile(estimator, x):
         x, knots[:, 0], knots[:, -1], np.full(len(knots), sklearn_private.BOUNDS_THRESHOLD)
     )
     zero, one = constant(0, x), constant(1, x)
-    if estimator.output_distribution == "uniform":
+    if not is_normal:
         y = ops.where(ops.equal(x, high), one, y)
         return ops.where(ops.equal(x, low), zero, y)
-    # scikit-learn cuts where the share is as near to 0 or 1 as this.
-    share = sklearn_private.BOUNDS_THRESHOLD - np.spacing(1)
     first, last = constant(share, x), constant(1 - share, x)
     z = normal_quantile(ops.minimum(ops.maximum(y, first), last))
     z = ops.where(ops.isnan(x), x, z)
-    # In float32 the margin may be less than the next number is away.
-    is_last = ops.logical_or(ops.greater_equal(x, high), ops.greater(x + margin, high))
-    is_first = ops.logical_or(ops.less_equal(x, low), ops.less(x - margin, low))
+    is_last, is_first = ops.greater(x + margin, high), ops.less(x - margin, low)
+    if x.dtype == "float32":  # the margin may be less than the next number is away
+        is_last = ops.logical_or(ops.greater_equal(x, high), is_last)
+        is_first = ops.logical_or(ops.less_equal(x, low), is_first)
     z = ops.where(is_last, constant(norm.ppf(1 - share), x), z)
     return ops.where(is_first, constant(norm.ppf(share), x), z)
 

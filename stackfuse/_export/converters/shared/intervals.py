@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
+from stackfuse._export.converters.shared.knot_trees import has_trees_for, reached_by_trees
 from stackfuse._export.graph.arithmetic import (
     constant,
     table,
@@ -22,6 +23,8 @@ def count_reached(x, knots: Sequence[np.ndarray]):
     knots : sequence of n_features ndarrays
         In ascending order. A number has reached a knot that it is equal to.
     """
+    if has_trees_for(knots):
+        return ops.cast(reached_by_trees(x, knots, np.zeros(len(knots), int)), "int32")
     n_steps = max(len(k) for k in knots).bit_length()
     width = 2**n_steps
     # No number reaches the padding. It is not NaN, which OpenVINO takes for less than any number.
@@ -68,6 +71,27 @@ def rows_at(place, tables: Sequence[np.ndarray], x):
     return table(np.vstack(tables), x.dtype)(_add_integers(place, first))
 
 
+def rows_reached(x, knots: Sequence[np.ndarray], tables: Sequence[np.ndarray]):
+    """Return for each number the row of its column's table after all knots that it has reached.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (batch, n_features)
+    knots : sequence of n_features ndarrays
+        In ascending order.
+    tables : sequence of n_features ndarrays of shape (n_knots + 1, width)
+
+    Returns
+    -------
+    rows : KerasTensor of shape (batch, n_features, width)
+    """
+    if not has_trees_for(knots):
+        return rows_at(count_reached(x, knots), tables, x)
+    first = np.cumsum([0, *(len(t) for t in tables[:-1])])
+    place = ops.cast(reached_by_trees(x, knots, first), "int32")
+    return table(np.vstack(tables), x.dtype)(place)
+
+
 def _add_integers(place, numbers: np.ndarray):
     """Add integers by a subtraction.
 
@@ -92,7 +116,7 @@ def interpolated(x, knots: np.ndarray, values: np.ndarray):
         # Below the first knot and from the last on it is level.
         slope = np.r_[0.0, np.where(np.diff(at) > 0, slope, 0.0), 0.0]
         tables.append(np.column_stack([slope, np.r_[at[0], at], np.r_[value[0], value]]))
-    row = rows_at(count_reached(x, list(knots)), tables, x)
+    row = rows_reached(x, list(knots), tables)
     slope, at, value = row[:, :, 0], row[:, :, 1], row[:, :, 2]
     largest = constant(np.finfo(x.dtype).max, x)
     y = slope * (ops.minimum(ops.maximum(x, -largest), largest) - at) + value

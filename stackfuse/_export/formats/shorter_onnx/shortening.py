@@ -6,7 +6,9 @@ from stackfuse._export.formats.shorter_onnx import (
     columns,
     constant_rows,
     constant_shapes,
+    indices,
     joined_trees,
+    outer_products,
     patterns,
     refusals,
     two_classes,
@@ -21,7 +23,9 @@ def shorten(model: Any) -> None:
     graph.keep_used()
     constant_rows.replace(graph)
     graph.keep_used()
+    indices.replace(graph)
     columns.replace(graph)
+    outer_products.replace(graph)
     patterns.replace(graph)
     graph.keep_used()
     refusals.replace(graph)
