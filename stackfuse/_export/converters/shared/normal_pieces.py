@@ -27,7 +27,7 @@ def normal_quantile_of_pieces(p, smallest: float):
     Parameters
     ----------
     p : KerasTensor of float64, shape (batch, n_features)
-        Shares between -1 and 2. NaN stays NaN.
+        NaN stays NaN.
     smallest : float
         The smallest share that counts as itself.
 
@@ -36,6 +36,7 @@ def normal_quantile_of_pieces(p, smallest: float):
     z : KerasTensor of shape (batch, n_features)
     """
     knots, table = _pieces(smallest)
+    p = ops.minimum(ops.maximum(p, constant(-1, p)), constant(2, p))  # so that results have bounds
     row = rows_reached(ops.reshape(p, (-1, 1)), [knots], [table])
     row = ops.reshape(row, (-1, p.shape[1], table.shape[1]))
     distance = ops.expand_dims(p, 2) - row[:, :, :1]

@@ -10,7 +10,12 @@ from stackfuse._export.formats.shorter_onnx.onnx_graph import OnnxGraph, attribu
 #: Operators whose output holds numbers of their first input, or their negatives, and no others.
 _KEEPING = {
     *("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Identity", "Flatten", "Tile"),
-    *("Gather", "GatherElements", "Abs", "Neg", "Cast"),
+    *("Gather", "GatherElements", "Abs", "Neg", "Cast", "Relu"),
+}
+
+#: Operators whose output is missing where one of their inputs is, or is infinite, and not else.
+_COMPUTING = {
+    *("Softmax", "Sigmoid", "Add", "Sub", "Mul", "MatMul", "ReduceSum", "Clip", "Sin", "Cos"),
 }
 
 
@@ -52,11 +57,10 @@ class Bounds:
         if node.op_type in _KEEPING or node.op_type == "Concat":
             inputs = node.input if node.op_type == "Concat" else node.input[:1]
             return all(map(self.never_missing, inputs))
-        computes = node.op_type in {
-            *("Softmax", "Sigmoid", "Add", "Sub", "Mul", "MatMul", "ReduceSum"),
-        }
-        divides = node.op_type == "Div" and bool(np.isfinite(self.of(name)))
-        if computes or divides or self._is_logistic(node):
+        computes = node.op_type in _COMPUTING
+        if node.op_type in ("Div", "Pow"):
+            computes = bool(np.isfinite(self.of(name)))
+        if computes or self._is_logistic(node):
             inputs = [n for n in node.input if self._is_float(n)]
             inputs = [self._exponent(node)] if self._is_logistic(node) else inputs
             return all(np.isfinite(self.of(n)) and self.never_missing(n) for n in inputs)
@@ -75,7 +79,8 @@ class Bounds:
         node = graph.makers.get(name)
         if node is None:
             return np.inf
-        if node.op_type in ("Softmax", "Sigmoid") or self._is_logistic(node):
+        one = node.op_type in ("Softmax", "Sigmoid", "Sin", "Cos") or self._is_logistic(node)
+        if one or self._is_share(node):
             return 1.0
         if node.op_type == "TreeEnsemble":
             return _sum_of_leaves(node)
@@ -88,6 +93,8 @@ class Bounds:
     def _bound_by_inputs(self, node: Any) -> float:
         """Return the bound of a node that follows from those of its inputs."""
         kind, constants = node.op_type, self.graph.constants
+        if kind == "Slice" and (columns := self._columns_of_rows(node)) is not None:
+            return largest(columns)
         if kind in _KEEPING:
             return self.of(node.input[0])
         if kind == "Concat":
@@ -97,6 +104,14 @@ class Bounds:
         if kind == "Mul":
             bounds = [self.of(name) for name in node.input]
             return float(np.prod(bounds)) if np.isfinite(bounds).all() else np.inf
+        if kind == "Clip" and all(name in constants for name in node.input[1:3]):
+            return max(map(self.of, node.input[1:3]))
+        if kind == "Pow" and node.input[1] in constants:
+            powers = constants[node.input[1]]
+            is_whole = np.all(powers >= 0) and np.array_equal(powers, np.round(powers))
+            with np.errstate(over="ignore"):
+                power = np.power(max(1.0, self.of(node.input[0])), largest(powers))
+            return float(power) if is_whole else np.inf
         if kind == "Div" and node.input[1] in constants:
             smallest = float(np.min(np.abs(constants[node.input[1]])))
             return self.of(node.input[0]) / smallest if smallest else np.inf
@@ -111,6 +126,37 @@ class Bounds:
         if kind == "ReduceSum" and len(sizes) == 2 and sizes[1]:
             return self.of(node.input[0]) * sizes[0] / sizes[1]
         return np.inf
+
+    def _columns_of_rows(self, node: Any) -> np.ndarray | None:
+        """Return the columns that a ``Slice`` takes out of a constant table's rows, or None."""
+        graph, name = self.graph, node.input[0]
+        while (shaped := graph.made_by(name, "Reshape")) is not None:
+            shapes = [graph.shapes.get(n, ()) for n in (name, shaped.input[0])]
+            if not all(shapes) or shapes[0][-1] != shapes[1][-1]:
+                return None
+            name = shaped.input[0]
+        rows = graph.made_by(name, "Gather")
+        table = graph.constants.get(rows.input[0]) if rows is not None else None
+        limits = [graph.constants[n] for n in node.input[1:] if n in graph.constants]
+        if table is None or table.ndim != 2 or attribute(rows, "axis", 0) != 0:
+            return None
+        if len(limits) != len(node.input) - 1 or len(limits) < 3:
+            return None
+        last = np.flatnonzero(limits[2] == len(graph.shapes.get(node.input[0], ())) - 1)
+        forward = len(limits) < 4 or bool(np.all(limits[3] == 1))
+        if len(last) != 1 or not forward:
+            return None
+        start, end = (int(limit[last[0]]) for limit in limits[:2])
+        return table[:, start:end]
+
+    def _is_share(self, node: Any) -> bool:
+        """Whether a node divides the numbers of a softmax by their sum."""
+        total = self.graph.made_by(node.input[1], "ReduceSum") if node.op_type == "Div" else None
+        if total is None or total.input[0] != node.input[0]:
+            return False
+        cast = self.graph.made_by(node.input[0], "Cast")
+        source = node.input[0] if cast is None else cast.input[0]
+        return self.graph.made_by(source, "Softmax") is not None
 
     def _is_logistic(self, node: Any) -> bool:
         """Whether a node is the reciprocal of 1 and an exponential."""
