@@ -9,6 +9,7 @@ from stackfuse._export.graph.arithmetic import (
     exact_constants,
     first_largest,
     sigmoid,
+    sum_over_trees,
     two_columns,
 )
 from stackfuse._export.graph.convert import (
@@ -24,18 +25,16 @@ def _regressor(estimator, x, method):
     if method != "predict":
         raise unsupported(estimator, method)
     predictions = [_columns(x, estimator.blocks_[k]) for k in estimator.blocks_read()]
-    y = _weighted_sum(estimator, x, predictions)
+    y = _added_to_offset(estimator, x, _sum_one_by_one(estimator, x, predictions))
     return as_vector(y) if estimator._y_is_column else y
 
 
 @converter_for(combining.CombiningClassifier)
 def _classifier(estimator, x, method):
     labels = estimator._task == "multilabel"
-    predictions = [
-        _apply_link(_base_probabilities(estimator, x, k), estimator.scale, labels, estimator.floor)
-        for k in estimator.blocks_read()
-    ]
-    probabilities = _invert_link(_weighted_sum(estimator, x, predictions), estimator.scale, labels)
+    table = _apply_link(_probabilities(estimator, x), estimator.scale, labels, estimator.floor)
+    total = _added_to_offset(estimator, x, _sum_over_bases(estimator, x, table))
+    probabilities = _invert_link(total, estimator.scale, labels)
     if method == "predict_proba":
         return probabilities
     if method == "label":
@@ -63,14 +62,41 @@ def _base_probabilities(estimator, x, k: int):
     return numbers
 
 
-def _weighted_sum(estimator: combining.Combiner, x, predictions):
-    """Return the weighted sum of the bases that are read, added up base after base."""
-    width = predictions[0].shape[1]
-    weights = estimator.weights_[estimator.blocks_read()].reshape(len(predictions), -1)
-    rows = exact_constants(x, *np.broadcast_to(weights, (len(predictions), width)))
+def _probabilities(estimator, x):
+    """Return the probabilities of the bases that are read, shape (batch, n_models, n_classes)."""
+    read = estimator.blocks_read()
+    blocks = [estimator.blocks_[k] for k in read]
+    is_plain = all(estimator.calibrators_[k] is None for k in read)
+    if estimator._task == "binary" and is_plain and all(len(b.places) == 1 for b in blocks):
+        positive = ops.concatenate([_columns(x, block) for block in blocks], axis=1)
+        return ops.stack([1 - positive, positive], axis=2)
+    tables = [_base_probabilities(estimator, x, k) for k in read]
+    return ops.reshape(ops.concatenate(tables, axis=1), (-1, len(tables), tables[0].shape[1]))
+
+
+def _weights(estimator: combining.Combiner, width: int) -> np.ndarray:
+    """Return the weights of the bases that are read, shape (n_models, width)."""
+    weights = estimator.weights_[estimator.blocks_read()]
+    return np.broadcast_to(weights.reshape(len(weights), -1), (len(weights), width))
+
+
+def _sum_over_bases(estimator, x, table):
+    """Return the weighted sum of a table, (batch, n_models, width), added up base after base."""
+    _, n_models, width = table.shape
+    rows = exact_constants(x, _weights(estimator, width).ravel())[0]
+    return sum_over_trees(table * ops.reshape(rows, (-1, n_models, width)))
+
+
+def _sum_one_by_one(estimator, x, predictions):
+    """Return the same sum of tensors of one column, for which it takes fewer operations."""
+    rows = exact_constants(x, *_weights(estimator, predictions[0].shape[1]))
     total = predictions[0] * rows[0]
     for prediction, row in zip(predictions[1:], rows[1:]):
         total = total + prediction * row
+    return total
+
+
+def _added_to_offset(estimator, x, total):
     if estimator.offset_ is None:
         return total
     return total + exact_constants(x, estimator.offset_)[0]
