@@ -21,10 +21,14 @@ from stackfuse._meta.combining.pooling import (
 _FOLDS, _ROWS = 10, 5000
 
 
-#: A base is idle if its part of the sum varies by less: logarithms by the first, and probabilities
-#: and numbers by the second times the deviation of the truth. Without it, losses grow by half the
-#: square of that at most, since weights are where the loss is flat.
-_IDLE_LOG, _IDLE = 0.01, 0.001
+#: Bases of a logarithmic pool are idle if its log-loss grows by less than this without them all,
+#: and by less than this part of itself.
+_IDLE_LOSS, _IDLE_SHARE = 5e-5, 0.002
+
+#: In other pools, a base is idle if its part of the sum varies by less than this times the
+#: deviation of the truth. Without it, losses grow by half the square of that at most, since weights
+#: are where the loss is flat.
+_IDLE = 0.001
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,61 @@ class Pool:
         *,
         labels: bool = False,
     ) -> "Pool":
-        """Return the pool with weight zero for bases whose part is the same for all rows.
+        """Return the pool with weight zero for bases whose part is the same where it matters.
 
         The mean of this part goes to the offset. A base that predicts a constant would keep the
         weight of the prior, and would be asked for nothing.
         """
         linked = apply_link(predictions, self.link, labels=labels, floor=self.floor)
         means = np.average(linked, axis=0, weights=weight)
-        spread = np.sqrt(np.average((linked - means) ** 2, axis=0, weights=weight))
-        limit = np.array(_IDLE_LOG)
         if self.link == "identity":
+            spread = np.sqrt(np.average((linked - means) ** 2, axis=0, weights=weight))
             limit = _IDLE * np.sqrt(free_sum.mean_and_variance(truth, weight)[1])
-        idle = (self.weights[:, None] * spread < limit).all(axis=1)
+            idle = (self.weights[:, None] * spread < limit).all(axis=1)
+        else:
+            chances = self.of(predictions, classes=True, labels=labels)
+            target = truth if labels else truth.argmax(axis=1)
+            loss = np.average(log_losses(chances, target, labels=labels), weights=weight)
+            limit = min(_IDLE_LOSS, _IDLE_SHARE * loss)
+            parts = self.weights[:, None] * (linked - means)
+            idle = _idle_parts(parts, chances, weight, limit, labels)
         moved = np.where(idle, self.weights, 0.0) @ means
         return replace(self, weights=np.where(idle, 0.0, self.weights), offset=self.offset + moved)
+
+
+def _idle_parts(parts, chances, weight, limit: float, labels: bool) -> np.ndarray:
+    """Return which parts of a logarithmic pool can be left out, shape (n_models,).
+
+    At the best weights, the log-loss grows by half the second derivative times the square of what
+    is left out. For one row, this is half the variance of the parts of all classes, each with its
+    probability. So a part counts less where the pool is sure.
+
+    Parameters
+    ----------
+    parts : ndarray of shape (n_samples, n_models, n_classes)
+    chances : ndarray of shape (n_samples, n_classes)
+        What the pool predicts.
+    weight : ndarray of shape (n_samples,)
+    limit : float
+        How much the loss may grow without all of them.
+    labels : bool
+    """
+
+    def growth(part):
+        if labels:
+            variance = (chances * (1 - chances) * part**2).mean(axis=1)
+        else:
+            variance = (chances * part**2).sum(axis=1) - (chances * part).sum(axis=1) ** 2
+        return np.average(variance, weights=weight) / 2
+
+    idle = np.zeros(parts.shape[1], bool)
+    each = [growth(parts[:, k]) for k in range(len(idle))]
+    for k in np.argsort(each, kind="stable"):
+        idle[k] = True
+        if growth(parts[:, idle].sum(axis=1)) >= limit:
+            idle[k] = False
+            break
+    return idle
 
 
 def _pools_of(kinds: tuple[str, ...], chosen: str) -> tuple[str, ...]:
@@ -145,7 +190,7 @@ class PoolClassifier(CombiningClassifier):
         The cross-validated log-loss of each pool that was compared; empty if `pool` names one.
     weights_ : ndarray of shape (n_models,)
         The weights, not negative. A base of weight zero is not asked when the stack predicts, and
-        is not part of an exported graph. A base whose part of the sum hardly varies has weight zero
+        is not part of an exported graph. A base without which the loss hardly grows has weight zero
         too: the mean of its part is in the offset.
     offset_ : ndarray of shape (n_classes,)
         The numbers to add to the weighted sum.

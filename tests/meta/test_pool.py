@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import stackfuse as sf
+from stackfuse._meta import pool as _pool
 
 
 def said_by_three(n_rows=600, n_classes=3, seed=0):
@@ -205,6 +206,26 @@ def test_a_base_that_hardly_varies_has_weight_zero_and_its_mean_is_in_the_offset
     assert sums.weights_[1] == 0
     line = LinearRegression().fit(columns[0][:, None], numbers).predict(columns[0][:, None])
     assert_allclose(sums.predict(np.column_stack(columns)), line, atol=0.02)
+
+
+@pytest.mark.parametrize(("strength", "seed", "is_idle"), [(5, 6, True), (6, 2, False)])
+def test_a_base_is_idle_if_the_loss_hardly_grows_without_it(strength, seed, is_idle, monkeypatch):
+    """Where the pool is sure, even a weight of a tenth may change little."""
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, 3, 600)
+    scores = generator.normal(size=(600, 2, 3)) * np.array([1.5, 1.0])[:, None]
+    scores[:, 0] += strength * np.eye(3)[y]
+    powers = np.exp(scores)
+    X = (powers / powers.sum(axis=2, keepdims=True)).reshape(600, 6)
+    losses, weights = [], []
+    for limit in (0.0, 1.0):  # then the part of the loss is the limit
+        monkeypatch.setattr(_pool, "_IDLE_LOSS", limit)
+        meta = sf.PoolClassifier(pool="logarithmic").fit(X, y)
+        losses.append(log_loss(y, meta.predict_proba(X)))
+        weights.append(meta.weights_[1])
+    assert weights[0] > 0.07
+    assert (weights[1] == 0) == is_idle
+    assert abs(losses[1] / losses[0] - 1) < 0.002
 
 
 @pytest.mark.parametrize("ending", [".keras", ".onnx"])
