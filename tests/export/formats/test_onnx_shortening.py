@@ -33,7 +33,9 @@ def network(build):
     """Return what `table_bases` puts around a network, one that is small."""
     small = {"width": 8, "n_frequencies": 3, "embedding": 2}
     normal = QuantileTransformer(output_distribution="normal", n_quantiles=10)
-    return make_pipeline(SimpleImputer(), normal, sf.KerasClassifier(build, random_state=0, **small))
+    return make_pipeline(
+        SimpleImputer(), normal, sf.KerasClassifier(build, random_state=0, **small)
+    )
 
 
 def stack_of(kind, *models, **settings):

@@ -4,6 +4,7 @@ Where a format finds pieces by trees, they take fewer operations than one formul
 """
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from keras import ops
@@ -54,8 +55,8 @@ def _pieces(smallest: float) -> tuple[np.ndarray, np.ndarray]:
     """
     n_pieces = int(np.ceil(np.log(0.5 / smallest) / np.log(_RATIO)))
     shares = np.geomspace(smallest, 0.5, n_pieces + 1)
-    lower = [_piece(low, high, is_upper=False) for low, high in zip(shares, shares[1:])]
-    upper = [_piece(low, high, is_upper=True) for low, high in zip(shares, shares[1:])][::-1]
+    lower = [_piece(low, high, is_upper=False) for low, high in pairwise(shares)]
+    upper = [_piece(low, high, is_upper=True) for low, high in pairwise(shares)][::-1]
     ends = [np.r_[0.0, norm.ppf(share), np.zeros(_DEGREE)] for share in (smallest, 1 - smallest)]
     above = np.nextafter(smallest, 1.0)
     knots = np.r_[above, shares[1:-1], 0.5, 1 - shares[1:-1][::-1], 1 - smallest]
@@ -65,8 +66,8 @@ def _pieces(smallest: float) -> tuple[np.ndarray, np.ndarray]:
 def _piece(low: float, high: float, *, is_upper: bool) -> np.ndarray:
     """Return the row of the shares from one to another, or of one less these.
 
-    A quantile z of share p has ``z' = sqrt(2 pi) exp(z^2 / 2)``, so that ``z'' = z z'^2``. This gives
-    the coefficients of its Taylor series one by one.
+    A quantile z of share p has ``z' = sqrt(2 pi) exp(z^2 / 2)``, so that ``z'' = z z'^2``. This
+    gives the coefficients of its Taylor series one by one.
     """
     middle = (low + high) / 2
     if is_upper:
