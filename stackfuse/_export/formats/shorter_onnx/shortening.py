@@ -8,7 +8,6 @@ from stackfuse._export.formats.shorter_onnx import (
     constant_shapes,
     indices,
     joined_trees,
-    outer_products,
     patterns,
     refusals,
     two_classes,
@@ -25,7 +24,6 @@ def shorten(model: Any) -> None:
     graph.keep_used()
     indices.replace(graph)
     columns.replace(graph)
-    outer_products.replace(graph)
     patterns.replace(graph)
     graph.keep_used()
     refusals.replace(graph)
