@@ -104,7 +104,7 @@ class Bounds:
         if kind == "Mul":
             bounds = [self.of(name) for name in node.input]
             return float(np.prod(bounds)) if np.isfinite(bounds).all() else np.inf
-        if kind == "Clip" and all(name in constants for name in node.input[1:3]):
+        if kind == "Clip" and len(node.input) == 3 and all(n in constants for n in node.input[1:]):
             return max(map(self.of, node.input[1:3]))
         if kind == "Pow" and node.input[1] in constants:
             powers = constants[node.input[1]]
@@ -150,13 +150,16 @@ class Bounds:
         return table[:, start:end]
 
     def _is_share(self, node: Any) -> bool:
-        """Whether a node divides the numbers of a softmax by their sum."""
+        """Whether a node divides the numbers of a softmax by their sum, which is near 1."""
         total = self.graph.made_by(node.input[1], "ReduceSum") if node.op_type == "Div" else None
         if total is None or total.input[0] != node.input[0]:
             return False
         cast = self.graph.made_by(node.input[0], "Cast")
-        source = node.input[0] if cast is None else cast.input[0]
-        return self.graph.made_by(source, "Softmax") is not None
+        softmax = self.graph.made_by(node.input[0] if cast is None else cast.input[0], "Softmax")
+        axes = self.graph.constants.get(total.input[1]) if len(total.input) > 1 else None
+        if softmax is None or axes is None or len(self.graph.shapes.get(node.input[0], ())) != 2:
+            return False
+        return axes.tolist() in ([1], [-1]) and attribute(softmax, "axis", -1) in (1, -1)
 
     def _is_logistic(self, node: Any) -> bool:
         """Whether a node is the reciprocal of 1 and an exponential."""
