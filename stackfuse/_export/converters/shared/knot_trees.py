@@ -45,23 +45,21 @@ def _tree(column: int, knots: np.ndarray, first: int) -> Tree:
     Each node splits the leaves from one number up to another one in the middle.
     """
     below = np.nextafter(np.asarray(knots, np.float64), -np.inf)
-    nodes: list[tuple[float, int, int, float]] = []  # threshold, left, right, value
-    waiting = [(0, len(below) + 1, -1)]
+    thresholds, lefts, rights, values = [], [], [], []
+    waiting = [(0, len(below) + 1, -1, False)]  # the first leaf, the one behind the last
     while waiting:
-        start, stop, parent = waiting.pop()
+        start, stop, parent, is_left = waiting.pop()
+        place = len(thresholds)
         if parent >= 0:
-            threshold, left, _, value = nodes[parent]
-            is_left = left < 0
-            ends = (len(nodes), -1) if is_left else (left, len(nodes))
-            nodes[parent] = threshold, *ends, value
-        if stop - start == 1:
-            nodes.append((0.0, -1, -1, float(first + start)))
-            continue
-        middle = (start + stop) // 2
-        place = len(nodes)
-        nodes.append((float(below[middle - 1]), -1, -1, 0.0))
-        waiting += [(middle, stop, place), (start, middle, place)]  # the left side comes first
-    threshold, left, right, value = map(np.array, zip(*nodes))
+            (lefts if is_left else rights)[parent] = place
+        middle, is_leaf = (start + stop) // 2, stop - start == 1
+        thresholds.append(0.0 if is_leaf else below[middle - 1])
+        values.append(float(first + start) if is_leaf else 0.0)
+        lefts.append(-1)
+        rights.append(-1)
+        if not is_leaf:
+            waiting += [(middle, stop, place, False), (start, middle, place, True)]
+    threshold, left, right, value = map(np.array, (thresholds, lefts, rights, values))
     is_inner = left >= 0
     feature = np.where(is_inner, column, -1)
     return Tree(feature, threshold, left, right, is_inner, value[:, None])

@@ -115,7 +115,7 @@ def product_over_one(graph: OnnxGraph, node) -> list[Any] | None:
 
 def between_transpositions(graph: OnnxGraph, node) -> list[Any] | None:
     """Multiply by a constant that is transposed, in place of transposing there and back."""
-    product = graph.made_by(node.input[0], "Mul") if node.op_type == "Transpose" else None
+    product: Any = graph.made_by(node.input[0], "Mul") if node.op_type == "Transpose" else None
     first: Any = product and graph.made_by(product.input[0], "Transpose")
     if first is None or product.input[1] not in graph.constants:
         return None
