@@ -79,15 +79,15 @@ class Pool:
 def _idle_parts(parts, chances, weight, limit: float, labels: bool) -> np.ndarray:
     """Return which parts of a logarithmic pool can be left out, shape (n_models,).
 
-    At the best weights, the log-loss grows by half the second derivative times the square of what
-    is left out. For one row, this is half the variance of the parts of all classes, each with its
-    probability. So a part counts less where the pool is sure.
+    At the best weights the log-loss is flat. Without a part, it grows by half its second derivative
+    times the square of the part. For one row, this is half the variance of the part over the
+    classes, each with its probability. So a part counts less where the pool is sure.
 
     Parameters
     ----------
     parts : ndarray of shape (n_samples, n_models, n_classes)
     chances : ndarray of shape (n_samples, n_classes)
-        What the pool predicts.
+        The probabilities that the pool predicts.
     weight : ndarray of shape (n_samples,)
     limit : float
         How much the loss may grow without all of them.

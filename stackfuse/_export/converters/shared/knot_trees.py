@@ -7,7 +7,7 @@ import numpy as np
 from stackfuse._export.graph.build import current_build
 from stackfuse._export.graph.trees import Tree, TreeSums
 
-#: Of more knots in all, trees take more room in a file than tables of a binary search.
+#: The most knots in all: with more, tables of a binary search take less room in a file.
 _MAX_KNOTS = 5000
 
 
