@@ -1,5 +1,7 @@
 """Shorter ONNX graphs give the same numbers, bit for bit, with fewer operators."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -31,7 +33,7 @@ def linear(model):
 
 def network(build):
     """Return what `table_bases` puts around a network, one that is small."""
-    small = {"width": 8, "n_frequencies": 3, "embedding": 2}
+    small: dict[str, Any] = {"width": 8, "n_frequencies": 3, "embedding": 2}
     normal = QuantileTransformer(output_distribution="normal", n_quantiles=10)
     return make_pipeline(
         SimpleImputer(), normal, sf.KerasClassifier(build, random_state=0, **small)
