@@ -17,6 +17,7 @@ from stackfuse._core import (
     NotConvertible,
     errors,
     files,
+    messages,
 )
 from stackfuse._export import check_parity, formats, golden_rows
 
@@ -28,7 +29,7 @@ _OF_OTHER_MANIFESTS = (AttributeError, IndexError, KeyError, TypeError, ValueErr
 
 #: The verdict without --run on a format that could do harm.
 _NOT_RUN = (
-    "It was not run on its golden rows, because a {} may hold operations that write files. Add "
+    "It was not run on its golden rows, because {} may hold operations that write files. Add "
     "--run if you trust where it comes from"
 )
 
@@ -138,7 +139,8 @@ class Inspected:
         if golden is None:
             verdict, is_right = "it holds no golden rows, so it cannot be checked", True
         elif form.may_write_files and not run:
-            verdict, is_right = f"digests agree. {_NOT_RUN.format(form.title)}", True
+            not_run = _NOT_RUN.format(messages.with_article(form.title))
+            verdict, is_right = f"digests agree. {not_run}", True
         else:
             verdict, is_right = _check_golden_rows(form, path, *golden)
         return cls(path, manifest, facts, tree, verdict, is_right)

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
@@ -17,6 +18,27 @@ def listed(names: Sequence[str], word: str = "or") -> str:
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun: ``"1 job"``, ``"2 jobs"``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+#: Beginnings of names that are spoken as words.
+_WORDS_IN_CAPITALS = ("RANSAC", "RUSBoost", "SMOTE")
+
+
+def with_article(noun: str) -> str:
+    """Return a noun, or the name of a class, with its article as it is spoken.
+
+    Capitals are taken as letters: an "SVC" begins with the sound of "es".
+
+    Examples
+    --------
+    >>> with_article("SVC"), with_article("ExtraTreesClassifier"), with_article("Ridge")
+    ('an SVC', 'an ExtraTreesClassifier', 'a Ridge')
+    """
+    if re.match("[A-Z]{2,}(?![a-z])", noun) and not noun.startswith(_WORDS_IN_CAPITALS):
+        vowel = noun[0] in "AEFHILMNORSX"
+    else:
+        vowel = noun[:1].lower() in "aeiou" and not re.match("(?i)one|uni[^mn]|us|eu", noun)
+    return f"{'an' if vowel else 'a'} {noun}"
 
 
 def first_few(values: Iterable) -> str:

@@ -12,7 +12,7 @@ import scipy.sparse
 from sklearn.utils.validation import check_array
 
 from stackfuse._core import sklearn_private
-from stackfuse._core.messages import first_few, in_short, listed, printable
+from stackfuse._core.messages import first_few, in_short, listed, printable, with_article
 from stackfuse._core.stored_rows import StoredRows, stored
 from stackfuse._core.targets import check_same_length, refuse_ragged
 from stackfuse._core.targets import n_rows as n_rows_of
@@ -278,8 +278,8 @@ def _refuse_inputs(X: list | tuple, n_rows: int | None) -> None:
 def _by_name(X: list | tuple, names: list[str]) -> str:
     arguments = ", ".join(f"{printable(name)}=X[{k}]" for k, name in enumerate(names))
     return (
-        f"X is a {type(X).__name__} of {len(X)} arrays. Give each the name of its keras.Input "
-        f"layer: X = sf.MultiInput({arguments})."
+        f"X is {with_article(type(X).__name__)} of {len(X)} arrays. Give each the name of its "
+        f"keras.Input layer: X = sf.MultiInput({arguments})."
     )
 
 
@@ -294,8 +294,8 @@ def _refuse_batches(X: Any, name: str) -> None:
     loads = hasattr(X, "dataset") and hasattr(X, "batch_size")
     if loads or hasattr(X, "on_epoch_end") or hasattr(X, "__next__"):
         raise ValueError(
-            f"{name} is a {type(X).__name__}, which yields batches and cannot be split into folds. "
-            "Pass arrays: X, y = map(np.concatenate, zip(*batches))."
+            f"{name} is {with_article(type(X).__name__)}, which yields batches and cannot be "
+            "split into folds. Pass arrays: X, y = map(np.concatenate, zip(*batches))."
         )
 
 

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite
 
 from stackfuse._core import sklearn_private
-from stackfuse._core.messages import first_few, in_short, printable
+from stackfuse._core.messages import first_few, in_short, printable, with_article
 
 Task = Literal[
     "regression", "multioutput", "binary", "multiclass", "multilabel", "multiclass-multioutput"
@@ -136,8 +136,9 @@ keras.utils.pad_sequences(X, padding='post').
     sizes = {len(cell) for cell in cells if isinstance(cell, list | tuple | np.ndarray)}
     if len(sizes) == 1 and isinstance(rows, list | tuple):
         raise ValueError(
-            f"{name} is a {type(rows).__name__} of arrays of different shapes: pass rows of one "
-            "shape, or several inputs by their names, sf.MultiInput(image=..., table=...)."
+            f"{name} is {with_article(type(rows).__name__)} of arrays of different shapes: pass "
+            "rows of one shape, or several inputs by their names, sf.MultiInput(image=..., "
+            "table=...)."
         )
     if len(sizes) == 1:
         raise ValueError(f"{name} holds an array in each row. Stack them: np.stack({name}).")
@@ -213,8 +214,9 @@ def check_target(y, *, classifier: bool, owner, one_class: bool = False) -> np.n
     kind = _type_of_classes(y)
     if kind.startswith("continuous"):
         raise ValueError(
-            f"Unknown label type: {name} got a {kind} y (for example {y.ravel().tolist()[0]!r}). "
-            "Pass class labels, or use the regressor of the same name."
+            f"Unknown label type: {name} got {with_article(kind)} y (for example "
+            f"{y.ravel().tolist()[0]!r}). Pass class labels, or use the regressor of the same "
+            "name."
         )
     if not one_class and kind in ("binary", "multiclass") and np.unique(y).size < 2:
         raise ValueError(
@@ -312,7 +314,9 @@ def task_of(y: np.ndarray, *, classifier: bool) -> Task:
         "multiclass-multioutput": "multiclass-multioutput",
     }
     if kind not in tasks:
-        raise ValueError(f"y is a {kind} target. Pass columns of labels or a 0/1 indicator matrix.")
+        raise ValueError(
+            f"y is {with_article(kind)} target. Pass columns of labels or a 0/1 indicator matrix."
+        )
     return tasks[kind]
 
 

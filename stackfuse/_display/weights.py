@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from stackfuse._core import messages
 from stackfuse._display import drawing
 
 
@@ -81,7 +82,8 @@ class WeightsDisplay:
         bases = drawing.report_of(estimator, X).bases
         if all(np.isnan(base.weight) for base in bases):
             raise ValueError(
-                f"The meta-learner, a {type(estimator.final_estimator_).__name__}, has neither "
+                "The meta-learner, "
+                f"{messages.with_article(type(estimator.final_estimator_).__name__)}, has neither "
                 "weights nor importances nor coefficients to draw. Use LeaderboardDisplay, or "
                 "stack.report(), which shows how much worse the stack is without each base."
             )

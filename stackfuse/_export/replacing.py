@@ -40,8 +40,8 @@ def check_replaceable(place: Path, form: Format) -> None:
     """
     if not form.is_folder and place.is_dir():
         raise IsADirectoryError(
-            f"{messages.printable(place)} is a directory, but a {form.title} export is one "
-            "file. Choose another path."
+            f"{messages.printable(place)} is a directory, but {messages.with_article(form.title)} "
+            "export is one file. Choose another path."
         )
     if os.path.ismount(place):
         raise FileExistsError(

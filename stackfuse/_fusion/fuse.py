@@ -299,8 +299,8 @@ def _check_tensors(outputs: Any, parameter: str, *, single: bool = False) -> Any
     """Return the outputs of a user's function, or raise if they are no tensors of the graph."""
     if single and isinstance(outputs, list | tuple | dict):
         raise TypeError(
-            f"{parameter} must return one tensor of the graph, got a {type(outputs).__name__} of "
-            f"{len(outputs)}."
+            f"{parameter} must return one tensor of the graph, got "
+            f"{messages.with_article(type(outputs).__name__)} of {len(outputs)}."
         )
     for output in keras.tree.flatten(outputs):
         if not isinstance(output, keras.KerasTensor):

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from stackfuse._core import messages
 from stackfuse._keras import private
 from stackfuse._keras.own_code import is_from_keras
 
@@ -81,7 +82,7 @@ def _foreign_code(model, *, compiled_with: bool = True) -> Iterator[str]:
     """
     for layer in private.flatten_layers(model):
         if not is_from_keras(type(layer)):
-            yield f"a {type(layer).__name__}"
+            yield messages.with_article(type(layer).__name__)
         for name, value in vars(layer).items():
             if name == "loss" and isinstance(layer, keras.Model) and not compiled_with:
                 continue
@@ -122,7 +123,7 @@ def _foreign(config) -> Iterator[str]:
         if not (module == "keras" or module.startswith("keras.")) or (
             registered and registered != name
         ):
-            yield f"a {part.get('config') if name == 'function' else name}"
+            yield messages.with_article(str(part.get("config") if name == "function" else name))
 
 
 def plain_names(config):

@@ -45,9 +45,9 @@ def check_model_file(path: Path) -> None:
     except files.RefusedFile as error:
         raise ValueError(f"{str(path)!r} was not opened: {error}.") from error
     except Exception as error:  # readers of damaged files raise errors of any kind
-        kind = "Keras archive" if path.suffix == ".keras" else "HDF5 file"
+        kind = "a Keras archive" if path.suffix == ".keras" else "an HDF5 file"
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{str(path)!r} is not a {kind}, or is damaged: {reason}.") from error
+        raise ValueError(f"{str(path)!r} is not {kind}, or is damaged: {reason}.") from error
 
 
 def _check_archive(path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from stackfuse._core import (
     NotConvertible,
     errors,
+    messages,
 )
 from stackfuse._keras import own_code, private
 from stackfuse._keras.architecture import foreign_parts
@@ -105,8 +106,8 @@ def frozen(model):
         if _holds_generator(layer) and not rates:
             raise NotConvertible(
                 f"The layer {layer.name!r} of model {model.name!r} draws random numbers in "
-                f"training, and a {type(layer).__name__} cannot be switched off. Remove it from "
-                "the model, or let the models train."
+                f"training, and {messages.with_article(type(layer).__name__)} cannot be switched "
+                "off. Remove it from the model, or let the models train."
             )
     model.trainable = False
     return model
@@ -127,8 +128,9 @@ def refuse_unsafe(model) -> None:
     for layer in private.flatten_layers(model):
         if type(layer).__name__ in ("Lambda", "TFSMLayer"):
             raise NotConvertible(
-                f"The model {model.name!r} holds a {type(layer).__name__} layer {layer.name!r}, "
-                "which Keras does not load in safe mode. Use keras.ops or a stock layer instead."
+                f"The model {model.name!r} holds {messages.with_article(type(layer).__name__)} "
+                f"layer {layer.name!r}, which Keras does not load in safe mode. Use keras.ops or "
+                "a stock layer instead."
             )
         if getattr(layer, "stateful", False):
             raise NotConvertible(
@@ -143,7 +145,7 @@ def check_stock(model, *, besides: tuple[type, ...] = ()) -> None:
     Layers of the classes `besides` are allowed too.
     """
     refuse_unsafe(model)
-    allowed = {f"a {cls.__name__}" for cls in besides}
+    allowed = {messages.with_article(cls.__name__) for cls in besides}
     foreign = next((part for part in foreign_parts(model) if part not in allowed), None)
     if foreign:
         raise NotConvertible(

@@ -152,9 +152,9 @@ def _output_shapes(model, X) -> tuple[Any, list[int]]:
                 structure = model(Rows(X, model)[slice(0, 1)], training=False)
             except NotImplementedError as error:
                 raise TypeError(
-                    f"The model {model.name!r} is a {type(model).__name__} without a method call, "
-                    "which says what it computes: define one, or return keras.Model(inputs, "
-                    "outputs)."
+                    f"The model {model.name!r} is {messages.with_article(type(model).__name__)} "
+                    "without a method call, which says what it computes: define one, or return "
+                    "keras.Model(inputs, outputs)."
                 ) from error
         number = {}
     if isinstance(structure, dict):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from stackfuse._core import messages
 from stackfuse._steps import dates
 
 #: The most levels of a column that become a column each.
@@ -138,8 +139,8 @@ def _n_different(column: pd.Series, name: Hashable) -> int:
     except TypeError:  # lists, arrays and dicts cannot be told apart
         kind = type(column.iloc[0]).__name__
         raise ValueError(
-            f"The column {name!r} holds a {kind} in each row. table_bases takes numbers, truth "
-            "values, strings and dates."
+            f"The column {name!r} holds {messages.with_article(kind)} in each row. table_bases "
+            "takes numbers, truth values, strings and dates."
         ) from None
 
 

@@ -148,8 +148,9 @@ def _response_method(name: str, estimator, stack_method: str) -> str:
         if network_of(estimator) is None:
             raise ValueError(
                 "stack_method='features' takes the activations of a network, but base estimator "
-                f"{name!r} is a {type(estimator).__name__}, which has none. Name the networks "
-                "only: stack_method={'net': 'features'}. The others keep 'auto'."
+                f"{name!r} is {messages.with_article(type(estimator).__name__)}, which has none. "
+                "Name the networks only: stack_method={'net': 'features'}. The others keep "
+                "'auto'."
             )
         return FEATURES
     wanted = METHODS if stack_method == "auto" else (stack_method,)
@@ -161,7 +162,7 @@ def _response_method(name: str, estimator, stack_method: str) -> str:
     shown = list(wanted) if stack_method == "auto" else stack_method
     raise ValueError(
         f"Underlying estimator {messages.printable(name)} does not implement the method {shown}: "
-        f"it is a {type(estimator).__name__}. Instead, {hint}."
+        f"it is {messages.with_article(type(estimator).__name__)}. Instead, {hint}."
     )
 
 

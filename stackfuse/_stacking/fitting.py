@@ -538,8 +538,9 @@ class Stack(CallbackSupportMixin, FittedStack):
         several = isinstance(self.estimators, Sequence | np.ndarray | Mapping)
         if isinstance(self.estimators, Iterable) and not several:
             raise TypeError(
-                f"estimators is read several times, and a {type(self.estimators).__name__} can be "
-                "read or copied only once: pass list(estimators)."
+                "estimators is read several times, and "
+                f"{messages.with_article(type(self.estimators).__name__)} can be read or copied "
+                "only once: pass list(estimators)."
             )
         twin = copy.copy(self)
         pairs = bases.pairs_of(self.estimators)

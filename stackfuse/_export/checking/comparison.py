@@ -76,7 +76,7 @@ class RowsToCompare:
             return cls(rows, golden)
         if verify is None and golden is None:
             raise ValueError(
-                f"A {type(stack).__name__} keeps no facts about X, so no rows can be made up to "
+                f"This {type(stack).__name__} keeps no facts about X, so no rows can be made up to "
                 "check the file. Pass some rows of X, verify=X_sample, or skip the check, "
                 "verify=False."
             )

@@ -292,7 +292,7 @@ class _AcceptedRows:
                 if is_several
                 else "sparse rows"
                 if issparse(sample)
-                else f"a {type(sample).__name__}"
+                else messages.with_article(type(sample).__name__)
             )
             raise NotConvertible(
                 f"The {owner} was fitted on {what}, but compiled calls take an array or a data "

@@ -400,7 +400,8 @@ class Format(ABC):
         except (ImportError, OSError, files.RefusedFile):
             raise
         except Exception as error:  # each format's reader has its own for files that are none
-            raise ValueError(f"it is not a {self.title} file, or is damaged") from error
+            kind = messages.with_article(self.title)
+            raise ValueError(f"it is not {kind} file, or is damaged") from error
         return check_manifest(manifest)
 
     def _check_regular(self, path: Path) -> None:
@@ -442,5 +443,6 @@ class Format(ABC):
         except (ImportError, OSError, files.RefusedFile):
             raise
         except Exception as error:  # each format's reader has its own for files that are damaged
-            raise ValueError(f"it is not a {self.title} file, or is damaged") from error
+            kind = messages.with_article(self.title)
+            raise ValueError(f"it is not {kind} file, or is damaged") from error
         return sorted(k for k in {*found, *written} if found.get(k) != written.get(k))

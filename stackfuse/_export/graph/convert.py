@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 from sklearn.utils.validation import check_is_fitted
 
-from stackfuse._core import NotConvertible, fitting
+from stackfuse._core import NotConvertible, fitting, messages
 from stackfuse._export.graph.build import (
     current_build,
     once,
@@ -279,8 +279,8 @@ def _refuse_overridden(cls: type, parent: type) -> None:
     if changed:
         raise NotConvertible(
             f"{cls.__name__} overrides {changed[0]} of {parent.__name__}, so it cannot be "
-            f"converted like a {parent.__name__}. Register a converter for it with "
-            f"@stackfuse.converter_for({cls.__name__})."
+            f"converted like {messages.with_article(parent.__name__)}. Register a converter for "
+            f"it with @stackfuse.converter_for({cls.__name__})."
         )
 
 

@@ -60,8 +60,9 @@ def _covered(estimator, settings: dict[str, Any]) -> Any:
         changed = {"_coverage": SetMaker(estimator, **settings)}
     else:
         raise TypeError(
-            f"coverage adds intervals or sets, which a {type(estimator).__name__} does not have. "
-            "Export a fitted StackingRegressor or StackingClassifier, or leave coverage out."
+            "coverage adds intervals or sets, which "
+            f"{messages.with_article(type(estimator).__name__)} does not have. Export a fitted "
+            "StackingRegressor or StackingClassifier, or leave coverage out."
         )
     other = copy.copy(estimator)
     for attribute, value in changed.items():

@@ -144,7 +144,7 @@ def _taught_by_copies(student, lesson: Lesson) -> Any:
     name = type(_last_of(student)).__name__
     if lesson.classes is None:
         raise ValueError(
-            f"A {name} cannot learn the probabilities of several labels. Distill into a network, "
+            f"{name} cannot learn the probabilities of several labels. Distill into a network, "
             "sf.KerasClassifier(...), whose loss compares them."
         )
     chances = lesson.answers

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, messages
 from stackfuse._export.graph.arithmetic import constant
 from stackfuse._keras import (
     indices,
@@ -119,9 +119,9 @@ def _safe_input(layer, x):
         return ops.where(_outside(x, -1.0, np.inf), _index_array(layer.num_tokens, x), x), None
     if len(private.flatten_layers(layer)) > 1:
         raise NotConvertible(
-            f"The layer {layer.name!r}, a {type(layer).__name__}, contains a layer that looks "
-            "indices up. There one wrong index would fail a whole batch. Move that layer "
-            "outside, in front of it."
+            f"The layer {layer.name!r}, {messages.with_article(type(layer).__name__)}, contains a "
+            "layer that looks indices up. There one wrong index would fail a whole batch. Move "
+            "that layer outside, in front of it."
         )
     return x, None
 

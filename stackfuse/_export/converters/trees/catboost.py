@@ -9,7 +9,7 @@ import numpy as np
 from catboost import CatBoostClassifier, CatBoostRegressor
 from keras import ops
 
-from stackfuse._core import NotConvertible
+from stackfuse._core import NotConvertible, messages
 from stackfuse._export.converters.shared.descent import as_float32
 from stackfuse._export.converters.shared.tree_sums import tree_sums
 from stackfuse._export.graph.arithmetic import (
@@ -137,9 +137,9 @@ def _tree_of(estimator, root: dict, features: dict[int, dict], n_outputs: int) -
         split = {} if is_leaf else node["split"]
         if not is_leaf and split["split_type"] != "FloatFeature":
             raise NotConvertible(
-                f"{type(estimator).__name__} splits on a {split['split_type']}, which cannot be "
-                "converted to a Keras graph. Encode categories first, for example with a "
-                "OneHotEncoder."
+                f"{type(estimator).__name__} splits on "
+                f"{messages.with_article(split['split_type'])}, which cannot be converted to a "
+                "Keras graph. Encode categories first, for example with a OneHotEncoder."
             )
         known = {} if is_leaf else features[split["float_feature_index"]]
         feature.append(known.get("flat_feature_index", 0))

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from stackfuse._core import messages
 from stackfuse._oof.memory.fingerprint import looking
 from stackfuse._oof.memory.fingerprint.code import Code
 
@@ -39,7 +40,8 @@ class NotComparable(TypeError):
     @classmethod
     def of(cls, thing: Any, why: str = "") -> "NotComparable":
         """Return the error for an object of which only the class can be told."""
-        return cls(f"a {looking.qualname_of(type(thing))} cannot be compared{why and f' ({why})'}")
+        what = messages.with_article(looking.qualname_of(type(thing)))
+        return cls(f"{what} cannot be compared{why and f' ({why})'}")
 
     def found_as(self, attribute: str) -> None:
         """Note that the object is an attribute of the object looked at before."""
