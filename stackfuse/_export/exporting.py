@@ -11,12 +11,13 @@ from typing import Any, overload
 import keras
 
 from stackfuse._core import (
+    errors,
     files,
     messages,
     multi_input,
 )
-from stackfuse._export.checking.answers import run_in_batches
 from stackfuse._export.checking.comparison import Comparison, RowsToCompare, check_given
+from stackfuse._export.checking.few_digits import check_graph
 from stackfuse._export.checking.held_rows import holders_of_rows
 from stackfuse._export.checking.tied_rows import TiedRows
 from stackfuse._export.converters.ours.networks import graph_of_model
@@ -338,7 +339,7 @@ class _CheckedGraph:
         if rows is None:
             return cls(graph, None, None)
         comparison = Comparison.of(subject.baked, rows, graph, precision)
-        comparison.check(run_in_batches(graph, comparison.inputs), what="The graph")
+        check_graph(comparison, graph, precision)
         averages = subject.baked is not subject.stack
         tied = TiedRows.of(subject.stack, subject.baked, comparison) if averages else None
         return cls(graph, comparison, tied)
@@ -398,7 +399,7 @@ def _write(
             # Processes load and run files while the next file is written.
             waiting.start(checked.comparison, target.form, draft.path)
         differences = [
-            _compare_file(graphs[target.kind_of_graph].comparison, outputs)
+            _compare_file(graphs[target.kind_of_graph].comparison, outputs, target.form)
             for target, outputs in zip(targets, waiting.outputs)
         ]
         for target, draft in zip(targets, drafts):
@@ -446,14 +447,24 @@ class _Waiting:
         self._threads.shutdown()
 
 
-def _compare_file(comparison: Comparison | None, outputs: Future | None) -> float | None:
+def _compare_file(
+    comparison: Comparison | None, outputs: Future | None, form: Format
+) -> float | None:
     """Return the largest difference between a file and the stack, on the rows."""
     if comparison is None or outputs is None:
         return None
     # A signal that another thread receives does not wake this one: it looks now and then.
     while not wait([outputs], timeout=0.5).done:
         pass
-    return comparison.check(outputs.result(), what="The file")
+    try:
+        return comparison.check(outputs.result(), what="The file")
+    except errors.ParityError as error:
+        if "tensorflow" in form.runs_with:
+            raise
+        raise errors.ParityError(
+            f"{str(error).strip()} The graph agrees in TensorFlow, so {form.title} computes it "
+            "otherwise. Export to .keras or a SavedModel."
+        ) from error
 
 
 def _report(

@@ -119,8 +119,7 @@ def check_parity(
             if name == "label" and is_tie(expected, TIE["float32"])[row]:
                 hint = (
                     "That row is a tie: the estimator's best scores for it are equal in float32. "
-                    "Leave such rows out of verify, or choose a format that computes in float64 "
-                    f"(.keras, .onnx). {hint}"
+                    f"Leave such rows out of verify. {hint}"
                 )
             raise errors.ParityError(
                 f"{what} disagrees with the estimator: {name!r} differs in {wrong.sum()} of "

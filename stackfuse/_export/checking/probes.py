@@ -56,8 +56,11 @@ _NO_INDEX = 1e6
 #: A number too large for float32.
 _TOO_LARGE = 1e39
 
+#: Where a number is smaller, a row is moved as if it were this large.
+_SMALL = 1e-3
+
 #: How often a row is moved to see whether the estimator jumps there.
-_N_MOVES = 8
+_N_MOVES = 64
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,7 @@ class Probe:
             wanted, given = expected[difference.name], found[difference.name]
             for k in np.flatnonzero(wrong):
                 row = sklearn_private.safe_indexing(self.rows, [int(places[k])])
-                on_edge = self.on_edge[places[k]] & self.exact
-                nearby = _answers_nearby(estimator, row, on_edge, difference.name, self.exact)
+                nearby = _answers_nearby(estimator, row, self._reach()[places[k]], difference.name)
                 if nearby is not None and _is_between(given[k], *nearby, difference.allowed):
                     continue
                 raise errors.ParityError(
@@ -137,6 +139,21 @@ class Probe:
                     f"{difference.allowed:.3g}) for {_row_text(row)}. Nothing was written. "
                     f"{self.hint}"
                 )
+
+    def _reach(self) -> np.ndarray:
+        """Return how far each number may be moved, as rounding may; shape (n_samples, n_columns).
+
+        In float32 a number near 0 is rounded like the rest of its column, once a mean is taken away.
+        In float64 numbers on a threshold stay: else a graph with ``x < t`` in place of ``x <= t``
+        would pass.
+        """
+        table = numeric_table(self.rows)
+        if table is None:
+            return np.zeros(self.on_edge.shape)
+        sizes = np.abs(np.nan_to_num(table.numbers, posinf=0.0, neginf=0.0))
+        least = _SMALL if self.exact else np.maximum(np.median(sizes, axis=0), _SMALL)
+        reach = TIE["float64" if self.exact else "float32"] * np.maximum(sizes, least)
+        return np.where(self.on_edge & self.exact, 0.0, reach)
 
     def _check_refused(self, got: dict[str, np.ndarray], what: str) -> None:
         """Raise ParityError if a graph gives any row a number."""
@@ -236,19 +253,13 @@ def answers_or_none(estimator, rows) -> dict[str, np.ndarray] | None:
         return None
 
 
-def _answers_nearby(estimator, row, on_edge: np.ndarray, name: str, exact: bool):
-    """Return the smallest and the largest answer to rows close to a row.
-
-    Numbers on a threshold are not moved: otherwise a graph with ``x < t`` in place of ``x <= t``
-    would pass.
-    """
+def _answers_nearby(estimator, row, reach: np.ndarray, name: str):
+    """Return the smallest and the largest answer to rows within reach of a row."""
     table = numeric_table(sklearn_private.safe_indexing(row, [0] * _N_MOVES))
     if table is None:
         return None
-    reach = np.maximum(np.abs(np.nan_to_num(table.numbers, posinf=0.0, neginf=0.0)), 1e-3)
     steps = np.random.default_rng(0).choice([-1.0, 1.0], table.numbers.shape)
-    steps = np.where(on_edge, 0.0, steps * reach * TIE["float64" if exact else "float32"])
-    answers = answers_or_none(estimator, table.rebuild(table.numbers + steps))
+    answers = answers_or_none(estimator, table.rebuild(table.numbers + steps * reach))
     return None if answers is None else (answers[name].min(axis=0), answers[name].max(axis=0))
 
 

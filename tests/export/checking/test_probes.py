@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.datasets import make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -266,3 +267,41 @@ def test_converters_of_others_say_their_own_edges(iris, tmp_path, right):
         return
     with pytest.raises(sf.ParityError, match="on the threshold of a tree or one float beside it"):
         sf.export(model, tmp_path / "a.keras", verify=X)
+
+
+def whole_numbers(seed):
+    X, y = make_classification(
+        120, 5, n_informative=3, n_redundant=0, n_classes=3, random_state=seed
+    )
+    return np.round(X * 4), y
+
+
+def stack_of_labels(X, y, *trees):
+    bases = [(f"t{k}", make_pipeline(StandardScaler(), tree)) for k, tree in enumerate(trees)]
+    labels = dict.fromkeys(dict(bases), "predict")
+    final = LogisticRegression()
+    return sf.StackingClassifier(bases, final, cv=3, stack_method=labels).fit(X, y)
+
+
+def test_a_zero_on_a_threshold_behind_a_scaler_may_fall_to_its_other_side_in_float32():
+    X = np.random.default_rng(7).integers(-40, 160, (80, 2)).astype(float)
+    X[:, 0] += X[:, 0] == 0  # a tree's threshold lies there
+    X[:2, 0] = -1, 1
+    model = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=1))
+    model.fit(X, X[:, 0] > 0)
+    probe = kinds_for(model, X, "float32")["of equal values"]
+    got = sf.to_keras(model, precision="float32")(probe.rows.astype(np.float32))
+    assert_array_equal(np.asarray(got["label"]) != probe.expected["label"], [1, 0, 0, 0])
+    probe.check(model, got, what="The graph")
+
+
+def test_float32_is_named_as_the_cause_if_the_graph_agrees_in_float64(tmp_path):
+    X, y = whole_numbers(28)
+    stack = stack_of_labels(X, y, DecisionTreeClassifier(random_state=0))
+    with pytest.raises(sf.ParityError) as caught:
+        sf.export(stack, tmp_path / "stack.tflite", verify=X)
+    assert str(caught.value).endswith(
+        "Nothing was written. In float64 the same graph agrees, so float32 has too few digits "
+        "here. Export to .keras, .onnx or a SavedModel, and leave precision out."
+    )
+    sf.export(stack, tmp_path / "stack.onnx", verify=X)
