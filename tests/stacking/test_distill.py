@@ -313,13 +313,15 @@ def test_frames_with_text_and_rows_that_are_made_up_from_nothing():
     assert student.score(frame, FLOWERS) > 0.6
 
 
-def test_words_in_bytes():
-    words = np.array([[b"red"], [b"gr\xfcn"], [b"blue"]] * 20)
+@pytest.mark.parametrize("dtype", ["S4", object])
+def test_words_in_bytes(dtype):
+    words = np.array([[b"red"], [b"gr\xfcn"], [b"blue"]] * 20, dtype)
     y = (words[:, 0] == b"red").astype(int)
     model = make_pipeline(OrdinalEncoder(), DecisionTreeClassifier())
     stack = sf.StackingClassifier([("tree", model)], cv=2, random_state=0).fit(words, y)
     student = sf.distill(stack, model)
     assert_array_equal(student.predict(words), y)
+    assert isinstance(student[0].categories_[0][0], bytes)
     with pytest.raises(sf.NotConvertible, match=r"an array of strings.* Use the stack itself"):
         sf.compiled(stack)
 

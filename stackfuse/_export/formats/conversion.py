@@ -25,9 +25,14 @@ def refusal_message(title: str, error: Exception) -> str:
     missing = re.search(r"(?:TF Select ops|Custom ops|found for operations): (.*)", text)
     operations = missing[1].strip() if missing else ", ".join(sorted({*_ILLEGAL.findall(text)}))
     if operations:
-        return f"{title} cannot run {operations}, which this graph needs. Export to .keras."
+        return lacking_message(title, operations)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"This graph cannot be converted to {title}: {(lines or [repr(error)])[0][:300]}"
+
+
+def lacking_message(title: str, operations: str) -> str:
+    """Return what is said of operations that a format lacks."""
+    return f"{title} cannot run {operations}, which this graph needs. Export to .keras."
 
 
 @contextmanager

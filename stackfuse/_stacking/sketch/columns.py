@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stackfuse._core import NotConvertible
-from stackfuse._stacking.sketch.held import Held
+from stackfuse._stacking.sketch.held import ANY_BYTES, Held
 from stackfuse._stacking.sketch.numbers import Numbers
 from stackfuse._stacking.sketch.words import Words
 from stackfuse._steps import dates
@@ -34,10 +34,13 @@ class Column:
     content : Numbers, Words or Unknown
     dtype : dtype
         numpy's or pandas'; the categories of a categorical one are those of the made-up column.
+    of_bytes : bool
+        Whether its words are bytes.
     """
 
     content: Numbers | Words | Unknown
     dtype: Any
+    of_bytes: bool = False
 
     @classmethod
     def of(cls, values: pd.Series, held: Held) -> "Column":
@@ -56,7 +59,12 @@ class Column:
         if dtype.kind in "iufb":
             table = values.to_numpy(np.float64, na_value=np.nan)[:, None]
             return cls(Numbers.of(table, held), dtype)
-        return cls(_content_of(values.to_numpy(object, copy=True), held), dtype)
+        objects = values.to_numpy(object, copy=True)
+        present = ~np.asarray(pd.isna(objects))
+        if present.any() and all(isinstance(value, bytes) for value in objects[present]):
+            objects[present] = [value.decode("utf-8", ANY_BYTES) for value in objects[present]]
+            return cls(Words.of(objects, held.decoded()), dtype, True)
+        return cls(_content_of(objects, held), dtype)
 
     @classmethod
     def _of_categories(cls, values: pd.Series, held: Held) -> "Column":
@@ -90,7 +98,11 @@ class Column:
                 "fitted."
             )
         if isinstance(self.content, Words):
-            return pd.Series(self.content.draw(n_rows, generator), dtype=object).astype(self.dtype)
+            words = self.content.draw(n_rows, generator)
+            if self.of_bytes:
+                present = ~np.asarray(pd.isna(words))
+                words[present] = [word.encode("utf-8", ANY_BYTES) for word in words[present]]
+            return pd.Series(words, dtype=object).astype(self.dtype)
         numbers = self.content.draw(n_rows, generator)[:, 0]
         if self.dtype.kind == "M":
             return dates.dates_of(numbers, self.dtype)

@@ -199,7 +199,7 @@ def test_strings_are_refused_where_no_file_can_carry_them(ending, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_format_has_no_kernel_for_is_named(diabetes, tmp_path):
+def test_what_a_format_has_no_kernel_for_is_named(diabetes, tmp_path, capfd):
     class Inverse(Ridge):
         def predict(self, X):
             return erfinv(np.tanh(X[:, 0]))
@@ -215,6 +215,7 @@ def test_what_a_format_has_no_kernel_for_is_named(diabetes, tmp_path):
         message = f"^{title} cannot run Erfinv, which this graph needs. Export to .keras.$"
         with pytest.raises(sf.NotConvertible, match=message):
             sf.export(model, tmp_path / f"model{ending}", verify=diabetes[0])
+    assert "Erfinv" not in capfd.readouterr().err  # the converter's own pages
 
 
 def test_nothing_is_reported_to_the_makers_of_openvino(iris, tmp_path, monkeypatch):
