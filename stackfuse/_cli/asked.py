@@ -122,7 +122,7 @@ def prepare(wanted: Wanted) -> Prepared:
         frame = frame.loc[when.sort_values(kind="stable").index]
     rows, frame = frame.index.to_numpy(), frame.reset_index(drop=True)
     groups = None if wanted.groups is None else frame[wanted.groups].astype(str).to_numpy()
-    y = frame[wanted.target]
+    y = _truth_values(frame[wanted.target])
     X, told = dates.with_dates(frame.drop(columns=list(dict.fromkeys(named))))
     said += told
     numbering = column_warnings.identifiers(X)
@@ -180,16 +180,19 @@ def _with_numbers(frame: pd.DataFrame, wanted: Wanted) -> tuple[pd.DataFrame, li
     return frame, said
 
 
+def _truth_values(y: pd.Series) -> pd.Series:
+    """Return a target that only holds True and False as one of truth values.
+
+    They were read as words if some were missing.
+    """
+    return y.astype(str) == "True" if {*y.astype(str)} <= {"True", "False"} else y
+
+
 def _check_task(y: pd.Series, task: str | None) -> None:
     """Raise ValueError for words as numbers, and if most classes of words have one row."""
     if pd.api.types.is_numeric_dtype(y):
         return
     if task == "regression":
-        if {*y.dropna().astype(str)} <= {"True", "False"}:
-            raise ValueError(
-                f"--task regression needs a target of numbers, and {y.name!r} holds True and "
-                "False. Write 1 and 0 in their place, or leave --task out."
-            )
         raise ValueError(
             f"--task regression needs a target of numbers, and {y.name!r} holds words. Name "
             "another --target, or leave --task out."

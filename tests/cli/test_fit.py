@@ -98,9 +98,11 @@ def test_the_task_can_be_said(tmp_path, capsys, monkeypatch):
     status, _, error = run(capsys, *command, "--target", "word", "--task", "regression")
     assert status != 0
     assert "--task regression needs a target of numbers, and 'word' holds words." in error
-    status, _, error = run(capsys, *command, "--target", "truth", "--task", "regression")
-    assert status != 0
-    assert "'truth' holds True and False. Write 1 and 0 in their place, or leave" in error
+    status, shown, _ = run(capsys, *command, "--target", "truth", "--task", "regression")
+    assert status == 0
+    assert "116 rows, 3 columns; predicting the number truth, from 0 to 1." in shown
+    known = pd.read_csv(tmp_path / "o" / "out_of_fold.csv")["truth"]
+    assert known.tolist() == (frame["x"] > 0)[4:].astype(float).tolist()
     status, _, error = run(capsys, *command, "--target", "stars", "--task", "numbers")
     assert status != 0
     assert "--task must be classification or regression, got 'numbers'." in error
