@@ -143,7 +143,7 @@ class Probe:
     def _reach(self) -> np.ndarray:
         """Return how far each number may be moved, as rounding may; shape (n_samples, n_columns).
 
-        In float32 a number near 0 is rounded like the rest of its column, once a mean is taken away.
+        In float32 a number near 0 is rounded like the others of its column, once centred.
         In float64 numbers on a threshold stay: else a graph with ``x < t`` in place of ``x <= t``
         would pass.
         """

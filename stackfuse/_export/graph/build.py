@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
+import numpy as np
+
 #: The outputs of whole numbers; in rows that are refused they are -1, and all others NaN.
 WHOLE = ("label", "set")
+
+#: The largest float64 that does not become infinite in float32.
+LARGEST = float(np.nextafter(float(np.finfo(np.float32).max) + 2.0**103, 0.0))
+
+#: Large numbers are multiplied by it before they are added up; else their sum may be infinite.
+SMALL = 2.0**-64
 
 
 @dataclass(frozen=True)

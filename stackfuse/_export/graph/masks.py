@@ -15,7 +15,7 @@ from sklearn.utils import get_tags
 
 from stackfuse._core import MultiInput
 from stackfuse._export.graph.arithmetic import constant
-from stackfuse._export.graph.build import WHOLE, Refusal, current_build
+from stackfuse._export.graph.build import LARGEST, SMALL, WHOLE, Refusal, current_build
 from stackfuse._export.graph.frame import MISSING
 
 #: The label of a row that is refused.
@@ -23,9 +23,6 @@ NO_CLASS = -1
 
 #: A number too large for float32. Estimators that compute in float32, such as trees, refuse it.
 _TOO_LARGE = 2.0 * float(np.finfo(np.float32).max)
-
-#: The largest float64 that does not become infinite in float32.
-_LARGEST = float(np.nextafter(float(np.finfo(np.float32).max) + 2.0**103, 0.0))
 
 
 def refuse_rows(where) -> None:
@@ -130,18 +127,22 @@ def _refuse_numbers(tensor, numbers: Set[str]) -> None:
     axes = tuple(range(1, len(tensor.shape)))
     most = float(np.finfo(tensor.dtype).max)
     masks = []
-    if current_build().traced and new >= {"missing", "infinite"}:
+    if current_build().traced and new >= {"missing", "infinite", "too large"}:
         # As below; and numbers too large for float32 become infinite in it.
-        rounded = ops.cast(tensor, "float32") if "too large" in new else tensor
+        rounded = ops.cast(tensor, "float32")
         total = ops.sum(ops.cast(rounded, tensor.dtype), axis=axes)
+        masks = [ops.logical_not(ops.isfinite(total))]
+    elif current_build().traced and new == {"missing", "infinite"} and len(axes) == 1:
+        weights = np.full((tensor.shape[1], 1), SMALL, tensor.dtype)  # a product takes less time
+        total = ops.reshape(ops.matmul(tensor, weights), (-1,))
         masks = [ops.logical_not(ops.isfinite(total))]
     elif new == {"missing", "infinite"}:
         # A sum is finite if all numbers are; it is quicker than asking each.
-        total = ops.abs(ops.sum(tensor, axis=axes))
+        total = ops.abs(ops.sum(tensor * constant(SMALL, tensor), axis=axes))
         # Not "not at most": TensorFlow folds that into "more than", which NaN is not.
         masks = [ops.logical_or(ops.isnan(total), ops.greater(total, constant(most, tensor)))]
     else:
-        limit = constant(min(most, _LARGEST) if "too large" in new else most, tensor)
+        limit = constant(min(most, LARGEST) if "too large" in new else most, tensor)
         if new & {"infinite", "too large"}:
             # Not "greater": in OpenVINO that is true of NaN.
             masks.append(ops.any(ops.less(limit, ops.abs(tensor)), axis=axes))

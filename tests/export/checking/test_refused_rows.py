@@ -472,3 +472,21 @@ def test_the_nearest_center_far_out_in_float32(iris):
     got = sf.to_keras(model, precision="float32")(rows.astype(np.float32))
     assert_array_equal(np.asarray(got["label"]), model.predict(rows))
     assert_allclose(np.asarray(got["probabilities"]), model.predict_proba(rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", [".keras", "", ".onnx", ".tflite"])
+def test_finite_rows_whose_sum_is_infinite_have_an_answer(ending, tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    model = LogisticRegression().fit(X, X[:, 0] > 0)
+    model.coef_[:] = [[1e-307, -1e-307, 0.0]] if ending != ".tflite" else [[1e-37, -1e-37, 0.0]]
+    model.intercept_[:] = 0.5
+    sf.export(model, tmp_path / f"m{ending}", verify=False)
+    large = 1e308 if ending != ".tflite" else 3e38
+    rows = np.array([[large, large, large], [-large, -large, 0.0], [large, -large, 1.0]])
+    with np.errstate(over="ignore"):
+        hard = np.array([[large, np.inf, 0.0], [-np.inf, np.inf, 0.0], [large, large, np.nan]])
+    dtype = np.float32 if ending == ".tflite" else np.float64
+    got = _inspect.outputs_of(tmp_path / f"m{ending}", {"x": np.vstack([rows, hard]).astype(dtype)})
+    assert_allclose(got["probabilities"][:3], model.predict_proba(rows), atol=1e-6)
+    assert np.isnan(got["probabilities"][3:]).all()
+    assert_array_equal(got["label"], [*model.predict(rows), -1, -1, -1])

@@ -7,12 +7,10 @@ import numpy as np
 from stackfuse._export.formats.shorter_onnx import infinite
 from stackfuse._export.formats.shorter_onnx.bounds import Bounds
 from stackfuse._export.formats.shorter_onnx.onnx_graph import N_ROWS, OnnxGraph, attribute
+from stackfuse._export.graph.build import LARGEST, SMALL
 
 #: The kinds of numbers. Those that are too large for float32 are asked with the infinite ones.
 MISSING, INFINITE, TOO_LARGE = "missing", "infinite", "too large"
-
-#: The largest float64 that does not become infinite in float32.
-LARGEST = float(np.nextafter(float(np.finfo(np.float32).max) + 2.0**103, 0.0))
 
 #: Kinds of numbers by the tensors that are asked for them.
 Questions = dict[str, set[str]]
@@ -42,13 +40,14 @@ def question_of(graph: OnnxGraph, mask: str) -> tuple[str, set[str]] | None:
 def _question_of_sum(graph: OnnxGraph, node: Any, size: Any) -> tuple[str, set[str]] | None:
     """Return the question of a mask that asks the sum of a table's columns."""
     total = graph.made_by(size.input[0], "ReduceSum")
-    if not _sums_columns(graph, total):
+    small = graph.made_by(total.input[0], "Mul") if _sums_columns(graph, total) else None
+    if small is None or not graph.is_number(small.input[1], SMALL):
         return None
     if node.op_type == "IsNaN":
-        return total.input[0], {MISSING}
+        return small.input[0], {MISSING}
     limit = graph.constants.get(node.input[1])
     is_last = limit is not None and np.all(limit == np.finfo(limit.dtype).max)
-    return (total.input[0], {INFINITE}) if is_last else None
+    return (small.input[0], {INFINITE}) if is_last else None
 
 
 def _sums_columns(graph: OnnxGraph, node: Any) -> bool:

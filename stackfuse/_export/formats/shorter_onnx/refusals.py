@@ -15,7 +15,6 @@ from stackfuse._export.formats.shorter_onnx.bounds import Bounds
 from stackfuse._export.formats.shorter_onnx.onnx_graph import N_ROWS, OnnxGraph
 from stackfuse._export.formats.shorter_onnx.questions import (
     INFINITE,
-    LARGEST,
     MISSING,
     TOO_LARGE,
     Questions,
@@ -23,6 +22,7 @@ from stackfuse._export.formats.shorter_onnx.questions import (
     needed,
     question_of,
 )
+from stackfuse._export.graph.build import LARGEST
 
 #: Tensors with more columns are asked by no tree: for many rows a product takes less time.
 _MAX_WIDTH = 64
