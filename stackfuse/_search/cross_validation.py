@@ -113,12 +113,8 @@ def cross_validate(
         "return_indices": return_indices,
         "error_score": error_score,
     }
-    check_estimator(estimator)
-    plans = y is not None and can_plan(estimator)
-    if not plans:
-        refuse_cluster(engine, estimator)
-    stand_in = StandIn(estimator, engines.engine_named(engine, n_jobs), params or {})
-    if not plans:
+    stand_in = _stand_in(estimator, y, engine, n_jobs, params)
+    if stand_in is None:
         return model_selection.cross_validate(estimator, X, y, cv=cv, n_jobs=n_jobs, **settings)
     splitter = check_cv(cv, y, classifier=is_classifier(estimator))
     folds = RecordedFolds(splitter, partial(stand_in.plan, candidates=[{}]))
@@ -209,12 +205,8 @@ def cross_val_predict(
         "method": method,
     }
     predict = model_selection.cross_val_predict
-    check_estimator(estimator)
-    plans = y is not None and can_plan(estimator)
-    if not plans:
-        refuse_cluster(engine, estimator)
-    stand_in = StandIn(estimator, engines.engine_named(engine, n_jobs), params or {})
-    if not plans:
+    stand_in = _stand_in(estimator, y, engine, n_jobs, params)
+    if stand_in is None:
         return predict(estimator, X, y, cv=cv, n_jobs=n_jobs, **settings)
     splitter = check_cv(cv, y, classifier=is_classifier(estimator))
     folds = RecordedFolds(splitter, partial(stand_in.plan, candidates=[{}]), y)
@@ -222,6 +214,16 @@ def cross_val_predict(
         y = _class_numbers(y)  # as scikit-learn does after it has drawn the folds
     with stand_in.answering() as twin:
         return predict(twin, X, y, cv=folds, n_jobs=1, **settings)
+
+
+def _stand_in(estimator, y, engine, n_jobs: int | None, params) -> StandIn | None:
+    """Return what stands in for an estimator whose fits are planned; None for any other."""
+    check_estimator(estimator)
+    plans = y is not None and can_plan(estimator)
+    if not plans:
+        refuse_cluster(engine, estimator)
+    chosen = engines.engine_named(engine, n_jobs)
+    return StandIn(estimator, chosen, params or {}) if plans else None
 
 
 def _class_numbers(y) -> np.ndarray:
