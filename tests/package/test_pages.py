@@ -1,7 +1,10 @@
 """The code of the pages runs, and what they name is there."""
 
 import re
+import shlex
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -47,10 +50,50 @@ WITH_CODE = [page for page in pages() if blocks(page) and page not in ELSEWHERE]
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names: dict = {"__name__": "page"}
+    lines: list[str] = []
+
+    def printing(*values: Any) -> None:
+        promised = OUTPUT.search(lines[sys._getframe(1).f_lineno - 1])
+        if promised:
+            check_output(promised[1], " ".join(map(str, values)))
+
+    names: dict = {"__name__": "page", "print": printing}
     for block in blocks(page):
         if not block.startswith(NOT_RUN):
+            lines[:] = block.splitlines()
             exec(compile(block, page, "exec"), names)
+
+
+#: A comment behind a call of print that begins with what is printed.
+OUTPUT = re.compile(r"print\(.*\)  # (\{.*\}|\[.*\]|\(.*\)|None|[\d.]+(?=$|[,:]| of ))")
+
+NUMBER = re.compile(r"\d+(?:\.(\d*))?")
+
+
+def check_output(promised: str, shown: str) -> None:
+    """Hold numbers to the last digit that a page gives, and all else to the letter."""
+    wanted, got = (list(NUMBER.finditer(text)) for text in (promised, shown))
+    if not wanted:
+        assert promised == shown
+    assert len(got) >= len(wanted)
+    for number, other in zip(wanted, got):
+        unit = 10.0 ** -len(number[1] or "")
+        assert abs(float(other[0]) - float(number[0])) <= unit * bool(number[1]), (promised, shown)
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """Return the command lines of stackfuse that stand in blocks."""
+    found = re.findall(r"^```(\S*)\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+    text = "\n".join(code for language, code in found if language in ("", "sh"))
+    return [shlex.split(line)[1:] for line in re.findall(r"^stackfuse .*", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if commands_of(page)])
+def test_the_commands_of_a_page_have_the_options_that_they_name(page):
+    commands = vars(typer.main.get_command(app))["commands"]
+    for name, *arguments in commands_of(page):
+        given = commands[name].make_context(name, arguments).params
+        assert any(value for value in given.values())
 
 
 @pytest.mark.parametrize("page", pages())
