@@ -185,7 +185,7 @@ def _truth_values(y: pd.Series) -> pd.Series:
 
     They were read as words if some were missing.
     """
-    return y.astype(str) == "True" if {*y.astype(str)} <= {"True", "False"} else y
+    return y.astype(str) == "True" if {*map(str, y.unique())} <= {"True", "False"} else y
 
 
 def _check_task(y: pd.Series, task: str | None) -> None:

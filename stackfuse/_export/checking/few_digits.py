@@ -1,6 +1,6 @@
 """Find out whether a graph in float32 disagrees with its estimator for want of digits only."""
 
-from stackfuse._core import errors
+from stackfuse._core import NotConvertible, errors
 from stackfuse._export.checking.answers import run_in_batches
 from stackfuse._export.checking.comparison import Comparison
 from stackfuse._export.graph.build import Build
@@ -38,14 +38,14 @@ def _agrees_in_float64(comparison: Comparison) -> bool:
     """Whether a graph in float64 agrees with the estimator on the same rows."""
     if isinstance(comparison.stack, TrainedModel):  # it has the precision of its layers
         return False
-    graph = build_graph(comparison.stack, comparison.rows, Build("float64"))
-    dtypes = {name: entry.dtype for name, entry in graph.signature.inputs.items()}
-    inputs = {
-        name: array if dtypes[name] == "string" else array.astype(dtypes[name])
-        for name, array in comparison.inputs.items()
-    }
     try:
+        graph = build_graph(comparison.stack, comparison.rows, Build("float64"))
+        dtypes = {name: entry.dtype for name, entry in graph.signature.inputs.items()}
+        inputs = {
+            name: array if dtypes[name] == "string" else array.astype(dtypes[name])
+            for name, array in comparison.inputs.items()
+        }
         comparison.check(run_in_batches(graph, inputs), what="The graph")
-    except errors.ParityError:
+    except (errors.ParityError, NotConvertible):
         return False
     return True

@@ -130,7 +130,7 @@ def _refuse_numbers(tensor, numbers: Set[str]) -> None:
     if current_build().traced and new >= {"missing", "infinite", "too large"}:
         # As below; and numbers too large for float32 become infinite in it.
         rounded = ops.cast(tensor, "float32")
-        total = ops.sum(ops.cast(rounded, tensor.dtype), axis=axes)
+        total = ops.sum(ops.cast(rounded, "float64"), axis=axes)
         masks = [ops.logical_not(ops.isfinite(total))]
     elif current_build().traced and new == {"missing", "infinite"} and len(axes) == 1:
         weights = np.full((tensor.shape[1], 1), SMALL, tensor.dtype)  # a product takes less time

@@ -17,7 +17,7 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
 import stackfuse as sf
@@ -272,3 +272,23 @@ def test_a_large_forest_is_exported_quickly(tmp_path):
     report = sf.export(model, tmp_path / "model.keras", verify=X[:100])
     assert time.perf_counter() - start < 30
     assert report.n_bytes < 60e6
+
+
+@pytest.mark.parametrize(
+    ("scaler", "trees"),
+    [
+        (StandardScaler(), DecisionTreeClassifier(random_state=0)),
+        (StandardScaler(with_mean=False), RandomForestClassifier(5, random_state=0)),
+        (MinMaxScaler(), GradientBoostingClassifier(n_estimators=3)),
+        (RobustScaler(), HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=2)),
+        (MaxAbsScaler(), ExtraTreesClassifier(5, random_state=0)),
+    ],
+    ids=name,
+)
+def test_thresholds_behind_scalers_split_as_in_float64_in_a_graph_of_float32(scaler, trees):
+    rng = np.random.default_rng(28)
+    X = rng.integers(-9, 10, (120, 4)).astype(float)
+    model = make_pipeline(scaler, trees).fit(X, (X[:, 0] + X[:, 1] * X[:, 2] > 3).astype(int))
+    halves = rng.integers(-20, 21, (3000, 4)) / 2  # thresholds lie there
+    got = sf.to_keras(model, precision="float32")(halves.astype(np.float32))
+    assert_allclose(got["probabilities"], model.predict_proba(halves), atol=1e-6)

@@ -11,6 +11,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from stackfuse._export.converters.shared.before_scaling import note_scaled
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
@@ -40,8 +41,11 @@ def _max_abs(estimator, x):
 @convert_transformer(MinMaxScaler)
 def _min_max(estimator, x):
     scale, offset = exact_constants(x, estimator.scale_, estimator.min_)
-    x = x * scale + offset
-    return _clipped(x, *estimator.feature_range) if estimator.clip else x
+    y = x * scale + offset
+    if estimator.clip:
+        return _clipped(y, *estimator.feature_range)
+    note_scaled(x, y, lambda v, k: v * estimator.scale_[k] + estimator.min_[k])
+    return y
 
 
 @convert_transformer(Normalizer)
@@ -71,11 +75,16 @@ def _normalized(x, norm: str, smallest):
 
 
 def _scaled(x, center: np.ndarray | None, scale: np.ndarray | None):
-    if center is not None:
-        x = x - exact_constants(x, center)[0]
-    if scale is not None:
-        x = x / exact_constants(x, scale)[0]
-    return x
+    y = x if center is None else x - exact_constants(x, center)[0]
+    y = y if scale is None else y / exact_constants(x, scale)[0]
+
+    def scaled(numbers: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        numbers = numbers if center is None else numbers - center[columns]
+        return numbers if scale is None else numbers / scale[columns]
+
+    if y is not x:
+        note_scaled(x, y, scaled)
+    return y
 
 
 def _clipped(x, low: float, high: float):

@@ -25,6 +25,7 @@ import numpy as np
 from keras import ops
 
 from stackfuse._core import NotConvertible
+from stackfuse._export.converters.shared.before_scaling import note_rounded
 from stackfuse._export.graph.arithmetic import (
     constant,
     exact_constants,
@@ -91,6 +92,7 @@ def as_float32(x, trees: Sequence[Tree]):
     thresholds = np.concatenate([tree.threshold[tree.left >= 0] for tree in trees])
     if x.dtype == "float32" or not np.any(np.abs(thresholds) < limits.tiny):
         pass_refusals_on(x, rounded)
+        note_rounded(x, rounded)
         return rounded
     step = float(limits.smallest_subnormal)
     small = ops.round(x * constant(1 / step, x)) * constant(step, x)

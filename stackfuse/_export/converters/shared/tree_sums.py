@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from stackfuse._export.converters.shared import descent, exit_leaves, leaf_keys
+from stackfuse._export.converters.shared.before_scaling import before_scaling
 from stackfuse._export.graph.arithmetic import exact_constants, sum_over_trees
 from stackfuse._export.graph.build import current_build
 from stackfuse._export.graph.trees import Tree, TreeSums
@@ -44,6 +45,7 @@ def tree_means(x, trees: Sequence[Tree], n_outputs: int):
 def _sums(x, trees: Sequence[Tree], n_outputs: int, dtype: str, *, start=None, average=False):
     build = current_build()
     build.n_trees.append(len(trees))
+    x, trees = before_scaling(x, trees)
     if build.native_trees:
         return TreeSums(trees, n_outputs, dtype, average)(x, start)
     if start is None and not average:
