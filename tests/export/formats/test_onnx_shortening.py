@@ -53,7 +53,7 @@ CASES = [
     (GradientBoostingRegressor(n_estimators=5), 8, 11),
     (GradientBoostingClassifier(n_estimators=5), 20, 14),
     (LogisticRegression(max_iter=500), 9, 10),
-    (linear(LogisticRegression(max_iter=500)), 13, 55),
+    (linear(LogisticRegression(max_iter=500)), 13, 47),
     (
         make_pipeline(
             make_column_transformer(
@@ -62,7 +62,7 @@ CASES = [
             LogisticRegression(max_iter=500),
         ),
         33,
-        36,
+        28,
     ),
     (
         stack_of(
@@ -93,7 +93,7 @@ CASES = [
             XGBRegressor(n_estimators=5, max_depth=3),
         ),
         16,
-        100,
+        93,
     ),
 ]
 
