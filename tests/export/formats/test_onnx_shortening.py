@@ -73,7 +73,7 @@ CASES = [
             final_estimator=sf.PoolClassifier(pool="logarithmic"),
         ),
         54,
-        92,
+        84,
     ),
     (
         stack_of(
