@@ -128,9 +128,10 @@ class Probe:
             if difference.name == "label":
                 wrong &= ~is_tie(expected, TIE["float64" if self.exact else "float32"])
             wanted, given = expected[difference.name], found[difference.name]
+            reach = self._reach() if wrong.any() else np.zeros(0)
             for k in np.flatnonzero(wrong):
                 row = sklearn_private.safe_indexing(self.rows, [int(places[k])])
-                nearby = _answers_nearby(estimator, row, self._reach()[places[k]], difference.name)
+                nearby = _answers_nearby(estimator, row, reach[places[k]], difference.name)
                 if nearby is not None and _is_between(given[k], *nearby, difference.allowed):
                     continue
                 raise errors.ParityError(
