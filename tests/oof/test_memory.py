@@ -263,7 +263,7 @@ def test_what_cannot_be_compared_is_fitted_without_memory(iris, tmp_path):
     network = sf.KerasClassifier(build_with_option, option=Opaque(), random_state=0)
     stack = sf.StackingClassifier([("net", network), ("base", Counting())], cv=2, memory=tmp_path)
     for n_fits in (3, 0):
-        with pytest.warns(UserWarning, match="'net' is fitted without memory: a Opaque cannot be"):
+        with pytest.warns(UserWarning, match="'net' is fitted without memory: an Opaque cannot be"):
             assert count(lambda: stack.fit(*iris)) == n_fits
 
 

@@ -75,7 +75,7 @@ def test_several_columns_some_missing():
     [
         ([[1.0], [2.0]], {}, "TextVectorizer takes strings, but X holds 1.0"),
         ([[""], ["..."]], {}, "found no word in column 0"),
-        (["one", "two"], {}, "Expected 2D array"),
+        (["one", "two"], {}, "TextVectorizer takes a table, got one column"),
         ([["one"]], {"max_tokens": 1}, "max_tokens must be an integer of at least 2, got 1"),
         ([["one"]], {"output_mode": "int"}, "output_mode must be one of .* got 'int'"),
         ([["one"]], {"ngrams": 0}, "ngrams must be an integer of at least 1, got 0"),

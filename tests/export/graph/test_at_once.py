@@ -42,7 +42,7 @@ def no_work(monkeypatch):
 
     monkeypatch.setattr(graph, "convert", fail)
     monkeypatch.setattr(comparison.RowsToCompare, "of", fail)
-    monkeypatch.setattr(exporting, "run_in_batches", fail)
+    monkeypatch.setattr(exporting, "check_graph", fail)
     monkeypatch.setattr(RandomForestClassifier, "predict_proba", fail)
 
 
