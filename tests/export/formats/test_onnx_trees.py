@@ -209,8 +209,8 @@ TWO_CLASSES = [
     (GradientBoostingClassifier(n_estimators=30, init="zero"), 8),
     (HistGradientBoostingClassifier(max_iter=30, min_samples_leaf=3), 9),
     (LGBMClassifier(n_estimators=30, min_child_samples=5, verbose=-1), 14),
-    (RandomForestClassifier(60, max_depth=3), 8),
-    (ExtraTreesClassifier(60), 8),
+    (RandomForestClassifier(60, max_depth=3), 6),
+    (ExtraTreesClassifier(60), 6),
     (RandomForestClassifier(20, max_depth=3), 19),
 ]
 

@@ -95,14 +95,26 @@ def join(node: Any, refusing: Any) -> None:
         node.attribute.append(helper.make_attribute(name, values))
 
 
-def signs() -> dict[str, Any]:
-    """Return the attributes of a tree in float64 that gives 1 from 0 on, 0 below it, -1 for NaN."""
+def sides(column: int, limit: float, *, upper_has_limit: bool) -> dict[str, Any]:
+    """Return the attributes of a tree in float64 that tells on which side of a limit numbers are.
+
+    It gives 1 above the limit, 0 below it, and -1 for NaN.
+
+    Parameters
+    ----------
+    column : int
+    limit : float
+    upper_has_limit : bool
+        Whether the limit itself counts as above.
+    """
     from onnx.numpy_helper import from_array
 
+    greater, greater_or_equal, less, less_or_equal = 3, 2, 1, 0  # as ONNX numbers them
+    modes = (greater_or_equal, less) if upper_has_limit else (greater, less_or_equal)
     return {
-        "nodes_featureids": [0, 0],
-        "nodes_splits": from_array(np.zeros(2)),
-        "nodes_modes": from_array(np.array([2, 1], np.uint8)),  # greater or equal, less
+        "nodes_featureids": [column, column],
+        "nodes_splits": from_array(np.full(2, limit)),
+        "nodes_modes": from_array(np.array(modes, np.uint8)),
         "nodes_truenodeids": [0, 1],
         "nodes_trueleafs": [1, 1],
         "nodes_falsenodeids": [1, 2],

@@ -7,13 +7,16 @@ import numpy as np
 from stackfuse._export.formats.shorter_onnx import refusing_tree
 from stackfuse._export.formats.shorter_onnx.onnx_graph import N_ROWS, OnnxGraph, attribute
 
+#: ONNX's number for a dtype.
+_INT64 = 7
+
 
 def replace(graph: OnnxGraph) -> None:
     """Replace what follows from one sum over trees."""
     if not any(node.op_type == "TreeEnsemble" for node in graph.graph.node):
         return
     for node in list(graph.graph.node):
-        made = label_by_sign(graph, node) or logistic_shares(graph, node)
+        made = label_by_tree(graph, node) or logistic_shares(graph, node)
         if made:
             graph.replace(node, made)
 
@@ -46,24 +49,48 @@ def logistic_shares(graph: OnnxGraph, node: Any) -> list[Any] | None:
     return [both, powers, totals, graph.node("Reciprocal", totals.output, node.output[0])]
 
 
-def label_by_sign(graph: OnnxGraph, node: Any) -> list[Any] | None:
-    """Choose by one tree between -1 for NaN, 1 for a sum of at least 0, and 0."""
+def label_by_tree(graph: OnnxGraph, node: Any) -> list[Any] | None:
+    """Choose by one tree between -1 for NaN, 1 for the second class, and 0."""
     if node.op_type != "Where" or not graph.is_number(node.input[1], -1):
         return None
-    refused, label = graph.made_by(node.input[0], "IsNaN"), graph.made_by(node.input[2], "Cast")
-    is_second: Any = label and graph.made_by(label.input[0], "GreaterOrEqual")
-    if refused is None or is_second is None or not graph.is_number(is_second.input[1], 0):
+    refused = graph.made_by(node.input[0], "IsNaN")
+    total = _column_before(graph, refused.input[0]) if refused is not None else None
+    if total is None or graph.dtypes.get(total) != np.float64:
         return None
-    sums = {_column_before(graph, name) for name in (refused.input[0], is_second.input[0])}
-    total = sums.pop()
-    if sums or total is None or graph.dtypes.get(total) != np.float64:
+    asked = _asked_by_sign(graph, node, total) or _asked_by_share(graph, node, total)
+    if asked is None:
         return None
-    signs = graph.node(
-        "TreeEnsemble", [total], domain="ai.onnx.ml", n_targets=1, **refusing_tree.signs()
-    )
-    whole = graph.node("Cast", signs.output, to=attribute(label, "to"))
+    name, sides = asked
+    tree = graph.node("TreeEnsemble", [name], domain="ai.onnx.ml", n_targets=1, **sides)
+    whole = graph.node("Cast", tree.output, to=_INT64)
     axis = graph.constant(np.array([1]))
-    return [signs, whole, graph.node("Squeeze", [whole.output[0], axis], node.output[0])]
+    return [tree, whole, graph.node("Squeeze", [whole.output[0], axis], node.output[0])]
+
+
+def _asked_by_sign(graph: OnnxGraph, node: Any, total: str) -> tuple[str, dict] | None:
+    """Return a sum and the question to it if the label is whether the sum is at least 0."""
+    label = graph.made_by(node.input[2], "Cast")
+    is_second: Any = label and graph.made_by(label.input[0], "GreaterOrEqual")
+    if is_second is None or not graph.is_number(is_second.input[1], 0):
+        return None
+    if _column_before(graph, is_second.input[0]) != total or attribute(label, "to") != _INT64:
+        return None
+    return total, refusing_tree.sides(0, 0.0, upper_has_limit=True)
+
+
+def _asked_by_share(graph: OnnxGraph, node: Any, total: str) -> tuple[str, dict] | None:
+    """Return shares and the question to them if the label is the larger of p and 1 - p."""
+    label = graph.made_by(node.input[2], "ArgMax")
+    shares: Any = label and graph.made_by(label.input[0], "Add")
+    divided: Any = shares and graph.made_by(shares.input[0], "Div")
+    if divided is None or divided.input[0] != total or attribute(label, "axis") != 1:
+        return None
+    added, divisors = (graph.constants.get(n.input[1]) for n in (shares, divided))
+    if added is None or divisors is None or divisors.shape != (2,):
+        return None
+    if not np.array_equal(added, [1, 0]) or not -divisors[0] == divisors[1] > 0:
+        return None
+    return shares.output[0], refusing_tree.sides(1, 0.5, upper_has_limit=False)
 
 
 def _column_before(graph: OnnxGraph, name: str) -> str | None:
