@@ -96,8 +96,8 @@ class _Writer:
         """Let the operator add up the shares of the second class; the first one has the rest."""
         n_trees = len(self.layer.trees)
         sums = self._trees_in_float64(x, np.zeros(n_trees, int), 1, column=1)
-        second = self._add("Div", [sums, self._constant(n_trees * np.array([-1.0, 1.0]))])
-        return self._add("Add", [second, self._constant(np.array([1.0, 0.0]))])
+        opposite = self._add("Div", [sums, self._constant(n_trees * np.array([-1.0, 1.0]))])
+        return self._add("Add", [opposite, self._constant(np.array([1.0, 0.0]))])
 
     def sums_of_trees(self, x: str, *start: str) -> str:
         """Add up the values that the operator returns for each tree."""

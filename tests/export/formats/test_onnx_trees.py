@@ -28,7 +28,10 @@ from sklearn.ensemble import (
     RandomTreesEmbedding,
 )
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -230,6 +233,27 @@ def test_two_classes_take_few_operators(iris, model, most, tmp_path):
         assert_array_equal(got["label"], expected["label"][some])
         atol = 1e-15
         assert_allclose(got["probabilities"], expected["probabilities"][some], rtol=0, atol=atol)
+
+
+def test_two_classes_of_words_in_a_search_and_a_stack(iris, tmp_path):
+    """As people have them: a frame, a scaler in front, defaults, and rows that are refused."""
+    X, y = iris
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    words = np.where(y == 1, "yes", "no")
+    forest = RandomForestClassifier(60, random_state=0)
+    boosting = make_pipeline(StandardScaler(), GradientBoostingClassifier(random_state=0))
+    search = GridSearchCV(boosting, {"gradientboostingclassifier__n_estimators": [5, 10]}, cv=2)
+    stack = sf.StackingClassifier([("forest", forest), ("boosting", boosting)], cv=2)
+    for model, checked in ((search, {"verify": frame}), (stack, {})):
+        model.fit(frame, words)
+        sf.export(model, tmp_path / "model.onnx", **checked)
+        rows = np.vstack([X, [[np.nan, 1, 1, 1], [1, np.inf, 1, 1], [1, 1, 1e39, 1]]])
+        got = outputs_of(tmp_path / "model.onnx", rows)
+        label, proba = got["label"], got["probabilities"]
+        assert_array_equal(model.classes_[label[:-3]], model.predict(frame))
+        assert_allclose(proba[:-3], model.predict_proba(frame), rtol=0, atol=1e-13)
+        assert_array_equal(label[-3:], [-1, -1, -1])
+        assert np.isnan(proba[-3:]).all()
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -9,6 +9,9 @@ import numpy as np
 #: The number of rows for which the shapes of tensors are computed: no other axis is as long.
 N_ROWS = 1_000_003
 
+#: ONNX's number for a dtype.
+INT64 = 7
+
 
 class OnnxGraph:
     """A graph of ONNX with its tensors by their names.

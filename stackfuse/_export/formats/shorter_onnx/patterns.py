@@ -4,10 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._export.formats.shorter_onnx.onnx_graph import OnnxGraph, attribute
-
-#: ONNX's number for a dtype.
-_INT64 = 7
+from stackfuse._export.formats.shorter_onnx.onnx_graph import INT64, OnnxGraph, attribute
 
 
 def replace(graph: OnnxGraph) -> None:
@@ -49,7 +46,7 @@ def number_of_largest(graph: OnnxGraph, node) -> list[Any] | None:
 
     Rows of NaN, which have no largest column, may get the number of another one.
     """
-    if node.op_type != "Cast" or node.attribute[0].i != _INT64:
+    if node.op_type != "Cast" or node.attribute[0].i != INT64:
         return None
     least = graph.made_by(node.input[0], "Min")
     first = least and graph.made_by(least.input[0], "ReduceMin")
@@ -77,7 +74,7 @@ def number_from_itself(graph: OnnxGraph, node) -> list[Any] | None:
     numbers, table = (graph.constants.get(n) for n in (equal.input[1], choice.input[1]))
     if numbers is None or table is None or not graph.is_number(choice.input[2], 0):
         return None
-    if not np.array_equal(numbers, table) or node.attribute[0].i != _INT64:
+    if not np.array_equal(numbers, table) or node.attribute[0].i != INT64:
         return None
     if not np.array_equal(numbers, np.arange(numbers.size)):
         return None

@@ -93,35 +93,3 @@ def join(node: Any, refusing: Any) -> None:
         elif not isinstance(values, int):
             values = from_array(np.concatenate([to_array(values), to_array(added[name])]))
         node.attribute.append(helper.make_attribute(name, values))
-
-
-def sides(column: int, limit: float, *, upper_has_limit: bool) -> dict[str, Any]:
-    """Return the attributes of a tree in float64 that tells on which side of a limit numbers are.
-
-    It gives 1 above the limit, 0 below it, and -1 for NaN.
-
-    Parameters
-    ----------
-    column : int
-    limit : float
-    upper_has_limit : bool
-        Whether the limit itself counts as above.
-    """
-    from onnx.numpy_helper import from_array
-
-    greater, greater_or_equal, less, less_or_equal = 3, 2, 1, 0  # as ONNX numbers them
-    modes = (greater_or_equal, less) if upper_has_limit else (greater, less_or_equal)
-    return {
-        "nodes_featureids": [column, column],
-        "nodes_splits": from_array(np.full(2, limit)),
-        "nodes_modes": from_array(np.array(modes, np.uint8)),
-        "nodes_truenodeids": [0, 1],
-        "nodes_trueleafs": [1, 1],
-        "nodes_falsenodeids": [1, 2],
-        "nodes_falseleafs": [0, 1],
-        "tree_roots": [0],
-        "leaf_targetids": [0, 0, 0],
-        "leaf_weights": from_array(np.array([1.0, 0.0, -1.0])),
-        "aggregate_function": 1,  # the sum
-        "post_transform": 0,  # none
-    }

@@ -4,11 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from stackfuse._export.formats.shorter_onnx import refusing_tree
-from stackfuse._export.formats.shorter_onnx.onnx_graph import N_ROWS, OnnxGraph, attribute
-
-#: ONNX's number for a dtype.
-_INT64 = 7
+from stackfuse._export.formats.shorter_onnx.onnx_graph import INT64, N_ROWS, OnnxGraph, attribute
 
 
 def replace(graph: OnnxGraph) -> None:
@@ -60,9 +56,9 @@ def label_by_tree(graph: OnnxGraph, node: Any) -> list[Any] | None:
     asked = _asked_by_sign(graph, node, total) or _asked_by_share(graph, node, total)
     if asked is None:
         return None
-    name, sides = asked
-    tree = graph.node("TreeEnsemble", [name], domain="ai.onnx.ml", n_targets=1, **sides)
-    whole = graph.node("Cast", tree.output, to=_INT64)
+    name, question = asked
+    tree = graph.node("TreeEnsemble", [name], domain="ai.onnx.ml", n_targets=1, **question)
+    whole = graph.node("Cast", tree.output, to=INT64)
     axis = graph.constant(np.array([1]))
     return [tree, whole, graph.node("Squeeze", [whole.output[0], axis], node.output[0])]
 
@@ -73,9 +69,9 @@ def _asked_by_sign(graph: OnnxGraph, node: Any, total: str) -> tuple[str, dict] 
     is_second: Any = label and graph.made_by(label.input[0], "GreaterOrEqual")
     if is_second is None or not graph.is_number(is_second.input[1], 0):
         return None
-    if _column_before(graph, is_second.input[0]) != total or attribute(label, "to") != _INT64:
+    if _column_before(graph, is_second.input[0]) != total or attribute(label, "to") != INT64:
         return None
-    return total, refusing_tree.sides(0, 0.0, upper_has_limit=True)
+    return total, _sides(0, 0.0, upper_has_limit=True)
 
 
 def _asked_by_share(graph: OnnxGraph, node: Any, total: str) -> tuple[str, dict] | None:
@@ -90,7 +86,7 @@ def _asked_by_share(graph: OnnxGraph, node: Any, total: str) -> tuple[str, dict]
         return None
     if not np.array_equal(added, [1, 0]) or not -divisors[0] == divisors[1] > 0:
         return None
-    return shares.output[0], refusing_tree.sides(1, 0.5, upper_has_limit=False)
+    return shares.output[0], _sides(1, 0.5, upper_has_limit=False)
 
 
 def _column_before(graph: OnnxGraph, name: str) -> str | None:
@@ -99,3 +95,35 @@ def _column_before(graph: OnnxGraph, name: str) -> str | None:
     if node is None or graph.shapes.get(name) != (N_ROWS,):
         return None
     return node.input[0] if graph.shapes.get(node.input[0]) == (N_ROWS, 1) else None
+
+
+def _sides(column: int, limit: float, *, upper_has_limit: bool) -> dict[str, Any]:
+    """Return the attributes of a tree in float64 that tells on which side of a limit numbers are.
+
+    It gives 1 above the limit, 0 below it, and -1 for NaN.
+
+    Parameters
+    ----------
+    column : int
+    limit : float
+    upper_has_limit : bool
+        Whether the limit itself counts as above.
+    """
+    from onnx.numpy_helper import from_array
+
+    greater, greater_or_equal, less, less_or_equal = 3, 2, 1, 0  # as ONNX numbers them
+    modes = (greater_or_equal, less) if upper_has_limit else (greater, less_or_equal)
+    return {
+        "nodes_featureids": [column, column],
+        "nodes_splits": from_array(np.full(2, limit)),
+        "nodes_modes": from_array(np.array(modes, np.uint8)),
+        "nodes_truenodeids": [0, 1],
+        "nodes_trueleafs": [1, 1],
+        "nodes_falsenodeids": [1, 2],
+        "nodes_falseleafs": [0, 1],
+        "tree_roots": [0],
+        "leaf_targetids": [0, 0, 0],
+        "leaf_weights": from_array(np.array([1.0, 0.0, -1.0])),
+        "aggregate_function": 1,  # the sum
+        "post_transform": 0,  # none
+    }
